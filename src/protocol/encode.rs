@@ -1,0 +1,76 @@
+//! Writing the packets that a Distributor sends.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::error_code::Refusal;
+use super::packet::Packet;
+
+/// Writes the packet that carries the list of nodes.
+///
+/// `key` is JSON; `entries` are encoded entries with a comma between two.
+pub fn write_list(out: &mut Vec<u8>, key: &str, entries: impl FnOnce(&mut Vec<u8>)) {
+    out.extend_from_slice(b"{\"uri\":\"/distributes\",\"method\":\"GET\",\"key\":");
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(b",\"params\":[");
+    entries(out);
+    out.extend_from_slice(b"]}");
+}
+
+/// Writes the packet that refuses `packet`. What could not be read of it is `null`.
+///
+/// Errors are those of `out`.
+pub fn write_error(out: impl Write, packet: &Packet<'_>, refusal: &Refusal) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct ErrorReply<'a> {
+        uri: Option<&'a RawValue>,
+        method: Option<&'a RawValue>,
+        key: Option<&'a RawValue>,
+        errorcode: u8,
+        errormessage: &'a str,
+    }
+    let reply = ErrorReply {
+        uri: packet.raw_uri(),
+        method: packet.raw_method(),
+        key: packet.key(),
+        errorcode: refusal.code as u8,
+        errormessage: &refusal.message,
+    };
+    Ok(serde_json::to_writer(out, &reply)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::ErrorCode;
+
+    #[test]
+    fn a_list_is_the_packet_of_the_book() {
+        let mut out = Vec::new();
+        write_list(&mut out, "0", |out| {
+            out.extend_from_slice(b"{\"port\":1},{\"port\":2}")
+        });
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            r#"{"uri":"/distributes","method":"GET","key":0,"params":[{"port":1},{"port":2}]}"#
+        );
+    }
+
+    #[test]
+    fn an_error_repeats_what_it_answers() {
+        let frame = br#"{"uri":"/x","method":"PUT","key":{"a":[1, 2]}}"#;
+        let packet = Packet::parse(frame).unwrap();
+        let mut out = Vec::new();
+        let refusal = Refusal::new(ErrorCode::NotFound, "no \"such\" uri");
+        write_error(&mut out, &packet, &refusal).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            concat!(
+                r#"{"uri":"/x","method":"PUT","key":{"a":[1, 2]},"#,
+                r#""errorcode":2,"errormessage":"no \"such\" uri"}"#
+            )
+        );
+    }
+}

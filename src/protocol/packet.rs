@@ -1,0 +1,163 @@
+//! Reading the envelope of a packet, without copying it.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::error_code::{ErrorCode, Refusal};
+
+/// The envelope of one packet. Its parts are kept as they came, and `null` is as good as absent.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub struct Packet<'a> {
+    #[serde(borrow, default)]
+    uri: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    method: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    key: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    params: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    errorcode: Option<&'a RawValue>,
+}
+
+impl<'a> Packet<'a> {
+    /// Reads the envelope of a frame.
+    ///
+    /// The parts are checked to be JSON, no further. A frame that is not one JSON object in UTF-8 is
+    /// refused with [`ErrorCode::NotAnObject`], one that says a part twice with
+    /// [`ErrorCode::InvalidParameters`].
+    pub fn parse(frame: &'a [u8]) -> Result<Packet<'a>, Refusal> {
+        let not_an_object = |message| Err(Refusal::new(ErrorCode::NotAnObject, message));
+        let Ok(text) = std::str::from_utf8(frame) else {
+            return not_an_object(Cow::Borrowed("not UTF-8"));
+        };
+        // Checked here because a derived `Deserialize` takes an array of the parts as well.
+        if !text.trim_ascii_start().starts_with('{') {
+            return not_an_object(Cow::Borrowed("not a JSON object"));
+        }
+        serde_json::from_str(text).or_else(|error| {
+            if error.is_data() {
+                let message = format!("not a packet: {error}");
+                Err(Refusal::new(ErrorCode::InvalidParameters, message))
+            } else {
+                not_an_object(Cow::Owned(format!("not JSON: {error}")))
+            }
+        })
+    }
+
+    /// What the packet is about, if it is a string.
+    pub fn uri(&self) -> Option<Cow<'a, str>> {
+        decode(self.uri?)
+    }
+
+    /// What is to be done, if it is a string.
+    pub fn method(&self) -> Option<Cow<'a, str>> {
+        decode(self.method?)
+    }
+
+    /// What the reply has to carry: any JSON.
+    pub fn key(&self) -> Option<&'a RawValue> {
+        self.key
+    }
+
+    /// The rest: any JSON.
+    pub fn params(&self) -> Option<&'a RawValue> {
+        self.params
+    }
+
+    /// Whether it answers a packet rather than asks something. Such a one is never answered, so
+    /// that two programs can't answer each other for ever.
+    pub fn is_reply(&self) -> bool {
+        self.uri.is_none() && self.errorcode.is_some()
+    }
+
+    pub(super) fn raw_uri(&self) -> Option<&'a RawValue> {
+        self.uri
+    }
+
+    pub(super) fn raw_method(&self) -> Option<&'a RawValue> {
+        self.method
+    }
+}
+
+/// The string that `raw` is. Borrowed where nothing in it is escaped.
+pub(super) fn decode<'a>(raw: &'a RawValue) -> Option<Cow<'a, str>> {
+    let text: &'a str = raw.get();
+    let inner = text.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') {
+        return serde_json::from_str(text).ok().map(Cow::Owned);
+    }
+    Some(Cow::Borrowed(inner))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(frame: &[u8]) -> ErrorCode {
+        Packet::parse(frame).unwrap_err().code
+    }
+
+    #[test]
+    fn parts_are_borrowed_from_the_frame() {
+        let frame = br#" {"uri":"/goods","x":[1],"key":7,"method":"GET","params":{"a":1}} "#;
+        let packet = Packet::parse(frame).unwrap();
+        assert!(matches!(packet.uri(), Some(Cow::Borrowed("/goods"))));
+        assert!(matches!(packet.method(), Some(Cow::Borrowed("GET"))));
+        assert_eq!(packet.key().unwrap().get(), "7");
+        assert_eq!(packet.params().unwrap().get(), r#"{"a":1}"#);
+        assert!(!packet.is_reply());
+    }
+
+    #[test]
+    fn an_escaped_uri_is_the_same_uri() {
+        let packet = Packet::parse(br#"{"uri":"\/distributes"}"#).unwrap();
+        assert_eq!(packet.uri().unwrap(), "/distributes");
+    }
+
+    #[test]
+    fn a_uri_of_another_type_is_no_uri() {
+        for frame in [
+            r#"{"uri":7}"#,
+            r#"{"uri":null}"#,
+            r#"{"uri":"\ud800"}"#,
+            "{}",
+        ] {
+            assert_eq!(Packet::parse(frame.as_bytes()).unwrap().uri(), None);
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_is_told_apart_from_what_is_a_wrong_one() {
+        for frame in [
+            "null",
+            "[]",
+            r#"["/distributes","POST"]"#,
+            "x",
+            "{",
+            "{}{}",
+            "{\"a\":}",
+        ] {
+            assert_eq!(code(frame.as_bytes()), ErrorCode::NotAnObject, "{frame}");
+        }
+        assert_eq!(code(b"{\"a\":\"\xff\"}"), ErrorCode::NotAnObject);
+        assert_eq!(code(br#"{"uri":1,"uri":2}"#), ErrorCode::InvalidParameters);
+    }
+
+    #[test]
+    fn deep_nesting_does_not_exhaust_the_stack() {
+        let deep = format!("{{\"x\":{}", "[".repeat(60_000));
+        assert_eq!(code(deep.as_bytes()), ErrorCode::NotAnObject);
+    }
+
+    #[test]
+    fn a_reply_is_known_by_its_errorcode() {
+        assert!(
+            Packet::parse(br#"{"key":1,"errorcode":0}"#)
+                .unwrap()
+                .is_reply()
+        );
+    }
+}

@@ -1,0 +1,73 @@
+//! Buffers that were used and wait to be used again, so that a steady load allocates nothing.
+
+/// Spare byte buffers, bounded in number and in bytes.
+#[derive(Debug, Default)]
+pub struct BufferPool {
+    spare: Vec<Vec<u8>>,
+    spare_bytes: usize,
+}
+
+/// One turn can answer this many connections before any of their buffers comes back.
+const MAX_SPARE_BUFFERS: usize = 1024;
+/// What a quiet process may hold on to.
+const MAX_SPARE_BYTES: usize = 4 << 20;
+/// A buffer that grew past this served an exception, not the steady load.
+const MAX_BUFFER_BYTES: usize = 64 << 10;
+
+impl BufferPool {
+    /// An empty buffer, with whatever capacity it has.
+    pub fn take(&mut self) -> Vec<u8> {
+        let buffer = self.spare.pop().unwrap_or_default();
+        self.spare_bytes -= buffer.capacity();
+        buffer
+    }
+
+    /// Keeps `buffer` for the next [`BufferPool::take`], or frees it if enough is kept already.
+    pub fn give(&mut self, mut buffer: Vec<u8>) {
+        let bytes = buffer.capacity();
+        if bytes == 0
+            || bytes > MAX_BUFFER_BYTES
+            || self.spare.len() >= MAX_SPARE_BUFFERS
+            || self.spare_bytes + bytes > MAX_SPARE_BYTES
+        {
+            return;
+        }
+        buffer.clear();
+        self.spare_bytes += bytes;
+        self.spare.push(buffer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_is_taken_again_empty() {
+        let mut pool = BufferPool::default();
+        let mut buffer = pool.take();
+        buffer.extend_from_slice(b"used");
+        let capacity = buffer.capacity();
+        pool.give(buffer);
+        let again = pool.take();
+        assert!(again.is_empty());
+        assert_eq!(again.capacity(), capacity);
+        assert_eq!(pool.spare_bytes, 0);
+    }
+
+    #[test]
+    fn it_is_bounded_in_number_and_bytes() {
+        let mut pool = BufferPool::default();
+        pool.give(Vec::with_capacity(MAX_BUFFER_BYTES + 1));
+        assert!(pool.spare.is_empty());
+        for _ in 0..2 * MAX_SPARE_BUFFERS {
+            pool.give(Vec::with_capacity(16));
+        }
+        assert_eq!(pool.spare.len(), MAX_SPARE_BUFFERS);
+        let mut pool = BufferPool::default();
+        for _ in 0..200 {
+            pool.give(Vec::with_capacity(MAX_BUFFER_BYTES));
+        }
+        assert!(pool.spare_bytes <= MAX_SPARE_BYTES);
+    }
+}

@@ -1,0 +1,98 @@
+//! What a handler knows of each connection, found by the connection's id.
+
+use super::ids::ConnId;
+
+/// A table with one place a connection, indexed by slot: no hashing, and always in the same order.
+#[derive(Debug)]
+pub struct ConnMap<T> {
+    slots: Vec<Option<(ConnId, T)>>,
+    len: usize,
+}
+
+impl<T> Default for ConnMap<T> {
+    fn default() -> ConnMap<T> {
+        ConnMap {
+            slots: Vec::new(),
+            len: 0,
+        }
+    }
+}
+
+impl<T> ConnMap<T> {
+    /// How many connections it knows something of.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it knows of none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Notes `value` for `conn`, in place of what was noted for the slot.
+    pub fn insert(&mut self, conn: ConnId, value: T) {
+        let slot = conn.slot();
+        if slot >= self.slots.len() {
+            self.slots.resize_with(slot + 1, || None);
+        }
+        if let Some(place) = self.slots.get_mut(slot) {
+            self.len += usize::from(place.is_none());
+            *place = Some((conn, value));
+        }
+    }
+
+    /// What is noted for `conn`.
+    pub fn get(&self, conn: ConnId) -> Option<&T> {
+        match self.slots.get(conn.slot())? {
+            Some((id, value)) if *id == conn => Some(value),
+            _ => None,
+        }
+    }
+
+    /// What is noted for `conn`, to be changed.
+    pub fn get_mut(&mut self, conn: ConnId) -> Option<&mut T> {
+        match self.slots.get_mut(conn.slot())? {
+            Some((id, value)) if *id == conn => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Takes what is noted for `conn`.
+    pub fn remove(&mut self, conn: ConnId) -> Option<T> {
+        let place = self.slots.get_mut(conn.slot())?;
+        let (_, value) = place.take_if(|(id, _)| *id == conn)?;
+        self.len -= 1;
+        Some(value)
+    }
+
+    /// All of it, in the order of the slots.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (ConnId, &mut T)> {
+        self.slots
+            .iter_mut()
+            .flatten()
+            .map(|(id, value)| (*id, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_id_finds_nothing() {
+        let (old, new) = (ConnId::new(3, 1), ConnId::new(3, 2));
+        let mut map = ConnMap::default();
+        map.insert(old, "old");
+        assert_eq!(map.get(new), None);
+        map.insert(new, "new");
+        assert_eq!(
+            (map.get(old), map.get(new), map.len()),
+            (None, Some(&"new"), 1)
+        );
+        assert_eq!(
+            (map.remove(old), map.remove(new), map.len()),
+            (None, Some("new"), 0)
+        );
+        assert!(map.is_empty());
+    }
+}

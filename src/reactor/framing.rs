@@ -1,0 +1,274 @@
+//! Where one frame ends and the next begins. Pure: bytes in, frames out.
+
+use memchr::memchr;
+
+use super::buffer_pool::BufferPool;
+
+/// How the bytes of a connection are cut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Framing {
+    /// Frames ended by `¶`; `Handler::on_frame` gets each one whole, without its end.
+    #[default]
+    Pilcrow,
+    /// The bytes as they come; `Handler::on_bytes` says how many it consumed.
+    Raw,
+}
+
+/// `¶` in UTF-8. In valid UTF-8 this pair is never part of another character.
+pub const FRAME_END: [u8; 2] = [LEAD, TRAIL];
+const LEAD: u8 = 0xC2;
+const TRAIL: u8 = 0xB6;
+
+/// What the receiver of a frame wants next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flow {
+    /// The next frame.
+    Continue,
+    /// Nothing for now: the bytes that are left are kept.
+    Stop,
+}
+
+/// Why [`FrameBuffer::feed`] returned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fed {
+    /// Every complete frame was handed out.
+    Drained,
+    /// The receiver said [`Flow::Stop`]; there may be complete frames among what is kept.
+    Stopped,
+    /// A frame is longer than the limit. The buffer is of no more use.
+    TooLarge,
+}
+
+/// Cuts a stream of bytes, in whatever pieces it arrives, into frames.
+///
+/// A frame that lies whole in one piece is handed out in place; only what is left at the end of a
+/// piece is copied. Between frames the buffer is empty and owns no memory. White space around
+/// frames and empty frames are dropped.
+///
+/// Invariant: `start <= scanned <= kept.len()`, and `kept[start..scanned]` holds no frame end.
+#[derive(Debug, Default)]
+pub struct FrameBuffer {
+    kept: Vec<u8>,
+    start: usize,
+    scanned: usize,
+}
+
+impl FrameBuffer {
+    /// Hands each frame that `input` completes to `receive`, and keeps what is left.
+    ///
+    /// Frames that an earlier [`Flow::Stop`] left behind come first.
+    pub fn feed(
+        &mut self,
+        input: &[u8],
+        max_frame_bytes: usize,
+        pool: &mut BufferPool,
+        receive: &mut dyn FnMut(&[u8]) -> Flow,
+    ) -> Fed {
+        if self.kept.is_empty() {
+            return self.feed_in_place(input, max_frame_bytes, pool, receive);
+        }
+
+        // Only up to the end of the frame that has begun: the rest need not be copied.
+        let frame_rest = self.rest_of_frame(input);
+        self.compact();
+        let (joined, rest) = input.split_at_checked(frame_rest).unwrap_or((input, &[]));
+        self.kept.extend_from_slice(joined);
+
+        let mut kept = std::mem::take(&mut self.kept);
+        let mut cursor = Cursor {
+            start: self.start,
+            scanned: self.scanned,
+        };
+        let fed = cursor.hand_out(&kept, max_frame_bytes, receive);
+        (self.start, self.scanned) = (cursor.start, cursor.scanned);
+        if fed == Fed::Drained && cursor.start == kept.len() {
+            pool.give(kept);
+            (self.start, self.scanned) = (0, 0);
+            return self.feed_in_place(rest, max_frame_bytes, pool, receive);
+        }
+        kept.extend_from_slice(rest);
+        self.kept = kept;
+        self.check();
+        fed
+    }
+
+    /// Offers `input` after what is kept to `consume`, again and again while it consumes some.
+    ///
+    /// `consume` returns how many bytes it is done with; the others are kept.
+    pub fn feed_raw(
+        &mut self,
+        input: &[u8],
+        max_kept_bytes: usize,
+        pool: &mut BufferPool,
+        consume: &mut dyn FnMut(&[u8]) -> (usize, Flow),
+    ) -> Fed {
+        self.compact();
+        let mut kept = std::mem::take(&mut self.kept);
+        if kept.is_empty() {
+            let (used, fed) = offer(input, consume);
+            let rest = input.get(used..).unwrap_or_default();
+            if rest.is_empty() {
+                pool.give(kept);
+            } else {
+                kept = pool.take();
+                kept.extend_from_slice(rest);
+                self.kept = kept;
+            }
+            return self.limit_raw(fed, max_kept_bytes);
+        }
+        kept.extend_from_slice(input);
+        let (used, fed) = offer(&kept, consume);
+        if used >= kept.len() {
+            pool.give(kept);
+        } else {
+            self.start = used;
+            self.scanned = used;
+            self.kept = kept;
+        }
+        self.check();
+        self.limit_raw(fed, max_kept_bytes)
+    }
+
+    /// The bytes that wait for the rest of their frame. Empty between frames.
+    pub fn unfinished(&self) -> &[u8] {
+        self.kept.get(self.start..).unwrap_or_default()
+    }
+
+    /// Gives what is kept back to the pool: nobody waits for it any more.
+    pub fn release(&mut self, pool: &mut BufferPool) {
+        pool.give(std::mem::take(&mut self.kept));
+        (self.start, self.scanned) = (0, 0);
+    }
+
+    fn feed_in_place(
+        &mut self,
+        input: &[u8],
+        max_frame_bytes: usize,
+        pool: &mut BufferPool,
+        receive: &mut dyn FnMut(&[u8]) -> Flow,
+    ) -> Fed {
+        let mut cursor = Cursor::default();
+        let fed = cursor.hand_out(input, max_frame_bytes, receive);
+        let rest = input.get(cursor.start..).unwrap_or_default();
+        if !rest.is_empty() {
+            self.kept = pool.take();
+            self.kept.extend_from_slice(rest);
+            self.start = 0;
+            self.scanned = cursor.scanned.saturating_sub(cursor.start);
+        }
+        self.check();
+        fed
+    }
+
+    /// How many bytes of `input` belong to the frame that is kept, its end included.
+    fn rest_of_frame(&self, input: &[u8]) -> usize {
+        if self.kept.last() == Some(&LEAD) && input.first() == Some(&TRAIL) {
+            return 1;
+        }
+        find_end(input, 0).map_or(input.len(), |end| end + FRAME_END.len())
+    }
+
+    fn compact(&mut self) {
+        if self.start > 0 {
+            self.kept.drain(..self.start);
+            self.scanned = self.scanned.saturating_sub(self.start);
+            self.start = 0;
+        }
+    }
+
+    fn limit_raw(&self, fed: Fed, max_kept_bytes: usize) -> Fed {
+        if self.unfinished().len() > max_kept_bytes {
+            Fed::TooLarge
+        } else {
+            fed
+        }
+    }
+
+    fn check(&self) {
+        debug_assert!(self.start <= self.scanned && self.scanned <= self.kept.len());
+    }
+}
+
+#[derive(Default)]
+struct Cursor {
+    start: usize,
+    scanned: usize,
+}
+
+impl Cursor {
+    /// Hands out the complete frames of `bytes`, past the cursor before the receiver sees them:
+    /// a frame that its receiver chokes on is never seen again.
+    fn hand_out(
+        &mut self,
+        bytes: &[u8],
+        max_frame_bytes: usize,
+        receive: &mut dyn FnMut(&[u8]) -> Flow,
+    ) -> Fed {
+        loop {
+            self.skip_white_space(bytes);
+            let Some(end) = find_end(bytes, self.scanned) else {
+                self.scanned = match bytes.last() {
+                    // Half an end is looked at again when the other half is there.
+                    Some(&LEAD) => bytes.len() - 1,
+                    _ => bytes.len(),
+                };
+                let begun = self.scanned.saturating_sub(self.start);
+                return if begun > max_frame_bytes {
+                    Fed::TooLarge
+                } else {
+                    Fed::Drained
+                };
+            };
+            let frame = bytes
+                .get(self.start..end)
+                .unwrap_or_default()
+                .trim_ascii_end();
+            self.start = end + FRAME_END.len();
+            self.scanned = self.start;
+            if frame.len() > max_frame_bytes {
+                return Fed::TooLarge;
+            }
+            if !frame.is_empty() && receive(frame) == Flow::Stop {
+                return Fed::Stopped;
+            }
+        }
+    }
+
+    fn skip_white_space(&mut self, bytes: &[u8]) {
+        let rest = bytes.get(self.start..).unwrap_or_default();
+        self.start += rest.len() - rest.trim_ascii_start().len();
+        self.scanned = self.scanned.max(self.start);
+    }
+}
+
+/// Where the first frame end at or after `from` begins.
+///
+/// Searches the lead byte: the other one also ends common letters, `ö` among them.
+pub(super) fn find_end(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut from = from;
+    loop {
+        let at = from + memchr(LEAD, bytes.get(from..)?)?;
+        if bytes.get(at + 1) == Some(&TRAIL) {
+            return Some(at);
+        }
+        from = at + 1;
+    }
+}
+
+fn offer(bytes: &[u8], consume: &mut dyn FnMut(&[u8]) -> (usize, Flow)) -> (usize, Fed) {
+    let mut used = 0;
+    loop {
+        let rest = bytes.get(used..).unwrap_or_default();
+        if rest.is_empty() {
+            return (used, Fed::Drained);
+        }
+        let (more, flow) = consume(rest);
+        used += more.min(rest.len());
+        if flow == Flow::Stop {
+            return (used, Fed::Stopped);
+        }
+        if more == 0 {
+            return (used, Fed::Drained);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Names for what lives in the reactor's slabs: slot + generation, so that a stale one is harmless.
+
+/// Names one connection for as long as it lives and nothing afterwards.
+///
+/// A call with the id of a connection that is gone does nothing, and the reactor counts it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ConnId {
+    slot: u32,
+    generation: u32,
+}
+
+impl ConnId {
+    pub(crate) fn new(slot: usize, generation: u32) -> ConnId {
+        let slot = slot_number(slot);
+        ConnId { slot, generation }
+    }
+
+    /// The index of the slot. Slots are reused: tables indexed by it must compare the whole id too.
+    pub fn slot(self) -> usize {
+        self.slot as usize
+    }
+}
+
+/// Names one listener for as long as it lives.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ListenerId {
+    slot: u32,
+    generation: u32,
+}
+
+impl ListenerId {
+    pub(crate) fn new(slot: usize, generation: u32) -> ListenerId {
+        let slot = slot_number(slot);
+        ListenerId { slot, generation }
+    }
+
+    pub(crate) fn slot(self) -> usize {
+        self.slot as usize
+    }
+}
+
+/// Who made a listener, connection or timer, where several handlers share one reactor.
+///
+/// The reactor only carries it: what was made under an owner is called back under it, and accepted
+/// connections inherit their listener's.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Owner(pub u16);
+
+/// What the system is told with each socket and reports back with each event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Token {
+    Connection(ConnId),
+    Listener(ListenerId),
+}
+
+const LISTENER_BIT: u32 = 1 << 31;
+
+/// No process has the memory for a slab that this does not fit.
+fn slot_number(slot: usize) -> u32 {
+    u32::try_from(slot).unwrap_or(u32::MAX) & !LISTENER_BIT
+}
+
+impl Token {
+    pub(crate) fn pack(self) -> u64 {
+        let (slot, generation) = match self {
+            Token::Connection(id) => (id.slot, id.generation),
+            Token::Listener(id) => (id.slot | LISTENER_BIT, id.generation),
+        };
+        u64::from(generation) << 32 | u64::from(slot)
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "takes the two halves apart"
+    )]
+    pub(crate) fn unpack(packed: u64) -> Token {
+        let (slot, generation) = (packed as u32, (packed >> 32) as u32);
+        if slot & LISTENER_BIT == 0 {
+            Token::Connection(ConnId { slot, generation })
+        } else {
+            Token::Listener(ListenerId {
+                slot: slot & !LISTENER_BIT,
+                generation,
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_survives_packing() {
+        for (slot, generation) in [(0, 0), (1, u32::MAX), ((1 << 31) - 1, 7)] {
+            for token in [
+                Token::Connection(ConnId::new(slot, generation)),
+                Token::Listener(ListenerId::new(slot, generation)),
+            ] {
+                assert_eq!(Token::unpack(token.pack()), token);
+            }
+        }
+    }
+}

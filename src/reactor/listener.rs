@@ -1,0 +1,72 @@
+//! A listening socket, and what it does when there is no fd for the next connection.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::framing::Framing;
+use super::ids::{ListenerId, Owner};
+use super::timer_wheel::TimerId;
+use super::write_queue::SharedFrame;
+use crate::sys::SocketId;
+
+/// Options of a listener.
+#[derive(Clone, Debug, Default)]
+pub struct ListenOptions {
+    /// How the bytes of its connections are cut.
+    pub framing: Framing,
+    /// Instead of [`Limits::max_frame_bytes`](super::Limits::max_frame_bytes).
+    pub max_frame_bytes: Option<usize>,
+    /// What a connection gets that is refused for
+    /// [`Limits::max_connections`](super::Limits::max_connections), before it is closed.
+    /// Empty: nothing.
+    pub refusal: SharedFrame,
+}
+
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub(crate) id: ListenerId,
+    pub(crate) owner: Owner,
+    pub(crate) socket: SocketId,
+    pub(crate) addr: SocketAddr,
+    pub(crate) options: ListenOptions,
+    pub(crate) in_ready_list: bool,
+    /// Armed while accepting failed for want of fds or memory: no event will ever tell of the
+    /// connections that wait.
+    pub(crate) retry_timer: Option<TimerId>,
+    pub(crate) next_retry_pause: Duration,
+}
+
+const FIRST_RETRY_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+impl Listener {
+    pub(crate) fn new(
+        id: ListenerId,
+        owner: Owner,
+        socket: SocketId,
+        addr: SocketAddr,
+        options: ListenOptions,
+    ) -> Listener {
+        Listener {
+            id,
+            owner,
+            socket,
+            addr,
+            options,
+            in_ready_list: false,
+            retry_timer: None,
+            next_retry_pause: FIRST_RETRY_PAUSE,
+        }
+    }
+
+    /// How long to wait before the next try; longer with each one that fails.
+    pub(crate) fn take_retry_pause(&mut self) -> Duration {
+        let pause = self.next_retry_pause;
+        self.next_retry_pause = (pause * 2).min(LONGEST_RETRY_PAUSE);
+        pause
+    }
+
+    pub(crate) fn accepted_again(&mut self) {
+        self.next_retry_pause = FIRST_RETRY_PAUSE;
+    }
+}

@@ -1,0 +1,284 @@
+//! What waits to be written to one connection, and the frames that go into it.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::rc::Rc;
+
+use super::buffer_pool::BufferPool;
+use super::framing::{FRAME_END, find_end};
+
+/// One frame, encoded once, that many connections' queues can hold at the same time.
+///
+/// Cloning it costs a counter. It can't contain a raw `¶` but at its end.
+#[derive(Clone, Debug, Default)]
+pub struct SharedFrame(Rc<Vec<u8>>);
+
+impl SharedFrame {
+    /// The frame that `encode` appends to the buffer it is given, escaped and ended.
+    pub fn new(encode: impl FnOnce(&mut Vec<u8>)) -> SharedFrame {
+        let mut frame = SharedFrame::default();
+        frame.rebuild(encode);
+        frame
+    }
+
+    /// Replaces the frame. Reuses its memory if no queue holds it any more; those that do hold it
+    /// keep the old one.
+    pub fn rebuild(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        let fill = |bytes: &mut Vec<u8>| {
+            encode(bytes);
+            end_frame(bytes, 0);
+        };
+        if let Some(bytes) = Rc::get_mut(&mut self.0) {
+            bytes.clear();
+            fill(bytes);
+        } else {
+            let mut bytes = Vec::with_capacity(self.0.len());
+            fill(&mut bytes);
+            self.0 = Rc::new(bytes);
+        }
+    }
+
+    /// The bytes that go over the wire, the frame's end included. Empty for an empty frame.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Escapes each raw `¶` in `bytes[start..]` and ends the frame. An empty frame stays empty.
+///
+/// This is the one place where frames end, so no encoder above it can end one early and inject
+/// another. In JSON the pair can only stand inside a string, where `\u00b6` means the same.
+pub(super) fn end_frame(bytes: &mut Vec<u8>, start: usize) {
+    if bytes.len() <= start {
+        return;
+    }
+    if find_end(bytes, start).is_some() {
+        let frame = bytes.split_off(start);
+        let mut from = 0;
+        while let Some(at) = find_end(&frame, from) {
+            bytes.extend_from_slice(frame.get(from..at).unwrap_or_default());
+            bytes.extend_from_slice(b"\\u00b6");
+            from = at + FRAME_END.len();
+        }
+        bytes.extend_from_slice(frame.get(from..).unwrap_or_default());
+    }
+    bytes.extend_from_slice(&FRAME_END);
+}
+
+/// A queue of owned bytes and shared frames.
+///
+/// Invariant: `sent` is less than the length of the first block, and zero if there is none;
+/// no block is empty.
+#[derive(Debug, Default)]
+pub(crate) struct WriteQueue {
+    blocks: VecDeque<Block>,
+    sent: usize,
+    unsent_bytes: usize,
+    unsent_owned_bytes: usize,
+}
+
+#[derive(Debug)]
+enum Block {
+    Owned(Vec<u8>),
+    Shared(SharedFrame),
+}
+
+impl Block {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Block::Owned(bytes) => bytes,
+            Block::Shared(frame) => frame.as_bytes(),
+        }
+    }
+}
+
+/// Small frames share a block up to here: one `writev` takes few blocks, one block one `memcpy`.
+const OWNED_BLOCK_BYTES: usize = 16 << 10;
+
+impl WriteQueue {
+    /// All that is queued and not yet written, shared frames included.
+    pub(crate) fn unsent_bytes(&self) -> usize {
+        self.unsent_bytes
+    }
+
+    /// The part of it that this connection alone pays for.
+    pub(crate) fn unsent_owned_bytes(&self) -> usize {
+        self.unsent_owned_bytes
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    pub(crate) fn push_shared(&mut self, frame: &SharedFrame) {
+        let bytes = frame.as_bytes().len();
+        if bytes > 0 {
+            self.blocks.push_back(Block::Shared(frame.clone()));
+            self.unsent_bytes += bytes;
+        }
+    }
+
+    /// A buffer to append owned bytes to. It must come back through [`WriteQueue::commit`],
+    /// with everything that it held at first still in place.
+    pub(crate) fn take_last(&mut self, pool: &mut BufferPool) -> Vec<u8> {
+        match self.blocks.pop_back() {
+            Some(Block::Owned(bytes)) if bytes.len() < OWNED_BLOCK_BYTES => bytes,
+            other => {
+                self.blocks.extend(other);
+                pool.take()
+            }
+        }
+    }
+
+    /// Puts back what [`WriteQueue::take_last`] gave, with `added` more bytes at its end.
+    pub(crate) fn commit(&mut self, bytes: Vec<u8>, added: usize, pool: &mut BufferPool) {
+        if bytes.is_empty() {
+            pool.give(bytes);
+            return;
+        }
+        self.blocks.push_back(Block::Owned(bytes));
+        self.unsent_bytes += added;
+        self.unsent_owned_bytes += added;
+    }
+
+    /// Fills `slices` with what is to be written first; returns how many of them it used.
+    pub(crate) fn fill<'q>(&'q self, slices: &mut [IoSlice<'q>]) -> usize {
+        let mut used = 0;
+        let mut skip = self.sent;
+        for (slice, block) in slices.iter_mut().zip(&self.blocks) {
+            *slice = IoSlice::new(block.bytes().get(skip..).unwrap_or_default());
+            skip = 0;
+            used += 1;
+        }
+        used
+    }
+
+    /// Forgets the first `written` bytes.
+    pub(crate) fn advance(&mut self, written: usize, pool: &mut BufferPool) {
+        debug_assert!(written <= self.unsent_bytes);
+        self.unsent_bytes -= written;
+        let mut left = written;
+        while let Some(block) = self.blocks.front() {
+            let here = block.bytes().len() - self.sent;
+            let gone = here.min(left);
+            if let Block::Owned(_) = block {
+                self.unsent_owned_bytes -= gone;
+            }
+            left -= gone;
+            if gone < here {
+                self.sent += gone;
+                return;
+            }
+            self.sent = 0;
+            if let Some(Block::Owned(bytes)) = self.blocks.pop_front() {
+                pool.give(bytes);
+            }
+        }
+    }
+
+    pub(crate) fn clear(&mut self, pool: &mut BufferPool) {
+        self.advance(self.unsent_bytes, pool);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn end(bytes: &[u8]) -> Vec<u8> {
+        let mut bytes = bytes.to_vec();
+        end_frame(&mut bytes, 0);
+        bytes
+    }
+
+    #[test]
+    fn an_empty_frame_is_never_ended() {
+        assert_eq!(end(b""), b"");
+    }
+
+    #[test]
+    fn a_raw_end_inside_a_frame_is_escaped() {
+        assert_eq!(
+            end("{\"a\":\"¶\"}".as_bytes()),
+            "{\"a\":\"\\u00b6\"}¶".as_bytes()
+        );
+        assert_eq!(end("¶¶x¶".as_bytes()), "\\u00b6\\u00b6x\\u00b6¶".as_bytes());
+    }
+
+    #[test]
+    fn what_stood_before_the_frame_is_not_touched() {
+        let mut bytes = "first¶".as_bytes().to_vec();
+        let start = bytes.len();
+        bytes.extend_from_slice("se¶cond".as_bytes());
+        end_frame(&mut bytes, start);
+        assert_eq!(bytes, "first¶se\\u00b6cond¶".as_bytes());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_can_end_a_frame_early(bytes: Vec<u8>, splits in 0..4usize) {
+            let mut hostile = bytes;
+            for _ in 0..splits {
+                hostile.extend_from_slice(&FRAME_END);
+                hostile.push(0xC2);
+            }
+            let ended = end(&hostile);
+            if hostile.is_empty() {
+                prop_assert!(ended.is_empty());
+            } else {
+                prop_assert_eq!(find_end(&ended, 0), Some(ended.len() - 2));
+            }
+        }
+
+        /// Whatever is queued and however little is written at once, the bytes come out in order.
+        #[test]
+        fn the_queue_is_a_stream(
+            pushes in prop::collection::vec((any::<bool>(), 1..40_000usize), 1..20),
+            steps in prop::collection::vec(1..30_000usize, 1..20),
+        ) {
+            let mut pool = BufferPool::default();
+            let mut queue = WriteQueue::default();
+            let mut expected = Vec::new();
+            let mut written = Vec::new();
+            let mut steps = steps.iter().cycle();
+            for (index, (shared, len)) in pushes.iter().enumerate() {
+                let fill = vec![b'a' + u8::try_from(index % 26).unwrap(); *len];
+                if *shared {
+                    let frame = SharedFrame::new(|bytes| bytes.extend_from_slice(&fill));
+                    queue.push_shared(&frame);
+                    expected.extend_from_slice(frame.as_bytes());
+                } else {
+                    let mut last = queue.take_last(&mut pool);
+                    last.extend_from_slice(&fill);
+                    queue.commit(last, fill.len(), &mut pool);
+                    expected.extend_from_slice(&fill);
+                }
+                write_some(&mut queue, *steps.next().unwrap(), &mut written, &mut pool);
+            }
+            while !queue.is_empty() {
+                write_some(&mut queue, *steps.next().unwrap(), &mut written, &mut pool);
+            }
+            prop_assert_eq!(written, expected);
+            prop_assert_eq!(queue.unsent_bytes(), 0);
+            prop_assert_eq!(queue.unsent_owned_bytes(), 0);
+        }
+    }
+
+    fn write_some(
+        queue: &mut WriteQueue,
+        at_most: usize,
+        out: &mut Vec<u8>,
+        pool: &mut BufferPool,
+    ) {
+        let mut slices = [IoSlice::new(&[]); 4];
+        let used = queue.fill(&mut slices);
+        let bytes: Vec<u8> = slices[..used]
+            .iter()
+            .flat_map(|slice| slice.iter().copied())
+            .collect();
+        let n = bytes.len().min(at_most);
+        out.extend_from_slice(&bytes[..n]);
+        queue.advance(n, pool);
+    }
+}

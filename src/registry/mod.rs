@@ -1,0 +1,302 @@
+//! Who is alive. Pure: no sockets, no clock; it is told what happens.
+
+mod cause;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+pub use cause::Cause;
+
+/// Names an entry for the lifetime of the registry. Ids rise in the order of first registration.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct EntryId(u64);
+
+/// What the registry keeps of one node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// The node as JSON, as it stands in every list.
+    pub encoded: Box<[u8]>,
+    /// Its name, for people. A label: several entries may have the same.
+    pub name: Box<str>,
+    /// Whether it stands in the list. An entry that would harm those who read the list does not,
+    /// but it keeps its place.
+    pub listed: bool,
+}
+
+/// How much the registry takes in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Capacity {
+    /// Entries, listed or not.
+    pub max_entries: usize,
+    /// All entries encoded, together: everyone gets a list of this size, and nodes take up to
+    /// 16 MiB.
+    pub max_encoded_bytes: usize,
+}
+
+impl Default for Capacity {
+    fn default() -> Capacity {
+        Capacity {
+            max_entries: 10_000,
+            max_encoded_bytes: 15 << 20,
+        }
+    }
+}
+
+/// The registry has no room for an entry, and was not changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Full {
+    /// There are [`Capacity::max_entries`].
+    Entries,
+    /// All together would be over [`Capacity::max_encoded_bytes`].
+    Bytes,
+}
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Full::Entries => "the registry has as many entries as it takes",
+            Full::Bytes => "the list is as long as it may get",
+        })
+    }
+}
+
+impl std::error::Error for Full {}
+
+/// The entries, in the order of their first registration, and a revision that counts the changes
+/// of the list they make.
+///
+/// Invariant: `encoded_bytes` is what all entries take, encoded, with a comma each.
+#[derive(Debug, Default)]
+pub struct Registry {
+    entries: BTreeMap<EntryId, Entry>,
+    capacity: Capacity,
+    encoded_bytes: usize,
+    last_id: u64,
+    revision: u64,
+    departures: [u64; Cause::ALL.len()],
+}
+
+impl Registry {
+    /// An empty registry, at revision 0.
+    pub fn new(capacity: Capacity) -> Registry {
+        Registry {
+            capacity,
+            ..Registry::default()
+        }
+    }
+
+    /// Rises by one with every change of the list.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Entries, listed or not.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// How many entries left for this reason so far.
+    pub fn departures(&self, cause: Cause) -> u64 {
+        self.departures.get(cause.index()).copied().unwrap_or(0)
+    }
+
+    /// The entry, if it has not left.
+    pub fn get(&self, id: EntryId) -> Option<&Entry> {
+        self.entries.get(&id)
+    }
+
+    /// Takes a new entry in, at the end of the list.
+    pub fn join(&mut self, entry: Entry) -> Result<EntryId, Full> {
+        if self.entries.len() >= self.capacity.max_entries {
+            return Err(Full::Entries);
+        }
+        self.encoded_bytes = self.bytes_with(&entry, 0)?;
+        self.revision += u64::from(entry.listed);
+        self.last_id += 1;
+        let id = EntryId(self.last_id);
+        self.entries.insert(id, entry);
+        Ok(id)
+    }
+
+    /// Puts another entry in the place of one. Says whether the list is another now; nothing
+    /// happens to an entry that has left.
+    pub fn replace(&mut self, id: EntryId, entry: Entry) -> Result<bool, Full> {
+        let Some(old) = self.entries.get(&id) else {
+            return Ok(false);
+        };
+        let bytes = self.bytes_with(&entry, size(old))?;
+        let changes = match (old.listed, entry.listed) {
+            (false, false) => false,
+            (true, true) => old.encoded != entry.encoded,
+            _ => true,
+        };
+        self.encoded_bytes = bytes;
+        self.revision += u64::from(changes);
+        self.entries.insert(id, entry);
+        Ok(changes)
+    }
+
+    /// Lets an entry go, and returns it if it was still there.
+    pub fn leave(&mut self, id: EntryId, cause: Cause) -> Option<Entry> {
+        let entry = self.entries.remove(&id)?;
+        self.encoded_bytes -= size(&entry);
+        self.revision += u64::from(entry.listed);
+        if let Some(count) = self.departures.get_mut(cause.index()) {
+            *count += 1;
+        }
+        Some(entry)
+    }
+
+    /// Appends the listed entries, with a comma between two.
+    pub fn write_entries(&self, out: &mut Vec<u8>) {
+        out.reserve(self.encoded_bytes);
+        let mut first = true;
+        for entry in self.entries.values().filter(|entry| entry.listed) {
+            if !std::mem::take(&mut first) {
+                out.push(b',');
+            }
+            out.extend_from_slice(&entry.encoded);
+        }
+    }
+
+    fn bytes_with(&self, entry: &Entry, instead_of: usize) -> Result<usize, Full> {
+        let bytes = self.encoded_bytes - instead_of + size(entry);
+        if bytes > self.capacity.max_encoded_bytes {
+            return Err(Full::Bytes);
+        }
+        Ok(bytes)
+    }
+}
+
+fn size(entry: &Entry) -> usize {
+    entry.encoded.len() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn entry(text: &str) -> Entry {
+        Entry {
+            encoded: text.as_bytes().into(),
+            name: text.into(),
+            listed: true,
+        }
+    }
+
+    fn unlisted(text: &str) -> Entry {
+        Entry {
+            listed: false,
+            ..entry(text)
+        }
+    }
+
+    fn list(registry: &Registry) -> String {
+        let mut out = Vec::new();
+        registry.write_entries(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_list_is_in_the_order_of_first_registration() {
+        let mut registry = Registry::default();
+        let a = registry.join(entry("a")).unwrap();
+        let b = registry.join(entry("b")).unwrap();
+        registry.join(entry("a")).unwrap();
+        assert_eq!(list(&registry), "a,b,a");
+        assert_eq!(registry.replace(a, entry("A")), Ok(true));
+        assert_eq!(list(&registry), "A,b,a");
+        assert_eq!(registry.leave(b, Cause::Closed), Some(entry("b")));
+        assert_eq!(list(&registry), "A,a");
+        assert_eq!(registry.revision(), 5);
+    }
+
+    #[test]
+    fn an_entry_leaves_once() {
+        let mut registry = Registry::default();
+        let a = registry.join(entry("a")).unwrap();
+        assert!(registry.leave(a, Cause::Silent).is_some());
+        assert!(registry.leave(a, Cause::Closed).is_none());
+        assert_eq!(registry.replace(a, entry("b")), Ok(false));
+        assert_eq!(registry.departures(Cause::Silent), 1);
+        assert_eq!(registry.departures(Cause::Closed), 0);
+        assert_eq!(registry.revision(), 2);
+    }
+
+    #[test]
+    fn only_changes_of_the_list_are_counted() {
+        let mut registry = Registry::default();
+        let a = registry.join(unlisted("a")).unwrap();
+        assert_eq!((registry.revision(), list(&registry).as_str()), (0, ""));
+        let b = registry.join(entry("b")).unwrap();
+        assert_eq!(registry.replace(b, entry("b")), Ok(false));
+        assert_eq!(registry.revision(), 1);
+        // It was the first to register, and stands where it would have.
+        assert_eq!(registry.replace(a, entry("a")), Ok(true));
+        assert_eq!((registry.revision(), list(&registry).as_str()), (2, "a,b"));
+        registry.replace(a, unlisted("a")).unwrap();
+        registry.leave(a, Cause::Closed);
+        assert_eq!((registry.revision(), list(&registry).as_str()), (3, "b"));
+    }
+
+    #[test]
+    fn the_joiner_is_refused_and_nobody_else_disturbed() {
+        let mut registry = Registry::new(Capacity {
+            max_entries: 2,
+            max_encoded_bytes: 10,
+        });
+        let a = registry.join(entry("aa")).unwrap();
+        registry.join(entry("bb")).unwrap();
+        assert_eq!(registry.join(entry("c")), Err(Full::Entries));
+        assert_eq!(registry.replace(a, entry("aaaaaaa")), Err(Full::Bytes));
+        assert_eq!(
+            (list(&registry).as_str(), registry.revision()),
+            ("aa,bb", 2)
+        );
+        assert_eq!(registry.replace(a, entry("aaaaaa")), Ok(true));
+        registry.leave(a, Cause::Closed);
+        assert_eq!(registry.join(entry("cccccccc")), Err(Full::Bytes));
+        assert!(registry.join(entry("ccc")).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_a_plain_list(steps in prop::collection::vec((0..3u8, 0..12usize, "[a-z]{1,4}", any::<bool>()), 0..60)) {
+            let mut registry = Registry::default();
+            let mut model: Vec<(EntryId, Entry)> = Vec::new();
+            let mut seen = list(&registry);
+            let mut changes = 0;
+            for (step, index, text, listed) in steps {
+                let new = Entry { listed, ..entry(&text) };
+                let place = (!model.is_empty()).then(|| index % model.len());
+                match (step, place) {
+                    (1, Some(place)) => {
+                        registry.replace(model[place].0, new.clone()).unwrap();
+                        model[place].1 = new;
+                    }
+                    (2, Some(place)) => {
+                        let (id, old) = model.remove(place);
+                        prop_assert_eq!(registry.leave(id, Cause::Closed), Some(old));
+                    }
+                    _ => model.push((registry.join(new.clone()).unwrap(), new)),
+                }
+                let listed: Vec<&str> = model.iter().filter(|(_, e)| e.listed).map(|(_, e)| &*e.name).collect();
+                prop_assert_eq!(list(&registry), listed.join(","));
+                // A change may restore the same text (two equal entries): it still counts.
+                if list(&registry) != seen {
+                    changes += 1;
+                    seen = list(&registry);
+                }
+                prop_assert!(registry.revision() >= changes);
+                let bytes: usize = model.iter().map(|(_, e)| size(e)).sum();
+                prop_assert_eq!(registry.encoded_bytes, bytes);
+            }
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! The real outside: mio for readiness, socket2 for the options that mio does not know.
+
+use std::collections::hash_map::RandomState;
+use std::fs::File;
+use std::hash::BuildHasher;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Token};
+use slab::Slab;
+use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, TcpKeepalive, Type};
+
+use super::{Event, SocketId, System, TcpOptions, Waker};
+use crate::time::Time;
+
+pub(crate) struct OsSystem {
+    poll: mio::Poll,
+    events: mio::Events,
+    sockets: Slab<Socket>,
+    waker: Waker,
+    started: Instant,
+    random_keys: RandomState,
+    random_drawn: u64,
+    reserve: Option<File>,
+}
+
+enum Socket {
+    Listener(TcpListener),
+    Stream(TcpStream),
+}
+
+/// Never a connection's token: its generation and slot would have to be the highest at once, and
+/// the reactor gives out no slot with that bit set for a connection, nor as many listeners.
+const WAKE: Token = Token(usize::MAX);
+/// More than this many sockets ready at once are told in several turns.
+const EVENTS_PER_POLL: usize = 1024;
+
+impl OsSystem {
+    pub(crate) fn new() -> io::Result<OsSystem> {
+        let poll = mio::Poll::new()?;
+        let waker = Arc::new(mio::Waker::new(poll.registry(), WAKE)?);
+        let mut system = OsSystem {
+            poll,
+            events: mio::Events::with_capacity(EVENTS_PER_POLL),
+            sockets: Slab::new(),
+            waker: Waker::new(move || waker.wake()),
+            started: Instant::now(),
+            random_keys: RandomState::new(),
+            random_drawn: 0,
+            reserve: None,
+        };
+        system.keep_reserve();
+        Ok(system)
+    }
+
+    fn stream(&self, socket: SocketId) -> io::Result<&TcpStream> {
+        match self.sockets.get(socket.0) {
+            Some(Socket::Stream(stream)) => Ok(stream),
+            _ => Err(ErrorKind::NotConnected.into()),
+        }
+    }
+
+    fn insert_stream(&mut self, stream: TcpStream) -> SocketId {
+        SocketId(self.sockets.insert(Socket::Stream(stream)))
+    }
+}
+
+impl System for OsSystem {
+    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        self.poll.poll(&mut self.events, timeout)?;
+        events.extend(self.events.iter().map(|event| match event.token() {
+            WAKE => Event::Wake,
+            Token(token) => Event::Socket {
+                token: token as u64,
+                readable: event.is_readable(),
+                writable: event.is_writable(),
+                closed: event.is_read_closed() || event.is_write_closed() || event.is_error(),
+            },
+        }));
+        Ok(())
+    }
+
+    fn now(&mut self) -> Time {
+        Time::ZERO + self.started.elapsed()
+    }
+
+    fn unix_time(&mut self) -> Duration {
+        SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default()
+    }
+
+    /// A keyed hash of a counter, the key being drawn by the operating system.
+    fn random(&mut self) -> u64 {
+        self.random_drawn = self.random_drawn.wrapping_add(1);
+        self.random_keys.hash_one(self.random_drawn)
+    }
+
+    fn listen(
+        &mut self,
+        addr: SocketAddr,
+        backlog: u32,
+        tcp: &TcpOptions,
+        token: u64,
+    ) -> io::Result<(SocketId, SocketAddr)> {
+        let socket = RawSocket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        // A restart must not wait for the last run's connections to leave TIME_WAIT.
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        set_options(&SockRef::from(&socket), tcp)?;
+        socket.bind(&addr.into())?;
+        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+        let mut listener = TcpListener::from_std(socket.into());
+        let addr = listener.local_addr()?;
+        self.poll
+            .registry()
+            .register(&mut listener, mio_token(token)?, Interest::READABLE)?;
+        let id = SocketId(self.sockets.insert(Socket::Listener(listener)));
+        Ok((id, addr))
+    }
+
+    fn accept(&mut self, listener: SocketId) -> io::Result<(SocketId, SocketAddr)> {
+        let Some(Socket::Listener(listener)) = self.sockets.get(listener.0) else {
+            return Err(ErrorKind::NotConnected.into());
+        };
+        // On Linux the options of the listener are inherited: no further system call is needed.
+        let (stream, peer) = listener.accept()?;
+        Ok((self.insert_stream(stream), peer))
+    }
+
+    fn watch(&mut self, socket: SocketId, token: u64) -> io::Result<()> {
+        let Some(Socket::Stream(stream)) = self.sockets.get_mut(socket.0) else {
+            return Err(ErrorKind::NotConnected.into());
+        };
+        self.poll.registry().register(
+            stream,
+            mio_token(token)?,
+            Interest::READABLE | Interest::WRITABLE,
+        )
+    }
+
+    fn connect(&mut self, addr: SocketAddr, tcp: &TcpOptions, token: u64) -> io::Result<SocketId> {
+        let mut stream = TcpStream::connect(addr)?;
+        set_options(&SockRef::from(&stream), tcp)?;
+        self.poll.registry().register(
+            &mut stream,
+            mio_token(token)?,
+            Interest::READABLE | Interest::WRITABLE,
+        )?;
+        Ok(self.insert_stream(stream))
+    }
+
+    fn connected(&mut self, socket: SocketId) -> io::Result<Option<SocketAddr>> {
+        let stream = self.stream(socket)?;
+        if let Some(error) = stream.take_error()? {
+            return Err(error);
+        }
+        match stream.peer_addr() {
+            Ok(peer) => Ok(Some(peer)),
+            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn read(&mut self, socket: SocketId, into: &mut [u8]) -> io::Result<usize> {
+        self.stream(socket)?.read(into)
+    }
+
+    fn write(&mut self, socket: SocketId, from: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut stream = self.stream(socket)?;
+        match from {
+            [one] => stream.write(one),
+            many => stream.write_vectored(many),
+        }
+    }
+
+    fn shutdown_write(&mut self, socket: SocketId) -> io::Result<()> {
+        self.stream(socket)?.shutdown(Shutdown::Write)
+    }
+
+    fn close(&mut self, socket: SocketId) {
+        // The kernel forgets the registration with the fd: no call to deregister is needed.
+        self.sockets.try_remove(socket.0);
+    }
+
+    fn release_reserve(&mut self) {
+        self.reserve = None;
+    }
+
+    fn keep_reserve(&mut self) {
+        if self.reserve.is_none() {
+            self.reserve = File::open("/dev/null").ok();
+        }
+    }
+
+    fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    fn poll_fd(&self) -> BorrowedFd<'_> {
+        self.poll.registry().as_fd()
+    }
+}
+
+fn mio_token(token: u64) -> io::Result<Token> {
+    usize::try_from(token)
+        .map(Token)
+        .map_err(|_| io::Error::new(ErrorKind::Unsupported, "a reactor needs 64-bit addresses"))
+}
+
+fn set_options(socket: &SockRef<'_>, tcp: &TcpOptions) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(tcp.keepalive_idle)
+        .with_interval(tcp.keepalive_interval)
+        .with_retries(tcp.keepalive_probes);
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(tcp.user_timeout))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `accept` relies on instead of six system calls.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn accepted_connections_inherit_the_listeners_options() {
+        let mut system = OsSystem::new().unwrap();
+        let tcp = TcpOptions::default();
+        let any_port = "127.0.0.1:0".parse().unwrap();
+        let (listener, addr) = system.listen(any_port, 16, &tcp, 1).unwrap();
+        let _client = std::net::TcpStream::connect(addr).unwrap();
+        let (accepted, _) = loop {
+            match system.accept(listener) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::yield_now(),
+                other => break other.unwrap(),
+            }
+        };
+        let stream = system.stream(accepted).unwrap();
+        let socket = SockRef::from(stream);
+        assert!(socket.tcp_nodelay().unwrap());
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), tcp.keepalive_idle);
+        assert_eq!(
+            socket.tcp_keepalive_interval().unwrap(),
+            tcp.keepalive_interval
+        );
+        assert_eq!(
+            socket.tcp_keepalive_retries().unwrap(),
+            tcp.keepalive_probes
+        );
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(tcp.user_timeout));
+    }
+
+    #[test]
+    fn random_numbers_differ() {
+        let mut system = OsSystem::new().unwrap();
+        let mut drawn: Vec<u64> = (0..1000).map(|_| system.random()).collect();
+        drawn.sort_unstable();
+        drawn.dedup();
+        assert_eq!(drawn.len(), 1000);
+    }
+}

@@ -1,0 +1,50 @@
+//! The clock as a plain number, so that virtual time needs no tricks.
+
+use std::ops::Add;
+use std::time::Duration;
+
+/// A point in time: nanoseconds since the reactor was made.
+///
+/// It never goes backwards within one reactor and says nothing about the time of day.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Default)]
+pub struct Time(u64);
+
+impl Time {
+    /// The moment the reactor was made.
+    pub const ZERO: Time = Time(0);
+
+    /// The time `nanos` nanoseconds after [`Time::ZERO`].
+    pub const fn from_nanos(nanos: u64) -> Time {
+        Time(nanos)
+    }
+
+    /// The time `millis` milliseconds after [`Time::ZERO`], at most the last representable one.
+    pub const fn from_millis(millis: u64) -> Time {
+        Time(millis.saturating_mul(1_000_000))
+    }
+
+    /// Nanoseconds since [`Time::ZERO`].
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// Whole milliseconds since [`Time::ZERO`], rounded down.
+    pub const fn as_millis(self) -> u64 {
+        self.0 / 1_000_000
+    }
+
+    /// How long after `earlier` this is; zero if it is not after it.
+    pub const fn saturating_since(self, earlier: Time) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Time {
+    type Output = Time;
+
+    /// Saturates at the last representable time, about 584 years on.
+    fn add(self, wait: Duration) -> Time {
+        let nanos = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+        Time(self.0.saturating_add(nanos))
+    }
+}

@@ -1,0 +1,15 @@
+//! The programs from outside: real processes, real sockets.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod limits;
+mod peers;
+mod program;
+mod protocol;
+mod pushes;
+mod support;

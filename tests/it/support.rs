@@ -1,0 +1,334 @@
+//! Starting the Distributor, and talking to it as any client would.
+
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// How long anything may take before a test gives up. Generous: only a test that fails waits for it.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+pub const FRAME_END: &[u8] = "¶".as_bytes();
+
+/// Waits until `condition` holds.
+#[track_caller]
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let until = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < until, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A program that runs, with the lines it has printed so far. Killed when dropped.
+pub struct Program {
+    child: Child,
+    stdout: Lines,
+    stderr: Lines,
+}
+
+type Lines = Arc<Mutex<Vec<String>>>;
+
+impl Program {
+    pub fn start(command: &mut Command) -> Program {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let stdout = collect(child.stdout.take().unwrap());
+        let stderr = collect(child.stderr.take().unwrap());
+        Program {
+            child,
+            stdout,
+            stderr,
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn stdout(&self) -> Vec<String> {
+        self.stdout.lock().unwrap().clone()
+    }
+
+    pub fn stderr(&self) -> Vec<String> {
+        self.stderr.lock().unwrap().clone()
+    }
+
+    /// The first line on standard output that `pick` makes something of.
+    #[track_caller]
+    pub fn wait_for_line<T>(&mut self, what: &str, pick: impl Fn(&str) -> Option<T>) -> T {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            if let Some(found) = self.stdout().iter().find_map(|line| pick(line)) {
+                return found;
+            }
+            let exited = self.child.try_wait().unwrap();
+            assert!(
+                Instant::now() < until && exited.is_none(),
+                "no {what} ({exited:?}); stdout: {:#?}; stderr: {:#?}",
+                self.stdout(),
+                self.stderr()
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits for a line on standard error that contains all of `parts`, and returns it.
+    #[track_caller]
+    pub fn wait_for_log(&self, parts: &[&str]) -> String {
+        let mut found = None;
+        wait_until(
+            &format!("a log line with {parts:?}; there is: {:#?}", self.stderr()),
+            || {
+                let matches = |line: &&String| parts.iter().all(|part| line.contains(part));
+                found = self.stderr().iter().find(matches).cloned();
+                found.is_some()
+            },
+        );
+        found.unwrap()
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// SIGKILL: no chance to say goodbye.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        wait_until("the program to exit", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn collect(output: impl Read + Send + 'static) -> Lines {
+    let lines = Lines::default();
+    let sink = Arc::clone(&lines);
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            sink.lock().unwrap().push(line);
+        }
+    });
+    lines
+}
+
+/// The distributor with these flags and no others, whatever the environment says.
+pub fn distributor_command(flags: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_distributor"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("PILCROW_") {
+            command.env_remove(name);
+        }
+    }
+    command.args(flags);
+    command
+}
+
+/// A Distributor on a free port of 127.0.0.1, and where it listens.
+pub struct Distributor {
+    pub program: Program,
+    pub addr: SocketAddr,
+}
+
+impl Distributor {
+    pub fn start(flags: &[&str]) -> Distributor {
+        Distributor::start_at("127.0.0.1:0", flags)
+    }
+
+    pub fn start_at(listen: &str, flags: &[&str]) -> Distributor {
+        let mut program = Program::start(distributor_command(flags).args(["--listen", listen]));
+        let addr = program.wait_for_line("address", |line| {
+            line.strip_prefix("listening on ")?.parse().ok()
+        });
+        Distributor { program, addr }
+    }
+
+    /// A client that has read the list which everyone gets on connecting.
+    pub fn connect(&self) -> Client {
+        let mut client = Client::connect(self.addr);
+        client.next_list();
+        client
+    }
+
+    /// A client that is registered under this name, and has seen itself in a list.
+    pub fn join(&self, name: &str, port: u16) -> Client {
+        let mut client = self.connect();
+        client.register(name, port);
+        client.wait_for_list(&format!("{name} in it"), |names| {
+            names.iter().any(|n| n == name)
+        });
+        client
+    }
+
+    /// Fails unless the Distributor still serves: somebody new joins, is seen, and leaves.
+    #[track_caller]
+    pub fn assert_serves(&self) {
+        drop(self.join("probe", 1));
+    }
+}
+
+/// One connection to a Distributor.
+pub struct Client {
+    pub stream: TcpStream,
+    unread: Vec<u8>,
+}
+
+impl Client {
+    pub fn connect(addr: SocketAddr) -> Client {
+        Client::on(TcpStream::connect(addr).unwrap())
+    }
+
+    pub fn on(stream: TcpStream) -> Client {
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Client {
+            stream,
+            unread: Vec::new(),
+        }
+    }
+
+    pub fn local_port(&self) -> u16 {
+        self.stream.local_addr().unwrap().port()
+    }
+
+    /// Sends bytes as they are. That the peer has closed meanwhile is not this call's business.
+    pub fn send_raw(&mut self, bytes: &[u8]) {
+        match self.stream.write_all(bytes) {
+            Err(error) if !is_closed(&error) => panic!("sending failed: {error}"),
+            _ => {}
+        }
+    }
+
+    pub fn send(&mut self, packet: &Value) {
+        let mut frame = packet.to_string().into_bytes();
+        frame.extend_from_slice(FRAME_END);
+        self.send_raw(&frame);
+    }
+
+    pub fn post(&mut self, params: &Value) {
+        self.send(&json!({"uri": "/distributes", "method": "POST", "key": 0, "params": params}));
+    }
+
+    pub fn register(&mut self, name: &str, port: u16) {
+        self.post(&json!({"port": port, "name": name, "urls": [format!("GET/{name}")]}));
+    }
+
+    /// The text of the next frame, or `None` if the connection was closed before.
+    #[track_caller]
+    pub fn next_text(&mut self) -> Option<String> {
+        loop {
+            if let Some(at) = self.unread.windows(2).position(|pair| pair == FRAME_END) {
+                let rest = self.unread.split_off(at + FRAME_END.len());
+                let mut frame = std::mem::replace(&mut self.unread, rest);
+                frame.truncate(at);
+                return Some(String::from_utf8(frame).expect("frames are UTF-8"));
+            }
+            let mut bytes = [0; 65536];
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return None,
+                Ok(count) => self.unread.extend_from_slice(&bytes[..count]),
+                Err(error) if is_closed(&error) => return None,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => panic!("no frame: {error}; begun: {} bytes", self.unread.len()),
+            }
+        }
+    }
+
+    /// The next frame.
+    #[track_caller]
+    pub fn next(&mut self) -> Value {
+        let text = self.next_text().expect("the connection is open");
+        serde_json::from_str(&text).expect("frames are JSON")
+    }
+
+    /// The names in the next frame, which must be a list.
+    #[track_caller]
+    pub fn next_list(&mut self) -> Vec<String> {
+        let frame = self.next();
+        assert_eq!(frame["uri"], "/distributes", "{frame}");
+        assert_eq!(frame["method"], "GET", "{frame}");
+        names(&frame)
+    }
+
+    /// Reads lists until one is as wanted, and returns how many that took.
+    #[track_caller]
+    pub fn wait_for_list(&mut self, what: &str, wanted: impl Fn(&[String]) -> bool) -> usize {
+        let until = Instant::now() + DEADLINE;
+        let mut lists = 0;
+        loop {
+            let list = self.next_list();
+            lists += 1;
+            if wanted(&list) {
+                return lists;
+            }
+            assert!(
+                Instant::now() < until,
+                "no list with {what}; the last: {list:?}"
+            );
+        }
+    }
+
+    /// Reads up to the next packet with an errorcode, and returns the code.
+    #[track_caller]
+    pub fn next_errorcode(&mut self) -> u64 {
+        loop {
+            if let Some(code) = self.next()["errorcode"].as_u64() {
+                return code;
+            }
+        }
+    }
+
+    /// Reads on until the peer closes, and returns the frames that came before.
+    #[track_caller]
+    pub fn read_to_end(&mut self) -> Vec<Value> {
+        let mut frames = Vec::new();
+        while let Some(text) = self.next_text() {
+            frames.push(serde_json::from_str(&text).expect("frames are JSON"));
+        }
+        frames
+    }
+}
+
+/// The names in a list, in its order.
+pub fn names(list: &Value) -> Vec<String> {
+    let entries = list["params"].as_array().expect("params is an array");
+    let name = |entry: &Value| entry["name"].as_str().unwrap_or_default().to_owned();
+    entries.iter().map(name).collect()
+}
+
+fn is_closed(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe
+    )
+}
+
+/// Runs `work` in a thread of its own, and gives what it returns or nothing if it takes too long.
+pub fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(work()));
+    receiver
+}

@@ -1,0 +1,48 @@
+// Imitates the chapter's Server class. Intentional quirks: leftovers are kept per remote address:port with the client's
+// bug (never cleared, not even when the socket closes), an error on a socket means two onClose calls (error, then
+// close), a failed listen is only reported, and the node registers all the same. It listens on all addresses, IPv6
+// included, as Node does, so IPv4 peers appear as ::ffff:a.b.c.d.
+// Subclasses override onRead and, if they like, the other on... methods.
+'use strict';
+
+const net = require('net');
+const { MARK, cut, linkToDistributor, registrationOf } = require('./book_client');
+
+class BookServer {
+    constructor(name, port, urls) {
+        this.context = { port, name, urls };
+        this.kept = {};
+        this.server = net.createServer((socket) => {
+            this.peer(socket); // Node remembers an address only if it was asked for while the socket lived
+            this.onCreate(socket);
+            socket.on('error', () => this.onClose(socket));
+            socket.on('close', () => this.onClose(socket));
+            socket.on('data', (bytes) => {
+                const peer = this.peer(socket);
+                this.kept[peer] = cut(this.kept[peer], bytes.toString(), (packet) => this.onRead(socket, packet));
+            });
+        });
+        this.server.on('error', (error) => this.tell('listen_error', { code: error.code }));
+        this.server.listen(port, () => this.onListening(this.server.address().port));
+    }
+
+    peer(socket) {
+        return socket.remoteAddress + ':' + socket.remotePort;
+    }
+
+    write(socket, packet) {
+        socket.write(JSON.stringify(packet) + MARK);
+    }
+
+    connectToDistributor(host, port, onNotification) {
+        this.distributor = linkToDistributor(host, port, registrationOf(this.context), onNotification,
+            (what, fields) => this.tell(what, fields));
+    }
+
+    onListening() {}
+    onCreate() {}
+    onClose() {}
+    tell() {}
+}
+
+module.exports = BookServer;
