@@ -1,4 +1,73 @@
-//! Pilcrow.
+//! A service registry that pushes, and the event loop it runs on, in one non-blocking thread.
+//!
+//! Every microservice ("node") keeps one TCP connection to the [Distributor](distributor), says who
+//! it is, and is sent the list of all live nodes whenever one joins or leaves. Packets are JSON
+//! objects ended by `¶`; existing Node.js peers speak them unchanged.
+//!
+//! ```text
+//!                bin/distributor        your program
+//!                       │                     │
+//!  handlers         distributor          your Handler       say what the protocol means
+//!                    │       │                │
+//!  pure        registry   protocol            │             no sockets, no clock, no threads
+//!                    │       │                │
+//!  loop          reactor ── Handler / Net ── framing · write queue · timer wheel
+//!                       │
+//!  system            mio + socket2                          the one seam to the outside
+//! ```
+//!
+//! The [`reactor`] is yours to embed: it is turned by the thread that owns it, stores no handler
+//! and starts no thread. A complete program on it:
+//!
+//! ```
+//! use std::io::Write;
+//! use pilcrow::reactor::{ConnId, Handler, Limits, ListenOptions, Net, Reactor};
+//!
+//! /// Sends each frame back.
+//! struct Echo;
+//!
+//! impl Handler for Echo {
+//!     fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
+//!         if let Some(mut reply) = net.send(conn) {
+//!             // Writing to a connection's queue does not fail.
+//!             let _ = reply.write_all(frame);
+//!             reply.finish();
+//!         }
+//!     }
+//! }
+//!
+//! fn main() -> std::io::Result<()> {
+//!     let mut reactor = Reactor::new(Limits::default())?;
+//!     let any_port = "127.0.0.1:0".parse().unwrap();
+//!     let listener = reactor.net().listen(any_port, ListenOptions::default())?;
+//!     println!("echo on {:?}", reactor.net().local_addr(listener));
+//!     # use std::io::Read;
+//!     # let mut client = std::net::TcpStream::connect(reactor.net().local_addr(listener).unwrap())?;
+//!     # client.write_all("{}¶".as_bytes())?;
+//!     # client.set_nonblocking(true)?;
+//!     # let mut answer = [0; 4];
+//!
+//!     let mut echo = Echo;
+//!     loop {
+//!         reactor.turn(None, &mut echo)?;
+//!         # if client.read(&mut answer).is_ok_and(|read| read == 4) { break; }
+//!     }
+//!     # assert_eq!(&answer, "{}¶".as_bytes());
+//!     # Ok(())
+//! }
+//! ```
+//!
+//! A [`Distributor`](distributor::Distributor) is such a handler, too.
+//!
+//! A host loop that sleeps elsewhere watches the reactor's fd ([`AsFd`](std::os::fd::AsFd)), asks
+//! [`next_deadline`](reactor::Reactor::next_deadline) how long it may sleep, and turns with zero
+//! wait; one that must not sleep turns with zero wait all the time.
+//!
+//! # Features
+//!
+//! `cli` (on by default) is what the programs need. Embedders switch it off:
+//! `pilcrow = { version = "0.1", default-features = false }`.
+
 #![forbid(unsafe_code)]
 
 pub mod distributor;

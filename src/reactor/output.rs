@@ -197,10 +197,9 @@ impl Net {
             return;
         }
         let mut connection = self.connections.remove(id.slot());
-        for timer in [connection.input_timer, connection.output_timer] {
-            if let Some(timer) = timer {
-                self.timers.disarm(timer);
-            }
+        let timers = [connection.input_timer, connection.output_timer];
+        for timer in timers.into_iter().flatten() {
+            self.timers.disarm(timer);
         }
         connection.input.release(input_pool);
         connection.output.clear(&mut self.output_pool);

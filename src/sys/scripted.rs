@@ -1,1 +1,279 @@
+//! A system whose every answer a test writes down beforehand. Time passes only when the reactor
+//! waits, or when the test says so.
 
+use std::cell::{RefCell, RefMut};
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, ErrorKind, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use slab::Slab;
+
+use super::{Event, SocketId, System, TcpOptions, Waker};
+use crate::time::Time;
+
+/// What a read finds.
+#[derive(Clone, Debug)]
+pub(crate) enum Read {
+    /// These bytes, or as many of them as are asked for; then the others.
+    Bytes(Vec<u8>),
+    End,
+    Fails(ErrorKind),
+}
+
+/// What a write finds. With nothing written down, it takes everything.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Write {
+    Takes(usize),
+    Fails(ErrorKind),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Socket {
+    pub(crate) token: Option<u64>,
+    pub(crate) reads: VecDeque<Read>,
+    pub(crate) read_calls: usize,
+    pub(crate) writes: VecDeque<Write>,
+    pub(crate) written: Vec<u8>,
+    pub(crate) write_calls: usize,
+    pub(crate) shut_down: bool,
+    /// What connecting comes to; `None` while it goes on.
+    pub(crate) connected: Option<Result<(), ErrorKind>>,
+}
+
+/// What an accept finds. With nothing written down, nobody waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Accept {
+    /// A connection; its socket is the next of `accepted`.
+    Connection,
+    Fails(ErrorKind),
+    /// As [`Accept::Fails`], unless the fd in reserve is free.
+    NoFd,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct World {
+    pub(crate) now: Time,
+    pub(crate) events: Vec<Event>,
+    pub(crate) sockets: Slab<Socket>,
+    pub(crate) accepts: VecDeque<Accept>,
+    /// The sockets of accepted connections, in their order.
+    pub(crate) accepted: Vec<SocketId>,
+    /// Connecting fails before it has begun.
+    pub(crate) connect_fails: Option<ErrorKind>,
+    /// Polls that a signal interrupts after this long.
+    pub(crate) interruptions: VecDeque<Duration>,
+    /// The timeouts that the reactor polled with.
+    pub(crate) timeouts: Vec<Option<Duration>>,
+    pub(crate) write_takes: Duration,
+    pub(crate) reserve: bool,
+    random: u64,
+}
+
+impl World {
+    pub(crate) fn socket(&mut self, id: SocketId) -> &mut Socket {
+        &mut self.sockets[id.0]
+    }
+
+    pub(crate) fn is_open(&self, id: SocketId) -> bool {
+        self.sockets.contains(id.0)
+    }
+
+    pub(crate) fn event(&mut self, id: SocketId, readable: bool, writable: bool, closed: bool) {
+        let token = self.sockets[id.0].token.expect("the socket is watched");
+        self.events.push(Event::Socket {
+            token,
+            readable,
+            writable,
+            closed,
+        });
+    }
+
+    /// The peer sends bytes.
+    pub(crate) fn arrive(&mut self, id: SocketId, bytes: &[u8]) {
+        self.socket(id).reads.push_back(Read::Bytes(bytes.to_vec()));
+        self.event(id, true, false, false);
+    }
+
+    /// The peer sends its end.
+    pub(crate) fn end(&mut self, id: SocketId) {
+        self.socket(id).reads.push_back(Read::End);
+        self.event(id, true, false, true);
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Scripted {
+    world: Rc<RefCell<World>>,
+    fd: Rc<File>,
+}
+
+impl Scripted {
+    pub(crate) fn new() -> Scripted {
+        Scripted {
+            world: Rc::new(RefCell::new(World {
+                reserve: true,
+                ..World::default()
+            })),
+            fd: Rc::new(File::open("/dev/null").unwrap()),
+        }
+    }
+
+    pub(crate) fn world(&self) -> RefMut<'_, World> {
+        self.world.borrow_mut()
+    }
+}
+
+fn peer() -> SocketAddr {
+    "10.0.0.9:4711".parse().unwrap()
+}
+
+impl System for Scripted {
+    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        let mut world = self.world();
+        world.timeouts.push(timeout);
+        if let Some(after) = world.interruptions.pop_front() {
+            world.now = world.now + after;
+            return Err(ErrorKind::Interrupted.into());
+        }
+        if world.events.is_empty() {
+            let wait = timeout.expect("a test never waits for ever");
+            world.now = world.now + wait;
+        }
+        events.append(&mut world.events);
+        Ok(())
+    }
+
+    fn now(&mut self) -> Time {
+        self.world().now
+    }
+
+    fn unix_time(&mut self) -> Duration {
+        Duration::from_secs(1_000_000_000)
+    }
+
+    fn random(&mut self) -> u64 {
+        let mut world = self.world();
+        world.random += 1;
+        world.random
+    }
+
+    fn listen(
+        &mut self,
+        addr: SocketAddr,
+        _backlog: u32,
+        _tcp: &TcpOptions,
+        token: u64,
+    ) -> io::Result<(SocketId, SocketAddr)> {
+        let id = self.world().sockets.insert(Socket {
+            token: Some(token),
+            ..Socket::default()
+        });
+        Ok((SocketId(id), addr))
+    }
+
+    fn accept(&mut self, _listener: SocketId) -> io::Result<(SocketId, SocketAddr)> {
+        let mut world = self.world();
+        match world.accepts.pop_front() {
+            None => Err(ErrorKind::WouldBlock.into()),
+            Some(Accept::Fails(kind)) => Err(kind.into()),
+            Some(Accept::NoFd) if world.reserve => {
+                world.accepts.push_front(Accept::NoFd);
+                Err(io::Error::other("too many open files"))
+            }
+            Some(Accept::NoFd | Accept::Connection) => {
+                let id = SocketId(world.sockets.insert(Socket::default()));
+                world.accepted.push(id);
+                Ok((id, peer()))
+            }
+        }
+    }
+
+    fn watch(&mut self, socket: SocketId, token: u64) -> io::Result<()> {
+        self.world().socket(socket).token = Some(token);
+        Ok(())
+    }
+
+    fn connect(&mut self, _: SocketAddr, _: &TcpOptions, token: u64) -> io::Result<SocketId> {
+        let mut world = self.world();
+        if let Some(kind) = world.connect_fails {
+            return Err(kind.into());
+        }
+        let id = world.sockets.insert(Socket {
+            token: Some(token),
+            ..Socket::default()
+        });
+        Ok(SocketId(id))
+    }
+
+    fn connected(&mut self, socket: SocketId) -> io::Result<Option<SocketAddr>> {
+        match self.world().socket(socket).connected {
+            None => Ok(None),
+            Some(Ok(())) => Ok(Some(peer())),
+            Some(Err(kind)) => Err(kind.into()),
+        }
+    }
+
+    fn read(&mut self, socket: SocketId, into: &mut [u8]) -> io::Result<usize> {
+        let mut world = self.world();
+        let socket = world.socket(socket);
+        socket.read_calls += 1;
+        match socket.reads.pop_front() {
+            None => Err(ErrorKind::WouldBlock.into()),
+            Some(Read::End) => Ok(0),
+            Some(Read::Fails(kind)) => Err(kind.into()),
+            Some(Read::Bytes(mut bytes)) => {
+                let count = bytes.len().min(into.len());
+                into[..count].copy_from_slice(&bytes[..count]);
+                if count < bytes.len() {
+                    socket.reads.push_front(Read::Bytes(bytes.split_off(count)));
+                }
+                Ok(count)
+            }
+        }
+    }
+
+    fn write(&mut self, socket: SocketId, from: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut world = self.world();
+        world.now = world.now + world.write_takes;
+        let socket = world.socket(socket);
+        socket.write_calls += 1;
+        let at_most = match socket.writes.pop_front() {
+            None => usize::MAX,
+            Some(Write::Takes(count)) => count,
+            Some(Write::Fails(kind)) => return Err(kind.into()),
+        };
+        let before = socket.written.len();
+        let offered = from.iter().flat_map(|slice| slice.iter().copied());
+        socket.written.extend(offered.take(at_most));
+        Ok(socket.written.len() - before)
+    }
+
+    fn shutdown_write(&mut self, socket: SocketId) -> io::Result<()> {
+        self.world().socket(socket).shut_down = true;
+        Ok(())
+    }
+
+    fn close(&mut self, socket: SocketId) {
+        self.world().sockets.remove(socket.0);
+    }
+
+    fn release_reserve(&mut self) {
+        self.world().reserve = false;
+    }
+
+    fn keep_reserve(&mut self) {
+        self.world().reserve = true;
+    }
+
+    fn waker(&self) -> Waker {
+        Waker::new(|| Ok(()))
+    }
+
+    fn poll_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

@@ -7,6 +7,7 @@
     clippy::indexing_slicing
 )]
 
+mod architecture;
 mod limits;
 mod peers;
 mod program;

@@ -1,0 +1,48 @@
+//! Cutting frames beside the plain search for their end, over the same bytes.
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use pilcrow::reactor::buffer_pool::BufferPool;
+use pilcrow::reactor::framing::{Flow, FrameBuffer};
+
+const STREAM_BYTES: usize = 1 << 20;
+const MAX_FRAME_BYTES: usize = 1 << 20;
+
+/// Frames of about this many bytes, with umlauts in them as real text has.
+fn stream(frame_bytes: usize) -> Vec<u8> {
+    let text = "Bestellung für Größe ".repeat(frame_bytes / 24 + 1);
+    let frame =
+        format!("{{\"uri\":\"/goods\",\"method\":\"GET\",\"key\":7,\"params\":\"{text}\"}}¶");
+    frame.repeat(STREAM_BYTES / frame.len()).into_bytes()
+}
+
+fn framing(criterion: &mut Criterion) {
+    for frame_bytes in [256, 4096, 65_536] {
+        let stream = stream(frame_bytes);
+        let mut group = criterion.benchmark_group(format!("framing/{frame_bytes}-byte frames"));
+        group.throughput(Throughput::Bytes(stream.len() as u64));
+        group.bench_function("plain memchr", |bencher| {
+            bencher.iter(|| memchr::memchr_iter(0xC2, black_box(&stream)).count());
+        });
+        for cut in [1448, 16_384, 65_536] {
+            group.bench_with_input(BenchmarkId::new("cut every", cut), &cut, |bencher, cut| {
+                let (mut buffer, mut pool) = (FrameBuffer::default(), BufferPool::default());
+                bencher.iter(|| {
+                    let mut bytes = 0;
+                    for piece in black_box(&stream).chunks(*cut) {
+                        buffer.feed(piece, MAX_FRAME_BYTES, &mut pool, &mut |frame| {
+                            bytes += frame.len();
+                            Flow::Continue
+                        });
+                    }
+                    bytes
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(benches, framing);
+criterion_main!(benches);

@@ -1,0 +1,201 @@
+//! Steady state allocates nothing a message: counted, not believed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use pilcrow::distributor::{Config, Distributor};
+use pilcrow::reactor::{ConnId, Handler, Limits, ListenOptions, Net, Reactor, SharedFrame};
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    ALLOCATIONS.with(|allocations| allocations.set(allocations.get() + 1));
+}
+
+// SAFETY: every call is handed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(place, layout) }
+    }
+
+    unsafe fn realloc(&self, place: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count();
+        unsafe { System.realloc(place, layout, new_size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+fn any_port() -> SocketAddr {
+    "127.0.0.1:0".parse().unwrap()
+}
+
+fn client(addr: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(addr).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    stream
+}
+
+/// Turns until it is `done`. Returns what the turns themselves allocated.
+fn turn_until(
+    reactor: &mut Reactor,
+    handler: &mut dyn Handler,
+    mut done: impl FnMut() -> bool,
+) -> u64 {
+    let mut allocated = 0;
+    while !done() {
+        let before = ALLOCATIONS.get();
+        reactor
+            .turn(Some(Duration::from_millis(1)), handler)
+            .unwrap();
+        allocated += ALLOCATIONS.get() - before;
+    }
+    allocated
+}
+
+/// Reads what there is. Returns how many frames ended in it.
+fn read_frames(stream: &mut TcpStream, scratch: &mut [u8]) -> usize {
+    match stream.read(scratch) {
+        Ok(count) => scratch[..count]
+            .iter()
+            .filter(|byte| **byte == 0xB6)
+            .count(),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Sends each frame back, and a shared one behind it.
+struct Echo(SharedFrame);
+
+impl Handler for Echo {
+    fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
+        let mut reply = net.send(conn).unwrap();
+        reply.write_all(frame).unwrap();
+        reply.finish();
+        net.send_shared(conn, &self.0);
+    }
+}
+
+#[test]
+fn a_frame_that_is_forwarded_allocates_nothing() {
+    let mut reactor = Reactor::new(Limits::default()).unwrap();
+    let listener = reactor
+        .net()
+        .listen(any_port(), ListenOptions::default())
+        .unwrap();
+    let addr = reactor.net().local_addr(listener).unwrap();
+    let mut echo = Echo(SharedFrame::new(|out| {
+        out.extend_from_slice(b"{\"shared\":true}")
+    }));
+    let mut client = client(addr);
+    let mut scratch = vec![0; 1 << 16];
+
+    let frame = format!("{{\"params\":\"{}\"}}¶", "x".repeat(500));
+    let (begin, end) = frame.as_bytes().split_at(frame.len() - 1);
+    let mut round = |reactor: &mut Reactor, echo: &mut Echo| {
+        // Two frames in one write, then one in two, cut inside its end.
+        let mut allocated = 0;
+        let mut missing = 6;
+        client.write_all(frame.as_bytes()).unwrap();
+        client.write_all(frame.as_bytes()).unwrap();
+        client.write_all(begin).unwrap();
+        let mut turns = 0;
+        allocated += turn_until(reactor, echo, || {
+            missing -= read_frames(&mut client, &mut scratch);
+            turns += 1;
+            missing == 2 && turns > 3
+        });
+        client.write_all(end).unwrap();
+        allocated
+            + turn_until(reactor, echo, || {
+                missing -= read_frames(&mut client, &mut scratch);
+                missing == 0
+            })
+    };
+    for _ in 0..50 {
+        round(&mut reactor, &mut echo);
+    }
+    let allocated: u64 = (0..300).map(|_| round(&mut reactor, &mut echo)).sum();
+    assert_eq!(allocated, 0, "in 900 frames");
+}
+
+#[test]
+fn a_list_that_is_pushed_allocates_nothing_for_each_receiver() {
+    let few = allocations_of_pushes(10);
+    let many = allocations_of_pushes(200);
+    assert_eq!(few, many, "10 and 200 receivers");
+}
+
+/// What 100 changes of the list allocate, with so many registered clients.
+fn allocations_of_pushes(clients: usize) -> u64 {
+    let mut reactor = Reactor::new(Limits::default()).unwrap();
+    let mut distributor = Distributor::new(Config::default());
+    let addr = distributor.listen(reactor.net(), any_port()).unwrap();
+    let mut scratch = vec![0; 1 << 16];
+
+    let mut clients: Vec<TcpStream> = (0..clients).map(|_| client(addr)).collect();
+    for client in &mut clients {
+        client.write_all(registration(9010).as_bytes()).unwrap();
+    }
+    while distributor.registry().len() < clients.len() {
+        reactor
+            .turn(Some(Duration::from_millis(1)), &mut distributor)
+            .unwrap();
+    }
+
+    let mut change = |port: u16| {
+        clients[0].write_all(registration(port).as_bytes()).unwrap();
+        let wanted = format!("\"port\":{port}");
+        let mut waiting: Vec<&mut TcpStream> = clients.iter_mut().collect();
+        let mut allocated = 0;
+        while !waiting.is_empty() {
+            let before = ALLOCATIONS.get();
+            reactor
+                .turn(Some(Duration::from_millis(1)), &mut distributor)
+                .unwrap();
+            allocated += ALLOCATIONS.get() - before;
+            waiting.retain_mut(|client| !read_until(client, &mut scratch, wanted.as_bytes()));
+        }
+        allocated
+    };
+    // The first ones fill the pools. Ports have the same number of digits: so do the buffers.
+    for port in 9100..9200 {
+        change(port);
+    }
+    (9200..9300).map(change).sum()
+}
+
+/// Reads what there is. Says whether `wanted` was in it.
+fn read_until(stream: &mut TcpStream, scratch: &mut [u8], wanted: &[u8]) -> bool {
+    match stream.read(scratch) {
+        Ok(count) => scratch[..count]
+            .windows(wanted.len())
+            .any(|bytes| bytes == wanted),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => false,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn registration(port: u16) -> String {
+    format!(
+        "{{\"uri\":\"/distributes\",\"method\":\"POST\",\"key\":0,\"params\":\
+         {{\"port\":{port},\"name\":\"goods\",\"urls\":[\"GET/goods\"]}}}}¶"
+    )
+}

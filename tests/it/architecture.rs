@@ -1,0 +1,113 @@
+//! What must be absent: an arrow that points up, and a clock or socket where none belongs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each module of the library, and the others that it may name.
+const MAY_NAME: [(&str, &[&str]); 6] = [
+    ("time", &[]),
+    ("sys", &["time"]),
+    ("reactor", &["sys", "time"]),
+    ("protocol", &[]),
+    ("registry", &["protocol"]),
+    ("distributor", &["protocol", "registry", "reactor", "time"]),
+];
+
+/// Modules that are given time and bytes, and never fetch them.
+const PURE: [&str; 3] = ["protocol", "registry", "distributor"];
+const IMPURE: [&str; 8] = [
+    "mio",
+    "socket2",
+    "TcpStream",
+    "TcpListener",
+    "Instant",
+    "SystemTime",
+    "rand",
+    "thread",
+];
+
+/// What is wrong with a file of `module`, a line each.
+fn mistakes(module: &str, text: &str) -> Vec<String> {
+    let Some((_, allowed)) = MAY_NAME.iter().find(|(name, _)| *name == module) else {
+        return vec![format!("the module {module} has no place in the picture")];
+    };
+    let mut mistakes = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let code = line.split("//").next().unwrap_or_default();
+        let words = || code.split(|c: char| !c.is_alphanumeric() && c != '_');
+        for named in code.split("crate::").skip(1) {
+            let named = named
+                .split(|c: char| !c.is_alphanumeric() && c != '_')
+                .next()
+                .unwrap();
+            if named != module && !allowed.contains(&named) {
+                mistakes.push(format!("{}: names crate::{named}", number + 1));
+            }
+        }
+        if PURE.contains(&module) {
+            for word in words().filter(|word| IMPURE.contains(word)) {
+                mistakes.push(format!("{}: names {word}", number + 1));
+            }
+        }
+        if module != "sys" && words().any(|word| word == "mio" || word == "socket2") {
+            mistakes.push(format!("{}: goes past the seam", number + 1));
+        }
+    }
+    mistakes
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+#[test]
+fn arrows_point_down_only() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut checked = 0;
+    let mut all = Vec::new();
+    for file in rust_files(&src) {
+        let inside = file.strip_prefix(&src).unwrap();
+        let first = inside.iter().next().unwrap().to_str().unwrap();
+        let module = first.strip_suffix(".rs").unwrap_or(first);
+        if ["lib", "bin"].contains(&module) {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        let found = mistakes(module, &text);
+        all.extend(
+            found
+                .iter()
+                .map(|mistake| format!("{}:{mistake}", inside.display())),
+        );
+        checked += 1;
+    }
+    assert!(checked > 20, "the sources are where this test looks");
+    assert!(all.is_empty(), "{all:#?}");
+}
+
+#[test]
+fn this_test_can_fail() {
+    for (module, line) in [
+        ("reactor", "use crate::registry::Registry;"),
+        ("reactor", "let x = crate::distributor::Distributor::new();"),
+        ("protocol", "use crate::reactor::Net;"),
+        ("sys", "use crate::{reactor::Limits, time::Time};"),
+        ("registry", "let now = std::time::Instant::now();"),
+        ("distributor", "use std::net::TcpStream;"),
+        ("distributor", "use std::thread;"),
+        ("reactor", "use mio::Poll;"),
+        ("elsewhere", ""),
+    ] {
+        assert!(!mistakes(module, line).is_empty(), "{module}: {line}");
+    }
+    assert!(mistakes("reactor", "use crate::sys::System; // not crate::registry").is_empty());
+}
