@@ -1,6 +1,7 @@
 //! How connections come and how their bytes are read.
 
-use std::io::{self, ErrorKind};
+use std::io::{ErrorKind, IoSlice};
+use std::net::SocketAddr;
 
 use super::buffer_pool::BufferPool;
 use super::connection::{CloseReason, Farewell, Origin, Reading, State};
@@ -8,6 +9,8 @@ use super::framing::{Fed, Flow, Framing};
 use super::ids::{ConnId, ListenerId, Token};
 use super::net::{Due, Net, live};
 use super::{Handler, Reactor};
+use crate::sys::SocketId;
+use crate::time::Time;
 
 /// Refused connections that may be read their refusal at a time. They live on the fds that are
 /// kept free above the limit.
@@ -61,10 +64,17 @@ impl Net {
     fn admit(
         &mut self,
         listener_id: ListenerId,
-        socket: crate::sys::SocketId,
-        peer: std::net::SocketAddr,
+        socket: SocketId,
+        peer: SocketAddr,
         handler: &mut dyn Handler,
     ) {
+        let is_full =
+            self.connections.len() - self.refused_connections >= self.limits.max_connections;
+        if is_full && self.refused_connections >= MAX_REFUSED_CONNECTIONS {
+            self.counters.refused += 1;
+            self.system.close(socket);
+            return;
+        }
         let Some(listener) = self.listener_mut(listener_id) else {
             self.system.close(socket);
             return;
@@ -73,54 +83,46 @@ impl Net {
         let owner = listener.owner;
         let (framing, max_frame_bytes) =
             (listener.options.framing, listener.options.max_frame_bytes);
-        let refusal = listener.options.refusal.clone();
-
-        let admitted = self.connections.len() - self.refused_connections;
-        let refused = admitted >= self.limits.max_connections;
-        if refused {
-            self.counters.refused += 1;
-            if self.refused_connections >= MAX_REFUSED_CONNECTIONS {
-                self.system.close(socket);
-                return;
-            }
-        }
-
-        let state = if refused {
-            State::Flushing { linger: true }
-        } else {
-            State::Open
-        };
-        let id = self.insert_connection(owner, framing, max_frame_bytes, peer, state);
+        let id = self.insert_connection(owner, framing, max_frame_bytes, peer, State::Open);
         if self
             .system
             .watch(socket, Token::Connection(id).pack())
             .is_err()
         {
-            // No memory in the kernel for one more: nobody was told of it yet.
+            // The kernel has no memory to watch one more. Nobody was told of it yet.
             self.connections.try_remove(id.slot());
             self.system.close(socket);
             self.counters.accept_failures += 1;
             return;
         }
-        let silent_since = self.now;
         if let Some(connection) = self.connection_mut(id) {
             connection.socket = Some(socket);
             connection.writable = true;
-            connection.refused = refused;
         }
-        if refused {
-            self.refused_connections += 1;
-            if let Some(connection) = self.connection_mut(id) {
-                connection.output.push_shared(&refusal);
-            }
-            self.go_on_with_farewell(id);
+        if is_full {
+            self.refuse(listener_id, id);
             return;
         }
         self.counters.accepted += 1;
-        self.arm_input(id, silent_since + self.limits.first_byte_timeout);
+        self.arm_input(id, self.now + self.limits.first_byte_timeout);
         self.call_as_owner_of(id, |net| {
             handler.on_open(net, id, Origin::Accepted(listener_id));
         });
+    }
+
+    /// Says goodbye to a connection that no handler was told of.
+    fn refuse(&mut self, listener: ListenerId, id: ConnId) {
+        self.counters.refused += 1;
+        self.refused_connections += 1;
+        let refusal = self
+            .listener(listener)
+            .map(|listener| listener.options.refusal.clone());
+        if let Some(connection) = self.connection_mut(id) {
+            connection.refused = true;
+            connection.state = State::Flushing { linger: true };
+            connection.output.push_shared(&refusal.unwrap_or_default());
+        }
+        self.go_on_with_farewell(id);
     }
 
     /// Closes one waiting connection where there is no fd to serve it with, so that it need not
@@ -136,9 +138,10 @@ impl Net {
             Ok((socket, _)) => {
                 if let Some(listener) = self.listener(id) {
                     let refusal = listener.options.refusal.clone();
-                    let refusal = io::IoSlice::new(refusal.as_bytes());
-                    // It is a courtesy: the socket's buffer is empty, and if this fails so be it.
-                    let _ = self.system.write(socket, &[refusal]);
+                    // A courtesy: its buffer is empty, and if this fails so be it.
+                    let _ = self
+                        .system
+                        .write(socket, &[IoSlice::new(refusal.as_bytes())]);
                 }
                 self.system.close(socket);
                 self.counters.shed += 1;
@@ -218,7 +221,7 @@ impl Net {
         }
     }
 
-    pub(super) fn arm_input(&mut self, id: ConnId, deadline: crate::time::Time) {
+    pub(super) fn arm_input(&mut self, id: ConnId, deadline: Time) {
         let timer = self.timers.arm(deadline, Due::Input(id));
         if let Some(connection) = self.connection_mut(id) {
             connection.input_timer = Some(timer);

@@ -115,7 +115,7 @@ fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// Frames that were begun get this long to be taken by their peers.
-const LONGEST_GOODBYE: Duration = Duration::from_millis(500);
+const LONGEST_GOODBYE: Duration = Duration::from_millis(800);
 
 fn serve(
     reactor: &mut Reactor,
