@@ -8,6 +8,7 @@
 )]
 
 mod architecture;
+mod embedding;
 mod limits;
 mod peers;
 mod program;

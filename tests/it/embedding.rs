@@ -1,0 +1,201 @@
+//! The reactor on real sockets, in a program of one's own.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pilcrow::reactor::{
+    Close, CloseReason, ConnId, ConnectOptions, Framing, Handler, Limits, ListenOptions, Net,
+    Origin, Reactor, TimerId,
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::support::DEADLINE;
+
+/// Answers frames with themselves and bytes with their number, and notes what it is told.
+#[derive(Default)]
+struct Echo {
+    opened: Vec<(ConnId, Origin)>,
+    frames: Vec<String>,
+    closed: Vec<CloseReason>,
+    timers: Vec<u64>,
+    wakes: usize,
+}
+
+impl Handler for Echo {
+    fn on_open(&mut self, _net: &mut Net, conn: ConnId, origin: Origin) {
+        self.opened.push((conn, origin));
+    }
+
+    fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
+        self.frames
+            .push(String::from_utf8_lossy(frame).into_owned());
+        if let Some((_, Origin::Connected)) = self.opened.iter().find(|(id, _)| *id == conn) {
+            return;
+        }
+        let mut reply = net.send(conn).unwrap();
+        reply.write_all(frame).unwrap();
+        reply.finish();
+    }
+
+    fn on_bytes(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8]) -> usize {
+        let mut reply = net.send(conn).unwrap();
+        write!(reply, "{} bytes", bytes.len()).unwrap();
+        reply.finish();
+        net.close(conn, Close::AfterFlush);
+        bytes.len()
+    }
+
+    fn on_close(&mut self, _net: &mut Net, _conn: ConnId, why: CloseReason) {
+        self.closed.push(why);
+    }
+
+    fn on_timer(&mut self, _net: &mut Net, _timer: TimerId, tag: u64) {
+        self.timers.push(tag);
+    }
+
+    fn on_wake(&mut self, _net: &mut Net) {
+        self.wakes += 1;
+    }
+}
+
+fn any_port() -> SocketAddr {
+    "127.0.0.1:0".parse().unwrap()
+}
+
+fn listening_reactor(framing: Framing) -> (Reactor, SocketAddr) {
+    let mut reactor = Reactor::new(Limits::default()).unwrap();
+    let options = ListenOptions {
+        framing,
+        ..ListenOptions::default()
+    };
+    let listener = reactor.net().listen(any_port(), options).unwrap();
+    let addr = reactor.net().local_addr(listener).unwrap();
+    (reactor, addr)
+}
+
+#[track_caller]
+fn turn_until(reactor: &mut Reactor, echo: &mut Echo, mut done: impl FnMut(&Echo) -> bool) {
+    let until = Instant::now() + DEADLINE;
+    while !done(echo) {
+        assert!(Instant::now() < until, "turned in vain");
+        reactor
+            .turn(Some(Duration::from_millis(100)), echo)
+            .unwrap();
+    }
+}
+
+#[test]
+fn a_connection_out_and_one_in_share_a_thread() {
+    let (mut reactor, addr) = listening_reactor(Framing::Pilcrow);
+    let mut echo = Echo::default();
+    let conn = reactor.net().connect(addr, ConnectOptions::default());
+    let mut early = reactor.net().send(conn).unwrap();
+    early
+        .write_all(b"{\"sent\":\"before it was open\"}")
+        .unwrap();
+    early.finish();
+    turn_until(&mut reactor, &mut echo, |echo| echo.frames.len() == 2);
+    assert_eq!(echo.frames[0], echo.frames[1]);
+    reactor.net().close(conn, Close::AfterFlush);
+    turn_until(&mut reactor, &mut echo, |echo| echo.closed.len() == 2);
+    assert_eq!(echo.closed, [CloseReason::Local, CloseReason::PeerClosed]);
+    while reactor.net().connections() > 0 {
+        reactor
+            .turn(Some(Duration::from_millis(100)), &mut echo)
+            .unwrap();
+    }
+}
+
+#[test]
+fn a_connect_that_is_refused_is_told_as_its_close() {
+    let nobody = TcpListener::bind(any_port()).unwrap().local_addr().unwrap();
+    let mut reactor = Reactor::new(Limits::default()).unwrap();
+    let mut echo = Echo::default();
+    reactor.net().connect(nobody, ConnectOptions::default());
+    turn_until(&mut reactor, &mut echo, |echo| !echo.closed.is_empty());
+    let refused = CloseReason::ConnectFailed(ErrorKind::ConnectionRefused);
+    assert_eq!(echo.closed, [refused]);
+    assert!(echo.opened.is_empty());
+}
+
+#[test]
+fn listeners_with_different_framings_share_a_reactor() {
+    let (mut reactor, framed) = listening_reactor(Framing::Pilcrow);
+    let options = ListenOptions {
+        framing: Framing::Raw,
+        ..ListenOptions::default()
+    };
+    let raw = reactor.net().listen(any_port(), options).unwrap();
+    let raw = reactor.net().local_addr(raw).unwrap();
+    let clients = thread::spawn(move || {
+        let mut framed = TcpStream::connect(framed).unwrap();
+        framed.write_all("{}¶".as_bytes()).unwrap();
+        let mut answer = [0; 4];
+        framed.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, "{}¶".as_bytes());
+
+        let mut raw = TcpStream::connect(raw).unwrap();
+        raw.write_all("¶¶¶¶".as_bytes()).unwrap();
+        let mut answer = String::new();
+        raw.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "8 bytes");
+    });
+    let mut echo = Echo::default();
+    turn_until(&mut reactor, &mut echo, |_| clients.is_finished());
+    clients.join().unwrap();
+}
+
+#[test]
+fn another_thread_ends_the_wait() {
+    let mut reactor = Reactor::new(Limits::default()).unwrap();
+    let waker = reactor.waker();
+    let ringer = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(20));
+        waker.wake().unwrap();
+    });
+    let mut echo = Echo::default();
+    while echo.wakes == 0 {
+        reactor.turn(None, &mut echo).unwrap();
+    }
+    ringer.join().unwrap();
+}
+
+#[test]
+fn a_host_loop_nests_the_reactor_by_its_fd() {
+    let (mut reactor, addr) = listening_reactor(Framing::Pilcrow);
+    let mut echo = Echo::default();
+    let later = reactor.now() + Duration::from_millis(50);
+    reactor.net().arm(later, 7);
+    let client = thread::spawn(move || {
+        let mut client = TcpStream::connect(addr).unwrap();
+        for _ in 0..100 {
+            client.write_all("{\"n\":1}¶".as_bytes()).unwrap();
+            let mut answer = [0; 9];
+            client.read_exact(&mut answer).unwrap();
+        }
+    });
+    // The host sleeps on the fd and never lets the reactor sleep.
+    let until = Instant::now() + DEADLINE;
+    while !client.is_finished() || echo.timers.is_empty() {
+        assert!(Instant::now() < until, "the host was not woken");
+        let now = reactor.now();
+        let sleep = match reactor.next_deadline() {
+            Some(deadline) => deadline.saturating_since(now),
+            None => Duration::from_millis(100),
+        };
+        let sleep = sleep.min(Duration::from_millis(100));
+        let timeout = Timespec {
+            tv_sec: 0,
+            tv_nsec: i64::from(sleep.subsec_nanos()),
+        };
+        let fd = reactor.as_fd();
+        poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout)).unwrap();
+        reactor.turn(Some(Duration::ZERO), &mut echo).unwrap();
+    }
+    client.join().unwrap();
+    assert_eq!(echo.frames.len(), 100);
+    assert_eq!(echo.timers, [7]);
+}
