@@ -1,5 +1,7 @@
 //! What the timer wheel costs with a million timers armed.
 
+#![allow(clippy::indexing_slicing, clippy::cast_possible_truncation)]
+
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
