@@ -104,7 +104,8 @@ pub(crate) struct Connection {
     /// `input` may hold complete frames.
     pub(crate) frames_kept: bool,
     pub(crate) in_ready_list: bool,
-    pub(crate) any_byte_read: bool,
+    /// A frame began, or bytes came that are raw. White space says nothing.
+    pub(crate) has_spoken: bool,
     pub(crate) first_frame_done: bool,
     /// Since when `input` holds the beginning of a frame.
     pub(crate) frame_since: Option<Time>,
@@ -147,7 +148,7 @@ impl Connection {
             closed_hint: false,
             frames_kept: false,
             in_ready_list: false,
-            any_byte_read: false,
+            has_spoken: false,
             first_frame_done: false,
             frame_since: None,
             input_timer: None,

@@ -87,7 +87,13 @@ impl FrameBuffer {
             return self.feed_in_place(rest, max_frame_bytes, pool, receive);
         }
         kept.extend_from_slice(rest);
-        self.kept = kept;
+        if self.start < kept.len() {
+            self.kept = kept;
+        } else {
+            // It was stopped by the last frame there was.
+            pool.give(kept);
+            (self.start, self.scanned) = (0, 0);
+        }
         self.check();
         fed
     }
@@ -134,6 +140,11 @@ impl FrameBuffer {
         self.kept.get(self.start..).unwrap_or_default()
     }
 
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.kept.capacity()
+    }
+
     /// Gives what is kept back to the pool: nobody waits for it any more.
     pub fn release(&mut self, pool: &mut BufferPool) {
         pool.give(std::mem::take(&mut self.kept));
@@ -177,7 +188,8 @@ impl FrameBuffer {
     }
 
     fn limit_raw(&self, fed: Fed, max_kept_bytes: usize) -> Fed {
-        if self.unfinished().len() > max_kept_bytes {
+        // What a stop left behind may be many requests, all complete.
+        if fed == Fed::Drained && self.unfinished().len() > max_kept_bytes {
             Fed::TooLarge
         } else {
             fed
@@ -219,15 +231,14 @@ impl Cursor {
                     Fed::Drained
                 };
             };
-            let frame = bytes
-                .get(self.start..end)
-                .unwrap_or_default()
-                .trim_ascii_end();
+            let frame = bytes.get(self.start..end).unwrap_or_default();
             self.start = end + FRAME_END.len();
             self.scanned = self.start;
+            // White space at its end counts, as it did while the frame was unfinished.
             if frame.len() > max_frame_bytes {
                 return Fed::TooLarge;
             }
+            let frame = frame.trim_ascii_end();
             if !frame.is_empty() && receive(frame) == Flow::Stop {
                 return Fed::Stopped;
             }

@@ -51,7 +51,9 @@ impl Net {
                     | ErrorKind::NetworkDown => {}
                     _ => {
                         self.counters.accept_failures += 1;
-                        if !self.shed(id) {
+                        let goes_on = is_want_of_resources(&error) && self.shed(id);
+                        if !goes_on {
+                            self.retry_accept_later(id);
                             return;
                         }
                     }
@@ -120,46 +122,35 @@ impl Net {
         if let Some(connection) = self.connection_mut(id) {
             connection.refused = true;
             connection.state = State::Flushing { linger: true };
-            connection.output.push_shared(&refusal.unwrap_or_default());
+            connection
+                .output
+                .push_shared(&refusal.unwrap_or_default(), 0);
         }
         self.go_on_with_farewell(id);
     }
 
     /// Closes one waiting connection where there is no fd to serve it with, so that it need not
-    /// wait in vain. If even that fails, or the reason is another, accepting is tried again later:
-    /// no event would come for those who wait already. `false` if there is nothing to go on with.
+    /// wait in vain. `false` if that fails too.
     fn shed(&mut self, id: ListenerId) -> bool {
-        let Some(socket) = self.listener(id).map(|listener| listener.socket) else {
+        let Some(listener) = self.listener(id) else {
             return false;
         };
+        let (socket, refusal) = (listener.socket, listener.options.refusal.clone());
         self.system.release_reserve();
         let accepted = self.system.accept(socket);
-        let shed = match accepted {
-            Ok((socket, _)) => {
-                if let Some(listener) = self.listener(id) {
-                    let refusal = listener.options.refusal.clone();
-                    // A courtesy: its buffer is empty, and if this fails so be it.
-                    let _ = self
-                        .system
-                        .write(socket, &[IoSlice::new(refusal.as_bytes())]);
-                }
-                self.system.close(socket);
-                self.counters.shed += 1;
-                true
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.system.keep_reserve();
-                return false;
-            }
-            Err(_) => false,
-        };
-        self.system.keep_reserve();
-        if !shed {
-            self.retry_accept_later(id);
+        if let Ok((socket, _)) = accepted {
+            // A courtesy: its buffer is empty, and if this fails so be it.
+            let _ = self
+                .system
+                .write(socket, &[IoSlice::new(refusal.as_bytes())]);
+            self.system.close(socket);
+            self.counters.shed += 1;
         }
-        shed
+        self.system.keep_reserve();
+        accepted.is_ok()
     }
 
+    /// Tries again after a while: no event comes for the connections that wait already.
     fn retry_accept_later(&mut self, id: ListenerId) {
         let now = self.now;
         let Some(listener) = self.listener_mut(id) else {
@@ -248,7 +239,10 @@ impl Net {
         match connection.state {
             State::Connecting => self.mark(id, CloseReason::ConnectTimeout, Farewell::Drop),
             State::Lingering { .. } => self.die(id),
-            State::Open if !connection.any_byte_read => {
+            State::Open if !connection.has_spoken && connection.reading == Reading::Paused => {
+                self.arm_input(id, now + self.limits.first_byte_timeout);
+            }
+            State::Open if !connection.has_spoken => {
                 self.break_limit(id, CloseReason::NoFirstByte, handler);
             }
             State::Open => {
@@ -389,17 +383,11 @@ fn deliver(
     let Some(connection) = net.connection_mut(id) else {
         return;
     };
-    let heard_before = connection.any_byte_read;
-    connection.any_byte_read = true;
     let mut input = std::mem::take(&mut connection.input);
     let (framing, max_frame_bytes) = (connection.framing, connection.max_frame_bytes);
     let owner = connection.owner;
-    if !heard_before {
-        // It was armed for the first byte; a frame's deadline is nearer.
-        net.disarm_input(id);
-    }
 
-    let frames_before = *frames_left;
+    let mut any_frame = false;
     let flow = |net: &Net, frames_left: &mut usize| {
         *frames_left = frames_left.saturating_sub(1);
         if *frames_left == 0 || !net.is_delivering(id) {
@@ -412,16 +400,21 @@ fn deliver(
         Framing::Pilcrow => input.feed(bytes, max_frame_bytes, pool, &mut |frame| {
             net.owner = owner;
             net.counters.frames_read += 1;
+            any_frame = true;
             handler.on_frame(net, id, frame);
             flow(net, frames_left)
         }),
         Framing::Raw => input.feed_raw(bytes, max_frame_bytes, pool, &mut |bytes| {
             net.owner = owner;
             let consumed = handler.on_bytes(net, id, bytes);
+            any_frame |= consumed > 0;
+            if consumed == 0 && net.is_delivering(id) {
+                // It waits for more, which is not what the budget is for.
+                return (0, Flow::Continue);
+            }
             (consumed, flow(net, frames_left))
         }),
     };
-    let any_frame = *frames_left < frames_before;
 
     let now = net.now;
     let frame_timeout = net.limits.frame_timeout;
@@ -437,8 +430,15 @@ fn deliver(
     }
     let first_frame = !connection.first_frame_done && framing == Framing::Pilcrow;
     connection.first_frame_done |= any_frame;
-    let needs_timer = unfinished && connection.input_timer.is_none();
-    if needs_timer {
+    if !connection.has_spoken && (any_frame || !input.unfinished().is_empty()) {
+        connection.has_spoken = true;
+        // It was armed for the first byte; a frame's deadline is nearer.
+        net.disarm_input(id);
+    }
+    let has_timer = net
+        .connection(id)
+        .is_some_and(|connection| connection.input_timer.is_some());
+    if unfinished && !has_timer {
         net.arm_input(id, now + frame_timeout);
     }
 
@@ -453,6 +453,16 @@ fn deliver(
         Some(connection) if connection.state == State::Open => connection.input = input,
         _ => input.release(pool),
     }
+}
+
+/// Whether accepting failed for want of fds or memory. `std` has no kinds for these.
+fn is_want_of_resources(error: &std::io::Error) -> bool {
+    const ENOMEM: i32 = 12;
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const ENOBUFS: i32 = if cfg!(target_os = "linux") { 105 } else { 55 };
+    let code = error.raw_os_error();
+    code.is_some_and(|code| [ENOMEM, ENFILE, EMFILE, ENOBUFS].contains(&code))
 }
 
 /// What an error of reading or writing says about the peer.

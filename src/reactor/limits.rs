@@ -15,7 +15,7 @@ pub struct Limits {
     /// From the first byte of a frame to its end; more bytes do not extend it, so that a byte now
     /// and then can't hold memory for ever.
     pub frame_timeout: Duration,
-    /// From being accepted to the first byte. Long: existing clients that are cut early reconnect
+    /// From being accepted to the first byte that is no white space. Long: existing clients that are cut early reconnect
     /// and register twice.
     pub first_byte_timeout: Duration,
     /// How long a connection may take to be established. The kernel alone would try for minutes.

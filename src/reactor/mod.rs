@@ -108,13 +108,14 @@ pub trait Handler {
         let _ = (net, timer, tag);
     }
 
-    /// A [`Waker`] rang since the last turn, once or more often.
+    /// A [`Waker`] rang since the last turn, once or more often. Told to all, under no owner: set
+    /// it before you make something.
     fn on_wake(&mut self, net: &mut Net) {
         let _ = net;
     }
 
     /// Everything of this turn was told. What many events caused together is best sent here, once,
-    /// before the loop writes.
+    /// before the loop writes. Told to all, under no owner.
     fn on_turn_end(&mut self, net: &mut Net) {
         let _ = net;
     }
@@ -130,6 +131,10 @@ pub struct Reactor {
     woken: bool,
     /// While set, deadlines wait until all that can be read was read; at the latest until then.
     catching_up_until: Option<Time>,
+    /// When the last turn found that the next one is due.
+    due_at: Option<Time>,
+    /// The last poll had room for no more events than it brought.
+    may_have_more_events: bool,
 }
 
 /// A timer this late shows that the process itself stood still: its peers may be fine.
@@ -153,11 +158,14 @@ impl Reactor {
             input_pool: BufferPool::default(),
             woken: false,
             catching_up_until: None,
+            due_at: None,
+            may_have_more_events: false,
         }
     }
 
     /// What a handler may do in a callback can be done through this between turns.
     pub fn net(&mut self) -> &mut Net {
+        self.net.now = self.net.system.now().max(self.net.now);
         &mut self.net
     }
 
@@ -190,10 +198,8 @@ impl Reactor {
         self.poll(wait)?;
         self.net.counters.turns += 1;
         let late = self
-            .net
-            .timers
-            .next_deadline()
-            .is_some_and(|deadline| self.net.now.saturating_since(deadline) > STALL);
+            .due_at
+            .is_some_and(|due| self.net.now.saturating_since(due) > STALL);
         if late && self.catching_up_until.is_none() {
             self.net.counters.stalls += 1;
             self.catching_up_until = Some(self.net.now + LONGEST_CATCH_UP);
@@ -210,14 +216,18 @@ impl Reactor {
             self.catching_up_until = None;
             self.expire_timers(handler);
         }
+        self.net.owner = Owner::default();
         if std::mem::take(&mut self.woken) {
             handler.on_wake(&mut self.net);
         }
         self.close_marked(handler);
+        self.net.owner = Owner::default();
         handler.on_turn_end(&mut self.net);
 
         self.net.flush(handler);
         self.free_dead();
+        self.net.owner = Owner::default();
+        self.due_at = self.net.timers.next_deadline();
         Ok(())
     }
 
@@ -229,6 +239,7 @@ impl Reactor {
             || !self.net.marked_for_next_turn.is_empty()
             || !self.net.dead.is_empty()
             || self.catching_up_until.is_some()
+            || self.may_have_more_events
     }
 
     fn poll(&mut self, wait: Option<Duration>) -> io::Result<()> {
@@ -248,7 +259,10 @@ impl Reactor {
         self.events.clear();
         loop {
             match net.system.poll(&mut self.events, left) {
-                Ok(()) => break,
+                Ok(is_full) => {
+                    self.may_have_more_events = is_full;
+                    break;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                     let gone = net.system.now().saturating_since(started);
                     left = timeout.map(|timeout| timeout.saturating_sub(gone));

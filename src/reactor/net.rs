@@ -15,7 +15,7 @@ use super::ids::{ConnId, ListenerId, Owner, Token};
 use super::limits::Limits;
 use super::listener::{ListenOptions, Listener};
 use super::timer_wheel::{TimerId, TimerWheel};
-use super::write_queue::{SharedFrame, end_frame};
+use super::write_queue::{SharedFrame, end_frame, escape_frame};
 use crate::sys::System;
 use crate::time::Time;
 
@@ -44,6 +44,8 @@ pub struct Net {
     pub(super) dead: Vec<ConnId>,
     pub(super) refused_connections: usize,
     pub(super) output_pool: BufferPool,
+    /// The last flush ran out of time.
+    pub(super) was_flush_cut: bool,
     pub(super) counters: Counters,
 }
 
@@ -61,7 +63,8 @@ pub(super) enum Due {
 pub enum Close {
     /// At once. What is queued is lost.
     Now,
-    /// After what is queued is written. The peer can read it: its own unread input is discarded
+    /// After what is queued is written, within [`Limits::write_timeout`]. A connection that is not
+    /// established yet is closed at once. The peer can read what was written: its own unread input is discarded
     /// for a while ([`Limits::linger`]) rather than answered by a reset.
     AfterFlush,
 }
@@ -93,6 +96,7 @@ impl Net {
             dead: Vec::new(),
             refused_connections: 0,
             output_pool: BufferPool::default(),
+            was_flush_cut: false,
             counters: Counters::default(),
         };
         net.now = net.system.now();
@@ -240,7 +244,7 @@ impl Net {
         if !connection.accepts_output() {
             return false;
         }
-        connection.output.push_shared(frame);
+        connection.output.push_shared(frame, 0);
         self.make_dirty(conn);
         true
     }
@@ -260,7 +264,7 @@ impl Net {
 
     /// Whether the last turn ran out of time while writing, so that this one goes on with it.
     pub fn has_unflushed(&self) -> bool {
-        !self.dirty.is_empty()
+        self.was_flush_cut
     }
 
     /// Stops giving the handler what the connection sends. It is not even read, beyond what a turn
@@ -279,13 +283,21 @@ impl Net {
             self.counters.stale += 1;
             return;
         };
-        if connection.reading == Reading::Paused {
-            connection.reading = Reading::On;
-            // The peer is not to blame for the pause.
-            connection.frame_since = connection.frame_since.map(|_| now);
-            if connection.readable || connection.frames_kept {
-                self.make_ready(conn);
-            }
+        if connection.reading == Reading::On {
+            return;
+        }
+        connection.reading = Reading::On;
+        // The peer is not to blame for the pause.
+        connection.frame_since = connection.frame_since.map(|_| now);
+        let waits_for_first_byte = connection.state == State::Open
+            && !connection.has_spoken
+            && connection.input_timer.is_some();
+        if connection.readable || connection.frames_kept {
+            self.make_ready(conn);
+        }
+        if waits_for_first_byte {
+            self.disarm_input(conn);
+            self.arm_input(conn, now + self.limits.first_byte_timeout);
         }
     }
 
@@ -387,6 +399,19 @@ impl Net {
         }
     }
 
+    /// Something was queued: it is written at the end of the turn, if it is not too much.
+    fn limit_unsent(&mut self, id: ConnId) {
+        let Some(connection) = live(&mut self.connections, id) else {
+            return;
+        };
+        if connection.output.unsent_owned_bytes() > self.limits.max_unsent_bytes {
+            self.counters.limits_broken += 1;
+            self.mark(id, CloseReason::TooMuchUnsent, Farewell::Drop);
+        } else {
+            self.make_dirty(id);
+        }
+    }
+
     /// Begins the end of a connection. The first reason stays; a harder farewell replaces a softer.
     pub(super) fn mark(&mut self, id: ConnId, why: CloseReason, farewell: Farewell) {
         let Some(connection) = live(&mut self.connections, id) else {
@@ -442,6 +467,24 @@ pub struct FrameWriter<'net> {
 }
 
 impl FrameWriter<'_> {
+    /// Lets the frame go on, and end, with the bytes of `shared` from `from` on, which are not
+    /// copied. They don't count against [`Limits::max_unsent_bytes`].
+    pub fn finish_with(mut self, shared: &SharedFrame, from: usize) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        let Some(connection) = live(&mut self.net.connections, self.conn) else {
+            return;
+        };
+        if connection.framing == Framing::Pilcrow {
+            escape_frame(&mut bytes, self.start);
+        }
+        let added = bytes.len() - self.start;
+        connection
+            .output
+            .commit(bytes, added, &mut self.net.output_pool);
+        connection.output.push_shared(shared, from);
+        self.net.limit_unsent(self.conn);
+    }
+
     /// Ends the frame and queues it. An empty frame is not sent.
     ///
     /// A raw `¶` inside the frame is rewritten as `\u00b6`. On a connection with raw framing the
@@ -459,14 +502,7 @@ impl FrameWriter<'_> {
         connection
             .output
             .commit(bytes, added, &mut self.net.output_pool);
-        let unsent = connection.output.unsent_owned_bytes();
-        if unsent > self.net.limits.max_unsent_bytes {
-            self.net.counters.limits_broken += 1;
-            self.net
-                .mark(self.conn, CloseReason::TooMuchUnsent, Farewell::Drop);
-        } else {
-            self.net.make_dirty(self.conn);
-        }
+        self.net.limit_unsent(self.conn);
     }
 }
 

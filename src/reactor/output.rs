@@ -11,6 +11,8 @@ use super::net::{Due, Net, live};
 
 /// Blocks that one `writev` takes. A queue rarely has more than two.
 const SLICES_PER_WRITE: usize = 64;
+/// Bytes that one `writev` takes: a long list for one peer must not hold up short answers to others.
+const BYTES_PER_WRITE: usize = 128 << 10;
 /// How much is written between two looks at the clock: reading it is cheap but not free.
 const CONNECTIONS_PER_CLOCK: usize = 16;
 const BYTES_PER_CLOCK: usize = 256 << 10;
@@ -18,6 +20,7 @@ const BYTES_PER_CLOCK: usize = 256 << 10;
 impl Net {
     /// Writes what is queued, until all is written or the turn's time for it is over.
     pub(super) fn flush(&mut self, handler: &mut dyn Handler) {
+        self.was_flush_cut = false;
         if self.dirty.is_empty() {
             return;
         }
@@ -41,6 +44,7 @@ impl Net {
         }
         self.counters.flush_time += now.saturating_since(started);
 
+        self.was_flush_cut = !self.dirty.is_empty();
         // Those whose turn did not come have left bytes too: their handler hears when it is done.
         for index in 0..self.dirty.len() {
             if let Some(id) = self.dirty.get(index).copied() {
@@ -63,7 +67,7 @@ impl Net {
             return 0;
         };
         let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
-        let used = connection.output.fill(&mut slices);
+        let used = connection.output.fill(&mut slices, BYTES_PER_WRITE);
         let slices = slices.get(..used).unwrap_or_default();
         if slices.is_empty() {
             return 0;
@@ -73,7 +77,10 @@ impl Net {
         match self.system.write(socket, slices) {
             Ok(written) => {
                 connection.output.advance(written, &mut self.output_pool);
-                connection.write_progress_at = self.now;
+                if connection.state == State::Open {
+                    // A farewell has its time as a whole.
+                    connection.write_progress_at = self.now;
+                }
                 self.counters.writes += 1;
                 self.counters.bytes_written += written as u64;
                 if connection.output.is_empty() {
@@ -142,7 +149,8 @@ impl Net {
             return;
         }
         let deadline = connection.write_progress_at + write_timeout;
-        if now < deadline {
+        // One that can be written to is, later in this turn.
+        if now < deadline || connection.writable {
             let timer = self.timers.arm(deadline, Due::Output(id));
             if let Some(connection) = self.connection_mut(id) {
                 connection.output_timer = Some(timer);
@@ -164,6 +172,7 @@ impl Net {
         };
         if !connection.output.is_empty() {
             self.make_dirty(id);
+            self.set_backlogged(id);
             return;
         }
         let Some(socket) = connection.socket.filter(|_| linger) else {

@@ -674,7 +674,7 @@ fn what_is_closed_at_the_end_of_a_turn_is_told_in_the_next_without_sleep() {
 fn accepting_goes_on_by_timer_when_there_is_no_fd() {
     let mut bench = Bench::new();
     // Not even the reserve helps: another process takes the fd at once.
-    let failing = [Accept::Fails(ErrorKind::Other); 8];
+    let failing = [Accept::NoFdAtAll; 8];
     bench.world().accepts = failing.into();
     bench.world().accepts.push_back(Accept::Connection);
     let listener = bench.listener;
@@ -693,7 +693,7 @@ fn accepting_goes_on_by_timer_when_there_is_no_fd() {
 fn accepting_goes_on_at_once_when_an_fd_is_freed() {
     let mut bench = Bench::new();
     let (conn, _) = bench.accept();
-    bench.world().accepts = [Accept::Fails(ErrorKind::Other); 2].into();
+    bench.world().accepts = [Accept::NoFdAtAll; 2].into();
     bench.world().accepts.push_back(Accept::Connection);
     let listener = bench.listener;
     bench.world().event(listener, true, false, false);
@@ -1177,4 +1177,216 @@ fn a_closed_listener_accepts_nobody() {
     assert!(bench.handler.take_log().is_empty());
     assert_eq!(bench.reactor.net().local_addr(id), None);
     assert!(bench.world().sockets.is_empty());
+}
+
+#[test]
+fn who_is_paused_is_not_blamed_for_silence() {
+    let mut bench = Bench::new();
+    let (conn, socket) = bench.accept();
+    bench.reactor.net().pause(conn);
+    bench.world().arrive(socket, "{}¶".as_bytes());
+    bench.pass(61 * SECOND);
+    assert!(bench.handler.take_log().is_empty());
+    bench.reactor.net().resume(conn);
+    bench.settle();
+    assert_eq!(bench.handler.take_log(), ["frame {}"]);
+}
+
+#[test]
+fn white_space_is_silence() {
+    let mut bench = Bench::new();
+    let (_, socket) = bench.accept();
+    for _ in 0..7 {
+        bench.world().arrive(socket, " ¶\r\n".as_bytes());
+        bench.pass(9 * SECOND);
+    }
+    assert_eq!(
+        bench.handler.take_log(),
+        ["limit NoFirstByte", "closed NoFirstByte"]
+    );
+}
+
+fn raw_bench(limits: Limits) -> Bench {
+    let options = ListenOptions {
+        framing: Framing::Raw,
+        ..ListenOptions::default()
+    };
+    Bench::with(limits, options)
+}
+
+#[test]
+fn raw_bytes_do_not_extend_the_time_of_those_before() {
+    let mut bench = raw_bench(Limits::default());
+    let (_, socket) = bench.accept();
+    bench.world().arrive(socket, b"x");
+    bench.pass(9 * SECOND);
+    bench.world().arrive(socket, b"x");
+    bench.pass(2 * SECOND);
+    assert_eq!(bench.handler.count("closed FrameTimeout"), 1);
+}
+
+#[test]
+fn raw_requests_that_wait_for_their_turn_are_no_frame_too_large() {
+    let limits = Limits {
+        max_frame_bytes: 10,
+        max_frames_per_turn: 64,
+        ..Limits::default()
+    };
+    let mut bench = raw_bench(limits);
+    let (_, socket) = bench.accept();
+    bench.handler.consume = 2;
+    bench.world().arrive(socket, &[b'x'; 200]);
+    bench.settle();
+    assert_eq!(bench.handler.take_log().len(), 100);
+}
+
+#[test]
+fn raw_bytes_that_nobody_consumes_come_again_only_with_others() {
+    for budget in [1, 2, 64] {
+        let limits = Limits {
+            max_frames_per_turn: budget,
+            ..Limits::default()
+        };
+        let mut bench = raw_bench(limits);
+        let (_, socket) = bench.accept();
+        bench.world().arrive(socket, b"GET / HT");
+        bench.settle();
+        assert_eq!(bench.handler.take_log().len(), 1);
+    }
+}
+
+#[test]
+fn a_stop_at_the_last_frame_keeps_no_memory() {
+    let mut bench = Bench::new();
+    let (conn, socket) = bench.accept();
+    bench.handler.react = Some(Box::new(|net, conn, _| net.pause(conn)));
+    bench.world().arrive(socket, "x".repeat(60_000).as_bytes());
+    bench.turn();
+    bench.world().arrive(socket, "¶".as_bytes());
+    bench.settle();
+    assert_eq!(bench.handler.frames().len(), 1);
+    let connection = bench.reactor.net.connection(conn).unwrap();
+    assert_eq!(connection.input.capacity(), 0);
+}
+
+#[test]
+fn the_size_of_a_frame_does_not_depend_on_where_it_was_cut() {
+    let limits = Limits {
+        max_frame_bytes: 10,
+        ..Limits::default()
+    };
+    let bytes = "0123456789 \r\n¶".as_bytes();
+    for split in 0..bytes.len() {
+        let mut bench = Bench::with(limits.clone(), ListenOptions::default());
+        let (_, socket) = bench.accept();
+        for piece in [&bytes[..split], &bytes[split..]] {
+            if !piece.is_empty() {
+                bench.world().arrive(socket, piece);
+                bench.turn();
+            }
+        }
+        assert_eq!(
+            bench.handler.count("closed FrameTooLarge"),
+            1,
+            "cut at {split}"
+        );
+    }
+}
+
+#[test]
+fn what_is_begun_between_turns_has_its_whole_time() {
+    let mut bench = Bench::new();
+    let (conn, socket) = bench.accept();
+    bench.world().arrive(socket, b"begin");
+    bench.settle();
+    bench.reactor.net().pause(conn);
+    bench.pass(600 * SECOND);
+    // A host loop has had other things to do.
+    let later = bench.world().now + 9_900 * MILLI;
+    bench.world().now = later;
+    bench.reactor.net().resume(conn);
+    bench.handler.take_log();
+    bench.pass(5 * SECOND);
+    assert!(bench.handler.take_log().is_empty());
+
+    let mut bench = Bench::new();
+    bench.turn();
+    bench.world().now = Time::from_millis(600_000);
+    let later = bench.reactor.now() + 5 * SECOND;
+    bench.reactor.net().arm(later, 1);
+    bench
+        .reactor
+        .net()
+        .connect(any_addr(), ConnectOptions::default());
+    bench.pass(2 * SECOND);
+    assert!(bench.handler.take_log().is_empty());
+    assert_eq!(bench.reactor.net().counters().stalls, 0);
+}
+
+#[test]
+fn what_is_queued_in_a_turn_was_not_left_over_from_the_last() {
+    let mut bench = Bench::new();
+    let (_, socket) = bench.accept();
+    bench.handler.react = Some(Box::new(|net, conn, _| send(net, conn, "reply")));
+    bench.handler.on_turn_end = Some(Box::new(|net| assert!(!net.has_unflushed())));
+    for _ in 0..50 {
+        bench.world().arrive(socket, "{}¶".as_bytes());
+        bench.turn();
+    }
+}
+
+#[test]
+fn an_accept_error_of_one_connection_costs_no_other() {
+    let mut bench = Bench::new();
+    let denied = Accept::Fails(ErrorKind::PermissionDenied);
+    bench.world().accepts = [denied, Accept::Connection].into();
+    let listener = bench.listener;
+    bench.world().event(listener, true, false, false);
+    bench.settle();
+    bench.pass(SECOND);
+    assert_eq!(bench.handler.take_log(), ["accepted under 0"]);
+}
+
+#[test]
+fn a_farewell_that_trickles_has_an_end() {
+    let mut bench = Bench::new();
+    let (conn, socket) = bench.accept();
+    send(bench.reactor.net(), conn, &"x".repeat(1000));
+    bench.world().socket(socket).writes = [Write::Takes(1); 500].into();
+    bench.reactor.net().close(conn, Close::AfterFlush);
+    bench.pass(9 * SECOND);
+    bench.world().event(socket, false, true, false);
+    bench.pass(9 * SECOND);
+    bench.assert_at_baseline();
+}
+
+#[test]
+fn a_frame_can_end_with_a_part_of_a_shared_one() {
+    let mut bench = Bench::new();
+    let (conn, socket) = bench.accept();
+    let shared = SharedFrame::new(|out| out.extend_from_slice(b"{\"key\":0,\"list\":[]}"));
+    let mut frame = bench.reactor.net().send(conn).unwrap();
+    frame.write_all("{\"key\":\"¶\"".as_bytes()).unwrap();
+    frame.finish_with(&shared, 8);
+    bench.turn();
+    assert_eq!(bench.written(socket), "{\"key\":\"\\u00b6\",\"list\":[]}¶");
+}
+
+#[test]
+fn a_long_frame_does_not_hold_up_a_short_one() {
+    let mut bench = Bench::new();
+    let (greedy, greedy_socket) = bench.accept();
+    let (modest, modest_socket) = bench.accept();
+    let long = SharedFrame::new(|out| out.resize(10 << 20, b'x'));
+    bench.reactor.net().send_shared(greedy, &long);
+    send(bench.reactor.net(), modest, "short");
+    bench.world().write_takes = 4 * MILLI;
+    bench.turn();
+    assert_eq!(bench.written(modest_socket), "short¶");
+    assert!(bench.world().socket(greedy_socket).written.len() < 1 << 20);
+    bench.settle();
+    assert_eq!(
+        bench.world().socket(greedy_socket).written.len(),
+        (10 << 20) + 2
+    );
 }

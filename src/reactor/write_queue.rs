@@ -38,6 +38,11 @@ impl SharedFrame {
         }
     }
 
+    /// Whether a queue, or another clone, still holds it.
+    pub fn is_shared(&self) -> bool {
+        Rc::strong_count(&self.0) > 1
+    }
+
     /// The bytes that go over the wire, the frame's end included. Empty for an empty frame.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -47,22 +52,28 @@ impl SharedFrame {
 /// Escapes each raw `¶` in `bytes[start..]` and ends the frame. An empty frame stays empty.
 ///
 /// This is the one place where frames end, so no encoder above it can end one early and inject
-/// another. In JSON the pair can only stand inside a string, where `\u00b6` means the same.
+/// another.
 pub(super) fn end_frame(bytes: &mut Vec<u8>, start: usize) {
-    if bytes.len() <= start {
+    if bytes.len() > start {
+        escape_frame(bytes, start);
+        bytes.extend_from_slice(&FRAME_END);
+    }
+}
+
+/// Escapes each raw `¶` in `bytes[start..]`. In JSON the pair can only stand inside a string, where
+/// `\u00b6` means the same.
+pub(super) fn escape_frame(bytes: &mut Vec<u8>, start: usize) {
+    if find_end(bytes, start).is_none() {
         return;
     }
-    if find_end(bytes, start).is_some() {
-        let frame = bytes.split_off(start);
-        let mut from = 0;
-        while let Some(at) = find_end(&frame, from) {
-            bytes.extend_from_slice(frame.get(from..at).unwrap_or_default());
-            bytes.extend_from_slice(b"\\u00b6");
-            from = at + FRAME_END.len();
-        }
-        bytes.extend_from_slice(frame.get(from..).unwrap_or_default());
+    let frame = bytes.split_off(start);
+    let mut from = 0;
+    while let Some(at) = find_end(&frame, from) {
+        bytes.extend_from_slice(frame.get(from..at).unwrap_or_default());
+        bytes.extend_from_slice(b"\\u00b6");
+        from = at + FRAME_END.len();
     }
-    bytes.extend_from_slice(&FRAME_END);
+    bytes.extend_from_slice(frame.get(from..).unwrap_or_default());
 }
 
 /// A queue of owned bytes and shared frames.
@@ -80,14 +91,15 @@ pub(crate) struct WriteQueue {
 #[derive(Debug)]
 enum Block {
     Owned(Vec<u8>),
-    Shared(SharedFrame),
+    /// A frame from this byte on.
+    Shared(SharedFrame, usize),
 }
 
 impl Block {
     fn bytes(&self) -> &[u8] {
         match self {
             Block::Owned(bytes) => bytes,
-            Block::Shared(frame) => frame.as_bytes(),
+            Block::Shared(frame, from) => frame.as_bytes().get(*from..).unwrap_or_default(),
         }
     }
 }
@@ -110,10 +122,10 @@ impl WriteQueue {
         self.blocks.is_empty()
     }
 
-    pub(crate) fn push_shared(&mut self, frame: &SharedFrame) {
-        let bytes = frame.as_bytes().len();
+    pub(crate) fn push_shared(&mut self, frame: &SharedFrame, from: usize) {
+        let bytes = frame.as_bytes().len().saturating_sub(from);
         if bytes > 0 {
-            self.blocks.push_back(Block::Shared(frame.clone()));
+            self.blocks.push_back(Block::Shared(frame.clone(), from));
             self.unsent_bytes += bytes;
         }
     }
@@ -141,12 +153,18 @@ impl WriteQueue {
         self.unsent_owned_bytes += added;
     }
 
-    /// Fills `slices` with what is to be written first; returns how many of them it used.
-    pub(crate) fn fill<'q>(&'q self, slices: &mut [IoSlice<'q>]) -> usize {
-        let mut used = 0;
-        let mut skip = self.sent;
+    /// Fills `slices` with what is to be written first, `at_most` so many bytes; returns how many
+    /// slices it used.
+    pub(crate) fn fill<'q>(&'q self, slices: &mut [IoSlice<'q>], at_most: usize) -> usize {
+        let (mut used, mut skip, mut left) = (0, self.sent, at_most);
         for (slice, block) in slices.iter_mut().zip(&self.blocks) {
-            *slice = IoSlice::new(block.bytes().get(skip..).unwrap_or_default());
+            if left == 0 {
+                break;
+            }
+            let bytes = block.bytes().get(skip..).unwrap_or_default();
+            let bytes = bytes.get(..left).unwrap_or(bytes);
+            *slice = IoSlice::new(bytes);
+            left -= bytes.len();
             skip = 0;
             used += 1;
         }
@@ -246,8 +264,9 @@ mod tests {
                 let fill = vec![b'a' + u8::try_from(index % 26).unwrap(); *len];
                 if *shared {
                     let frame = SharedFrame::new(|bytes| bytes.extend_from_slice(&fill));
-                    queue.push_shared(&frame);
-                    expected.extend_from_slice(frame.as_bytes());
+                    let from = len / 3;
+                    queue.push_shared(&frame, from);
+                    expected.extend_from_slice(&frame.as_bytes()[from..]);
                 } else {
                     let mut last = queue.take_last(&mut pool);
                     last.extend_from_slice(&fill);
@@ -272,7 +291,7 @@ mod tests {
         pool: &mut BufferPool,
     ) {
         let mut slices = [IoSlice::new(&[]); 4];
-        let used = queue.fill(&mut slices);
+        let used = queue.fill(&mut slices, 50_000);
         let bytes: Vec<u8> = slices[..used]
             .iter()
             .flat_map(|slice| slice.iter().copied())

@@ -28,7 +28,8 @@ pub(crate) struct SocketId(pub(crate) usize);
 /// other event for the connections that already wait.
 pub(crate) trait System {
     /// Waits until there are events, a [`Waker`] rings or `timeout` is over, and appends the events.
-    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()>;
+    /// `true` if there may be more of them.
+    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<bool>;
 
     fn now(&mut self) -> Time;
 
@@ -128,6 +129,9 @@ pub struct TcpOptions {
     /// How long written bytes may stay unacknowledged (Linux only). Without it a host that goes
     /// away right after a push is retried for a quarter of an hour.
     pub user_timeout: Duration,
+    /// What the kernel may hold for one connection that does not read. More than the longest list
+    /// that existing peers can take; by itself it would grow to megabytes, full of old lists.
+    pub send_buffer_bytes: u32,
 }
 
 impl Default for TcpOptions {
@@ -137,6 +141,7 @@ impl Default for TcpOptions {
             keepalive_interval: Duration::from_secs(2),
             keepalive_probes: 3,
             user_timeout: Duration::from_secs(10),
+            send_buffer_bytes: 128 << 10,
         }
     }
 }

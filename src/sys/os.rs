@@ -70,7 +70,7 @@ impl OsSystem {
 }
 
 impl System for OsSystem {
-    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<bool> {
         self.poll.poll(&mut self.events, timeout)?;
         events.extend(self.events.iter().map(|event| match event.token() {
             WAKE => Event::Wake,
@@ -81,7 +81,7 @@ impl System for OsSystem {
                 closed: event.is_read_closed() || event.is_write_closed() || event.is_error(),
             },
         }));
-        Ok(())
+        Ok(events.len() >= EVENTS_PER_POLL)
     }
 
     fn now(&mut self) -> Time {
@@ -214,6 +214,8 @@ fn mio_token(token: u64) -> io::Result<Token> {
 
 fn set_options(socket: &SockRef<'_>, tcp: &TcpOptions) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
+    let bytes = usize::try_from(tcp.send_buffer_bytes).unwrap_or(usize::MAX);
+    socket.set_send_buffer_size(bytes)?;
     let keepalive = TcpKeepalive::new()
         .with_time(tcp.keepalive_idle)
         .with_interval(tcp.keepalive_interval)
@@ -247,6 +249,8 @@ mod tests {
         let socket = SockRef::from(stream);
         assert!(socket.tcp_nodelay().unwrap());
         assert!(socket.keepalive().unwrap());
+        // Linux counts its own overhead in.
+        assert_eq!(socket.send_buffer_size().unwrap(), 2 * (128 << 10));
         assert_eq!(socket.tcp_keepalive_time().unwrap(), tcp.keepalive_idle);
         assert_eq!(
             socket.tcp_keepalive_interval().unwrap(),

@@ -50,9 +50,13 @@ pub(crate) enum Accept {
     /// A connection; its socket is the next of `accepted`.
     Connection,
     Fails(ErrorKind),
-    /// As [`Accept::Fails`], unless the fd in reserve is free.
+    /// A connection for which there is no fd but the one in reserve.
     NoFd,
+    /// Nor that: another process took it.
+    NoFdAtAll,
 }
+
+const EMFILE: i32 = 24;
 
 #[derive(Debug, Default)]
 pub(crate) struct World {
@@ -132,7 +136,7 @@ fn peer() -> SocketAddr {
 }
 
 impl System for Scripted {
-    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+    fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<bool> {
         let mut world = self.world();
         world.timeouts.push(timeout);
         if let Some(after) = world.interruptions.pop_front() {
@@ -144,7 +148,7 @@ impl System for Scripted {
             world.now = world.now + wait;
         }
         events.append(&mut world.events);
-        Ok(())
+        Ok(false)
     }
 
     fn now(&mut self) -> Time {
@@ -180,9 +184,10 @@ impl System for Scripted {
         match world.accepts.pop_front() {
             None => Err(ErrorKind::WouldBlock.into()),
             Some(Accept::Fails(kind)) => Err(kind.into()),
+            Some(Accept::NoFdAtAll) => Err(io::Error::from_raw_os_error(EMFILE)),
             Some(Accept::NoFd) if world.reserve => {
                 world.accepts.push_front(Accept::NoFd);
-                Err(io::Error::other("too many open files"))
+                Err(io::Error::from_raw_os_error(EMFILE))
             }
             Some(Accept::NoFd | Accept::Connection) => {
                 let id = SocketId(world.sockets.insert(Socket::default()));
