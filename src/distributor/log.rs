@@ -8,8 +8,8 @@ use crate::protocol::ErrorCode;
 use crate::reactor::CloseReason;
 use crate::time::Time;
 
-/// Text of a peer, for a log line: at most 256 bytes, and nothing in it that a terminal or a log
-/// reader would act on.
+/// Text of a peer, for a log line: at most 256 bytes, in quotes unless it is one plain word, and
+/// nothing in it that a terminal or a log reader would act on.
 #[derive(Clone, Debug)]
 pub(super) struct Escaped<'a>(Cow<'a, str>);
 
@@ -30,27 +30,31 @@ impl<'a> Escaped<'a> {
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const MORE: &str = "…";
-        let mut left = MAX_ESCAPED_BYTES - MORE.len();
+        let in_word = |c: char| c.is_alphanumeric() || "-_./:@+".contains(c);
+        let is_word = !self.0.is_empty() && self.0.chars().all(in_word);
+        let quote = if is_word { "" } else { "\"" };
+        f.write_str(quote)?;
+        let mut left = MAX_ESCAPED_BYTES - MORE.len() - 2 * quote.len();
         for character in self.0.chars() {
-            // Quotes mean nothing here; everything that is not printable does.
-            let plain = matches!(character, '"' | '\'');
-            let escaped = character.escape_debug();
-            let bytes = if plain {
-                1
-            } else {
-                escaped.clone().map(char::len_utf8).sum()
+            // A single quote means nothing here; whatever is not printable might.
+            let escaped = match character {
+                '\'' => None,
+                other => Some(other.escape_debug()),
             };
+            let bytes = escaped
+                .clone()
+                .map_or(1, |escaped| escaped.map(char::len_utf8).sum());
             if bytes > left {
-                return f.write_str(MORE);
+                f.write_str(MORE)?;
+                break;
             }
             left -= bytes;
-            if plain {
-                f.write_char(character)?;
-            } else {
-                write!(f, "{escaped}")?;
+            match escaped {
+                Some(escaped) => write!(f, "{escaped}")?,
+                None => f.write_char(character)?,
             }
         }
-        Ok(())
+        f.write_str(quote)
     }
 }
 
@@ -68,10 +72,22 @@ pub(super) enum Subject {
     NoFirstByte,
     TooMuchUnsent,
     WriteTimeout,
+    OldList,
+    Joined,
+    Registered,
+    Left,
 }
 
 impl Subject {
-    const COUNT: usize = 10 + 8;
+    const COUNT: usize = 14 + 8;
+
+    /// How many lines a second are let through. Mistakes are of a kind; each join is one.
+    fn lines_a_second(self) -> u64 {
+        match self {
+            Subject::Joined | Subject::Registered | Subject::Left => 200,
+            _ => 1,
+        }
+    }
 
     fn index(self) -> usize {
         match self {
@@ -85,7 +101,11 @@ impl Subject {
             Subject::NoFirstByte => 7,
             Subject::TooMuchUnsent => 8,
             Subject::WriteTimeout => 9,
-            Subject::Refused(code) => 10 + code as usize,
+            Subject::OldList => 10,
+            Subject::Joined => 11,
+            Subject::Registered => 12,
+            Subject::Left => 13,
+            Subject::Refused(code) => 14 + code as usize,
         }
     }
 
@@ -102,7 +122,7 @@ impl Subject {
     }
 }
 
-/// Lets one line a second through for each subject, and counts the others.
+/// Lets few lines a second through for each subject, and counts the others.
 #[derive(Debug, Default)]
 pub(super) struct LogLimiter {
     subjects: [Spoken; Subject::COUNT],
@@ -110,27 +130,32 @@ pub(super) struct LogLimiter {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Spoken {
-    last_at: Option<Time>,
+    second_began_at: Option<Time>,
+    lines: u64,
     suppressed: u64,
 }
 
-const QUIET: Duration = Duration::from_secs(1);
+const SECOND: Duration = Duration::from_secs(1);
 
 impl LogLimiter {
-    /// Calls `log` with the number of lines that were left out since the last, or not at all.
-    pub(super) fn say(&mut self, now: Time, subject: Subject, log: impl FnOnce(u64)) {
+    /// Calls `log`, with the number of lines that were left out since the last if there were any; or
+    /// does not.
+    pub(super) fn say(&mut self, now: Time, subject: Subject, log: impl FnOnce(Option<u64>)) {
         let Some(spoken) = self.subjects.get_mut(subject.index()) else {
             return;
         };
-        if spoken
-            .last_at
-            .is_some_and(|last| now.saturating_since(last) < QUIET)
-        {
+        let is_new_second = |began| now.saturating_since(began) >= SECOND;
+        if spoken.second_began_at.is_none_or(is_new_second) {
+            spoken.second_began_at = Some(now);
+            spoken.lines = 0;
+        }
+        if spoken.lines >= subject.lines_a_second() {
             spoken.suppressed += 1;
             return;
         }
-        spoken.last_at = Some(now);
-        log(std::mem::take(&mut spoken.suppressed));
+        spoken.lines += 1;
+        let more = std::mem::take(&mut spoken.suppressed);
+        log((more > 0).then_some(more));
     }
 }
 
@@ -157,14 +182,24 @@ mod tests {
 
     #[test]
     fn text_that_people_read_stays_readable() {
-        let text = "{\"name\":\"상품 'ö'\"}";
-        assert_eq!(Escaped::text(text).to_string(), text);
+        assert_eq!(Escaped::text("상품-ö.1").to_string(), "상품-ö.1");
+        assert_eq!(Escaped::text("it's 상품").to_string(), "\"it's 상품\"");
+        assert_eq!(Escaped::text("").to_string(), "\"\"");
+    }
+
+    #[test]
+    fn text_cannot_pose_as_another_field() {
+        let name = "goods host=10.0.0.9 \" cause=silent";
+        assert_eq!(
+            Escaped::text(name).to_string(),
+            r#""goods host=10.0.0.9 \" cause=silent""#
+        );
     }
 
     #[test]
     fn what_a_terminal_would_act_on_is_escaped() {
         let shown = Escaped::bytes(b"a\x1b[31m\nb\r\0\xff\x9b \xe2\x80\xae").to_string();
-        assert!(shown.starts_with("a\\u{1b}[31m\\nb\\r\\0"), "{shown}");
+        assert!(shown.starts_with("\"a\\u{1b}[31m\\nb\\r\\0"), "{shown}");
         assert!(
             shown.chars().all(|c| !c.is_control() && c != '\u{202e}'),
             "{shown}"
@@ -188,10 +223,25 @@ mod tests {
             let now = Time::from_millis(millis);
             limiter.say(now, Subject::Foreign, |more| said.push((millis, more)));
         }
-        assert_eq!(said, [(0, 0), (1000, 2), (2500, 1)]);
+        assert_eq!(said, [(0, None), (1000, Some(2)), (2500, Some(1))]);
         limiter.say(Time::from_millis(2501), Subject::Accept, |more| {
             said.push((2501, more))
         });
-        assert_eq!(said.last(), Some(&(2501, 0)));
+        assert_eq!(said.last(), Some(&(2501, None)));
+    }
+
+    #[test]
+    fn joins_are_told_one_by_one_unless_there_are_very_many() {
+        let mut limiter = LogLimiter::default();
+        let mut said = 0;
+        for _ in 0..500 {
+            limiter.say(Time::ZERO, Subject::Joined, |_| said += 1);
+        }
+        assert_eq!(said, 200);
+        let mut left_out = None;
+        limiter.say(Time::from_millis(1000), Subject::Joined, |more| {
+            left_out = more
+        });
+        assert_eq!(left_out, Some(300));
     }
 }

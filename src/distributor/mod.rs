@@ -159,13 +159,17 @@ impl Distributor {
             None => {
                 session.entry = Some(self.registry.join(entry).map_err(full)?);
                 let (entries, revision) = (self.registry.len(), self.registry.revision());
-                info!(%peer, %name, %host, entries, revision, "joined");
+                self.log.say(net.now(), Subject::Joined, |more| {
+                    info!(%peer, %name, %host, entries, revision, more, "joined");
+                });
             }
             Some(id) => {
                 let changed = self.registry.replace(id, entry).map_err(full)?;
                 let revision = self.registry.revision();
                 if changed {
-                    info!(%peer, %name, %host, revision, "registered anew");
+                    self.log.say(net.now(), Subject::Registered, |more| {
+                        info!(%peer, %name, %host, revision, more, "registered anew");
+                    });
                 } else {
                     debug!(%peer, %name, "registered again, with no change");
                 }
@@ -193,14 +197,20 @@ impl Distributor {
         let peer = self.peer(conn);
         self.log.say(net.now(), Subject::Refused(why.code), |more| {
             let frame = Escaped::bytes(frame);
-            warn!(%peer, errorcode = why.code as u8, more, "refused: {}: {frame}", why.message);
+            warn!(%peer, errorcode = why.code as u8, why = %why.message, %frame, more, "refused a packet");
         });
         if let Some(mut reply) = net.send(conn) {
             // Writing to a queue does not fail.
             let _ = write_error(&mut reply, packet, why);
             reply.finish();
         }
-        if why.code == ErrorCode::TooMuch {
+        // Who is over a limit is closed, so that it tries again and somebody notices. Who is
+        // registered keeps what it has.
+        let is_registered = self
+            .sessions
+            .get(conn)
+            .is_some_and(|session| session.entry.is_some());
+        if why.code == ErrorCode::TooMuch && !is_registered {
             net.close(conn, Close::AfterFlush);
         }
     }
@@ -210,7 +220,7 @@ impl Distributor {
         let peer = self.peer(conn);
         self.log.say(net.now(), Subject::Foreign, |more| {
             let bytes = Escaped::bytes(bytes);
-            warn!(%peer, more, "closed: what came is {what}: {bytes}");
+            warn!(%peer, %bytes, more, "closed: what came is {what}");
         });
         net.close(conn, Close::AfterFlush);
     }
@@ -358,7 +368,9 @@ impl Handler for Distributor {
                 let name = Escaped::text(&entry.name);
                 let (entries, revision) = (self.registry.len(), self.registry.revision());
                 let reason = log::in_words(why);
-                info!(%peer, %name, %cause, reason, entries, revision, "left");
+                self.log.say(net.now(), Subject::Left, |more| {
+                    info!(%peer, %name, %cause, reason, entries, revision, more, "left");
+                });
             }
             None => debug!(%peer, reason = log::in_words(why), "disconnected"),
         }
@@ -373,6 +385,7 @@ impl Handler for Distributor {
         if !self.is_stopping {
             self.send_owed(net);
             self.push_changes(net);
+            self.cut_the_farthest_behind(net);
         }
     }
 }

@@ -9,6 +9,10 @@ use crate::time::Time;
 /// A push may begin when this many times as long has passed since the last one began as that one
 /// took. Mass joins then cost a few lists and not one each.
 const TIMES_AS_LONG: u32 = 4;
+/// It waits this long at least: existing peers lose lists that pile up while they are busy.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+/// And no longer than this, whatever else the loop had to write meanwhile.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 pub(super) struct Pacing {
@@ -55,16 +59,17 @@ impl Pacing {
         let Some(last) = self.last else {
             return true;
         };
-        // While it is being written, the next turn comes without being asked for.
-        let next_at = match last.took {
-            Some(took) => last.began_at + took * TIMES_AS_LONG,
-            None => net.now() + Duration::from_millis(1),
-        };
+        let pause = last.took.map_or(LONGEST_PAUSE, |took| {
+            (took * TIMES_AS_LONG).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
+        });
+        let next_at = last.began_at + pause;
         if next_at <= net.now() {
             return true;
         }
         if self.timer.is_none() {
-            self.timer = Some(net.arm(next_at, 0));
+            // While it is being written, what it takes is known soon.
+            let look_at = last.took.map_or(net.now() + SHORTEST_PAUSE, |_| next_at);
+            self.timer = Some(net.arm(look_at, 0));
         }
         false
     }

@@ -8,17 +8,23 @@ use tracing::warn;
 use super::Distributor;
 use super::log::Subject;
 use super::pacing::Pacing;
-use crate::protocol::write_list;
-use crate::reactor::{ConnId, Net, SharedFrame, TimerId};
+use crate::protocol::{LIST_HEAD_BYTES, write_list, write_list_head};
+use crate::reactor::{Close, ConnId, Net, SharedFrame, TimerId};
 use crate::registry::Registry;
 
 /// Existing peers read this much at a time, and lose what a list has beyond it.
 const LEGACY_READ_BYTES: usize = 64 << 10;
 
+/// What peers that don't read may cost together. Each holds one list, and those who stopped at the
+/// same revision share it; with a long list and many revisions it would still be too much.
+const MAX_OLD_LIST_BYTES: usize = 128 << 20;
+
 #[derive(Debug, Default)]
 pub(super) struct Push {
     list: SharedFrame,
     list_revision: Option<u64>,
+    /// Lists of earlier revisions that somebody has not taken yet, the oldest first.
+    old_lists: Vec<(u64, SharedFrame)>,
     /// The last revision that went to all who are registered, but for those who were backlogged.
     pushed_revision: u64,
     /// Connections that get a list at the end of this turn, or were to: each is looked at again.
@@ -39,11 +45,36 @@ impl Push {
     /// The list as it is now, encoded at most once a revision.
     fn list(&mut self, registry: &Registry) -> &SharedFrame {
         if self.list_revision != Some(registry.revision()) {
+            self.keep_old_list();
             self.list_revision = Some(registry.revision());
             self.list
                 .rebuild(|out| write_list(out, "0", |out| registry.write_entries(out)));
         }
         &self.list
+    }
+
+    fn keep_old_list(&mut self) {
+        self.old_lists.retain(|(_, list)| list.is_shared());
+        if let Some(revision) = self.list_revision
+            && self.list.is_shared()
+        {
+            self.old_lists.push((revision, self.list.clone()));
+        }
+    }
+
+    /// The revision whose holders cost too much: those who have taken none since. `None` while all
+    /// the old lists together are within bounds.
+    fn too_old(&mut self) -> Option<u64> {
+        let bytes: usize = self
+            .old_lists
+            .iter()
+            .map(|(_, list)| list.as_bytes().len())
+            .sum();
+        if bytes <= MAX_OLD_LIST_BYTES || self.old_lists.is_empty() {
+            return None;
+        }
+        let (revision, _) = self.old_lists.remove(0);
+        Some(revision)
     }
 }
 
@@ -82,10 +113,13 @@ impl Distributor {
         if let Some(key) = session.get_key.take() {
             session.owes_list = false;
             session.listed_revision = Some(self.registry.revision());
-            let list = SharedFrame::new(|out| {
-                write_list(out, &key, |out| self.registry.write_entries(out));
-            });
-            self.stats.lists_sent += u64::from(net.send_shared(conn, &list));
+            let list = self.push.list(&self.registry);
+            if let Some(mut answer) = net.send(conn) {
+                // Writing to a queue does not fail.
+                let _ = write_list_head(&mut answer, &key);
+                answer.finish_with(list, LIST_HEAD_BYTES);
+                self.stats.lists_sent += 1;
+            }
             net.resume(conn);
             return;
         }
@@ -104,6 +138,21 @@ impl Distributor {
         session.listed_revision = Some(self.registry.revision());
         let sent = net.send_shared(conn, self.push.list(&self.registry));
         self.stats.lists_sent += u64::from(sent);
+    }
+
+    /// Cuts those who hold the oldest lists, while all old ones together are too much.
+    pub(super) fn cut_the_farthest_behind(&mut self, net: &mut Net) {
+        while let Some(revision) = self.push.too_old() {
+            for (conn, session) in self.sessions.iter_mut() {
+                if session.listed_revision == Some(revision) && net.is_backlogged(conn) {
+                    let peer = session.peer;
+                    self.log.say(net.now(), Subject::OldList, |more| {
+                        warn!(%peer, more, "closed: it reads too slowly, and memory is short");
+                    });
+                    net.close(conn, Close::Now);
+                }
+            }
+        }
     }
 
     /// Sends the list to all who are registered, if it changed and it is time.

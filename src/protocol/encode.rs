@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::DISTRIBUTES;
 use super::error_code::Refusal;
 use super::packet::Packet;
 
@@ -12,12 +13,25 @@ use super::packet::Packet;
 ///
 /// `key` is JSON; `entries` are encoded entries with a comma between two.
 pub fn write_list(out: &mut Vec<u8>, key: &str, entries: impl FnOnce(&mut Vec<u8>)) {
-    out.extend_from_slice(b"{\"uri\":\"/distributes\",\"method\":\"GET\",\"key\":");
-    out.extend_from_slice(key.as_bytes());
+    // Writing to memory does not fail.
+    let _ = write_list_head(&mut *out, key);
     out.extend_from_slice(b",\"params\":[");
     entries(out);
     out.extend_from_slice(b"]}");
 }
+
+/// Writes what stands before the `params` of a list. With the key `0` it has [`LIST_HEAD_BYTES`].
+///
+/// Errors are those of `out`.
+pub fn write_list_head(mut out: impl Write, key: &str) -> io::Result<()> {
+    write!(
+        out,
+        "{{\"uri\":\"{DISTRIBUTES}\",\"method\":\"GET\",\"key\":{key}"
+    )
+}
+
+/// Where in a list with the key `0` the part begins that is the same for every key.
+pub const LIST_HEAD_BYTES: usize = "{\"uri\":\"/distributes\",\"method\":\"GET\",\"key\":0".len();
 
 /// Writes the packet that refuses `packet`. What could not be read of it is `null`.
 ///
@@ -56,6 +70,19 @@ mod tests {
             String::from_utf8(out).unwrap(),
             r#"{"uri":"/distributes","method":"GET","key":0,"params":[{"port":1},{"port":2}]}"#
         );
+    }
+
+    #[test]
+    fn lists_differ_only_in_their_heads() {
+        let written = |key: &str| {
+            let mut out = Vec::new();
+            write_list(&mut out, key, |out| out.extend_from_slice(b"{}"));
+            out
+        };
+        let mut with_key = Vec::new();
+        write_list_head(&mut with_key, "\"k\"").unwrap();
+        with_key.extend_from_slice(&written("0")[LIST_HEAD_BYTES..]);
+        assert_eq!(with_key, written("\"k\""));
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod error_code;
 mod packet;
 mod registration;
 
-pub use encode::{write_error, write_list};
+pub use encode::{LIST_HEAD_BYTES, write_error, write_list, write_list_head};
 pub use error_code::{ErrorCode, Refusal};
 pub use packet::Packet;
 pub use registration::{Registration, RegistrationLimits};

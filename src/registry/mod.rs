@@ -154,7 +154,8 @@ impl Registry {
 
     /// Appends the listed entries, with a comma between two.
     pub fn write_entries(&self, out: &mut Vec<u8>) {
-        out.reserve(self.encoded_bytes);
+        // With room for what the caller puts behind them: the buffer is not moved for that.
+        out.reserve(self.encoded_bytes + 256);
         let mut first = true;
         for entry in self.entries.values().filter(|entry| entry.listed) {
             if !std::mem::take(&mut first) {

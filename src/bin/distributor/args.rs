@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
 use pilcrow::TcpOptions;
 use pilcrow::distributor::Config;
@@ -51,7 +51,7 @@ pub(crate) struct Args {
 
     /// Listen on addresses that other machines can reach, although whoever reaches them can
     /// register and is sent the list
-    #[arg(long, env = "PILCROW_ALLOW_ANONYMOUS")]
+    #[arg(long, env = "PILCROW_ALLOW_ANONYMOUS", value_parser = FalseyValueParser::new())]
     pub(crate) allow_anonymous: bool,
 
     /// List peers on this machine with this host, so that nodes on other machines reach them
@@ -312,6 +312,16 @@ struct TcpArgs {
     )]
     #[arg(value_parser = humantime::parse_duration)]
     tcp_user_timeout: Duration,
+
+    /// Bytes that the kernel may hold for one connection that does not read
+    #[arg(
+        long,
+        value_name = "N",
+        env = "PILCROW_SEND_BUFFER_BYTES",
+        default_value = "131072"
+    )]
+    #[arg(value_parser = clap::value_parser!(u32).range(4096..=1 << 30))]
+    send_buffer_bytes: u32,
 }
 
 /// How log lines are written.
@@ -343,6 +353,7 @@ impl Args {
                 keepalive_interval: tcp.keepalive_interval,
                 keepalive_probes: tcp.keepalive_probes,
                 user_timeout: tcp.tcp_user_timeout,
+                send_buffer_bytes: tcp.send_buffer_bytes,
             },
             ..Limits::default()
         }

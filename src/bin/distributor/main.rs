@@ -5,7 +5,7 @@
 mod args;
 
 use std::io::{self, IsTerminal, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,6 +51,7 @@ fn main() -> ExitCode {
 
 fn fail(code: u8, message: &str) -> ExitCode {
     // A standard error that is closed or full must not change how the program ends.
+    let message = message.replace(char::is_control, " ");
     let _ = writeln!(io::stderr(), "distributor: {message}");
     ExitCode::from(code)
 }
@@ -115,7 +116,7 @@ fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// Frames that were begun get this long to be taken by their peers.
-const LONGEST_GOODBYE: Duration = Duration::from_millis(800);
+const LONGEST_GOODBYE: Duration = Duration::from_millis(500);
 
 fn serve(
     reactor: &mut Reactor,
@@ -197,6 +198,13 @@ fn resolve(text: &str) -> Result<Vec<SocketAddr>, Failure> {
             SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             SocketAddr::from((Ipv6Addr::LOCALHOST, port)),
         ]);
+    }
+    if let Ok(address) = text.parse::<IpAddr>() {
+        let example = SocketAddr::new(address, 9000);
+        return Err(Failure {
+            code: USAGE,
+            message: format!("--listen {text}: it takes a port as well, as in {example}"),
+        });
     }
     match text.to_socket_addrs() {
         Ok(found) => {
