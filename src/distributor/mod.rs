@@ -160,7 +160,7 @@ impl Distributor {
                 session.entry = Some(self.registry.join(entry).map_err(full)?);
                 let (entries, revision) = (self.registry.len(), self.registry.revision());
                 self.log.say(net.now(), Subject::Joined, |more| {
-                    info!(%peer, %name, %host, entries, revision, more, "joined");
+                    info!(%peer, name = name.to_string(), %host, entries, revision, more, "joined");
                 });
             }
             Some(id) => {
@@ -168,10 +168,10 @@ impl Distributor {
                 let revision = self.registry.revision();
                 if changed {
                     self.log.say(net.now(), Subject::Registered, |more| {
-                        info!(%peer, %name, %host, revision, more, "registered anew");
+                        info!(%peer, name = name.to_string(), %host, revision, more, "registered anew");
                     });
                 } else {
-                    debug!(%peer, %name, "registered again, with no change");
+                    debug!(%peer, name = name.to_string(), "registered again, with no change");
                 }
             }
         }
@@ -179,7 +179,7 @@ impl Distributor {
         session.owes_list = true;
         if !listed {
             self.log.say(net.now(), Subject::Unlisted, |more| {
-                warn!(%peer, %name, more, "registered without a port from 1 to 65535: not listed");
+                warn!(%peer, name = name.to_string(), more, "registered without a port from 1 to 65535: not listed");
             });
         }
         Ok(())
@@ -197,7 +197,7 @@ impl Distributor {
         let peer = self.peer(conn);
         self.log.say(net.now(), Subject::Refused(why.code), |more| {
             let frame = Escaped::bytes(frame);
-            warn!(%peer, errorcode = why.code as u8, why = %why.message, %frame, more, "refused a packet");
+            warn!(%peer, errorcode = why.code as u8, why = &*why.message, frame = frame.to_string(), more, "refused a packet");
         });
         if let Some(mut reply) = net.send(conn) {
             // Writing to a queue does not fail.
@@ -220,7 +220,7 @@ impl Distributor {
         let peer = self.peer(conn);
         self.log.say(net.now(), Subject::Foreign, |more| {
             let bytes = Escaped::bytes(bytes);
-            warn!(%peer, %bytes, more, "closed: what came is {what}");
+            warn!(%peer, bytes = bytes.to_string(), more, "closed: what came is {what}");
         });
         net.close(conn, Close::AfterFlush);
     }
@@ -369,7 +369,7 @@ impl Handler for Distributor {
                 let (entries, revision) = (self.registry.len(), self.registry.revision());
                 let reason = log::in_words(why);
                 self.log.say(net.now(), Subject::Left, |more| {
-                    info!(%peer, %name, %cause, reason, entries, revision, more, "left");
+                    info!(%peer, name = name.to_string(), %cause, reason, entries, revision, more, "left");
                 });
             }
             None => debug!(%peer, reason = log::in_words(why), "disconnected"),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser};
+use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
 use pilcrow::TcpOptions;
 use pilcrow::distributor::Config;
@@ -51,7 +51,7 @@ pub(crate) struct Args {
 
     /// Listen on addresses that other machines can reach, although whoever reaches them can
     /// register and is sent the list
-    #[arg(long, env = "PILCROW_ALLOW_ANONYMOUS", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PILCROW_ALLOW_ANONYMOUS", value_parser = BoolishValueParser::new())]
     pub(crate) allow_anonymous: bool,
 
     /// List peers on this machine with this host, so that nodes on other machines reach them
