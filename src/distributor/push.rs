@@ -111,8 +111,8 @@ impl Distributor {
             return;
         };
         if let Some(key) = session.get_key.take() {
-            session.owes_list = false;
-            session.listed_revision = Some(self.registry.revision());
+            // It is an answer, and takes the place of no list that is sent by itself. One that
+            // follows in this turn shares its memory.
             let list = self.push.list(&self.registry);
             if let Some(mut answer) = net.send(conn) {
                 // Writing to a queue does not fail.

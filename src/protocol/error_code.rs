@@ -15,7 +15,8 @@ pub enum ErrorCode {
     NotFound = 2,
     /// It is not JSON, or not an object.
     NotAnObject = 3,
-    /// Something is too large, too deep or too many. The connection is closed.
+    /// Something is too large, too deep or too many. The connection is closed, unless it is
+    /// registered already: then it keeps what it has.
     TooMuch = 4,
     /// The sender may not do this.
     NotAllowed = 5,

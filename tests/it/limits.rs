@@ -1,1 +1,550 @@
-//!
+//! Each limit, reached through a real socket, with somebody beside it who must not notice.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::{Client, DEADLINE, Distributor, in_background, names, wait_until};
+
+/// Somebody registered who does nothing wrong.
+struct Bystander(Client);
+
+impl Bystander {
+    fn join(distributor: &Distributor) -> Bystander {
+        Bystander(distributor.join("bystander", 1))
+    }
+
+    /// Fails unless it is still connected, listed, and told of others.
+    #[track_caller]
+    fn assert_undisturbed(&mut self, distributor: &Distributor) {
+        static PROBES: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("probe-{}", PROBES.fetch_add(1, Ordering::Relaxed));
+        let probe = distributor.join(&name, 1);
+        let has_probe = |names: &[String]| names.contains(&name) && names[0] == "bystander";
+        self.0.wait_for_list("the probe", has_probe);
+        drop(probe);
+        self.0
+            .wait_for_list("no probe", |names| !names.contains(&name));
+    }
+}
+
+/// Fails unless the client is told this errorcode, then closed.
+#[track_caller]
+fn assert_refused(client: &mut Client, errorcode: u64) {
+    let frames = client.read_to_end();
+    let last = frames.last().expect("it is told why");
+    assert_eq!(last["errorcode"], errorcode, "{last}");
+}
+
+fn get_of(bytes: usize) -> Vec<u8> {
+    let bare = r#"{"uri":"/distributes","method":"GET","key":"asked","pad":""}"#;
+    bare.replace(
+        "\"\"}",
+        &format!("\"{}\"}}", "x".repeat(bytes - bare.len())),
+    )
+    .into_bytes()
+}
+
+/// Params that are this long, and the name in them.
+fn params_of(name: &str, bytes: usize) -> Value {
+    let mut params = json!({"port": 1, "name": name, "pad": ""});
+    params["pad"] = "x".repeat(bytes - params.to_string().len()).into();
+    params
+}
+
+/// Reads to the first frame with this in it; returns how many frames that took.
+#[track_caller]
+fn read_to(client: &mut Client, needle: &str) -> usize {
+    (1..)
+        .find(|_| {
+            client
+                .next_text()
+                .expect("the connection is open")
+                .contains(needle)
+        })
+        .unwrap()
+}
+
+/// Resident memory, in KiB.
+fn memory_of(distributor: &Distributor) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", distributor.program.pid()));
+    let status = status.unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn a_frame_one_byte_too_large_is_refused_before_it_ends() {
+    for (flags, limit) in [(&[][..], 65536), (&["--max-frame-bytes", "1000"], 1000)] {
+        let distributor = Distributor::start(flags);
+        let mut bystander = Bystander::join(&distributor);
+
+        let mut fits = distributor.connect();
+        let whole = [&get_of(limit)[..], "¶".as_bytes()].concat();
+        fits.send_raw(&whole);
+        assert_eq!(fits.next()["key"], "asked");
+        // White space before a frame, and half an end behind it, are not of it.
+        fits.send_raw(&[b' '; 2000]);
+        fits.send_raw(&whole[..limit + 1]);
+        bystander.assert_undisturbed(&distributor);
+        fits.send_raw(&whole[limit + 1..]);
+        assert_eq!(fits.next()["key"], "asked");
+
+        for piece in [limit + 1, 700] {
+            let mut over = distributor.connect();
+            for piece in get_of(limit + 1).chunks(piece) {
+                over.send_raw(piece);
+            }
+            assert_refused(&mut over, 4);
+        }
+        distributor
+            .program
+            .wait_for_log(&["WARN", "closed", "too large"]);
+        fits.ask();
+        bystander.assert_undisturbed(&distributor);
+    }
+}
+
+#[test]
+fn a_frame_is_as_large_in_one_piece_as_in_two() {
+    let distributor = Distributor::start(&["--max-frame-bytes", "1000"]);
+    let mut bystander = Bystander::join(&distributor);
+    for padding in [100, 949, 950, 1500] {
+        let frame = [&get_of(70)[..], &vec![b' '; padding], "¶".as_bytes()].concat();
+        let mut outcome = |cut: usize| {
+            let mut client = distributor.connect();
+            let (head, tail) = frame.split_at(cut);
+            client.send_raw(head);
+            bystander.0.ask();
+            client.send_raw(tail);
+            match client.next_text() {
+                Some(text) => text.contains("asked"),
+                None => false,
+            }
+        };
+        let (whole, cut) = (outcome(frame.len()), outcome(frame.len() - 1));
+        assert_eq!(
+            whole, cut,
+            "{padding} bytes of white space behind a frame of 70"
+        );
+    }
+}
+
+#[test]
+fn a_frame_must_end_in_time_however_often_a_byte_comes() {
+    let distributor = Distributor::start(&["--frame-timeout", "300ms"]);
+    let mut bystander = Bystander::join(&distributor);
+    let mut slow = distributor.connect();
+    let mut stream = slow.stream.try_clone().unwrap();
+    let dribbled = in_background(move || {
+        let until = Instant::now() + DEADLINE;
+        while Instant::now() < until && stream.write_all(b"x").is_ok() {
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    assert_refused(&mut slow, 7);
+    dribbled.recv_timeout(DEADLINE).unwrap();
+    distributor
+        .program
+        .wait_for_log(&["WARN", "closed", "did not end in time"]);
+    bystander.assert_undisturbed(&distributor);
+}
+
+#[test]
+fn only_who_says_nothing_at_all_is_closed_for_silence() {
+    // Long enough that whoever speaks at once is heard in time on a busy machine.
+    let distributor = Distributor::start(&["--first-byte-timeout", "2s"]);
+    let mut brief = Client::connect(distributor.addr);
+    brief.send(&json!({"errorcode": 0}));
+    let mut bystander = Client::connect(distributor.addr);
+    bystander.register("bystander", 1);
+    let mut silent = distributor.connect();
+    assert_refused(&mut silent, 7);
+    distributor
+        .program
+        .wait_for_log(&["WARN", "closed", "sent nothing"]);
+    brief.ask();
+    Bystander(bystander).assert_undisturbed(&distributor);
+}
+
+#[test]
+fn what_a_node_says_of_itself_is_limited() {
+    let name = |name: String| json!({"port": 1, "name": name});
+    let urls = |count: usize, bytes: usize| {
+        let url = format!("GET/{}", "x".repeat(bytes - 4));
+        json!({"port": 1, "name": "node", "urls": vec![url; count]})
+    };
+    let params = |bytes| params_of("node", bytes);
+    for (flags, fits, too_much) in [
+        (&[][..], name("n".repeat(128)), name("n".repeat(129))),
+        (
+            &["--max-name-bytes", "10"],
+            name("ööööö".into()),
+            name("ööööö1".into()),
+        ),
+        (&[], urls(256, 5), urls(257, 5)),
+        (&["--max-urls", "2"], urls(2, 5), urls(3, 5)),
+        (&[], urls(3, 2048), urls(3, 2049)),
+        (&["--max-url-bytes", "13"], urls(3, 13), urls(3, 14)),
+        (&[], params(16384), params(16385)),
+        (
+            &["--max-registration-bytes", "100"],
+            params(100),
+            params(101),
+        ),
+    ] {
+        let distributor = Distributor::start(flags);
+        let mut bystander = Bystander::join(&distributor);
+        let mut client = distributor.connect();
+        client.post(&fits);
+        let listed = vec!["bystander", fits["name"].as_str().unwrap()];
+        assert_eq!(client.next_list(), listed);
+        assert_eq!(bystander.0.next_list(), listed);
+
+        let mut joiner = distributor.connect();
+        joiner.post(&too_much);
+        assert_refused(&mut joiner, 4);
+        // One that is registered keeps what it has.
+        client.post(&too_much);
+        assert_eq!(client.next_errorcode(), 4);
+        client.send(&json!({"uri": "/distributes", "method": "GET", "key": 1}));
+        assert_eq!(client.next_list(), listed);
+        drop(client);
+        assert_eq!(bystander.0.next_list(), ["bystander"]);
+        distributor
+            .program
+            .wait_for_log(&["WARN", "refused", "errorcode=4"]);
+        bystander.assert_undisturbed(&distributor);
+    }
+}
+
+#[test]
+fn nesting_is_limited() {
+    let distributor = Distributor::start(&["--max-depth", "3"]);
+    let mut bystander = Bystander::join(&distributor);
+    let mut client = distributor.connect();
+    client.post(&json!({"port": 1, "name": "deep", "x": [{"y": [1]}]}));
+    assert_eq!(client.next_errorcode(), 1);
+    client.post(&json!({"port": 1, "name": "deep", "x": [{"y": 1}]}));
+    assert_eq!(client.next_list(), ["bystander", "deep"]);
+    bystander.assert_undisturbed(&distributor);
+}
+
+#[test]
+fn the_registry_refuses_the_joiner_when_it_is_full() {
+    let entry = r#"{"port":1,"name":"bystander","urls":["GET/bystander"],"host":"127.0.0.1"},"#;
+    let bytes = (entry.len() * 2).to_string();
+    for flags in [["--max-entries", "2"], ["--max-list-bytes", &bytes]] {
+        let distributor = Distributor::start(&flags);
+        let mut bystander = Bystander::join(&distributor);
+        let second = distributor.join("second---", 1);
+        for _ in 0..3 {
+            let mut joiner = distributor.connect();
+            joiner.register("third----", 1);
+            assert_refused(&mut joiner, 4);
+        }
+        distributor
+            .program
+            .wait_for_log(&["WARN", "refused", "errorcode=4"]);
+        drop(second);
+        bystander
+            .0
+            .wait_for_list("room", |names| names == ["bystander"]);
+        // Who is registered can register anew where there is no room for more.
+        bystander.0.register("bystander", 1);
+        bystander.assert_undisturbed(&distributor);
+    }
+}
+
+#[test]
+fn one_connection_too_many_is_told_so_and_closed() {
+    let distributor = Distributor::start(&["--max-connections", "3"]);
+    let mut bystander = Bystander::join(&distributor);
+    let mut others = [distributor.join("a", 1), distributor.join("b", 1)];
+    // More than are told why are closed as well.
+    let mut crowd: Vec<Client> = (0..50).map(|_| Client::connect(distributor.addr)).collect();
+    let told = crowd.iter_mut().map(Client::read_to_end).filter(|frames| {
+        assert!(
+            frames.iter().all(|frame| frame["errorcode"] == 6),
+            "{frames:?}"
+        );
+        frames.len() == 1
+    });
+    assert!(told.count() > 0);
+    drop(crowd);
+    distributor
+        .program
+        .wait_for_log(&["WARN", "refused connections", "limit=3"]);
+    for other in &mut others {
+        other.ask();
+    }
+    drop(others);
+    bystander
+        .0
+        .wait_for_list("room", |names| names == ["bystander"]);
+    wait_until("a new one to be let in", || {
+        let mut client = Client::connect(distributor.addr);
+        client
+            .next_text()
+            .is_some_and(|text| text.contains("params"))
+    });
+    bystander.0.ask();
+}
+
+#[test]
+fn who_asks_much_and_reads_nothing_is_cut() {
+    let distributor = Distributor::start(&["--max-unsent-bytes", "20000"]);
+    let mut bystander = Bystander::join(&distributor);
+    let mut deaf = Client::connect_narrow(distributor.addr);
+    // The answer repeats the key.
+    let packet = json!({"uri": "/nothing", "method": "GET", "key": "x".repeat(10_000)});
+    let until = Instant::now() + DEADLINE;
+    let is_cut = |line: &String| line.contains("closed") && line.contains("reads too slowly");
+    while !distributor.program.stderr().iter().any(is_cut) {
+        assert!(Instant::now() < until, "it was never cut");
+        deaf.send(&packet);
+    }
+    distributor
+        .program
+        .wait_for_log(&["WARN", "reads too slowly", &deaf.local_port().to_string()]);
+    bystander.assert_undisturbed(&distributor);
+}
+
+/// A client that is registered with a long entry, and will read nothing more.
+fn deaf_node(distributor: &Distributor, bytes: usize) -> Client {
+    let mut deaf = Client::connect_narrow(distributor.addr);
+    deaf.post(&params_of("deaf", bytes));
+    read_to(&mut deaf, "deaf");
+    deaf
+}
+
+#[test]
+fn who_reads_nothing_is_cut_and_the_others_get_every_push() {
+    let distributor = Distributor::start(&["--write-timeout", "500ms"]);
+    let mut bystander = Bystander::join(&distributor);
+    let deaf = deaf_node(&distributor, 15_000);
+    let mut changing = distributor.connect();
+    let until = Instant::now() + DEADLINE;
+    let is_cut = |line: &String| line.contains("WARN") && line.contains("has stopped reading");
+    for revision in 0.. {
+        let name = format!("revision-{revision}.");
+        changing.post(&params_of(&name, 15_000));
+        for client in [&mut changing, &mut bystander.0] {
+            read_to(client, &name);
+        }
+        if distributor.program.stderr().iter().any(is_cut) {
+            break;
+        }
+        assert!(Instant::now() < until, "it was never cut");
+    }
+    distributor.program.wait_for_log(&[
+        "WARN",
+        "has stopped reading",
+        &deaf.local_port().to_string(),
+    ]);
+    changing.register("last", 1);
+    bystander
+        .0
+        .wait_for_list("no deaf", |names| names == ["bystander", "last"]);
+    bystander.assert_undisturbed(&distributor);
+}
+
+#[test]
+fn a_node_that_never_reads_costs_no_more_than_a_list() {
+    let flags = [
+        "--write-timeout",
+        "10m",
+        "--max-registration-bytes",
+        "60000",
+    ];
+    let distributor = Distributor::start(&flags);
+    let mut bystander = Bystander::join(&distributor);
+    let deaf = deaf_node(&distributor, 60_000);
+    let mut changing = distributor.connect();
+    let mut change = |revisions: std::ops::Range<usize>| {
+        for revision in revisions {
+            let name = format!("revision-{revision}.");
+            changing.post(&params_of(&name, 60_000));
+            read_to(&mut changing, &name);
+            read_to(&mut bystander.0, &name);
+        }
+        memory_of(&distributor)
+    };
+    let before = change(0..100);
+    let after = change(100..500);
+    // Each of these 400 lists was 120 kB.
+    assert!(after < before + 12_000, "{before} KiB, then {after} KiB");
+    drop(deaf);
+    bystander
+        .0
+        .wait_for_list("no deaf", |names| names.len() == 2);
+    bystander.assert_undisturbed(&distributor);
+}
+
+#[test]
+fn who_reads_is_not_cut_because_the_distributor_stood_still() {
+    let flags = ["--write-timeout", "3s", "--max-frame-bytes", "9000000"];
+    let room = ["--max-registration-bytes", "8500000"];
+    let distributor =
+        Distributor::start(&[flags, [room[0], room[1], "--log-level", "debug"]].concat());
+    let mut reader = Client::connect_narrow(distributor.addr);
+    reader.register("reader", 1);
+    read_to(&mut reader, "reader");
+    let mut big = distributor.connect();
+    big.post(&params_of("big", 8_000_000));
+    read_to(&mut big, "big");
+
+    // Now there is a list under way that is too long for the kernel. The reader takes all that is
+    // there, while the Distributor stands still for longer than it may take to do so.
+    distributor.program.freeze();
+    let thaw_at = Instant::now() + Duration::from_millis(3500);
+    let mut taken = Vec::new();
+    reader.stream.set_nonblocking(true).unwrap();
+    while Instant::now() < thaw_at {
+        let mut bytes = [0; 65536];
+        match reader.stream.read(&mut bytes) {
+            Ok(count) => taken.extend_from_slice(&bytes[..count]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                thread::sleep(Duration::from_millis(1));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(
+        taken.len() < 8_000_000,
+        "the list was too short for this test"
+    );
+    distributor.program.thaw();
+    reader.stream.set_nonblocking(false).unwrap();
+    let rest = reader.next_text();
+    assert!(rest.is_some(), "cut: {:#?}", distributor.program.stderr());
+    big.register("small", 1);
+    reader.wait_for_list("small", |names| names == ["reader", "small"]);
+}
+
+#[test]
+fn more_connections_than_a_turn_accepts_are_all_served() {
+    let distributor = Distributor::start(&["--max-accepts-per-turn", "2"]);
+    let mut bystander = Bystander::join(&distributor);
+    distributor.program.freeze();
+    let mut crowd: Vec<Client> = (0..100)
+        .map(|_| Client::connect(distributor.addr))
+        .collect();
+    distributor.program.thaw();
+    for client in &mut crowd {
+        assert_eq!(client.next_list(), ["bystander"]);
+    }
+    bystander.assert_undisturbed(&distributor);
+}
+
+#[test]
+fn a_flood_delays_nobody_and_is_served_to_its_end() {
+    let small_turns = [
+        "--max-frames-per-turn",
+        "1",
+        "--max-read-bytes-per-turn",
+        "512",
+    ];
+    for flags in [&[][..], &small_turns] {
+        flood(&Distributor::start(flags));
+    }
+}
+
+fn flood(distributor: &Distributor) {
+    let mut bystander = Bystander::join(distributor);
+    let flood = distributor.connect();
+    let mut sender = flood.stream.try_clone().unwrap();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let is_over_here = Arc::clone(&is_over);
+    let answered = Arc::new(AtomicU64::new(0));
+    let answered_so_far = Arc::clone(&answered);
+    let sent = in_background(move || {
+        let mut sent = 0_u64;
+        while !is_over_here.load(Ordering::Relaxed) || sent < 5000 {
+            // There is always more to do, but never so much unread that it would be cut.
+            if sent - answered_so_far.load(Ordering::Relaxed) > 2000 {
+                thread::sleep(Duration::from_millis(1));
+                continue;
+            }
+            let frames: String = (sent..sent + 100)
+                .map(|key| format!("{{\"key\":{key}}}¶"))
+                .collect();
+            sender.write_all(frames.as_bytes()).unwrap();
+            sent += 100;
+        }
+        sender
+            .write_all(r#"{"uri":"/distributes","method":"GET","key":"end"}¶"#.as_bytes())
+            .unwrap();
+        sent
+    });
+    let all_answered = in_background(move || {
+        let mut flood = flood;
+        loop {
+            let answer = flood.next();
+            if answer["key"] == "end" {
+                return (answered.load(Ordering::Relaxed), names(&answer));
+            }
+            let number = answered.fetch_add(1, Ordering::Relaxed);
+            let read = (&answer["key"], &answer["errorcode"]);
+            assert_eq!(read, (&json!(number), &json!(2)));
+        }
+    });
+
+    // While it comes, others register and are told of each other.
+    for _ in 0..10 {
+        bystander.assert_undisturbed(distributor);
+    }
+    is_over.store(true, Ordering::Relaxed);
+    let sent = sent.recv_timeout(DEADLINE).unwrap();
+    let (answered, listed) = all_answered.recv_timeout(DEADLINE).unwrap();
+    assert_eq!((answered, listed), (sent, vec!["bystander".to_owned()]));
+    bystander.assert_undisturbed(distributor);
+}
+
+#[test]
+fn who_asks_for_lists_without_end_does_not_hold_up_the_pushes() {
+    let flags = ["--max-frame-bytes", "700000"];
+    let room = ["--max-registration-bytes", "600000"];
+    let distributor = Distributor::start(&[flags, room].concat());
+    let mut bystander = distributor.connect();
+    bystander.post(&params_of("bystander", 500_000));
+    bystander.wait_for_list("itself", |names| names == ["bystander"]);
+
+    let addr = distributor.addr;
+    let ask_without_end = move || -> std::io::Result<()> {
+        const GETS: usize = 20;
+        let get = r#"{"uri":"/distributes","method":"GET","key":1}¶"#;
+        let mut stream = TcpStream::connect(addr)?;
+        let mut bytes = vec![0; 1 << 18];
+        loop {
+            stream.write_all(get.repeat(GETS).as_bytes())?;
+            let mut left = GETS * 500_000;
+            while left > 0 {
+                match stream.read(&mut bytes)? {
+                    0 => return Ok(()),
+                    count => left = left.saturating_sub(count),
+                }
+            }
+        }
+    };
+    for _ in 0..40 {
+        // Until the Distributor ends.
+        thread::spawn(ask_without_end);
+    }
+    for number in 0..4 {
+        let name = format!("node-{number}");
+        let mut node = distributor.connect();
+        node.register(&name, 1);
+        for client in [&mut node, &mut bystander] {
+            read_to(client, &name);
+        }
+    }
+}

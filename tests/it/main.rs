@@ -1,5 +1,6 @@
 //! The programs from outside: real processes, real sockets.
 
+#![allow(unreachable_pub)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,1 +1,411 @@
-//!
+//! Real Node.js peers, as the book has them, against the real Distributor.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::support::{Client, DEADLINE, Distributor, FRAME_END, Program, ReservedPort, wait_until};
+
+/// Whether there is a `node` to run peers with. If not, everybody hears of it: what is written
+/// past `eprintln!` is shown for tests that pass, too.
+#[track_caller]
+fn node_is_missing() -> bool {
+    let version = Command::new("node").arg("--version").output();
+    let missing = !version.is_ok_and(|output| output.status.success());
+    if missing {
+        let caller = std::panic::Location::caller();
+        let _ = writeln!(io::stderr(), "SKIPPED: no node found: {caller}");
+    }
+    missing
+}
+
+/// A script of tests/peers that runs, and the events it has told so far.
+struct Peer(Program);
+
+impl Peer {
+    fn start(script: &str, distributor: SocketAddr, flags: &[&str]) -> Peer {
+        let scripts = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers");
+        let mut command = Command::new("node");
+        command
+            .arg(format!("{scripts}/{script}"))
+            .args(["--port", "0", "--distributor", &distributor.to_string()])
+            .args(flags)
+            .env("PEER_FIRST_CONNECT_MS", "50");
+        Peer(Program::start(&mut command))
+    }
+
+    /// A service that answers `GET` with its name as the path.
+    fn service(distributor: SocketAddr, name: &str) -> Peer {
+        let url = format!("GET/{name}");
+        Peer::start("service.js", distributor, &["--name", name, "--urls", &url])
+    }
+
+    fn gateway(distributor: SocketAddr) -> Peer {
+        Peer::start("gateway.js", distributor, &[])
+    }
+
+    fn events(&self, kind: &str) -> Vec<Value> {
+        let lines = self.0.stdout();
+        let events = lines
+            .iter()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        events
+            .filter(|event: &Value| event["event"] == kind)
+            .collect()
+    }
+
+    /// Waits until there are events of this kind as wanted, and returns them all.
+    #[track_caller]
+    fn wait_for(&mut self, kind: &str, wanted: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+        let mut events = Vec::new();
+        wait_until(&format!("{kind} of a peer"), || {
+            // In this order: what it said before it ended counts.
+            let ended = !self.0.is_running();
+            events = self.events(kind);
+            let found = wanted(&events);
+            assert!(
+                found || !ended,
+                "the peer ended; it said {:#?} {:#?}",
+                self.0.stdout(),
+                self.0.stderr()
+            );
+            found
+        });
+        events
+    }
+
+    /// Where it listens, at `127.0.0.1`.
+    fn addr(&mut self) -> SocketAddr {
+        let listening = self.wait_for("listening", |events| !events.is_empty());
+        let port = u16::try_from(listening[0]["port"].as_u64().unwrap()).unwrap();
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    /// Waits until the last list it got has these names, in whatever order, and returns the list.
+    #[track_caller]
+    fn wait_for_list(&mut self, wanted: &[&str]) -> Value {
+        let mut wanted = wanted.to_vec();
+        wanted.sort_unstable();
+        let lists = self.wait_for("list", |lists| {
+            let names = lists.last().map(|list| list["names"].as_array().unwrap());
+            let mut names: Vec<&str> = names
+                .into_iter()
+                .flatten()
+                .map(|name| name.as_str().unwrap_or("?"))
+                .collect();
+            names.sort_unstable();
+            names == wanted
+        });
+        lists.last().unwrap()["entries"].clone()
+    }
+
+    #[track_caller]
+    fn wait_for_node(&mut self, node: SocketAddr) {
+        self.wait_for("node_connected", |events| {
+            events.iter().any(|event| event["port"] == node.port())
+        });
+    }
+
+    /// Its standard input closes, and so does it: a FIN.
+    fn leave(mut self) {
+        self.0.close_stdin();
+        assert!(self.0.wait().success());
+    }
+
+    #[track_caller]
+    fn assert_running(&mut self) {
+        assert!(self.0.is_running(), "{:#?}", self.0.stderr());
+    }
+}
+
+/// What an HTTP server answers to a `GET`: the status, and the body if that is JSON.
+fn http_get(server: SocketAddr, path: &str) -> (u16, Value) {
+    let mut stream = TcpStream::connect(server).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, serde_json::from_str(body).unwrap_or_default())
+}
+
+/// Fails unless the gateway passes a call to the service of this name, and its reply back.
+#[track_caller]
+fn assert_called(gateway: SocketAddr, name: &str) {
+    let (status, reply) = http_get(gateway, &format!("/{name}?color=red"));
+    assert_eq!(status, 200, "{reply}");
+    let key = &reply["key"];
+    assert!(key.is_u64(), "{reply}");
+    let expected = json!({
+        "errorcode": 0, "errormessage": "success", "key": key,
+        "results": {"color": "red", "key": key},
+    });
+    assert_eq!(reply, expected);
+}
+
+#[test]
+fn a_service_sees_others_join_and_leave() {
+    if node_is_missing() {
+        return;
+    }
+    let distributor = Distributor::start(&[]);
+    let mut goods = Peer::service(distributor.addr, "goods");
+    let port = goods.addr().port();
+    let entry = json!({"name": "goods", "host": "127.0.0.1", "port": port});
+    assert_eq!(goods.wait_for_list(&["goods"]), json!([entry]));
+
+    let members = Peer::service(distributor.addr, "members");
+    goods.wait_for_list(&["goods", "members"]);
+    members.leave();
+    goods.wait_for_list(&["goods"]);
+
+    let mut orders = Peer::service(distributor.addr, "orders");
+    goods.wait_for_list(&["goods", "orders"]);
+    orders.0.kill();
+    assert_eq!(goods.wait_for_list(&["goods"]), json!([entry]));
+}
+
+#[test]
+fn a_gateway_calls_services_that_were_there_and_services_that_come() {
+    if node_is_missing() {
+        return;
+    }
+    let distributor = Distributor::start(&[]);
+    let mut goods = Peer::service(distributor.addr, "goods");
+    goods.wait_for_list(&["goods"]);
+    let mut gateway = Peer::gateway(distributor.addr);
+    let gate = gateway.addr();
+    gateway.wait_for_node(goods.addr());
+    assert_called(gate, "goods");
+    assert_eq!(http_get(gate, "/members").0, 404);
+
+    let mut members = Peer::service(distributor.addr, "members");
+    gateway.wait_for_node(members.addr());
+    assert_called(gate, "members");
+    assert_called(gate, "goods");
+}
+
+#[test]
+fn each_worker_of_a_cluster_has_its_entry() {
+    if node_is_missing() {
+        return;
+    }
+    let distributor = Distributor::start(&[]);
+    let mut observer = Peer::service(distributor.addr, "observer");
+    observer.wait_for_list(&["observer"]);
+    let flags = ["--workers", "3", "--name", "goods", "--urls", "GET/goods"];
+    let mut cluster = Peer::start("cluster_service.js", distributor.addr, &flags);
+    let port = cluster.addr().port();
+    let goods = json!({"name": "goods", "host": "127.0.0.1", "port": port});
+    let observed = observer.wait_for_list(&["observer", "goods", "goods", "goods"]);
+    assert_eq!(
+        observed.as_array().unwrap()[1..],
+        [&goods; 3].map(Clone::clone)
+    );
+
+    let workers = cluster.wait_for("worker", |workers| workers.len() == 3);
+    let pid = i32::try_from(workers[1]["pid"].as_i64().unwrap()).unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+    cluster.wait_for("worker_exit", |exits| {
+        exits.iter().any(|exit| exit["pid"] == pid)
+    });
+    let observed = observer.wait_for_list(&["observer", "goods", "goods"]);
+    assert_eq!(
+        observed.as_array().unwrap()[1..],
+        [&goods; 2].map(Clone::clone)
+    );
+
+    // Nothing more is removed: the next list, of somebody else's doing, has both.
+    let _next = distributor.join("next", 1);
+    observer.wait_for_list(&["observer", "goods", "goods", "next"]);
+    let sizes: Vec<usize> = observer
+        .events("list")
+        .iter()
+        .map(|list| list["names"].as_array().unwrap().len())
+        .collect();
+    let grown = sizes.iter().position(|size| *size == 4).unwrap();
+    assert!(sizes[grown..].iter().all(|size| *size >= 3), "{sizes:?}");
+}
+
+#[test]
+fn calls_go_on_without_the_distributor_and_all_come_back_to_the_next_one() {
+    if node_is_missing() {
+        return;
+    }
+    let port = ReservedPort::new();
+    let listen = port.addr.to_string();
+    let mut distributor = Distributor::start_at(&listen, &[]);
+    let mut goods = Peer::service(port.addr, "goods");
+    let mut gateway = Peer::gateway(port.addr);
+    let gate = gateway.addr();
+    gateway.wait_for_node(goods.addr());
+    assert_called(gate, "goods");
+
+    distributor.program.kill();
+    for peer in [&mut goods, &mut gateway] {
+        peer.wait_for("disconnected", |events| !events.is_empty());
+    }
+    assert_called(gate, "goods");
+    // Not at once, so that they have tried in vain as well.
+    for peer in [&mut goods, &mut gateway] {
+        peer.wait_for("connect_failed", |events| !events.is_empty());
+    }
+    assert_called(gate, "goods");
+
+    let distributor = Distributor::start_at(&listen, &[]);
+    // Under a name that the gateway does not call.
+    let mut observer = distributor.join("gate", 1);
+    let back = ["gate", "gate", "goods"];
+    observer.wait_for_list("all of them", |names| {
+        let mut names = names.to_vec();
+        names.sort_unstable();
+        names == back
+    });
+    for peer in [&mut goods, &mut gateway] {
+        peer.wait_for_list(&back);
+    }
+    assert_called(gate, "goods");
+    assert!(gateway.events("route_removed").is_empty());
+}
+
+#[test]
+fn a_service_that_was_there_before_the_distributor_registers() {
+    if node_is_missing() {
+        return;
+    }
+    let port = ReservedPort::new();
+    let mut goods = Peer::service(port.addr, "goods");
+    goods.wait_for("connect_failed", |events| !events.is_empty());
+    let _distributor = Distributor::start_at(&port.addr.to_string(), &[]);
+    goods.wait_for_list(&["goods"]);
+}
+
+#[test]
+fn peers_survive_bad_neighbours() {
+    if node_is_missing() {
+        return;
+    }
+    let distributor = Distributor::start(&[]);
+    let mut goods = Peer::service(distributor.addr, "goods");
+    let mut gateway = Peer::gateway(distributor.addr);
+    let gate = gateway.addr();
+    gateway.wait_for_node(goods.addr());
+    goods.wait_for_list(&["gate", "goods"]);
+
+    let mut neighbours = Vec::new();
+    let bad_frames: [&[u8]; 12] = [
+        b"null",
+        b"garbage",
+        b"\xff\xfe\x00{",
+        b"",
+        b"[]",
+        b"\n\n{}",
+        br#"{"uri":"/distributes","method":"POST","key":0}"#,
+        br#"{"uri":"/distributes","method":"POST","key":0,"params":null}"#,
+        br#"{"uri":"/distributes","method":"POST","key":0,"params":"goods"}"#,
+        br#"{"uri":"/distributes","method":"POST","params":{"port":1,"name":"\ud800"}}"#,
+        br#"{"uri":"/distributes","method":"POST","params":{"port":1,"port":null}}"#,
+        "{\"uri\":\"/distributes\",\"method\":\"POST\",\"params\":{\"name\":\"a\nb\"}}".as_bytes(),
+    ];
+    for frame in bad_frames {
+        let mut neighbour = distributor.connect();
+        neighbour.send_raw(frame);
+        neighbour.send_raw(FRAME_END);
+        neighbours.push(neighbour);
+    }
+    // Registered, but nobody's business.
+    let no_ports = [
+        json!({"name": "none", "urls": ["GET/none"]}),
+        json!({"name": "mistyped", "prot": 9010}),
+        json!({"name": "null", "port": null}),
+        json!({"name": "zero", "port": 0}),
+        json!({"name": "high", "port": 70000}),
+        json!({"name": "negative", "port": -1}),
+        json!({"name": "half", "port": 80.5}),
+        json!({"name": "text", "port": "http"}),
+        json!({"name": "empty", "port": ""}),
+        json!({"name": "array", "port": [80]}),
+        json!({}),
+    ];
+    for params in &no_ports {
+        let mut neighbour = distributor.connect();
+        neighbour.post(params);
+        neighbours.push(neighbour);
+    }
+    // Listed: a mark that is escaped on the way in, and must be on the way out.
+    let mut marked = distributor.connect();
+    marked.send_raw(
+        br#"{"uri":"/distributes","method":"POST","key":0,"params":{"port":"1","name":"a\u00b6b","urls":["GET/a\u00b6{\u00b6null\u00b6"],"note":["\u00b6"]}}"#,
+    );
+    marked.send_raw(FRAME_END);
+    neighbours.push(marked);
+    // Whoever gets an answer to this was heard before.
+    for neighbour in &mut neighbours {
+        neighbour.ask();
+    }
+
+    let mut last = distributor.connect();
+    last.post(&json!({"name": "gate", "port": 1}));
+    for peer in [&mut goods, &mut gateway] {
+        let entries = peer.wait_for_list(&["gate", "goods", "a¶b", "gate"]);
+        for entry in entries.as_array().unwrap() {
+            assert_eq!(entry["host"], "127.0.0.1", "{entry}");
+        }
+    }
+    assert_called(gate, "goods");
+    drop((neighbours, last));
+    for peer in [&mut goods, &mut gateway] {
+        peer.wait_for_list(&["gate", "goods"]);
+        peer.assert_running();
+    }
+    assert_called(gate, "goods");
+}
+
+#[test]
+fn peers_survive_a_churn_of_others() {
+    if node_is_missing() {
+        return;
+    }
+    let distributor = Distributor::start(&[]);
+    let mut goods = Peer::service(distributor.addr, "goods");
+    let mut gateway = Peer::gateway(distributor.addr);
+    let gate = gateway.addr();
+    gateway.wait_for_node(goods.addr());
+    goods.wait_for_list(&["gate", "goods"]);
+
+    for round in 0..4 {
+        // So few and short that the lists of a round are together below what a peer reads at once:
+        // beyond that it can't be kept from dying.
+        let mut guests = VecDeque::new();
+        for number in 0..30 {
+            let mut guest = Client::connect(distributor.addr);
+            // Nobody listens there: the gateway is refused, and forgets it.
+            let port = guest.local_port();
+            guest.post(&json!({"port": port, "name": format!("g{number}")}));
+            if number % 3 > 0 {
+                guest.next_list();
+            }
+            guests.push_back(guest);
+            if guests.len() > 10 {
+                guests.pop_front();
+            }
+        }
+        drop(guests);
+        let mark = format!("round {round}");
+        let marker = distributor.join(&mark, 1);
+        for peer in [&mut goods, &mut gateway] {
+            peer.wait_for_list(&["gate", "goods", &mark]);
+        }
+        drop(marker);
+        assert_called(gate, "goods");
+    }
+    for peer in [&mut goods, &mut gateway] {
+        peer.wait_for_list(&["gate", "goods"]);
+        peer.assert_running();
+    }
+}

@@ -1,1 +1,688 @@
-//!
+//! The program as people and supervisors meet it: flags, variables, exit codes, signals, logs.
+
+use std::fs::OpenOptions;
+use std::io::{self, Read, Write, pipe};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use socket2::SockRef;
+
+use crate::support::{
+    Client, DEADLINE, Distributor, FRAME_END, Program, ReservedPort, distributor_command,
+    in_background, names, wait_until,
+};
+
+const ANY_PORT: &str = "127.0.0.1:0";
+const PUBLIC: [&str; 3] = ["--listen", "0.0.0.0:0", "--allow-anonymous"];
+
+/// Runs a command that ends by itself.
+#[track_caller]
+fn output_of(command: &mut Command) -> Output {
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = Pid::from_child(&child);
+    let output = in_background(|| child.wait_with_output().unwrap());
+    match output.recv_timeout(DEADLINE) {
+        Ok(output) => output,
+        Err(RecvTimeoutError::Timeout) => {
+            let _ = kill_process(pid, Signal::KILL);
+            panic!("{command:?} does not end");
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Runs a command that must fail with this exit code, and returns the one line it says.
+#[track_caller]
+fn failure_of(command: &mut Command, code: i32) -> String {
+    let output = output_of(command);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{command:?}: {said}");
+    assert_eq!(said.lines().count(), 1, "{command:?}: {said}");
+    assert!(said.ends_with('\n'), "{said:?}");
+    assert!(said.starts_with("distributor: "), "{said}");
+    said
+}
+
+/// What the shell sets up first, and then the distributor in the shell's place.
+fn under_shell(setup: &str, flags: &[&str]) -> Command {
+    let distributor = distributor_command(flags);
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", &format!("{setup}; exec \"$0\" \"$@\"")])
+        .arg(distributor.get_program())
+        .args(distributor.get_args());
+    for (name, _) in distributor.get_envs() {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// The first `count` addresses that the program says it listens on.
+#[track_caller]
+fn addresses(program: &Program, count: usize) -> Vec<SocketAddr> {
+    let mut found = Vec::new();
+    wait_until(
+        &format!("{count} addresses: {:?}", program.stderr()),
+        || {
+            found = program
+                .stdout()
+                .iter()
+                .filter_map(|line| line.strip_prefix("listening on ")?.parse().ok())
+                .collect();
+            found.len() >= count
+        },
+    );
+    found
+}
+
+/// Whether whoever connects now is served, rather than refused.
+fn is_served(addr: SocketAddr) -> bool {
+    let Ok(stream) = TcpStream::connect(addr) else {
+        return false;
+    };
+    let first = Client::on(stream).next_text();
+    first.is_some_and(|text| text.contains("\"params\":["))
+}
+
+/// Waits until the distributor serves at `addr`: a client joins, and sees itself.
+fn wait_until_served(addr: SocketAddr) -> Client {
+    let mut stream = None;
+    wait_until("a listener", || {
+        stream = TcpStream::connect(addr).ok();
+        stream.is_some()
+    });
+    let mut client = Client::on(stream.unwrap());
+    client.register("visitor", 1);
+    client.wait_for_list("visitor", |names| names.contains(&"visitor".to_owned()));
+    client
+}
+
+#[test]
+fn help_names_every_flag_with_its_variable() {
+    let output = output_of(&mut distributor_command(&["--help"]));
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stderr.is_empty());
+    let help = String::from_utf8(output.stdout).unwrap();
+    let parts: Vec<&str> = help.split("\n      --").skip(1).collect();
+    assert!(parts.len() > 20, "{help}");
+    for part in parts {
+        let (flag, _) = part.split_once([' ', '\n']).unwrap();
+        let variable = format!("PILCROW_{}", flag.to_uppercase().replace('-', "_"));
+        assert!(
+            part.contains(&format!("[env: {variable}=")),
+            "{flag}: {part}"
+        );
+    }
+    for word in ["Exit codes:", "Examples:", "standard error"] {
+        assert!(help.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn version_is_that_of_the_package() {
+    let output = output_of(&mut distributor_command(&["--version"]));
+    assert_eq!(output.status.code(), Some(0));
+    let expected = concat!("distributor ", env!("CARGO_PKG_VERSION"), "\n");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
+    assert!(output.stderr.is_empty());
+}
+
+#[test]
+fn a_wrong_flag_is_one_line_and_exit_code_2() {
+    for (flags, part) in [
+        (&["--nonsense"][..], "--nonsense"),
+        (&["nonsense"], "nonsense"),
+        (&["--lisen", ANY_PORT], "--listen"),
+        (&["--listen"], "--listen"),
+        (&["--listen", "foo"], "foo"),
+        (&["--listen", ""], "ADDRESS:PORT"),
+        (&["--listen", "127.0.0.1"], "127.0.0.1"),
+        (&["--listen", "127.0.0.1:99999"], "99999"),
+        (&["--listen", "localhost:http"], "localhost:http"),
+        (&["--max-connections", "0"], "--max-connections"),
+        (&["--max-depth", "1000"], "1..=100"),
+        (&["--frame-timeout", "soon"], "--frame-timeout"),
+        (&["--keepalive-idle", "1500ms"], "whole seconds"),
+        (&["--log-level", "loud"], "trace"),
+        (&["--log-format", "xml"], "json"),
+        (&["--loopback-host", "a b"], "--loopback-host"),
+    ] {
+        let said = failure_of(&mut distributor_command(flags), 2);
+        assert!(said.contains(part), "{said}");
+    }
+}
+
+#[test]
+fn a_wrong_variable_is_one_line_and_exit_code_2() {
+    for (name, value) in [
+        ("PILCROW_LISTEN", "foo"),
+        ("PILCROW_MAX_CONNECTIONS", "many"),
+        ("PILCROW_WRITE_TIMEOUT", "10"),
+        ("PILCROW_LOG_FORMAT", "xml"),
+        ("PILCROW_ALLOW_ANONYMOUS", "perhaps"),
+    ] {
+        let said = failure_of(distributor_command(&[]).env(name, value), 2);
+        let flag = name
+            .trim_start_matches("PILCROW")
+            .to_lowercase()
+            .replace('_', "-");
+        assert!(
+            said.contains(value) && said.contains(&format!("-{flag}")),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_failure_is_one_line_even_where_the_value_is_two() {
+    failure_of(&mut distributor_command(&["--log-level", "a\nb"]), 2);
+    failure_of(&mut distributor_command(&["--listen", "a\nb"]), 2);
+    failure_of(
+        distributor_command(&[]).env("PILCROW_LISTEN", "127.0.0.1:0\n"),
+        2,
+    );
+}
+
+#[test]
+fn a_name_without_an_address_is_exit_code_3() {
+    let name = "no-such-host.invalid:0";
+    let said = failure_of(&mut distributor_command(&["--listen", name]), 3);
+    assert!(said.contains(name), "{said}");
+}
+
+#[test]
+fn a_port_in_use_is_exit_code_3() {
+    let holder = TcpListener::bind(ANY_PORT).unwrap();
+    let addr = holder.local_addr().unwrap().to_string();
+    let said = failure_of(&mut distributor_command(&["--listen", &addr]), 3);
+    assert!(said.contains(&addr) && said.contains("--listen"), "{said}");
+}
+
+#[test]
+fn a_public_address_has_to_be_meant() {
+    for listen in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "[::ffff:192.0.2.1]:0"] {
+        let said = failure_of(&mut distributor_command(&["--listen", listen]), 2);
+        assert!(said.contains("--allow-anonymous"), "{said}");
+    }
+    // One is enough.
+    let flags = ["--listen", ANY_PORT, "--listen", "0.0.0.0:0"];
+    failure_of(&mut distributor_command(&flags), 2);
+
+    let program = Program::start(&mut distributor_command(&PUBLIC));
+    let addr = addresses(&program, 1)[0];
+    assert!(addr.ip().is_unspecified());
+    wait_until_served(SocketAddr::from(([127, 0, 0, 1], addr.port())));
+}
+
+#[test]
+fn it_listens_on_all_addresses_that_it_is_told() {
+    let flags = ["--listen", ANY_PORT, "--listen", ANY_PORT];
+    let program = Program::start(&mut distributor_command(&flags));
+    let found = addresses(&program, 2);
+    assert_ne!(found[0], found[1]);
+    // They are doors to one room.
+    let mut first = wait_until_served(found[0]);
+    let mut second = Client::connect(found[1]);
+    second.register("second", 2);
+    for client in [&mut first, &mut second] {
+        client.wait_for_list("both", |names| names == ["visitor", "second"]);
+    }
+}
+
+#[test]
+fn localhost_is_both_loopback_addresses_with_one_port() {
+    let program = Program::start(&mut distributor_command(&["--listen", "localhost:0"]));
+    let v4 = addresses(&program, 1)[0];
+    assert!(v4.is_ipv4() && v4.ip().is_loopback(), "{v4}");
+    let mut client = wait_until_served(v4);
+    let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, v4.port()));
+    if TcpListener::bind("[::1]:0").is_err() {
+        let _ = writeln!(io::stderr(), "SKIPPED: no IPv6 here: {v6} not tried");
+        return;
+    }
+    assert_eq!(addresses(&program, 2), [v4, v6]);
+    let mut other = Client::connect(v6);
+    other.register("other", 2);
+    // The host of both is one that existing peers can dial.
+    let hosts = |list: &Value| {
+        let entries = list["params"].as_array().unwrap();
+        entries
+            .iter()
+            .map(|entry| entry["host"].clone())
+            .collect::<Vec<_>>()
+    };
+    let mut list = client.next();
+    while names(&list) != ["visitor", "other"] {
+        list = client.next();
+    }
+    assert_eq!(hosts(&list), ["127.0.0.1", "127.0.0.1"]);
+}
+
+#[test]
+fn a_peer_that_comes_by_ipv4_to_an_ipv6_address_is_listed_with_ipv4() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        let _ = writeln!(io::stderr(), "SKIPPED: no IPv6 here: [::]:0 not tried");
+        return;
+    }
+    let distributor = Distributor::start_at("[::]:0", &["--allow-anonymous"]);
+    let by_ipv4 = SocketAddr::from(([127, 0, 0, 1], distributor.addr.port()));
+    let Ok(stream) = TcpStream::connect(by_ipv4) else {
+        let _ = writeln!(io::stderr(), "SKIPPED: [::] does not take IPv4 here");
+        return;
+    };
+    let mut client = Client::on(stream);
+    client.next_list();
+    client.register("goods", 9010);
+    assert_eq!(client.next()["params"][0]["host"], "127.0.0.1");
+    let peer = format!("peer=127.0.0.1:{} ", client.local_port());
+    distributor.program.wait_for_log(&["joined", &peer]);
+}
+
+#[test]
+fn a_variable_counts_until_a_flag_says_otherwise() {
+    let (from_variable, from_flag) = (ReservedPort::new(), ReservedPort::new());
+    let value = from_variable.addr.to_string();
+    let program = Program::start(distributor_command(&[]).env("PILCROW_LISTEN", &value));
+    assert_eq!(addresses(&program, 1), [from_variable.addr]);
+    drop(program);
+
+    let flags = ["--listen", &from_flag.addr.to_string()];
+    let program = Program::start(distributor_command(&flags).env("PILCROW_LISTEN", &value));
+    assert_eq!(addresses(&program, 1), [from_flag.addr]);
+    wait_until_served(from_flag.addr);
+    assert_eq!(addresses(&program, 1), [from_flag.addr]);
+    drop(program);
+
+    let both = format!("{},{}", from_variable.addr, from_flag.addr);
+    let program = Program::start(distributor_command(&[]).env("PILCROW_LISTEN", both));
+    assert_eq!(addresses(&program, 2), [from_variable.addr, from_flag.addr]);
+    drop(program);
+
+    let mut command = distributor_command(&["--listen", "0.0.0.0:0"]);
+    let program = Program::start(command.env("PILCROW_ALLOW_ANONYMOUS", "true"));
+    addresses(&program, 1);
+}
+
+/// Whoever is connected when it is told to stop gets a FIN, and no list that is shorter.
+fn check_stop(signal: Signal) {
+    let mut distributor = Distributor::start(&[]);
+    let all: Vec<String> = (0..8).map(|number| format!("node{number}")).collect();
+    let mut clients: Vec<Client> = all.iter().map(|name| distributor.join(name, 1)).collect();
+    for client in &mut clients[..7] {
+        client.wait_for_list("all", |names| names == all);
+    }
+    let mut onlooker = distributor.connect();
+    // Unfinished business must not turn a FIN into a reset.
+    clients[0].send_raw(b"{\"uri\":\"/distri");
+    clients[1].send_raw(&[b'x'; 3000]);
+
+    // More than it reads at once comes with the signal.
+    distributor.program.freeze();
+    onlooker.send_raw(&[b'\n'; 90_000]);
+    distributor.program.signal(signal);
+    distributor.program.thaw();
+    // The first to go must not be missed by the others.
+    for client in &mut clients {
+        for list in client.read_to_end() {
+            assert_eq!(names(&list), all);
+        }
+        assert!(!client.was_reset);
+        let _ = client.stream.shutdown(std::net::Shutdown::Both);
+    }
+    assert_eq!(onlooker.read_to_end(), Vec::<Value>::new());
+    assert!(!onlooker.was_reset);
+    drop((clients, onlooker));
+    assert_eq!(distributor.program.wait().code(), Some(0));
+    distributor.program.wait_for_log(&["stopped"]);
+    let left = distributor.program.stderr();
+    assert!(
+        !left.iter().any(|line| line.contains(" left ")),
+        "{left:#?}"
+    );
+}
+
+#[test]
+fn sigterm_ends_it_with_a_fin_to_all_and_no_shorter_list() {
+    check_stop(Signal::TERM);
+}
+
+#[test]
+fn sigint_ends_it_with_a_fin_to_all_and_no_shorter_list() {
+    check_stop(Signal::INT);
+}
+
+/// A Distributor that takes registrations of megabytes, and has the list of two such nodes.
+fn with_a_large_list() -> (Distributor, [Client; 2]) {
+    let distributor = Distributor::start(&[
+        "--max-frame-bytes=8000000",
+        "--max-registration-bytes=4000000",
+        "--write-timeout=10m",
+        "--frame-timeout=10m",
+    ]);
+    let large = ["large0", "large1"].map(|name| {
+        let mut client = distributor.connect();
+        client.post(&json!({"port": 1, "name": name, "pad": "x".repeat(2_400_000)}));
+        distributor.program.wait_for_log(&["joined", name]);
+        client
+    });
+    (distributor, large)
+}
+
+/// Asks for the list, and waits until the answer has begun. The socket holds little of it.
+fn ask_for_large_list(distributor: &Distributor) -> TcpStream {
+    let mut client = Client::connect(distributor.addr);
+    SockRef::from(&client.stream)
+        .set_recv_buffer_size(64 << 10)
+        .unwrap();
+    client.send(&json!({"uri": "/distributes", "method": "GET", "key": 7}));
+    client.stream.peek(&mut [0]).unwrap();
+    client.stream
+}
+
+#[test]
+fn a_list_in_flight_is_finished_before_the_end() {
+    let (mut distributor, _large) = with_a_large_list();
+    let mut reader = ask_for_large_list(&distributor);
+    distributor.program.signal(Signal::TERM);
+    distributor.program.wait_for_log(&["stopping"]);
+    let mut bytes = Vec::new();
+    let mut piece = [0; 16 << 10];
+    loop {
+        match reader.read(&mut piece).expect("no reset") {
+            0 => break,
+            count => bytes.extend_from_slice(&piece[..count]),
+        }
+    }
+    assert_eq!(distributor.program.wait().code(), Some(0));
+    assert!(
+        bytes.ends_with(FRAME_END),
+        "cut after {} bytes",
+        bytes.len()
+    );
+    let frames = String::from_utf8(bytes).unwrap();
+    for frame in frames.trim_end_matches('¶').split('¶') {
+        let list: Value = serde_json::from_str(frame).unwrap();
+        assert_eq!(names(&list), ["large0", "large1"]);
+    }
+}
+
+#[test]
+fn a_peer_that_reads_nothing_does_not_keep_it_from_ending() {
+    let (mut distributor, _large) = with_a_large_list();
+    let _stuck = ask_for_large_list(&distributor);
+    distributor.program.signal(Signal::TERM);
+    assert_eq!(distributor.program.wait().code(), Some(0));
+}
+
+#[test]
+fn text_lines_tell_who_joins_and_leaves() {
+    let mut distributor = Distributor::start(&[]);
+    let client = distributor.join("goods", 9010);
+    let peer = format!("peer={} ", client.stream.local_addr().unwrap());
+    // Whether a plain name stands in quotes is a matter of taste.
+    let joined = distributor.program.wait_for_log(&["joined", &peer]);
+    let joined = joined.replace('"', "");
+    assert!(
+        joined.contains("name=goods") && joined.contains("host=127.0.0.1"),
+        "{joined}"
+    );
+    drop(client);
+    let left = distributor.program.wait_for_log(&["left", &peer]);
+    let left = left.replace('"', "");
+    assert!(
+        left.contains("name=goods") && left.contains("cause=closed"),
+        "{left}"
+    );
+    assert!(!left.contains('\x1b'), "no colours in a pipe: {left}");
+    distributor.program.signal(Signal::TERM);
+    assert!(distributor.program.wait().success());
+}
+
+#[test]
+fn json_lines_tell_who_joins_and_leaves() {
+    let mut distributor = Distributor::start(&["--log-format", "json", "--log-level", "trace"]);
+    let mut client = distributor.join("상품 \"x\"", 9010);
+    let peer = client.stream.local_addr().unwrap().to_string();
+    client.send_raw("no \"JSON\" \u{1b}[31m\n{¶".as_bytes());
+    assert_eq!(client.next_errorcode(), 3);
+    drop(client);
+    distributor.program.wait_for_log(&["\"left\"", &peer]);
+    distributor.program.signal(Signal::TERM);
+    assert!(distributor.program.wait().success());
+    distributor.program.wait_for_log(&["\"stopped\""]);
+
+    let lines = distributor.program.stderr();
+    let lines: Vec<Value> = lines
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    let said = |message: &str| {
+        let mut found = lines
+            .iter()
+            .filter(|line| line["message"] == message && line["peer"] == peer.as_str());
+        let line = found
+            .next()
+            .unwrap_or_else(|| panic!("{message} is not in {lines:#?}"));
+        assert_eq!(found.next(), None);
+        assert!(
+            line["level"].is_string() && line["timestamp"].is_string(),
+            "{line}"
+        );
+        line
+    };
+    assert_eq!(said("joined")["name"], "상품 \"x\"");
+    assert_eq!(said("left")["name"], "상품 \"x\"");
+    assert_eq!(said("left")["cause"], "closed");
+}
+
+/// A name that is allowed, and pretends to be more of a log line.
+const HOSTILE_NAME: &str = "a\" cause=silent name=\"b\u{202e}\u{2028}\u{feff}\u{ad}c";
+
+#[test]
+fn a_name_with_control_characters_is_refused() {
+    let distributor = Distributor::start(&[]);
+    for control in ["\n", "\r", "\u{1b}[2J", "\0", "\u{7f}", "\u{9b}", "\u{85}"] {
+        let mut client = distributor.connect();
+        client.register(&format!("forged{control}  INFO left"), 1);
+        assert_eq!(client.next_errorcode(), 1, "{control:?}");
+    }
+    distributor.assert_serves();
+    distributor.program.wait_for_log(&["joined", "probe"]);
+    for line in distributor.program.stderr() {
+        assert!(!line.contains(char::is_control), "{line:?}");
+        assert!(!line.trim_start().starts_with("INFO"), "{line:?}");
+    }
+}
+
+#[test]
+fn a_hostile_name_stays_one_value_of_one_json_line() {
+    let distributor = Distributor::start(&["--log-format", "json"]);
+    let client = distributor.join(HOSTILE_NAME, 1);
+    let peer = client.stream.local_addr().unwrap().to_string();
+    let line = distributor.program.wait_for_log(&["\"joined\"", &peer]);
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["cause"], Value::Null, "{line}");
+    let name = line["name"].as_str().unwrap();
+    assert!(
+        !name.contains(['\u{202e}', '\u{2028}', '\u{feff}']),
+        "{name:?}"
+    );
+    assert!(name.contains("\\u{202e}"), "{name}");
+}
+
+/// The line without what stands in quotes in it. A backslash takes the next character's meaning.
+fn outside_quotes(line: &str) -> String {
+    let (mut outside, mut quoted) = (String::new(), false);
+    let mut characters = line.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' if quoted => _ = characters.next(),
+            '"' => quoted = !quoted,
+            character if !quoted => outside.push(character),
+            _ => {}
+        }
+    }
+    outside
+}
+
+#[test]
+fn a_hostile_name_adds_no_field_to_a_text_line() {
+    let distributor = Distributor::start(&[]);
+    for name in [
+        HOSTILE_NAME,
+        "a cause=silent",
+        "a\\\" cause=silent name=\\\"b",
+    ] {
+        let mut client = distributor.connect();
+        client.post(&json!({"port": 1, "name": name}));
+        let peer = client.stream.local_addr().unwrap().to_string();
+        let line = distributor.program.wait_for_log(&["joined", &peer]);
+        assert!(
+            !line.contains(['\u{202e}', '\u{2028}', '\u{feff}']),
+            "{line:?}"
+        );
+        assert!(!outside_quotes(&line).contains("cause="), "{line}");
+    }
+}
+
+#[test]
+fn it_serves_and_stops_without_anybody_who_reads_what_it_says() {
+    let reserved = ReservedPort::new();
+    let listen = reserved.addr.to_string();
+    let flags = ["--listen", &listen, "--log-level", "trace"];
+    let no_reader = || pipe().unwrap().1;
+    let closed = "exec >&- 2>&-";
+    let mut commands = vec![distributor_command(&flags), under_shell(closed, &flags)];
+    commands[0].stdout(no_reader()).stderr(no_reader());
+    // A full disk, where there is such a device.
+    if let Ok(full) = OpenOptions::new().write(true).open("/dev/full") {
+        let mut command = distributor_command(&flags);
+        command.stdout(full.try_clone().unwrap()).stderr(full);
+        commands.push(command);
+    }
+    for command in &mut commands {
+        let mut program = Program::start_as_is(command);
+        let client = wait_until_served(reserved.addr);
+        drop(client);
+        wait_until_served(reserved.addr);
+        assert!(program.is_running());
+        program.signal(Signal::TERM);
+        assert_eq!(program.wait().code(), Some(0));
+    }
+}
+
+#[test]
+fn help_and_failures_keep_their_exit_codes_without_a_reader() {
+    let no_reader = || pipe().unwrap().1;
+    for (flag, code) in [("--help", 0), ("--version", 0), ("--nonsense", 2)] {
+        let mut command = distributor_command(&[flag]);
+        command.stdout(no_reader()).stderr(no_reader());
+        assert_eq!(
+            Program::start_as_is(&mut command).wait().code(),
+            Some(code),
+            "{flag}"
+        );
+    }
+}
+
+#[test]
+fn the_loopback_host_is_what_is_listed() {
+    let distributor = Distributor::start(&["--loopback-host", "10.9.9.9"]);
+    let mut client = distributor.connect();
+    client.post(&json!({"port": 9010, "name": "goods", "host": "192.0.2.1"}));
+    let list = client.next();
+    assert_eq!(
+        list["params"],
+        json!([{"port": 9010, "name": "goods", "host": "10.9.9.9"}])
+    );
+}
+
+#[test]
+fn it_survives_more_clients_than_files_and_serves_again_when_they_leave() {
+    let mut program = Program::start(&mut under_shell("ulimit -n 40", &["--listen", ANY_PORT]));
+    let addr = addresses(&program, 1)[0];
+    program.wait_for_log(&["serving", "max_connections=20 "]);
+
+    let mut clients: Vec<Client> = (0..60).map(|_| Client::connect(addr)).collect();
+    let (mut served, mut refused) = (0, 0);
+    for client in &mut clients {
+        let first = client.next();
+        match first["errorcode"].as_u64() {
+            None => {
+                served += 1;
+                assert_eq!(first["uri"], "/distributes");
+            }
+            Some(code) => {
+                refused += 1;
+                assert_eq!(code, 6);
+            }
+        }
+    }
+    assert_eq!((served, refused), (20, 40));
+    assert!(!is_served(addr));
+
+    drop(clients);
+    wait_until("room", || is_served(addr));
+    let names: Vec<String> = (0..20).map(|number| format!("node{number}")).collect();
+    let mut clients = Vec::new();
+    wait_until("20 places", || {
+        let mut tried: Vec<Client> = (0..20).map(|_| Client::connect(addr)).collect();
+        let mut first = tried.iter_mut().map(|client| client.next());
+        let all_served = first.all(|packet| packet["errorcode"].is_null());
+        if all_served {
+            clients = tried;
+        }
+        all_served
+    });
+    for (client, name) in clients.iter_mut().zip(&names) {
+        client.register(name, 1);
+        client.wait_for_list(name, |names| names.contains(name));
+    }
+    assert!(program.is_running());
+    program.signal(Signal::TERM);
+    assert_eq!(program.wait().code(), Some(0));
+}
+
+#[test]
+fn the_fd_limit_leaves_room_for_what_is_no_connection() {
+    let limits = [("20", 10), ("128", 64), ("300", 236)];
+    for (files, connections) in limits {
+        let setup = format!("ulimit -n {files}");
+        let program = Program::start(&mut under_shell(&setup, &["--listen", ANY_PORT]));
+        program.wait_for_log(&["serving", &format!("max_connections={connections} ")]);
+    }
+    // The soft limit alone is none.
+    let setup = "ulimit -S -n 40 && ulimit -H -n 300";
+    let program = Program::start(&mut under_shell(setup, &["--listen", ANY_PORT]));
+    program.wait_for_log(&["serving", "max_connections=236 "]);
+}
+
+#[test]
+fn it_starts_again_on_its_port_right_after_being_killed() {
+    let port = ReservedPort::new();
+    let listen = port.addr.to_string();
+    let mut distributor = Distributor::start_at(&listen, &[]);
+    for _ in 0..3 {
+        let mut clients: Vec<Client> = (0..20)
+            .map(|number| distributor.join(&format!("node{number}"), 1))
+            .collect();
+        distributor.program.kill();
+        // It closed first: the half of each connection that was its own stays on the port.
+        let still_open = clients.split_off(10);
+        for client in &mut clients {
+            client.read_to_end();
+        }
+        drop(clients);
+        distributor = Distributor::start_at(&listen, &[]);
+        distributor.assert_serves();
+        drop(still_open);
+    }
+}

@@ -36,19 +36,32 @@ type Lines = Arc<Mutex<Vec<String>>>;
 
 impl Program {
     pub fn start(command: &mut Command) -> Program {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let stdout = collect(child.stdout.take().unwrap());
-        let stderr = collect(child.stderr.take().unwrap());
+        Program::start_as_is(
+            command
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped()),
+        )
+    }
+
+    /// With the standard streams that the command has. Only lines that come by a pipe are kept.
+    pub fn start_as_is(command: &mut Command) -> Program {
+        let mut child = command.spawn().expect("the program starts");
+        let stdout = child.stdout.take().map(collect).unwrap_or_default();
+        let stderr = child.stderr.take().map(collect).unwrap_or_default();
         Program {
             child,
             stdout,
             stderr,
         }
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    pub fn close_stdin(&mut self) {
+        self.child.stdin = None;
     }
 
     pub fn pid(&self) -> u32 {
@@ -100,6 +113,20 @@ impl Program {
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Stops it where it stands, until [`Program::thaw`]. What is sent to it meanwhile, it finds
+    /// all at once.
+    pub fn freeze(&self) {
+        self.signal(rustix::process::Signal::STOP);
+        let stat = format!("/proc/{}/stat", self.pid());
+        wait_until("it to stand still", || {
+            std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T "))
+        });
+    }
+
+    pub fn thaw(&self) {
+        self.signal(rustix::process::Signal::CONT);
     }
 
     /// SIGKILL: no chance to say goodbye.
@@ -190,10 +217,36 @@ impl Distributor {
     }
 }
 
+/// A port of 127.0.0.1 that nobody else is given, also while no Distributor listens on it.
+pub struct ReservedPort {
+    _bound: socket2::Socket,
+    pub addr: SocketAddr,
+}
+
+impl ReservedPort {
+    pub fn new() -> ReservedPort {
+        use socket2::{Domain, Socket, Type};
+        // Bound but not listening, it doesn't stand in the way of a listener that reuses addresses.
+        let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        bound.set_reuse_address(true).unwrap();
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        bound.bind(&any_port.into()).unwrap();
+        let addr = bound.local_addr().unwrap().as_socket().unwrap();
+        ReservedPort {
+            _bound: bound,
+            addr,
+        }
+    }
+}
+
 /// One connection to a Distributor.
 pub struct Client {
     pub stream: TcpStream,
+    /// It ended by a reset, and not by a FIN.
+    pub was_reset: bool,
     unread: Vec<u8>,
+    /// Up to here there is no end of a frame in `unread`.
+    searched: usize,
 }
 
 impl Client {
@@ -206,8 +259,25 @@ impl Client {
         stream.set_nodelay(true).unwrap();
         Client {
             stream,
+            was_reset: false,
             unread: Vec::new(),
+            searched: 0,
         }
+    }
+
+    /// A client for which the kernel keeps little: what it does not read is soon the sender's.
+    pub fn connect_narrow(addr: SocketAddr) -> Client {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.connect(&addr.into()).unwrap();
+        Client::on(socket.into())
+    }
+
+    /// Ends the connection by a reset instead of an orderly end.
+    pub fn reset(self) {
+        let socket = socket2::SockRef::from(&self.stream);
+        socket.set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     pub fn local_port(&self) -> u16 {
@@ -240,17 +310,23 @@ impl Client {
     #[track_caller]
     pub fn next_text(&mut self) -> Option<String> {
         loop {
-            if let Some(at) = self.unread.windows(2).position(|pair| pair == FRAME_END) {
+            if let Some(at) = memchr::memmem::find(&self.unread[self.searched..], FRAME_END) {
+                let at = self.searched + at;
+                self.searched = 0;
                 let rest = self.unread.split_off(at + FRAME_END.len());
                 let mut frame = std::mem::replace(&mut self.unread, rest);
                 frame.truncate(at);
                 return Some(String::from_utf8(frame).expect("frames are UTF-8"));
             }
+            self.searched = self.unread.len().saturating_sub(1);
             let mut bytes = [0; 65536];
             match self.stream.read(&mut bytes) {
                 Ok(0) => return None,
                 Ok(count) => self.unread.extend_from_slice(&bytes[..count]),
-                Err(error) if is_closed(&error) => return None,
+                Err(error) if is_closed(&error) => {
+                    self.was_reset = true;
+                    return None;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("no frame: {error}; begun: {} bytes", self.unread.len()),
             }
@@ -288,6 +364,20 @@ impl Client {
                 Instant::now() < until,
                 "no list with {what}; the last: {list:?}"
             );
+        }
+    }
+
+    /// Asks for the list. Returns the frames that came before the answer, and the answer.
+    #[track_caller]
+    pub fn ask(&mut self) -> (Vec<Value>, Value) {
+        self.send(&json!({"uri": "/distributes", "method": "GET", "key": "asked"}));
+        let mut before = Vec::new();
+        loop {
+            let frame = self.next();
+            if frame["key"] == "asked" {
+                return (before, frame);
+            }
+            before.push(frame);
         }
     }
 
