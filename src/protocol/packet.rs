@@ -19,6 +19,10 @@ pub struct Packet<'a> {
     #[serde(borrow, default)]
     params: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    session: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    deadline_ms: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     errorcode: Option<&'a RawValue>,
 }
 
@@ -65,6 +69,16 @@ impl<'a> Packet<'a> {
     /// The rest: any JSON.
     pub fn params(&self) -> Option<&'a RawValue> {
         self.params
+    }
+
+    /// What it says of the session: any JSON.
+    pub fn session(&self) -> Option<&'a RawValue> {
+        self.session
+    }
+
+    /// What is left of the sender's time to have an answer, in milliseconds.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        self.deadline_ms?.get().parse().ok()
     }
 
     /// Whether it answers a packet rather than asks something. Such a one is never answered, so

@@ -253,7 +253,7 @@ fn percent_decode(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn port_number(value: &RawValue) -> Option<u16> {
+pub(super) fn port_number(value: &RawValue) -> Option<u16> {
     let digits = decode(value).unwrap_or(Cow::Borrowed(value.get()));
     let plain = !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit());
     digits.parse().ok().filter(|_| plain)

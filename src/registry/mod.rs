@@ -1,15 +1,27 @@
 //! Who is alive. Pure: no sockets, no clock; it is told what happens.
 
 mod cause;
+mod history;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Write;
 
 pub use cause::Cause;
+pub use history::Delta;
+
+use history::{History, What};
 
 /// Names an entry for the lifetime of the registry. Ids rise in the order of first registration.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct EntryId(u64);
+
+impl EntryId {
+    /// The number that stands for it on the wire.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
 
 /// What the registry keeps of one node.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -73,6 +85,7 @@ pub struct Registry {
     encoded_bytes: usize,
     last_id: u64,
     revision: u64,
+    history: History,
     departures: [u64; Cause::ALL.len()],
 }
 
@@ -116,9 +129,11 @@ impl Registry {
             return Err(Full::Entries);
         }
         self.encoded_bytes = self.bytes_with(&entry, 0)?;
-        self.revision += u64::from(entry.listed);
         self.last_id += 1;
         let id = EntryId(self.last_id);
+        if entry.listed {
+            self.changed(id, What::Joined);
+        }
         self.entries.insert(id, entry);
         Ok(id)
     }
@@ -130,22 +145,27 @@ impl Registry {
             return Ok(false);
         };
         let bytes = self.bytes_with(&entry, size(old))?;
-        let changes = match (old.listed, entry.listed) {
-            (false, false) => false,
-            (true, true) => old.encoded != entry.encoded,
-            _ => true,
+        let what = match (old.listed, entry.listed) {
+            (false, false) => None,
+            (true, true) => (old.encoded != entry.encoded).then_some(What::Replaced),
+            (false, true) => Some(What::Joined),
+            (true, false) => Some(What::Left(Cause::Closed)),
         };
         self.encoded_bytes = bytes;
-        self.revision += u64::from(changes);
         self.entries.insert(id, entry);
-        Ok(changes)
+        if let Some(what) = what {
+            self.changed(id, what);
+        }
+        Ok(what.is_some())
     }
 
     /// Lets an entry go, and returns it if it was still there.
     pub fn leave(&mut self, id: EntryId, cause: Cause) -> Option<Entry> {
         let entry = self.entries.remove(&id)?;
         self.encoded_bytes -= size(&entry);
-        self.revision += u64::from(entry.listed);
+        if entry.listed {
+            self.changed(id, What::Left(cause));
+        }
         if let Some(count) = self.departures.get_mut(cause.index()) {
             *count += 1;
         }
@@ -155,14 +175,41 @@ impl Registry {
     /// Appends the listed entries, with a comma between two.
     pub fn write_entries(&self, out: &mut Vec<u8>) {
         // With room for what the caller puts behind them: the buffer is not moved for that.
-        out.reserve(self.encoded_bytes + 256);
-        let mut first = true;
-        for entry in self.entries.values().filter(|entry| entry.listed) {
-            if !std::mem::take(&mut first) {
-                out.push(b',');
-            }
-            out.extend_from_slice(&entry.encoded);
-        }
+        out.reserve(self.encoded_bytes + 16 * self.entries.len() + 256);
+        out.reserve(self.encoded_bytes);
+        let listed = self.entries.values().filter(|entry| entry.listed);
+        write_joined(out, listed, |out, entry| {
+            out.extend_from_slice(&entry.encoded)
+        });
+    }
+
+    /// Counts a change that is none of the entries': what the list says of itself is another now.
+    pub fn renew(&mut self) {
+        self.revision += 1;
+    }
+
+    /// Appends the numbers of the listed entries, with a comma between two, in the list's order.
+    pub fn write_ids(&self, out: &mut Vec<u8>) {
+        let listed = self.entries.iter().filter(|(_, entry)| entry.listed);
+        write_joined(out, listed, |out, (id, _)| write_id(out, *id));
+    }
+
+    /// What changed in the list since it was at `revision`, folded; `None` if that is too long ago.
+    pub fn delta_since(&self, revision: u64) -> Option<Delta> {
+        self.history.since(revision, self.revision)
+    }
+
+    /// Appends these entries, with a comma between two. One that is gone is left out.
+    pub fn write_some(&self, out: &mut Vec<u8>, ids: &[EntryId]) {
+        let entries = ids.iter().filter_map(|id| self.entries.get(id));
+        write_joined(out, entries, |out, entry| {
+            out.extend_from_slice(&entry.encoded)
+        });
+    }
+
+    fn changed(&mut self, id: EntryId, what: What) {
+        self.revision += 1;
+        self.history.note(self.revision, id, what);
     }
 
     fn bytes_with(&self, entry: &Entry, instead_of: usize) -> Result<usize, Full> {
@@ -172,6 +219,30 @@ impl Registry {
         }
         Ok(bytes)
     }
+}
+
+/// Appends each item, with a comma between two.
+fn write_joined<T>(
+    out: &mut Vec<u8>,
+    items: impl Iterator<Item = T>,
+    mut write: impl FnMut(&mut Vec<u8>, T),
+) {
+    for (index, item) in items.enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write(out, item);
+    }
+}
+
+/// Appends the numbers of these entries, with a comma between two.
+pub fn write_ids(out: &mut Vec<u8>, ids: &[EntryId]) {
+    write_joined(out, ids.iter(), |out, id| write_id(out, *id));
+}
+
+fn write_id(out: &mut Vec<u8>, id: EntryId) {
+    // Writing to memory does not fail.
+    let _ = write!(out, "{}", id.0);
 }
 
 fn size(entry: &Entry) -> usize {

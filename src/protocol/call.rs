@@ -1,0 +1,209 @@
+//! Requests and replies between nodes.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::error_code::ErrorCode;
+use super::packet::decode;
+
+/// Writes a request.
+///
+/// `key` comes back in the reply. `deadline_ms` is what is left of the caller's time. Errors are
+/// those of `out`, or of `params`.
+pub fn write_request(
+    mut out: impl Write,
+    method: &str,
+    uri: &str,
+    key: u64,
+    deadline_ms: Option<u64>,
+    params: &(impl Serialize + ?Sized),
+) -> io::Result<()> {
+    write_request_head(&mut out, method, uri, key, deadline_ms)?;
+    serde_json::to_writer(&mut out, params)?;
+    out.write_all(b"}")
+}
+
+/// Writes a request whose params are JSON already.
+///
+/// Errors are those of `out`.
+pub(crate) fn write_encoded_request(
+    mut out: impl Write,
+    method: &str,
+    uri: &str,
+    key: u64,
+    deadline_ms: Option<u64>,
+    params: &[u8],
+) -> io::Result<()> {
+    write_request_head(&mut out, method, uri, key, deadline_ms)?;
+    out.write_all(params)?;
+    out.write_all(b"}")
+}
+
+fn write_request_head(
+    mut out: impl Write,
+    method: &str,
+    uri: &str,
+    key: u64,
+    deadline_ms: Option<u64>,
+) -> io::Result<()> {
+    out.write_all(b"{\"uri\":")?;
+    serde_json::to_writer(&mut out, uri)?;
+    out.write_all(b",\"method\":")?;
+    serde_json::to_writer(&mut out, method)?;
+    write!(out, ",\"key\":{key}")?;
+    if let Some(left) = deadline_ms {
+        write!(out, ",\"deadline_ms\":{left}")?;
+    }
+    out.write_all(b",\"params\":")
+}
+
+/// Writes a reply. `key` is JSON, as it came in the request.
+///
+/// Errors are those of `out`, or of `results`.
+pub fn write_reply(
+    mut out: impl Write,
+    key: &str,
+    results: &(impl Serialize + ?Sized),
+) -> io::Result<()> {
+    out.write_all(b"{\"key\":")?;
+    out.write_all(key.as_bytes())?;
+    out.write_all(b",\"errorcode\":0,\"errormessage\":\"success\",\"results\":")?;
+    serde_json::to_writer(&mut out, results)?;
+    out.write_all(b"}")
+}
+
+/// Writes a reply that says what is wrong.
+///
+/// Errors are those of `out`.
+pub fn write_error_reply(
+    mut out: impl Write,
+    key: &str,
+    code: ErrorCode,
+    message: &str,
+) -> io::Result<()> {
+    out.write_all(b"{\"key\":")?;
+    out.write_all(key.as_bytes())?;
+    write!(out, ",\"errorcode\":{},\"errormessage\":", code as u8)?;
+    serde_json::to_writer(&mut out, message)?;
+    out.write_all(b"}")
+}
+
+/// A reply, borrowed from its frame.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Reply<'a> {
+    #[serde(borrow, default)]
+    key: Option<&'a RawValue>,
+    /// 0 is success.
+    #[serde(default)]
+    pub errorcode: i64,
+    #[serde(borrow, default)]
+    errormessage: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    results: Option<&'a RawValue>,
+}
+
+impl<'a> Reply<'a> {
+    /// Reads a reply; `None` if the frame is none.
+    pub fn parse(frame: &'a [u8]) -> Option<Reply<'a>> {
+        let text = std::str::from_utf8(frame).ok()?;
+        if !text.starts_with('{') {
+            return None;
+        }
+        serde_json::from_str(text).ok()
+    }
+
+    /// The number that the request carried as its key.
+    pub fn key(&self) -> Option<u64> {
+        self.key?.get().parse().ok()
+    }
+
+    /// What is wrong, in words. Any JSON, so what is no string is given as it came.
+    pub fn message(&self) -> Cow<'a, str> {
+        let Some(raw) = self.errormessage else {
+            return Cow::Borrowed("");
+        };
+        decode(raw).unwrap_or(Cow::Borrowed(raw.get()))
+    }
+
+    /// The results as JSON; `null` if there are none.
+    pub fn results(&self) -> &'a str {
+        self.results.map_or("null", RawValue::get)
+    }
+}
+
+/// What a caller says of its request beside the packet: its key, wherever it stands, and what is
+/// left of its time.
+pub fn key_of_request<'a>(key: Option<&'a RawValue>, params: Option<&'a RawValue>) -> &'a str {
+    #[derive(Deserialize)]
+    struct WithKey<'a> {
+        #[serde(borrow, default)]
+        key: Option<&'a RawValue>,
+    }
+    if let Some(key) = key {
+        return key.get();
+    }
+    // The book's gateway has no key at the top: it puts one among the parameters.
+    let params = params.map_or("", RawValue::get);
+    if !params.starts_with('{') {
+        return "null";
+    }
+    let inner: Option<WithKey<'a>> = serde_json::from_str(params).ok();
+    inner
+        .and_then(|inner| inner.key)
+        .map_or("null", RawValue::get)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Packet;
+
+    #[test]
+    fn a_request_is_read_as_it_was_written() {
+        let mut out = Vec::new();
+        write_request(&mut out, "GET", "/go\"ods", 7, Some(250), &["a¶"]).unwrap();
+        let packet = Packet::parse(&out).unwrap();
+        assert_eq!(packet.uri().unwrap(), "/go\"ods");
+        assert_eq!(packet.method().unwrap(), "GET");
+        assert_eq!(packet.deadline_ms(), Some(250));
+        assert_eq!(key_of_request(packet.key(), packet.params()), "7");
+        assert_eq!(packet.params().unwrap().get(), "[\"a¶\"]");
+    }
+
+    #[test]
+    fn a_reply_is_read_as_it_was_written() {
+        let mut out = Vec::new();
+        write_reply(&mut out, "7", &[1, 2]).unwrap();
+        let reply = Reply::parse(&out).unwrap();
+        assert_eq!(
+            (reply.key(), reply.errorcode, reply.results()),
+            (Some(7), 0, "[1,2]")
+        );
+        let mut out = Vec::new();
+        write_error_reply(&mut out, "7", ErrorCode::NotFound, "no \"x\"").unwrap();
+        let reply = Reply::parse(&out).unwrap();
+        assert_eq!((reply.errorcode, &*reply.message()), (2, "no \"x\""));
+        assert_eq!(reply.results(), "null");
+    }
+
+    #[test]
+    fn replies_of_sloppy_peers_are_read() {
+        let reply = Reply::parse(br#"{"key":1,"errorcode":5,"errormessage":{"why":[1]}}"#).unwrap();
+        assert_eq!(reply.message(), r#"{"why":[1]}"#);
+        for none in ["null", "[]", "x", "{"] {
+            assert!(Reply::parse(none.as_bytes()).is_none());
+        }
+    }
+
+    #[test]
+    fn the_books_gateway_hides_its_key() {
+        let packet = Packet::parse(br#"{"uri":"/goods","method":"GET","params":{"a":1,"key":12}}"#);
+        let packet = packet.unwrap();
+        assert_eq!(key_of_request(packet.key(), packet.params()), "12");
+        let packet = Packet::parse(br#"{"uri":"/goods","params":[1]}"#).unwrap();
+        assert_eq!(key_of_request(packet.key(), packet.params()), "null");
+    }
+}

@@ -1,0 +1,322 @@
+//! What a node says of its session, and what a Distributor tells those who have one.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::error_code::{ErrorCode, Refusal};
+
+/// Which news a node wants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Watch {
+    /// None: it only registers.
+    None,
+    /// The whole list after each change.
+    #[default]
+    List,
+    /// The whole list once, then what changes.
+    Delta,
+}
+
+/// The `session` of a registration: what a node asks for, and what it knows from before.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
+pub struct SessionRequest<'a> {
+    /// Of the session protocol: 1.
+    #[serde(default)]
+    pub version: u32,
+    /// Which news it wants.
+    #[serde(default)]
+    pub watch: Watch,
+    /// What the node drew at its start: 128 random bits in hex. Nobody else is ever told.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<Cow<'a, str>>,
+    /// The epoch of the list that it knows.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<Cow<'a, str>>,
+    /// The revision of that list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rev: Option<u64>,
+}
+
+/// An instance is 32 hex digits; longer ones are some other random text.
+const MAX_INSTANCE_BYTES: usize = 64;
+
+impl<'a> SessionRequest<'a> {
+    /// Reads the `session` of a registration.
+    pub fn parse(raw: &'a RawValue) -> Result<SessionRequest<'a>, Refusal> {
+        let invalid = |message: String| Refusal::new(ErrorCode::InvalidParameters, message);
+        let request: SessionRequest<'a> = object("session", raw.get())?;
+        if let Some(instance) = &request.instance
+            && (instance.is_empty()
+                || instance.len() > MAX_INSTANCE_BYTES
+                || !instance.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+        {
+            return Err(invalid(
+                "session: instance is up to 64 letters and digits".to_owned(),
+            ));
+        }
+        Ok(request)
+    }
+}
+
+/// The `session` of a heartbeat: the revision that was last applied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
+pub struct Applied {
+    /// The revision.
+    #[serde(default)]
+    pub rev: u64,
+}
+
+impl Applied {
+    /// Reads the `session` of a heartbeat; `None` if there is none that can be read.
+    pub fn parse(raw: Option<&RawValue>) -> Option<Applied> {
+        object("session", raw?.get()).ok()
+    }
+}
+
+/// The `params` of a drain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, Serialize)]
+pub struct DrainRequest {
+    /// How long to wait for everyone to know, in milliseconds.
+    #[serde(default = "one_second")]
+    pub wait_ms: u64,
+}
+
+fn one_second() -> u64 {
+    1000
+}
+
+impl DrainRequest {
+    /// Reads the `params` of a drain. None at all means the default.
+    pub fn parse(raw: Option<&RawValue>) -> Result<DrainRequest, Refusal> {
+        object("params", raw.map_or("{}", RawValue::get))
+    }
+}
+
+/// Reads an object. (A derived `Deserialize` takes an array of the fields as well.)
+fn object<'a, T: Deserialize<'a>>(what: &str, text: &'a str) -> Result<T, Refusal> {
+    let invalid = |message: String| Refusal::new(ErrorCode::InvalidParameters, message);
+    if !text.starts_with('{') {
+        return Err(invalid(format!("{what} is not an object")));
+    }
+    serde_json::from_str(text).map_err(|error| invalid(format!("{what}: {error}")))
+}
+
+/// `results` of a registration with a session.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
+pub struct Registered<'a> {
+    /// The number of the entry.
+    pub id: u64,
+    /// Drawn at the Distributor's start.
+    #[serde(borrow)]
+    pub epoch: Cow<'a, str>,
+    /// The revision of the list now.
+    pub rev: u64,
+    /// How often to send a heartbeat.
+    pub heartbeat_ms: u64,
+}
+
+/// `results` of a drain: who knows that the node is gone.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
+pub struct Drained {
+    /// The first revision without the node.
+    pub rev: u64,
+    /// Sessions that have acknowledged it.
+    pub acked: u64,
+    /// Sessions that watch the list.
+    pub of: u64,
+    /// Entries of those that have not; 0 for one without an entry.
+    pub late: Vec<u64>,
+    /// Registered peers that can't acknowledge.
+    pub blind: u64,
+}
+
+/// The `session` of a list or a delta, but for its ids.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp<'a> {
+    /// Drawn at the Distributor's start.
+    pub epoch: &'a str,
+    /// The revision of what is sent.
+    pub rev: u64,
+    /// Whether it is to be acknowledged at once.
+    pub ack: bool,
+}
+
+/// Writes a list with a session.
+pub fn write_session_list(
+    out: &mut Vec<u8>,
+    key: &str,
+    stamp: Stamp<'_>,
+    complete: bool,
+    entries: impl FnOnce(&mut Vec<u8>),
+    ids: impl FnOnce(&mut Vec<u8>),
+) {
+    // Writing to memory does not fail.
+    let _ = super::write_list_head(&mut *out, key);
+    out.extend_from_slice(b",\"params\":[");
+    entries(out);
+    text(
+        out,
+        format_args!(
+            "],\"session\":{{\"epoch\":\"{}\",\"rev\":{}",
+            stamp.epoch, stamp.rev
+        ),
+    );
+    text(out, format_args!(",\"complete\":{complete}"));
+    end_session(out, stamp, ids);
+}
+
+/// Writes a delta: from revision `from` to that of `stamp`.
+pub fn write_delta<'l>(
+    out: &mut Vec<u8>,
+    stamp: Stamp<'_>,
+    from: u64,
+    joined: impl FnOnce(&mut Vec<u8>),
+    left: impl Iterator<Item = (u64, &'l str)>,
+    ids: impl FnOnce(&mut Vec<u8>),
+) {
+    out.extend_from_slice(
+        b"{\"uri\":\"/distributes\",\"method\":\"PATCH\",\"key\":0,\"params\":{\"joined\":[",
+    );
+    joined(out);
+    out.extend_from_slice(b"],\"left\":[");
+    for (index, (id, cause)) in left.enumerate() {
+        let comma = if index > 0 { "," } else { "" };
+        text(
+            out,
+            format_args!("{comma}{{\"id\":{id},\"cause\":\"{cause}\"}}"),
+        );
+    }
+    text(
+        out,
+        format_args!(
+            "]}},\"session\":{{\"epoch\":\"{}\",\"from\":{from},\"rev\":{}",
+            stamp.epoch, stamp.rev
+        ),
+    );
+    end_session(out, stamp, ids);
+}
+
+fn end_session(out: &mut Vec<u8>, stamp: Stamp<'_>, ids: impl FnOnce(&mut Vec<u8>)) {
+    if stamp.ack {
+        out.extend_from_slice(b",\"ack\":true");
+    }
+    out.extend_from_slice(b",\"ids\":[");
+    ids(out);
+    out.extend_from_slice(b"]}}");
+}
+
+fn text(out: &mut Vec<u8>, words: std::fmt::Arguments<'_>) {
+    // Writing to memory does not fail.
+    let _ = out.write_fmt(words);
+}
+
+/// Writes that the Distributor is about to stop, and when to come back.
+///
+/// Errors are those of `out`.
+pub fn write_draining(mut out: impl Write, retry_after_ms: u64) -> io::Result<()> {
+    write!(
+        out,
+        "{{\"uri\":\"/distributes\",\"method\":\"PATCH\",\
+         \"session\":{{\"draining\":true,\"retry_after_ms\":{retry_after_ms}}}}}"
+    )
+}
+
+/// Writes the reply to a packet that was served.
+///
+/// Errors are those of `out`, or of `results`.
+pub fn write_success(
+    out: impl Write,
+    key: Option<&RawValue>,
+    results: &impl Serialize,
+) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Success<'a, R> {
+        key: Option<&'a RawValue>,
+        errorcode: u8,
+        errormessage: &'static str,
+        results: &'a R,
+    }
+    let reply = Success {
+        key,
+        errorcode: ErrorCode::Success as u8,
+        errormessage: "success",
+        results,
+    };
+    Ok(serde_json::to_writer(out, &reply)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STAMP: Stamp<'static> = Stamp {
+        epoch: "e1",
+        rev: 14,
+        ack: false,
+    };
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn lists_deltas_and_goodbyes_have_their_sessions() {
+        let put =
+            |text: &'static str| move |out: &mut Vec<u8>| out.extend_from_slice(text.as_bytes());
+        assert_eq!(
+            written(|out| write_session_list(out, "0", STAMP, false, put("{}"), put("5"))),
+            concat!(
+                r#"{"uri":"/distributes","method":"GET","key":0,"params":[{}],"#,
+                r#""session":{"epoch":"e1","rev":14,"complete":false,"ids":[5]}}"#
+            )
+        );
+        let left = [(3, "closed"), (4, "drained")];
+        let ack = Stamp { ack: true, ..STAMP };
+        assert_eq!(
+            written(|out| write_delta(out, ack, 12, put("{}"), left.into_iter(), put("5"))),
+            concat!(
+                r#"{"uri":"/distributes","method":"PATCH","key":0,"params":{"joined":[{}],"#,
+                r#""left":[{"id":3,"cause":"closed"},{"id":4,"cause":"drained"}]},"#,
+                r#""session":{"epoch":"e1","from":12,"rev":14,"ack":true,"ids":[5]}}"#
+            )
+        );
+        assert_eq!(
+            written(|out| write_draining(out, 1500).unwrap()),
+            concat!(
+                r#"{"uri":"/distributes","method":"PATCH","#,
+                r#""session":{"draining":true,"retry_after_ms":1500}}"#
+            )
+        );
+    }
+
+    #[test]
+    fn a_session_request_may_leave_out_all_but_itself() {
+        let parse = |text: &str| {
+            let raw = RawValue::from_string(text.to_owned()).unwrap();
+            SessionRequest::parse(&raw).map(|request| (request.watch, request.rev))
+        };
+        assert_eq!(parse("{}"), Ok((Watch::List, None)));
+        let all =
+            r#"{"version":1,"watch":"delta","instance":"ab12","epoch":"e","rev":7,"token":"t"}"#;
+        assert_eq!(parse(all), Ok((Watch::Delta, Some(7))));
+        for wrong in [
+            "[]",
+            "7",
+            r#"{"watch":"all"}"#,
+            r#"{"instance":""}"#,
+            r#"{"instance":"a b"}"#,
+        ] {
+            assert_eq!(
+                parse(wrong).unwrap_err().code,
+                ErrorCode::InvalidParameters,
+                "{wrong}"
+            );
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Reading what a Distributor sends: lists, deltas and its goodbye.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// News of the list, borrowed from their frame.
+#[derive(Clone, Debug)]
+pub enum Update<'a> {
+    /// A whole list.
+    List {
+        /// The entries.
+        entries: Vec<&'a RawValue>,
+        /// What it says of itself, if it is one of a session.
+        session: Option<UpdateSession<'a>>,
+    },
+    /// What changed in a list.
+    Delta {
+        /// New entries, or others in the place of known ones.
+        joined: Vec<&'a RawValue>,
+        /// Entries that are gone.
+        left: Vec<Left<'a>>,
+        /// What it says of itself.
+        session: UpdateSession<'a>,
+    },
+    /// The Distributor is about to stop.
+    Draining {
+        /// When to come back.
+        retry_after_ms: Option<u64>,
+    },
+}
+
+/// An entry that is gone.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Left<'a> {
+    /// Its number.
+    pub id: u64,
+    /// Why.
+    #[serde(borrow, default)]
+    pub cause: Cow<'a, str>,
+}
+
+/// The `session` of a list or delta.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct UpdateSession<'a> {
+    /// The run of the Distributor that the revisions belong to.
+    #[serde(borrow)]
+    pub epoch: Cow<'a, str>,
+    /// The revision that a delta leads from.
+    pub from: Option<u64>,
+    /// The revision of what was sent.
+    pub rev: u64,
+    /// Whether the list has everybody.
+    pub complete: Option<bool>,
+    /// Whether it is to be acknowledged at once.
+    pub ack: bool,
+    /// The numbers of the entries, in their order.
+    pub ids: Vec<u64>,
+    draining: bool,
+    retry_after_ms: Option<u64>,
+}
+
+impl<'a> Update<'a> {
+    /// Reads news of the list; `None` if the frame is something else.
+    pub fn parse(frame: &'a [u8]) -> Option<Update<'a>> {
+        #[derive(Deserialize)]
+        struct Frame<'a> {
+            #[serde(borrow, default)]
+            uri: Cow<'a, str>,
+            #[serde(borrow, default)]
+            method: Cow<'a, str>,
+            #[serde(borrow, default)]
+            params: Option<&'a RawValue>,
+            #[serde(borrow, default)]
+            session: Option<UpdateSession<'a>>,
+        }
+        #[derive(Deserialize)]
+        struct Changes<'a> {
+            #[serde(borrow, default)]
+            joined: Vec<&'a RawValue>,
+            #[serde(borrow, default)]
+            left: Vec<Left<'a>>,
+        }
+
+        let text = std::str::from_utf8(frame).ok()?;
+        if !text.starts_with('{') {
+            return None;
+        }
+        let frame: Frame<'a> = serde_json::from_str(text).ok()?;
+        if frame.uri != super::DISTRIBUTES {
+            return None;
+        }
+        match (&*frame.method, frame.params, frame.session) {
+            ("GET", Some(params), session) => Some(Update::List {
+                entries: serde_json::from_str(params.get()).ok()?,
+                session,
+            }),
+            ("PATCH", _, Some(session)) if session.draining => Some(Update::Draining {
+                retry_after_ms: session.retry_after_ms,
+            }),
+            ("PATCH", Some(params), Some(session)) => {
+                let changes: Changes<'a> = serde_json::from_str(params.get()).ok()?;
+                Some(Update::Delta {
+                    joined: changes.joined,
+                    left: changes.left,
+                    session,
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What a node needs to know of an entry. Fields of another type than these are as good as absent.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ListedNode {
+    /// Its name.
+    pub name: String,
+    /// Where it is, as the Distributor saw it.
+    pub host: String,
+    /// Where it listens.
+    pub port: Option<u16>,
+    /// What it serves, as `METHOD/path`.
+    pub urls: Vec<String>,
+}
+
+impl ListedNode {
+    /// Reads an entry of a list.
+    pub fn parse(entry: &RawValue) -> ListedNode {
+        #[derive(Deserialize)]
+        #[serde(default)]
+        #[derive(Default)]
+        struct Fields<'a> {
+            #[serde(borrow)]
+            name: Option<&'a RawValue>,
+            #[serde(borrow)]
+            host: Option<&'a RawValue>,
+            #[serde(borrow)]
+            port: Option<&'a RawValue>,
+            #[serde(borrow)]
+            urls: Option<&'a RawValue>,
+        }
+        let text = entry.get();
+        let fields: Fields<'_> = match text.starts_with('{') {
+            true => serde_json::from_str(text).unwrap_or_default(),
+            false => Fields::default(),
+        };
+        let string = |value: Option<&RawValue>| {
+            let value = value.and_then(super::packet::decode);
+            value.map(Cow::into_owned).unwrap_or_default()
+        };
+        ListedNode {
+            name: string(fields.name),
+            host: string(fields.host),
+            port: fields.port.and_then(super::registration::port_number),
+            urls: fields
+                .urls
+                .and_then(|urls| serde_json::from_str(urls.get()).ok())
+                .unwrap_or_default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_list_and_one_with_a_session_are_told_apart() {
+        let plain = br#"{"uri":"/distributes","method":"GET","key":0,"params":[{"port":1}]}"#;
+        let Some(Update::List {
+            entries,
+            session: None,
+        }) = Update::parse(plain)
+        else {
+            panic!("a plain list");
+        };
+        assert_eq!(entries[0].get(), r#"{"port":1}"#);
+        let other = br#"{"uri":"/distributes","method":"GET","key":0,"params":[{}],
+            "session":{"epoch":"e","rev":3,"complete":false,"ids":[9]}}"#;
+        let Some(Update::List {
+            session: Some(session),
+            ..
+        }) = Update::parse(other)
+        else {
+            panic!("a list with a session");
+        };
+        assert_eq!(
+            (&*session.epoch, session.rev, session.complete),
+            ("e", 3, Some(false))
+        );
+        assert_eq!(session.ids, [9]);
+    }
+
+    #[test]
+    fn deltas_and_goodbyes_are_read() {
+        let delta = br#"{"uri":"/distributes","method":"PATCH","key":0,
+            "params":{"joined":[{"port":1}],"left":[{"id":3,"cause":"closed"}]},
+            "session":{"epoch":"e","from":12,"rev":14,"ack":true,"ids":[5]}}"#;
+        let Some(Update::Delta {
+            joined,
+            left,
+            session,
+        }) = Update::parse(delta)
+        else {
+            panic!("a delta");
+        };
+        assert_eq!(
+            (joined.len(), left[0].id, &*left[0].cause),
+            (1, 3, "closed")
+        );
+        assert_eq!(
+            (session.from, session.rev, session.ack),
+            (Some(12), 14, true)
+        );
+        let goodbye = br#"{"uri":"/distributes","method":"PATCH","session":{"draining":true,"retry_after_ms":7}}"#;
+        assert!(matches!(
+            Update::parse(goodbye),
+            Some(Update::Draining {
+                retry_after_ms: Some(7)
+            })
+        ));
+    }
+
+    #[test]
+    fn what_is_no_news_is_none() {
+        for frame in [
+            "null",
+            "[]",
+            r#"{"key":1,"errorcode":0}"#,
+            r#"{"uri":"/distributes","method":"GET","key":0}"#,
+            r#"{"uri":"/distributes","method":"PATCH","params":{}}"#,
+            r#"{"uri":"/goods","method":"GET","params":[]}"#,
+        ] {
+            assert!(Update::parse(frame.as_bytes()).is_none(), "{frame}");
+        }
+    }
+
+    #[test]
+    fn entries_of_sloppy_peers_are_read() {
+        let node = |text: &str| {
+            let raw = RawValue::from_string(text.to_owned()).unwrap();
+            ListedNode::parse(&raw)
+        };
+        let good = node(r#"{"port":"9010","name":"goods","urls":["GET/goods"],"host":"10.0.0.1"}"#);
+        assert_eq!(
+            (good.port, &*good.name, &*good.host),
+            (Some(9010), "goods", "10.0.0.1")
+        );
+        assert_eq!(good.urls, ["GET/goods"]);
+        for text in [
+            "null",
+            "7",
+            "[1]",
+            r#"{"port":null,"name":7,"urls":"x","host":[]}"#,
+        ] {
+            assert_eq!(node(text), ListedNode::default(), "{text}");
+        }
+    }
+}

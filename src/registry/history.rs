@@ -1,0 +1,177 @@
+//! What changed lately, so that those who know an old list need not be sent a whole new one.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{Cause, EntryId};
+
+/// More changes than this are told by a whole list. At 24 bytes each they take 96 KiB.
+const MAX_CHANGES: usize = 4096;
+
+/// The last changes of a list, in the order of their revisions.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    changes: VecDeque<Change>,
+    /// Changes up to this revision are forgotten.
+    forgotten: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Change {
+    revision: u64,
+    id: EntryId,
+    what: What,
+}
+
+/// What happened to an entry of the list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum What {
+    Joined,
+    Replaced,
+    Left(Cause),
+}
+
+/// Several changes folded into one: what to do with an old list to have the new one.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Delta {
+    /// Entries that are new, or are another now. Those that were known are replaced in place.
+    pub joined: Vec<EntryId>,
+    /// Entries that were known and are gone.
+    pub left: Vec<(EntryId, Cause)>,
+}
+
+impl History {
+    pub(super) fn note(&mut self, revision: u64, id: EntryId, what: What) {
+        // All of it at once: it is full soon, and then no change allocates.
+        if self.changes.capacity() == 0 {
+            self.changes.reserve_exact(MAX_CHANGES);
+        }
+        if self.changes.len() >= MAX_CHANGES
+            && let Some(oldest) = self.changes.pop_front()
+        {
+            self.forgotten = oldest.revision;
+        }
+        self.changes.push_back(Change { revision, id, what });
+    }
+
+    pub(super) fn since(&self, revision: u64, newest: u64) -> Option<Delta> {
+        if revision < self.forgotten || revision > newest {
+            return None;
+        }
+        // For each entry: whether it was in the old list, and what happened to it last.
+        let mut folded: BTreeMap<EntryId, (bool, What)> = BTreeMap::new();
+        let begin = self
+            .changes
+            .partition_point(|change| change.revision <= revision);
+        for change in self.changes.range(begin..) {
+            let was_there = change.what != What::Joined;
+            folded
+                .entry(change.id)
+                .and_modify(|(_, last)| *last = change.what)
+                .or_insert((was_there, change.what));
+        }
+        let mut delta = Delta::default();
+        for (id, (was_there, last)) in folded {
+            match last {
+                What::Joined | What::Replaced => delta.joined.push(id),
+                What::Left(cause) if was_there => delta.left.push((id, cause)),
+                What::Left(_) => {}
+            }
+        }
+        Some(delta)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::{Entry, Registry};
+    use proptest::prelude::*;
+
+    fn entry(text: &str, listed: bool) -> Entry {
+        Entry {
+            encoded: text.as_bytes().into(),
+            name: text.into(),
+            listed,
+        }
+    }
+
+    #[test]
+    fn changes_are_folded() {
+        let mut registry = Registry::default();
+        let a = registry.join(entry("a", true)).unwrap();
+        let old = registry.revision();
+        let b = registry.join(entry("b", true)).unwrap();
+        registry.leave(b, Cause::Closed);
+        registry.replace(a, entry("A", true)).unwrap();
+        assert_eq!(
+            registry.delta_since(old),
+            Some(Delta {
+                joined: vec![a],
+                left: vec![]
+            })
+        );
+        registry.leave(a, Cause::Silent);
+        assert_eq!(
+            registry.delta_since(old),
+            Some(Delta {
+                joined: vec![],
+                left: vec![(a, Cause::Silent)]
+            })
+        );
+        assert_eq!(registry.delta_since(0), Some(Delta::default()));
+        assert_eq!(registry.delta_since(registry.revision() + 1), None);
+    }
+
+    #[test]
+    fn what_is_too_long_ago_takes_a_whole_list() {
+        let mut registry = Registry::default();
+        let a = registry.join(entry("a", true)).unwrap();
+        let old = registry.revision();
+        for step in 0..MAX_CHANGES {
+            registry.replace(a, entry(&step.to_string(), true)).unwrap();
+        }
+        assert!(registry.delta_since(old).is_some());
+        registry.replace(a, entry("x", true)).unwrap();
+        assert!(registry.delta_since(old).is_none());
+        assert!(registry.delta_since(old + 1).is_some());
+    }
+
+    proptest! {
+        /// From any revision on, the folded changes make the old list into the new one.
+        #[test]
+        fn a_delta_leads_from_one_list_to_the_other(
+            steps in prop::collection::vec((0..3u8, 0..12usize, "[a-c]", any::<bool>()), 1..60),
+            from in any::<prop::sample::Index>(),
+        ) {
+            let mut registry = Registry::default();
+            let mut ids = Vec::new();
+            let listed = |registry: &Registry| -> BTreeMap<EntryId, String> {
+                let text = |e: &Entry| String::from_utf8(e.encoded.to_vec()).unwrap();
+                registry.entries.iter().filter(|(_, e)| e.listed).map(|(id, e)| (*id, text(e))).collect()
+            };
+            let from = from.index(steps.len());
+            let mut old = (0, BTreeMap::new());
+            for (step, (what, index, text, is_listed)) in steps.into_iter().enumerate() {
+                if step == from {
+                    old = (registry.revision(), listed(&registry));
+                }
+                let place = (!ids.is_empty()).then(|| index % ids.len());
+                match (what, place) {
+                    (1, Some(place)) => { registry.replace(ids[place], entry(&text, is_listed)).unwrap(); }
+                    (2, Some(place)) => { registry.leave(ids.remove(place), Cause::Closed); }
+                    _ => ids.push(registry.join(entry(&text, is_listed)).unwrap()),
+                }
+            }
+            let (revision, mut view) = old;
+            let delta = registry.delta_since(revision).unwrap();
+            for (id, _) in &delta.left {
+                prop_assert!(view.remove(id).is_some(), "only what was known leaves");
+            }
+            let new = listed(&registry);
+            for id in &delta.joined {
+                view.insert(*id, new[id].clone());
+            }
+            prop_assert_eq!(view, new);
+        }
+    }
+}
