@@ -2,32 +2,41 @@
 //!
 //! It is a [`Handler`]: lend it to a [`Reactor`](crate::reactor::Reactor) that listens.
 
+mod drain;
 mod foreign;
+mod instances;
 mod log;
 mod pacing;
 mod push;
+mod register;
 mod session;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
+use serde_json::json;
 use tracing::{debug, info, warn};
 
 use crate::protocol::{
-    DISTRIBUTES, ErrorCode, Packet, Refusal, Registration, RegistrationLimits, write_error,
+    Applied, DISTRIBUTES, ErrorCode, HEARTBEAT, Packet, Refusal, RegistrationLimits,
+    write_draining, write_error, write_success,
 };
 use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{
     Close, CloseReason, ConnId, Handler, ListenOptions, ListenerId, Net, Origin, SharedFrame,
     TimerId,
 };
-use crate::registry::{Capacity, Cause, Entry, Registry};
+use crate::registry::{Capacity, Cause, Registry};
+use crate::time::Time;
+use drain::Drain;
 use foreign::foreign_protocol;
+use instances::Instances;
 use log::{Escaped, LogLimiter, Subject};
 use push::Push;
 use session::Session;
 
 /// What a Distributor can be told.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
     /// How much a node may say about itself.
     pub registration: RegistrationLimits,
@@ -36,6 +45,26 @@ pub struct Config {
     /// Listed as the host of peers on this machine, where nodes on others must reach them.
     /// Without it they are listed under their loopback address.
     pub loopback_host: Option<String>,
+    /// How often a node with a session sends a heartbeat.
+    pub heartbeat: Duration,
+    /// A node with a session that sends nothing for so long is gone.
+    pub silence: Duration,
+    /// After its start the Distributor does not know everybody yet; it says so for this long. So it
+    /// does after it stood still for so long that nodes have given it up.
+    pub warm_up: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            registration: RegistrationLimits::default(),
+            capacity: Capacity::default(),
+            loopback_host: None,
+            heartbeat: Duration::from_secs(5),
+            silence: Duration::from_secs(15),
+            warm_up: Duration::from_secs(10),
+        }
+    }
 }
 
 /// What the Distributor has done so far. The totals only grow.
@@ -62,6 +91,14 @@ pub struct Distributor {
     config: Config,
     registry: Registry,
     sessions: ConnMap<Session>,
+    instances: Instances,
+    drains: Vec<Drain>,
+    /// Drawn at the start, so that nobody takes this run's revisions for another's.
+    epoch: String,
+    /// Everybody has had the time to register.
+    is_complete: bool,
+    warms_up_until: Time,
+    turned_at: Time,
     push: Push,
     log: LogLimiter,
     stats: Stats,
@@ -78,6 +115,12 @@ impl Distributor {
             registry: Registry::new(config.capacity.clone()),
             config,
             sessions: ConnMap::default(),
+            instances: Instances::default(),
+            drains: Vec::new(),
+            epoch: String::new(),
+            is_complete: false,
+            warms_up_until: Time::ZERO,
+            turned_at: Time::ZERO,
             push: Push::default(),
             log: LogLimiter::default(),
             stats: Stats::default(),
@@ -102,6 +145,12 @@ impl Distributor {
             ..ListenOptions::default()
         };
         let listener = net.listen(addr, options)?;
+        if self.listeners.is_empty() {
+            self.epoch = format!("{:016x}", net.random());
+            self.turned_at = net.now();
+            self.begin_warm_up(net);
+            net.arm(net.now() + SILENCE_CHECK, TAG_SILENCE);
+        }
         self.listeners.push(listener);
         Ok(net.local_addr(listener).unwrap_or(addr))
     }
@@ -115,7 +164,21 @@ impl Distributor {
         for listener in self.listeners.drain(..) {
             net.close_listener(listener);
         }
-        for (conn, _) in self.sessions.iter_mut() {
+        let links = self
+            .sessions
+            .iter_mut()
+            .filter(|(_, session)| session.link.is_some());
+        let step = retry_step(links.count());
+        let mut retry_after = FIRST_RETRY;
+        for (conn, session) in self.sessions.iter_mut() {
+            if session.link.is_some()
+                && let Some(mut goodbye) = net.send(conn)
+            {
+                // Writing to a queue does not fail.
+                let _ = write_draining(&mut goodbye, millis(retry_after));
+                goodbye.finish();
+                retry_after += step;
+            }
             net.close(conn, Close::AfterFlush);
         }
     }
@@ -128,61 +191,6 @@ impl Distributor {
     /// What was done so far.
     pub fn stats(&self) -> &Stats {
         &self.stats
-    }
-
-    fn register(
-        &mut self,
-        net: &mut Net,
-        conn: ConnId,
-        packet: &Packet<'_>,
-    ) -> Result<(), Refusal> {
-        let registration = Registration::check(packet.params(), &self.config.registration)?;
-        let Some(session) = self.sessions.get_mut(conn) else {
-            return Ok(());
-        };
-        let host = listed_host(session.peer.ip(), self.config.loopback_host.as_deref());
-        let mut encoded = Vec::new();
-        registration.write_with_host(&mut encoded, &host);
-        let entry = Entry {
-            encoded: encoded.into(),
-            name: registration.name().into(),
-            listed: registration.port().is_some(),
-        };
-        let listed = entry.listed;
-
-        let full = |full: crate::registry::Full| Refusal {
-            code: ErrorCode::TooMuch,
-            message: full.to_string().into(),
-        };
-        let (name, peer) = (Escaped::text(registration.name()), session.peer);
-        match session.entry {
-            None => {
-                session.entry = Some(self.registry.join(entry).map_err(full)?);
-                let (entries, revision) = (self.registry.len(), self.registry.revision());
-                self.log.say(net.now(), Subject::Joined, |more| {
-                    info!(%peer, name = name.to_string(), %host, entries, revision, more, "joined");
-                });
-            }
-            Some(id) => {
-                let changed = self.registry.replace(id, entry).map_err(full)?;
-                let revision = self.registry.revision();
-                if changed {
-                    self.log.say(net.now(), Subject::Registered, |more| {
-                        info!(%peer, name = name.to_string(), %host, revision, more, "registered anew");
-                    });
-                } else {
-                    debug!(%peer, name = name.to_string(), "registered again, with no change");
-                }
-            }
-        }
-        self.stats.registrations += 1;
-        session.owes_list = true;
-        if !listed {
-            self.log.say(net.now(), Subject::Unlisted, |more| {
-                warn!(%peer, name = name.to_string(), more, "registered without a port from 1 to 65535: not listed");
-            });
-        }
-        Ok(())
     }
 
     fn refuse(
@@ -223,6 +231,109 @@ impl Distributor {
             warn!(%peer, bytes = bytes.to_string(), more, "closed: what came is {what}");
         });
         net.close(conn, Close::AfterFlush);
+    }
+
+    fn heartbeat(
+        &mut self,
+        net: &mut Net,
+        conn: ConnId,
+        packet: &Packet<'_>,
+    ) -> Result<(), Refusal> {
+        let applied = Applied::parse(packet.session());
+        let session = self.sessions.get_mut(conn);
+        let sent = session.as_ref().and_then(|session| session.listed_revision);
+        let link = session.and_then(|session| session.link.as_mut());
+        let (Some(applied), Some(link)) = (applied, link) else {
+            return Err(Refusal {
+                code: ErrorCode::InvalidParameters,
+                message: "a heartbeat is for those with a session, and names its rev".into(),
+            });
+        };
+        // Nobody has applied what it was not sent, whatever revision of another epoch it knows.
+        link.acked_revision = applied.rev.min(sent.unwrap_or(0));
+        let acked = link.acked_revision;
+        if packet.key().is_some()
+            && let Some(mut reply) = net.send(conn)
+        {
+            let results = json!({ "rev": self.registry.revision() });
+            // Writing to a queue does not fail.
+            let _ = write_success(&mut reply, packet.key(), &results);
+            reply.finish();
+        }
+        self.drain_acked(net, conn, acked);
+        Ok(())
+    }
+
+    /// Closes the connections of those with a session who have been silent for too long.
+    fn drop_silent(&mut self, net: &mut Net) {
+        let (now, silence) = (net.now(), self.config.silence);
+        for (conn, session) in self.sessions.iter_mut() {
+            // While it waits for a list nothing is read of it, so it can't be heard.
+            if let Some(link) = &session.link
+                && session.get_key.is_none()
+                && now.saturating_since(link.heard_at) >= silence
+            {
+                session.is_silent = true;
+                net.close(conn, Close::Now);
+            }
+        }
+        net.arm(now + SILENCE_CHECK, TAG_SILENCE);
+    }
+
+    /// From now on everybody gets time to come back. Those who are there keep whom they know.
+    fn begin_warm_up(&mut self, net: &mut Net) {
+        self.is_complete = false;
+        self.warms_up_until = net.now() + self.config.warm_up;
+        net.arm(self.warms_up_until, TAG_WARM_UP_ENDS);
+        for (_, session) in self.sessions.iter_mut() {
+            if session.link.is_some() {
+                session.listed_revision = None;
+            }
+        }
+    }
+
+    /// Whether this process stood still for so long that nodes with a session have given it up. Their
+    /// old connections are told as ended before their new ones are served.
+    fn look_for_standstill(&mut self, net: &mut Net) {
+        let stood_still = net.now().saturating_since(self.turned_at);
+        self.turned_at = net.now();
+        if stood_still >= (self.config.heartbeat * 3 / 2).max(2 * SILENCE_CHECK) {
+            warn!(
+                ?stood_still,
+                "this process stood still: waiting for nodes to come back"
+            );
+            self.begin_warm_up(net);
+        }
+    }
+
+    /// Everybody who was there before has had the time to come back.
+    fn end_warm_up(&mut self) {
+        self.is_complete = true;
+        let was_told = |session: &Session| {
+            session
+                .link
+                .as_ref()
+                .is_some_and(|link| link.was_told_incomplete)
+        };
+        if !self
+            .sessions
+            .iter_mut()
+            .any(|(_, session)| was_told(session))
+        {
+            return;
+        }
+        // That the list is complete is news to those who were told otherwise, and to them alone.
+        let before = self.registry.revision();
+        self.registry.renew();
+        for (_, session) in self.sessions.iter_mut() {
+            let knows = session
+                .link
+                .as_ref()
+                .is_none_or(|link| !link.was_told_incomplete);
+            if knows && session.listed_revision == Some(before) {
+                session.listed_revision = Some(self.registry.revision());
+            }
+        }
     }
 
     fn peer(&self, conn: ConnId) -> SocketAddr {
@@ -282,6 +393,13 @@ impl Handler for Distributor {
         if packet.is_reply() {
             return;
         }
+        if let Some(link) = self
+            .sessions
+            .get_mut(conn)
+            .and_then(|session| session.link.as_mut())
+        {
+            link.heard_at = net.now();
+        }
         let uri = packet.uri();
         let method = packet.method();
         let done = match (uri.as_deref(), method.as_deref()) {
@@ -297,9 +415,13 @@ impl Handler for Distributor {
                 }
                 Ok(())
             }
+            (Some(DISTRIBUTES), Some("DELETE")) => self.drain(net, conn, &packet),
+            (Some(HEARTBEAT), Some("POST")) => self.heartbeat(net, conn, &packet),
             _ => Err(Refusal {
                 code: ErrorCode::NotFound,
-                message: "here is only /distributes, with POST and GET".into(),
+                message: "here is /distributes with GET, POST and DELETE, and \
+                          /distributes/heartbeat with POST"
+                    .into(),
             }),
         };
         if let Err(why) = done {
@@ -358,8 +480,17 @@ impl Handler for Distributor {
         if self.is_stopping {
             return;
         }
+        if let Some(instance) = session
+            .link
+            .as_ref()
+            .and_then(|link| link.instance.as_deref())
+        {
+            self.instances.release(instance, conn);
+        }
+        self.forget_drains_of(net, conn);
         let cause = match why {
             CloseReason::PeerVanished => Cause::Silent,
+            _ if session.is_silent => Cause::Silent,
             _ => Cause::Closed,
         };
         let left = session.entry.and_then(|id| self.registry.leave(id, cause));
@@ -376,13 +507,20 @@ impl Handler for Distributor {
         }
     }
 
-    fn on_timer(&mut self, _net: &mut Net, timer: TimerId, _tag: u64) {
-        self.push.timer_rang(timer);
+    fn on_timer(&mut self, net: &mut Net, timer: TimerId, tag: u64) {
+        match tag {
+            TAG_WARM_UP_ENDS if net.now() >= self.warms_up_until => self.end_warm_up(),
+            TAG_WARM_UP_ENDS => {}
+            TAG_SILENCE if !self.is_stopping => self.drop_silent(net),
+            TAG_DRAIN => self.finish_drains(net),
+            _ => self.push.timer_rang(timer),
+        }
     }
 
     fn on_turn_end(&mut self, net: &mut Net) {
         self.report_limits(net);
         if !self.is_stopping {
+            self.look_for_standstill(net);
             self.send_owed(net);
             self.push_changes(net);
             self.cut_the_farthest_behind(net);
@@ -390,41 +528,26 @@ impl Handler for Distributor {
     }
 }
 
-/// What stands as `host` in the entry of a peer with this address.
-fn listed_host(peer: IpAddr, loopback_host: Option<&str>) -> String {
-    let peer = peer.to_canonical();
-    if peer.is_loopback() {
-        if let Some(host) = loopback_host {
-            return host.to_owned();
-        }
-        if peer.is_ipv6() {
-            // Who listens on both finds the other; who listens on one mostly means this one.
-            return Ipv4Addr::LOCALHOST.to_string();
-        }
-    }
-    peer.to_string()
+/// What the Distributor's timers are for. The pacing of pushes has [`pacing::TAG`].
+const TAG_WARM_UP_ENDS: u64 = 1;
+const TAG_SILENCE: u64 = 2;
+const TAG_DRAIN: u64 = 3;
+
+/// How exactly silence is noticed.
+const SILENCE_CHECK: Duration = Duration::from_secs(1);
+
+/// When the first of those who are told to come back later may do so.
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+/// How long after the first the last may.
+const LONGEST_SPREAD: Duration = Duration::from_secs(10);
+/// One node after another, as far apart as this if there are few.
+const LONGEST_STEP: Duration = Duration::from_millis(20);
+
+fn retry_step(nodes: usize) -> Duration {
+    let nodes = u32::try_from(nodes).unwrap_or(u32::MAX).max(1);
+    (LONGEST_SPREAD / nodes).clamp(Duration::from_millis(1), LONGEST_STEP)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts_are_written_as_existing_peers_can_dial_them() {
-        let host = |peer: &str| listed_host(peer.parse().unwrap(), None);
-        assert_eq!(host("10.1.2.3"), "10.1.2.3");
-        assert_eq!(host("::ffff:10.1.2.3"), "10.1.2.3");
-        assert_eq!(host("::1"), "127.0.0.1");
-        assert_eq!(host("::ffff:127.0.0.1"), "127.0.0.1");
-        assert_eq!(host("127.0.0.2"), "127.0.0.2");
-        assert_eq!(host("2001:db8::7"), "2001:db8::7");
-    }
-
-    #[test]
-    fn a_loopback_host_stands_for_this_machine_only() {
-        let host = |peer: &str| listed_host(peer.parse().unwrap(), Some("10.9.9.9"));
-        assert_eq!(host("127.0.0.1"), "10.9.9.9");
-        assert_eq!(host("::1"), "10.9.9.9");
-        assert_eq!(host("10.1.2.3"), "10.1.2.3");
-    }
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -14,6 +14,9 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 /// And no longer than this, whatever else the loop had to write meanwhile.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// Its timer's.
+pub(super) const TAG: u64 = 0;
+
 #[derive(Debug, Default)]
 pub(super) struct Pacing {
     last: Option<LastPush>,
@@ -69,7 +72,7 @@ impl Pacing {
         if self.timer.is_none() {
             // While it is being written, what it takes is known soon.
             let look_at = last.took.map_or(net.now() + SHORTEST_PAUSE, |_| next_at);
-            self.timer = Some(net.arm(look_at, 0));
+            self.timer = Some(net.arm(look_at, TAG));
         }
         false
     }

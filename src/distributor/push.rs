@@ -3,29 +3,28 @@
 //! The list is state, not a log: whoever can't take it now gets the newest one when it can. A
 //! connection never holds more than one list that is not written.
 
+use std::time::Duration;
+
 use tracing::warn;
 
 use super::Distributor;
 use super::log::Subject;
 use super::pacing::Pacing;
-use crate::protocol::{LIST_HEAD_BYTES, write_list, write_list_head};
+use super::session::Session;
+use crate::protocol::{
+    LIST_HEAD_BYTES, Stamp, Watch, write_delta, write_list, write_list_head, write_session_list,
+};
 use crate::reactor::{Close, ConnId, Net, SharedFrame, TimerId};
 use crate::registry::Registry;
+use crate::time::Time;
 
 /// Existing peers read this much at a time, and lose what a list has beyond it.
 const LEGACY_READ_BYTES: usize = 64 << 10;
 
-/// What peers that don't read may cost together. Each holds one list, and those who stopped at the
-/// same revision share it; with a long list and many revisions it would still be too much.
-const MAX_OLD_LIST_BYTES: usize = 128 << 20;
-
 #[derive(Debug, Default)]
 pub(super) struct Push {
-    list: SharedFrame,
-    list_revision: Option<u64>,
-    /// Lists of earlier revisions that somebody has not taken yet, the oldest first.
-    old_lists: Vec<(u64, SharedFrame)>,
-    /// The last revision that went to all who are registered, but for those who were backlogged.
+    frames: Frames,
+    /// The last revision that went to all who watch, but for those who were backlogged.
     pushed_revision: u64,
     /// Connections that get a list at the end of this turn, or were to: each is looked at again.
     owed: Vec<ConnId>,
@@ -41,40 +40,163 @@ impl Push {
     pub(super) fn timer_rang(&mut self, timer: TimerId) {
         self.pacing.timer_rang(timer);
     }
+}
 
-    /// The list as it is now, encoded at most once a revision.
-    fn list(&mut self, registry: &Registry) -> &SharedFrame {
-        if self.list_revision != Some(registry.revision()) {
-            self.keep_old_list();
-            self.list_revision = Some(registry.revision());
-            self.list
-                .rebuild(|out| write_list(out, "0", |out| registry.write_entries(out)));
+/// What a list is made of.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    registry: &'a Registry,
+    epoch: &'a str,
+    is_complete: bool,
+    ack: bool,
+}
+
+impl Source<'_> {
+    fn stamp(&self) -> Stamp<'_> {
+        Stamp {
+            epoch: self.epoch,
+            rev: self.registry.revision(),
+            ack: self.ack,
         }
-        &self.list
     }
 
-    fn keep_old_list(&mut self) {
+    fn write(&self, out: &mut Vec<u8>, has_session: bool) {
+        let entries = |out: &mut Vec<u8>| self.registry.write_entries(out);
+        if has_session {
+            let ids = |out: &mut Vec<u8>| self.registry.write_ids(out);
+            write_session_list(out, "0", self.stamp(), self.is_complete, entries, ids);
+        } else {
+            write_list(out, "0", entries);
+        }
+    }
+}
+
+/// What peers that don't read may cost together. Each holds one list, and those who stopped at the
+/// same revision share it; with a long list and many revisions it would still be too much.
+const MAX_OLD_LIST_BYTES: usize = 128 << 20;
+
+/// What the deltas of one revision may take together. Each resuming session names the revision it
+/// comes from, so one could have thousands made, each nearly as long as the list.
+const MAX_DELTA_BYTES: usize = 16 << 20;
+
+/// What goes to many, each encoded at most once a revision.
+#[derive(Debug, Default)]
+struct Frames {
+    /// Lists and deltas of earlier revisions that somebody has not taken yet, the oldest first.
+    old_lists: Vec<(u64, SharedFrame)>,
+    revision: Option<u64>,
+    plain_list: Encoded,
+    session_list: Encoded,
+    deltas: Vec<(u64, Option<SharedFrame>)>,
+    delta_bytes: usize,
+    asks_for_ack: bool,
+    asked_for_ack_at: Option<Time>,
+}
+
+/// A frame, and whether it is of the current revision. Kept when it is not, so that the next one
+/// can be made in its memory.
+#[derive(Debug, Default)]
+struct Encoded {
+    frame: SharedFrame,
+    is_current: bool,
+}
+
+impl Encoded {
+    fn get(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> &SharedFrame {
+        if !std::mem::replace(&mut self.is_current, true) {
+            self.frame.rebuild(encode);
+        }
+        &self.frame
+    }
+}
+
+/// How often a change is to be acknowledged at once though nobody waits for it: a sample of how
+/// long news take.
+const ACK_SAMPLE: Duration = Duration::from_secs(1);
+
+impl Frames {
+    /// Makes everything anew that is not of `revision`.
+    fn turn_to(&mut self, revision: u64, now: Time, somebody_drains: bool) {
+        let before = self.revision.replace(revision);
+        if before == Some(revision) {
+            return;
+        }
         self.old_lists.retain(|(_, list)| list.is_shared());
-        if let Some(revision) = self.list_revision
-            && self.list.is_shared()
-        {
-            self.old_lists.push((revision, self.list.clone()));
+        for list in [&mut self.plain_list, &mut self.session_list] {
+            if list.is_current && list.frame.is_shared() {
+                self.old_lists
+                    .push((before.unwrap_or(0), list.frame.clone()));
+            }
+            list.is_current = false;
+        }
+        let made = self.deltas.drain(..).filter_map(|(_, delta)| delta);
+        let held = made.filter(SharedFrame::is_shared);
+        self.old_lists
+            .extend(held.map(|delta| (before.unwrap_or(0), delta)));
+        self.delta_bytes = 0;
+        let is_due = |last| now.saturating_since(last) >= ACK_SAMPLE;
+        self.asks_for_ack = somebody_drains || self.asked_for_ack_at.is_none_or(is_due);
+        if self.asks_for_ack {
+            self.asked_for_ack_at = Some(now);
         }
     }
 
     /// The revision whose holders cost too much: those who have taken none since. `None` while all
     /// the old lists together are within bounds.
     fn too_old(&mut self) -> Option<u64> {
-        let bytes: usize = self
-            .old_lists
-            .iter()
-            .map(|(_, list)| list.as_bytes().len())
-            .sum();
+        let old = self.old_lists.iter();
+        let bytes: usize = old.map(|(_, list)| list.as_bytes().len()).sum();
         if bytes <= MAX_OLD_LIST_BYTES || self.old_lists.is_empty() {
             return None;
         }
         let (revision, _) = self.old_lists.remove(0);
         Some(revision)
+    }
+
+    /// What brings `session` to the current revision.
+    fn for_session(&mut self, source: Source<'_>, session: &Session) -> SharedFrame {
+        let Some(link) = &session.link else {
+            return self.list(source, false).clone();
+        };
+        let must_hear_all = link.was_told_incomplete && source.is_complete;
+        let from = session
+            .listed_revision
+            .filter(|_| link.watch == Watch::Delta && !must_hear_all);
+        from.and_then(|from| self.delta(source, from))
+            .unwrap_or_else(|| self.list(source, true).clone())
+    }
+
+    /// What leads from the revision `from` to the current one, if it is not too long ago and not
+    /// too much. Most sessions are at the same one, so there are few.
+    fn delta(&mut self, source: Source<'_>, from: u64) -> Option<SharedFrame> {
+        if let Some((_, made)) = self.deltas.iter().find(|(other, _)| *other == from) {
+            return made.clone();
+        }
+        if self.delta_bytes > MAX_DELTA_BYTES {
+            return None;
+        }
+        let registry = source.registry;
+        let frame = registry.delta_since(from).map(|delta| {
+            let joined = |out: &mut Vec<u8>| registry.write_some(out, &delta.joined);
+            let left = delta
+                .left
+                .iter()
+                .map(|(id, cause)| (id.number(), cause.as_str()));
+            let ids = |out: &mut Vec<u8>| crate::registry::write_ids(out, &delta.joined);
+            SharedFrame::new(|out| write_delta(out, source.stamp(), from, joined, left, ids))
+        });
+        self.delta_bytes += frame.as_ref().map_or(0, |frame| frame.as_bytes().len());
+        self.deltas.push((from, frame.clone()));
+        frame
+    }
+
+    /// The whole list.
+    fn list(&mut self, source: Source<'_>, has_session: bool) -> &SharedFrame {
+        let list = match has_session {
+            true => &mut self.session_list,
+            false => &mut self.plain_list,
+        };
+        list.get(|out| source.write(out, has_session))
     }
 }
 
@@ -96,10 +218,10 @@ impl Distributor {
         self.send_owed_to(net, conn);
         let pushed = self.push.pushed_revision;
         if let Some(session) = self.sessions.get(conn)
-            && session.entry.is_some()
+            && session.is_watching()
             && session.listed_revision.is_none_or(|listed| listed < pushed)
         {
-            self.send_list(net, conn);
+            self.send_update(net, conn);
         }
     }
 
@@ -111,38 +233,70 @@ impl Distributor {
             return;
         };
         if let Some(key) = session.get_key.take() {
-            // It is an answer, and takes the place of no list that is sent by itself. One that
-            // follows in this turn shares its memory.
-            let list = self.push.list(&self.registry);
-            if let Some(mut answer) = net.send(conn) {
-                // Writing to a queue does not fail.
-                let _ = write_list_head(&mut answer, &key);
-                answer.finish_with(list, LIST_HEAD_BYTES);
-                self.stats.lists_sent += 1;
-            }
-            net.resume(conn);
+            self.answer_get(net, conn, &key);
             return;
         }
         let revision = self.registry.revision();
         let push_follows = revision != self.push.pushed_revision && session.is_behind(revision);
         if session.owes_list && !push_follows {
-            self.send_list(net, conn);
+            self.send_update(net, conn);
         }
     }
 
-    fn send_list(&mut self, net: &mut Net, conn: ConnId) {
+    fn answer_get(&mut self, net: &mut Net, conn: ConnId, key: &str) {
+        let revision = self.registry.revision();
+        let somebody_drains = !self.drains.is_empty();
+        self.push
+            .frames
+            .turn_to(revision, net.now(), somebody_drains);
+        let source = Source {
+            registry: &self.registry,
+            epoch: &self.epoch,
+            is_complete: self.is_complete,
+            ack: self.push.frames.asks_for_ack,
+        };
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
-        session.owes_list = false;
-        session.listed_revision = Some(self.registry.revision());
-        let sent = net.send_shared(conn, self.push.list(&self.registry));
-        self.stats.lists_sent += u64::from(sent);
+        let list = self.push.frames.list(source, session.link.is_some());
+        if let Some(mut answer) = net.send(conn) {
+            // Writing to a queue does not fail.
+            let _ = write_list_head(&mut answer, key);
+            answer.finish_with(list, LIST_HEAD_BYTES);
+            self.stats.lists_sent += 1;
+        }
+        // To a session it is as good as one that is sent by itself. A plain peer is sent its own
+        // all the same; if it is in this turn, it shares the memory.
+        if let Some(link) = &mut session.link {
+            link.heard_at = net.now();
+            session.was_sent(revision, self.is_complete);
+        }
+        net.resume(conn);
+    }
+
+    /// Brings one connection to the current revision.
+    fn send_update(&mut self, net: &mut Net, conn: ConnId) {
+        let revision = self.registry.revision();
+        self.push
+            .frames
+            .turn_to(revision, net.now(), !self.drains.is_empty());
+        let source = Source {
+            registry: &self.registry,
+            epoch: &self.epoch,
+            is_complete: self.is_complete,
+            ack: self.push.frames.asks_for_ack,
+        };
+        let Some(session) = self.sessions.get_mut(conn) else {
+            return;
+        };
+        let frame = self.push.frames.for_session(source, session);
+        self.stats.lists_sent += u64::from(net.send_shared(conn, &frame));
+        session.was_sent(revision, self.is_complete);
     }
 
     /// Cuts those who hold the oldest lists, while all old ones together are too much.
     pub(super) fn cut_the_farthest_behind(&mut self, net: &mut Net) {
-        while let Some(revision) = self.push.too_old() {
+        while let Some(revision) = self.push.frames.too_old() {
             for (conn, session) in self.sessions.iter_mut() {
                 if session.listed_revision == Some(revision) && net.is_backlogged(conn) {
                     let peer = session.peer;
@@ -155,7 +309,7 @@ impl Distributor {
         }
     }
 
-    /// Sends the list to all who are registered, if it changed and it is time.
+    /// Sends the list to all who watch it, if it changed and it is time.
     pub(super) fn push_changes(&mut self, net: &mut Net) {
         self.push.pacing.settle(net);
         let revision = self.registry.revision();
@@ -165,17 +319,27 @@ impl Distributor {
         self.push.pacing.began(net);
         self.push.pushed_revision = revision;
         self.stats.pushes += 1;
-        let list = self.push.list(&self.registry).clone();
-        let mut receivers = 0;
+        self.push
+            .frames
+            .turn_to(revision, net.now(), !self.drains.is_empty());
+        let source = Source {
+            registry: &self.registry,
+            epoch: &self.epoch,
+            is_complete: self.is_complete,
+            ack: self.push.frames.asks_for_ack,
+        };
+        let mut receivers_of_plain_lists = 0;
         for (conn, session) in self.sessions.iter_mut() {
             if session.is_behind(revision) && !net.is_backlogged(conn) {
-                session.owes_list = false;
-                session.listed_revision = Some(revision);
-                receivers += u64::from(net.send_shared(conn, &list));
+                let frame = self.push.frames.for_session(source, session);
+                let sent = u64::from(net.send_shared(conn, &frame));
+                session.was_sent(revision, self.is_complete);
+                self.stats.lists_sent += sent;
+                receivers_of_plain_lists += if session.link.is_none() { sent } else { 0 };
             }
         }
-        self.stats.lists_sent += receivers;
-        self.watch_size(net, list.as_bytes().len(), receivers);
+        let bytes = self.push.frames.plain_list.frame.as_bytes().len();
+        self.watch_size(net, bytes, receivers_of_plain_lists);
     }
 
     fn watch_size(&mut self, net: &Net, bytes: usize, receivers: u64) {
@@ -191,5 +355,26 @@ impl Distributor {
                 );
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deltas_that_are_not_taken_count_as_old_lists_do() {
+        let mut frames = Frames::default();
+        frames.turn_to(1, Time::ZERO, false);
+        let delta = SharedFrame::new(|out| out.resize(MAX_OLD_LIST_BYTES / 8, b'x'));
+        frames.deltas = (0..9).map(|from| (from, Some(delta.clone()))).collect();
+        frames.turn_to(2, Time::ZERO, false);
+        assert_eq!(frames.too_old(), Some(1));
+        drop(frames);
+
+        let mut frames = Frames::default();
+        frames.deltas.push((0, Some(delta)));
+        frames.turn_to(2, Time::ZERO, false);
+        assert!(frames.old_lists.is_empty(), "nobody waits for it");
     }
 }

@@ -66,6 +66,11 @@ impl<T> ConnMap<T> {
     }
 
     /// All of it, in the order of the slots.
+    pub fn iter(&self) -> impl Iterator<Item = (ConnId, &T)> {
+        self.slots.iter().flatten().map(|(id, value)| (*id, value))
+    }
+
+    /// All of it, to be changed, in the order of the slots.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (ConnId, &mut T)> {
         self.slots
             .iter_mut()

@@ -5,6 +5,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stderr,
     clippy::indexing_slicing
 )]
 
@@ -15,4 +16,5 @@ mod peers;
 mod program;
 mod protocol;
 mod pushes;
+mod sessions;
 mod support;

@@ -301,7 +301,7 @@ fn mistakes_are_answered_and_forgiven() {
             r#""post""#,
             r#""params":{"port":1}"#,
         ),
-        (2, r#""/distributes""#, r#""DELETE""#, r#""params":{}"#),
+        (2, r#""/distributes""#, r#""PUT""#, r#""params":{}"#),
         (2, "7", "[1]", r#""params":{}"#),
         (2, "null", "null", r#""params":{}"#),
         (1, r#""/distributes""#, r#""POST""#, r#""parms":{}"#),
@@ -512,22 +512,23 @@ fn replies_are_not_answered() {
 #[test]
 fn a_session_is_not_passed_on() {
     let distributor = Distributor::start(&[]);
-    let mut client = distributor.connect();
+    let mut watcher = distributor.join("w", 1);
+    let params = r#""params":{"port":1,"name":"s"}"#;
     let session = r#""session":{"version":1,"watch":"delta","instance":"00ff","token":"secret"}"#;
+    let head = r#""uri":"/distributes","method":"POST","key":1"#;
     for frame in [
-        format!(
-            r#"{{"uri":"/distributes","method":"POST","key":1,"params":{{"port":1,"name":"s"}},{session}}}¶"#
-        ),
-        format!(
-            r#"{{{session},"uri":"/distributes","method":"POST","key":1,"params":{{"port":1,"name":"s"}}}}¶"#
-        ),
+        format!("{{{head},{params},{session}}}¶"),
+        format!("{{{session},{head},{params}}}¶"),
     ] {
+        let mut client = distributor.connect();
         client.send_raw(frame.as_bytes());
-        assert_eq!(
-            client.next_text().unwrap(),
-            list_of(r#"{"port":1,"name":"s","host":"127.0.0.1"}"#)
-        );
-        assert_quiet(&mut client);
+        let both = [
+            r#"{"name":"w","port":1,"urls":["GET/w"],"host":"127.0.0.1"}"#,
+            r#"{"port":1,"name":"s","host":"127.0.0.1"}"#,
+        ];
+        assert_eq!(watcher.next_text().unwrap(), list_of(&both.join(",")));
+        drop(client);
+        assert_eq!(watcher.next_text().unwrap(), list_of(both[0]));
     }
 }
 

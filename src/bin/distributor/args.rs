@@ -84,6 +84,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     nodes: NodeArgs,
     #[command(flatten)]
+    sessions: SessionArgs,
+    #[command(flatten)]
     turn: TurnArgs,
     #[command(flatten)]
     tcp: TcpArgs,
@@ -222,6 +224,41 @@ struct NodeArgs {
     )]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=100))]
     max_depth: u64,
+}
+
+/// How nodes that ask for a session are watched.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Sessions")]
+struct SessionArgs {
+    /// Time between two heartbeats of a node
+    #[arg(
+        long,
+        value_name = "TIME",
+        env = "PILCROW_HEARTBEAT",
+        default_value = "5s"
+    )]
+    #[arg(value_parser = humantime::parse_duration)]
+    heartbeat: Duration,
+
+    /// Time without a word after which a node is gone
+    #[arg(
+        long,
+        value_name = "TIME",
+        env = "PILCROW_SILENCE_TIMEOUT",
+        default_value = "15s"
+    )]
+    #[arg(value_parser = humantime::parse_duration)]
+    silence_timeout: Duration,
+
+    /// Time after the start in which lists are marked as not complete
+    #[arg(
+        long,
+        value_name = "TIME",
+        env = "PILCROW_WARM_UP",
+        default_value = "10s"
+    )]
+    #[arg(value_parser = humantime::parse_duration)]
+    warm_up: Duration,
 }
 
 /// What one turn of the loop does for one peer before the others have theirs.
@@ -374,6 +411,9 @@ impl Args {
                 max_encoded_bytes: size(nodes.max_list_bytes),
             },
             loopback_host: self.loopback_host.clone(),
+            heartbeat: self.sessions.heartbeat,
+            silence: self.sessions.silence_timeout,
+            warm_up: self.sessions.warm_up,
         }
     }
 }
@@ -424,8 +464,7 @@ mod tests {
         let args = Args::try_parse_from(["distributor"]).unwrap();
         let defaults = Limits::default();
         assert_eq!(args.limits(defaults.max_connections), defaults);
-        assert_eq!(args.config().registration, RegistrationLimits::default());
-        assert_eq!(args.config().capacity, Capacity::default());
+        assert_eq!(args.config(), Config::default());
     }
 
     #[test]

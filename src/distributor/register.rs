@@ -1,0 +1,264 @@
+//! Taking a node in.
+
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr};
+
+use tracing::{debug, info, warn};
+
+use super::Distributor;
+use super::instances::Claim;
+use super::log::{Escaped, Subject};
+use super::session::Link;
+use crate::protocol::{
+    ErrorCode, Packet, Refusal, Registered, Registration, SessionRequest, Watch, write_success,
+};
+use crate::reactor::{Close, ConnId, Net};
+use crate::registry::{Entry, EntryId, Full};
+
+impl Distributor {
+    /// Serves a registration. Its sender, and all others, get the list at the end of the turn.
+    pub(super) fn register(
+        &mut self,
+        net: &mut Net,
+        conn: ConnId,
+        packet: &Packet<'_>,
+    ) -> Result<(), Refusal> {
+        let registration = Registration::check(packet.params(), &self.config.registration)?;
+        let request = packet.session().map(SessionRequest::parse).transpose()?;
+        let instance = request
+            .as_ref()
+            .and_then(|request| request.instance.as_deref());
+        let Some(session) = self.sessions.get(conn) else {
+            return Ok(());
+        };
+        let (own, host_addr) = (session.entry, session.peer.ip());
+        let held = match instance {
+            Some(instance) => self.claim(net, conn, instance)?,
+            None => None,
+        };
+        let host = listed_host(host_addr, self.config.loopback_host.as_deref());
+        let mut encoded = Vec::new();
+        registration.write_with_host(&mut encoded, &host);
+        let entry = Entry {
+            encoded: encoded.into(),
+            name: registration.name().into(),
+            listed: registration.port().is_some(),
+        };
+        // A node that only calls others has a session and no port: it need not be warned of that.
+        if !entry.listed && request.is_none() {
+            let (peer, name) = (self.peer(conn), Escaped::text(registration.name()));
+            self.log.say(net.now(), Subject::Unlisted, |more| {
+                warn!(%peer, name = name.to_string(), more, "registered without a port from 1 to 65535: not listed");
+            });
+        }
+        let place = held.map(|(_, id)| id).or(own);
+        let id = self.put(net, conn, place, entry, &host)?;
+        // Not before there is room for what the new connection says of itself.
+        if let Some((from, _)) = held {
+            self.supersede(net, conn, from);
+        }
+
+        self.stats.registrations += 1;
+        let now = net.now();
+        if let Some(session) = self.sessions.get_mut(conn) {
+            session.is_registered = true;
+            // Those with a session know what they were sent, and get what is new.
+            session.owes_list = session.link.is_none();
+        }
+        if let Some(request) = &request {
+            self.open_link(net, conn, packet, request, id);
+            if let Some(instance) = instance {
+                self.instances.hold(instance, conn, id, host_addr, now);
+                self.drain_returned(instance, conn);
+            }
+            let link = self
+                .sessions
+                .get(conn)
+                .and_then(|session| session.link.as_ref());
+            if let Some(revision) = link.map(|link| link.acked_revision) {
+                self.drain_acked(net, conn, revision);
+            }
+        }
+        Ok(())
+    }
+
+    /// The other connection that holds the entry of `instance`, if `conn` may take it over.
+    fn claim(
+        &mut self,
+        net: &Net,
+        conn: ConnId,
+        instance: &str,
+    ) -> Result<Option<(ConnId, EntryId)>, Refusal> {
+        let Some(session) = self.sessions.get(conn) else {
+            return Ok(None);
+        };
+        let refused = |code, message: &'static str| {
+            let message = Cow::Borrowed(message);
+            Err(Refusal { code, message })
+        };
+        match self
+            .instances
+            .claim(instance, conn, session.peer.ip(), net.now())
+        {
+            Claim::Free => Ok(None),
+            Claim::Held { .. } if session.entry.is_some() => refused(
+                ErrorCode::NotAllowed,
+                "this instance has another connection, and this connection an entry of its own",
+            ),
+            Claim::Held { by, entry } => Ok(Some((by, entry))),
+            Claim::NotAllowed => refused(
+                ErrorCode::NotAllowed,
+                "this instance is registered from another host",
+            ),
+            Claim::TooOften => refused(
+                ErrorCode::Busy,
+                "this instance was taken over more than 3 times within a minute",
+            ),
+        }
+    }
+
+    /// The entry of `from` is that of `conn` now.
+    fn supersede(&mut self, net: &mut Net, conn: ConnId, from: ConnId) {
+        let (peer, before) = (self.peer(conn), self.peer(from));
+        if let Some(old) = self.sessions.get_mut(from) {
+            old.entry = None;
+        }
+        self.log.say(net.now(), Subject::Registered, |more| {
+            info!(%peer, %before, more, "superseded: the node is back before its old connection was gone");
+        });
+        net.close(from, Close::Now);
+    }
+
+    /// Enters `entry` for `conn`, in the place of another if there is one.
+    fn put(
+        &mut self,
+        net: &Net,
+        conn: ConnId,
+        place: Option<EntryId>,
+        entry: Entry,
+        host: &str,
+    ) -> Result<EntryId, Refusal> {
+        let full = |full: Full| Refusal {
+            code: ErrorCode::TooMuch,
+            message: full.to_string().into(),
+        };
+        let name = entry.name.clone();
+        let name = Escaped::text(&name);
+        let peer = self.peer(conn);
+        let id = match place {
+            None => {
+                let id = self.registry.join(entry).map_err(full)?;
+                let (entries, revision) = (self.registry.len(), self.registry.revision());
+                self.log.say(net.now(), Subject::Joined, |more| {
+                    info!(%peer, name = name.to_string(), %host, entries, revision, more, "joined");
+                });
+                id
+            }
+            Some(id) => {
+                let changed = self.registry.replace(id, entry).map_err(full)?;
+                let revision = self.registry.revision();
+                if changed {
+                    self.log.say(net.now(), Subject::Registered, |more| {
+                        info!(%peer, name = name.to_string(), %host, revision, more, "registered anew");
+                    });
+                } else {
+                    debug!(%peer, name = name.to_string(), "registered again, with no change");
+                }
+                id
+            }
+        };
+        if let Some(session) = self.sessions.get_mut(conn) {
+            session.entry = Some(id);
+        }
+        Ok(id)
+    }
+
+    /// Gives `conn` the session that it asked for, and says so.
+    fn open_link(
+        &mut self,
+        net: &mut Net,
+        conn: ConnId,
+        packet: &Packet<'_>,
+        request: &SessionRequest<'_>,
+        id: EntryId,
+    ) {
+        let Some(session) = self.sessions.get_mut(conn) else {
+            return;
+        };
+        // Who names another instance than before holds that one no more.
+        if let Some(before) = session
+            .link
+            .as_ref()
+            .and_then(|link| link.instance.as_deref())
+            && request.instance.as_deref() != Some(before)
+        {
+            self.instances.release(before, conn);
+        }
+        // A list without a session has no ids: what it says can't be changed by a delta.
+        let known = request.rev.filter(|rev| {
+            request.epoch.as_deref() == Some(self.epoch.as_str())
+                && self.is_complete
+                && self.registry.delta_since(*rev).is_some()
+        });
+        session.listed_revision = known;
+        // No push need follow: a node that takes its entry over as it was changes nothing.
+        session.owes_list = request.watch != Watch::None && known != Some(self.registry.revision());
+        session.link = Some(Link {
+            watch: request.watch,
+            instance: request.instance.as_deref().map(Into::into),
+            acked_revision: known.unwrap_or(0),
+            heard_at: net.now(),
+            was_told_incomplete: false,
+        });
+        let results = Registered {
+            id: id.number(),
+            epoch: Cow::Borrowed(&self.epoch),
+            rev: self.registry.revision(),
+            heartbeat_ms: super::millis(self.config.heartbeat),
+        };
+        if let Some(mut reply) = net.send(conn) {
+            // Writing to a queue does not fail.
+            let _ = write_success(&mut reply, packet.key(), &results);
+            reply.finish();
+        }
+    }
+}
+
+/// What stands as `host` in the entry of a peer with this address.
+fn listed_host(peer: IpAddr, loopback_host: Option<&str>) -> String {
+    let peer = peer.to_canonical();
+    if peer.is_loopback() {
+        if let Some(host) = loopback_host {
+            return host.to_owned();
+        }
+        if peer.is_ipv6() {
+            // Who listens on both finds the other; who listens on one mostly means this one.
+            return Ipv4Addr::LOCALHOST.to_string();
+        }
+    }
+    peer.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_written_as_existing_peers_can_dial_them() {
+        let host = |peer: &str| listed_host(peer.parse().unwrap(), None);
+        assert_eq!(host("10.1.2.3"), "10.1.2.3");
+        assert_eq!(host("::ffff:10.1.2.3"), "10.1.2.3");
+        assert_eq!(host("::1"), "127.0.0.1");
+        assert_eq!(host("::ffff:127.0.0.1"), "127.0.0.1");
+        assert_eq!(host("127.0.0.2"), "127.0.0.2");
+        assert_eq!(host("2001:db8::7"), "2001:db8::7");
+    }
+
+    #[test]
+    fn a_loopback_host_stands_for_this_machine_only() {
+        let host = |peer: &str| listed_host(peer.parse().unwrap(), Some("10.9.9.9"));
+        assert_eq!(host("127.0.0.1"), "10.9.9.9");
+        assert_eq!(host("::1"), "10.9.9.9");
+        assert_eq!(host("10.1.2.3"), "10.1.2.3");
+    }
+}

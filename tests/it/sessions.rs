@@ -1,0 +1,1188 @@
+//! Sessions: what those get who ask for more than the book's protocol, and that nobody else notices.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
+
+use crate::support::{Client, DEADLINE, Distributor, FRAME_END, wait_until};
+
+/// A Distributor that says of its lists that they are complete.
+fn start(flags: &[&str]) -> Distributor {
+    let mut flags = [flags, &["--warm-up", "1ms"]].concat();
+    if !flags.contains(&"--silence-timeout") {
+        // However slow the machine: only who is tried by it falls silent.
+        flags.extend(["--silence-timeout", "10m"]);
+    }
+    let distributor = Distributor::start(&flags);
+    // It has no port and watches nothing: nobody hears or waits for it.
+    let mut probe = Node::connect(&distributor);
+    probe.register(json!({"name": "probe"}), json!({"watch": "none"}));
+    wait_until("a complete list", || {
+        probe.ask("GET", Value::Null)["session"]["complete"] == true
+    });
+    distributor
+}
+
+fn params(name: &str) -> Value {
+    json!({"port": 9010, "name": name, "urls": [format!("GET/{name}")]})
+}
+
+/// `params` of about so many bytes, so that few of them are more than the kernel buffers.
+fn long_params(name: &str, bytes: usize) -> Value {
+    json!({"port": 9010, "name": name, "note": "x".repeat(bytes)})
+}
+
+fn heartbeat(key: Value, rev: u64) -> Value {
+    let uri = "/distributes/heartbeat";
+    json!({"uri": uri, "method": "POST", "key": key, "session": {"rev": rev}})
+}
+
+/// A connection from this address, with a receive buffer that holds next to nothing.
+fn connect_from(addr: SocketAddr, host: IpAddr) -> Client {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.bind(&SocketAddr::new(host, 0).into()).unwrap();
+    socket.connect(&addr.into()).unwrap();
+    Client::on(TcpStream::from(socket))
+}
+
+const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// A peer with a session, and the list as the news made it. All that it reads is checked.
+struct Node {
+    client: Client,
+    id: u64,
+    epoch: String,
+    rev: u64,
+    list: Vec<(u64, Value)>,
+    /// Who left, and why.
+    left: Vec<(u64, String)>,
+    /// Lists with a session, and deltas.
+    news: Vec<Value>,
+    /// It has registered: a list may follow that is as new as the last.
+    is_owed: bool,
+    /// It acknowledges at once when it is asked to.
+    acks: bool,
+    texts: Vec<String>,
+    last_key: u64,
+}
+
+impl Node {
+    fn connect(distributor: &Distributor) -> Node {
+        Node::on(distributor.connect())
+    }
+
+    fn on(client: Client) -> Node {
+        Node {
+            client,
+            id: 0,
+            epoch: String::new(),
+            rev: 0,
+            list: Vec::new(),
+            left: Vec::new(),
+            news: Vec::new(),
+            is_owed: false,
+            acks: true,
+            texts: Vec::new(),
+            last_key: 100,
+        }
+    }
+
+    /// A node that is registered and, if it watches, has its first list.
+    fn join(distributor: &Distributor, name: &str, session: Value) -> Node {
+        let mut node = Node::connect(distributor);
+        let watches = session["watch"] != "none";
+        node.register(params(name), session);
+        if watches {
+            node.wait_for(name, |node| node.names().contains(&name));
+        }
+        node
+    }
+
+    /// Registers, and returns the results. Nothing with a session comes before them.
+    #[track_caller]
+    fn register(&mut self, params: Value, session: Value) -> Value {
+        let news = self.news.len();
+        let reply = self.try_register(params, session);
+        assert_eq!(reply["errorcode"], 0, "{reply}");
+        assert_eq!(self.news.len(), news, "the reply comes first");
+        self.is_owed = true;
+        let results = reply["results"].clone();
+        self.id = results["id"].as_u64().unwrap();
+        self.epoch = results["epoch"].as_str().unwrap().to_owned();
+        results
+    }
+
+    #[track_caller]
+    fn try_register(&mut self, params: Value, session: Value) -> Value {
+        let packet =
+            json!({"uri": "/distributes", "method": "POST", "params": params, "session": session});
+        self.ask_packet(packet)
+    }
+
+    /// Sends a packet of `/distributes`, and returns what answers it.
+    #[track_caller]
+    fn ask(&mut self, method: &str, params: Value) -> Value {
+        self.ask_packet(json!({"uri": "/distributes", "method": method, "params": params}))
+    }
+
+    #[track_caller]
+    fn ask_packet(&mut self, mut packet: Value) -> Value {
+        self.last_key += 1;
+        packet["key"] = self.last_key.into();
+        self.client.send(&packet);
+        self.answer(self.last_key)
+    }
+
+    /// The next packet with this key.
+    #[track_caller]
+    fn answer(&mut self, key: u64) -> Value {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            let frame = self.next();
+            if frame["key"] == key {
+                return frame;
+            }
+            assert!(Instant::now() < until, "no answer");
+        }
+    }
+
+    /// Begins to drain, and returns the key of the answer.
+    fn begin_drain(&mut self, wait_ms: u64) -> u64 {
+        self.last_key += 1;
+        let key = self.last_key;
+        let params = json!({"wait_ms": wait_ms});
+        self.client.send(
+            &json!({"uri": "/distributes", "method": "DELETE", "key": key, "params": params}),
+        );
+        key
+    }
+
+    /// Sends a heartbeat and another when it is answered, and returns what came before that is:
+    /// also what the first one's turn sent at its end.
+    #[track_caller]
+    fn sync(&mut self) -> Vec<Value> {
+        let mut before = Vec::new();
+        for _ in 0..2 {
+            self.last_key += 1;
+            let key = self.last_key;
+            self.client.send(&heartbeat(key.into(), self.rev));
+            loop {
+                let frame = self.next();
+                if frame["key"] == key {
+                    assert_eq!(frame["errorcode"], 0, "{frame}");
+                    break;
+                }
+                before.push(frame);
+            }
+        }
+        before
+    }
+
+    #[track_caller]
+    fn next(&mut self) -> Value {
+        let text = self.client.next_text().expect("the connection is open");
+        let frame: Value = serde_json::from_str(&text).expect("frames are JSON");
+        self.texts.push(text);
+        if frame["session"]["rev"].is_u64() {
+            self.apply(&frame);
+        }
+        frame
+    }
+
+    #[track_caller]
+    fn apply(&mut self, frame: &Value) {
+        let session = &frame["session"];
+        assert_eq!(session["epoch"], *self.epoch, "{frame}");
+        let array = |value: &Value| value.as_array().expect("an array").clone();
+        let ids = array(&session["ids"]);
+        let ids = ids.iter().map(|id| id.as_u64().unwrap());
+        let rev = session["rev"].as_u64().unwrap();
+        if frame["method"] == "GET" {
+            assert!(session["complete"].is_boolean(), "{frame}");
+            let entries = array(&frame["params"]);
+            assert_eq!(ids.len(), entries.len(), "{frame}");
+            self.list = ids.zip(entries).collect();
+            // Who asks gets a list also if it has it.
+            let asked = std::mem::take(&mut self.is_owed) || frame["key"] != 0;
+            assert!(rev > self.rev || asked, "{} {frame}", self.rev);
+        } else {
+            assert_eq!(frame["method"], "PATCH", "{frame}");
+            assert_eq!(session["from"], self.rev, "{frame}");
+            assert!(rev > self.rev, "{frame}");
+            for left in array(&frame["params"]["left"]) {
+                let id = left["id"].as_u64().unwrap();
+                let at = self.list.iter().position(|(known, _)| *known == id);
+                self.list.remove(at.expect("only who was there leaves"));
+                self.left
+                    .push((id, left["cause"].as_str().unwrap().to_owned()));
+            }
+            let joined = array(&frame["params"]["joined"]);
+            assert_eq!(ids.len(), joined.len(), "{frame}");
+            for (id, entry) in ids.zip(joined) {
+                match self.list.iter_mut().find(|(known, _)| *known == id) {
+                    Some(place) => place.1 = entry,
+                    None => self.list.push((id, entry)),
+                }
+            }
+        }
+        self.rev = rev;
+        self.news.push(frame.clone());
+        if self.acks && session["ack"] == true {
+            self.ack();
+        }
+    }
+
+    fn ack(&mut self) {
+        self.client.send(&heartbeat(Value::Null, self.rev));
+    }
+
+    fn names(&self) -> Vec<&str> {
+        let names = self.list.iter().map(|(_, entry)| entry["name"].as_str());
+        names.map(Option::unwrap_or_default).collect()
+    }
+
+    #[track_caller]
+    fn wait_for(&mut self, what: &str, wanted: impl Fn(&Node) -> bool) {
+        let until = Instant::now() + DEADLINE;
+        while !wanted(self) {
+            assert!(
+                Instant::now() < until,
+                "no {what}; there is {:?}",
+                self.names()
+            );
+            self.next();
+        }
+    }
+
+    #[track_caller]
+    fn wait_for_names(&mut self, names: &[&str]) {
+        self.wait_for(&format!("{names:?}"), |node| node.names() == names);
+    }
+
+    #[track_caller]
+    fn wait_for_rev(&mut self, rev: u64) {
+        self.wait_for(&format!("revision {rev}"), |node| node.rev >= rev);
+    }
+
+    /// The connection is closed by the Distributor, whatever it sent before.
+    #[track_caller]
+    fn assert_closed(&mut self) {
+        while self.client.next_text().is_some() {}
+    }
+}
+
+fn delta() -> Value {
+    json!({"version": 1, "watch": "delta"})
+}
+
+fn of_instance(instance: &str) -> Value {
+    json!({"version": 1, "watch": "delta", "instance": instance})
+}
+
+/// A node that changes the list at each call, and hears nothing of it.
+struct Churner {
+    node: Node,
+    changes: u64,
+}
+
+impl Churner {
+    fn join(distributor: &Distributor) -> Churner {
+        let node = Node::join(distributor, "churner", json!({"watch": "none"}));
+        Churner { node, changes: 0 }
+    }
+
+    /// Makes so many changes, and returns the revision after them.
+    fn change(&mut self, times: usize, bytes: usize) -> u64 {
+        for _ in 0..times {
+            self.changes += 1;
+            let mut params = long_params("churner", bytes);
+            params["change"] = self.changes.into();
+            self.node.client.post(&params);
+        }
+        let reply = self.node.ask_packet(heartbeat(Value::Null, 0));
+        reply["results"]["rev"].as_u64().unwrap()
+    }
+}
+
+/// So many nodes with long entries, that read nothing.
+fn crowd(distributor: &Distributor, count: usize) -> Vec<Client> {
+    let mut watcher = distributor.connect();
+    let connect = |index| {
+        let mut client = Client::connect(distributor.addr);
+        client.post(&long_params(&format!("long{index}"), 16_000));
+        client
+    };
+    let crowd = (0..count).map(connect).collect();
+    wait_until("the crowd", || {
+        watcher.send(&json!({"uri": "/distributes", "method": "GET", "key": 1}));
+        watcher.next_list().len() == count
+    });
+    crowd
+}
+
+#[test]
+fn a_session_is_answered_and_gets_what_it_asked_for() {
+    let distributor = start(&["--heartbeat", "700ms"]);
+    for (watch, news_of_others) in [
+        (json!("delta"), Some("PATCH")),
+        (json!("list"), Some("GET")),
+        (json!("none"), None),
+    ] {
+        let mut node = Node::connect(&distributor);
+        let results = node.register(params("node"), json!({"version": 1, "watch": watch}));
+        let fields: Vec<&String> = results.as_object().unwrap().keys().collect();
+        assert_eq!(fields, ["epoch", "heartbeat_ms", "id", "rev"]);
+        assert_eq!(results["heartbeat_ms"], 700);
+        assert_ne!(results["epoch"], "");
+        if news_of_others.is_some() {
+            node.next();
+            assert_eq!(node.news[0]["method"], "GET", "a whole list comes first");
+            assert_eq!(node.news[0]["session"]["complete"], true);
+            assert_eq!(results["rev"], node.rev);
+            assert_eq!(node.list.last().unwrap().0, node.id);
+        }
+        assert_eq!(node.sync(), [] as [Value; 0]);
+
+        let before = node.rev;
+        let other = distributor.join("other", 9020);
+        match news_of_others {
+            Some(method) => {
+                let news = node.next();
+                assert_eq!(news["method"], method);
+                assert_eq!(news["key"], 0);
+                assert_eq!(node.rev, before + 1);
+                assert_eq!(node.names(), ["node", "other"]);
+            }
+            None => assert_eq!(node.sync(), [] as [Value; 0]),
+        }
+        drop(other);
+        if news_of_others.is_some() {
+            node.wait_for_names(&["node"]);
+        }
+
+        // Who asks is told, whatever it watches.
+        let answer = node.ask("GET", Value::Null);
+        assert_eq!(answer["method"], "GET");
+        node.client
+            .stream
+            .shutdown(std::net::Shutdown::Both)
+            .unwrap();
+        let mut watcher = distributor.connect();
+        wait_until("it to be gone", || {
+            watcher.send(&json!({"uri": "/distributes", "method": "GET", "key": 1}));
+            watcher.next_list().is_empty()
+        });
+    }
+}
+
+#[test]
+fn each_change_is_one_revision_that_tells_what_happened() {
+    let distributor = start(&[]);
+    let mut watcher = Node::join(&distributor, "watcher", delta());
+    let mut lists = Node::join(&distributor, "lists", json!({"watch": "list"}));
+    watcher.wait_for_names(&["watcher", "lists"]);
+    let mut first = Client::connect(distributor.addr);
+    let second = Client::connect(distributor.addr);
+    let mut step = |change: &mut dyn FnMut(), names: &[&str], joined: usize, left: Value| {
+        let rev = watcher.rev;
+        change();
+        let news = watcher.next();
+        assert_eq!(watcher.rev, rev + 1, "{news}");
+        assert_eq!(watcher.names(), names);
+        assert_eq!(news["params"]["joined"].as_array().unwrap().len(), joined);
+        let causes: Vec<&Value> = news["params"]["left"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|left| &left["cause"])
+            .collect();
+        assert_eq!(json!(causes), left);
+        lists.wait_for_rev(watcher.rev);
+        assert_eq!(lists.list, watcher.list);
+        watcher.list[2..]
+            .iter()
+            .map(|(id, _)| *id)
+            .collect::<Vec<u64>>()
+    };
+    let base = ["watcher", "lists"];
+    let with = |more: &[&'static str]| [&base[..], more].concat();
+
+    let one = step(&mut || first.register("a", 1), &with(&["a"]), 1, json!([]));
+    let mut second = Some(second);
+    let two = step(
+        &mut || second.as_mut().unwrap().register("b", 2),
+        &with(&["a", "b"]),
+        1,
+        json!([]),
+    );
+    assert!(one[0] == two[0] && two[0] < two[1], "{one:?} {two:?}");
+    // It is another now, in its old place; and once more with no change, which nobody hears of.
+    let again = step(
+        &mut || first.register("A", 1),
+        &with(&["A", "b"]),
+        1,
+        json!([]),
+    );
+    assert_eq!(again, two);
+    first.register("A", 1);
+    first.next();
+    let unlisted = step(
+        &mut || first.post(&json!({"name": "A"})),
+        &with(&["b"]),
+        0,
+        json!(["closed"]),
+    );
+    assert_eq!(unlisted, [two[1]]);
+    first.post(&json!({"name": "still not listed"}));
+    step(&mut || second = None, &base, 0, json!(["closed"]));
+}
+
+#[test]
+fn others_see_neither_the_session_nor_the_instance() {
+    let distributor = start(&[]);
+    let instance = "00c0ffee00c0ffee00c0ffee00c0ffee";
+    let mut watcher = Node::join(&distributor, "watcher", delta());
+    let mut plain = distributor.join("plain", 1);
+    let _node = Node::join(&distributor, "node", of_instance(instance));
+    watcher.wait_for_names(&["watcher", "plain", "node"]);
+    let text = plain.next_text().unwrap();
+    let entry = r#"{"name":"node","port":9010,"urls":["GET/node"],"host":"127.0.0.1"}"#;
+    assert!(text.contains(entry), "{text}");
+    for text in watcher.texts.iter().chain([&text]) {
+        assert!(!text.contains(instance), "{text}");
+    }
+    assert!(!text.contains("session"), "{text}");
+}
+
+#[test]
+fn a_slow_reader_gets_news_that_lead_from_what_it_has() {
+    let distributor = start(&["--send-buffer-bytes", "4096"]);
+    for watch in ["delta", "list"] {
+        let mut slow = Node::on(connect_from(distributor.addr, LOCALHOST));
+        slow.acks = false;
+        slow.register(params("slow"), json!({"watch": watch}));
+        slow.wait_for("itself", |node| !node.list.is_empty());
+        let mut churner = Churner::join(&distributor);
+        let rev = churner.change(200, 16_000);
+        let read_before = slow.news.len();
+        slow.wait_for_rev(rev);
+        assert_eq!(slow.rev, rev);
+        assert_eq!(slow.list[1].1["change"], 200, "{watch}");
+        let news = slow.news.len() - read_before;
+        assert!(news < 150, "changes are folded: {news} for {watch}");
+    }
+}
+
+#[test]
+fn a_session_goes_on_from_what_it_knows() {
+    let distributor = start(&[]);
+    let mut watcher = Node::join(&distributor, "watcher", delta());
+    let mut churner = Churner::join(&distributor);
+    let old = churner.change(3, 0);
+    let epoch = churner.node.epoch.clone();
+    let register = |watch: &str, epoch: &str, rev: u64| {
+        let mut node = Node::connect(&distributor);
+        // Without a port its coming changes nothing: only what it missed can follow.
+        node.rev = rev;
+        let session = json!({"watch": watch, "epoch": epoch, "rev": rev});
+        node.register(json!({"name": "back"}), session);
+        node
+    };
+    let now = churner.change(3, 0);
+    // When it is pushed, nobody gets it for another reason than what is tried here.
+    watcher.wait_for_rev(now);
+    for (watch, epoch, rev, method) in [
+        ("delta", &*epoch, old, Some("PATCH")),
+        ("list", &epoch, old, Some("GET")),
+        ("none", &epoch, old, None),
+        ("delta", "another", old, Some("GET")),
+        ("delta", "", old, Some("GET")),
+        ("delta", &epoch, now, None),
+        ("list", &epoch, now, None),
+    ] {
+        let mut node = register(watch, epoch, rev);
+        let news: Vec<Value> = node.sync().iter().map(|f| f["method"].clone()).collect();
+        assert_eq!(
+            json!(news),
+            json!(Vec::from_iter(method)),
+            "{watch} {epoch} {rev}"
+        );
+        if method.is_some() {
+            assert_eq!(node.rev, now);
+            let entry = node.list.iter().find(|(id, _)| *id == churner.node.id);
+            assert_eq!(entry.unwrap().1["change"], 6);
+        }
+    }
+    // A revision that is still to come is not of this list, whatever the epoch says.
+    let mut ahead = Node::connect(&distributor);
+    let session = json!({"watch": "delta", "epoch": epoch, "rev": now + 1});
+    ahead.register(json!({"name": "ahead"}), session);
+    assert_eq!(ahead.sync()[0]["method"], "GET");
+    assert_eq!(ahead.rev, now);
+
+    // On the same connection as well, with or without a session: only what is new is told.
+    let mut node = register("delta", &epoch, now);
+    let same = json!({"watch": "delta", "epoch": epoch, "rev": old});
+    node.rev = old;
+    node.register(json!({"name": "back"}), same);
+    assert_eq!(node.sync().len(), 1);
+    assert_eq!((node.rev, &node.news[0]["method"]), (now, &json!("PATCH")));
+    node.client.post(&json!({"name": "back"}));
+    assert_eq!(node.sync(), [] as [Value; 0]);
+
+    // So long ago that what changed since is forgotten.
+    let new = churner.change(4200, 0);
+    watcher.wait_for_rev(new);
+    let mut late = Node::connect(&distributor);
+    let session = json!({"watch": "delta", "epoch": epoch, "rev": now});
+    late.register(json!({"name": "late"}), session);
+    assert_eq!(late.sync()[0]["method"], "GET");
+}
+
+#[test]
+fn the_end_of_the_warm_up_is_told_to_sessions_alone() {
+    let distributor = Distributor::start(&["--warm-up", "5s", "--silence-timeout", "10m"]);
+    let mut delta = Node::join(&distributor, "delta", delta());
+    let mut list = Node::join(&distributor, "list", json!({"watch": "list"}));
+    let mut none = Node::join(&distributor, "none", json!({"watch": "none"}));
+    let mut plain = distributor.join("plain", 1);
+    let everybody = ["delta", "list", "none", "plain"];
+    // What it knows from before, in a list that was not complete, does not count as complete.
+    let rev = delta.rev;
+    let mut back = Node::connect(&distributor);
+    let session = json!({"watch": "delta", "epoch": delta.epoch, "rev": rev});
+    back.register(json!({"name": "back"}), session);
+    for node in [&mut delta, &mut list, &mut back] {
+        node.wait_for_names(&everybody);
+        assert_eq!(node.news[0]["session"]["complete"], false);
+        let rev = node.rev;
+        let news = node.next();
+        assert_eq!(news["method"], "GET");
+        assert_eq!(news["session"]["complete"], true);
+        assert_eq!(node.rev, rev + 1);
+        assert_eq!(node.names(), everybody);
+    }
+    assert_eq!(none.sync(), [] as [Value; 0]);
+    let _late = Node::join(&distributor, "late", json!({}));
+    assert_eq!(plain.next_list(), [&everybody[..], &["late"]].concat());
+    delta.next();
+    assert_eq!(delta.news.last().unwrap()["method"], "PATCH");
+}
+
+#[test]
+fn heartbeats_are_answered_if_they_have_a_key() {
+    let distributor = start(&[]);
+    let mut node = Node::join(&distributor, "node", delta());
+    let uri = "/distributes/heartbeat";
+    let beat = |rest: Value| {
+        let mut packet = json!({"uri": uri, "method": "POST"});
+        for (name, value) in rest.as_object().unwrap() {
+            packet[name] = value.clone();
+        }
+        packet
+    };
+    for (rest, answer) in [
+        (
+            json!({"key": 7, "session": {"rev": 1}}),
+            Some((json!(7), 0)),
+        ),
+        (json!({"key": "k", "session": {}}), Some((json!("k"), 0))),
+        (json!({"key": null, "session": {"rev": 1}}), None),
+        (json!({"session": {"rev": 1}}), None),
+        (json!({"key": 8}), Some((json!(8), 1))),
+        (json!({"key": 9, "session": [1]}), Some((json!(9), 1))),
+        (
+            json!({"key": 9, "session": {"rev": -1}}),
+            Some((json!(9), 1)),
+        ),
+    ] {
+        node.client.send(&beat(rest));
+        let before = node.sync();
+        let answers: Vec<Value> = before
+            .iter()
+            .map(|f| json!([f["key"], f["errorcode"]]))
+            .collect();
+        let wanted = answer.map(|(key, code)| json!([key, code]));
+        assert_eq!(answers, Vec::from_iter(wanted));
+    }
+    let mut plain = distributor.join("plain", 1);
+    plain.send(&heartbeat(json!(1), 1));
+    assert_eq!(plain.next_errorcode(), 1);
+}
+
+#[test]
+fn few_changes_are_to_be_acknowledged_but_all_while_a_drain_waits() {
+    let distributor = start(&[]);
+    let mut churner = Churner::join(&distributor);
+    let begun = Instant::now();
+    let mut watcher = Node::join(&distributor, "watcher", delta());
+    for _ in 0..40 {
+        let rev = churner.change(1, 0);
+        watcher.wait_for_rev(rev);
+    }
+    let asked = |news: &[Value]| news.iter().filter(|n| n["session"]["ack"] == true).count();
+    // The first may be of the second before.
+    let most = begun.elapsed().as_secs() + 2;
+    let acks = asked(&watcher.news);
+    assert!(acks as u64 <= most && acks < watcher.news.len(), "{acks}");
+
+    let mut drainer = Node::join(&distributor, "drainer", json!({"watch": "none"}));
+    watcher.wait_for_names(&["churner", "watcher", "drainer"]);
+    watcher.acks = false;
+    let key = drainer.begin_drain(60_000);
+    drainer.sync();
+    let before = watcher.news.len();
+    for _ in 0..5 {
+        let rev = churner.change(1, 0);
+        watcher.wait_for_rev(rev);
+    }
+    let news = &watcher.news[before..];
+    assert_eq!(asked(news), news.len());
+    watcher.ack();
+    assert_eq!(drainer.answer(key)["results"]["acked"], 1);
+}
+
+#[test]
+fn a_session_that_falls_silent_is_dropped_and_nobody_else() {
+    let distributor = start(&["--silence-timeout", "2500ms"]);
+    let mut plain = distributor.join("plain", 1);
+    let mut quiet = Node::join(&distributor, "quiet", json!({"watch": "none"}));
+    let mut beating = Node::join(&distributor, "beating", delta());
+    let until = Instant::now() + DEADLINE;
+    while beating.left.is_empty() {
+        assert!(Instant::now() < until, "nobody left");
+        beating.sync();
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(beating.left, [(quiet.id, "silent".to_owned())]);
+    quiet.assert_closed();
+    beating.sync();
+    assert_eq!(beating.names(), ["plain", "beating"]);
+    plain.wait_for_list("quiet gone", |names| names == ["plain", "beating"]);
+    let log = ["left", "name=\"quiet\"", "cause=silent"];
+    distributor.program.wait_for_log(&log);
+}
+
+#[test]
+fn a_session_that_waits_for_its_list_is_not_silent() {
+    let flags = ["--silence-timeout", "1500ms", "--write-timeout", "60s"];
+    let distributor = start(&[&flags[..], &["--send-buffer-bytes", "4096"]].concat());
+    let _crowd = crowd(&distributor, 16);
+    let mut slow = Node::on(connect_from(distributor.addr, LOCALHOST));
+    slow.next();
+    slow.register(params("slow"), json!({"watch": "list"}));
+    slow.client
+        .send(&json!({"uri": "/distributes", "method": "GET", "key": 7}));
+    // It speaks all the time, but reads nothing for long: then the Distributor reads nothing either.
+    let until = Instant::now() + Duration::from_secs(4);
+    while Instant::now() < until {
+        slow.ack();
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(slow.answer(7)["session"]["rev"], slow.rev);
+}
+
+#[test]
+fn a_node_that_is_back_takes_its_entry_over() {
+    let distributor = start(&[]);
+    let mut watcher = Node::join(&distributor, "watcher", delta());
+    let mut nodes = vec![Node::join(&distributor, "node", of_instance("ab12"))];
+    let id = nodes[0].id;
+    watcher.wait_for_names(&["watcher", "node"]);
+    let rev = watcher.rev;
+
+    // As it was: nobody hears of it, neither now nor when the old connection is closed.
+    let mut back = Node::connect(&distributor);
+    let results = back.register(params("node"), of_instance("ab12"));
+    assert_eq!(
+        (results["id"].as_u64(), results["rev"].as_u64()),
+        (Some(id), Some(rev))
+    );
+    nodes[0].assert_closed();
+    nodes.push(back);
+    assert_eq!(watcher.sync(), [] as [Value; 0]);
+    distributor.program.wait_for_log(&["superseded"]);
+
+    // As another: one revision, in its old place.
+    let after = Node::join(&distributor, "after", delta());
+    watcher.wait_for_names(&["watcher", "node", "after"]);
+    let mut back = Node::connect(&distributor);
+    assert_eq!(
+        back.register(params("changed"), of_instance("ab12"))["id"],
+        id
+    );
+    nodes[1].assert_closed();
+    nodes.push(back);
+    watcher.wait_for_rev(rev + 2);
+    assert_eq!(watcher.sync(), [] as [Value; 0]);
+    assert_eq!(watcher.rev, rev + 2);
+    assert_eq!(watcher.names(), ["watcher", "changed", "after"]);
+
+    // A third time, and then it is too often: two nodes have the same instance.
+    let mut back = Node::connect(&distributor);
+    back.register(params("changed"), of_instance("ab12"));
+    let mut too_often = Node::connect(&distributor);
+    let reply = too_often.try_register(params("changed"), of_instance("ab12"));
+    assert_eq!(reply["errorcode"], 6, "{reply}");
+    back.sync();
+    assert_eq!(watcher.sync(), [] as [Value; 0]);
+    drop(back);
+    watcher.wait_for_names(&["watcher", "after"]);
+    assert_eq!(watcher.left, [(id, "closed".to_owned())]);
+    drop(after);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_instance_stays_on_its_host() {
+    let distributor = start(&[]);
+    let mut node = Node::join(&distributor, "node", of_instance("ab12"));
+    let elsewhere = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+    let mut other = Node::on(connect_from(distributor.addr, elsewhere));
+    let reply = other.try_register(params("other"), of_instance("ab12"));
+    assert_eq!(reply["errorcode"], 5, "{reply}");
+    assert_eq!(node.sync(), [] as [Value; 0]);
+    // Neither can it by way of an entry of its own.
+    other.register(params("other"), delta());
+    let reply = other.try_register(params("other"), of_instance("ab12"));
+    assert_eq!(reply["errorcode"], 5, "{reply}");
+    node.wait_for_names(&["node", "other"]);
+    let mut back = Node::connect(&distributor);
+    let results = back.register(params("node"), of_instance("ab12"));
+    assert_eq!(results["id"], node.id);
+}
+
+#[test]
+fn a_take_over_needs_the_rules_to_be_kept() {
+    let distributor = start(&["--max-list-bytes", "1000"]);
+    let mut node = Node::join(&distributor, "node", of_instance("ab12"));
+    // One with an entry of its own can't take another's: one of the two would be nobody's.
+    let mut other = Node::join(&distributor, "other", delta());
+    let reply = other.try_register(params("other"), of_instance("ab12"));
+    assert_eq!(reply["errorcode"], 5, "{reply}");
+    // Nor can one for which there is no room.
+    let mut long = Node::connect(&distributor);
+    let reply = long.try_register(long_params("long", 2000), of_instance("ab12"));
+    assert_eq!(reply["errorcode"], 4, "{reply}");
+    long.assert_closed();
+    node.wait_for_names(&["node", "other"]);
+    assert_eq!(node.sync(), [] as [Value; 0]);
+    let mut back = Node::connect(&distributor);
+    let results = back.register(params("back"), of_instance("ab12"));
+    assert_eq!(results["id"], node.id);
+    back.wait_for_names(&["back", "other"]);
+    node.assert_closed();
+}
+
+#[test]
+fn an_instance_that_is_no_longer_named_is_free() {
+    let distributor = start(&[]);
+    for later in [of_instance("cd34"), delta()] {
+        let mut node = Node::join(&distributor, "node", of_instance("ab12"));
+        let same = node.register(params("node"), later);
+        let mut other = Node::join(&distributor, "other", of_instance("ab12"));
+        assert_ne!(same["id"], other.id);
+        other.wait_for_names(&["node", "other"]);
+        node.wait_for_names(&["node", "other"]);
+        drop(other);
+        node.wait_for_names(&["node"]);
+        drop(node);
+        let mut gone = Node::join(&distributor, "gone", delta());
+        gone.wait_for_names(&["gone"]);
+    }
+}
+
+#[test]
+fn a_drain_is_proven_when_everyone_who_watches_knows() {
+    let distributor = start(&[]);
+    let mut watcher = Node::join(&distributor, "watcher", delta());
+    let mut late = Node::join(&distributor, "late", json!({"watch": "list"}));
+    let _blind = distributor.join("blind", 1);
+    let _none = Node::join(&distributor, "none", json!({"watch": "none"}));
+    let mut node = Node::join(&distributor, "node", delta());
+    let stay = ["watcher", "late", "blind", "none"];
+    late.acks = false;
+
+    let key = node.begin_drain(60_000);
+    let drain_answers = |frames: &[Value]| frames.iter().filter(|f| f["key"] == key).count();
+    assert_eq!(drain_answers(&node.sync()), 0);
+    watcher.wait_for_names(&stay);
+    assert_eq!(watcher.left, [(node.id, "drained".to_owned())]);
+    assert_eq!(watcher.news.last().unwrap()["session"]["ack"], true);
+    watcher.sync();
+    assert_eq!(drain_answers(&node.sync()), 0, "one has not acknowledged");
+    late.wait_for_names(&stay);
+    late.client.send(&heartbeat(Value::Null, late.rev - 1));
+    late.rev -= 1;
+    late.sync();
+    assert_eq!(drain_answers(&node.sync()), 0, "that was an older one");
+    late.rev += 1;
+    late.ack();
+    let wanted = json!({"rev": watcher.rev, "acked": 2, "of": 2, "late": [], "blind": 1});
+    assert_eq!(node.answer(key)["results"], wanted);
+
+    // It is still told what happens, and may register again.
+    let more = distributor.join("more", 1);
+    node.wait_for_names(&[&stay[..], &["more"]].concat());
+    assert_eq!(node.ask("DELETE", json!({}))["errorcode"], 1);
+    drop(more);
+    node.wait_for_names(&stay);
+    node.register(params("node"), delta());
+    let results = node.ask("DELETE", json!({"wait_ms": 100}))["results"].clone();
+    let mut ids: Vec<u64> = serde_json::from_value(results["late"].clone()).unwrap();
+    ids.sort_unstable();
+    assert_eq!(ids, [watcher.id, late.id]);
+    assert_eq!(results["of"], 2);
+    assert_eq!(results["acked"], 0);
+    distributor
+        .program
+        .wait_for_log(&["left", "name=\"node\"", "cause=drained"]);
+}
+
+#[test]
+fn a_drain_needs_a_registration_and_a_wait_that_can_be_read() {
+    let distributor = start(&[]);
+    let mut stranger = Node::connect(&distributor);
+    assert_eq!(
+        stranger.ask("DELETE", json!({"wait_ms": 1}))["errorcode"],
+        1
+    );
+    let mut node = Node::join(&distributor, "node", delta());
+    for wrong in [
+        json!(7),
+        json!([5]),
+        json!({"wait_ms": -1}),
+        json!({"wait_ms": "1"}),
+    ] {
+        assert_eq!(node.ask("DELETE", wrong)["errorcode"], 1);
+    }
+    assert_eq!(node.sync(), [] as [Value; 0], "it is still there");
+    // Alone it has nobody to wait for, whoever it is.
+    assert_eq!(node.ask("DELETE", Value::Null)["results"]["of"], 0);
+    let mut plain = distributor.join("plain", 1);
+    plain.send(&json!({"uri": "/distributes", "method": "DELETE", "key": 1}));
+    assert_eq!(plain.next_errorcode(), 0);
+}
+
+#[test]
+fn a_watcher_lost_during_a_drain_is_late_until_it_is_back() {
+    let distributor = start(&[]);
+    for knows in [false, true] {
+        let mut node = Node::join(&distributor, "node", delta());
+        let mut watcher = Node::join(&distributor, "watcher", of_instance("ab12"));
+        watcher.acks = false;
+        node.wait_for_names(&["node", "watcher"]);
+        let key = node.begin_drain(60_000);
+        watcher.wait_for_names(&["watcher"]);
+        let (rev, epoch) = (watcher.rev, watcher.epoch.clone());
+        drop(watcher);
+        node.wait_for_names(&[]);
+        let mut other = Node::join(&distributor, "other", of_instance("cd34"));
+        other.sync();
+        assert!(
+            node.sync().iter().all(|frame| frame["key"] != key),
+            "it is not this one"
+        );
+
+        let mut back = Node::connect(&distributor);
+        back.acks = false;
+        let mut session = of_instance("ab12");
+        if knows {
+            // It had applied it, and only its word of that was lost.
+            session["epoch"] = epoch.into();
+            session["rev"] = rev.into();
+            back.rev = rev;
+            back.register(params("watcher"), session);
+        } else {
+            back.register(params("watcher"), session);
+            back.wait_for_names(&["other", "watcher"]);
+            assert!(
+                node.sync().iter().all(|frame| frame["key"] != key),
+                "it is late"
+            );
+            back.ack();
+        }
+        let results = node.answer(key)["results"].clone();
+        assert_eq!(
+            json!([results["acked"], results["of"], results["late"]]),
+            json!([1, 1, []])
+        );
+        drop((other, back));
+        node.wait_for_names(&[]);
+    }
+    let mut node = Node::join(&distributor, "node", delta());
+    let mut watcher = Node::join(&distributor, "watcher", delta());
+    watcher.acks = false;
+    node.wait_for_names(&["node", "watcher"]);
+    let key = node.begin_drain(500);
+    let id = watcher.id;
+    drop(watcher);
+    assert_eq!(node.answer(key)["results"]["late"], json!([id]));
+}
+
+#[test]
+fn nobody_acknowledges_what_it_was_not_sent() {
+    let distributor = start(&["--send-buffer-bytes", "4096"]);
+    let _crowd = crowd(&distributor, 16);
+    let mut node = Node::join(&distributor, "node", json!({"watch": "none"}));
+    let mut stuck = Node::on(connect_from(distributor.addr, LOCALHOST));
+    stuck.next();
+    stuck.register(params("stuck"), delta());
+    let key = node.begin_drain(2000);
+    node.sync();
+    stuck.client.send(&heartbeat(Value::Null, 1 << 40));
+    assert_eq!(node.answer(key)["results"]["late"], json!([stuck.id]));
+}
+
+#[test]
+fn a_planned_stop_is_told_to_each_session_and_empties_no_list() {
+    let mut distributor = start(&[]);
+    let watches = ["delta", "list", "none", "delta", "list"];
+    let mut nodes: Vec<Node> = watches
+        .iter()
+        .map(|watch| Node::join(&distributor, "node", json!({"watch": watch})))
+        .collect();
+    let mut plain = distributor.join("plain", 1);
+    for node in &mut nodes {
+        node.sync();
+    }
+    distributor.program.signal(Signal::TERM);
+    let mut retries: Vec<u64> = nodes
+        .iter_mut()
+        .map(|node| {
+            let frames = node.client.read_to_end();
+            assert_eq!(frames.len(), 1, "{frames:?}");
+            assert_eq!(frames[0]["method"], "PATCH");
+            assert_eq!(frames[0]["session"]["draining"], true);
+            frames[0]["session"]["retry_after_ms"].as_u64().unwrap()
+        })
+        .collect();
+    retries.sort_unstable();
+    retries.dedup();
+    assert_eq!(
+        retries.len(),
+        watches.len(),
+        "they come back one after another"
+    );
+    assert_eq!(plain.read_to_end(), [] as [Value; 0]);
+    assert!(distributor.program.wait().success());
+}
+
+#[test]
+fn a_session_that_can_not_be_read_registers_nobody() {
+    let distributor = start(&[]);
+    let mut client = distributor.connect();
+    let long = format!(r#"{{"instance":"{}"}}"#, "a".repeat(65));
+    for session in [
+        "[]",
+        r#"[1,"delta"]"#,
+        "7",
+        "true",
+        r#""delta""#,
+        r#"{"watch":"all"}"#,
+        r#"{"watch":7}"#,
+        r#"{"watch":null}"#,
+        r#"{"version":-1}"#,
+        r#"{"rev":-1}"#,
+        r#"{"rev":1.5}"#,
+        r#"{"rev":"1"}"#,
+        r#"{"epoch":7}"#,
+        r#"{"instance":7}"#,
+        r#"{"instance":""}"#,
+        r#"{"instance":"a b"}"#,
+        r#"{"instance":"\u00b6"}"#,
+        r#"{"instance":"a","instance":"b"}"#,
+        &long,
+    ] {
+        let text = format!(
+            r#"{{"uri":"/distributes","method":"POST","key":5,"params":{{"port":1,"name":"x"}},"session":{session}}}"#
+        );
+        client.send_raw(&[text.as_bytes(), FRAME_END].concat());
+        let reply = client.next();
+        assert_eq!(
+            json!([reply["key"], reply["errorcode"]]),
+            json!([5, 1]),
+            "{session}"
+        );
+    }
+    client.send(&json!({"uri": "/distributes", "method": "GET", "key": 1}));
+    assert_eq!(client.next_list(), [] as [String; 0]);
+    // None at all is a registration as in the book, and fields that it does not know are ignored.
+    let text = r#"{"uri":"/distributes","method":"POST","key":5,"params":{"port":1,"name":"x"},"session":null}"#;
+    client.send_raw(&[text.as_bytes(), FRAME_END].concat());
+    assert!(client.next()["session"].is_null());
+    let mut node = Node::connect(&distributor);
+    node.register(
+        params("node"),
+        json!({"more": [1], "token": "t", "watch": "list"}),
+    );
+}
+
+/// The plain peers of a mixed fleet get the book's packets, byte for byte, for each change one, and
+/// none for what only sessions have.
+#[test]
+fn plain_peers_get_the_same_bytes_as_without_sessions() {
+    let distributor = start(&[]);
+    let mut plain = Client::connect(distributor.addr);
+    let stream = plain.stream.try_clone().unwrap();
+    let entry = |name: &str, port: u16| {
+        let urls = format!(r#""urls":["GET/{name}"]"#);
+        format!(r#"{{"name":"{name}","port":{port},{urls},"host":"127.0.0.1"}}"#)
+    };
+    let mut expect = |entries: &[String]| {
+        let list = entries.join(",");
+        let text = format!(r#"{{"uri":"/distributes","method":"GET","key":0,"params":[{list}]}}"#);
+        assert_eq!(plain.next_text().unwrap(), text);
+    };
+    let (a, b, c, d) = (
+        entry("a", 1),
+        entry("b", 9010),
+        entry("c", 9010),
+        entry("d", 2),
+    );
+    let mut speaker = Client::on(stream);
+    expect(&[]);
+    speaker.register("a", 1);
+    expect(std::slice::from_ref(&a));
+    let mut watcher = Node::join(&distributor, "b", delta());
+    expect(&[a.clone(), b.clone()]);
+    let mut node = Node::join(&distributor, "c", of_instance("ab12"));
+    expect(&[a.clone(), b.clone(), c.clone()]);
+    watcher.wait_for_names(&["a", "b", "c"]);
+
+    // Registered again, heartbeats, lists, a take-over, resumption: no news for others.
+    node.register(params("c"), of_instance("ab12"));
+    node.sync();
+    node.ask("GET", Value::Null);
+    let mut node = Node::connect(&distributor);
+    node.register(params("c"), of_instance("ab12"));
+    node.sync();
+    watcher.sync();
+    let other = distributor.join("d", 2);
+    expect(&[a.clone(), b.clone(), c.clone(), d.clone()]);
+    watcher.wait_for_names(&["a", "b", "c", "d"]);
+
+    let key = node.begin_drain(60_000);
+    watcher.wait_for_names(&["a", "b", "d"]);
+    node.answer(key);
+    expect(&[a.clone(), b.clone(), d.clone()]);
+    drop(node);
+    watcher.sync();
+    drop(other);
+    expect(&[a.clone(), b.clone()]);
+    drop(watcher);
+    expect(&[a]);
+}
+
+#[test]
+fn a_connection_has_one_drain_waiting() {
+    let distributor = start(&[]);
+    let mut deaf = Node::join(&distributor, "deaf", delta());
+    deaf.acks = false;
+    let mut node = Node::join(&distributor, "node", json!({"watch": "none"}));
+    deaf.wait_for_names(&["deaf", "node"]);
+    let key = node.begin_drain(60_000);
+    for _ in 0..3 {
+        node.register(params("node"), json!({"watch": "none"}));
+        assert_eq!(
+            node.ask("DELETE", json!({"wait_ms": 60_000}))["errorcode"],
+            6
+        );
+    }
+    deaf.wait_for("its news", |deaf| {
+        deaf.left.len() == 1 && deaf.list.len() == 2
+    });
+    deaf.ack();
+    assert_eq!(node.answer(key)["errorcode"], 0);
+    deaf.acks = true;
+    let key = node.begin_drain(60_000);
+    deaf.wait_for_names(&["deaf"]);
+    assert_eq!(node.answer(key)["errorcode"], 0);
+}
+
+#[cfg(target_os = "linux")]
+fn resident_bytes(distributor: &Distributor) -> usize {
+    let status = format!("/proc/{}/status", distributor.program.pid());
+    let status = std::fs::read_to_string(status).unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = resident.unwrap().trim().trim_end_matches(" kB");
+    kib.parse::<usize>().unwrap() << 10
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn one_hostile_session_can_not_make_memory_grow() {
+    type Packets<'a> = &'a dyn Fn(u64) -> Vec<Value>;
+    let distributor = start(&["--log-level", "error"]);
+    let mut node = Node::join(&distributor, "node", json!({"watch": "none"}));
+    let mut number = 0u64;
+    let mut batch = |rounds: usize, packets: Packets<'_>| {
+        for _ in 0..rounds {
+            for _ in 0..100 {
+                number += 1;
+                for packet in packets(number) {
+                    node.client.send(&packet);
+                }
+            }
+            node.sync();
+            node.texts.clear();
+        }
+    };
+    let post = |session: Value| json!({"uri": "/distributes", "method": "POST", "key": 1, "params": {"port": 1}, "session": session});
+    let drains = |_| {
+        let drain = json!({"uri": "/distributes", "method": "DELETE", "key": 1, "params": {"wait_ms": 60_000}});
+        vec![post(json!({"watch": "none"})), drain]
+    };
+    let instances = |n| {
+        vec![post(
+            json!({"watch": "none", "instance": format!("{n:032x}")}),
+        )]
+    };
+    let beats = |_| vec![heartbeat(json!(1), 1)];
+    let kinds: [(&str, Packets<'_>); 3] = [
+        ("drains", &drains),
+        ("instances", &instances),
+        ("heartbeats", &beats),
+    ];
+    for (what, packets) in kinds {
+        batch(50, packets);
+        let before = resident_bytes(&distributor);
+        batch(800, packets);
+        let more = resident_bytes(&distributor).saturating_sub(before);
+        assert!(more < 1 << 20, "{more} bytes for {what}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn sessions_that_name_many_revisions_can_not_make_memory_grow() {
+    let distributor = start(&["--log-level", "error"]);
+    // Each knows another revision, and all the long entries come after the last of them.
+    let none = json!({"watch": "none"});
+    let mut nodes: Vec<Node> = (0..100)
+        .map(|index| Node::join(&distributor, &format!("node{index}"), none.clone()))
+        .collect();
+    let rev = nodes[0].ask_packet(heartbeat(Value::Null, 0))["results"]["rev"].clone();
+    let rev = rev.as_u64().unwrap();
+    let _long: Vec<Node> = (0..64)
+        .map(|index| {
+            let mut node = Node::on(Client::connect(distributor.addr));
+            node.register(long_params(&format!("long{index}"), 16_000), none.clone());
+            node
+        })
+        .collect();
+    let before = resident_bytes(&distributor);
+    for (index, node) in nodes.iter_mut().enumerate() {
+        let session = json!({"watch": "delta", "epoch": node.epoch, "rev": rev - index as u64});
+        node.register(params(&format!("node{index}")), session);
+    }
+    // The last one's turn is over when somebody else is served.
+    distributor.connect();
+    let more = resident_bytes(&distributor).saturating_sub(before);
+    assert!(more < 48 << 20, "{more} bytes");
+}
