@@ -5,19 +5,55 @@
 //! objects ended by `¶`; existing Node.js peers speak them unchanged.
 //!
 //! ```text
-//!                bin/distributor        your program
-//!                       │                     │
-//!  handlers         distributor          your Handler       say what the protocol means
-//!                    │       │                │
-//!  pure        registry   protocol            │             no sockets, no clock, no threads
-//!                    │       │                │
-//!  loop          reactor ── Handler / Net ── framing · write queue · timer wheel
-//!                       │
-//!  system            mio + socket2                          the one seam to the outside
+//!             bin/distributor            your service      your program
+//!                    │                         │                │
+//!  handlers     distributor                  node         your Handler   say what the protocol means
+//!                │       └──────┐       ┌──────┘                │
+//!  pure      registry          protocol                         │        no sockets, no clock, no threads
+//!                │                 │                            │
+//!  loop        reactor ── Handler / Net ── framing · write queue · timer wheel
+//!                │
+//!  system      mio + socket2                                             the one seam to the outside
+//! ```
+//!
+//! A [`node`] is the way to live in a fleet. This is a complete one: it registers, serves, and could
+//! call all others.
+//!
+//! ```no_run
+//! use pilcrow::node::{Config, Fleet, Node, ReplyTo, Request, Service};
+//! use pilcrow::protocol::ErrorCode;
+//! use pilcrow::reactor::{Limits, Reactor};
+//!
+//! struct Goods;
+//!
+//! impl Service for Goods {
+//!     fn on_request(&mut self, fleet: &mut Fleet<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+//!         match (request.method(), request.uri()) {
+//!             ("GET", "/goods") => fleet.reply(reply_to, &["apples", "pears"]),
+//!             _ => fleet.refuse(reply_to, ErrorCode::NotFound, "no such uri or method here"),
+//!         }
+//!     }
+//! }
+//!
+//! fn main() -> std::io::Result<()> {
+//!     let mut reactor = Reactor::new(Limits::default())?;
+//!     let config = Config {
+//!         name: "goods".to_owned(),
+//!         urls: vec!["GET/goods".to_owned()],
+//!         listen: Some(([127, 0, 0, 1], 9010).into()),
+//!         distributor: Some(([127, 0, 0, 1], 9000).into()),
+//!         ..Config::default()
+//!     };
+//!     let mut node = Node::new(config, Goods);
+//!     node.start(reactor.net())?;
+//!     loop {
+//!         reactor.turn(None, &mut node)?;
+//!     }
+//! }
 //! ```
 //!
 //! The [`reactor`] is yours to embed: it is turned by the thread that owns it, stores no handler
-//! and starts no thread. A complete program on it:
+//! and starts no thread. A program on it without a fleet:
 //!
 //! ```
 //! use std::io::Write;
@@ -71,6 +107,7 @@
 #![forbid(unsafe_code)]
 
 pub mod distributor;
+pub mod node;
 pub mod protocol;
 pub mod reactor;
 pub mod registry;
@@ -79,3 +116,7 @@ mod time;
 
 pub use sys::{TcpOptions, Waker};
 pub use time::Time;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeIsCompiled;

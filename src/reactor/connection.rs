@@ -119,6 +119,7 @@ pub(crate) struct Connection {
     pub(crate) in_dirty_list: bool,
     /// The last flush left bytes, so `on_drained` will come.
     pub(crate) backlogged: bool,
+    pub(crate) written_bytes: u64,
     pub(crate) write_progress_at: Time,
     /// As `input_timer`, for `write_progress_at`.
     pub(crate) output_timer: Option<TimerId>,
@@ -156,6 +157,7 @@ impl Connection {
             writable: false,
             in_dirty_list: false,
             backlogged: false,
+            written_bytes: 0,
             write_progress_at: Time::ZERO,
             output_timer: None,
         }

@@ -15,6 +15,7 @@
 //! through. `Net` only marks and queues, so no callback ever runs inside another.
 
 pub mod buffer_pool;
+mod by_owner;
 pub mod conn_map;
 mod connection;
 mod counters;
@@ -39,6 +40,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+pub use by_owner::ByOwner;
 pub use connection::{CloseReason, Origin};
 pub use counters::Counters;
 pub use framing::Framing;
@@ -49,7 +51,9 @@ pub use net::{Close, ConnectOptions, FrameWriter, Net};
 pub use timer_wheel::TimerId;
 pub use write_queue::SharedFrame;
 
-use crate::sys::{Event, OsSystem, System, Waker};
+pub use crate::sys::{TcpOptions, Waker};
+
+use crate::sys::{Event, OsSystem, System};
 use crate::time::Time;
 use buffer_pool::BufferPool;
 use connection::{Farewell, State};

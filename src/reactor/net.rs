@@ -255,6 +255,13 @@ impl Net {
             .map_or(0, |connection| connection.output.unsent_bytes())
     }
 
+    /// Bytes that the connection has written so far. Still known in `on_close`: what was queued
+    /// behind them never left.
+    pub fn written_bytes(&self, conn: ConnId) -> u64 {
+        self.connection(conn)
+            .map_or(0, |connection| connection.written_bytes)
+    }
+
     /// Whether an earlier turn could not write all that was queued. Then, and only then,
     /// `on_drained` comes as soon as all is written, or `on_close`.
     pub fn is_backlogged(&self, conn: ConnId) -> bool {

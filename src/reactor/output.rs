@@ -77,6 +77,7 @@ impl Net {
         match self.system.write(socket, slices) {
             Ok(written) => {
                 connection.output.advance(written, &mut self.output_pool);
+                connection.written_bytes += written as u64;
                 if connection.state == State::Open {
                     // A farewell has its time as a whole.
                     connection.write_progress_at = self.now;

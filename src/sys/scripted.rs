@@ -40,6 +40,8 @@ pub(crate) struct Socket {
     pub(crate) written: Vec<u8>,
     pub(crate) write_calls: usize,
     pub(crate) shut_down: bool,
+    /// Where it was told to connect to.
+    pub(crate) peer: Option<SocketAddr>,
     /// What connecting comes to; `None` while it goes on.
     pub(crate) connected: Option<Result<(), ErrorKind>>,
 }
@@ -74,7 +76,7 @@ pub(crate) struct World {
     pub(crate) timeouts: Vec<Option<Duration>>,
     pub(crate) write_takes: Duration,
     pub(crate) reserve: bool,
-    random: u64,
+    pub(crate) random: u64,
 }
 
 impl World {
@@ -202,13 +204,14 @@ impl System for Scripted {
         Ok(())
     }
 
-    fn connect(&mut self, _: SocketAddr, _: &TcpOptions, token: u64) -> io::Result<SocketId> {
+    fn connect(&mut self, peer: SocketAddr, _: &TcpOptions, token: u64) -> io::Result<SocketId> {
         let mut world = self.world();
         if let Some(kind) = world.connect_fails {
             return Err(kind.into());
         }
         let id = world.sockets.insert(Socket {
             token: Some(token),
+            peer: Some(peer),
             ..Socket::default()
         });
         Ok(SocketId(id))

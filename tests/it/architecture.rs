@@ -4,17 +4,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module of the library, and the others that it may name.
-const MAY_NAME: [(&str, &[&str]); 6] = [
+const MAY_NAME: [(&str, &[&str]); 7] = [
     ("time", &[]),
     ("sys", &["time"]),
     ("reactor", &["sys", "time"]),
     ("protocol", &[]),
     ("registry", &["protocol"]),
     ("distributor", &["protocol", "registry", "reactor", "time"]),
+    ("node", &["protocol", "reactor", "sys", "time"]),
 ];
 
 /// Modules that are given time and bytes, and never fetch them.
-const PURE: [&str; 3] = ["protocol", "registry", "distributor"];
+const PURE: [&str; 4] = ["protocol", "registry", "distributor", "node"];
 const IMPURE: [&str; 8] = [
     "mio",
     "socket2",

@@ -7,8 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pilcrow::reactor::{
-    Close, CloseReason, ConnId, ConnectOptions, Framing, Handler, Limits, ListenOptions, Net,
-    Origin, Reactor, TimerId,
+    ByOwner, Close, CloseReason, ConnId, ConnectOptions, Framing, Handler, Limits, ListenOptions,
+    Net, Origin, Owner, Reactor, TimerId,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -198,4 +198,47 @@ fn a_host_loop_nests_the_reactor_by_its_fd() {
     client.join().unwrap();
     assert_eq!(echo.frames.len(), 100);
     assert_eq!(echo.timers, [7]);
+}
+
+#[test]
+fn handlers_that_share_a_reactor_are_told_of_their_own() {
+    let mut reactor = Reactor::new(Limits::default()).unwrap();
+    let mut echoes = [Echo::default(), Echo::default()];
+    let mut addrs = Vec::new();
+    for owner in [0, 1] {
+        reactor.net().set_owner(Owner(owner));
+        let listener = reactor
+            .net()
+            .listen(any_port(), ListenOptions::default())
+            .unwrap();
+        addrs.push(reactor.net().local_addr(listener).unwrap());
+        let now = reactor.now();
+        reactor.net().set_owner(Owner(owner));
+        reactor.net().arm(now, u64::from(owner) + 10);
+    }
+    let mut clients: Vec<TcpStream> = addrs
+        .iter()
+        .map(|addr| TcpStream::connect(addr).unwrap())
+        .collect();
+    clients[0].write_all("zero¶".as_bytes()).unwrap();
+    clients[1].write_all("one¶".as_bytes()).unwrap();
+    reactor.waker().wake().unwrap();
+    let until = Instant::now() + DEADLINE;
+    while echoes
+        .iter()
+        .any(|echo| echo.frames.is_empty() || echo.timers.is_empty())
+    {
+        assert!(Instant::now() < until, "turned in vain");
+        let [first, second] = &mut echoes;
+        let wait = Some(Duration::from_millis(100));
+        reactor
+            .turn(wait, &mut ByOwner(&mut [first, second]))
+            .unwrap();
+    }
+    assert_eq!(
+        (&*echoes[0].frames[0], &*echoes[1].frames[0]),
+        ("zero", "one")
+    );
+    assert_eq!((echoes[0].timers[0], echoes[1].timers[0]), (10, 11));
+    assert!(echoes.iter().all(|echo| echo.wakes == 1));
 }

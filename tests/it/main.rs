@@ -12,6 +12,7 @@
 mod architecture;
 mod embedding;
 mod limits;
+mod nodes;
 mod peers;
 mod program;
 mod protocol;

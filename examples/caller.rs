@@ -1,0 +1,94 @@
+//! Calls a node every second: who serves it is found by its url.
+//!
+//! `cargo run --release --example caller -- GET /echo '{"a":1}'`, beside the Distributor and the
+//! example `echo`. Start a second `echo` on another port, and stop either: no call fails.
+
+#![allow(clippy::print_stdout)]
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Parser;
+use pilcrow::node::{CallId, Config, Event, Fleet, Node, Outcome, Service};
+use pilcrow::reactor::{Limits, Reactor};
+use serde_json::value::RawValue;
+
+/// Calls a node every second
+#[derive(Parser)]
+struct Args {
+    /// What to do, as in GET
+    #[arg(default_value = "GET")]
+    method: String,
+    /// What it is about, as in /echo
+    #[arg(default_value = "/echo")]
+    uri: String,
+    /// Any JSON
+    #[arg(default_value = "null")]
+    params: String,
+    /// How many calls
+    #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
+    count: u64,
+    /// Where the Distributor is
+    #[arg(long, default_value = "127.0.0.1:9000")]
+    distributor: SocketAddr,
+}
+
+/// How long a call may take, and how long to wait between two.
+const SECOND: Duration = Duration::from_secs(1);
+
+#[derive(Default)]
+struct Caller {
+    outcomes: u64,
+}
+
+impl Service for Caller {
+    fn on_outcome(&mut self, _fleet: &mut Fleet<'_>, _call: CallId, outcome: Outcome<'_>) {
+        self.outcomes += 1;
+        match outcome {
+            Outcome::Reply(reply) => println!("{}", reply.results()),
+            Outcome::Refused(reply) => {
+                println!("errorcode {}: {}", reply.errorcode, reply.message())
+            }
+            Outcome::Deadline => println!("no answer in time"),
+            Outcome::ConnectionLost => println!("the node was lost while it worked"),
+            Outcome::Nobody => println!("nobody serves that now"),
+        }
+    }
+
+    fn on_event(&mut self, _fleet: &mut Fleet<'_>, event: Event<'_>) {
+        if let Event::Link(state) = event {
+            println!("the Distributor: {state:?}");
+        }
+    }
+}
+
+fn main() -> io::Result<()> {
+    let args = Args::parse();
+    let params = RawValue::from_string(args.params).map_err(io::Error::other)?;
+    let mut reactor = Reactor::new(Limits::default())?;
+    let config = Config {
+        name: "caller".to_owned(),
+        distributor: Some(args.distributor),
+        ..Config::default()
+    };
+    let mut node = Node::new(config, Caller::default());
+    node.start(reactor.net())?;
+
+    let url = format!("{}{}", args.method, args.uri);
+    node.fleet(reactor.net()).wait_for(&[&url], SECOND);
+    let mut next_call_at = reactor.now() + SECOND;
+    for asked in 1..=args.count {
+        while reactor.now() < next_call_at {
+            let left = next_call_at.saturating_since(reactor.now());
+            reactor.turn(Some(left), &mut node)?;
+        }
+        next_call_at = next_call_at + SECOND;
+        let mut fleet = node.fleet(reactor.net());
+        fleet.call(&args.method, &args.uri, &*params, SECOND);
+        while node.service().outcomes < asked {
+            reactor.turn(None, &mut node)?;
+        }
+    }
+    Ok(())
+}

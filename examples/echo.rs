@@ -1,0 +1,78 @@
+//! A node that answers `GET/echo` with the params of the request.
+//!
+//! Run a Distributor (`cargo run --release --bin distributor`), then
+//! `cargo run --release --example echo -- --listen 127.0.0.1:9020`, and ask it:
+//!
+//! ```sh
+//! printf '{"uri":"/echo","method":"GET","key":7,"params":{"a":1}}¶' | nc 127.0.0.1 9020
+//! ```
+//!
+//! It answers `{"key":7,"errorcode":0,"errormessage":"success","results":{"a":1}}¶`. Every request is
+//! also told to the nodes named `logs` (see the example of that name), if there are any.
+
+#![allow(clippy::print_stdout)]
+
+use std::io;
+use std::net::SocketAddr;
+
+use clap::Parser;
+use pilcrow::node::{Config, Event, Fleet, Node, ReplyTo, Request, Service};
+use pilcrow::protocol::ErrorCode;
+use pilcrow::reactor::{Limits, Reactor};
+use serde_json::value::RawValue;
+
+/// A node that answers GET/echo with the params of the request
+#[derive(Parser)]
+struct Args {
+    /// Where to listen
+    #[arg(long, default_value = "127.0.0.1:9020")]
+    listen: SocketAddr,
+    /// Where the Distributor is
+    #[arg(long, default_value = "127.0.0.1:9000")]
+    distributor: SocketAddr,
+}
+
+struct Echo;
+
+impl Service for Echo {
+    fn on_request(&mut self, fleet: &mut Fleet<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+        if (request.method(), request.uri()) != ("GET", "/echo") {
+            fleet.refuse(reply_to, ErrorCode::NotFound, "here is only GET /echo");
+            return;
+        }
+        match request.parse_params::<&RawValue>() {
+            Ok(params) => fleet.reply(reply_to, params),
+            Err(error) => {
+                fleet.refuse(reply_to, ErrorCode::InvalidParameters, &error.to_string());
+            }
+        }
+        if fleet.roster().named("logs").next().is_some() {
+            fleet.notify("logs", "POST", "/logs", "echo served a request");
+        }
+    }
+
+    fn on_event(&mut self, _fleet: &mut Fleet<'_>, event: Event<'_>) {
+        if let Event::Link(state) = event {
+            println!("the Distributor: {state:?}");
+        }
+    }
+}
+
+fn main() -> io::Result<()> {
+    let args = Args::parse();
+    let mut reactor = Reactor::new(Limits::default())?;
+    let config = Config {
+        name: "echo".to_owned(),
+        urls: vec!["GET/echo".to_owned()],
+        listen: Some(args.listen),
+        distributor: Some(args.distributor),
+        ..Config::default()
+    };
+    let mut node = Node::new(config, Echo);
+    if let Some(addr) = node.start(reactor.net())? {
+        println!("listening on {addr}");
+    }
+    loop {
+        reactor.turn(None, &mut node)?;
+    }
+}

@@ -1,0 +1,84 @@
+//! The log collector of the book: a node named `logs` that takes `POST/logs` and writes one line a
+//! packet, to a file or to standard output. It never answers.
+//!
+//! `cargo run --release --example logs -- --file /tmp/fleet.log`, beside a Distributor. The examples
+//! `echo` and `pipeline` tell it of their requests when it is there.
+
+#![allow(clippy::print_stderr)]
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Parser;
+use pilcrow::node::{Config, Fleet, Node, ReplyTo, Request, Service};
+use pilcrow::protocol::ErrorCode;
+use pilcrow::reactor::{Limits, Reactor};
+
+/// Collects what other nodes have to say, one line a packet
+#[derive(Parser)]
+struct Args {
+    /// Where to listen
+    #[arg(long, default_value = "127.0.0.1:9040")]
+    listen: SocketAddr,
+    /// Where the Distributor is
+    #[arg(long, default_value = "127.0.0.1:9000")]
+    distributor: SocketAddr,
+    /// Append to this file [default: standard output]
+    #[arg(long)]
+    file: Option<PathBuf>,
+}
+
+struct Logs(Output);
+
+enum Output {
+    File(File),
+    Stdout(io::Stdout),
+}
+
+impl Service for Logs {
+    fn on_request(&mut self, fleet: &mut Fleet<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+        if (request.method(), request.uri()) != ("POST", "/logs") {
+            fleet.refuse(reply_to, ErrorCode::NotFound, "here is only POST /logs");
+            return;
+        }
+        // Text as it is, anything else as JSON; and one line, whatever is in it.
+        let text = request
+            .parse_params::<String>()
+            .unwrap_or_else(|_| request.params().to_owned());
+        let line = text.replace(char::is_control, " ") + "\n";
+        let written = match &mut self.0 {
+            Output::File(file) => file.write_all(line.as_bytes()),
+            Output::Stdout(stdout) => stdout
+                .write_all(line.as_bytes())
+                .and_then(|()| stdout.flush()),
+        };
+        if let Err(error) = written {
+            eprintln!("a line is lost: {error}");
+        }
+    }
+}
+
+fn main() -> io::Result<()> {
+    let args = Args::parse();
+    let output = match &args.file {
+        Some(path) => Output::File(OpenOptions::new().create(true).append(true).open(path)?),
+        None => Output::Stdout(io::stdout()),
+    };
+    let mut reactor = Reactor::new(Limits::default())?;
+    let config = Config {
+        name: "logs".to_owned(),
+        urls: vec!["POST/logs".to_owned()],
+        listen: Some(args.listen),
+        distributor: Some(args.distributor),
+        ..Config::default()
+    };
+    let mut node = Node::new(config, Logs(output));
+    if let Some(addr) = node.start(reactor.net())? {
+        eprintln!("listening on {addr}");
+    }
+    loop {
+        reactor.turn(None, &mut node)?;
+    }
+}

@@ -1,0 +1,234 @@
+//! Three services and their caller in one thread and on one reactor: an order is priced, which asks
+//! what the goods cost, and then sold. At its end each node leaves in good order: it drains, and goes
+//! when everybody knows.
+//!
+//! `cargo run --release --example pipeline`, beside a Distributor. It sells ten orders, says what
+//! became of each, drains and exits 0.
+
+#![allow(clippy::print_stdout, clippy::indexing_slicing)]
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Parser;
+use pilcrow::node::{CallId, Config, Event, Fleet, Node, Outcome, ReplyTo, Request, Service};
+use pilcrow::protocol::ErrorCode;
+use pilcrow::reactor::{ByOwner, Limits, Net, Owner, Reactor};
+use serde_json::{Value, json};
+
+/// Three services and their caller in one thread
+#[derive(Parser)]
+struct Args {
+    /// Where the Distributor is
+    #[arg(long, default_value = "127.0.0.1:9000")]
+    distributor: SocketAddr,
+    /// How many orders to place
+    #[arg(long, default_value_t = 10)]
+    orders: u64,
+}
+
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Knows what goods cost.
+struct Goods;
+
+impl Service for Goods {
+    fn on_request(&mut self, fleet: &mut Fleet<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+        let params: Value = request.parse_params().unwrap_or_default();
+        match params["name"].as_str() {
+            Some(name) => fleet.reply(reply_to, &json!({ "price": 100 + name.len() })),
+            None => fleet.refuse(reply_to, ErrorCode::InvalidParameters, "which goods?"),
+        }
+    }
+}
+
+/// Prices an order: asks the first service before it answers.
+#[derive(Default)]
+struct Prices {
+    asked: HashMap<CallId, (ReplyTo, u64)>,
+}
+
+impl Service for Prices {
+    fn on_request(&mut self, fleet: &mut Fleet<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+        let params: Value = request.parse_params().unwrap_or_default();
+        let count = params["count"].as_u64().unwrap_or(1);
+        // It waits no longer than whoever asks: what is left of their time travels with the call.
+        let call = fleet.call("GET", "/goods", &params, PATIENCE);
+        self.asked.insert(call, (reply_to, count));
+    }
+
+    fn on_outcome(&mut self, fleet: &mut Fleet<'_>, call: CallId, outcome: Outcome<'_>) {
+        let Some((reply_to, count)) = self.asked.remove(&call) else {
+            return;
+        };
+        let Outcome::Reply(reply) = outcome else {
+            fleet.refuse(reply_to, ErrorCode::Busy, "nobody knows what it costs");
+            return;
+        };
+        let goods: Value = serde_json::from_str(reply.results()).unwrap_or_default();
+        let price = goods["price"].as_u64().unwrap_or(0);
+        fleet.reply(reply_to, &json!({ "total": price * count }));
+    }
+}
+
+/// Takes orders.
+#[derive(Default)]
+struct Purchases {
+    sold: u64,
+}
+
+impl Service for Purchases {
+    fn on_request(&mut self, fleet: &mut Fleet<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+        self.sold += 1;
+        fleet.notify(
+            "logs",
+            "POST",
+            "/logs",
+            &format!("sold: {}", request.params()),
+        );
+        fleet.reply(reply_to, &json!({ "number": self.sold }));
+    }
+}
+
+/// Places orders, one after the other: has each priced, then buys.
+#[derive(Default)]
+struct Customer {
+    is_ready: bool,
+    outcomes: Vec<(CallId, Result<Value, String>)>,
+    is_drained: bool,
+}
+
+impl Service for Customer {
+    fn on_outcome(&mut self, _fleet: &mut Fleet<'_>, call: CallId, outcome: Outcome<'_>) {
+        let result = match outcome {
+            Outcome::Reply(reply) => {
+                serde_json::from_str(reply.results()).map_err(|e| e.to_string())
+            }
+            other => Err(format!("{other:?}")),
+        };
+        self.outcomes.push((call, result));
+    }
+
+    fn on_event(&mut self, _fleet: &mut Fleet<'_>, event: Event<'_>) {
+        match event {
+            Event::Waited(_, is_there) => self.is_ready = is_there,
+            Event::Drained(_) | Event::DrainedUnproven => self.is_drained = true,
+            _ => {}
+        }
+    }
+}
+
+/// All of it, on one reactor.
+struct Shop {
+    goods: Node<Goods>,
+    prices: Node<Prices>,
+    purchases: Node<Purchases>,
+    customer: Node<Customer>,
+}
+
+impl Shop {
+    fn new(distributor: SocketAddr) -> Shop {
+        let config = |owner, name: &str, url: Option<&str>| Config {
+            name: name.to_owned(),
+            urls: url.map(str::to_owned).into_iter().collect(),
+            listen: url.map(|_| SocketAddr::from(([127, 0, 0, 1], 0))),
+            distributor: Some(distributor),
+            owner: Owner(owner),
+            ..Config::default()
+        };
+        Shop {
+            goods: Node::new(config(0, "goods", Some("GET/goods")), Goods),
+            prices: Node::new(config(1, "prices", Some("GET/prices")), Prices::default()),
+            purchases: Node::new(
+                config(2, "purchases", Some("POST/purchases")),
+                Purchases::default(),
+            ),
+            customer: Node::new(config(3, "customer", None), Customer::default()),
+        }
+    }
+
+    fn start(&mut self, net: &mut Net) -> io::Result<()> {
+        self.goods.start(net)?;
+        self.prices.start(net)?;
+        self.purchases.start(net)?;
+        self.customer.start(net)?;
+        Ok(())
+    }
+
+    fn turn(&mut self, reactor: &mut Reactor) -> io::Result<()> {
+        let all = &mut ByOwner(&mut [
+            &mut self.goods,
+            &mut self.prices,
+            &mut self.purchases,
+            &mut self.customer,
+        ]);
+        reactor.turn(Some(Duration::from_millis(100)), all)
+    }
+
+    /// Calls, and turns until there is an outcome.
+    fn ask(
+        &mut self,
+        reactor: &mut Reactor,
+        method: &str,
+        uri: &str,
+        params: &Value,
+    ) -> io::Result<Result<Value, String>> {
+        let call = self
+            .customer
+            .fleet(reactor.net())
+            .call(method, uri, params, PATIENCE);
+        loop {
+            self.turn(reactor)?;
+            let outcomes = &mut self.customer.service().outcomes;
+            if let Some(place) = outcomes.iter().position(|(id, _)| *id == call) {
+                return Ok(outcomes.swap_remove(place).1);
+            }
+        }
+    }
+}
+
+fn main() -> io::Result<()> {
+    let args = Args::parse();
+    let mut reactor = Reactor::new(Limits::default())?;
+    let mut shop = Shop::new(args.distributor);
+    shop.start(reactor.net())?;
+
+    let urls = ["GET/goods", "GET/prices", "POST/purchases"];
+    shop.customer
+        .fleet(reactor.net())
+        .wait_for(&urls, Duration::from_secs(60));
+    println!(
+        "waiting for the Distributor at {} and three services",
+        args.distributor
+    );
+    while !shop.customer.service().is_ready {
+        shop.turn(&mut reactor)?;
+    }
+
+    for number in 1..=args.orders {
+        let order = json!({ "name": "apples", "count": number });
+        let price = shop.ask(&mut reactor, "GET", "/prices", &order)?;
+        let sale = shop.ask(&mut reactor, "POST", "/purchases", &order)?;
+        println!("order {number}: {price:?}, {sale:?}");
+    }
+
+    println!("leaving");
+    shop.goods.fleet(reactor.net()).drain(PATIENCE);
+    shop.prices.fleet(reactor.net()).drain(PATIENCE);
+    shop.purchases.fleet(reactor.net()).drain(PATIENCE);
+    shop.customer.fleet(reactor.net()).drain(PATIENCE);
+    while !shop.customer.service().is_drained {
+        shop.turn(&mut reactor)?;
+    }
+    // Everybody knows, so nobody calls any more.
+    shop.goods.fleet(reactor.net()).stop();
+    shop.prices.fleet(reactor.net()).stop();
+    shop.purchases.fleet(reactor.net()).stop();
+    shop.customer.fleet(reactor.net()).stop();
+    while reactor.net().connections() > 0 {
+        shop.turn(&mut reactor)?;
+    }
+    Ok(())
+}

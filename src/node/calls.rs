@@ -1,0 +1,367 @@
+//! Calls that have no outcome yet.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use slab::Slab;
+
+use super::handle::{AnswerTo, PostedCall};
+use super::peers::Load;
+use super::{Core, Outcome, Role, Tag};
+use crate::protocol::write_encoded_request;
+use crate::reactor::buffer_pool::BufferPool;
+use crate::reactor::{Close, CloseReason, ConnId, Net, TimerId};
+use crate::time::Time;
+
+/// Names one call of a node.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct CallId(u64);
+
+/// The key of a request has the slot of its call in the low bits, and stays below 2^53: JavaScript
+/// has no larger whole numbers.
+const SLOT_BITS: u32 = 21;
+const MAX_CALLS: usize = 1 << SLOT_BITS;
+
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    open: Slab<Call>,
+    drawn: u32,
+    pool: BufferPool,
+    /// Scratch for the calls of one connection that is gone.
+    slots: Vec<usize>,
+    /// Calls that ended otherwise than by a reply, and whose end is still to be told.
+    pub(super) ended: VecDeque<(Ended, End)>,
+}
+
+#[derive(Debug)]
+struct Call {
+    id: CallId,
+    target: Target,
+    is_idempotent: bool,
+    deadline: Time,
+    timer: TimerId,
+    /// The method, the uri and the encoded params, one behind the other: kept until there is an
+    /// outcome, so that the call can be sent to another peer.
+    text: Vec<u8>,
+    method_bytes: usize,
+    uri_bytes: usize,
+    asked: Option<Asked>,
+    /// Peers that it was given to.
+    attempts: usize,
+    /// Those of them that could not be reached, by the number of the attempt.
+    unreachable: [Option<usize>; MAX_ATTEMPTS],
+    answer_to: Option<AnswerTo>,
+}
+
+/// Whom a call goes to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Target {
+    /// Whoever serves its method and path.
+    Anyone,
+    /// This address alone.
+    At(SocketAddr),
+}
+
+/// The peer that has it now.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    peer: usize,
+    conn: ConnId,
+    /// When the connection has written so many bytes, the whole request has been written.
+    written_at: u64,
+}
+
+/// A call that has its outcome.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) id: CallId,
+    pub(super) answer_to: Option<AnswerTo>,
+}
+
+/// An outcome that is no reply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    Deadline,
+    ConnectionLost,
+    Nobody,
+}
+
+impl End {
+    pub(super) fn outcome(self) -> Outcome<'static> {
+        match self {
+            End::Deadline => Outcome::Deadline,
+            End::ConnectionLost => Outcome::ConnectionLost,
+            End::Nobody => Outcome::Nobody,
+        }
+    }
+}
+
+/// Peers that one call is given to, one after the other, before it counts as having nobody.
+const MAX_ATTEMPTS: usize = 8;
+
+/// What is asked, of whom, and until when.
+pub(super) struct NewCall<'a, P: ?Sized> {
+    pub(super) target: Target,
+    pub(super) method: &'a str,
+    pub(super) uri: &'a str,
+    pub(super) params: &'a P,
+    pub(super) deadline: Time,
+    pub(super) is_idempotent: bool,
+    pub(super) answer_to: Option<AnswerTo>,
+}
+
+impl Core {
+    pub(super) fn call<P: Serialize + ?Sized>(
+        &mut self,
+        net: &mut Net,
+        new: NewCall<'_, P>,
+    ) -> CallId {
+        let calls = &mut self.calls;
+        let mut text = calls.pool.take();
+        text.extend_from_slice(new.method.as_bytes());
+        text.extend_from_slice(new.uri.as_bytes());
+        let is_encoded = serde_json::to_writer(&mut text, new.params).is_ok();
+
+        calls.drawn = calls.drawn.wrapping_add(1);
+        let entry = calls.open.vacant_entry();
+        let slot = entry.key();
+        let key = u64::from(calls.drawn) << SLOT_BITS | slot as u64;
+        let id = CallId(key);
+        let timer = net.arm(new.deadline, Tag::Call(key).pack());
+        entry.insert(Call {
+            id,
+            target: new.target,
+            is_idempotent: new.is_idempotent,
+            deadline: new.deadline,
+            timer,
+            text,
+            method_bytes: new.method.len(),
+            uri_bytes: new.uri.len(),
+            asked: None,
+            attempts: 0,
+            unreachable: [None; MAX_ATTEMPTS],
+            answer_to: new.answer_to,
+        });
+        if is_encoded && slot < MAX_CALLS {
+            self.ask(net, slot);
+        } else {
+            self.end(net, slot, End::Nobody);
+        }
+        id
+    }
+
+    pub(super) fn call_posted(&mut self, net: &mut Net, posted: PostedCall) {
+        let Ok(params) = RawValue::from_string(posted.params) else {
+            super::handle::answer(&posted.answer_to, Outcome::Nobody);
+            return;
+        };
+        self.call(
+            net,
+            NewCall {
+                target: Target::Anyone,
+                method: &posted.method,
+                uri: &posted.uri,
+                params: &*params,
+                deadline: net.now() + posted.deadline,
+                is_idempotent: posted.is_idempotent,
+                answer_to: Some(posted.answer_to),
+            },
+        );
+    }
+
+    /// Gives a call to a peer, or ends it if there is none.
+    fn ask(&mut self, net: &mut Net, slot: usize) {
+        let Some(call) = self.calls.open.get_mut(slot) else {
+            return;
+        };
+        call.asked = None;
+        call.attempts += 1;
+        let (method, rest) = call.text.split_at(call.method_bytes);
+        let (uri, params) = rest.split_at(call.uri_bytes);
+        let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+        let (method, uri) = (text(method), text(uri));
+
+        let load = Load {
+            max_in_flight: self.config.max_in_flight_per_peer,
+            bytes: call.text.len(),
+            unreachable: &call.unreachable,
+        };
+        let chosen = match call.target {
+            Target::At(addr) => {
+                let place = self.peers.at(addr);
+                self.peers
+                    .get(place)
+                    .filter(|peer| peer.takes_more(&load, net))
+                    .map(|_| place)
+            }
+            Target::Anyone => {
+                let mut places = self.roster.places_serving(method, uri);
+                if places.is_empty() {
+                    places = self.roster.places_serving_prefix(method, uri);
+                }
+                let members = self.roster.members();
+                let candidate = |index: usize| {
+                    let member = places.get(index).and_then(|place| members.get(*place))?;
+                    self.peers.find(member.addr?)
+                };
+                self.peers.choose(candidate, places.len(), &load, net)
+            }
+        };
+        let may_ask = call.attempts <= MAX_ATTEMPTS && !self.link.is_stopped();
+        let chosen = chosen.filter(|_| may_ask);
+        let max_frame_bytes = self.config.max_frame_bytes;
+        let connection = chosen.and_then(|peer| {
+            let (conn, is_new) = self.peers.connection(peer, net, max_frame_bytes)?;
+            if is_new {
+                self.roles.insert(conn, Role::Peer(peer));
+            }
+            Some((peer, conn))
+        });
+        let Some((peer, conn)) = connection else {
+            self.end(net, slot, End::Nobody);
+            return;
+        };
+        let left = call.deadline.saturating_since(net.now());
+        let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        let mut was_queued = false;
+        if let Some(mut request) = net.send(conn) {
+            let key = call.id.0;
+            // Writing to a queue does not fail.
+            let _ = write_encoded_request(&mut request, method, uri, key, Some(left), params);
+            request.finish();
+            was_queued = true;
+        }
+        // If the connection is just being closed, the request is never written, and moves on as
+        // soon as that is told.
+        let queued_at = net.written_bytes(conn) + net.pending_bytes(conn) as u64;
+        call.asked = Some(Asked {
+            peer,
+            conn,
+            written_at: if was_queued { queued_at } else { u64::MAX },
+        });
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.in_flight += 1;
+        }
+    }
+
+    /// A reply with this key came from a peer: the call, if it was that peer's to answer.
+    pub(super) fn take_answered(&mut self, net: &mut Net, key: u64, peer: usize) -> Option<Ended> {
+        let slot = self.calls.slot(key)?;
+        let call = self.calls.open.get(slot)?;
+        if call.asked.is_none_or(|asked| asked.peer != peer) {
+            return None;
+        }
+        self.peers.succeeded(peer);
+        self.close_call(net, slot)
+    }
+
+    pub(super) fn call_deadline(&mut self, net: &mut Net, key: u64) {
+        if let Some(slot) = self.calls.slot(key) {
+            self.end(net, slot, End::Deadline);
+        }
+    }
+
+    /// The connection to a peer is gone. What it can't have served goes to another.
+    pub(super) fn peer_closed(
+        &mut self,
+        net: &mut Net,
+        peer: usize,
+        conn: ConnId,
+        why: CloseReason,
+    ) {
+        let was_reached = !matches!(
+            why,
+            CloseReason::ConnectFailed(_) | CloseReason::ConnectTimeout
+        );
+        if self
+            .peers
+            .get(peer)
+            .is_none_or(|known| known.conn != Some(conn))
+        {
+            return;
+        }
+        let written = net.written_bytes(conn);
+        if !self.link.is_stopped() {
+            // A peer that only sends no more could still read what is given to another now.
+            net.close(conn, Close::Now);
+        }
+        self.peers.failed(peer, net);
+        let mut slots = std::mem::take(&mut self.calls.slots);
+        let was_asked = |call: &Call| call.asked.is_some_and(|asked| asked.conn == conn);
+        slots.extend(
+            self.calls
+                .open
+                .iter()
+                .filter(|(_, call)| was_asked(call))
+                .map(|(slot, _)| slot),
+        );
+        for slot in slots.drain(..) {
+            let Some(call) = self.calls.open.get_mut(slot) else {
+                continue;
+            };
+            // A request that was not written whole can't have been read as one.
+            let was_written = call
+                .asked
+                .take()
+                .is_some_and(|asked| asked.written_at <= written);
+            // After a stop, what is queued is still written.
+            let goes_on = (!was_written || call.is_idempotent) && !self.link.is_stopped();
+            if let Some(place) = call.unreachable.get_mut(call.attempts - 1)
+                && !was_reached
+            {
+                *place = Some(peer);
+            }
+            if let Some(peer) = self.peers.get_mut(peer) {
+                peer.in_flight -= 1;
+            }
+            match (goes_on, call.target) {
+                (false, _) => self.end(net, slot, End::ConnectionLost),
+                (true, Target::Anyone) => self.ask(net, slot),
+                (true, Target::At(_)) => self.end(net, slot, End::Nobody),
+            }
+        }
+        self.calls.slots = slots;
+        self.peers.forget_if_idle(peer);
+    }
+
+    fn end(&mut self, net: &mut Net, slot: usize, end: End) {
+        if let Some(ended) = self.close_call(net, slot) {
+            if self.calls.ended.is_empty() {
+                self.wake_next_turn(net);
+            }
+            self.calls.ended.push_back((ended, end));
+        }
+    }
+
+    fn close_call(&mut self, net: &mut Net, slot: usize) -> Option<Ended> {
+        let call = self.calls.open.try_remove(slot)?;
+        net.disarm(call.timer);
+        self.calls.pool.give(call.text);
+        if let Some(asked) = call.asked {
+            if let Some(peer) = self.peers.get_mut(asked.peer) {
+                peer.in_flight -= 1;
+            }
+            if let Some(conn) = self.peers.forget_if_idle(asked.peer) {
+                net.close(conn, Close::AfterFlush);
+            }
+        }
+        Some(Ended {
+            id: call.id,
+            answer_to: call.answer_to,
+        })
+    }
+}
+
+impl Calls {
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    fn slot(&self, key: u64) -> Option<usize> {
+        let slot = usize::try_from(key & ((1 << SLOT_BITS) - 1)).ok()?;
+        let call = self.open.get(slot)?;
+        (call.id.0 == key).then_some(slot)
+    }
+}

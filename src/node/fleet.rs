@@ -1,0 +1,290 @@
+//! What a service can do: answer, call others, look around, leave.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::calls::{CallId, NewCall, Target};
+use super::link::LinkState;
+use super::roster::Roster;
+use super::served::{ReplyTo, refuse};
+use super::{Core, News, Role, Tag};
+use crate::protocol::{ErrorCode, write_reply, write_request};
+use crate::reactor::{Close, ConnId, Net, TimerId};
+use crate::time::Time;
+
+/// All that a node can do, given to its [`Service`](super::Service) in each callback, and to its
+/// owner between turns by [`Node::fleet`](super::Node::fleet).
+#[derive(Debug)]
+pub struct Fleet<'a> {
+    core: &'a mut Core,
+    net: &'a mut Net,
+    /// Until when whoever is being served waits.
+    request_deadline: Option<Time>,
+}
+
+/// Names one [`Fleet::wait_for`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct WaitId(u64);
+
+#[derive(Debug)]
+pub(super) struct Wait {
+    id: WaitId,
+    urls: Vec<String>,
+    timer: TimerId,
+}
+
+impl<'a> Fleet<'a> {
+    pub(super) fn new(core: &'a mut Core, net: &'a mut Net) -> Fleet<'a> {
+        Fleet::within(core, net, None)
+    }
+
+    pub(super) fn within(
+        core: &'a mut Core,
+        net: &'a mut Net,
+        request_deadline: Option<Time>,
+    ) -> Fleet<'a> {
+        net.set_owner(core.config.owner);
+        Fleet {
+            core,
+            net,
+            request_deadline,
+        }
+    }
+
+    /// The loop: timers, the time, connections of your own.
+    pub fn net(&mut self) -> &mut Net {
+        self.net
+    }
+
+    /// Who is there.
+    pub fn roster(&self) -> &Roster {
+        &self.core.roster
+    }
+
+    /// How it stands with the Distributor.
+    pub fn link(&self) -> LinkState {
+        self.core.link.state()
+    }
+
+    /// Answers a request. Nothing happens if its caller is gone, or if `results` can't be encoded.
+    pub fn reply(&mut self, to: ReplyTo, results: &(impl Serialize + ?Sized)) {
+        if let Some(mut reply) = self.net.send(to.conn)
+            && write_reply(&mut reply, to.key.as_str(), results).is_ok()
+        {
+            reply.finish();
+        }
+    }
+
+    /// Answers a request with what is wrong. Nothing happens if its caller is gone.
+    pub fn refuse(&mut self, to: ReplyTo, code: ErrorCode, message: &str) {
+        refuse(self.net, to.conn, to.key.as_str(), code, message);
+    }
+
+    /// Calls whoever serves `METHOD/path`: the exact one if anybody lists it, else the longest
+    /// beginning of it. Of several nodes, one with few calls in flight. The one
+    /// [`Outcome`](super::Outcome) comes by `on_outcome`, at the latest when `deadline` has passed,
+    /// or the time of the request that is being served.
+    ///
+    /// A request that certainly did not reach its node goes to another one by itself.
+    pub fn call(
+        &mut self,
+        method: &str,
+        uri: &str,
+        params: &(impl Serialize + ?Sized),
+        deadline: Duration,
+    ) -> CallId {
+        self.call_target(Target::Anyone, method, uri, params, deadline, false)
+    }
+
+    /// As [`Fleet::call`], for what does no harm if it is done twice: it is moved to another node
+    /// even if the first may have done it.
+    pub fn call_idempotent(
+        &mut self,
+        method: &str,
+        uri: &str,
+        params: &(impl Serialize + ?Sized),
+        deadline: Duration,
+    ) -> CallId {
+        self.call_target(Target::Anyone, method, uri, params, deadline, true)
+    }
+
+    /// Calls the node at this address and no other, listed or not.
+    pub fn call_at(
+        &mut self,
+        addr: SocketAddr,
+        method: &str,
+        uri: &str,
+        params: &(impl Serialize + ?Sized),
+        deadline: Duration,
+    ) -> CallId {
+        self.call_target(Target::At(addr), method, uri, params, deadline, false)
+    }
+
+    /// Calls every node with this name, each once, and adds the calls to `calls`.
+    pub fn call_all(
+        &mut self,
+        name: &str,
+        method: &str,
+        uri: &str,
+        params: &(impl Serialize + ?Sized),
+        deadline: Duration,
+        calls: &mut Vec<CallId>,
+    ) {
+        for index in 0..self.core.roster.places_named(name).len() {
+            let place = self.core.roster.places_named(name).get(index).copied();
+            let member = place.and_then(|place| self.core.roster.members().get(place));
+            if let Some(addr) = member.and_then(|member| member.addr) {
+                calls.push(self.call_at(addr, method, uri, params, deadline));
+            }
+        }
+    }
+
+    /// Tells every node with this name something, and wants no answer. What can't be sent is lost.
+    /// Returns to how many it was given.
+    pub fn notify(
+        &mut self,
+        name: &str,
+        method: &str,
+        uri: &str,
+        params: &(impl Serialize + ?Sized),
+    ) -> usize {
+        let mut told = 0;
+        for index in 0..self.core.roster.places_named(name).len() {
+            let place = self.core.roster.places_named(name).get(index).copied();
+            let member = place.and_then(|place| self.core.roster.members().get(place));
+            let Some(addr) = member.and_then(|member| member.addr) else {
+                continue;
+            };
+            let Some(conn) = self.core.connection_to(self.net, addr) else {
+                continue;
+            };
+            // A notice never fills the queue: calls come first.
+            if self.net.pending_bytes(conn) > self.net.limits().max_unsent_bytes / 4 {
+                continue;
+            }
+            if let Some(mut packet) = self.net.send(conn)
+                && write_request(&mut packet, method, uri, 0, None, params).is_ok()
+            {
+                packet.finish();
+                told += 1;
+            }
+        }
+        told
+    }
+
+    /// Waits until for each of `urls`, written `METHOD/path`, there is somebody who serves it.
+    /// Told by [`Event::Waited`](super::Event::Waited), at the latest when `timeout` has passed.
+    pub fn wait_for(&mut self, urls: &[&str], timeout: Duration) -> WaitId {
+        self.core.next_wait += 1;
+        let id = WaitId(self.core.next_wait);
+        let deadline = self.net.now() + timeout;
+        let timer = self.net.arm(deadline, Tag::Wait(id.0).pack());
+        self.core.waits.push(Wait {
+            id,
+            urls: urls.iter().map(|url| (*url).to_owned()).collect(),
+            timer,
+        });
+        self.core.look_at_waits(self.net);
+        id
+    }
+
+    /// Leaves in good order: the node goes out of the list but stays connected, and serves on.
+    /// [`Event::Drained`](super::Event::Drained) tells who knows, as soon as all do or after `wait`.
+    /// From then on nobody calls it but those who can't acknowledge, and those it names as late.
+    /// A Distributor without sessions is left instead, and who knows stays unknown.
+    pub fn drain(&mut self, wait: Duration) {
+        self.core.drain_link(self.net, wait);
+    }
+
+    /// Connections on which others may still ask for something. After a drain they go as their
+    /// callers have what they waited for.
+    pub fn callers(&self) -> usize {
+        self.core
+            .roles
+            .iter()
+            .filter(|(_, role)| **role == Role::Caller)
+            .count()
+    }
+
+    /// Calls that have no outcome yet.
+    pub fn calls_in_flight(&self) -> usize {
+        self.core.calls.len()
+    }
+
+    /// Ends the node: closes its listener and, after what is queued for them, all connections. The
+    /// Distributor learns of it by that, if the node did not drain. Calls in flight end as
+    /// [`ConnectionLost`](super::Outcome::ConnectionLost), new ones have nobody to go to.
+    pub fn stop(&mut self) {
+        self.core.link.stop();
+        if let Some(listener) = self.core.listener.take() {
+            self.net.close_listener(listener);
+        }
+        let all: Vec<ConnId> = self.core.roles.iter().map(|(conn, _)| conn).collect();
+        for conn in all {
+            self.net.close(conn, Close::AfterFlush);
+        }
+    }
+
+    fn call_target(
+        &mut self,
+        target: Target,
+        method: &str,
+        uri: &str,
+        params: &(impl Serialize + ?Sized),
+        deadline: Duration,
+        is_idempotent: bool,
+    ) -> CallId {
+        let deadline = self.net.now() + deadline;
+        let new = NewCall {
+            target,
+            method,
+            uri,
+            params,
+            deadline: self
+                .request_deadline
+                .map_or(deadline, |outer| outer.min(deadline)),
+            is_idempotent,
+            answer_to: None,
+        };
+        self.core.call(self.net, new)
+    }
+}
+
+impl Core {
+    /// Ends the waits for what is there now.
+    pub(super) fn look_at_waits(&mut self, net: &mut Net) {
+        let roster = &self.roster;
+        let is_there = |wait: &mut Wait| {
+            wait.urls.iter().all(|url| {
+                let (method, path) = url.split_at(url.find('/').unwrap_or(url.len()));
+                !roster.places_serving(method, path).is_empty()
+            })
+        };
+        let done: Vec<Wait> = self.waits.extract_if(.., is_there).collect();
+        for wait in done {
+            net.disarm(wait.timer);
+            self.tell_later(net, News::Waited(wait.id, true));
+        }
+    }
+
+    pub(super) fn wait_timed_out(&mut self, number: u64) {
+        let place = self.waits.iter().position(|wait| wait.id == WaitId(number));
+        if let Some(place) = place {
+            let wait = self.waits.swap_remove(place);
+            self.news.push(News::Waited(wait.id, false));
+        }
+    }
+
+    fn connection_to(&mut self, net: &mut Net, addr: SocketAddr) -> Option<ConnId> {
+        let peer = self.peers.at(addr);
+        let (conn, is_new) = self
+            .peers
+            .connection(peer, net, self.config.max_frame_bytes)?;
+        if is_new {
+            self.roles.insert(conn, Role::Peer(peer));
+        }
+        Some(conn)
+    }
+}

@@ -1,0 +1,486 @@
+//! The connection to the Distributor: looking for it, registering, following the list.
+
+use std::io::Write;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::json;
+use tracing::{debug, warn};
+
+use super::roster::Changes;
+use super::{Core, News, Role, Tag};
+use crate::protocol::{Drained, Registered, Reply, SessionRequest, Update, UpdateSession, Watch};
+use crate::reactor::{Close, ConnId, ConnectOptions, Net, TimerId};
+use crate::time::Time;
+
+/// How it stands with the Distributor: the three states of the chapter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LinkState {
+    /// None was found yet. It is looked for all the time.
+    Searching,
+    /// The node is registered, and the view is kept up to date.
+    Registered,
+    /// It was lost. The last view and the connections between nodes stay in use, and it is looked
+    /// for all the time.
+    Lost,
+}
+
+#[derive(Debug)]
+pub(super) struct Link {
+    state: LinkState,
+    conn: Option<ConnId>,
+    phase: Phase,
+    /// The port that others are told.
+    port: Option<u16>,
+    /// 128 random bits in hex, drawn at the start.
+    instance: String,
+    /// The list that the view follows. Empty: none with a session.
+    epoch: String,
+    rev: u64,
+    next_key: u64,
+    registration_key: u64,
+    drain_key: Option<u64>,
+    drain_until: Option<Time>,
+    /// Tries since it was last registered.
+    tries: u32,
+    retry_after: Option<Duration>,
+    heartbeat: Duration,
+    heard_at: Time,
+    /// Until when lists of a Distributor without sessions are merged.
+    merges_until: Time,
+    /// The last list without a session.
+    held_list: Vec<u8>,
+    /// One timer, for what the phase waits for.
+    timer: Option<TimerId>,
+    drain_timer: Option<TimerId>,
+    is_stopped: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// Not connected. The timer is for the next try.
+    Apart,
+    /// The timer is the connect's own.
+    Connecting,
+    /// Connected and registered, and nothing is known yet of who is there. The timer is for that.
+    Waiting,
+    /// It has no sessions: there are only lists. The timer is for the end of merging.
+    Plain,
+    /// The timer is for the next heartbeat.
+    Session,
+}
+
+/// A Distributor that says nothing for this many heartbeats is gone.
+const SILENT_HEARTBEATS: u32 = 3;
+
+impl Link {
+    pub(super) fn new() -> Link {
+        Link {
+            state: LinkState::Searching,
+            conn: None,
+            phase: Phase::Apart,
+            port: None,
+            instance: String::new(),
+            epoch: String::new(),
+            rev: 0,
+            next_key: 0,
+            registration_key: 0,
+            drain_key: None,
+            drain_until: None,
+            tries: 0,
+            retry_after: None,
+            heartbeat: Duration::from_secs(5),
+            heard_at: Time::ZERO,
+            merges_until: Time::ZERO,
+            held_list: Vec::new(),
+            timer: None,
+            drain_timer: None,
+            is_stopped: false,
+        }
+    }
+
+    pub(super) fn state(&self) -> LinkState {
+        self.state
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.is_stopped
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.is_stopped = true;
+    }
+
+    fn take_key(&mut self) -> u64 {
+        self.next_key += 1;
+        self.next_key
+    }
+
+    fn arm(&mut self, net: &mut Net, wait: Duration) {
+        if let Some(timer) = self.timer.take() {
+            net.disarm(timer);
+        }
+        self.timer = Some(net.arm(net.now() + wait, Tag::Link.pack()));
+    }
+
+    fn arm_drain(&mut self, net: &mut Net, until: Time) {
+        if let Some(timer) = self.drain_timer.take() {
+            net.disarm(timer);
+        }
+        self.drain_timer = Some(net.arm(until, Tag::Link.pack()));
+    }
+}
+
+impl Core {
+    pub(super) fn start_link(&mut self, net: &mut Net, listening_port: Option<u16>) {
+        self.link.port = self.config.advertised_port.or(listening_port);
+        self.link.instance = format!("{:016x}{:016x}", net.random(), net.random());
+        self.connect_link(net);
+    }
+
+    fn connect_link(&mut self, net: &mut Net) {
+        let is_leaving = self.link.is_stopped || self.link.drain_until.is_some();
+        let Some(addr) = self.config.distributor.filter(|_| !is_leaving) else {
+            return;
+        };
+        let options = ConnectOptions {
+            max_frame_bytes: Some(self.config.max_list_bytes),
+            ..ConnectOptions::default()
+        };
+        let conn = net.connect(addr, options);
+        self.roles.insert(conn, Role::Distributor);
+        self.link.conn = Some(conn);
+        self.link.phase = Phase::Connecting;
+        self.link.tries += 1;
+    }
+
+    pub(super) fn link_opened(&mut self, net: &mut Net, conn: ConnId) {
+        let link = &mut self.link;
+        link.phase = Phase::Waiting;
+        link.heard_at = net.now();
+        link.held_list.clear();
+        link.registration_key = link.take_key();
+        #[derive(Serialize)]
+        struct Params<'a> {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            port: Option<u16>,
+            name: &'a str,
+            urls: &'a [String],
+        }
+        let params = Params {
+            port: link.port,
+            name: &self.config.name,
+            urls: &self.config.urls,
+        };
+        let knows_list = !link.epoch.is_empty();
+        let session = SessionRequest {
+            version: 1,
+            watch: Watch::Delta,
+            instance: Some(link.instance.as_str().into()),
+            epoch: knows_list.then(|| link.epoch.as_str().into()),
+            rev: knows_list.then_some(link.rev),
+        };
+        let packet = json!({
+            "uri": crate::protocol::DISTRIBUTES,
+            "method": "POST",
+            "key": link.registration_key,
+            "params": params,
+            "session": session,
+        });
+        send(net, conn, &packet);
+        link.arm(net, self.config.registration_timeout);
+    }
+
+    pub(super) fn link_closed(&mut self, net: &mut Net, conn: ConnId) {
+        if self.link.conn != Some(conn) {
+            return;
+        }
+        self.link.conn = None;
+        self.link.phase = Phase::Apart;
+        if self.link.drain_key.take().is_some() {
+            // Whether others know is not known: serve on until the time to wait is over.
+            let until = self.link.drain_until.unwrap_or(net.now());
+            self.link.arm_drain(net, until);
+        }
+        if self.link.state == LinkState::Registered {
+            self.set_link_state(net, LinkState::Lost);
+        }
+        if self.link.is_stopped {
+            return;
+        }
+        let wait = match self.link.retry_after.take() {
+            Some(told) => told,
+            None if self.link.tries == 0 => Duration::ZERO,
+            None => {
+                let percent = 50 + u32::try_from(net.random() % 101).unwrap_or(50);
+                self.config.retry * percent / 100
+            }
+        };
+        self.link.arm(net, wait);
+    }
+
+    fn set_link_state(&mut self, net: &mut Net, state: LinkState) {
+        if self.link.state != state {
+            self.link.state = state;
+            self.tell_later(net, News::Link(state));
+        }
+        if state == LinkState::Registered {
+            self.link.tries = 0;
+        }
+    }
+
+    pub(super) fn link_timer_rang(&mut self, net: &mut Net, timer: TimerId) {
+        if self.link.drain_timer == Some(timer) {
+            self.link.drain_timer = None;
+            self.link.drain_key = None;
+            self.tell_later(net, News::DrainedUnproven);
+            return;
+        }
+        if self.link.timer != Some(timer) {
+            return;
+        }
+        self.link.timer = None;
+        match self.link.phase {
+            Phase::Apart => self.connect_link(net),
+            Phase::Connecting => {}
+            Phase::Waiting if self.link.held_list.is_empty() => {
+                debug!("the Distributor is connected but says nothing: trying anew");
+                self.reconnect(net);
+            }
+            Phase::Waiting => self.follow_plain_lists(net),
+            Phase::Plain => self.apply_held_list(net, false),
+            Phase::Session => self.beat(net),
+        }
+    }
+
+    /// Leaves the Distributor, and looks for it anew if the node goes on.
+    fn reconnect(&mut self, net: &mut Net) {
+        if let Some(conn) = self.link.conn {
+            net.close(conn, Close::Now);
+        }
+    }
+
+    /// The Distributor is one of the book's: it sends lists, but does not answer.
+    fn follow_plain_lists(&mut self, net: &mut Net) {
+        self.link.phase = Phase::Plain;
+        self.link.epoch.clear();
+        let had_a_view = self.link.state == LinkState::Lost;
+        self.set_link_state(net, LinkState::Registered);
+        if had_a_view {
+            self.link.merges_until = net.now() + self.config.merge;
+            self.link.arm(net, self.config.merge);
+        }
+        self.apply_held_list(net, had_a_view);
+    }
+
+    fn apply_held_list(&mut self, net: &mut Net, merges: bool) {
+        let held = std::mem::take(&mut self.link.held_list);
+        if let Some(Update::List { entries, .. }) = Update::parse(&held) {
+            let changes = self.roster.apply_list(&entries, &[], merges, net.now());
+            self.roster_changed(net, changes);
+        }
+        self.link.held_list = held;
+    }
+
+    fn beat(&mut self, net: &mut Net) {
+        let silence = self.link.heartbeat * SILENT_HEARTBEATS;
+        if net.now().saturating_since(self.link.heard_at) >= silence {
+            debug!("nothing was heard of the Distributor: trying anew");
+            self.reconnect(net);
+            return;
+        }
+        let key = self.link.take_key();
+        self.say_applied(net, Some(key));
+        self.arm_heartbeat(net);
+    }
+
+    fn arm_heartbeat(&mut self, net: &mut Net) {
+        let percent = 80 + u32::try_from(net.random() % 41).unwrap_or(20);
+        let wait = self.link.heartbeat * percent / 100;
+        self.link.arm(net, wait);
+    }
+
+    /// A heartbeat, which is also the acknowledgement of what was applied.
+    fn say_applied(&mut self, net: &mut Net, key: Option<u64>) {
+        let Some(mut packet) = self.link.conn.and_then(|conn| net.send(conn)) else {
+            return;
+        };
+        // Writing to a queue does not fail.
+        let _ = write!(
+            packet,
+            "{{\"uri\":\"{}\",\"method\":\"POST\"",
+            crate::protocol::HEARTBEAT
+        );
+        let _ = match key {
+            Some(key) => write!(packet, ",\"key\":{key}"),
+            None => write!(packet, ",\"key\":null"),
+        };
+        let _ = write!(packet, ",\"session\":{{\"rev\":{}}}}}", self.link.rev);
+        packet.finish();
+    }
+
+    /// Serves a frame of the Distributor. Returns the reply if it refuses the registration.
+    pub(super) fn link_frame<'a>(&mut self, net: &mut Net, frame: &'a [u8]) -> Option<Reply<'a>> {
+        self.link.heard_at = net.now();
+        if let Some(update) = Update::parse(frame) {
+            self.link_update(net, frame, update);
+            return None;
+        }
+        let reply = Reply::parse(frame)?;
+        if reply.key() == Some(self.link.registration_key)
+            && matches!(self.link.phase, Phase::Waiting | Phase::Plain)
+        {
+            if reply.errorcode != 0 {
+                warn!(errorcode = reply.errorcode, message = %reply.message(), "the Distributor refused the registration");
+                self.reconnect(net);
+                return Some(reply);
+            }
+            if let Ok(registered) = serde_json::from_str::<Registered<'_>>(reply.results()) {
+                self.begin_session(net, &registered);
+            }
+        } else if reply.key().is_some() && reply.key() == self.link.drain_key {
+            self.link.drain_key = None;
+            if let Some(timer) = self.link.drain_timer.take() {
+                net.disarm(timer);
+            }
+            match serde_json::from_str::<Drained>(reply.results()) {
+                Ok(drained) if reply.errorcode == 0 => self.tell_later(net, News::Drained(drained)),
+                _ => self.tell_later(net, News::DrainedUnproven),
+            }
+        }
+        None
+    }
+
+    fn begin_session(&mut self, net: &mut Net, registered: &Registered<'_>) {
+        self.link.phase = Phase::Session;
+        self.link.heartbeat = Duration::from_millis(registered.heartbeat_ms.max(1));
+        if self.link.epoch != registered.epoch {
+            // Its first list follows: what was known of another epoch can't be led on from.
+            self.link.epoch.clear();
+        }
+        self.set_link_state(net, LinkState::Registered);
+        self.arm_heartbeat(net);
+    }
+
+    fn link_update(&mut self, net: &mut Net, frame: &[u8], update: Update<'_>) {
+        match update {
+            Update::Draining { retry_after_ms } => {
+                self.link.retry_after = Some(Duration::from_millis(retry_after_ms.unwrap_or(0)));
+            }
+            Update::List {
+                entries,
+                session: Some(session),
+            } => {
+                let merges = session.complete == Some(false);
+                let changes = self
+                    .roster
+                    .apply_list(&entries, &session.ids, merges, net.now());
+                self.followed(net, &session, changes);
+            }
+            Update::List { session: None, .. } => self.plain_list(net, frame),
+            Update::Delta {
+                joined,
+                left,
+                session,
+            } => {
+                if session.epoch != *self.link.epoch || session.from != Some(self.link.rev) {
+                    self.ask_for_list(net);
+                    return;
+                }
+                let changes = self
+                    .roster
+                    .apply_delta(&joined, &session.ids, &left, net.now());
+                self.followed(net, &session, changes);
+            }
+        }
+    }
+
+    fn followed(&mut self, net: &mut Net, session: &UpdateSession<'_>, changes: Changes) {
+        if self.link.epoch != session.epoch {
+            self.link.epoch.clear();
+            self.link.epoch.push_str(&session.epoch);
+        }
+        self.link.rev = session.rev;
+        self.roster_changed(net, changes);
+        if session.ack {
+            self.say_applied(net, None);
+        }
+    }
+
+    fn plain_list(&mut self, net: &mut Net, frame: &[u8]) {
+        self.link.held_list.clear();
+        self.link.held_list.extend_from_slice(frame);
+        match self.link.phase {
+            // Who sent it is not known yet. To know somebody is better than nobody.
+            Phase::Waiting if self.link.state == LinkState::Searching => {
+                self.apply_held_list(net, true);
+            }
+            Phase::Plain => {
+                let merges = net.now() < self.link.merges_until;
+                self.apply_held_list(net, merges);
+            }
+            _ => {}
+        }
+    }
+
+    fn ask_for_list(&mut self, net: &mut Net) {
+        let key = self.link.take_key();
+        if let Some(conn) = self.link.conn {
+            let packet =
+                json!({ "uri": crate::protocol::DISTRIBUTES, "method": "GET", "key": key });
+            send(net, conn, &packet);
+        }
+    }
+
+    fn roster_changed(&mut self, net: &mut Net, changes: Changes) {
+        let addrs: Vec<_> = self
+            .roster
+            .members()
+            .iter()
+            .filter_map(|member| member.addr)
+            .collect();
+        for idle in self.peers.list(addrs.into_iter()) {
+            net.close(idle, Close::AfterFlush);
+        }
+        for member in changes.left {
+            self.tell_later(net, News::Left(member));
+        }
+        for member in changes.joined {
+            self.tell_later(net, News::Joined(member));
+        }
+        self.look_at_waits(net);
+    }
+
+    pub(super) fn drain_link(&mut self, net: &mut Net, wait: Duration) {
+        let until = net.now() + wait;
+        self.link.drain_until = Some(until);
+        let conn = self.link.conn.filter(|_| self.link.phase == Phase::Session);
+        let Some(conn) = conn else {
+            // Nobody can be asked who knows. Leaving the Distributor takes the node out of the list.
+            self.link.arm_drain(net, until);
+            self.reconnect(net);
+            return;
+        };
+        // It answers when the time is over at the latest, if it is not standing still.
+        self.link
+            .arm_drain(net, until + self.config.registration_timeout);
+        let key = self.link.take_key();
+        self.link.drain_key = Some(key);
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let packet = json!({
+            "uri": crate::protocol::DISTRIBUTES,
+            "method": "DELETE",
+            "key": key,
+            "params": { "wait_ms": wait_ms },
+        });
+        send(net, conn, &packet);
+    }
+}
+
+fn send(net: &mut Net, conn: ConnId, packet: &serde_json::Value) {
+    if let Some(mut frame) = net.send(conn) {
+        // Writing to a queue does not fail.
+        let _ = serde_json::to_writer(&mut frame, packet);
+        frame.finish();
+    }
+}

@@ -1,0 +1,414 @@
+//! The live view: who is there, and who serves what.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+
+use serde_json::value::RawValue;
+
+use crate::protocol::{Left, ListedNode};
+use crate::time::Time;
+
+/// One node of the view.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// The entry as the Distributor sent it.
+    pub entry: Box<str>,
+    /// What was read of it.
+    pub node: ListedNode,
+    /// Where to reach it, if its host is an address and its port one.
+    pub addr: Option<SocketAddr>,
+    /// It was in an earlier view, and the Distributor has not spoken of it since it lost that one.
+    pub is_from_before: bool,
+    pub(super) id: Option<u64>,
+}
+
+impl Member {
+    fn new(entry: &str, id: Option<u64>) -> Member {
+        let node = match RawValue::from_string(entry.to_owned()) {
+            Ok(raw) => ListedNode::parse(&raw),
+            Err(_) => ListedNode::default(),
+        };
+        let host: Option<IpAddr> = node.host.parse().ok();
+        Member {
+            entry: entry.into(),
+            // A plain Distributor lists IPv4 as it sees it: mapped into IPv6.
+            addr: host
+                .map(|host| host.to_canonical())
+                .zip(node.port)
+                .map(SocketAddr::from),
+            node,
+            is_from_before: false,
+            id,
+        }
+    }
+}
+
+/// What an update changed in the view.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub(super) joined: Vec<Member>,
+    pub(super) left: Vec<Member>,
+}
+
+type Places = HashMap<Box<str>, Vec<usize>>;
+
+/// All live nodes as this node knows them. Looking something up does not allocate.
+#[derive(Debug, Default)]
+pub struct Roster {
+    members: Vec<Member>,
+    by_name: Places,
+    /// Few methods, so a list of them; then by path.
+    by_url: Vec<(Box<str>, Places)>,
+    updated_at: Option<Time>,
+    is_complete: bool,
+}
+
+impl Roster {
+    /// All nodes, in the order of the list.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// When the last list or change came; `None` if none ever did. Compare it with
+    /// [`Net::now`](crate::reactor::Net::now).
+    pub fn updated_at(&self) -> Option<Time> {
+        self.updated_at
+    }
+
+    /// Whether the view has everybody, as far as the Distributor knows. Not while it has just
+    /// started and its nodes are still coming back.
+    pub fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// The nodes with this name.
+    pub fn named(&self, name: &str) -> impl Iterator<Item = &Member> {
+        self.at(self.places_named(name))
+    }
+
+    /// The nodes that list exactly this method and path.
+    pub fn serving(&self, method: &str, path: &str) -> impl Iterator<Item = &Member> {
+        self.at(self.places_serving(method, path))
+    }
+
+    /// The nodes that list this method and the longest beginning of this path that anybody does,
+    /// whole segments only: `/goods` is one of `/goods/17`, not of `/goodsbye`.
+    pub fn serving_prefix(&self, method: &str, path: &str) -> impl Iterator<Item = &Member> {
+        self.at(self.places_serving_prefix(method, path))
+    }
+
+    pub(super) fn places_named(&self, name: &str) -> &[usize] {
+        self.by_name.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn places_serving(&self, method: &str, path: &str) -> &[usize] {
+        let of_method = self.by_url.iter().find(|(other, _)| **other == *method);
+        of_method
+            .and_then(|(_, places)| places.get(path))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn places_serving_prefix(&self, method: &str, path: &str) -> &[usize] {
+        let mut path = path;
+        loop {
+            let places = self.places_serving(method, path);
+            if !places.is_empty() || path == "/" {
+                return places;
+            }
+            path = match path.rfind('/') {
+                None => return &[],
+                Some(0) => "/",
+                Some(at) => path.get(..at).unwrap_or("/"),
+            };
+        }
+    }
+
+    fn at<'r>(&'r self, places: &'r [usize]) -> impl Iterator<Item = &'r Member> {
+        places.iter().filter_map(|place| self.members.get(*place))
+    }
+
+    /// Takes a whole list in. With `merges`, what it does not have stays: for each distinct entry
+    /// the larger count.
+    pub(super) fn apply_list(
+        &mut self,
+        entries: &[&RawValue],
+        ids: &[u64],
+        merges: bool,
+        now: Time,
+    ) -> Changes {
+        let mut old: HashMap<Box<str>, Vec<Member>> = HashMap::new();
+        for member in self.members.drain(..) {
+            old.entry(member.entry.clone()).or_default().push(member);
+        }
+        let mut changes = Changes::default();
+        for (index, entry) in entries.iter().enumerate() {
+            let id = ids.get(index).copied();
+            let known = old.get_mut(entry.get()).and_then(Vec::pop);
+            let member = known.unwrap_or_else(|| {
+                let member = Member::new(entry.get(), id);
+                changes.joined.push(member.clone());
+                member
+            });
+            self.members.push(Member {
+                id,
+                is_from_before: false,
+                ..member
+            });
+        }
+        let mut rest: Vec<Member> = old.into_values().flatten().collect();
+        if merges {
+            rest.sort_by(|a, b| a.entry.cmp(&b.entry));
+            self.members.extend(rest.into_iter().map(|member| Member {
+                id: None,
+                is_from_before: true,
+                ..member
+            }));
+        } else {
+            changes.left = rest;
+        }
+        self.updated(now, !merges);
+        changes
+    }
+
+    /// Takes in what changed.
+    pub(super) fn apply_delta(
+        &mut self,
+        joined: &[&RawValue],
+        ids: &[u64],
+        left: &[Left<'_>],
+        now: Time,
+    ) -> Changes {
+        let mut changes = Changes::default();
+        for gone in left {
+            let place = self
+                .members
+                .iter()
+                .position(|member| member.id == Some(gone.id));
+            if let Some(place) = place {
+                changes.left.push(self.members.remove(place));
+            }
+        }
+        for (entry, id) in joined.iter().zip(ids) {
+            let entry = entry.get();
+            let known = self
+                .members
+                .iter_mut()
+                .find(|member| member.id == Some(*id));
+            if let Some(known) = known {
+                if *known.entry != *entry {
+                    let new = Member::new(entry, Some(*id));
+                    changes.joined.push(new.clone());
+                    changes.left.push(std::mem::replace(known, new));
+                }
+                continue;
+            }
+            let from_before = self
+                .members
+                .iter()
+                .position(|member| member.is_from_before && *member.entry == *entry);
+            let member = match from_before {
+                Some(place) => self.members.remove(place),
+                None => {
+                    let member = Member::new(entry, None);
+                    changes.joined.push(member.clone());
+                    member
+                }
+            };
+            let place = self
+                .members
+                .iter()
+                .position(|other| other.id.is_none_or(|other| other > *id))
+                .unwrap_or(self.members.len());
+            self.members.insert(
+                place,
+                Member {
+                    id: Some(*id),
+                    is_from_before: false,
+                    ..member
+                },
+            );
+        }
+        self.updated(now, self.is_complete);
+        changes
+    }
+
+    fn updated(&mut self, now: Time, is_complete: bool) {
+        self.updated_at = Some(now);
+        self.is_complete = is_complete;
+        self.by_name.clear();
+        self.by_url.clear();
+        for (place, member) in self.members.iter().enumerate() {
+            self.by_name
+                .entry(member.node.name.as_str().into())
+                .or_default()
+                .push(place);
+            for url in &member.node.urls {
+                let Some(slash) = url.find('/') else {
+                    continue;
+                };
+                let (method, path) = url.split_at(slash);
+                let of_method = match self.by_url.iter().position(|(other, _)| **other == *method) {
+                    Some(index) => index,
+                    None => {
+                        self.by_url.push((method.into(), Places::new()));
+                        self.by_url.len() - 1
+                    }
+                };
+                if let Some((_, places)) = self.by_url.get_mut(of_method) {
+                    let places = places.entry(path.into()).or_default();
+                    if places.last() != Some(&place) {
+                        places.push(place);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::borrow::Cow;
+
+    fn raw(port: u16, name: &str, urls: &[&str]) -> Box<RawValue> {
+        let entry =
+            serde_json::json!({"port": port, "name": name, "urls": urls, "host": "10.0.0.1"});
+        RawValue::from_string(entry.to_string()).unwrap()
+    }
+
+    fn apply(
+        roster: &mut Roster,
+        entries: &[Box<RawValue>],
+        ids: &[u64],
+        merges: bool,
+    ) -> (usize, usize) {
+        let entries: Vec<&RawValue> = entries.iter().map(AsRef::as_ref).collect();
+        let changes = roster.apply_list(&entries, ids, merges, Time::ZERO);
+        (changes.joined.len(), changes.left.len())
+    }
+
+    fn ports(roster: &Roster) -> Vec<u16> {
+        roster
+            .members()
+            .iter()
+            .filter_map(|member| member.node.port)
+            .collect()
+    }
+
+    #[test]
+    fn nodes_are_found_by_name_by_url_and_by_the_longest_prefix() {
+        let mut roster = Roster::default();
+        let nodes = [
+            raw(1, "goods", &["GET/goods", "POST/goods"]),
+            raw(2, "goods", &["GET/goods"]),
+            raw(3, "root", &["GET/"]),
+            raw(4, "deep", &["GET/goods/old", "noslash"]),
+        ];
+        apply(&mut roster, &nodes, &[1, 2, 3, 4], false);
+        let found = |members: Vec<&Member>| -> Vec<u16> {
+            members
+                .iter()
+                .filter_map(|member| member.node.port)
+                .collect()
+        };
+        assert_eq!(found(roster.named("goods").collect()), [1, 2]);
+        assert_eq!(found(roster.serving("GET", "/goods").collect()), [1, 2]);
+        assert_eq!(found(roster.serving("POST", "/goods").collect()), [1]);
+        assert_eq!(
+            found(roster.serving("GET", "/goods/17").collect()),
+            [0_u16; 0]
+        );
+        assert_eq!(
+            found(roster.serving_prefix("GET", "/goods/17").collect()),
+            [1, 2]
+        );
+        assert_eq!(
+            found(roster.serving_prefix("GET", "/goods/old/x").collect()),
+            [4]
+        );
+        assert_eq!(
+            found(roster.serving_prefix("GET", "/goodsbye").collect()),
+            [3]
+        );
+        assert_eq!(
+            found(roster.serving_prefix("PUT", "/goods").collect()),
+            [0_u16; 0]
+        );
+        assert_eq!(
+            found(roster.serving_prefix("GET", "").collect()),
+            [0_u16; 0]
+        );
+        assert_eq!(roster.members()[0].addr, "10.0.0.1:1".parse().ok());
+    }
+
+    #[test]
+    fn a_mapped_address_is_the_plain_one() {
+        let member = Member::new(r#"{"port":"9","host":"::ffff:10.0.0.1"}"#, None);
+        assert_eq!(member.addr, "10.0.0.1:9".parse().ok());
+        assert_eq!(Member::new(r#"{"port":9,"host":"a.b"}"#, None).addr, None);
+    }
+
+    #[test]
+    fn merging_keeps_the_larger_count_of_each() {
+        let mut roster = Roster::default();
+        let twin = || raw(1, "twin", &[]);
+        assert_eq!(
+            apply(&mut roster, &[twin(), twin(), raw(2, "b", &[])], &[], false),
+            (3, 0)
+        );
+        assert_eq!(
+            apply(&mut roster, &[twin(), raw(3, "c", &[])], &[7, 8], true),
+            (1, 0)
+        );
+        assert_eq!(ports(&roster), [1, 3, 2, 1]);
+        assert!(!roster.is_complete());
+        assert_eq!(
+            roster
+                .members()
+                .iter()
+                .filter(|member| member.is_from_before)
+                .count(),
+            2
+        );
+        // The first complete list decides about those who were only there before.
+        assert_eq!(
+            apply(&mut roster, &[twin(), raw(3, "c", &[])], &[7, 8], false),
+            (0, 2)
+        );
+        assert_eq!(ports(&roster), [1, 3]);
+        assert!(roster.is_complete());
+    }
+
+    #[test]
+    fn a_delta_replaces_in_place_and_finds_those_from_before() {
+        let mut roster = Roster::default();
+        apply(
+            &mut roster,
+            &[raw(1, "a", &[]), raw(2, "b", &[])],
+            &[1, 2],
+            false,
+        );
+        apply(&mut roster, &[raw(1, "a", &[])], &[5], true);
+        let (b, a_anew) = (raw(2, "b", &[]), raw(11, "a", &[]));
+        let changes = roster.apply_delta(&[&b, &a_anew], &[6, 5], &[], Time::ZERO);
+        assert_eq!((changes.joined.len(), changes.left.len()), (1, 1));
+        assert_eq!(ports(&roster), [11, 2]);
+        assert!(roster.members().iter().all(|member| !member.is_from_before));
+        let gone = [
+            Left {
+                id: 5,
+                cause: Cow::Borrowed("closed"),
+            },
+            Left {
+                id: 99,
+                cause: Cow::Borrowed(""),
+            },
+        ];
+        assert_eq!(
+            roster.apply_delta(&[], &[], &gone, Time::ZERO).left.len(),
+            1
+        );
+        assert_eq!(ports(&roster), [2]);
+        assert_eq!(roster.named("a").count(), 0);
+    }
+}

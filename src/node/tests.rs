@@ -1,0 +1,944 @@
+//! The node on a scripted system: every order and every failure, in virtual time.
+
+use std::collections::HashMap;
+use std::io::ErrorKind;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::reactor::{Limits, Reactor};
+use crate::sys::SocketId;
+use crate::sys::scripted::{Accept, Scripted, World, Write};
+use crate::time::Time;
+
+const MILLI: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+fn distributor() -> SocketAddr {
+    "127.0.0.1:9000".parse().unwrap()
+}
+
+fn peer(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+/// Notes all that it is told, in words, and answers requests by what `serve` says.
+#[derive(Default)]
+struct Notes {
+    outcomes: Vec<(CallId, String)>,
+    events: Vec<String>,
+    requests: usize,
+    forwards: bool,
+}
+
+impl Service for Notes {
+    fn on_request(&mut self, fleet: &mut Fleet<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+        self.requests += 1;
+        if self.forwards {
+            fleet.call("GET", "/goods", &json!({}), 10 * SECOND);
+        }
+        fleet.reply(reply_to, request.uri());
+    }
+
+    fn on_outcome(&mut self, _fleet: &mut Fleet<'_>, call: CallId, outcome: Outcome<'_>) {
+        let words = match outcome {
+            Outcome::Reply(reply) => format!("reply {}", reply.results()),
+            Outcome::Refused(reply) => format!("refused {}", reply.errorcode),
+            Outcome::Deadline => "deadline".to_owned(),
+            Outcome::ConnectionLost => "lost".to_owned(),
+            Outcome::Nobody => "nobody".to_owned(),
+        };
+        self.outcomes.push((call, words));
+    }
+
+    fn on_event(&mut self, _fleet: &mut Fleet<'_>, event: Event<'_>) {
+        self.events.push(match event {
+            Event::Link(state) => format!("{state:?}"),
+            Event::RegistrationRefused(reply) => format!("refused {}", reply.errorcode),
+            Event::Joined(member) => format!("+{}", member.node.port.unwrap_or(0)),
+            Event::Left(member) => format!("-{}", member.node.port.unwrap_or(0)),
+            Event::Waited(_, there) => format!("waited {there}"),
+            Event::Drained(drained) => format!("drained {} of {}", drained.acked, drained.of),
+            Event::DrainedUnproven => "drained unproven".to_owned(),
+        });
+    }
+}
+
+/// A node on a scripted system, and what is around it.
+struct Bench {
+    system: Scripted,
+    reactor: Reactor,
+    node: Node<Notes>,
+    /// How much of what a socket was sent a test has looked at.
+    seen: HashMap<usize, usize>,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        Bench::with(Config::default())
+    }
+
+    fn with(config: Config) -> Bench {
+        let system = Scripted::new();
+        let config = Config {
+            name: "n".to_owned(),
+            listen: Some("127.0.0.1:7000".parse().unwrap()),
+            distributor: Some(distributor()),
+            ..config
+        };
+        let mut bench = Bench {
+            reactor: Reactor::on(Box::new(system.clone()), Limits::default()),
+            system,
+            node: Node::new(config, Notes::default()),
+            seen: HashMap::new(),
+        };
+        bench.node.start(bench.reactor.net()).unwrap();
+        bench
+    }
+
+    /// A node with a session, and these ports in its view, numbered from 1.
+    fn registered(ports: &[u16]) -> Bench {
+        let mut bench = Bench::new();
+        let link = bench.open(distributor());
+        bench.welcome(link, "e1", 5000);
+        bench.list(
+            link,
+            ports,
+            json!({"epoch": "e1", "rev": 1, "complete": true}),
+        );
+        bench.node.service.events.clear();
+        bench.sent(link);
+        bench
+    }
+
+    fn world(&self) -> std::cell::RefMut<'_, World> {
+        self.system.world()
+    }
+
+    fn now(&self) -> Time {
+        self.world().now
+    }
+
+    fn turn(&mut self) {
+        self.reactor
+            .turn(Some(Duration::ZERO), &mut self.node)
+            .unwrap();
+    }
+
+    /// Turns until what waits for the next turn is told, too.
+    fn settle(&mut self) {
+        self.pass(2 * MILLI);
+    }
+
+    /// Lets virtual time pass, in as many turns as the reactor wants.
+    fn pass(&mut self, time: Duration) {
+        let until = self.now() + time;
+        loop {
+            let left = until.saturating_since(self.now());
+            self.reactor.turn(Some(left), &mut self.node).unwrap();
+            if self.now() >= until {
+                return self.turn();
+            }
+        }
+    }
+
+    #[track_caller]
+    fn pass_until(&mut self, done: impl Fn(&Bench) -> bool) {
+        let until = self.now() + 60 * SECOND;
+        while !done(self) {
+            assert!(self.now() < until, "it never comes to that");
+            self.pass(10 * MILLI);
+        }
+    }
+
+    /// The open sockets that were told to connect to `addr`, the oldest first.
+    fn sockets(&self, addr: SocketAddr) -> Vec<SocketId> {
+        let world = self.world();
+        let connects = world.sockets.iter();
+        connects
+            .filter(|(_, socket)| socket.peer == Some(addr))
+            .map(|(id, _)| SocketId(id))
+            .collect()
+    }
+
+    #[track_caller]
+    fn socket(&self, addr: SocketAddr) -> SocketId {
+        *self.sockets(addr).last().expect("it connects")
+    }
+
+    /// Lets the connect to `addr` succeed.
+    #[track_caller]
+    fn open(&mut self, addr: SocketAddr) -> SocketId {
+        let socket = self.socket(addr);
+        self.seen.remove(&socket.0);
+        self.world().socket(socket).connected = Some(Ok(()));
+        self.world().event(socket, false, true, false);
+        self.turn();
+        socket
+    }
+
+    /// Somebody connects to the node.
+    fn accept(&mut self) -> SocketId {
+        self.world().accepts.push_back(Accept::Connection);
+        self.world().event(SocketId(0), true, false, false);
+        self.turn();
+        let accepted = self.world().accepted.last().copied();
+        accepted.expect("it accepts")
+    }
+
+    #[track_caller]
+    fn refuse(&mut self, addr: SocketAddr) {
+        let socket = self.socket(addr);
+        self.world().socket(socket).connected = Some(Err(ErrorKind::ConnectionRefused));
+        self.world().event(socket, true, true, true);
+        self.settle();
+    }
+
+    fn end(&mut self, socket: SocketId) {
+        self.world().end(socket);
+        self.settle();
+    }
+
+    fn receive(&mut self, socket: SocketId, packet: &Value) {
+        self.world().arrive(socket, format!("{packet}¶").as_bytes());
+        self.settle();
+    }
+
+    /// The packets that `socket` was sent since the last look.
+    fn sent(&mut self, socket: SocketId) -> Vec<Value> {
+        let written = self.world().socket(socket).written.clone();
+        let seen = self.seen.entry(socket.0).or_default();
+        let text = std::str::from_utf8(&written[*seen..]).unwrap_or_default();
+        let whole = text.rfind('¶').map_or(0, |at| at + "¶".len());
+        *seen += whole;
+        let frames = text[..whole].split_terminator('¶');
+        frames
+            .map(|frame| serde_json::from_str(frame).unwrap())
+            .collect()
+    }
+
+    /// Answers the registration as a Distributor with sessions does.
+    fn welcome(&mut self, link: SocketId, epoch: &str, heartbeat_ms: u64) {
+        let post = self.sent(link).pop().expect("a registration");
+        assert_eq!(post["method"], "POST");
+        let results = json!({"id": 1, "epoch": epoch, "rev": 0, "heartbeat_ms": heartbeat_ms});
+        self.receive(
+            link,
+            &json!({"key": post["key"], "errorcode": 0, "errormessage": "success", "results": results}),
+        );
+    }
+
+    /// Sends a list of nodes on these ports, with a session if it is an object.
+    fn list(&mut self, link: SocketId, ports: &[u16], mut session: Value) {
+        let entries: Vec<Value> = ports.iter().map(|port| entry(*port)).collect();
+        let mut list = json!({"uri": "/distributes", "method": "GET", "key": 0, "params": entries});
+        if session.is_object() {
+            session["ids"] = (1..=ports.len()).collect();
+            list["session"] = session;
+        }
+        self.receive(link, &list);
+    }
+
+    fn call(&mut self) -> CallId {
+        self.call_with(SECOND, false)
+    }
+
+    fn call_with(&mut self, deadline: Duration, is_idempotent: bool) -> CallId {
+        let mut fleet = self.node.fleet(self.reactor.net());
+        match is_idempotent {
+            true => fleet.call_idempotent("GET", "/goods", &json!({}), deadline),
+            false => fleet.call("GET", "/goods", &json!({}), deadline),
+        }
+    }
+
+    fn reply(&mut self, socket: SocketId, request: &Value) {
+        self.receive(
+            socket,
+            &json!({"key": request["key"], "errorcode": 0, "errormessage": "success", "results": 7}),
+        );
+    }
+
+    fn outcomes(&mut self) -> Vec<String> {
+        let outcomes = self.node.service.outcomes.drain(..);
+        outcomes.map(|(_, words)| words).collect()
+    }
+
+    fn events(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.node.service.events)
+    }
+
+    fn ports(&self) -> Vec<u16> {
+        let members = self.node.core.roster.members().iter();
+        members.filter_map(|member| member.node.port).collect()
+    }
+
+    fn state(&self) -> LinkState {
+        self.node.core.link.state()
+    }
+}
+
+fn entry(port: u16) -> Value {
+    json!({"port": port, "name": "goods", "urls": ["GET/goods"], "host": "127.0.0.1"})
+}
+
+#[test]
+fn a_call_connects_and_ends_with_its_reply() {
+    let mut bench = Bench::registered(&[1]);
+    let call = bench.call();
+    assert!(bench.node.service.outcomes.is_empty());
+    let socket = bench.open(peer(1));
+    let request = bench.sent(socket).remove(0);
+    assert_eq!(
+        (&request["uri"], &request["method"]),
+        (&json!("/goods"), &json!("GET"))
+    );
+    assert_eq!(request["deadline_ms"], 1000);
+    bench.reply(socket, &request);
+    bench.reply(socket, &request);
+    bench.end(socket);
+    bench.pass(2 * SECOND);
+    assert_eq!(bench.node.service.outcomes, [(call, "reply 7".to_owned())]);
+}
+
+#[test]
+fn a_deadline_ends_a_call_once_and_its_late_reply_is_nobodys() {
+    let mut bench = Bench::registered(&[1]);
+    bench.call();
+    let socket = bench.open(peer(1));
+    let request = bench.sent(socket).remove(0);
+    bench.pass(999 * MILLI);
+    assert!(bench.outcomes().is_empty());
+    bench.pass(3 * MILLI);
+    assert_eq!(bench.outcomes(), ["deadline"]);
+    bench.reply(socket, &request);
+    assert!(bench.outcomes().is_empty());
+    assert_eq!(bench.node.core.calls.len(), 0);
+}
+
+#[test]
+fn a_nested_call_waits_no_longer_than_whoever_is_served() {
+    let mut bench = Bench::registered(&[1]);
+    bench.node.service.forwards = true;
+    let caller = bench.accept();
+    bench.receive(
+        caller,
+        &json!({"uri": "/x", "method": "GET", "key": 5, "deadline_ms": 300, "params": null}),
+    );
+    assert_eq!(bench.sent(caller)[0]["results"], "/x");
+    bench.pass(100 * MILLI);
+    let socket = bench.open(peer(1));
+    assert_eq!(bench.sent(socket)[0]["deadline_ms"], 300);
+    bench.pass(202 * MILLI);
+    assert_eq!(bench.outcomes(), ["deadline"]);
+
+    bench.receive(
+        caller,
+        &json!({"uri": "/x", "method": "GET", "key": 6, "deadline_ms": 0}),
+    );
+    assert_eq!(bench.sent(caller)[0]["errorcode"], 7);
+    assert_eq!(bench.node.service.requests, 1);
+}
+
+#[test]
+fn a_call_that_nobody_serves_is_told_so_later() {
+    let mut bench = Bench::registered(&[]);
+    bench.call();
+    assert!(bench.node.service.outcomes.is_empty());
+    bench.settle();
+    assert_eq!(bench.outcomes(), ["nobody"]);
+}
+
+#[test]
+fn what_was_never_written_goes_to_another_node() {
+    let mut bench = Bench::registered(&[1, 2]);
+    for _ in 0..10 {
+        bench.call();
+    }
+    bench.settle();
+    bench.refuse(peer(1));
+    let socket = bench.open(peer(2));
+    let requests = bench.sent(socket);
+    assert_eq!(requests.len(), 10);
+    for request in &requests {
+        bench.reply(socket, request);
+    }
+    assert_eq!(bench.outcomes(), ["reply 7"; 10]);
+}
+
+#[test]
+fn of_what_was_written_in_part_only_the_whole_ones_are_lost() {
+    let mut bench = Bench::registered(&[1]);
+    for _ in 0..3 {
+        bench.call();
+    }
+    let socket = bench.socket(peer(1));
+    let list = json!({"uri": "/distributes", "method": "GET", "key": 0, "params": [entry(1), entry(2)],
+        "session": {"epoch": "e1", "rev": 2, "complete": true, "ids": [1, 2]}});
+    let link = bench.socket(distributor());
+    bench.receive(link, &list);
+    // The first request whole, and a little of the second.
+    bench
+        .world()
+        .socket(socket)
+        .writes
+        .extend([Write::Takes(90), Write::Takes(0)]);
+    bench.open(peer(1));
+    assert_eq!(bench.sent(socket).len(), 1);
+    bench.end(socket);
+    assert_eq!(bench.outcomes(), ["lost"]);
+    let other = bench.open(peer(2));
+    assert_eq!(bench.sent(other).len(), 2);
+}
+
+#[test]
+fn what_may_have_arrived_is_moved_only_if_it_does_no_harm_twice() {
+    for is_idempotent in [false, true] {
+        let mut bench = Bench::registered(&[1, 2]);
+        bench.call_with(SECOND, is_idempotent);
+        bench.settle();
+        let first = [1, 2]
+            .into_iter()
+            .find(|port| !bench.sockets(peer(*port)).is_empty());
+        let first = first.unwrap();
+        let socket = bench.open(peer(first));
+        assert_eq!(bench.sent(socket).len(), 1);
+        bench.end(socket);
+        if is_idempotent {
+            assert!(bench.outcomes().is_empty());
+            let socket = bench.open(peer(3 - first));
+            let request = bench.sent(socket).remove(0);
+            bench.reply(socket, &request);
+            assert_eq!(bench.outcomes(), ["reply 7"]);
+        } else {
+            assert_eq!(bench.outcomes(), ["lost"]);
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_refuses_is_asked_again_after_growing_pauses() {
+    let mut bench = Bench::registered(&[1, 2]);
+    let mut tried_at = Vec::new();
+    let mut good = None;
+    for random in 0.. {
+        if bench.now() > Time::from_millis(12_000) {
+            break;
+        }
+        bench.world().random = random;
+        bench.call();
+        bench.settle();
+        if !bench.sockets(peer(1)).is_empty() {
+            tried_at.push(bench.now().as_millis());
+            bench.refuse(peer(1));
+        }
+        if good.is_none() && !bench.sockets(peer(2)).is_empty() {
+            good = Some(bench.open(peer(2)));
+        }
+        if let Some(good) = good {
+            for request in bench.sent(good) {
+                bench.reply(good, &request);
+            }
+        }
+    }
+    let outcomes = bench.outcomes();
+    assert!(
+        outcomes.iter().all(|outcome| outcome == "reply 7"),
+        "{outcomes:?}"
+    );
+    let pauses: Vec<u64> = tried_at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!((5..=9).contains(&pauses.len()), "{pauses:?}");
+    let mut pause = 100;
+    for waited in &pauses {
+        // Half of it to all of it, and until chance picks the peer again.
+        assert!((pause / 2..2 * pause + 200).contains(waited), "{pauses:?}");
+        pause *= 2;
+    }
+}
+
+#[test]
+fn nobody_has_more_calls_than_allowed() {
+    let mut bench = Bench::with(Config {
+        max_in_flight_per_peer: 2,
+        ..Config::default()
+    });
+    let link = bench.open(distributor());
+    bench.welcome(link, "e1", 5000);
+    bench.list(
+        link,
+        &[1],
+        json!({"epoch": "e1", "rev": 1, "complete": true}),
+    );
+    for _ in 0..3 {
+        bench.call();
+    }
+    let socket = bench.open(peer(1));
+    bench.settle();
+    assert_eq!(bench.outcomes(), ["nobody"]);
+    let request = bench.sent(socket).remove(0);
+    bench.reply(socket, &request);
+    bench.call();
+    bench.settle();
+    assert_eq!(
+        (bench.outcomes(), bench.sent(socket).len()),
+        (vec!["reply 7".to_owned()], 1)
+    );
+}
+
+#[test]
+fn the_distributor_is_looked_for_at_once_and_then_every_three_seconds_or_so() {
+    let mut bench = Bench::registered(&[]);
+    for random in [0, 50, 77, 100] {
+        let socket = bench.socket(distributor());
+        bench.end(socket);
+        assert_eq!(bench.state(), LinkState::Lost);
+        for _ in 0..5 {
+            bench.world().random = random;
+            bench.refuse(distributor());
+            let refused_at = bench.now();
+            bench.pass_until(|bench| !bench.sockets(distributor()).is_empty());
+            let pause = bench.now().saturating_since(refused_at);
+            assert!(pause >= 1490 * MILLI && pause <= 4520 * MILLI, "{pause:?}");
+        }
+        let link = bench.open(distributor());
+        let post = bench.sent(link).pop().unwrap();
+        assert_eq!(
+            (&post["session"]["epoch"], &post["session"]["rev"]),
+            (&json!("e1"), &json!(1))
+        );
+        let results = json!({"id": 1, "epoch": "e1", "rev": 1, "heartbeat_ms": 5000});
+        bench.receive(
+            link,
+            &json!({"key": post["key"], "errorcode": 0, "results": results}),
+        );
+        assert_eq!(bench.state(), LinkState::Registered);
+    }
+}
+
+#[test]
+fn lists_without_an_answer_within_two_seconds_come_from_a_plain_distributor() {
+    let mut bench = Bench::new();
+    let link = bench.open(distributor());
+    bench.list(link, &[1, 2], Value::Null);
+    // To know somebody is better than nobody.
+    assert_eq!(
+        (bench.ports(), bench.state()),
+        (vec![1, 2], LinkState::Searching)
+    );
+    bench.pass(1900 * MILLI);
+    assert_eq!(bench.state(), LinkState::Searching);
+    bench.pass(200 * MILLI);
+    assert_eq!(bench.state(), LinkState::Registered);
+    bench.list(link, &[2], Value::Null);
+    assert_eq!(bench.ports(), [2]);
+
+    // After it was lost, what it says is merged for ten seconds.
+    bench.end(link);
+    let link = bench.open(distributor());
+    bench.list(link, &[3], Value::Null);
+    assert_eq!(bench.ports(), [2]);
+    bench.pass(2100 * MILLI);
+    assert_eq!(
+        (bench.ports(), bench.state()),
+        (vec![3, 2], LinkState::Registered)
+    );
+    bench.pass(9 * SECOND);
+    bench.list(link, &[3, 4], Value::Null);
+    assert_eq!(bench.ports(), [3, 4, 2]);
+    bench.pass(SECOND);
+    assert_eq!(bench.ports(), [3, 4]);
+}
+
+#[test]
+fn one_that_says_nothing_within_two_seconds_is_left() {
+    let mut bench = Bench::new();
+    let link = bench.open(distributor());
+    bench.pass(1900 * MILLI);
+    assert_eq!(bench.sockets(distributor()), [link]);
+    bench.pass(200 * MILLI);
+    assert!(bench.sockets(distributor()).is_empty());
+    bench.pass_until(|bench| !bench.sockets(distributor()).is_empty());
+}
+
+#[test]
+fn a_distributor_that_falls_silent_is_left_after_three_heartbeats() {
+    let mut bench = Bench::registered(&[1]);
+    let link = bench.socket(distributor());
+    let silent_since = bench.now();
+    assert_eq!(bench.sockets(distributor()), [link]);
+    bench.pass_until(|bench| bench.state() == LinkState::Lost);
+    let silence = bench.now().saturating_since(silent_since);
+    assert!(
+        silence >= 14 * SECOND && silence <= 21 * SECOND,
+        "{silence:?}"
+    );
+    assert_eq!((bench.state(), bench.ports()), (LinkState::Lost, vec![1]));
+    // The calls go on meanwhile.
+    bench.call();
+    let socket = bench.open(peer(1));
+    let request = bench.sent(socket).remove(0);
+    bench.reply(socket, &request);
+    assert_eq!(bench.outcomes(), ["reply 7"]);
+}
+
+#[test]
+fn heartbeats_say_what_was_applied_and_keep_the_link() {
+    let mut bench = Bench::registered(&[1]);
+    let link = bench.socket(distributor());
+    for _ in 0..100 {
+        bench.pass(SECOND);
+        for beat in bench.sent(link) {
+            assert_eq!(
+                (&beat["uri"], &beat["session"]["rev"]),
+                (&json!("/distributes/heartbeat"), &json!(1))
+            );
+            bench.receive(
+                link,
+                &json!({"key": beat["key"], "errorcode": 0, "results": {"rev": 1}}),
+            );
+        }
+    }
+    assert_eq!(bench.sockets(distributor()), [link]);
+}
+
+fn delta(from: u64, rev: u64, ack: bool, joined: &[u16], ids: &[u64], left: &[u64]) -> Value {
+    let joined: Vec<Value> = joined.iter().map(|port| entry(*port)).collect();
+    let left: Vec<Value> = left
+        .iter()
+        .map(|id| json!({"id": id, "cause": "closed"}))
+        .collect();
+    json!({"uri": "/distributes", "method": "PATCH", "key": 0, "params": {"joined": joined, "left": left},
+        "session": {"epoch": "e1", "from": from, "rev": rev, "ack": ack, "ids": ids}})
+}
+
+#[test]
+fn a_delta_is_acknowledged_if_that_is_asked_for_and_a_gap_fetches_the_list() {
+    let mut bench = Bench::registered(&[1]);
+    let link = bench.socket(distributor());
+    bench.receive(link, &delta(1, 2, false, &[2], &[2], &[]));
+    assert!(bench.sent(link).is_empty());
+    bench.receive(link, &delta(2, 4, true, &[], &[], &[1]));
+    let ack = json!({"uri": "/distributes/heartbeat", "method": "POST", "key": null, "session": {"rev": 4}});
+    assert_eq!((bench.sent(link), bench.ports()), (vec![ack], vec![2]));
+    assert_eq!(bench.events(), ["+2", "-1"]);
+
+    bench.receive(link, &delta(5, 6, true, &[3], &[3], &[]));
+    let get = bench.sent(link).remove(0);
+    assert_eq!((&get["method"], bench.ports()), (&json!("GET"), vec![2]));
+    bench.list(
+        link,
+        &[2, 3],
+        json!({"epoch": "e1", "rev": 6, "complete": true}),
+    );
+    bench.receive(link, &delta(6, 7, false, &[], &[], &[1]));
+    assert_eq!(bench.ports(), [3]);
+}
+
+#[test]
+fn a_new_run_of_the_distributor_is_merged_until_it_is_complete() {
+    let mut bench = Bench::registered(&[1, 2, 3]);
+    let link = bench.socket(distributor());
+    bench.end(link);
+    let link = bench.open(distributor());
+    bench.welcome(link, "e2", 5000);
+    bench.list(
+        link,
+        &[2],
+        json!({"epoch": "e2", "rev": 1, "complete": false}),
+    );
+    assert_eq!(bench.ports(), [2, 1, 3]);
+    bench.list(
+        link,
+        &[2, 3],
+        json!({"epoch": "e2", "rev": 2, "complete": true}),
+    );
+    assert_eq!(
+        (bench.ports(), bench.events().pop()),
+        (vec![2, 3], Some("-1".to_owned()))
+    );
+}
+
+#[test]
+fn a_drain_ends_with_who_knows() {
+    let mut bench = Bench::registered(&[1]);
+    let link = bench.socket(distributor());
+    bench.node.fleet(bench.reactor.net()).drain(5 * SECOND);
+    bench.settle();
+    let delete = bench.sent(link).remove(0);
+    assert_eq!(
+        (&delete["method"], &delete["params"]["wait_ms"]),
+        (&json!("DELETE"), &json!(5000))
+    );
+    let results = json!({"rev": 2, "acked": 3, "of": 3, "late": [], "blind": 0});
+    bench.receive(
+        link,
+        &json!({"key": delete["key"], "errorcode": 0, "results": results}),
+    );
+    assert_eq!(bench.events(), ["drained 3 of 3"]);
+    bench.pass(10 * SECOND);
+    assert!(bench.events().is_empty());
+}
+
+#[test]
+fn a_drain_whose_link_is_lost_stays_unproven_until_its_time_is_over() {
+    let mut bench = Bench::registered(&[1]);
+    let link = bench.socket(distributor());
+    bench.node.fleet(bench.reactor.net()).drain(5 * SECOND);
+    bench.settle();
+    bench.end(link);
+    assert_eq!(bench.events(), ["Lost"]);
+    bench.pass(4900 * MILLI);
+    assert!(bench.events().is_empty());
+    bench.pass(200 * MILLI);
+    assert_eq!(bench.events(), ["drained unproven"]);
+}
+
+#[test]
+fn a_wait_ends_when_somebody_is_there_or_in_vain() {
+    let mut bench = Bench::registered(&[]);
+    bench
+        .node
+        .fleet(bench.reactor.net())
+        .wait_for(&["GET/goods"], SECOND);
+    bench
+        .node
+        .fleet(bench.reactor.net())
+        .wait_for(&["GET/other"], SECOND);
+    bench.settle();
+    assert!(bench.events().is_empty());
+    let link = bench.socket(distributor());
+    bench.receive(link, &delta(1, 2, false, &[1], &[1], &[]));
+    assert_eq!(bench.events(), ["+1", "waited true"]);
+    bench.pass(SECOND);
+    assert_eq!(bench.events(), ["waited false"]);
+}
+
+#[test]
+fn a_call_made_while_its_connection_ends_was_never_sent() {
+    let mut bench = Bench::registered(&[1]);
+    bench.call();
+    let socket = bench.open(peer(1));
+    let request = bench.sent(socket).remove(0);
+    bench.reply(socket, &request);
+    bench.outcomes();
+    let caller = bench.accept();
+    bench.node.service.forwards = true;
+    // One turn reads the end and then the request.
+    bench.world().end(socket);
+    let request = json!({"uri": "/x", "method": "GET", "key": 5});
+    bench.receive(caller, &request);
+    assert_eq!(bench.outcomes(), [""; 0]);
+    let socket = bench.open(peer(1));
+    let request = bench.sent(socket).remove(0);
+    bench.reply(socket, &request);
+    assert_eq!(bench.outcomes(), ["reply 7"]);
+}
+
+#[test]
+fn what_goes_to_another_node_is_not_written_to_the_first_any_more() {
+    let mut bench = Bench::registered(&[1]);
+    bench.call();
+    let socket = bench.socket(peer(1));
+    bench
+        .world()
+        .socket(socket)
+        .writes
+        .extend([Write::Takes(0); 2]);
+    bench.open(peer(1));
+    // The peer sends no more, but could still read.
+    bench.world().end(socket);
+    bench.turn();
+    assert!(!bench.world().is_open(socket));
+    bench.settle();
+    assert_eq!(bench.outcomes(), [""; 0]);
+    assert_eq!(bench.sockets(peer(1)).len(), 1);
+}
+
+#[test]
+fn a_node_that_stopped_asks_nobody_any_more() {
+    let mut bench = Bench::registered(&[1, 2]);
+    bench.call();
+    bench.node.fleet(bench.reactor.net()).stop();
+    bench.call();
+    bench.settle();
+    assert_eq!(bench.outcomes().len(), 2);
+    bench.pass(10 * SECOND);
+    assert!(
+        bench
+            .world()
+            .sockets
+            .iter()
+            .all(|(_, socket)| socket.peer.is_none())
+    );
+}
+
+#[test]
+fn an_answer_that_comes_late_still_begins_a_session() {
+    let mut bench = Bench::new();
+    let link = bench.open(distributor());
+    let post = bench.sent(link).remove(0);
+    bench.list(link, &[1], Value::Null);
+    bench.pass(3 * SECOND);
+    assert_eq!(bench.state(), LinkState::Registered);
+    let results = json!({"id": 1, "epoch": "e1", "rev": 1, "heartbeat_ms": 100});
+    bench.receive(
+        link,
+        &json!({"key": post["key"], "errorcode": 0, "results": results}),
+    );
+    bench.list(
+        link,
+        &[1],
+        json!({"epoch": "e1", "rev": 1, "complete": true}),
+    );
+    bench.pass(130 * MILLI);
+    assert_eq!(
+        bench.sent(link).pop().unwrap()["uri"],
+        "/distributes/heartbeat"
+    );
+}
+
+#[test]
+fn a_drain_without_a_session_leaves_the_list_by_leaving_the_distributor() {
+    for is_plain in [false, true] {
+        let mut bench = Bench::new();
+        let link = bench.open(distributor());
+        bench.list(link, &[1], Value::Null);
+        if is_plain {
+            bench.pass(3 * SECOND);
+        }
+        bench.events();
+        bench.node.fleet(bench.reactor.net()).drain(5 * SECOND);
+        bench.pass(4 * SECOND);
+        assert!(bench.sockets(distributor()).is_empty());
+        bench.pass(2 * SECOND);
+        let last = bench.events().pop();
+        assert_eq!(last, Some("drained unproven".to_owned()));
+        bench.pass(30 * SECOND);
+        assert_eq!(
+            (bench.sockets(distributor()).len(), bench.events().len()),
+            (0, 0)
+        );
+    }
+}
+
+#[test]
+fn a_drain_that_is_not_answered_ends_all_the_same() {
+    let mut bench = Bench::registered(&[1]);
+    let link = bench.socket(distributor());
+    bench.node.fleet(bench.reactor.net()).drain(SECOND);
+    bench.settle();
+    let delete = bench.sent(link).remove(0);
+    bench.pass(4 * SECOND);
+    assert_eq!(bench.events(), ["drained unproven"]);
+    let results = json!({"rev": 2, "acked": 3, "of": 3, "late": [], "blind": 0});
+    bench.receive(
+        link,
+        &json!({"key": delete["key"], "errorcode": 0, "results": results}),
+    );
+    bench.end(link);
+    bench.pass(4 * SECOND);
+    assert_eq!(bench.events(), ["Lost"]);
+}
+
+#[test]
+fn a_peer_that_reads_nothing_is_full_before_it_is_cut() {
+    let mut bench = Bench::registered(&[1]);
+    bench.call();
+    let socket = bench.socket(peer(1));
+    bench
+        .world()
+        .socket(socket)
+        .writes
+        .push_back(Write::Takes(0));
+    bench.open(peer(1));
+    let long = "x".repeat(100 << 10);
+    for _ in 0..12 {
+        let mut fleet = bench.node.fleet(bench.reactor.net());
+        fleet.notify("goods", "POST", "/logs", &long);
+        fleet.call("GET", "/goods", &long, SECOND);
+    }
+    bench.settle();
+    assert!(bench.world().is_open(socket));
+    assert!((3..9).contains(&bench.outcomes().len()));
+    bench.pass(SECOND);
+    assert!(bench.outcomes().iter().all(|outcome| outcome == "deadline"));
+}
+
+#[test]
+fn a_call_dials_no_peer_again_that_could_not_be_reached() {
+    let mut bench = Bench::registered(&[1, 2]);
+    bench.call();
+    for _ in 0..2 {
+        bench.settle();
+        let port = if bench.sockets(peer(1)).is_empty() {
+            2
+        } else {
+            1
+        };
+        bench.refuse(peer(port));
+    }
+    assert_eq!(bench.outcomes(), ["nobody"]);
+    // The next call is no worse off for that.
+    bench.call();
+    bench.settle();
+    let port = if bench.sockets(peer(1)).is_empty() {
+        2
+    } else {
+        1
+    };
+    let socket = bench.open(peer(port));
+    let request = bench.sent(socket).remove(0);
+    bench.reply(socket, &request);
+    assert_eq!(bench.outcomes(), ["reply 7"]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever becomes of the peers and whenever, each call has exactly one outcome, in time.
+    #[test]
+    fn each_call_has_exactly_one_outcome(steps in prop::collection::vec((0..8u8, 1..4u16, 0..400usize), 1..60)) {
+        let mut bench = Bench::registered(&[1, 2, 3]);
+        let mut calls = Vec::new();
+        for (what, port, amount) in steps {
+            let socket = bench.sockets(peer(port)).last().copied();
+            match (what, socket) {
+                (0..=1, _) => calls.push(bench.call_with(SECOND, amount % 2 == 0)),
+                (2, _) => bench.pass(Duration::from_millis(amount as u64)),
+                (3, Some(socket)) if bench.world().socket(socket).connected.is_none() => {
+                    bench.world().socket(socket).writes.push_back(Write::Takes(amount));
+                    bench.open(peer(port));
+                }
+                (4, Some(socket)) if bench.world().socket(socket).connected.is_none() => bench.refuse(peer(port)),
+                (5, Some(socket)) if bench.world().socket(socket).connected.is_some() => {
+                    for request in bench.sent(socket) {
+                        // With its last call a peer that left is let go.
+                        if bench.world().is_open(socket) {
+                            bench.reply(socket, &request);
+                        }
+                    }
+                }
+                (6, Some(socket)) if bench.world().socket(socket).connected.is_some() => {
+                    // Calls made in the same turn as the end comes.
+                    bench.world().end(socket);
+                    calls.push(bench.call());
+                    bench.turn();
+                    calls.push(bench.call());
+                }
+                (7, _) => {
+                    let link = bench.socket(distributor());
+                    let all = [1, 2, 3];
+                    bench.list(link, &all[..amount % 4], json!({"epoch": "e1", "rev": 2, "complete": true}));
+                }
+                _ => {}
+            }
+        }
+        bench.pass(1100 * MILLI);
+        let mut told: Vec<CallId> = bench.node.service.outcomes.iter().map(|(call, _)| *call).collect();
+        told.sort();
+        calls.sort();
+        prop_assert_eq!(told, calls);
+        prop_assert_eq!(bench.node.core.calls.len(), 0);
+        prop_assert!(bench.node.core.peers.iter().all(|peer| peer.in_flight == 0));
+    }
+}

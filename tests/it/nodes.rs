@@ -1,0 +1,691 @@
+//! Nodes among each other: the Distributor as a program, the nodes on real sockets in this thread.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::rc::Rc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pilcrow::node::{
+    Answer, CallId, Config, Event, Fleet, LinkState, Node, Outcome, ReplyTo, Request, Roster,
+    Service,
+};
+use pilcrow::reactor::{
+    CloseReason, ConnId, Handler, Limits, Net, Origin, Owner, Reactor, TimerId,
+};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::{DEADLINE, Distributor, Program, in_background, wait_until};
+
+const MILLI: Duration = Duration::from_millis(1);
+
+/// What became of each call, by its number: how often it was done, and what its caller was told.
+#[derive(Default)]
+struct Ledger {
+    calls: Vec<Record>,
+    open: usize,
+}
+
+#[derive(Clone, Default)]
+struct Record {
+    done: usize,
+    told: Vec<String>,
+}
+
+type Shared = Rc<RefCell<Ledger>>;
+
+/// Does `GET/work` by noting its number, every fourth a little later.
+struct Worker {
+    ledger: Shared,
+    calls: HashMap<CallId, usize>,
+    held: Vec<(ReplyTo, u64)>,
+    events: Vec<String>,
+    notices: usize,
+}
+
+impl Service for Worker {
+    fn on_request(&mut self, fleet: &mut Fleet<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+        if request.uri() != "/work" {
+            self.notices += 1;
+            return;
+        }
+        let params: Value = request.parse_params().unwrap();
+        let Some(number) = params["number"].as_u64() else {
+            return fleet.reply(reply_to, &params);
+        };
+        self.ledger.borrow_mut().calls[usize::try_from(number).unwrap()].done += 1;
+        match number % 4 {
+            0 => self.held.push((reply_to, number)),
+            _ => fleet.reply(reply_to, &number),
+        }
+    }
+
+    fn on_outcome(&mut self, _fleet: &mut Fleet<'_>, call: CallId, outcome: Outcome<'_>) {
+        let words = match outcome {
+            Outcome::Reply(reply) => reply.results().to_owned(),
+            other => format!("{other:?}"),
+        };
+        if let Some(number) = self.calls.get(&call) {
+            let mut ledger = self.ledger.borrow_mut();
+            ledger.calls[*number].told.push(words);
+            ledger.open -= 1;
+        } else {
+            self.events.push(words);
+        }
+    }
+
+    fn on_event(&mut self, _fleet: &mut Fleet<'_>, event: Event<'_>) {
+        match event {
+            Event::Joined(_) | Event::Left(_) => {}
+            Event::Drained(drained) => {
+                assert!(drained.late.is_empty(), "{drained:?}");
+                self.events.push("drained".to_owned());
+            }
+            other => self.events.push(format!("{other:?}")),
+        }
+    }
+}
+
+/// Several nodes in one reactor, each under an owner of its own.
+struct Town {
+    reactor: Reactor,
+    nodes: Nodes,
+    ledger: Shared,
+    draws: usize,
+}
+
+struct Nodes(Vec<Option<Node<Worker>>>);
+
+impl Nodes {
+    fn owner(&mut self, net: &Net) -> Option<&mut Node<Worker>> {
+        self.0.get_mut(usize::from(net.owner().0))?.as_mut()
+    }
+}
+
+impl Handler for Nodes {
+    fn on_open(&mut self, net: &mut Net, conn: ConnId, origin: Origin) {
+        if let Some(node) = self.owner(net) {
+            node.on_open(net, conn, origin);
+        }
+    }
+
+    fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
+        if let Some(node) = self.owner(net) {
+            node.on_frame(net, conn, frame);
+        }
+    }
+
+    fn on_close(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
+        if let Some(node) = self.owner(net) {
+            node.on_close(net, conn, why);
+        }
+    }
+
+    fn on_timer(&mut self, net: &mut Net, timer: TimerId, tag: u64) {
+        if let Some(node) = self.owner(net) {
+            node.on_timer(net, timer, tag);
+        }
+    }
+
+    fn on_wake(&mut self, net: &mut Net) {
+        for node in self.0.iter_mut().flatten() {
+            node.on_wake(net);
+        }
+    }
+
+    fn on_turn_end(&mut self, net: &mut Net) {
+        for node in self.0.iter_mut().flatten() {
+            node.on_turn_end(net);
+        }
+    }
+}
+
+/// Where nobody has to come back after a restart.
+const SOON_COMPLETE: [&str; 2] = ["--warm-up", "100ms"];
+
+/// A call that is not lost ends long before this.
+const CALL: Duration = DEADLINE;
+
+fn config(distributor: SocketAddr) -> Config {
+    Config {
+        name: "work".to_owned(),
+        urls: vec!["GET/work".to_owned()],
+        listen: Some("127.0.0.1:0".parse().unwrap()),
+        distributor: Some(distributor),
+        retry: 300 * MILLI,
+        ..Config::default()
+    }
+}
+
+impl Town {
+    fn new() -> Town {
+        Town::beside(&Shared::default())
+    }
+
+    fn beside(ledger: &Shared) -> Town {
+        Town {
+            reactor: Reactor::new(Limits::default()).unwrap(),
+            nodes: Nodes(Vec::new()),
+            ledger: Rc::clone(ledger),
+            draws: 0,
+        }
+    }
+
+    /// So many nodes that are registered and know each other.
+    fn of(count: usize, config: &Config) -> Town {
+        let mut town = Town::new();
+        for _ in 0..count {
+            town.add(config.clone());
+        }
+        town.turn_until("all know all", |town| town.all_know(count));
+        town
+    }
+
+    /// One node that serves, so that nobody can do without it, and so many that call it.
+    fn around_one(callers: usize, config: &Config) -> Town {
+        let mut town = Town::new();
+        town.add(config.clone());
+        for _ in 0..callers {
+            town.add(Config {
+                name: "caller".to_owned(),
+                urls: Vec::new(),
+                ..config.clone()
+            });
+        }
+        town.turn_until("all know the one", |town| town.all_know(1));
+        town
+    }
+
+    fn add(&mut self, config: Config) -> (usize, Option<SocketAddr>) {
+        let place = self.nodes.0.len();
+        let owner = Owner(u16::try_from(place).unwrap());
+        let worker = Worker {
+            ledger: Rc::clone(&self.ledger),
+            calls: HashMap::new(),
+            held: Vec::new(),
+            events: Vec::new(),
+            notices: 0,
+        };
+        let mut node = Node::new(Config { owner, ..config }, worker);
+        let addr = node.start(self.reactor.net()).unwrap();
+        self.nodes.0.push(Some(node));
+        (place, addr)
+    }
+
+    fn node(&mut self, place: usize) -> &mut Node<Worker> {
+        self.nodes.0[place].as_mut().unwrap()
+    }
+
+    fn fleet(&mut self, place: usize) -> Fleet<'_> {
+        let node = self.nodes.0[place].as_mut().unwrap();
+        node.fleet(self.reactor.net())
+    }
+
+    fn places(&self) -> Vec<usize> {
+        let places = self.nodes.0.iter().enumerate();
+        places
+            .filter_map(|(place, node)| node.as_ref().map(|_| place))
+            .collect()
+    }
+
+    fn events(&mut self, place: usize) -> Vec<String> {
+        self.node(place).service().events.clone()
+    }
+
+    fn all_know(&mut self, count: usize) -> bool {
+        self.all_have(|roster| roster.named("work").count() == count)
+    }
+
+    fn all_are_back(&mut self, count: usize) -> bool {
+        self.all_have(|roster| roster.members().len() == count)
+    }
+
+    fn all_have(&mut self, view: impl Fn(&Roster) -> bool) -> bool {
+        self.places().into_iter().all(|place| {
+            let fleet = self.fleet(place);
+            let roster = fleet.roster();
+            fleet.link() == LinkState::Registered && roster.is_complete() && view(roster)
+        })
+    }
+
+    fn all_are_lost(&mut self) -> bool {
+        let places = self.places();
+        places
+            .into_iter()
+            .all(|place| self.fleet(place).link() == LinkState::Lost)
+    }
+
+    /// A turn, in which what was held back before is answered.
+    fn turn(&mut self) {
+        for place in self.places() {
+            for (reply_to, number) in std::mem::take(&mut self.node(place).service().held) {
+                self.fleet(place).reply(reply_to, &number);
+            }
+        }
+        self.reactor.turn(Some(MILLI), &mut self.nodes).unwrap();
+    }
+
+    #[track_caller]
+    fn turn_until(&mut self, what: &str, mut done: impl FnMut(&mut Town) -> bool) {
+        let until = Instant::now() + DEADLINE;
+        while !done(self) {
+            assert!(Instant::now() < until, "turned in vain until {what}");
+            self.turn();
+        }
+    }
+
+    /// About 2,000 calls a second between the nodes, until it is `done`.
+    #[track_caller]
+    fn call_until(&mut self, what: &str, mut done: impl FnMut(&mut Town) -> bool) {
+        let (began, mut made) = (Instant::now(), 0);
+        self.turn_until(what, |town| {
+            // What a standstill of this thread kept back is not made up for.
+            let due = (began.elapsed().as_millis() * 2 - made).min(20);
+            made = began.elapsed().as_millis() * 2;
+            for _ in 0..due {
+                town.call(false);
+            }
+            done(town)
+        });
+    }
+
+    fn call_for(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        self.call_until("time passes", |_| Instant::now() >= until);
+    }
+
+    fn call(&mut self, is_idempotent: bool) {
+        let number = {
+            let mut ledger = self.ledger.borrow_mut();
+            ledger.calls.push(Record::default());
+            ledger.open += 1;
+            ledger.calls.len() - 1
+        };
+        // Who has just started knows nobody yet.
+        let mut places = self.places();
+        places.retain(|place| !self.fleet(*place).roster().members().is_empty());
+        self.draws += 1;
+        let place = places[self.draws % places.len()];
+        let params = json!({ "number": number });
+        let mut fleet = self.fleet(place);
+        let call = match is_idempotent {
+            true => fleet.call_idempotent("GET", "/work", &params, CALL),
+            false => fleet.call("GET", "/work", &params, CALL),
+        };
+        self.node(place).service().calls.insert(call, number);
+    }
+
+    /// Lets what is open end, and returns the calls that were not done exactly once and answered.
+    #[track_caller]
+    fn settle(&mut self) -> Vec<(usize, Record)> {
+        self.turn_until("all calls have their outcome", |town| {
+            town.ledger.borrow().open == 0
+        });
+        let ledger = self.ledger.borrow();
+        let calls = ledger.calls.iter().cloned().enumerate();
+        let is_good = |(number, record): &(usize, Record)| {
+            record.done == 1 && record.told == [number.to_string()]
+        };
+        calls.filter(|call| !is_good(call)).collect()
+    }
+
+    #[track_caller]
+    fn assert_all_done_once(&mut self) {
+        let wrong = self.settle();
+        let all = self.ledger.borrow().calls.len();
+        assert!(all > 0);
+        let some = &wrong[..wrong.len().min(5)];
+        let told: Vec<_> = some.iter().map(|(n, r)| (n, r.done, &r.told)).collect();
+        assert!(wrong.is_empty(), "{} of {all}: {told:?}", wrong.len());
+    }
+}
+
+#[test]
+fn no_call_fails_while_ten_nodes_are_replaced_in_good_order() {
+    let distributor = Distributor::start(&SOON_COMPLETE);
+    let config = config(distributor.addr);
+    let mut town = Town::of(10, &config);
+    town.call_for(100 * MILLI);
+    for old in 0..10 {
+        town.fleet(old).drain(DEADLINE);
+        town.call_until("it is drained", |town| {
+            town.events(old).iter().any(|event| event == "drained")
+        });
+        town.call_until("its callers have gone", |town| {
+            let fleet = town.fleet(old);
+            fleet.callers() == 0 && fleet.calls_in_flight() == 0
+        });
+        town.fleet(old).stop();
+        town.turn();
+        town.nodes.0[old] = None;
+        let (new, _) = town.add(config.clone());
+        town.call_until("the new one is there", |town| {
+            town.fleet(new).link() == LinkState::Registered
+        });
+        town.call_for(100 * MILLI);
+    }
+    town.call_until("all know all", |town| town.all_know(10));
+    town.assert_all_done_once();
+}
+
+#[test]
+fn a_node_that_is_killed_loses_what_it_had_and_nothing_else() {
+    let distributor = Distributor::start(&SOON_COMPLETE);
+    let config = config(distributor.addr);
+    let mut town = Town::new();
+    let mut other = Town::beside(&town.ledger);
+    for _ in 0..4 {
+        town.add(config.clone());
+    }
+    other.add(config);
+    town.turn_until("all know all", |town| {
+        other.turn();
+        town.all_know(5)
+    });
+    town.call_until("the other has served", |town| {
+        // It is not turned for a while now and then: calls pile up before it.
+        if town.draws % 64 < 32 {
+            other.reactor.turn(Some(MILLI), &mut other.nodes).unwrap();
+        }
+        town.draws > 1000 && !other.node(0).service().held.is_empty()
+    });
+    let made = town.ledger.borrow().calls.len();
+    let told: Vec<bool> = {
+        let ledger = town.ledger.borrow();
+        ledger
+            .calls
+            .iter()
+            .map(|call| !call.told.is_empty())
+            .collect()
+    };
+    drop(other);
+    town.turn();
+    town.call_until("it is out of the list", |town| town.all_know(4));
+    town.call_for(100 * MILLI);
+    let wrong = town.settle();
+    assert!(!wrong.is_empty(), "some calls were with the killed node");
+    for (number, record) in wrong {
+        assert!(
+            number < made && !told[number],
+            "call {number} was not in flight"
+        );
+        assert_eq!(record.told, ["ConnectionLost"], "call {number}");
+        assert!(record.done <= 1, "call {number}");
+    }
+}
+
+#[test]
+fn calls_go_on_while_the_distributor_is_killed_and_started_again() {
+    let mut distributor = Distributor::start(&["--warm-up", "4s"]);
+    let mut town = Town::around_one(4, &config(distributor.addr));
+    town.call_for(100 * MILLI);
+    distributor.program.kill();
+    town.call_until("all have lost it", Town::all_are_lost);
+    town.call_for(500 * MILLI);
+    let addr = distributor.addr.to_string();
+    let _distributor = Distributor::start_at(&addr, &["--warm-up", "4s"]);
+    town.call_until("all are back", |town| town.all_are_back(5));
+    town.assert_all_done_once();
+}
+
+#[test]
+fn calls_go_on_while_the_distributor_stands_still() {
+    let flags = [
+        "--heartbeat",
+        "100ms",
+        "--silence-timeout",
+        "300ms",
+        "--warm-up",
+        "4s",
+    ];
+    let distributor = Distributor::start(&flags);
+    let config = Config {
+        registration_timeout: 300 * MILLI,
+        ..config(distributor.addr)
+    };
+    let mut town = Town::around_one(5, &config);
+    town.call_for(100 * MILLI);
+    distributor.program.signal(Signal::STOP);
+    town.call_until("all have lost it", Town::all_are_lost);
+    town.call_for(4000 * MILLI);
+    distributor.program.signal(Signal::CONT);
+    town.call_until("all are back", |town| town.all_are_back(6));
+    town.assert_all_done_once();
+}
+
+#[test]
+fn nodes_wait_for_a_distributor_that_starts_after_them() {
+    let place = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let mut town = Town::new();
+    for _ in 0..3 {
+        town.add(config(place));
+    }
+    town.fleet(0).wait_for(&["GET/work"], DEADLINE);
+    let until = Instant::now() + 500 * MILLI;
+    town.turn_until("they have tried", |_| Instant::now() > until);
+    assert_eq!(town.fleet(0).link(), LinkState::Searching);
+    let _distributor = Distributor::start_at(&place.to_string(), &SOON_COMPLETE);
+    town.turn_until("the wait ends", |town| {
+        town.events(0)
+            .iter()
+            .any(|event| event.starts_with("Waited") && event.ends_with("true)"))
+    });
+    town.turn_until("all know all", |town| town.all_know(3));
+    town.call_for(100 * MILLI);
+    town.assert_all_done_once();
+}
+
+/// A client that registers `GET/work` at a port where nobody of the town is.
+fn register_dead(distributor: &Distributor, port: u16) -> crate::support::Client {
+    let mut client = distributor.connect();
+    client.post(&json!({"port": port, "name": "work", "urls": ["GET/work"]}));
+    client.next_list();
+    client
+}
+
+#[test]
+fn nobody_notices_a_dead_node_that_is_still_listed() {
+    let distributor = Distributor::start(&SOON_COMPLETE);
+    let nobody = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let _client = register_dead(&distributor, nobody.port());
+    let mut town = Town::new();
+    for _ in 0..2 {
+        town.add(config(distributor.addr));
+    }
+    town.turn_until("all know all", |town| town.all_know(3));
+    town.call_for(Duration::from_secs(2));
+    town.assert_all_done_once();
+}
+
+#[test]
+fn a_node_that_resets_harms_no_call_that_may_be_repeated() {
+    let distributor = Distributor::start(&SOON_COMPLETE);
+    let resetting = TcpListener::bind("127.0.0.1:0").unwrap();
+    let _client = register_dead(&distributor, resetting.local_addr().unwrap().port());
+    thread::spawn(move || {
+        for stream in resetting.incoming().map_while(Result::ok) {
+            let stream = reset_by_dropping(stream);
+            drop(stream);
+        }
+    });
+    let mut town = Town::new();
+    for _ in 0..2 {
+        town.add(config(distributor.addr));
+    }
+    town.turn_until("all know all", |town| town.all_know(3));
+    for _ in 0..200 {
+        for _ in 0..10 {
+            town.call(true);
+        }
+        town.turn();
+    }
+    town.assert_all_done_once();
+}
+
+/// Dropping it with unread input resets the connection.
+fn reset_by_dropping(stream: TcpStream) -> TcpStream {
+    let mut first = [0];
+    let _ = stream.peek(&mut first);
+    stream
+}
+
+#[test]
+fn handles_notices_and_calls_to_all() {
+    let distributor = Distributor::start(&SOON_COMPLETE);
+    let mut town = Town::of(3, &config(distributor.addr));
+    let waker = town.reactor.waker();
+    let handle = town.node(0).handle(waker);
+    let asked = in_background(move || {
+        let here = handle
+            .call("GET", "/work", &json!({"say": "¶"}), CALL)
+            .recv();
+        let nobody = handle.call_idempotent("GET", "/nowhere", &(), CALL).recv();
+        (here.unwrap(), nobody.unwrap())
+    });
+    let mut answers = None;
+    town.turn_until("the other thread has its answers", |_| {
+        answers = asked.try_recv().ok();
+        answers.is_some()
+    });
+    let here = Answer::Reply("{\"say\":\"\\u00b6\"}".to_owned());
+    assert_eq!(answers.unwrap(), (here, Answer::Nobody));
+
+    let mut calls = Vec::new();
+    town.fleet(1)
+        .call_all("work", "GET", "/work", &json!({}), CALL, &mut calls);
+    assert_eq!(calls.len(), 3);
+    assert_eq!(town.fleet(2).notify("work", "POST", "/notice", "hear"), 3);
+    town.turn_until("all have heard and answered", |town| {
+        let answers = town.events(1).iter().filter(|event| *event == "{}").count();
+        let notices: usize = (0..3).map(|place| town.node(place).service().notices).sum();
+        (answers, notices) == (3, 3)
+    });
+}
+
+/// One of the peers in JavaScript, with its first connect at once. `None`, said loudly, where there
+/// is no `node` to run it.
+fn peer(script: &str, options: &[&str]) -> Option<Program> {
+    if Command::new("node").arg("--version").output().is_err() {
+        eprintln!("NOT TESTED with {script}: there is no `node` here");
+        return None;
+    }
+    let path = format!("{}/tests/peers/{script}", env!("CARGO_MANIFEST_DIR"));
+    let mut command = Command::new("node");
+    command.arg(path).args(options);
+    Some(Program::start(command.env("PEER_FIRST_CONNECT_MS", "0")))
+}
+
+/// The port that a peer says it listens on.
+fn port_of(program: &mut Program) -> u16 {
+    program.wait_for_line("port", |line| {
+        let event: Value = serde_json::from_str(line).ok()?;
+        let is_it = event["event"] == "listening";
+        u16::try_from(event["port"].as_u64().filter(|_| is_it)?).ok()
+    })
+}
+
+#[test]
+fn nodes_work_by_lists_alone_beside_a_plain_distributor() {
+    let Some(mut plain) = peer("book_distributor.js", &["--port", "0"]) else {
+        return;
+    };
+    let port = port_of(&mut plain);
+    let config = Config {
+        merge: Duration::from_secs(5),
+        ..config(SocketAddr::from(([127, 0, 0, 1], port)))
+    };
+    let mut town = Town::around_one(3, &config);
+    town.call_for(200 * MILLI);
+    plain.kill();
+    town.call_until("all have lost it", Town::all_are_lost);
+    town.call_for(500 * MILLI);
+    let _plain = peer("book_distributor.js", &["--port", &port.to_string()]);
+    town.call_until("all are back", |town| town.all_are_back(4));
+    town.assert_all_done_once();
+}
+
+/// What an HTTP GET is answered with: its status line and its body.
+fn get(port: u16, path: &str) -> (String, Value) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut reader = BufReader::new(stream);
+    let mut status = String::new();
+    reader.read_line(&mut status).unwrap();
+    let mut rest = String::new();
+    reader.read_to_string(&mut rest).unwrap();
+    let json = rest.find('{').zip(rest.rfind('}'));
+    let body = json.and_then(|(from, to)| serde_json::from_str(&rest[from..=to]).ok());
+    (status, body.unwrap_or_default())
+}
+
+#[test]
+fn a_mixed_fleet_calls_each_other() {
+    let distributor = Distributor::start(&SOON_COMPLETE);
+    let addr = distributor.addr.to_string();
+    let goods = [
+        "--name",
+        "goods",
+        "--port",
+        "0",
+        "--urls",
+        "GET/goods",
+        "--distributor",
+        &addr,
+    ];
+    let Some(_service) = peer("service.js", &goods) else {
+        return;
+    };
+    let mut gateway = peer("gateway.js", &["--port", "0", "--distributor", &addr]).unwrap();
+    let port = port_of(&mut gateway);
+    let mut town = Town::new();
+    town.add(config(distributor.addr));
+    town.turn_until("the Node.js service is there", |town| {
+        town.fleet(0).roster().named("goods").count() == 1
+    });
+    for url in ["GET/goods", "GET/work"] {
+        let mut seen = false;
+        town.turn_until(&format!("the gateway has {url}"), |_| {
+            let lines = gateway.stdout();
+            seen |= lines
+                .iter()
+                .any(|line| line.contains("route_added") && line.contains(url));
+            seen
+        });
+    }
+
+    let asked = in_background(move || (get(port, "/goods?a=1"), get(port, "/work?a=1")));
+    let mut answers = None;
+    town.turn_until("the gateway answers", |_| {
+        answers = asked.try_recv().ok();
+        answers.is_some()
+    });
+    let (goods, work) = answers.unwrap();
+    for (status, body) in [goods, work] {
+        assert!(status.contains(" 200 "), "{status}");
+        assert_eq!(
+            (&body["errorcode"], &body["results"]["a"]),
+            (&json!(0), &json!("1")),
+            "{body}"
+        );
+    }
+    town.fleet(0).call("GET", "/goods", &json!({"b": 2}), CALL);
+    town.turn_until("the Node.js service answers", |town| {
+        town.events(0).iter().any(|event| event == "{\"b\":2}")
+    });
+    wait_until("the gateway lives", || !gateway.stdout().is_empty());
+}
