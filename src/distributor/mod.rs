@@ -534,7 +534,7 @@ const TAG_SILENCE: u64 = 2;
 const TAG_DRAIN: u64 = 3;
 
 /// How exactly silence is noticed.
-const SILENCE_CHECK: Duration = Duration::from_secs(1);
+const SILENCE_CHECK: Duration = Duration::from_millis(500);
 
 /// When the first of those who are told to come back later may do so.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
