@@ -123,11 +123,13 @@ pub struct Config {
     pub name: String,
     /// What it serves, as `METHOD/path`.
     pub urls: Vec<String>,
-    /// Where it listens. `None`: it only calls others, and is not listed.
+    /// Where it listens. `None`: it only calls others, and is not listed. (A Distributor of the book
+    /// lists it all the same, and gateways of the book die of an entry without a port: in such a
+    /// fleet give it an `advertised_port`.)
     pub listen: Option<SocketAddr>,
     /// The port that others are told, if it is another than the one it listens on.
     pub advertised_port: Option<u16>,
-    /// Where the Distributor is. `None`: there is none, and the roster stays empty.
+    /// Where the Distributor is: an address, since looking a name up would block. `None`: there is none, and the roster stays empty.
     pub distributor: Option<SocketAddr>,
     /// Under whom the node makes listeners, connections and timers, where it shares a reactor.
     pub owner: Owner,
