@@ -1,6 +1,6 @@
 //! A node: your service, its view of all others, and calls to them, in your own thread and loop.
 //!
-//! A [`Node`] is a [`Handler`](crate::reactor::Handler). It registers with a Distributor, keeps a
+//! A [`Node`] is a [`Handler`]. It registers with a Distributor, keeps a
 //! [`Roster`] of who is there, serves requests through your [`Service`], and calls other nodes
 //! through [`Fleet`]. It works with a Distributor of this crate and with that of the book.
 //!
