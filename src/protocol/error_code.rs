@@ -9,14 +9,14 @@ use std::fmt;
 pub enum ErrorCode {
     /// Nothing is wrong.
     Success = 0,
-    /// The parameters of a known method are not what it takes.
+    /// The parameters of a known method are not what it takes, or are nested too deep.
     InvalidParameters = 1,
     /// There is no such uri, or not with this method.
     NotFound = 2,
     /// It is not JSON, or not an object.
     NotAnObject = 3,
-    /// Something is too large, too deep or too many. The connection is closed, unless it is
-    /// registered already: then it keeps what it has.
+    /// Something is too large or too many. A Distributor closes the connection, unless it is
+    /// registered already: then it keeps what it has. A frame that is too large always closes it.
     TooMuch = 4,
     /// The sender may not do this.
     NotAllowed = 5,
