@@ -1,4 +1,4 @@
-//! The wire: packets as JSON. Pure, and the only place that knows JSON.
+//! The wire: packets as JSON. Pure.
 //!
 //! A packet is one JSON object. What it is about is in `uri` and `method`, as in HTTP; `key` comes
 //! back in the reply; `params` is the rest. Frames, and that none can be ended early, are the
