@@ -93,7 +93,21 @@
 //! }
 //! ```
 //!
-//! A [`Distributor`](distributor::Distributor) is such a handler, too.
+//! A [`Distributor`](distributor::Distributor) is such a handler, too:
+//!
+//! ```no_run
+//! use pilcrow::distributor::{Config, Distributor};
+//! use pilcrow::reactor::{Limits, Reactor};
+//!
+//! fn main() -> std::io::Result<()> {
+//!     let mut reactor = Reactor::new(Limits::default())?;
+//!     let mut distributor = Distributor::new(Config::default());
+//!     distributor.listen(reactor.net(), ([127, 0, 0, 1], 9000).into())?;
+//!     loop {
+//!         reactor.turn(None, &mut distributor)?;
+//!     }
+//! }
+//! ```
 //!
 //! A host loop that sleeps elsewhere watches the reactor's fd ([`AsFd`](std::os::fd::AsFd)), asks
 //! [`next_deadline`](reactor::Reactor::next_deadline) how long it may sleep, and turns with zero
@@ -102,7 +116,7 @@
 //! # Features
 //!
 //! `cli` (on by default) is what the programs need. Embedders switch it off:
-//! `pilcrow = { version = "0.1", default-features = false }`.
+//! `pilcrow = { path = "../pilcrow", default-features = false }`.
 
 #![forbid(unsafe_code)]
 

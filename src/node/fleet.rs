@@ -174,7 +174,8 @@ impl<'a> Fleet<'a> {
         told
     }
 
-    /// Waits until for each of `urls`, written `METHOD/path`, there is somebody who serves it.
+    /// Waits until for each of `urls`, written `METHOD/path`, there is somebody who lists exactly it.
+    /// Returns at once: nothing blocks.
     /// Told by [`Event::Waited`](super::Event::Waited), at the latest when `timeout` has passed.
     pub fn wait_for(&mut self, urls: &[&str], timeout: Duration) -> WaitId {
         self.core.next_wait += 1;

@@ -13,7 +13,7 @@ use crate::protocol::{Drained, Registered, Reply, SessionRequest, Update, Update
 use crate::reactor::{Close, ConnId, ConnectOptions, Net, TimerId};
 use crate::time::Time;
 
-/// How it stands with the Distributor: the three states of the chapter.
+/// How it stands with the Distributor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LinkState {
     /// None was found yet. It is looked for all the time.

@@ -2,9 +2,11 @@
 //!
 //! A [`Node`] is a [`Handler`]. It registers with a Distributor, keeps a
 //! [`Roster`] of who is there, serves requests through your [`Service`], and calls other nodes
-//! through [`Fleet`]. It works with a Distributor of this crate and with that of the book.
+//! through [`Fleet`]. It works with a [`Distributor`](crate::distributor::Distributor) of this crate,
+//! and with that of the book: the one in Node.js that the protocol comes from, which sends lists and
+//! knows nothing of sessions.
 //!
-//! ```
+//! ```no_run
 //! use pilcrow::node::{Config, Fleet, Node, ReplyTo, Request, Service};
 //! use pilcrow::protocol::ErrorCode;
 //! use pilcrow::reactor::{Limits, Reactor};
@@ -25,22 +27,29 @@
 //!     let config = Config {
 //!         name: "goods".to_owned(),
 //!         urls: vec!["GET/goods".to_owned()],
-//!         listen: Some("127.0.0.1:0".parse().unwrap()),
-//!         distributor: Some("127.0.0.1:9000".parse().unwrap()),
+//!         listen: Some(([127, 0, 0, 1], 9010).into()),
+//!         distributor: Some(([127, 0, 0, 1], 9000).into()),
 //!         ..Config::default()
 //!     };
 //!     let mut node = Node::new(config, Goods);
 //!     node.start(reactor.net())?;
 //!     loop {
 //!         reactor.turn(None, &mut node)?;
-//!         # break;
 //!     }
-//!     # Ok(())
 //! }
 //! ```
 //!
-//! The chapter's `Server` and `Client` are nodes, too: one without a Distributor is a plain server,
-//! and one without a listener a plain client of whatever address it is given.
+//! [`Fleet`] is given to each callback, and between turns by [`Node::fleet`]. [`Fleet::call`] asks
+//! whoever serves a url; its [`Outcome`] comes by [`Service::on_outcome`]. What else happens comes by
+//! [`Service::on_event`]: the link to the Distributor, nodes that join and leave. [`Fleet::drain`] and
+//! then [`Fleet::stop`] leave in good order.
+//!
+//! A node lives in the thread of its reactor, and several can share one: see
+//! [`ByOwner`](crate::reactor::ByOwner) and [`Config::owner`]. Other threads call through a
+//! [`Handle`].
+//!
+//! A node without a Distributor is a plain server, and one without a listener a plain client of
+//! whatever address it is given:
 //!
 //! ```
 //! use std::time::Duration;
