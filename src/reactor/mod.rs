@@ -8,11 +8,16 @@
 //! 3. read and accept what is there, within a budget for each connection; what is beyond it is
 //!    served next turn, without waiting;
 //! 4. timers, wake-ups, `on_close` for all that ended, then `on_turn_end`;
-//! 5. write, one `writev` a connection;
+//! 5. write, one `writev` a connection at a time, within [`Limits::max_flush_per_turn`];
 //! 6. free what was closed.
 //!
 //! The handler is not stored: it is lent for a turn, and is given [`Net`] in each callback to act
 //! through. `Net` only marks and queues, so no callback ever runs inside another.
+//!
+//! [`Net::listen`] and [`Net::connect`] make connections, [`Net::send`] queues a frame and
+//! [`Net::arm`] sets a timer; between turns the same is done by [`Reactor::net`]. Several handlers
+//! share one reactor by [`ByOwner`], other threads end its wait by a [`Waker`], and a host loop nests
+//! it by its fd and [`Reactor::next_deadline`]. The [first page](crate) has a complete program.
 
 pub mod buffer_pool;
 mod by_owner;
