@@ -27,18 +27,19 @@
 //! ```
 //!
 //! `complete` is false while the Distributor has just started and nodes are still coming back. `watch` is
-//! `list`, `delta` or `none`; see [`SessionRequest`] for the other fields. With `delta`,
-//! changes come instead of lists. They lead from the revision `from` to `rev`; `ids` are those of the
-//! entries in `joined`, and a known one is replaced. If `from` is not what the node has, it asks for the
-//! list:
+//! `list`, `delta` or `none`; see [`SessionRequest`] for the other fields.
+//!
+//! With `delta`, changes come instead of most lists. They lead from the revision `from` to `rev`; `ids`
+//! are those of the entries in `joined`, and a known one is replaced. If `from` is not the revision that
+//! the node has, the node asks for the list:
 //!
 //! ```text
 //! Distributor  {"uri":"/distributes","method":"PATCH","key":0,"params":{"joined":[],"left":[{"id":19,"cause":"closed"}]},"session":{"epoch":"e","from":27,"rev":28,"ack":true,"ids":[]}}
 //! ```
 //!
 //! Every `heartbeat_ms`, and at once where `ack` is true, the node says what it has applied; a
-//! heartbeat with a key is answered. A node that says nothing for a while
-//! (`--silence-timeout`) is gone. Before it stops, the Distributor says when to come back:
+//! heartbeat with a key is answered. A node that says nothing for a while (`--silence-timeout`) is gone.
+//! Before it stops, the Distributor says when to come back:
 //!
 //! ```text
 //! node         {"uri":"/distributes/heartbeat","method":"POST","key":9,"session":{"rev":28}}
