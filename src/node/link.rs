@@ -43,6 +43,8 @@ pub(super) struct Link {
     drain_until: Option<Time>,
     /// Tries since it was last registered.
     tries: u32,
+    /// When it was last tried again without a pause.
+    hurried_at: Option<Time>,
     retry_after: Option<Duration>,
     heartbeat: Duration,
     heard_at: Time,
@@ -73,6 +75,11 @@ enum Phase {
 /// A Distributor that says nothing for this many heartbeats is gone.
 const SILENT_HEARTBEATS: u32 = 3;
 
+/// What a Distributor that stops may tell to wait. One that says less is not hammered, and one that
+/// says more is not lost for ever.
+const SHORTEST_TOLD_RETRY: Duration = Duration::from_millis(100);
+const LONGEST_TOLD_RETRY: Duration = Duration::from_secs(60);
+
 impl Link {
     pub(super) fn new() -> Link {
         Link {
@@ -88,6 +95,7 @@ impl Link {
             drain_key: None,
             drain_until: None,
             tries: 0,
+            hurried_at: None,
             retry_after: None,
             heartbeat: Duration::from_secs(5),
             heard_at: Time::ZERO,
@@ -208,9 +216,19 @@ impl Core {
         if self.link.is_stopped {
             return;
         }
+        let (now, retry) = (net.now(), self.config.retry);
+        // One that takes the node in and ends the connection at once would else be tried as fast as
+        // the network goes, and all others would be told of each time.
+        let mut may_hurry = || {
+            let may = (self.link.hurried_at).is_none_or(|last| now.saturating_since(last) >= retry);
+            if may {
+                self.link.hurried_at = Some(now);
+            }
+            may
+        };
         let wait = match self.link.retry_after.take() {
-            Some(told) => told,
-            None if self.link.tries == 0 => Duration::ZERO,
+            Some(told) => told.clamp(SHORTEST_TOLD_RETRY, LONGEST_TOLD_RETRY),
+            None if self.link.tries == 0 && may_hurry() => Duration::ZERO,
             None => {
                 let percent = 50 + u32::try_from(net.random() % 101).unwrap_or(50);
                 self.config.retry * percent / 100
@@ -365,7 +383,7 @@ impl Core {
     fn link_update(&mut self, net: &mut Net, frame: &[u8], update: Update<'_>) {
         match update {
             Update::Draining { retry_after_ms } => {
-                self.link.retry_after = Some(Duration::from_millis(retry_after_ms.unwrap_or(0)));
+                self.link.retry_after = retry_after_ms.map(Duration::from_millis);
             }
             Update::List {
                 entries,

@@ -516,6 +516,52 @@ fn the_distributor_is_looked_for_at_once_and_then_every_three_seconds_or_so() {
 }
 
 #[test]
+fn one_that_takes_the_node_in_and_ends_at_once_is_not_hammered() {
+    let mut bench = Bench::new();
+    let began_at = bench.now();
+    let mut rounds = 0_u32;
+    while bench.now().saturating_since(began_at) < 30 * SECOND {
+        if !bench.sockets(distributor()).is_empty() {
+            let link = bench.open(distributor());
+            bench.welcome(link, "e1", 5000);
+            bench.end(link);
+            rounds += 1;
+        }
+        bench.pass(10 * MILLI);
+    }
+    assert!((8..25).contains(&rounds), "{rounds}");
+}
+
+#[test]
+fn what_a_stopping_distributor_tells_to_wait_is_kept_within_reason() {
+    for (told, least, most) in [
+        (json!(1500), 1500, 1520),
+        (json!(0), 100, 120),
+        (json!(u64::MAX), 60_000, 60_020),
+        // It does not say: as after any other loss.
+        (Value::Null, 0, 20),
+    ] {
+        let mut bench = Bench::registered(&[]);
+        let link = bench.socket(distributor());
+        let session = json!({"draining": true, "retry_after_ms": told});
+        bench.receive(
+            link,
+            &json!({"uri": "/distributes", "method": "PATCH", "session": session}),
+        );
+        let lost_at = bench.now();
+        bench.world().end(link);
+        bench.turn();
+        while bench.sockets(distributor()).is_empty() {
+            bench.pass(MILLI);
+            let waited = bench.now().saturating_since(lost_at).as_millis();
+            assert!(waited <= most, "{told}: {waited}");
+        }
+        let waited = bench.now().saturating_since(lost_at).as_millis();
+        assert!((least..=most).contains(&waited), "{told}: {waited}");
+    }
+}
+
+#[test]
 fn lists_without_an_answer_within_two_seconds_come_from_a_plain_distributor() {
     let mut bench = Bench::new();
     let link = bench.open(distributor());
