@@ -97,6 +97,8 @@ pub struct Distributor {
     epoch: String,
     /// Everybody has had the time to register.
     is_complete: bool,
+    /// Lists up to this revision may have been told as incomplete.
+    incomplete_revision: u64,
     warms_up_until: Time,
     turned_at: Time,
     push: Push,
@@ -119,6 +121,7 @@ impl Distributor {
             drains: Vec::new(),
             epoch: String::new(),
             is_complete: false,
+            incomplete_revision: 0,
             warms_up_until: Time::ZERO,
             turned_at: Time::ZERO,
             push: Push::default(),
@@ -309,6 +312,7 @@ impl Distributor {
     /// Everybody who was there before has had the time to come back.
     fn end_warm_up(&mut self) {
         self.is_complete = true;
+        self.incomplete_revision = self.registry.revision();
         let was_told = |session: &Session| {
             session
                 .link

@@ -198,6 +198,8 @@ impl Distributor {
         let known = request.rev.filter(|rev| {
             request.epoch.as_deref() == Some(self.epoch.as_str())
                 && self.is_complete
+                // Who was told that others may be missing is to hear that none is: by a list.
+                && *rev > self.incomplete_revision
                 && self.registry.delta_since(*rev).is_some()
         });
         session.listed_revision = known;

@@ -180,7 +180,8 @@ impl Core {
             name: &self.config.name,
             urls: &self.config.urls,
         };
-        let knows_list = !link.epoch.is_empty();
+        // What was merged may hold some who are gone: no change tells so, only a complete list.
+        let knows_list = !link.epoch.is_empty() && self.roster.is_complete();
         let session = SessionRequest {
             version: 1,
             watch: Watch::Delta,
@@ -371,6 +372,8 @@ impl Core {
 
     fn begin_session(&mut self, net: &mut Net, registered: &Registered<'_>) {
         self.link.phase = Phase::Session;
+        // A session has lists of its own.
+        self.link.held_list = Vec::new();
         self.link.heartbeat = Duration::from_millis(registered.heartbeat_ms.max(1));
         if self.link.epoch != registered.epoch {
             // Its first list follows: what was known of another epoch can't be led on from.

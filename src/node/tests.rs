@@ -705,6 +705,29 @@ fn a_new_run_of_the_distributor_is_merged_until_it_is_complete() {
 }
 
 #[test]
+fn who_was_merged_does_not_stay_if_the_link_is_lost_meanwhile() {
+    let mut bench = Bench::registered(&[1, 2, 3]);
+    let link = bench.socket(distributor());
+    bench.end(link);
+    let link = bench.open(distributor());
+    bench.welcome(link, "e2", 5000);
+    bench.list(
+        link,
+        &[2],
+        json!({"epoch": "e2", "rev": 1, "complete": false}),
+    );
+    bench.end(link);
+    // Changes since revision 1 would not say that the others are gone.
+    bench.pass_until(|bench| !bench.sockets(distributor()).is_empty());
+    let link = bench.open(distributor());
+    let post = bench.sent(link).pop().unwrap();
+    assert_eq!(
+        (&post["session"]["epoch"], &post["session"]["rev"]),
+        (&Value::Null, &Value::Null)
+    );
+}
+
+#[test]
 fn a_drain_ends_with_who_knows() {
     let mut bench = Bench::registered(&[1]);
     let link = bench.socket(distributor());

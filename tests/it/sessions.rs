@@ -572,6 +572,15 @@ fn the_end_of_the_warm_up_is_told_to_sessions_alone() {
     assert_eq!(plain.next_list(), [&everybody[..], &["late"]].concat());
     delta.next();
     assert_eq!(delta.news.last().unwrap()["method"], "PATCH");
+    // Who comes back with what it knows from a list that was not complete is told of one that is.
+    let mut later = Node::connect(&distributor);
+    let session = json!({"watch": "delta", "epoch": delta.epoch, "rev": rev});
+    later.register(json!({"name": "later"}), session);
+    let news = later.next();
+    assert_eq!(
+        (&news["method"], &news["session"]["complete"]),
+        (&json!("GET"), &json!(true))
+    );
 }
 
 #[test]
