@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -101,6 +102,9 @@ impl End {
 /// Peers that one call is given to, one after the other, before it counts as having nobody.
 const MAX_ATTEMPTS: usize = 8;
 
+/// How long the connection to a peer that is not listed is kept without a call: up to twice this.
+const KEPT: Duration = Duration::from_secs(30);
+
 /// What is asked, of whom, and until when.
 pub(super) struct NewCall<'a, P: ?Sized> {
     pub(super) target: Target,
@@ -191,6 +195,9 @@ impl Core {
         let chosen = match call.target {
             Target::At(addr) => {
                 let place = self.peers.at(addr);
+                if self.peers.keep(place) {
+                    net.arm(net.now() + KEPT, Tag::Kept.pack());
+                }
                 self.peers
                     .get(place)
                     .filter(|peer| peer.takes_more(&load, net))
@@ -260,6 +267,17 @@ impl Core {
     pub(super) fn call_deadline(&mut self, net: &mut Net, key: u64) {
         if let Some(slot) = self.calls.slot(key) {
             self.end(net, slot, End::Deadline);
+        }
+    }
+
+    /// Peers that were called by their address, and are no more, are forgotten.
+    pub(super) fn look_at_kept(&mut self, net: &mut Net) {
+        let (idle, is_kept) = self.peers.let_go();
+        for conn in idle {
+            net.close(conn, Close::AfterFlush);
+        }
+        if is_kept {
+            net.arm(net.now() + KEPT, Tag::Kept.pack());
         }
     }
 

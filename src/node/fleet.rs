@@ -110,7 +110,8 @@ impl<'a> Fleet<'a> {
         self.call_target(Target::Anyone, method, uri, params, deadline, true)
     }
 
-    /// Calls the node at this address and no other, listed or not.
+    /// Calls the node at this address and no other, listed or not. The connection to one that is
+    /// not is kept for a while after its last call.
     pub fn call_at(
         &mut self,
         addr: SocketAddr,

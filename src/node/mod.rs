@@ -457,6 +457,7 @@ impl Core {
             Some(Tag::Link) => self.link_timer_rang(net, timer),
             Some(Tag::Call(key)) => self.call_deadline(net, key),
             Some(Tag::Wait(number)) => self.wait_timed_out(number),
+            Some(Tag::Kept) => self.look_at_kept(net),
             // It has ended the wait: what is to be told is told at the end of the turn.
             Some(Tag::News) | None => {}
         }
@@ -482,9 +483,10 @@ enum Tag {
     News,
     Call(u64),
     Wait(u64),
+    Kept,
 }
 
-const TAG_BITS: u32 = 2;
+const TAG_BITS: u32 = 3;
 
 impl Tag {
     fn pack(self) -> u64 {
@@ -493,6 +495,7 @@ impl Tag {
             Tag::News => 1,
             Tag::Call(key) => key << TAG_BITS | 2,
             Tag::Wait(number) => number << TAG_BITS | 3,
+            Tag::Kept => 4,
         }
     }
 
@@ -503,6 +506,7 @@ impl Tag {
             1 => Tag::News,
             2 => Tag::Call(number),
             3 => Tag::Wait(number),
+            4 => Tag::Kept,
             _ => return None,
         })
     }

@@ -21,6 +21,10 @@ pub(super) struct Peer {
     set_aside_until: Time,
     /// Somebody at this address is in the roster.
     is_listed: bool,
+    /// It was called by its address, and may be again.
+    is_kept: bool,
+    /// It was so since the last look at those who are kept.
+    was_called: bool,
 }
 
 /// All of them, by a place that stays while the peer is known.
@@ -28,6 +32,7 @@ pub(super) struct Peer {
 pub(super) struct Peers {
     peers: Slab<Peer>,
     by_addr: HashMap<SocketAddr, usize>,
+    are_kept_looked_at: bool,
 }
 
 /// What one more call is to a peer.
@@ -89,6 +94,8 @@ impl Peers {
             failures: 0,
             set_aside_until: Time::ZERO,
             is_listed: false,
+            is_kept: false,
+            was_called: false,
         });
         self.by_addr.insert(addr, place);
         place
@@ -103,8 +110,13 @@ impl Peers {
             let place = self.at(addr);
             if let Some(peer) = self.peers.get_mut(place) {
                 peer.is_listed = true;
+                peer.is_kept = false;
             }
         }
+        self.forget_idle()
+    }
+
+    fn forget_idle(&mut self) -> Vec<ConnId> {
         let idle: Vec<usize> = self
             .peers
             .iter()
@@ -116,10 +128,32 @@ impl Peers {
             .collect()
     }
 
+    /// Keeps a peer that is called by its address without being listed: to connect anew for each
+    /// call would cost more than the call, and the ports run out. `true` if nobody looks yet for
+    /// those who are called no more.
+    pub(super) fn keep(&mut self, place: usize) -> bool {
+        let Some(peer) = self.peers.get_mut(place).filter(|peer| !peer.is_listed) else {
+            return false;
+        };
+        peer.was_called = true;
+        peer.is_kept = true;
+        !std::mem::replace(&mut self.are_kept_looked_at, true)
+    }
+
+    /// Keeps those no longer that were not called since the last time. Returns the connections to
+    /// be closed, and whether there are more who are kept.
+    pub(super) fn let_go(&mut self) -> (Vec<ConnId>, bool) {
+        for (_, peer) in &mut self.peers {
+            peer.is_kept &= std::mem::take(&mut peer.was_called) || peer.in_flight > 0;
+        }
+        self.are_kept_looked_at = self.peers.iter().any(|(_, peer)| peer.is_kept);
+        (self.forget_idle(), self.are_kept_looked_at)
+    }
+
     /// Forgets a peer that is not listed and has no calls; returns its connection to be closed.
     pub(super) fn forget_if_idle(&mut self, place: usize) -> Option<ConnId> {
         let peer = self.peers.get(place)?;
-        if peer.is_listed || peer.in_flight > 0 {
+        if peer.is_listed || peer.is_kept || peer.in_flight > 0 {
             return None;
         }
         let peer = self.peers.remove(place);

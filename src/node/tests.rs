@@ -961,6 +961,31 @@ fn a_call_dials_no_peer_again_that_could_not_be_reached() {
     assert_eq!(bench.outcomes(), ["reply 7"]);
 }
 
+#[test]
+fn a_peer_that_is_called_by_its_address_keeps_its_connection_for_a_while() {
+    let mut bench = Bench::registered(&[]);
+    let call_at = |bench: &mut Bench, port, params: &str| {
+        let mut fleet = bench.node.fleet(bench.reactor.net());
+        fleet.call_at(peer(port), "GET", "/goods", params, SECOND);
+    };
+    call_at(&mut bench, 8, "");
+    let socket = bench.open(peer(8));
+    for _ in 0..3 {
+        let request = bench.sent(socket).remove(0);
+        bench.reply(socket, &request);
+        assert_eq!(bench.outcomes(), ["reply 7"]);
+        bench.pass(25 * SECOND);
+        call_at(&mut bench, 8, "");
+        bench.settle();
+    }
+    assert_eq!(bench.sockets(peer(8)), [socket]);
+    // Nor does one stay that could not even be asked.
+    call_at(&mut bench, 9, &"x".repeat(2 << 20));
+    bench.pass(62 * SECOND);
+    assert!(bench.sockets(peer(8)).is_empty());
+    assert_eq!(bench.node.core.peers.iter().count(), 0);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
