@@ -195,7 +195,8 @@ impl<'a> Fleet<'a> {
     /// Leaves in good order: the node goes out of the list but stays connected, and serves on.
     /// [`Event::Drained`](super::Event::Drained) tells who knows, as soon as all do or after `wait`.
     /// From then on nobody calls it but those who can't acknowledge, and those it names as late.
-    /// A Distributor without sessions is left instead, and who knows stays unknown.
+    /// A Distributor without sessions is left instead, and who knows stays unknown. While one drain
+    /// waits, another changes nothing.
     pub fn drain(&mut self, wait: Duration) {
         self.core.drain_link(self.net, wait);
     }

@@ -364,7 +364,13 @@ impl Core {
             }
             match serde_json::from_str::<Drained>(reply.results()) {
                 Ok(drained) if reply.errorcode == 0 => self.tell_later(net, News::Drained(drained)),
-                _ => self.tell_later(net, News::DrainedUnproven),
+                // It may still be listed: leaving the Distributor takes it out, and who knows of
+                // that is not known.
+                _ => {
+                    let until = self.link.drain_until.unwrap_or(net.now());
+                    self.link.arm_drain(net, until);
+                    self.reconnect(net);
+                }
             }
         }
         None
@@ -473,6 +479,10 @@ impl Core {
     }
 
     pub(super) fn drain_link(&mut self, net: &mut Net, wait: Duration) {
+        // A second request would be refused, and so end as unproven before the first is answered.
+        if self.link.drain_timer.is_some() {
+            return;
+        }
         let until = net.now() + wait;
         self.link.drain_until = Some(until);
         let conn = self.link.conn.filter(|_| self.link.phase == Phase::Session);

@@ -986,6 +986,40 @@ fn a_peer_that_is_called_by_its_address_keeps_its_connection_for_a_while() {
     assert_eq!(bench.node.core.peers.iter().count(), 0);
 }
 
+#[test]
+fn a_drain_that_is_refused_leaves_the_list_by_leaving_the_distributor() {
+    let mut bench = Bench::registered(&[1]);
+    let link = bench.socket(distributor());
+    bench.node.fleet(bench.reactor.net()).drain(5 * SECOND);
+    bench.settle();
+    let delete = bench.sent(link).remove(0);
+    bench.receive(link, &json!({"key": delete["key"], "errorcode": 2}));
+    assert_eq!(bench.events(), ["Lost"]);
+    assert!(bench.sockets(distributor()).is_empty());
+    bench.pass(4900 * MILLI);
+    assert!(bench.events().is_empty());
+    bench.pass(200 * MILLI);
+    assert_eq!(bench.events(), ["drained unproven"]);
+}
+
+#[test]
+fn a_second_drain_does_not_end_the_first() {
+    let mut bench = Bench::registered(&[1]);
+    let link = bench.socket(distributor());
+    for _ in 0..2 {
+        bench.node.fleet(bench.reactor.net()).drain(5 * SECOND);
+        bench.settle();
+    }
+    let asked = bench.sent(link);
+    assert_eq!(asked.len(), 1);
+    let results = json!({"rev": 2, "acked": 3, "of": 3, "late": [], "blind": 0});
+    bench.receive(
+        link,
+        &json!({"key": asked[0]["key"], "errorcode": 0, "results": results}),
+    );
+    assert_eq!(bench.events(), ["drained 3 of 3"]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
