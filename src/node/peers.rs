@@ -57,6 +57,12 @@ impl Peer {
         self.in_flight < load.max_in_flight
             && queued + load.bytes + ENVELOPE_BYTES <= net.limits().max_unsent_bytes
     }
+
+    /// Whether a call may go to it though others could take it. After it failed one call tries it:
+    /// a host that is gone keeps those for it waiting as long as a connect may take.
+    fn may_be_well(&self, now: Time) -> bool {
+        self.set_aside_until <= now && (self.failures == 0 || self.in_flight == 0)
+    }
 }
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -216,9 +222,8 @@ impl Peers {
             let peer = self.peers.get(place)?;
             peer.takes_more(load, net).then_some(peer)
         };
-        let fit = |place: usize, net: &Net| {
-            usable(place, net).is_some_and(|peer| peer.set_aside_until <= now)
-        };
+        let fit =
+            |place: usize, net: &Net| usable(place, net).is_some_and(|peer| peer.may_be_well(now));
         if count > 1 {
             let mut first: Option<(usize, usize)> = None;
             for _ in 0..DRAWS {
@@ -249,11 +254,13 @@ impl Peers {
             .filter_map(&candidates)
             .filter(|place| !load.unreachable.contains(&Some(*place)))
             .filter_map(|place| {
-                usable(place, net)
-                    .map(|peer| (peer.set_aside_until.max(now), peer.in_flight, place))
+                usable(place, net).map(|peer| {
+                    let since = peer.set_aside_until.max(now);
+                    (!peer.may_be_well(now), since, peer.in_flight, place)
+                })
             })
             .min()
-            .map(|(_, _, place)| place)
+            .map(|(_, _, _, place)| place)
     }
 }
 

@@ -1020,6 +1020,41 @@ fn a_second_drain_does_not_end_the_first() {
     assert_eq!(bench.events(), ["drained 3 of 3"]);
 }
 
+#[test]
+fn one_call_tries_a_peer_that_failed_while_another_can_take_the_others() {
+    let mut bench = Bench::registered(&[1, 2]);
+    let (mut good, mut is_tried) = (None, false);
+    for random in 0..2000 {
+        bench.world().random = random;
+        for _ in 0..8 {
+            bench.call_with(5 * SECOND, false);
+        }
+        if good.is_none() && !bench.sockets(peer(2)).is_empty() {
+            good = Some(bench.open(peer(2)));
+        }
+        // The other's host is gone: no connect ever ends but by the time it may take.
+        let given = |bench: &Bench| {
+            let mut peers = bench.node.core.peers.iter();
+            peers
+                .find(|known| known.addr == peer(1))
+                .map_or(0, |known| known.in_flight)
+        };
+        let before = given(&bench);
+        bench.pass(10 * MILLI);
+        // For the first time, nobody can know it.
+        let has_failed = bench.now() > Time::from_millis(4000);
+        assert!(!has_failed || before <= 1, "{before} wait for it");
+        is_tried |= has_failed && before > 0;
+        if let Some(good) = good {
+            for request in bench.sent(good) {
+                bench.reply(good, &request);
+            }
+        }
+    }
+    assert!(is_tried);
+    assert!(bench.outcomes().iter().all(|outcome| outcome == "reply 7"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
