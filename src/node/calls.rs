@@ -182,10 +182,7 @@ impl Core {
         };
         call.asked = None;
         call.attempts += 1;
-        let (method, rest) = call.text.split_at(call.method_bytes);
-        let (uri, params) = rest.split_at(call.uri_bytes);
-        let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
-        let (method, uri) = (text(method), text(uri));
+        let (method, uri, _) = parts(&call.text, call.method_bytes, call.uri_bytes);
 
         let load = Load {
             max_in_flight: self.config.max_in_flight_per_peer,
@@ -230,27 +227,73 @@ impl Core {
             self.end(net, slot, End::Nobody);
             return;
         };
-        let left = call.deadline.saturating_since(net.now());
-        let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-        let mut was_queued = false;
-        if let Some(mut request) = net.send(conn) {
-            let key = call.id.0;
-            // Writing to a queue does not fail.
-            let _ = write_encoded_request(&mut request, method, uri, key, Some(left), params);
-            request.finish();
-            was_queued = true;
-        }
-        // If the connection is just being closed, the request is never written, and moves on as
-        // soon as that is told.
-        let queued_at = net.written_bytes(conn) + net.pending_bytes(conn) as u64;
+        // Written when it is known: never, if the connection fails or is just being closed. Then it
+        // moves on as soon as that is told.
         call.asked = Some(Asked {
             peer,
             conn,
-            written_at: if was_queued { queued_at } else { u64::MAX },
+            written_at: u64::MAX,
         });
+        let bytes = call.text.len();
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.in_flight += 1;
+            // What is left of its time is known when it can be written.
+            if !peer.is_open {
+                return peer.hold(bytes);
+            }
         }
+        self.write_call(net, slot);
+    }
+
+    fn write_call(&mut self, net: &mut Net, slot: usize) {
+        let Some(call) = self.calls.open.get_mut(slot) else {
+            return;
+        };
+        let Some(asked) = &mut call.asked else {
+            return;
+        };
+        let (method, uri, params) = parts(&call.text, call.method_bytes, call.uri_bytes);
+        let left = call.deadline.saturating_since(net.now());
+        let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        let Some(mut request) = net.send(asked.conn) else {
+            return;
+        };
+        let key = call.id.0;
+        // Writing to a queue does not fail.
+        let _ = write_encoded_request(&mut request, method, uri, key, Some(left), params);
+        request.finish();
+        asked.written_at = net.written_bytes(asked.conn) + net.pending_bytes(asked.conn) as u64;
+    }
+
+    /// The connection to a peer is established: what waited for it is written.
+    pub(super) fn peer_opened(&mut self, net: &mut Net, peer: usize, conn: ConnId) {
+        let Some(known) = self.peers.get_mut(peer) else {
+            return;
+        };
+        if known.conn != Some(conn) {
+            return;
+        }
+        known.is_open = true;
+        known.held_bytes = 0;
+        let mut slots = self.slots_asked_on(conn);
+        slots.sort_unstable_by_key(|slot| self.calls.open.get(*slot).map(|call| call.id));
+        for slot in slots.drain(..) {
+            self.write_call(net, slot);
+        }
+        self.calls.slots = slots;
+    }
+
+    /// The calls that were given to a connection, in the scratch for that.
+    fn slots_asked_on(&mut self, conn: ConnId) -> Vec<usize> {
+        let mut slots = std::mem::take(&mut self.calls.slots);
+        let was_asked = |call: &Call| call.asked.is_some_and(|asked| asked.conn == conn);
+        let asked = self.calls.open.iter();
+        slots.extend(
+            asked
+                .filter(|(_, call)| was_asked(call))
+                .map(|(slot, _)| slot),
+        );
+        slots
     }
 
     /// A reply with this key came from a peer: the call, if it was that peer's to answer.
@@ -306,15 +349,7 @@ impl Core {
             net.close(conn, Close::Now);
         }
         self.peers.failed(peer, net);
-        let mut slots = std::mem::take(&mut self.calls.slots);
-        let was_asked = |call: &Call| call.asked.is_some_and(|asked| asked.conn == conn);
-        slots.extend(
-            self.calls
-                .open
-                .iter()
-                .filter(|(_, call)| was_asked(call))
-                .map(|(slot, _)| slot),
-        );
+        let mut slots = self.slots_asked_on(conn);
         for slot in slots.drain(..) {
             let Some(call) = self.calls.open.get_mut(slot) else {
                 continue;
@@ -370,6 +405,14 @@ impl Core {
             answer_to: call.answer_to,
         })
     }
+}
+
+/// The method, the uri and the params of a call's text.
+fn parts(text: &[u8], method_bytes: usize, uri_bytes: usize) -> (&str, &str, &[u8]) {
+    let (method, rest) = text.split_at(method_bytes);
+    let (uri, params) = rest.split_at(uri_bytes);
+    let words = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+    (words(method), words(uri), params)
 }
 
 impl Calls {

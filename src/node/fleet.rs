@@ -162,7 +162,11 @@ impl<'a> Fleet<'a> {
                 continue;
             };
             // A notice never fills the queue: calls come first.
-            if self.net.pending_bytes(conn) > self.net.limits().max_unsent_bytes / 4 {
+            let known = self.core.peers.find(addr);
+            let unsent = known
+                .and_then(|peer| self.core.peers.get(peer))
+                .map_or(0, |peer| peer.unsent_bytes(self.net));
+            if unsent > self.net.limits().max_unsent_bytes / 4 {
                 continue;
             }
             if let Some(mut packet) = self.net.send(conn)

@@ -410,6 +410,10 @@ impl<S: Service> Handler for Node<S> {
                 self.core.roles.insert(conn, Role::Caller);
             }
             (Origin::Connected, Some(Role::Distributor)) => self.core.link_opened(net, conn),
+            (Origin::Connected, Some(Role::Peer(peer))) => {
+                let peer = *peer;
+                self.core.peer_opened(net, peer, conn);
+            }
             _ => {}
         }
     }

@@ -14,6 +14,10 @@ use crate::time::Time;
 pub(super) struct Peer {
     pub(super) addr: SocketAddr,
     pub(super) conn: Option<ConnId>,
+    /// The connection is established.
+    pub(super) is_open: bool,
+    /// About how much is to be written as soon as it is.
+    pub(super) held_bytes: usize,
     /// Calls that were given to it and have no outcome yet.
     pub(super) in_flight: usize,
     /// Connections in a row that failed.
@@ -53,9 +57,18 @@ impl Peer {
     /// Whether it can be given one more call. What is queued for a peer that reads too slowly would
     /// else be lost with its connection.
     pub(super) fn takes_more(&self, load: &Load<'_>, net: &Net) -> bool {
-        let queued = self.conn.map_or(0, |conn| net.pending_bytes(conn));
         self.in_flight < load.max_in_flight
-            && queued + load.bytes + ENVELOPE_BYTES <= net.limits().max_unsent_bytes
+            && self.unsent_bytes(net) + load.bytes + ENVELOPE_BYTES <= net.limits().max_unsent_bytes
+    }
+
+    /// What waits for it to read.
+    pub(super) fn unsent_bytes(&self, net: &Net) -> usize {
+        self.held_bytes + self.conn.map_or(0, |conn| net.pending_bytes(conn))
+    }
+
+    /// A request with so much text waits for the connection.
+    pub(super) fn hold(&mut self, bytes: usize) {
+        self.held_bytes += bytes + ENVELOPE_BYTES;
     }
 
     /// Whether a call may go to it though others could take it. After it failed one call tries it:
@@ -96,6 +109,8 @@ impl Peers {
         let place = self.peers.insert(Peer {
             addr,
             conn: None,
+            is_open: false,
+            held_bytes: 0,
             in_flight: 0,
             failures: 0,
             set_aside_until: Time::ZERO,
@@ -205,6 +220,8 @@ impl Peers {
             peer.set_aside_until = net.now() + pause.min(LONGEST_PAUSE) * percent / 100;
             peer.failures += 1;
             peer.conn = None;
+            peer.is_open = false;
+            peer.held_bytes = 0;
         }
     }
 

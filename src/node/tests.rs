@@ -328,7 +328,8 @@ fn a_nested_call_waits_no_longer_than_whoever_is_served() {
     assert_eq!(bench.sent(caller)[0]["results"], "/x");
     bench.pass(100 * MILLI);
     let socket = bench.open(peer(1));
-    assert_eq!(bench.sent(socket)[0]["deadline_ms"], 300);
+    // What is left when it is sent.
+    assert_eq!(bench.sent(socket)[0]["deadline_ms"], 198);
     bench.pass(202 * MILLI);
     assert_eq!(bench.outcomes(), ["deadline"]);
 
@@ -1053,6 +1054,23 @@ fn one_call_tries_a_peer_that_failed_while_another_can_take_the_others() {
     }
     assert!(is_tried);
     assert!(bench.outcomes().iter().all(|outcome| outcome == "reply 7"));
+}
+
+#[test]
+fn a_call_whose_time_is_over_before_it_can_be_sent_is_not() {
+    let mut bench = Bench::registered(&[1]);
+    bench.call_with(SECOND, false);
+    let later = bench.call_with(3 * SECOND, false);
+    bench.pass(2 * SECOND);
+    assert_eq!(bench.outcomes(), ["deadline"]);
+    let socket = bench.open(peer(1));
+    let requests = bench.sent(socket);
+    assert_eq!(
+        (requests.len(), &requests[0]["deadline_ms"]),
+        (1, &json!(1000))
+    );
+    bench.reply(socket, &requests[0]);
+    assert_eq!(bench.node.service.outcomes, [(later, "reply 7".to_owned())]);
 }
 
 proptest! {
