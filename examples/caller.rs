@@ -40,6 +40,8 @@ const SECOND: Duration = Duration::from_secs(1);
 #[derive(Default)]
 struct Caller {
     outcomes: u64,
+    /// Whether somebody serves it, once that is known.
+    is_served: Option<bool>,
 }
 
 impl Service for Caller {
@@ -57,8 +59,10 @@ impl Service for Caller {
     }
 
     fn on_event(&mut self, _fleet: &mut Fleet<'_>, event: Event<'_>) {
-        if let Event::Link(state) = event {
-            println!("the Distributor: {state:?}");
+        match event {
+            Event::Link(state) => println!("the Distributor: {state:?}"),
+            Event::Waited(_, is_there) => self.is_served = Some(is_there),
+            _ => {}
         }
     }
 }
@@ -76,8 +80,14 @@ fn main() -> io::Result<()> {
     node.start(reactor.net())?;
 
     let url = format!("{}{}", args.method, args.uri);
-    node.fleet(reactor.net()).wait_for(&[&url], SECOND);
-    let mut next_call_at = reactor.now() + SECOND;
+    node.fleet(reactor.net()).wait_for(&[&url], 10 * SECOND);
+    while node.service().is_served.is_none() {
+        reactor.turn(None, &mut node)?;
+    }
+    if node.service().is_served == Some(false) {
+        println!("nobody lists {url}: calling all the same");
+    }
+    let mut next_call_at = reactor.now();
     for asked in 1..=args.count {
         while reactor.now() < next_call_at {
             let left = next_call_at.saturating_since(reactor.now());

@@ -95,7 +95,8 @@ impl Service for Purchases {
 /// Places orders, one after the other: has each priced, then buys.
 #[derive(Default)]
 struct Customer {
-    is_ready: bool,
+    /// Whether the services are there, once that is known.
+    is_ready: Option<bool>,
     outcomes: Vec<(CallId, Result<Value, String>)>,
     is_drained: bool,
 }
@@ -113,7 +114,7 @@ impl Service for Customer {
 
     fn on_event(&mut self, _fleet: &mut Fleet<'_>, event: Event<'_>) {
         match event {
-            Event::Waited(_, is_there) => self.is_ready = is_there,
+            Event::Waited(_, is_there) => self.is_ready = Some(is_there),
             Event::Drained(_) | Event::DrainedUnproven => self.is_drained = true,
             _ => {}
         }
@@ -203,8 +204,11 @@ fn main() -> io::Result<()> {
         "waiting for the Distributor at {} and three services",
         args.distributor
     );
-    while !shop.customer.service().is_ready {
+    while shop.customer.service().is_ready.is_none() {
         shop.turn(&mut reactor)?;
+    }
+    if shop.customer.service().is_ready == Some(false) {
+        return Err(io::Error::other("they have not come within a minute"));
     }
 
     for number in 1..=args.orders {

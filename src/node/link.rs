@@ -189,13 +189,22 @@ impl Core {
             epoch: knows_list.then(|| link.epoch.as_str().into()),
             rev: knows_list.then_some(link.rev),
         };
-        let packet = json!({
-            "uri": crate::protocol::DISTRIBUTES,
-            "method": "POST",
-            "key": link.registration_key,
-            "params": params,
-            "session": session,
-        });
+        // As it stands here: others see the fields in this order, the book's.
+        #[derive(Serialize)]
+        struct Packet<'a> {
+            uri: &'a str,
+            method: &'a str,
+            key: u64,
+            params: Params<'a>,
+            session: SessionRequest<'a>,
+        }
+        let packet = Packet {
+            uri: crate::protocol::DISTRIBUTES,
+            method: "POST",
+            key: link.registration_key,
+            params,
+            session,
+        };
         send(net, conn, &packet);
         link.arm(net, self.config.registration_timeout);
     }
@@ -508,7 +517,7 @@ impl Core {
     }
 }
 
-fn send(net: &mut Net, conn: ConnId, packet: &serde_json::Value) {
+fn send(net: &mut Net, conn: ConnId, packet: &impl Serialize) {
     if let Some(mut frame) = net.send(conn) {
         // Writing to a queue does not fail.
         let _ = serde_json::to_writer(&mut frame, packet);

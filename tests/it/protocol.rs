@@ -1,6 +1,6 @@
 //! The wire, as peers that exist speak it: byte for byte where they depend on it.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{Ipv6Addr, TcpListener};
 
 use serde_json::{Value, json};
@@ -549,7 +549,7 @@ fn who_has_not_registered_gets_no_pushes() {
 #[test]
 fn peers_on_the_ipv6_loopback_are_listed_as_127_0_0_1() {
     if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
-        eprintln!("SKIPPED: this machine has no IPv6");
+        let _ = writeln!(std::io::stderr(), "SKIPPED: this machine has no IPv6");
         return;
     }
     let distributor = Distributor::start_at("[::1]:0", &[]);

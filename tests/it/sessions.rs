@@ -658,7 +658,7 @@ fn few_changes_are_to_be_acknowledged_but_all_while_a_drain_waits() {
 
 #[test]
 fn a_session_that_falls_silent_is_dropped_and_nobody_else() {
-    let distributor = start(&["--silence-timeout", "2500ms"]);
+    let distributor = start(&["--heartbeat", "1s", "--silence-timeout", "2500ms"]);
     let mut plain = distributor.join("plain", 1);
     let mut quiet = Node::join(&distributor, "quiet", json!({"watch": "none"}));
     let mut beating = Node::join(&distributor, "beating", delta());
@@ -679,7 +679,14 @@ fn a_session_that_falls_silent_is_dropped_and_nobody_else() {
 
 #[test]
 fn a_session_that_waits_for_its_list_is_not_silent() {
-    let flags = ["--silence-timeout", "1500ms", "--write-timeout", "60s"];
+    let flags = [
+        "--heartbeat",
+        "1s",
+        "--silence-timeout",
+        "1500ms",
+        "--write-timeout",
+        "60s",
+    ];
     let distributor = start(&[&flags[..], &["--send-buffer-bytes", "4096"]].concat());
     let _crowd = crowd(&distributor, 16);
     let mut slow = Node::on(connect_from(distributor.addr, LOCALHOST));

@@ -371,6 +371,23 @@ pub(crate) enum LogFormat {
 }
 
 impl Args {
+    /// What is wrong with flags that are right by themselves.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let sessions = &self.sessions;
+        if sessions.heartbeat < Duration::from_millis(10) {
+            return Err("--heartbeat: at least 10ms".to_owned());
+        }
+        // Nodes send it up to a fifth later than they are told.
+        if sessions.silence_timeout < sessions.heartbeat * 3 / 2 {
+            return Err(format!(
+                "--silence-timeout {:?}: at least one and a half times the --heartbeat of {:?}, \
+                 or nodes are dropped between two heartbeats",
+                sessions.silence_timeout, sessions.heartbeat
+            ));
+        }
+        Ok(())
+    }
+
     /// What the loop is told. The number of connections depends on the machine as well.
     pub(crate) fn limits(&self, max_connections: usize) -> Limits {
         let (connections, turn, tcp) = (&self.connections, &self.turn, &self.tcp);
@@ -465,6 +482,21 @@ mod tests {
         let defaults = Limits::default();
         assert_eq!(args.limits(defaults.max_connections), defaults);
         assert_eq!(args.config(), Config::default());
+    }
+
+    #[test]
+    fn nodes_have_time_for_a_heartbeat() {
+        let check = |flags: &[&str]| {
+            let args = [&["distributor"], flags].concat();
+            Args::try_parse_from(args).unwrap().check()
+        };
+        assert_eq!(check(&[]), Ok(()));
+        assert!(check(&["--heartbeat", "0s"]).is_err());
+        assert!(check(&["--silence-timeout", "1s"]).is_err());
+        assert_eq!(
+            check(&["--heartbeat", "1s", "--silence-timeout", "1500ms"]),
+            Ok(())
+        );
     }
 
     #[test]

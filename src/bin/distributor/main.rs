@@ -72,6 +72,10 @@ fn one_line(error: &clap::Error) -> String {
 }
 
 fn run(args: &Args) -> Result<(), Failure> {
+    args.check().map_err(|message| Failure {
+        code: USAGE,
+        message,
+    })?;
     let addresses = addresses_to_listen_on(args)?;
     let log = Log::start(args);
     let max_connections = max_connections(args.connections.max_connections);
@@ -204,6 +208,13 @@ fn resolve(text: &str) -> Result<Vec<SocketAddr>, Failure> {
         return Err(Failure {
             code: USAGE,
             message: format!("--listen {text}: it takes a port as well, as in {example}"),
+        });
+    }
+    let host = text.rsplit_once(':').map_or("", |(host, _)| host);
+    if host.is_empty() || host.contains(['/', '*']) {
+        return Err(Failure {
+            code: USAGE,
+            message: format!("--listen {text}: it takes ADDRESS:PORT, as in 127.0.0.1:9000"),
         });
     }
     match text.to_socket_addrs() {
