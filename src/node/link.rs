@@ -391,8 +391,10 @@ impl Core {
         self.link.held_list = Vec::new();
         self.link.heartbeat = Duration::from_millis(registered.heartbeat_ms.max(1));
         if self.link.epoch != registered.epoch {
-            // Its first list follows: what was known of another epoch can't be led on from.
+            // Its first list follows: what was known of another epoch can't be led on from, and to
+            // acknowledge it would be to acknowledge what was never applied.
             self.link.epoch.clear();
+            self.link.rev = 0;
         }
         self.set_link_state(net, LinkState::Registered);
         self.arm_heartbeat(net);

@@ -1073,6 +1073,20 @@ fn a_call_whose_time_is_over_before_it_can_be_sent_is_not() {
     assert_eq!(bench.node.service.outcomes, [(later, "reply 7".to_owned())]);
 }
 
+#[test]
+fn what_was_applied_of_another_run_is_not_acknowledged() {
+    let mut bench = Bench::registered(&[1]);
+    let link = bench.socket(distributor());
+    bench.receive(link, &delta(1, 500, false, &[], &[], &[]));
+    bench.end(link);
+    let link = bench.open(distributor());
+    bench.welcome(link, "e2", 100);
+    bench.sent(link);
+    bench.pass(130 * MILLI);
+    // Its list is still on the way.
+    assert_eq!(bench.sent(link)[0]["session"]["rev"], 0);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
