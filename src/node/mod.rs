@@ -444,9 +444,7 @@ impl<S: Service> Handler for Node<S> {
 
     fn on_wake(&mut self, net: &mut Net) {
         net.set_owner(self.core.config.owner);
-        while let Some(call) = self.core.posted.as_ref().and_then(handle::Posted::take) {
-            self.core.call_posted(net, call);
-        }
+        self.core.take_posted(net);
     }
 
     fn on_turn_end(&mut self, net: &mut Net) {
@@ -463,8 +461,20 @@ impl Core {
             Some(Tag::Wait(number)) => self.wait_timed_out(number),
             Some(Tag::Kept) => self.look_at_kept(net),
             // It has ended the wait: what is to be told is told at the end of the turn.
-            Some(Tag::News) | None => {}
+            Some(Tag::News) => self.take_posted(net),
+            None => {}
         }
+    }
+
+    /// Takes in what other threads have posted.
+    fn take_posted(&mut self, net: &mut Net) {
+        for _ in 0..MAX_POSTED_PER_TURN {
+            let Some(call) = self.posted.as_ref().and_then(handle::Posted::take) else {
+                return;
+            };
+            self.call_posted(net, call);
+        }
+        self.wake_next_turn(net);
     }
 
     /// Sees to it that what waits to be told does not wait for an event.
@@ -479,6 +489,9 @@ impl Core {
         self.news.push(news);
     }
 }
+
+/// Threads that post without a pause must not keep a turn from ending.
+const MAX_POSTED_PER_TURN: usize = 1024;
 
 /// What a timer of a node is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

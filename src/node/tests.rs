@@ -1087,6 +1087,20 @@ fn what_was_applied_of_another_run_is_not_acknowledged() {
     assert_eq!(bench.sent(link)[0]["session"]["rev"], 0);
 }
 
+#[test]
+fn many_posted_calls_do_not_keep_a_turn_from_ending() {
+    let mut bench = Bench::registered(&[1]);
+    let waker = bench.reactor.waker();
+    let handle = bench.node.handle(waker);
+    let post = |_| handle.call("GET", "/goods", &(), SECOND);
+    let answers: Vec<_> = (0..5000).map(post).collect();
+    bench.node.on_wake(bench.reactor.net());
+    assert_eq!(bench.node.core.calls.len(), MAX_POSTED_PER_TURN);
+    bench.pass(1100 * MILLI);
+    assert!(answers.iter().all(|answer| answer.try_recv().is_ok()));
+    assert_eq!(bench.node.core.calls.len(), 0);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
