@@ -355,8 +355,12 @@ impl Core {
             return None;
         }
         let reply = Reply::parse(frame)?;
-        if reply.key() == Some(self.link.registration_key)
-            && matches!(self.link.phase, Phase::Waiting | Phase::Plain)
+        // Who is refused as a connection is told without a key.
+        let is_turned_away =
+            reply.errorcode != 0 && reply.key().is_none() && self.link.phase == Phase::Waiting;
+        if is_turned_away
+            || reply.key() == Some(self.link.registration_key)
+                && matches!(self.link.phase, Phase::Waiting | Phase::Plain)
         {
             if reply.errorcode != 0 {
                 warn!(errorcode = reply.errorcode, message = %reply.message(), "the Distributor refused the registration");

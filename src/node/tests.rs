@@ -1101,6 +1101,33 @@ fn many_posted_calls_do_not_keep_a_turn_from_ending() {
     assert_eq!(bench.node.core.calls.len(), 0);
 }
 
+#[test]
+fn who_is_turned_away_is_told_so_and_tries_later() {
+    let mut bench = Bench::new();
+    let link = bench.open(distributor());
+    bench.receive(
+        link,
+        &json!({"key": null, "errorcode": 6, "errormessage": "try later"}),
+    );
+    assert_eq!(bench.events(), ["refused 6"]);
+    bench.pass(1400 * MILLI);
+    assert!(bench.sockets(distributor()).is_empty());
+    bench.pass_until(|bench| !bench.sockets(distributor()).is_empty());
+}
+
+#[test]
+fn the_longest_times_overflow_nothing() {
+    let mut bench = Bench::registered(&[1]);
+    bench.call_with(Duration::MAX, false);
+    let mut fleet = bench.node.fleet(bench.reactor.net());
+    fleet.wait_for(&["GET/other"], Duration::MAX);
+    bench.pass(3600 * SECOND);
+    bench.node.fleet(bench.reactor.net()).drain(Duration::MAX);
+    bench.settle();
+    assert_eq!(bench.node.core.calls.len(), 0);
+    assert_eq!(bench.outcomes(), ["nobody"]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
