@@ -87,7 +87,9 @@ impl<'a> Fleet<'a> {
     /// [`Outcome`](super::Outcome) comes by `on_outcome`, at the latest when `deadline` has passed,
     /// or the time of the request that is being served.
     ///
-    /// A request that certainly did not reach its node goes to another one by itself.
+    /// A request that certainly did not reach its node goes to another one by itself. A node whose
+    /// host is a name is never called: to look it up would block. See
+    /// [`Member::addr`](super::Member::addr).
     pub fn call(
         &mut self,
         method: &str,
@@ -179,8 +181,8 @@ impl<'a> Fleet<'a> {
         told
     }
 
-    /// Waits until for each of `urls`, written `METHOD/path`, there is somebody who lists exactly it.
-    /// Returns at once: nothing blocks.
+    /// Waits until for each of `urls`, written `METHOD/path`, there is somebody who lists exactly it
+    /// and can be called. Returns at once: nothing blocks.
     /// Told by [`Event::Waited`](super::Event::Waited), at the latest when `timeout` has passed.
     pub fn wait_for(&mut self, urls: &[&str], timeout: Duration) -> WaitId {
         self.core.next_wait += 1;
@@ -266,7 +268,9 @@ impl Core {
         let is_there = |wait: &mut Wait| {
             wait.urls.iter().all(|url| {
                 let (method, path) = url.split_at(url.find('/').unwrap_or(url.len()));
-                !roster.places_serving(method, path).is_empty()
+                roster
+                    .serving(method, path)
+                    .any(|member| member.addr.is_some())
             })
         };
         let done: Vec<Wait> = self.waits.extract_if(.., is_there).collect();

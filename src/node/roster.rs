@@ -15,7 +15,8 @@ pub struct Member {
     pub entry: Box<str>,
     /// What was read of it.
     pub node: ListedNode,
-    /// Where to reach it, if its host is an address and its port one.
+    /// Where to reach it, if its host is an address and its port one. Who lists a name as its host
+    /// is seen here, but not called.
     pub addr: Option<SocketAddr>,
     /// It was in an earlier view, and the Distributor has not spoken of it since it lost that one.
     pub is_from_before: bool,

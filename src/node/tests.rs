@@ -1128,6 +1128,31 @@ fn the_longest_times_overflow_nothing() {
     assert_eq!(bench.outcomes(), ["nobody"]);
 }
 
+#[test]
+fn nobody_waits_for_less_than_somebody_who_can_be_called() {
+    let mut bench = Bench::registered(&[]);
+    let mut fleet = bench.node.fleet(bench.reactor.net());
+    fleet.wait_for(&["GET/goods"], SECOND);
+    let link = bench.socket(distributor());
+    let (mut named, mut ipv6) = (entry(1), entry(2));
+    named["host"] = json!("goods.example");
+    ipv6["host"] = json!("::1");
+    let list = |entries: &[&Value]| {
+        json!({"uri": "/distributes", "method": "GET", "key": 0, "params": entries,
+            "session": {"epoch": "e1", "rev": 2, "complete": true, "ids": [1, 2]}})
+    };
+    bench.receive(link, &list(&[&named]));
+    assert_eq!(bench.events(), ["+1"]);
+    bench.call();
+    bench.settle();
+    assert_eq!(bench.outcomes(), ["nobody"]);
+    bench.receive(link, &list(&[&named, &ipv6]));
+    assert_eq!(bench.events(), ["+2", "waited true"]);
+    bench.call();
+    let socket = bench.open("[::1]:2".parse().unwrap());
+    assert_eq!(bench.sent(socket).len(), 1);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
