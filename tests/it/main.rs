@@ -11,6 +11,7 @@
 
 mod architecture;
 mod embedding;
+mod examples;
 mod limits;
 mod nodes;
 mod peers;
