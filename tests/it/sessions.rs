@@ -949,6 +949,8 @@ fn nobody_acknowledges_what_it_was_not_sent() {
     let mut stuck = Node::on(connect_from(distributor.addr, LOCALHOST));
     stuck.next();
     stuck.register(params("stuck"), delta());
+    // Its list is on its way, and can't all be: what changes now it is not sent.
+    assert!(stuck.client.stream.peek(&mut [0; 1]).unwrap() > 0);
     let key = node.begin_drain(2000);
     node.sync();
     stuck.client.send(&heartbeat(Value::Null, 1 << 40));
