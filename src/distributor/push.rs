@@ -48,23 +48,22 @@ struct Source<'a> {
     registry: &'a Registry,
     epoch: &'a str,
     is_complete: bool,
-    ack: bool,
 }
 
-impl Source<'_> {
-    fn stamp(&self) -> Stamp<'_> {
+impl<'a> Source<'a> {
+    fn stamp(&self, ack: bool) -> Stamp<'a> {
         Stamp {
             epoch: self.epoch,
             rev: self.registry.revision(),
-            ack: self.ack,
+            ack,
         }
     }
 
-    fn write(&self, out: &mut Vec<u8>, has_session: bool) {
+    fn write(&self, out: &mut Vec<u8>, has_session: bool, ack: bool) {
         let entries = |out: &mut Vec<u8>| self.registry.write_entries(out);
         if has_session {
             let ids = |out: &mut Vec<u8>| self.registry.write_ids(out);
-            write_session_list(out, "0", self.stamp(), self.is_complete, entries, ids);
+            write_session_list(out, "0", self.stamp(ack), self.is_complete, entries, ids);
         } else {
             write_list(out, "0", entries);
         }
@@ -183,7 +182,8 @@ impl Frames {
                 .iter()
                 .map(|(id, cause)| (id.number(), cause.as_str()));
             let ids = |out: &mut Vec<u8>| crate::registry::write_ids(out, &delta.joined);
-            SharedFrame::new(|out| write_delta(out, source.stamp(), from, joined, left, ids))
+            let stamp = source.stamp(self.asks_for_ack);
+            SharedFrame::new(|out| write_delta(out, stamp, from, joined, left, ids))
         });
         self.delta_bytes += frame.as_ref().map_or(0, |frame| frame.as_bytes().len());
         self.deltas.push((from, frame.clone()));
@@ -196,7 +196,8 @@ impl Frames {
             true => &mut self.session_list,
             false => &mut self.plain_list,
         };
-        list.get(|out| source.write(out, has_session))
+        let ack = self.asks_for_ack;
+        list.get(|out| source.write(out, has_session, ack))
     }
 }
 
@@ -253,7 +254,6 @@ impl Distributor {
             registry: &self.registry,
             epoch: &self.epoch,
             is_complete: self.is_complete,
-            ack: self.push.frames.asks_for_ack,
         };
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
@@ -284,7 +284,6 @@ impl Distributor {
             registry: &self.registry,
             epoch: &self.epoch,
             is_complete: self.is_complete,
-            ack: self.push.frames.asks_for_ack,
         };
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
@@ -326,7 +325,6 @@ impl Distributor {
             registry: &self.registry,
             epoch: &self.epoch,
             is_complete: self.is_complete,
-            ack: self.push.frames.asks_for_ack,
         };
         let mut receivers_of_plain_lists = 0;
         for (conn, session) in self.sessions.iter_mut() {

@@ -54,6 +54,7 @@ mod packet;
 mod registration;
 mod session;
 mod update;
+mod url;
 
 pub(crate) use call::write_encoded_request;
 pub use call::{Reply, key_of_request, write_error_reply, write_reply, write_request};
