@@ -19,7 +19,6 @@ use clap::Parser;
 use pilcrow::node::{Config, Event, Fleet, Node, ReplyTo, Request, Service};
 use pilcrow::protocol::ErrorCode;
 use pilcrow::reactor::{Limits, Reactor};
-use serde_json::value::RawValue;
 
 /// A node that answers GET/echo with the params of the request
 #[derive(Parser)]
@@ -40,12 +39,7 @@ impl Service for Echo {
             fleet.refuse(reply_to, ErrorCode::NotFound, "here is only GET /echo");
             return;
         }
-        match request.parse_params::<&RawValue>() {
-            Ok(params) => fleet.reply(reply_to, params),
-            Err(error) => {
-                fleet.refuse(reply_to, ErrorCode::InvalidParameters, &error.to_string());
-            }
-        }
+        fleet.reply(reply_to, request.raw_params());
         if fleet.roster().named("logs").next().is_some() {
             fleet.notify("logs", "POST", "/logs", "echo served a request");
         }

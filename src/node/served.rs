@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::protocol::{ErrorCode, Packet, key_of_request, write_error_reply};
 use crate::reactor::{ConnId, Net};
@@ -16,7 +17,7 @@ pub struct Request<'a> {
     method: Cow<'a, str>,
     uri: Cow<'a, str>,
     key: &'a str,
-    params: &'a str,
+    params: &'a RawValue,
     deadline: Option<Time>,
 }
 
@@ -38,12 +39,18 @@ impl<'a> Request<'a> {
 
     /// The params as they came, JSON; `null` if there are none.
     pub fn params(&self) -> &'a str {
+        self.params.get()
+    }
+
+    /// As [`Request::params`], for what goes on as it came: they were checked to be JSON once, and
+    /// are not read again.
+    pub fn raw_params(&self) -> &'a RawValue {
         self.params
     }
 
     /// The params as `T`. Errors say what in them is not as `T` wants it.
     pub fn parse_params<T: Deserialize<'a>>(&self) -> serde_json::Result<T> {
-        serde_json::from_str(self.params)
+        serde_json::from_str(self.params.get())
     }
 
     /// Until when the caller waits, if it said so. Calls made while the request is served never
@@ -151,7 +158,7 @@ pub(super) fn read<'a>(
         method: packet.method().unwrap_or_default(),
         uri,
         key,
-        params: packet.params().map_or("null", |params| params.get()),
+        params: packet.params().unwrap_or(RawValue::NULL),
         deadline,
     };
     let reply_to = ReplyTo {
