@@ -10,7 +10,7 @@ use super::input::failure;
 use super::net::{Due, Net, live};
 
 /// Blocks that one `writev` takes. A queue rarely has more than two.
-const SLICES_PER_WRITE: usize = 64;
+const SLICES_PER_WRITE: usize = 16;
 /// Bytes that one `writev` takes: a long list for one peer must not hold up short answers to others.
 const BYTES_PER_WRITE: usize = 128 << 10;
 /// How much is written between two looks at the clock: reading it is cheap but not free.

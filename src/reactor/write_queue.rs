@@ -78,11 +78,15 @@ pub(super) fn escape_frame(bytes: &mut Vec<u8>, start: usize) {
 
 /// A queue of owned bytes and shared frames.
 ///
+/// A queue rarely has more than one block, so the first one has its place here: most connections
+/// never need memory for others.
+///
 /// Invariant: `sent` is less than the length of the first block, and zero if there is none;
-/// no block is empty.
+/// no block is empty; without a first block there are no others.
 #[derive(Debug, Default)]
 pub(crate) struct WriteQueue {
-    blocks: VecDeque<Block>,
+    first: Option<Block>,
+    others: VecDeque<Block>,
     sent: usize,
     unsent_bytes: usize,
     unsent_owned_bytes: usize,
@@ -107,6 +111,9 @@ impl Block {
 /// Small frames share a block up to here: one `writev` takes few blocks, one block one `memcpy`.
 const OWNED_BLOCK_BYTES: usize = 16 << 10;
 
+/// What an empty queue keeps room for, so that a steady load allocates nothing.
+const MAX_IDLE_BLOCKS: usize = 8;
+
 impl WriteQueue {
     /// All that is queued and not yet written, shared frames included.
     pub(crate) fn unsent_bytes(&self) -> usize {
@@ -119,13 +126,28 @@ impl WriteQueue {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.blocks.is_empty()
+        self.first.is_none()
+    }
+
+    fn push(&mut self, block: Block) {
+        match self.first {
+            None => self.first = Some(block),
+            Some(_) => self.others.push_back(block),
+        }
+    }
+
+    fn pop_first(&mut self) -> Option<Block> {
+        let next = self.others.pop_front();
+        if self.others.is_empty() && self.others.capacity() > MAX_IDLE_BLOCKS {
+            self.others = VecDeque::new();
+        }
+        std::mem::replace(&mut self.first, next)
     }
 
     pub(crate) fn push_shared(&mut self, frame: &SharedFrame, from: usize) {
         let bytes = frame.as_bytes().len().saturating_sub(from);
         if bytes > 0 {
-            self.blocks.push_back(Block::Shared(frame.clone(), from));
+            self.push(Block::Shared(frame.clone(), from));
             self.unsent_bytes += bytes;
         }
     }
@@ -133,12 +155,14 @@ impl WriteQueue {
     /// A buffer to append owned bytes to. It must come back through [`WriteQueue::commit`],
     /// with everything that it held at first still in place.
     pub(crate) fn take_last(&mut self, pool: &mut BufferPool) -> Vec<u8> {
-        match self.blocks.pop_back() {
+        let last = self.others.pop_back().or_else(|| self.first.take());
+        match last {
             Some(Block::Owned(bytes)) if bytes.len() < OWNED_BLOCK_BYTES => bytes,
-            other => {
-                self.blocks.extend(other);
+            Some(other) => {
+                self.push(other);
                 pool.take()
             }
+            None => pool.take(),
         }
     }
 
@@ -148,7 +172,7 @@ impl WriteQueue {
             pool.give(bytes);
             return;
         }
-        self.blocks.push_back(Block::Owned(bytes));
+        self.push(Block::Owned(bytes));
         self.unsent_bytes += added;
         self.unsent_owned_bytes += added;
     }
@@ -157,7 +181,8 @@ impl WriteQueue {
     /// slices it used.
     pub(crate) fn fill<'q>(&'q self, slices: &mut [IoSlice<'q>], at_most: usize) -> usize {
         let (mut used, mut skip, mut left) = (0, self.sent, at_most);
-        for (slice, block) in slices.iter_mut().zip(&self.blocks) {
+        let blocks = self.first.iter().chain(&self.others);
+        for (slice, block) in slices.iter_mut().zip(blocks) {
             if left == 0 {
                 break;
             }
@@ -176,7 +201,7 @@ impl WriteQueue {
         debug_assert!(written <= self.unsent_bytes);
         self.unsent_bytes -= written;
         let mut left = written;
-        while let Some(block) = self.blocks.front() {
+        while let Some(block) = &self.first {
             let here = block.bytes().len() - self.sent;
             let gone = here.min(left);
             if let Block::Owned(_) = block {
@@ -188,7 +213,7 @@ impl WriteQueue {
                 return;
             }
             self.sent = 0;
-            if let Some(Block::Owned(bytes)) = self.blocks.pop_front() {
+            if let Some(Block::Owned(bytes)) = self.pop_first() {
                 pool.give(bytes);
             }
         }
