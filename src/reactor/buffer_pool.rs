@@ -11,8 +11,9 @@ pub struct BufferPool {
 const MAX_SPARE_BUFFERS: usize = 1024;
 /// What a quiet process may hold on to.
 const MAX_SPARE_BYTES: usize = 4 << 20;
-/// A buffer that grew past this served an exception, not the steady load.
-const MAX_BUFFER_BYTES: usize = 64 << 10;
+/// A buffer that grew past this served an exception, not the steady load. A frame of the longest
+/// kind that a Distributor takes fits, however the buffer grew.
+const MAX_BUFFER_BYTES: usize = 128 << 10;
 
 impl BufferPool {
     /// An empty buffer, with whatever capacity it has.

@@ -69,10 +69,18 @@ impl FrameBuffer {
         }
 
         // Only up to the end of the frame that has begun: the rest need not be copied.
-        let frame_rest = self.rest_of_frame(input);
+        let (frame_rest, ends) = self.rest_of_frame(input);
         self.compact();
+        let all_scanned = self.scanned >= scannable(&self.kept);
         let (joined, rest) = input.split_at_checked(frame_rest).unwrap_or((input, &[]));
         self.kept.extend_from_slice(joined);
+        if all_scanned {
+            // What was just searched to find the end is not searched again.
+            self.scanned = match ends {
+                true => self.kept.len().saturating_sub(FRAME_END.len()),
+                false => scannable(&self.kept),
+            };
+        }
 
         let mut kept = std::mem::take(&mut self.kept);
         let mut cursor = Cursor {
@@ -171,12 +179,13 @@ impl FrameBuffer {
         fed
     }
 
-    /// How many bytes of `input` belong to the frame that is kept, its end included.
-    fn rest_of_frame(&self, input: &[u8]) -> usize {
+    /// How many bytes of `input` belong to the frame that is kept, its end included, and whether
+    /// its end is among them.
+    fn rest_of_frame(&self, input: &[u8]) -> (usize, bool) {
         if self.kept.last() == Some(&LEAD) && input.first() == Some(&TRAIL) {
-            return 1;
+            return (1, true);
         }
-        find_end(input, 0).map_or(input.len(), |end| end + FRAME_END.len())
+        find_end(input, 0).map_or((input.len(), false), |end| (end + FRAME_END.len(), true))
     }
 
     fn compact(&mut self) {
@@ -219,11 +228,7 @@ impl Cursor {
         loop {
             self.skip_white_space(bytes);
             let Some(end) = find_end(bytes, self.scanned) else {
-                self.scanned = match bytes.last() {
-                    // Half an end is looked at again when the other half is there.
-                    Some(&LEAD) => bytes.len() - 1,
-                    _ => bytes.len(),
-                };
+                self.scanned = scannable(bytes);
                 let begun = self.scanned.saturating_sub(self.start);
                 return if begun > max_frame_bytes {
                     Fed::TooLarge
@@ -250,6 +255,12 @@ impl Cursor {
         self.start += rest.len() - rest.trim_ascii_start().len();
         self.scanned = self.scanned.max(self.start);
     }
+}
+
+/// How far it makes sense to search for an end: half of one is looked at again when the other half
+/// is there.
+fn scannable(bytes: &[u8]) -> usize {
+    bytes.len() - usize::from(bytes.last() == Some(&LEAD))
 }
 
 /// Where the first frame end at or after `from` begins.
