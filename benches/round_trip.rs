@@ -1,0 +1,306 @@
+//! Requests to a node that echoes, beside bare epoll loops that do the same with nothing around them.
+//!
+//! `cargo bench --bench round_trip`. What is compared is the processor time of the serving thread,
+//! the kernel's part included.
+
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
+
+mod side_by_side;
+
+use std::borrow::Cow;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::thread::{self, JoinHandle};
+
+use memchr::memmem;
+use mio::net::TcpListener;
+use mio::{Events, Interest, Poll, Token};
+use pilcrow::node::{Config, Fleet, Node, ReplyTo, Request, Service};
+use pilcrow::protocol::ErrorCode;
+use pilcrow::reactor::{Limits, Reactor};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use side_by_side::{compare, cpu_of, is_asked_for, print_head};
+
+const ROUNDS: usize = 25;
+const REQUESTS: usize = 64_000;
+/// 64 bytes.
+const PARAMS: &str = r#"{"name":"apples","count":12,"note":"sixty-four bytes, all JSON"}"#;
+const ANY_PORT: &str = "127.0.0.1:0";
+
+fn main() {
+    print_head();
+    for (load, connections, depth) in [
+        ("32 in flight on 1 connection", 1, 32),
+        ("1 in flight on 64 connections", 64, 1),
+    ] {
+        let echo = format!("{load}, beside an echo");
+        if is_asked_for(&echo) {
+            beside(&echo, connections, depth, |bytes, out| {
+                out.extend_from_slice(bytes);
+                bytes.len()
+            });
+        }
+        let parse = format!("{load}, beside serde_json alone");
+        if is_asked_for(&parse) {
+            beside(&parse, connections, depth, answer_with_serde_json);
+        }
+    }
+}
+
+fn beside(
+    row: &str,
+    connections: usize,
+    depth: usize,
+    answer: impl Fn(&[u8], &mut Vec<u8>) -> usize,
+) {
+    let mut ours = Ours::new();
+    let mut bare = Bare::new(answer);
+    compare(
+        row,
+        ROUNDS,
+        u32::try_from(REQUESTS).unwrap(),
+        || {
+            let client = Client::start(ours.addr, connections, depth);
+            ours.node.service().0 = 0;
+            let cost = cpu_of(|| {
+                while ours.node.service().0 < REQUESTS {
+                    ours.reactor.turn(None, &mut ours.node).unwrap();
+                }
+            });
+            client.join().unwrap();
+            cost
+        },
+        || {
+            let client = Client::start(bare.addr, connections, depth);
+            let cost = cpu_of(|| bare.serve());
+            client.join().unwrap();
+            cost
+        },
+    );
+}
+
+/// As `examples/echo.rs`; it counts.
+struct Echo(usize);
+
+impl Service for Echo {
+    fn on_request(&mut self, fleet: &mut Fleet<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+        if (request.method(), request.uri()) != ("GET", "/echo") {
+            fleet.refuse(reply_to, ErrorCode::NotFound, "here is only GET /echo");
+            return;
+        }
+        self.0 += 1;
+        fleet.reply(reply_to, request.raw_params());
+        if fleet.roster().named("logs").next().is_some() {
+            fleet.notify("logs", "POST", "/logs", "echo served a request");
+        }
+    }
+}
+
+struct Ours {
+    reactor: Reactor,
+    node: Node<Echo>,
+    addr: SocketAddr,
+}
+
+impl Ours {
+    fn new() -> Ours {
+        let mut reactor = Reactor::new(Limits::default()).unwrap();
+        let config = Config {
+            listen: Some(ANY_PORT.parse().unwrap()),
+            ..Config::default()
+        };
+        let mut node = Node::new(config, Echo(0));
+        let addr = node.start(reactor.net()).unwrap().unwrap();
+        Ours {
+            reactor,
+            node,
+            addr,
+        }
+    }
+}
+
+/// One thread, edge-triggered epoll, one read and one write for what is there.
+struct Bare<A> {
+    poll: Poll,
+    listener: TcpListener,
+    addr: SocketAddr,
+    answer: A,
+}
+
+impl<A: Fn(&[u8], &mut Vec<u8>) -> usize> Bare<A> {
+    fn new(answer: A) -> Bare<A> {
+        let poll = Poll::new().unwrap();
+        let mut listener = TcpListener::bind(ANY_PORT.parse().unwrap()).unwrap();
+        let registry = poll.registry();
+        registry
+            .register(&mut listener, Token(usize::MAX), Interest::READABLE)
+            .unwrap();
+        let addr = listener.local_addr().unwrap();
+        Bare {
+            poll,
+            listener,
+            addr,
+            answer,
+        }
+    }
+
+    /// Until all requests of one client are served.
+    fn serve(&mut self) {
+        let mut streams: Vec<mio::net::TcpStream> = Vec::new();
+        let mut events = Events::with_capacity(1024);
+        let (mut bytes, mut out) = (vec![0; 64 << 10], Vec::with_capacity(64 << 10));
+        let mut kept: Vec<Vec<u8>> = Vec::new();
+        let mut open = 0;
+        loop {
+            self.poll.poll(&mut events, None).unwrap();
+            for event in &events {
+                let Token(index) = event.token();
+                if index == usize::MAX {
+                    while let Ok((mut stream, _)) = self.listener.accept() {
+                        stream.set_nodelay(true).unwrap();
+                        let token = Token(streams.len());
+                        let registry = self.poll.registry();
+                        registry
+                            .register(&mut stream, token, Interest::READABLE)
+                            .unwrap();
+                        streams.push(stream);
+                        kept.push(Vec::new());
+                        open += 1;
+                    }
+                    continue;
+                }
+                match streams[index].read(&mut bytes) {
+                    Ok(0) => {
+                        open -= 1;
+                        if open == 0 {
+                            return;
+                        }
+                    }
+                    Ok(count) => {
+                        out.clear();
+                        let kept = &mut kept[index];
+                        if kept.is_empty() {
+                            let used = (self.answer)(&bytes[..count], &mut out);
+                            kept.extend_from_slice(&bytes[used..count]);
+                        } else {
+                            kept.extend_from_slice(&bytes[..count]);
+                            let used = (self.answer)(kept, &mut out);
+                            kept.drain(..used);
+                        }
+                        if !out.is_empty() {
+                            streams[index].write_all(&out).unwrap();
+                        }
+                    }
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct BareRequest<'a> {
+    #[serde(borrow)]
+    uri: Cow<'a, str>,
+    #[serde(borrow)]
+    method: Cow<'a, str>,
+    key: u64,
+    #[serde(borrow)]
+    params: &'a RawValue,
+}
+
+#[derive(Serialize)]
+struct BareReply<'a> {
+    key: u64,
+    errorcode: u32,
+    errormessage: &'a str,
+    results: &'a RawValue,
+}
+
+/// Answers the complete requests, and returns how many bytes they took.
+fn answer_with_serde_json(bytes: &[u8], out: &mut Vec<u8>) -> usize {
+    let mut used = 0;
+    for end in memmem::find_iter(bytes, "¶") {
+        let request: BareRequest<'_> = serde_json::from_slice(&bytes[used..end]).unwrap();
+        assert!((&*request.method, &*request.uri) == ("GET", "/echo"));
+        let reply = BareReply {
+            key: request.key,
+            errorcode: 0,
+            errormessage: "success",
+            results: request.params,
+        };
+        serde_json::to_writer(&mut *out, &reply).unwrap();
+        out.extend_from_slice("¶".as_bytes());
+        used = end + "¶".len();
+    }
+    used
+}
+
+/// Keeps so many requests in flight on each connection, in a thread of its own.
+struct Client;
+
+impl Client {
+    fn start(addr: SocketAddr, connections: usize, depth: usize) -> JoinHandle<()> {
+        thread::spawn(move || Client::run(addr, connections, depth))
+    }
+
+    fn run(addr: SocketAddr, connections: usize, depth: usize) {
+        let request =
+            format!(r#"{{"uri":"/echo","method":"GET","key":1234567,"params":{PARAMS}}}¶"#);
+        let mut poll = Poll::new().unwrap();
+        let mut streams: Vec<mio::net::TcpStream> = (0..connections)
+            .map(|_| {
+                let stream = TcpStream::connect(addr).unwrap();
+                stream.set_nodelay(true).unwrap();
+                stream.set_nonblocking(true).unwrap();
+                mio::net::TcpStream::from_std(stream)
+            })
+            .collect();
+        for (index, stream) in streams.iter_mut().enumerate() {
+            poll.registry()
+                .register(stream, Token(index), Interest::READABLE)
+                .unwrap();
+        }
+        let each = REQUESTS / connections;
+        let (mut asked, mut answered) = (vec![depth; connections], vec![0; connections]);
+        for stream in &mut streams {
+            stream.write_all(request.repeat(depth).as_bytes()).unwrap();
+        }
+        let many = request.repeat(depth);
+        let mut events = Events::with_capacity(1024);
+        let mut bytes = vec![0; 64 << 10];
+        let mut done = 0;
+        while done < connections {
+            poll.poll(&mut events, None).unwrap();
+            for event in &events {
+                let Token(index) = event.token();
+                let count = match streams[index].read(&mut bytes) {
+                    Ok(count) => count,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+                    Err(error) => panic!("{error}"),
+                };
+                assert!(count > 0, "the server has closed the connection");
+                // In ASCII but for the ends.
+                let ends = memchr::memchr_iter(0xB6, &bytes[..count]).count();
+                answered[index] += ends;
+                let more = ends.min(each - asked[index]);
+                asked[index] += more;
+                if more > 0 {
+                    streams[index]
+                        .write_all(&many.as_bytes()[..more * request.len()])
+                        .unwrap();
+                }
+                if answered[index] == each {
+                    done += 1;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Ours and the bare system calls in one run: turn by turn, so that what else the machine does hits
+//! both alike; and as the processor time of one thread, so that waiting does not count.
+
+#![allow(dead_code)]
+
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// What this thread has cost so far, the kernel's part included.
+pub(crate) fn thread_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap(),
+        u32::try_from(time.tv_nsec).unwrap(),
+    )
+}
+
+/// What `work` costs this thread.
+pub(crate) fn cpu_of(work: impl FnOnce()) -> Duration {
+    let before = thread_cpu();
+    work();
+    thread_cpu() - before
+}
+
+/// Whether the command line asks for this row: without words for all, else for those that contain
+/// one of them.
+pub(crate) fn is_asked_for(row: &str) -> bool {
+    let words: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with('-'))
+        .collect();
+    words.is_empty() || words.iter().any(|word| row.contains(word))
+}
+
+pub(crate) fn print_head() {
+    println!(
+        "{:<52} {:>11} {:>11} {:>7} {:>9}",
+        "processor time, the least of all rounds", "ours", "bare", "ratio", "(median)"
+    );
+}
+
+/// Runs both in turns, and prints what one of `units` costs.
+pub(crate) fn compare(
+    row: &str,
+    rounds: usize,
+    units: u32,
+    mut ours: impl FnMut() -> Duration,
+    mut bare: impl FnMut() -> Duration,
+) {
+    let (mut our_times, mut bare_times) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        our_times.push(ours());
+        bare_times.push(bare());
+    }
+    our_times.sort();
+    bare_times.sort();
+    let median = |times: &[Duration]| times[times.len() / 2];
+    println!(
+        "{row:<52} {:>11} {:>11} {:>6.2}x {:>8.2}x",
+        format!("{:.3?}", our_times[0] / units),
+        format!("{:.3?}", bare_times[0] / units),
+        our_times[0].as_secs_f64() / bare_times[0].as_secs_f64(),
+        median(&our_times).as_secs_f64() / median(&bare_times).as_secs_f64(),
+    );
+}
