@@ -6,12 +6,15 @@ use std::time::Duration;
 use crate::reactor::{Net, TimerId};
 use crate::time::Time;
 
-/// A push may begin when this many times as long has passed since the last one began as that one
-/// took. Mass joins then cost a few lists and not one each.
+/// Over time, a push takes up this many times as long as its writing took. Mass joins then cost a few
+/// lists and not one each.
 const TIMES_AS_LONG: u32 = 4;
-/// It waits this long at least: existing peers lose lists that pile up while they are busy.
+/// So many pushes may be ahead of that: a join and the leave that follows it are both told at once.
+const PUSHES_AHEAD: u32 = 2;
+/// Existing peers lose lists that pile up while they are busy: if any got the last push, the next one
+/// waits this long at least.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
-/// And no longer than this, whatever else the loop had to write meanwhile.
+/// No push waits longer than this for its turn, whatever else the loop had to write meanwhile.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Its timer's.
@@ -20,6 +23,8 @@ pub(super) const TAG: u64 = 0;
 #[derive(Debug, Default)]
 pub(super) struct Pacing {
     last: Option<LastPush>,
+    /// Until when the pushes so far take up the time.
+    taken_until: Time,
     timer: Option<TimerId>,
 }
 
@@ -28,8 +33,9 @@ struct LastPush {
     began_at: Time,
     /// The loop's total before it. What is added while it is written is what it takes.
     flush_time_before: Duration,
-    /// What it took, once it is all written.
-    took: Option<Duration>,
+    /// How long it takes up, once it is all written.
+    takes_up: Option<Duration>,
+    is_read_by_existing_peers: bool,
 }
 
 impl Pacing {
@@ -37,10 +43,18 @@ impl Pacing {
         self.last = Some(LastPush {
             began_at: net.now(),
             flush_time_before: net.counters().flush_time,
-            took: None,
+            takes_up: None,
+            is_read_by_existing_peers: false,
         });
         if let Some(timer) = self.timer.take() {
             net.disarm(timer);
+        }
+    }
+
+    /// The push that has begun goes to peers without a session as well.
+    pub(super) fn is_read_by_existing_peers(&mut self) {
+        if let Some(last) = &mut self.last {
+            last.is_read_by_existing_peers = true;
         }
     }
 
@@ -48,12 +62,15 @@ impl Pacing {
     /// the loop writes later is not the push's.
     pub(super) fn settle(&mut self, net: &Net) {
         if let Some(last) = &mut self.last
-            && last.took.is_none()
+            && last.takes_up.is_none()
             && last.began_at < net.now()
             && !net.has_unflushed()
         {
             let flush_time = net.counters().flush_time;
-            last.took = Some(flush_time.saturating_sub(last.flush_time_before));
+            let took = flush_time.saturating_sub(last.flush_time_before);
+            let takes_up = (took * TIMES_AS_LONG).min(LONGEST_PAUSE);
+            last.takes_up = Some(takes_up);
+            self.taken_until = self.taken_until.max(last.began_at) + takes_up;
         }
     }
 
@@ -62,24 +79,85 @@ impl Pacing {
         let Some(last) = self.last else {
             return true;
         };
-        let pause = last.took.map_or(LONGEST_PAUSE, |took| {
-            (took * TIMES_AS_LONG).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
-        });
-        let next_at = last.began_at + pause;
+        let next_at = self.next_at(&last);
         if next_at <= net.now() {
             return true;
         }
         if self.timer.is_none() {
             // While it is being written, what it takes is known soon.
-            let look_at = last.took.map_or(net.now() + SHORTEST_PAUSE, |_| next_at);
+            let look_at = last
+                .takes_up
+                .map_or(net.now() + SHORTEST_PAUSE, |_| next_at);
             self.timer = Some(net.arm(look_at, TAG));
         }
         false
+    }
+
+    fn next_at(&self, last: &LastPush) -> Time {
+        let latest = last.began_at + LONGEST_PAUSE;
+        let Some(takes_up) = last.takes_up else {
+            return latest;
+        };
+        let earliest = match last.is_read_by_existing_peers {
+            true => last.began_at + SHORTEST_PAUSE,
+            false => last.began_at,
+        };
+        let ahead = self.taken_until.saturating_since(last.began_at);
+        let waits = ahead.saturating_sub(takes_up * PUSHES_AHEAD);
+        (last.began_at + waits).clamp(earliest, latest)
     }
 
     pub(super) fn timer_rang(&mut self, timer: TimerId) {
         if self.timer == Some(timer) {
             self.timer = None;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// Pushes that take so long each, as early as they may: when each one begins.
+    fn begin(took: Duration, is_read_by_existing_peers: bool, count: usize) -> Vec<Duration> {
+        let mut pacing = Pacing::default();
+        let mut now = Time::ZERO + 1000 * MS;
+        let began = now;
+        let mut all = Vec::new();
+        for _ in 0..count {
+            all.push(now.saturating_since(began));
+            let takes_up = took * TIMES_AS_LONG;
+            let last = LastPush {
+                began_at: now,
+                flush_time_before: Duration::ZERO,
+                takes_up: Some(takes_up),
+                is_read_by_existing_peers,
+            };
+            pacing.taken_until = pacing.taken_until.max(now) + takes_up;
+            now = pacing.next_at(&last).max(now + took);
+        }
+        all
+    }
+
+    #[test]
+    fn a_few_pushes_are_early_and_then_they_take_a_quarter_of_the_time() {
+        let began = begin(5 * MS, false, 6);
+        assert_eq!(began, [0, 5, 10, 20, 40, 60].map(|at| at * MS));
+    }
+
+    #[test]
+    fn existing_peers_get_time_to_read() {
+        let began = begin(MS / 10, true, 4);
+        assert_eq!(began, [0, 10, 20, 30].map(|at| at * MS));
+        assert!(begin(MS / 10, false, 4)[3] < 10 * MS);
+    }
+
+    #[test]
+    fn nothing_waits_longer_than_a_second() {
+        let began = begin(900 * MS, false, 5);
+        let gaps = began.windows(2).map(|pair| pair[1] - pair[0]);
+        assert!(gaps.into_iter().all(|gap| gap <= LONGEST_PAUSE));
     }
 }

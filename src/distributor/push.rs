@@ -336,6 +336,9 @@ impl Distributor {
                 receivers_of_plain_lists += if session.link.is_none() { sent } else { 0 };
             }
         }
+        if receivers_of_plain_lists > 0 {
+            self.push.pacing.is_read_by_existing_peers();
+        }
         let bytes = self.push.frames.plain_list.frame.as_bytes().len();
         self.watch_size(net, bytes, receivers_of_plain_lists);
     }
