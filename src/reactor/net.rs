@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use slab::Slab;
@@ -76,6 +76,9 @@ pub struct ConnectOptions {
     pub framing: Framing,
     /// Instead of [`Limits::max_frame_bytes`].
     pub max_frame_bytes: Option<usize>,
+    /// The address of this host to connect from, where the kernel's choice won't do: one address
+    /// has about 28,000 ports to connect from to one other.
+    pub source: Option<IpAddr>,
 }
 
 impl Net {
@@ -191,7 +194,10 @@ impl Net {
             State::Connecting,
         );
         let token = Token::Connection(id).pack();
-        match self.system.connect(addr, &self.limits.tcp, token) {
+        let connected = self
+            .system
+            .connect(addr, options.source, &self.limits.tcp, token);
+        match connected {
             Ok(socket) => {
                 let deadline = self.now + self.limits.connect_timeout;
                 let timer = self.timers.arm(deadline, Due::Input(id));

@@ -806,6 +806,21 @@ fn a_connect_opens_when_the_system_says_so_and_sends_what_waited() {
 }
 
 #[test]
+fn a_connect_says_where_it_comes_from_if_it_is_told_to() {
+    let mut bench = Bench::new();
+    let source = Some("127.0.0.2".parse().unwrap());
+    for source in [None, source] {
+        let options = ConnectOptions {
+            source,
+            ..ConnectOptions::default()
+        };
+        bench.reactor.net().connect(any_addr(), options);
+    }
+    assert_eq!(bench.world().socket(SocketId(1)).source, None);
+    assert_eq!(bench.world().socket(SocketId(2)).source, source);
+}
+
+#[test]
 fn a_refused_connect_is_told_once_though_it_looks_writable() {
     let mut bench = Bench::new();
     bench

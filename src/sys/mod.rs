@@ -7,7 +7,7 @@ mod os;
 pub(crate) mod scripted;
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,8 +53,14 @@ pub(crate) trait System {
     /// Begins to report events of an accepted connection under `token`.
     fn watch(&mut self, socket: SocketId, token: u64) -> io::Result<()>;
 
-    /// Begins to connect and to report events under `token`.
-    fn connect(&mut self, addr: SocketAddr, tcp: &TcpOptions, token: u64) -> io::Result<SocketId>;
+    /// Begins to connect, from `source` if it is given, and to report events under `token`.
+    fn connect(
+        &mut self,
+        addr: SocketAddr,
+        source: Option<IpAddr>,
+        tcp: &TcpOptions,
+        token: u64,
+    ) -> io::Result<SocketId>;
 
     /// Whether a connect came to its end: the peer's address, `None` if it goes on, or its error.
     fn connected(&mut self, socket: SocketId) -> io::Result<Option<SocketAddr>>;

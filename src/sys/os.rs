@@ -4,7 +4,7 @@ use std::collections::hash_map::RandomState;
 use std::fs::File;
 use std::hash::BuildHasher;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -143,8 +143,17 @@ impl System for OsSystem {
         )
     }
 
-    fn connect(&mut self, addr: SocketAddr, tcp: &TcpOptions, token: u64) -> io::Result<SocketId> {
-        let mut stream = TcpStream::connect(addr)?;
+    fn connect(
+        &mut self,
+        addr: SocketAddr,
+        source: Option<IpAddr>,
+        tcp: &TcpOptions,
+        token: u64,
+    ) -> io::Result<SocketId> {
+        let mut stream = match source {
+            None => TcpStream::connect(addr)?,
+            Some(source) => connect_from(source, addr)?,
+        };
         set_options(&SockRef::from(&stream), tcp)?;
         self.poll.registry().register(
             &mut stream,
@@ -206,6 +215,19 @@ impl System for OsSystem {
     }
 }
 
+/// mio connects only from where the kernel chooses.
+fn connect_from(source: IpAddr, addr: SocketAddr) -> io::Result<TcpStream> {
+    // What a connect that goes on says; std has no kind for it.
+    const EINPROGRESS: i32 = if cfg!(target_os = "linux") { 115 } else { 36 };
+    let socket = RawSocket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SocketAddr::new(source, 0).into())?;
+    match socket.connect(&addr.into()) {
+        Err(error) if error.raw_os_error() != Some(EINPROGRESS) => Err(error),
+        _ => Ok(TcpStream::from_std(socket.into())),
+    }
+}
+
 fn mio_token(token: u64) -> io::Result<Token> {
     usize::try_from(token)
         .map(Token)
@@ -261,6 +283,26 @@ mod tests {
             tcp.keepalive_probes
         );
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(tcp.user_timeout));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_connection_comes_from_the_address_that_is_asked_for() {
+        let mut system = OsSystem::new().unwrap();
+        let tcp = TcpOptions::default();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let source: IpAddr = "127.0.0.77".parse().unwrap();
+        let connecting = system.connect(addr, Some(source), &tcp, 1).unwrap();
+        let (_accepted, peer) = listener.accept().unwrap();
+        assert_eq!(peer.ip(), source);
+        while system.connected(connecting).unwrap().is_none() {
+            std::thread::yield_now();
+        }
+
+        let elsewhere = "192.0.2.1".parse().unwrap();
+        let error = system.connect(addr, Some(elsewhere), &tcp, 2).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AddrNotAvailable);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::Duration;
@@ -42,6 +42,8 @@ pub(crate) struct Socket {
     pub(crate) shut_down: bool,
     /// Where it was told to connect to.
     pub(crate) peer: Option<SocketAddr>,
+    /// Where it was told to connect from.
+    pub(crate) source: Option<IpAddr>,
     /// What connecting comes to; `None` while it goes on.
     pub(crate) connected: Option<Result<(), ErrorKind>>,
 }
@@ -204,7 +206,13 @@ impl System for Scripted {
         Ok(())
     }
 
-    fn connect(&mut self, peer: SocketAddr, _: &TcpOptions, token: u64) -> io::Result<SocketId> {
+    fn connect(
+        &mut self,
+        peer: SocketAddr,
+        source: Option<IpAddr>,
+        _: &TcpOptions,
+        token: u64,
+    ) -> io::Result<SocketId> {
         let mut world = self.world();
         if let Some(kind) = world.connect_fails {
             return Err(kind.into());
@@ -212,6 +220,7 @@ impl System for Scripted {
         let id = world.sockets.insert(Socket {
             token: Some(token),
             peer: Some(peer),
+            source,
             ..Socket::default()
         });
         Ok(SocketId(id))
