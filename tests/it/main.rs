@@ -12,6 +12,7 @@
 mod architecture;
 mod embedding;
 mod examples;
+mod flood;
 mod limits;
 mod nodes;
 mod peers;

@@ -1,0 +1,127 @@
+//! A load tool for Distributors and nodes: flags, then a run, then an exit code.
+
+#![forbid(unsafe_code)]
+#![expect(dead_code, reason = "joiners are there for churn")]
+
+mod args;
+mod bare;
+mod capacity;
+mod child;
+mod client;
+mod format;
+mod herd;
+mod joins;
+mod progress;
+mod report;
+mod storm;
+mod target;
+mod usage;
+mod view;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command};
+use report::Report;
+
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+
+/// Why the program ends without figures: the line that says so, and the exit code.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    pub(crate) fn failed(message: impl Into<String>) -> Failure {
+        Failure {
+            code: FAILED,
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Failure {
+        Failure {
+            code: USAGE,
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn stopped() -> Failure {
+        Failure::failed("stopped before there was anything to show")
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::failed(error.to_string())
+    }
+}
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) if !error.use_stderr() => {
+            // Help or version. If nobody reads it there is nobody to tell.
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => return fail(&Failure::usage(one_line(&error))),
+    };
+    let measured = match &args.command {
+        Command::Storm(args) => storm::run(args),
+        Command::Serve { role, connections } => return child::serve(*role, *connections),
+    };
+    let said = measured.and_then(|report| say(&args.command, &report));
+    match said {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => fail(&failure),
+    }
+}
+
+fn say(command: &Command, report: &Report) -> Result<(), Failure> {
+    let Some(args) = command.server() else {
+        return Ok(());
+    };
+    let text = match args.json {
+        true => {
+            serde_json::to_string(report).map_err(|error| Failure::failed(error.to_string()))?
+        }
+        false => report.table(),
+    };
+    let mut out = io::stdout().lock();
+    // If nobody reads it there is nobody to tell.
+    let _ = writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush());
+    Ok(())
+}
+
+/// Says something beside the figures.
+pub(crate) fn tell(line: &str) {
+    // A standard error that is closed or full must not change how the program ends.
+    let line = line.replace(char::is_control, " ");
+    let _ = writeln!(io::stderr(), "flood: {line}");
+}
+
+fn fail(failure: &Failure) -> ExitCode {
+    tell(&failure.message);
+    ExitCode::from(failure.code)
+}
+
+/// What is wrong with the command line, without the usage that follows it.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let lines = text.lines().map(str::trim);
+    let said: Vec<&str> = lines
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+        .filter(|line| !line.is_empty())
+        .collect();
+    let said = said.join(" ");
+    format!(
+        "{} (see --help)",
+        said.strip_prefix("error: ").unwrap_or(&said)
+    )
+}

@@ -1,0 +1,104 @@
+//! The server that is loaded, and the bare one beside it.
+
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::Failure;
+use crate::args::ServerArgs;
+use crate::capacity::{Capacity, Machine};
+use crate::child::{Role, Server};
+use crate::format::Unit;
+use crate::report::Report;
+use crate::usage::Process;
+
+/// Where the load goes.
+pub(crate) struct Target {
+    pub(crate) addr: SocketAddr,
+    /// The server's process, if it is known.
+    pub(crate) process: Option<Process>,
+    pub(crate) bare: Option<Server>,
+    pub(crate) plan: Capacity,
+    _spawned: Option<Server>,
+}
+
+/// Longer than a host that is there takes to answer.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+
+impl Target {
+    /// Spawns the server or finds it, with room for `connections` and `others` beside them.
+    pub(crate) fn reach(
+        args: &ServerArgs,
+        connections: usize,
+        others: usize,
+    ) -> Result<Target, Failure> {
+        Target::reach_as(Role::Distributor, args, connections, others)
+    }
+
+    pub(crate) fn reach_as(
+        role: Role,
+        args: &ServerArgs,
+        connections: usize,
+        others: usize,
+    ) -> Result<Target, Failure> {
+        let spawned = match args.spawn {
+            true => Some(Server::spawn(role, connections + others)?),
+            false => None,
+        };
+        let addr = spawned.as_ref().map_or(args.to, |server| server.addr);
+        if spawned.is_none() {
+            TcpStream::connect_timeout(&addr, PROBE_TIMEOUT).map_err(|error| {
+                let what = match error.kind() {
+                    std::io::ErrorKind::ConnectionRefused => "nothing listens there".to_owned(),
+                    _ => error.to_string(),
+                };
+                Failure::failed(format!(
+                    "cannot connect to {addr}: {what}; start the server, name another with --to, or \
+                     let --spawn start one for the run"
+                ))
+            })?;
+        }
+        let plan = Machine::here()?.plan(addr, connections, others, args.source_addresses);
+        for cap in &plan.capped_by {
+            crate::tell(cap);
+        }
+        let process = match (&spawned, args.pid) {
+            (Some(server), _) => Some(server.process()),
+            (None, pid) => pid.map(|pid| Process { pid }),
+        };
+        if let Some(process) = process {
+            process.cpu().map_err(|error| {
+                Failure::usage(format!("--pid {}: cannot be watched: {error}", process.pid))
+            })?;
+        }
+        let bare = match args.baseline {
+            true => Some(Server::spawn(Role::Bare, connections + others)?),
+            false => None,
+        };
+        Ok(Target {
+            addr,
+            process,
+            bare,
+            plan,
+            _spawned: spawned,
+        })
+    }
+
+    /// What the server used in all, and what is to be said of the run itself.
+    pub(crate) fn report(&self, report: &mut Report) {
+        let memory = self.process.and_then(|process| process.memory().ok());
+        let bare = self.bare.as_ref().map(Server::process);
+        let bare_memory = bare.and_then(|process| process.memory().ok());
+        report.figure(
+            "server memory at its peak, resident",
+            Unit::Bytes,
+            memory.map(|memory| memory.peak_bytes as f64),
+            bare_memory.map(|memory| memory.peak_bytes as f64),
+        );
+        report.time(
+            "server CPU in all",
+            self.process.and_then(|process| process.cpu().ok()),
+            bare.and_then(|process| process.cpu().ok()),
+        );
+        report.notes.extend(self.plan.capped_by.iter().cloned());
+    }
+}

@@ -1,0 +1,97 @@
+//! The load tool, on small loads.
+
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use crate::support::ReservedPort;
+
+fn flood(flags: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flood"));
+    command.args(flags).stdin(Stdio::null()).output().unwrap()
+}
+
+/// What a run that succeeds says as JSON.
+#[track_caller]
+fn measured(flags: &[&str]) -> Value {
+    let output = flood(&[flags, &["--json"]].concat());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{flags:?}: {errors}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[track_caller]
+fn figure<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let figures = report["figures"].as_array().unwrap();
+    let found = figures.iter().find(|figure| figure["name"] == name);
+    found.unwrap_or_else(|| panic!("no {name:?} in {report:#}"))
+}
+
+/// Every figure of a run with a baseline stands beside another, with the ratio of the two.
+#[track_caller]
+fn assert_ratios(report: &Value) {
+    for figure in report["figures"].as_array().unwrap() {
+        let number = |name: &str| figure[name].as_f64().unwrap_or_else(|| panic!("{figure}"));
+        let ratio = number("value") / number("baseline");
+        assert!((number("ratio") / ratio - 1.0).abs() < 1e-6, "{figure}");
+    }
+}
+
+#[test]
+fn a_storm_converges_beside_its_baseline_whatever_the_nodes_watch() {
+    for watch in ["plain", "list", "delta"] {
+        let flags = [
+            "storm",
+            "--spawn",
+            "--nodes",
+            "20",
+            "--rounds",
+            "2",
+            "--baseline",
+        ];
+        let report = measured(&[&flags[..], &["--watch", watch]].concat());
+        assert_ratios(&report);
+        assert_eq!(report["settings"]["rounds"], "2");
+        assert!(figure(&report, "until all hold all")["value"].as_f64() > Some(0.0));
+        assert_eq!(figure(&report, "lists a node")["baseline"], 1.0);
+        assert!(figure(&report, "lists a node")["value"].as_f64() >= Some(1.0));
+        assert_eq!(report["curves"].as_array().unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn without_a_baseline_there_is_no_ratio() {
+    let report = measured(&["storm", "--spawn", "--nodes", "3", "--rounds", "1"]);
+    for figure in report["figures"].as_array().unwrap() {
+        assert!(
+            figure["ratio"].is_null() && figure["value"].is_number(),
+            "{figure}"
+        );
+    }
+    let output = flood(&["storm", "--spawn", "--nodes", "3", "--rounds", "1"]);
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        table.contains("until all hold all") && !table.contains("ratio"),
+        "{table}"
+    );
+}
+
+#[test]
+fn what_is_wrong_is_said_in_one_line() {
+    let nobody = ReservedPort::new();
+    let to = nobody.addr.to_string();
+    for (flags, code, part) in [
+        (&["storm", "--to", &to][..], 1, "nothing listens there"),
+        (&["storm", "--nodez", "3"], 2, "--nodez"),
+        (&["storm", "--nodes", "0"], 2, "--nodes"),
+        (&["storm", "--spawn", "--pid", "1"], 2, "--pid"),
+        (&[], 2, "--help"),
+    ] {
+        let output = flood(flags);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{flags:?}: {said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains(part), "{flags:?}: {said}");
+        assert!(output.stdout.is_empty());
+    }
+}
