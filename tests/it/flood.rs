@@ -95,3 +95,63 @@ fn what_is_wrong_is_said_in_one_line() {
         assert!(output.stdout.is_empty());
     }
 }
+
+#[test]
+fn churn_reaches_every_watcher_beside_its_baseline() {
+    for watch in ["plain", "list", "delta"] {
+        let flags = "churn --spawn --nodes 10 --rate 50 --duration 400ms --rounds 2 --baseline";
+        let flags: Vec<&str> = flags.split(' ').chain(["--watch", watch]).collect();
+        let report = measured(&flags);
+        assert_ratios(&report);
+        let joins = figure(&report, "joins all watchers were told of");
+        assert_eq!(
+            (&joins["value"], &joins["baseline"]),
+            (&20.0.into(), &20.0.into())
+        );
+        let median = &figure(&report, "join to each watcher, p50")["value"];
+        let slowest = &figure(&report, "join to the last watcher, max")["value"];
+        assert!(median.as_f64() > Some(0.0) && median.as_f64() <= slowest.as_f64());
+        assert_eq!(report["curves"].as_array().unwrap().len(), 2);
+        assert_eq!(
+            report["time_line"]["lines"][0]["points"]
+                .as_array()
+                .unwrap()
+                .len(),
+            20
+        );
+        assert!(report["notes"].as_array().unwrap().is_empty(), "{report}");
+    }
+}
+
+#[test]
+fn watchers_that_do_not_read_stand_beside_none() {
+    for baseline in [&[][..], &["--baseline"]] {
+        let flags = "slow --spawn --nodes 10 --stuck 2 --rate 50 --duration 200ms --unlisted";
+        let flags: Vec<&str> = flags.split(' ').chain(baseline.iter().copied()).collect();
+        let report = measured(&flags);
+        let joins = figure(&report, "joins all watchers were told of");
+        assert_eq!(
+            (&joins["value"], &joins["ratio"]),
+            (&10.0.into(), &1.0.into())
+        );
+        assert_eq!(
+            figure(&report, "stuck watchers cut, all rounds")["value"],
+            0.0
+        );
+    }
+}
+
+#[test]
+fn idle_connections_cost_memory_beside_their_baseline() {
+    for registered in [&[][..], &["--registered", "--unlisted"]] {
+        let flags = "idle --spawn --connections 200 --duration 100ms --baseline";
+        let flags: Vec<&str> = flags.split(' ').chain(registered.iter().copied()).collect();
+        let report = measured(&flags);
+        assert_eq!(report["settings"]["connections"], "200");
+        let own = figure(&report, "server memory a connection, its own");
+        assert!(own["value"].as_f64() > Some(0.0), "{own}");
+        let resident = figure(&report, "server memory while they are idle, resident");
+        assert!(resident["ratio"].as_f64() > Some(0.0), "{resident}");
+        assert_eq!(figure(&report, "connections lost")["value"], 0.0);
+    }
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::Failure;
 use crate::child::Role;
 use crate::herd::Watch;
 
@@ -38,6 +39,12 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// All nodes connect and register at once; then all but one leave at once
     Storm(StormArgs),
+    /// Nodes join and leave by a schedule while others watch
+    Churn(ChurnArgs),
+    /// Churn while some watchers never read; beside the same without them
+    Slow(SlowArgs),
+    /// Connections that do nothing, and what they cost
+    Idle(IdleArgs),
     /// What --spawn and --baseline start
     #[command(hide = true)]
     Serve { role: Role, connections: usize },
@@ -98,14 +105,153 @@ pub(crate) struct StormArgs {
     pub(crate) server: ServerArgs,
 }
 
-impl StormArgs {
-    pub(crate) fn watch_name(&self) -> String {
-        name_of(self.watch)
+/// What joins, and when.
+#[derive(clap::Args, Debug)]
+pub(crate) struct ScheduleArgs {
+    /// Joins a second; as many leave
+    #[arg(long, value_name = "R", default_value = "50", value_parser = per_second)]
+    rate: f64,
+
+    /// How long, all slices together; as long again for what it is compared with
+    /// [default: 10s for churn, 15s for slow: a Distributor cuts who does not read after 10s]
+    #[arg(long, value_name = "TIME", value_parser = some_time)]
+    duration: Option<Duration>,
+
+    /// Slices of it, in turn with as many of what it is compared with
+    /// [default: 4 for churn, 1 for slow]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: Option<u32>,
+
+    /// Watchers register without a port, so that the list stays short
+    #[arg(long)]
+    unlisted: bool,
+}
+
+/// When nodes join.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Schedule {
+    pub(crate) rate: f64,
+    pub(crate) duration: Duration,
+    pub(crate) rounds: u32,
+    pub(crate) unlisted: bool,
+}
+
+impl ScheduleArgs {
+    fn or(&self, duration: Duration, rounds: u32) -> Schedule {
+        Schedule {
+            rate: self.rate,
+            duration: self.duration.unwrap_or(duration),
+            rounds: self.rounds.unwrap_or(rounds),
+            unlisted: self.unlisted,
+        }
+    }
+}
+
+impl ChurnArgs {
+    pub(crate) fn schedule(&self) -> Schedule {
+        self.schedule.or(Duration::from_secs(10), 4)
+    }
+}
+
+impl SlowArgs {
+    pub(crate) fn schedule(&self) -> Schedule {
+        self.schedule.or(Duration::from_secs(15), 1)
+    }
+}
+
+/// `flood churn`.
+#[derive(clap::Args, Debug)]
+pub(crate) struct ChurnArgs {
+    /// Nodes that watch
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = count())]
+    pub(crate) nodes: usize,
+
+    /// What watchers are sent
+    #[arg(long, value_name = "HOW", default_value = "delta")]
+    pub(crate) watch: Watch,
+
+    #[command(flatten)]
+    schedule: ScheduleArgs,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+/// `flood slow`.
+#[derive(clap::Args, Debug)]
+pub(crate) struct SlowArgs {
+    /// Nodes that watch and read
+    #[arg(long, value_name = "N", default_value = "500", value_parser = count())]
+    pub(crate) nodes: usize,
+
+    /// Nodes that watch and never read
+    #[arg(long, value_name = "K", default_value = "20", value_parser = count())]
+    pub(crate) stuck: usize,
+
+    /// What watchers are sent
+    #[arg(long, value_name = "HOW", default_value = "list")]
+    pub(crate) watch: Watch,
+
+    #[command(flatten)]
+    schedule: ScheduleArgs,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+/// `flood idle`.
+#[derive(clap::Args, Debug)]
+pub(crate) struct IdleArgs {
+    /// Connections that do nothing
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = count())]
+    pub(crate) connections: usize,
+
+    /// They register and send heartbeats, but watch nothing
+    #[arg(long)]
+    pub(crate) registered: bool,
+
+    /// They register without a port, so that the list stays short
+    #[arg(long, requires = "registered")]
+    pub(crate) unlisted: bool,
+
+    /// How long they are idle
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
+    pub(crate) duration: Duration,
+
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+/// A Distributor closes connections that have said nothing for a minute.
+const LONGEST_SILENCE: Duration = Duration::from_secs(45);
+
+impl IdleArgs {
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        if !self.registered && self.duration > LONGEST_SILENCE {
+            return Err(Failure::usage(
+                "--duration: at most 45s, because a Distributor closes who says nothing for a minute; \
+                 or with --registered as long as you like",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn per_second(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate <= 1e7 => Ok(rate),
+        _ => Err("a number above 0, at most 10000000".to_owned()),
+    }
+}
+
+fn some_time(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if time.is_zero() => Err("longer than nothing".to_owned()),
+        Ok(time) => Ok(time),
+        Err(error) => Err(error.to_string()),
     }
 }
 
 /// What a value is called on the command line.
-fn name_of(value: impl ValueEnum) -> String {
+pub(crate) fn name_of(value: impl ValueEnum) -> String {
     let value = value.to_possible_value();
     value.map_or_else(String::new, |value| value.get_name().to_owned())
 }
@@ -122,6 +268,9 @@ impl Command {
     pub(crate) fn server(&self) -> Option<&ServerArgs> {
         match self {
             Command::Storm(args) => Some(&args.server),
+            Command::Churn(args) => Some(&args.server),
+            Command::Slow(args) => Some(&args.server),
+            Command::Idle(args) => Some(&args.server),
             Command::Serve { .. } => None,
         }
     }

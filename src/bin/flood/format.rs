@@ -36,7 +36,10 @@ impl Unit {
 }
 
 pub(crate) fn ratio(value: f64) -> String {
-    format!("{value:.2}×")
+    match value.is_infinite() {
+        true => "∞".to_owned(),
+        false => format!("{value:.2}×"),
+    }
 }
 
 /// In the largest unit that leaves something before the point, with about three digits.

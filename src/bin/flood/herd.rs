@@ -1,10 +1,9 @@
 //! Many nodes on one reactor: they connect, register, and note what they are told.
 
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-
-use std::io::Write;
 
 use clap::ValueEnum;
 use pilcrow::reactor::conn_map::ConnMap;
@@ -12,12 +11,14 @@ use pilcrow::reactor::{Close, CloseReason, ConnId, ConnectOptions, Handler, Net,
 
 use crate::Failure;
 use crate::joins::Joins;
-use crate::view::{Known, Names, News, View, Who};
+use crate::view::{Known, NUMBER_DIGITS, Names, News, View, Who};
 
 /// Lists are this long at most.
 const MAX_LIST_BYTES: usize = 16 << 20;
-/// What is sent after a frame to end it.
-pub(crate) const FRAME_END_BYTES: u64 = "¶".len() as u64;
+pub(crate) const FRAME_END: &[u8] = "¶".as_bytes();
+
+/// Joiners are there to be told of, and not to be told.
+const JOINER_WATCHES: &str = "none";
 
 /// How nodes register.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -30,14 +31,23 @@ pub(crate) enum Watch {
     Delta,
 }
 
+/// What a node says once it is connected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Says {
+    Nothing,
+    /// Who it is; it watches nothing.
+    WhoItIs,
+    /// Who it is and that it watches.
+    ThatItWatches,
+}
+
 /// What the nodes of a herd have in common.
 #[derive(Clone, Debug)]
 pub(crate) struct Manners {
     pub(crate) watch: Watch,
     /// They register without a port, so that they are not in the list.
     pub(crate) unlisted: bool,
-    /// They say nothing at all.
-    pub(crate) silent: bool,
+    pub(crate) says: Says,
     /// The server is bare: it answers no registration unless it was told to.
     pub(crate) bare: bool,
 }
@@ -86,6 +96,10 @@ pub(crate) struct Herd {
     goal: Option<Goal>,
     pub(crate) joins: Joins,
     pub(crate) opened: usize,
+    /// Members whose registration was answered.
+    pub(crate) confirmed: usize,
+    /// Members that were sent something.
+    pub(crate) heard: usize,
     /// Lists and deltas that members got, all together.
     pub(crate) updates: u64,
     /// Connections that ended though nobody here closed them, and how the last one did.
@@ -93,7 +107,7 @@ pub(crate) struct Herd {
     pub(crate) last_loss: Option<CloseReason>,
     /// What the server said against something.
     pub(crate) refusal: Option<String>,
-    /// The last whole list that somebody got.
+    /// The last whole list without joiners that somebody got.
     pub(crate) last_list: Option<Rc<Known>>,
     /// The first answer to a registration.
     pub(crate) reply: Option<Vec<u8>>,
@@ -121,6 +135,8 @@ impl Herd {
             goal: None,
             joins: Joins::default(),
             opened: 0,
+            confirmed: 0,
+            heard: 0,
             updates: 0,
             lost: 0,
             last_loss: None,
@@ -164,11 +180,12 @@ impl Herd {
     pub(crate) fn add_member(&mut self, net: &mut Net) {
         let number = self.members.len();
         let conn = self.connect(net, number);
-        if !self.manners.silent {
-            let session = match self.manners.watch {
-                Watch::Plain => None,
-                Watch::List => Some("list"),
-                Watch::Delta => Some("delta"),
+        if self.manners.says != Says::Nothing {
+            let session = match (self.manners.says, self.manners.watch) {
+                (Says::WhoItIs, _) => Some(JOINER_WATCHES),
+                (_, Watch::Plain) => None,
+                (_, Watch::List) => Some("list"),
+                (_, Watch::Delta) => Some("delta"),
             };
             let listed = !self.manners.unlisted;
             self.register(net, conn, Who::Watcher(number), listed, session);
@@ -180,13 +197,21 @@ impl Herd {
         });
     }
 
-    /// A node joins that watches nothing.
-    pub(crate) fn add_joiner(&mut self, net: &mut Net, due: Instant) {
-        let number = self.joins.begin(due);
+    /// A node connects that is to join, and returns its number.
+    pub(crate) fn add_joiner(&mut self, net: &mut Net) -> usize {
+        let number = self.joins.add();
         let conn = self.connect(net, number);
-        self.register(net, conn, Who::Joiner(number), true, Some("none"));
         self.roles.insert(conn, Role::Joiner(number));
         self.joins.set_connection(number, conn);
+        number
+    }
+
+    /// It joins: it registers, and watches nothing.
+    pub(crate) fn join(&mut self, net: &mut Net, number: usize, due: Instant) {
+        if let Some(conn) = self.joins.begin(number, due) {
+            let who = Who::Joiner(number);
+            self.register(net, conn, who, true, Some(JOINER_WATCHES));
+        }
     }
 
     pub(crate) fn close_joiner(&mut self, net: &mut Net, number: usize) {
@@ -214,6 +239,25 @@ impl Herd {
         }
     }
 
+    /// A member reads no more.
+    pub(crate) fn make_stuck(&mut self, net: &mut Net, number: usize) {
+        if let Some(member) = self.members.get_mut(number)
+            && let Some(conn) = member.conn
+        {
+            member.is_stuck = true;
+            net.pause(conn);
+        }
+    }
+
+    /// Those who did not read go on, and notice whether they still have a connection.
+    pub(crate) fn resume_stuck(&mut self, net: &mut Net) {
+        for member in self.members.iter().filter(|member| member.is_stuck) {
+            if let Some(conn) = member.conn {
+                net.resume(conn);
+            }
+        }
+    }
+
     pub(crate) fn close(&mut self, net: &mut Net, number: usize) {
         let member = self.members.get_mut(number);
         if let Some(conn) = member.and_then(|member| member.conn.take()) {
@@ -225,14 +269,14 @@ impl Herd {
         for number in 0..self.members.len() {
             self.close(net, number);
         }
-        for number in 0..self.joins.begun() {
+        for number in 0..self.joins.added() {
             self.close_joiner(net, number);
         }
     }
 
     /// Heartbeats of the next `count` members that have a session.
     pub(crate) fn send_heartbeats(&mut self, net: &mut Net, count: usize) {
-        if self.manners.watch == Watch::Plain || self.manners.silent {
+        if self.manners.watch == Watch::Plain || self.manners.says == Says::Nothing {
             return;
         }
         for _ in 0..count.min(self.members.len()) {
@@ -259,11 +303,26 @@ impl Herd {
         }
     }
 
+    pub(crate) fn is_bare(&self) -> bool {
+        self.manners.bare
+    }
+
+    /// Bytes that members were sent.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.members.iter().map(|member| member.bytes).sum()
+    }
+
+    /// How many of those who did not read have no connection any more.
+    pub(crate) fn stuck_and_cut(&self) -> usize {
+        let stuck = self.members.iter().filter(|member| member.is_stuck);
+        stuck.filter(|member| member.conn.is_none()).count()
+    }
+
     /// The last whole list as it was sent.
     pub(crate) fn last_list_frame(&self) -> Vec<u8> {
         let list = self.last_list.as_ref();
         let mut frame = list.map_or_else(Vec::new, |list| list.frame.clone());
-        frame.extend_from_slice("¶".as_bytes());
+        frame.extend_from_slice(FRAME_END);
         frame
     }
 
@@ -292,11 +351,13 @@ impl Herd {
         let Some(member) = self.members.get_mut(number) else {
             return;
         };
-        member.bytes += frame.len() as u64 + FRAME_END_BYTES;
+        self.heard += usize::from(member.bytes == 0);
+        member.bytes += (frame.len() + FRAME_END.len()) as u64;
         let known = self.view.read(frame);
         match &known.news {
             News::Success => {
                 if !std::mem::replace(&mut member.is_confirmed, true) {
+                    self.confirmed += 1;
                     self.reply.get_or_insert_with(|| frame.to_vec());
                 }
             }
@@ -310,7 +371,9 @@ impl Herd {
                 self.updates += 1;
                 member.watchers = known.watchers;
                 member.rev = known.rev.or(member.rev);
-                self.last_list = Some(Rc::clone(&known));
+                if known.joiners.is_empty() {
+                    self.last_list = Some(Rc::clone(&known));
+                }
             }
             News::Delta { from } => {
                 member.lists += 1;
@@ -343,6 +406,15 @@ impl Herd {
             goal.times.push(goal.since.elapsed());
         }
     }
+}
+
+/// Where in the registration of a joiner its number is.
+pub(crate) fn number_in_registration(names: &Names) -> Option<usize> {
+    let name = names.of(Who::Joiner(0));
+    let mut registration = Vec::new();
+    write_registration(&mut registration, &name, true, Some(JOINER_WATCHES)).ok()?;
+    let name_at = memchr::memmem::find(&registration, name.as_bytes())?;
+    Some(name_at + name.len() - NUMBER_DIGITS)
 }
 
 /// The registration of a node: of the same length for all nodes of a kind.

@@ -30,7 +30,8 @@ pub(crate) struct Joins {
     pub(crate) to_last: Times,
     /// When a join was due, and how long it took to the last watcher.
     pub(crate) time_line: Vec<(Instant, Duration)>,
-    /// What told of one joiner alone, and its number; what told of leaving alone.
+    /// What told of one joiner alone, and its number; what told of leaving alone. Neither wants to
+    /// be acknowledged, as most don't.
     pub(crate) joined_frame: Option<(Rc<Known>, usize)>,
     pub(crate) left_frame: Option<Rc<Known>>,
 }
@@ -51,18 +52,25 @@ impl Default for Joins {
 }
 
 impl Joins {
-    pub(crate) fn begun(&self) -> usize {
+    pub(crate) fn added(&self) -> usize {
         self.joiners.len()
     }
 
     /// One more, with the number that is returned.
-    pub(crate) fn begin(&mut self, due: Instant) -> usize {
+    pub(crate) fn add(&mut self) -> usize {
         self.joiners.push(Joiner {
-            due,
+            due: Instant::now(),
             conn: None,
             told: BitSet::default(),
         });
         self.joiners.len() - 1
+    }
+
+    /// It joins now, on the connection that is returned.
+    pub(crate) fn begin(&mut self, number: usize, due: Instant) -> Option<ConnId> {
+        let joiner = self.joiners.get_mut(number)?;
+        joiner.due = due;
+        joiner.conn
     }
 
     pub(crate) fn set_connection(&mut self, number: usize, conn: ConnId) {
@@ -105,6 +113,7 @@ impl Joins {
             }
         }
         match &*known.joiners {
+            _ if known.ack => {}
             [number] if !known.tells_of_leaving && self.joined_frame.is_none() => {
                 self.joined_frame = Some((Rc::clone(known), *number));
             }
@@ -161,7 +170,7 @@ mod tests {
             watchers: 2,
             ..Joins::default()
         };
-        let number = joins.begin(Instant::now());
+        let number = joins.add();
         joins.told(70, &known(&[number], false));
         joins.told(70, &known(&[number], true));
         assert!(!joins.is_complete(number));

@@ -1,15 +1,17 @@
 //! A load tool for Distributors and nodes: flags, then a run, then an exit code.
 
 #![forbid(unsafe_code)]
-#![expect(dead_code, reason = "joiners are there for churn")]
 
 mod args;
 mod bare;
 mod capacity;
 mod child;
+mod churn;
 mod client;
 mod format;
+mod heartbeats;
 mod herd;
+mod idle;
 mod joins;
 mod progress;
 mod report;
@@ -74,6 +76,9 @@ fn main() -> ExitCode {
     };
     let measured = match &args.command {
         Command::Storm(args) => storm::run(args),
+        Command::Churn(args) => churn::run(args),
+        Command::Slow(args) => churn::run_slow(args),
+        Command::Idle(args) => idle::run(args),
         Command::Serve { role, connections } => return child::serve(*role, *connections),
     };
     let said = measured.and_then(|report| say(&args.command, &report));

@@ -29,7 +29,8 @@ pub(crate) struct Figure {
     pub(crate) unit: Unit,
     pub(crate) value: Option<f64>,
     pub(crate) baseline: Option<f64>,
-    /// The value by the baseline.
+    /// The value by the baseline; of two zeros it is 1. Infinite, and `null` in JSON, where only the
+    /// baseline is zero.
     pub(crate) ratio: Option<f64>,
 }
 
@@ -98,8 +99,10 @@ impl Report {
         }
         let ratio = value
             .zip(baseline)
-            .filter(|(_, baseline)| *baseline > 0.0)
-            .map(|(value, baseline)| value / baseline);
+            .map(|(value, baseline)| match value == baseline {
+                true => 1.0,
+                false => value / baseline,
+            });
         self.figures.push(Figure {
             name: name.into(),
             unit,
@@ -261,13 +264,17 @@ mod tests {
             Some(Duration::from_millis(20)),
         );
         report.figure("lists", Unit::Count, Some(2.5), None);
+        report.figure("lost", Unit::Count, Some(0.0), Some(0.0));
+        report.figure("cut", Unit::Count, Some(3.0), Some(0.0));
         report.figure("nothing", Unit::Count, None, None);
         let table = report.table();
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(lines[0], "storm      measured   bare  ratio");
         assert_eq!(lines[2], "converged     30 ms  20 ms  1.50×");
         assert_eq!(lines[3], "lists          2.50      -      -");
-        assert_eq!(lines.len(), 4);
+        assert_eq!(lines[4], "lost               0      0  1.00×");
+        assert_eq!(lines[5], "cut                3      0      ∞");
+        assert_eq!(lines.len(), 6);
 
         report.baseline = None;
         assert!(!report.table().contains("ratio"));

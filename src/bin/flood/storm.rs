@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use crate::Failure;
-use crate::args::StormArgs;
+use crate::args::{StormArgs, name_of};
 use crate::child::Server;
 use crate::client::{Client, Waited};
 use crate::format::Unit;
-use crate::herd::{Herd, Manners, Watch};
+use crate::herd::{Herd, Manners, Says, Watch};
 use crate::progress::Progress;
 use crate::report::{Line, Report, TimeLine, Times, record, times};
 use crate::target::Target;
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &StormArgs) -> Result<Report, Failure> {
     let manners = Manners {
         watch: args.watch,
         unlisted: false,
-        silent: false,
+        says: Says::ThatItWatches,
         bare: false,
     };
     let mut storm = Storm {
@@ -211,7 +211,7 @@ fn difference(before: Option<Duration>, after: Option<Duration>) -> Option<Durat
 fn report(args: &StormArgs, nodes: usize, ours: &[Round], bare: &[Round]) -> Report {
     let mut report = Report::new("storm");
     report.setting("nodes", nodes);
-    report.setting("watch", args.watch_name());
+    report.setting("watch", name_of(args.watch));
     report.setting("rounds", ours.len());
     report.baseline = (!bare.is_empty()).then_some("bare acceptor");
 
