@@ -155,3 +155,44 @@ fn idle_connections_cost_memory_beside_their_baseline() {
         assert_eq!(figure(&report, "connections lost")["value"], 0.0);
     }
 }
+
+#[test]
+fn requests_are_answered_once_each_beside_their_baseline() {
+    let flags = "rpc --spawn --connections 3 --depth 4 --duration 200ms --rounds 2 --baseline";
+    for (more, at_most) in [("", None), ("--rate 500", Some(100.0))] {
+        let flags: Vec<&str> = flags.split(' ').chain(more.split_whitespace()).collect();
+        let report = measured(&flags);
+        for column in ["value", "baseline"] {
+            let count = |name: &str| figure(&report, name)[column].as_f64().unwrap();
+            assert!(count("requests") >= 12.0);
+            assert_eq!(count("replies"), count("requests"));
+            assert_eq!(
+                count("errors") + count("lost") + count("answers to no request"),
+                0.0
+            );
+            assert!(
+                at_most.is_none_or(|at_most| count("requests") == at_most),
+                "{report}"
+            );
+        }
+        assert!(figure(&report, "server CPU a request, best round")["ratio"].as_f64() > Some(0.0));
+        assert!(
+            !report["time_line"]["lines"][1]["points"]
+                .as_array()
+                .unwrap()
+                .is_empty()
+        );
+    }
+}
+
+#[test]
+fn refused_requests_are_counted_and_explained() {
+    let flags = "rpc --spawn --connections 1 --depth 1 --duration 50ms --rounds 1 --path POST/x";
+    let report = measured(&flags.split(' ').collect::<Vec<_>>());
+    assert!(figure(&report, "errors")["value"].as_f64() > Some(0.0));
+    assert_eq!(figure(&report, "replies")["value"], 0.0);
+    assert!(
+        report["notes"][0].as_str().unwrap().contains("errorcode 2"),
+        "{report}"
+    );
+}

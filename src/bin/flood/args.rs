@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Churn(ChurnArgs),
     /// Churn while some watchers never read; beside the same without them
     Slow(SlowArgs),
+    /// Requests to a node; --spawn starts one that echoes
+    Rpc(RpcArgs),
     /// Connections that do nothing, and what they cost
     Idle(IdleArgs),
     /// What --spawn and --baseline start
@@ -53,9 +55,9 @@ pub(crate) enum Command {
 /// The server, and what is done with the figures.
 #[derive(clap::Args, Debug)]
 pub(crate) struct ServerArgs {
-    /// The server to load
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
-    pub(crate) to: SocketAddr,
+    /// The server to load [default: 127.0.0.1:9000, and for rpc 127.0.0.1:9020]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) to: Option<SocketAddr>,
 
     /// Start a server for the run, in a process of its own
     #[arg(long, conflicts_with_all = ["to", "pid"])]
@@ -197,6 +199,44 @@ pub(crate) struct SlowArgs {
     pub(crate) server: ServerArgs,
 }
 
+/// `flood rpc`.
+#[derive(clap::Args, Debug)]
+pub(crate) struct RpcArgs {
+    /// Connections to the node
+    #[arg(long, value_name = "C", default_value = "10", value_parser = count())]
+    pub(crate) connections: usize,
+
+    /// Requests on each without a reply, at most; a node takes 1024
+    #[arg(long, value_name = "D", default_value = "16", value_parser = count())]
+    pub(crate) depth: usize,
+
+    /// Requests a second by a schedule that waits for nobody: times count from when a request was
+    /// due [default: the next request follows a reply]
+    #[arg(long, value_name = "R", value_parser = per_second)]
+    pub(crate) rate: Option<f64>,
+
+    /// How long, all rounds together; as long again for the baseline
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
+    pub(crate) duration: Duration,
+
+    /// Rounds, in turn with as many of the baseline
+    #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+
+    /// What is asked for, as METHOD/path
+    #[arg(long, value_name = "URL", default_value = "GET/echo")]
+    pub(crate) path: String,
+
+    /// With these params, 64 bytes by default
+    #[arg(long, value_name = "JSON", default_value = DEFAULT_PARAMS)]
+    pub(crate) params: String,
+
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+const DEFAULT_PARAMS: &str = r#"{"name":"apples","count":12,"note":"sixty-four bytes of params"}"#;
+
 /// `flood idle`.
 #[derive(clap::Args, Debug)]
 pub(crate) struct IdleArgs {
@@ -270,6 +310,7 @@ impl Command {
             Command::Storm(args) => Some(&args.server),
             Command::Churn(args) => Some(&args.server),
             Command::Slow(args) => Some(&args.server),
+            Command::Rpc(args) => Some(&args.server),
             Command::Idle(args) => Some(&args.server),
             Command::Serve { .. } => None,
         }
@@ -284,5 +325,10 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_default_params_are_as_long_as_said() {
+        assert_eq!(DEFAULT_PARAMS.len(), 64);
     }
 }

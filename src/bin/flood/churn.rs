@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::Failure;
 use crate::args::{ChurnArgs, Schedule, ServerArgs, SlowArgs, name_of};
 use crate::child::Server;
-use crate::client::{Client, Waited};
+use crate::client::{Client, Waited, to_wait};
 use crate::format::Unit;
 use crate::heartbeats::Heartbeats;
 use crate::herd::{FRAME_END, Herd, Manners, Says, Watch, number_in_registration};
@@ -513,14 +513,6 @@ impl<'a> Slice<'a> {
         outcome.time += time;
         Ok(waited)
     }
-}
-
-/// Sleeping is counted in whole milliseconds: the last one is waited for awake, so that nothing is
-/// late by it.
-fn to_wait(next: Instant) -> Duration {
-    const MILLISECOND: Duration = Duration::from_millis(1);
-    let left = next.saturating_duration_since(Instant::now());
-    left.saturating_sub(MILLISECOND)
 }
 
 /// Lets the server come to rest.

@@ -126,3 +126,11 @@ impl Client {
 /// A server that used nothing for so long has done its work.
 const REST: Duration = Duration::from_millis(3);
 const MOST_LOOKS: u32 = 100;
+
+/// Sleeping is counted in whole milliseconds: the last one is waited for awake, so that nothing is
+/// late by it.
+pub(crate) fn to_wait(next: Instant) -> Duration {
+    const MILLISECOND: Duration = Duration::from_millis(1);
+    let left = next.saturating_duration_since(Instant::now());
+    left.saturating_sub(MILLISECOND)
+}

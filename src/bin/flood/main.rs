@@ -15,6 +15,7 @@ mod idle;
 mod joins;
 mod progress;
 mod report;
+mod rpc;
 mod storm;
 mod target;
 mod usage;
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         Command::Storm(args) => storm::run(args),
         Command::Churn(args) => churn::run(args),
         Command::Slow(args) => churn::run_slow(args),
+        Command::Rpc(args) => rpc::run(args),
         Command::Idle(args) => idle::run(args),
         Command::Serve { role, connections } => return child::serve(*role, *connections),
     };

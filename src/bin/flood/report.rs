@@ -272,8 +272,8 @@ mod tests {
         assert_eq!(lines[0], "storm      measured   bare  ratio");
         assert_eq!(lines[2], "converged     30 ms  20 ms  1.50×");
         assert_eq!(lines[3], "lists          2.50      -      -");
-        assert_eq!(lines[4], "lost               0      0  1.00×");
-        assert_eq!(lines[5], "cut                3      0      ∞");
+        assert_eq!(lines[4], "lost              0      0  1.00×");
+        assert_eq!(lines[5], "cut               3      0      ∞");
         assert_eq!(lines.len(), 6);
 
         report.baseline = None;

@@ -1,6 +1,6 @@
 //! The server that is loaded, and the bare one beside it.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::time::Duration;
 
 use crate::Failure;
@@ -21,6 +21,9 @@ pub(crate) struct Target {
     _spawned: Option<Server>,
 }
 
+/// Where a Distributor listens by default, and where `examples/echo.rs` does.
+const DEFAULT_DISTRIBUTOR: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9000);
+const DEFAULT_NODE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9020);
 /// Longer than a host that is there takes to answer.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -44,7 +47,12 @@ impl Target {
             true => Some(Server::spawn(role, connections + others)?),
             false => None,
         };
-        let addr = spawned.as_ref().map_or(args.to, |server| server.addr);
+        let default = match role {
+            Role::EchoNode => DEFAULT_NODE,
+            Role::Distributor | Role::Bare => DEFAULT_DISTRIBUTOR,
+        };
+        let wanted = args.to.unwrap_or(SocketAddr::V4(default));
+        let addr = spawned.as_ref().map_or(wanted, |server| server.addr);
         if spawned.is_none() {
             TcpStream::connect_timeout(&addr, PROBE_TIMEOUT).map_err(|error| {
                 let what = match error.kind() {
