@@ -4,7 +4,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::support::ReservedPort;
+use crate::support::{Distributor, Program, ReservedPort, wait_until};
 
 fn flood(flags: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flood"));
@@ -195,4 +195,209 @@ fn refused_requests_are_counted_and_explained() {
         report["notes"][0].as_str().unwrap().contains("errorcode 2"),
         "{report}"
     );
+}
+
+#[test]
+fn the_page_stands_alone() {
+    let folder = own_folder();
+    let file = folder.join("page.html");
+    let html = file.to_str().unwrap();
+    measured(&[
+        "storm", "--spawn", "--nodes", "20", "--rounds", "1", "--html", html,
+    ]);
+    let page = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(
+        page.matches("<svg").count(),
+        2,
+        "the percentile curve and the time line"
+    );
+    assert!(page.contains("until all hold all"));
+    for outside in ["http://", "https://", "src=", "<link", "<script"] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+
+    let nowhere = file.to_str().unwrap();
+    let output = flood(&[
+        "storm", "--spawn", "--nodes", "2", "--rounds", "1", "--html", nowhere,
+    ]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("--html") && said.lines().count() == 1,
+        "{said}"
+    );
+}
+
+/// A folder of this test's own.
+fn own_folder() -> std::path::PathBuf {
+    let folder = std::env::temp_dir().join(format!("flood-page-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn with_fds(limit: u32, flags: &str) -> Output {
+    let script = format!("ulimit -n {limit} && exec \"$0\" {flags}");
+    let mut command = Command::new("sh");
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_flood")]);
+    command.stdin(Stdio::null()).output().unwrap()
+}
+
+#[test]
+fn the_fd_limit_caps_a_run_and_says_so() {
+    for flags in [
+        "storm --spawn --nodes 900 --rounds 1 --json --baseline",
+        "idle --spawn --connections 900 --duration 10ms --json",
+    ] {
+        let output = with_fds(200, flags);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        for part in ["ulimit -n", "200", "going on with 136 of 900"] {
+            assert!(said.contains(part), "no {part}: {said}");
+        }
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let settings = &report["settings"];
+        let used = settings["nodes"]
+            .as_str()
+            .or(settings["connections"].as_str());
+        assert_eq!(used, Some("136"), "{report}");
+        assert!(report["notes"][0].as_str().unwrap().contains("ulimit -n"));
+    }
+}
+
+#[test]
+fn nodes_come_from_several_addresses_where_they_must() {
+    let server = Distributor::start(&[]);
+    let to = server.addr.to_string();
+    let flags = "storm --nodes 30 --rounds 1 --source-addresses 3 --to";
+    let report = measured(&flags.split(' ').chain([&*to]).collect::<Vec<_>>());
+    assert!(figure(&report, "until all hold all")["value"].as_f64() > Some(0.0));
+    let joined_from = |source: &str| {
+        let lines = server.program.stderr();
+        let peer = format!("peer={source}:");
+        lines
+            .iter()
+            .filter(|line| line.contains("joined") && line.contains(&peer))
+            .count()
+    };
+    for source in ["127.0.0.1", "127.0.0.2", "127.0.0.3"] {
+        wait_until("ten nodes from each address", || joined_from(source) == 10);
+    }
+}
+
+#[test]
+fn a_server_that_is_there_is_loaded_and_watched() {
+    let server = Distributor::start(&[]);
+    let (to, pid) = (server.addr.to_string(), server.program.pid().to_string());
+    let flags = "churn --nodes 5 --rate 50 --duration 100ms --rounds 1 --baseline";
+    let flags: Vec<&str> = flags
+        .split(' ')
+        .chain(["--to", &to, "--pid", &pid])
+        .collect();
+    let report = measured(&flags);
+    assert_ratios(&report);
+    assert!(figure(&report, "server CPU in all")["value"].as_f64() > Some(0.0));
+    server.assert_serves();
+
+    let output = flood(&["idle", "--to", &to, "--pid", "4000000000"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("--pid") && said.lines().count() == 1,
+        "{said}"
+    );
+}
+
+#[test]
+fn a_refusal_ends_the_run_with_what_the_server_said() {
+    let server = Distributor::start(&["--max-entries", "5"]);
+    let to = server.addr.to_string();
+    let output = flood(&["storm", "--nodes", "9", "--rounds", "1", "--to", &to]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("errorcode 4") && said.lines().count() == 1,
+        "{said}"
+    );
+}
+
+#[test]
+fn nodes_that_never_hold_all_fail_the_run_in_time() {
+    // It accepts, and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = silent.local_addr().unwrap().to_string();
+    let output = flood(&["storm", "--nodes", "3", "--timeout", "200ms", "--to", &to]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("0 of 3") && said.contains("--timeout"),
+        "{said}"
+    );
+}
+
+/// The processes that this one has started and not yet seen the end of.
+fn children_of(pid: u32) -> Vec<u32> {
+    let children = format!("/proc/{pid}/task/{pid}/children");
+    let children = std::fs::read_to_string(children).unwrap_or_default();
+    children
+        .split_whitespace()
+        .filter_map(|child| child.parse().ok())
+        .collect()
+}
+
+fn is_gone(pid: u32) -> bool {
+    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        // Nobody may be there to wait for it.
+        Ok(stat) => stat.contains(") Z "),
+        Err(_) => true,
+    }
+}
+
+#[test]
+fn no_child_outlives_its_run_however_that_ends() {
+    use rustix::process::Signal;
+    for signal in [Signal::KILL, Signal::INT] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flood"));
+        command.args("churn --spawn --nodes 5 --rate 20 --duration 10m --baseline".split(' '));
+        let mut run = Program::start(&mut command);
+        let mut children = Vec::new();
+        wait_until("both children", || {
+            children = children_of(run.pid());
+            children.len() == 2
+        });
+        run.signal(signal);
+        let status = run.wait();
+        assert!(!status.success(), "stopped before the first round was over");
+        wait_until("the children to end", || {
+            children.iter().all(|child| is_gone(*child))
+        });
+    }
+}
+
+#[test]
+fn what_was_measured_before_it_was_stopped_is_shown() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flood"));
+    command.args("rpc --spawn --duration 10m --rounds 1".split(' '));
+    let mut run = Program::start(&mut command);
+    wait_until("the child", || children_of(run.pid()).len() == 1);
+    let server = children_of(run.pid())[0];
+    wait_until("some requests", || {
+        let used = std::fs::read_to_string(format!("/proc/{server}/schedstat")).unwrap();
+        let nanos: u64 = used.split(' ').next().unwrap().parse().unwrap();
+        nanos > 100_000_000
+    });
+    run.signal(rustix::process::Signal::INT);
+    assert!(run.wait().success(), "{:?}", run.stderr());
+    wait_until("the table", || {
+        run.stdout()
+            .iter()
+            .any(|line| line.starts_with("request to reply, p50"))
+    });
+    let lost = run
+        .stdout()
+        .into_iter()
+        .find(|line| line.starts_with("lost"))
+        .unwrap();
+    assert_eq!(lost.split_whitespace().collect::<Vec<_>>(), ["lost", "0"]);
 }

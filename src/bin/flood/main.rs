@@ -11,6 +11,7 @@ mod client;
 mod format;
 mod heartbeats;
 mod herd;
+mod html;
 mod idle;
 mod joins;
 mod progress;
@@ -21,6 +22,7 @@ mod target;
 mod usage;
 mod view;
 
+use std::fs;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -103,6 +105,14 @@ fn say(command: &Command, report: &Report) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     // If nobody reads it there is nobody to tell.
     let _ = writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush());
+    if let Some(file) = &args.html {
+        fs::write(file, html::page(report)).map_err(|error| {
+            Failure::failed(format!(
+                "--html {}: cannot be written: {error}",
+                file.display()
+            ))
+        })?;
+    }
     Ok(())
 }
 

@@ -362,7 +362,11 @@ impl Slice<'_> {
             .client
             .run_until(callers, until, |callers, _| callers.calls.is_empty())?;
         let cpu_after = self.client.settled_cpu(callers, process)?;
-        callers.outcome.lost += callers.calls.len() as u64;
+        match drained {
+            // Who stops the run does not wait for the last replies.
+            Waited::Stopped => callers.outcome.sent -= callers.calls.len() as u64,
+            _ => callers.outcome.lost += callers.calls.len() as u64,
+        }
         callers.calls.clear();
         let failed = callers.failed;
         for conn in std::mem::take(&mut callers.connections) {
