@@ -99,7 +99,7 @@ fn what_is_wrong_is_said_in_one_line() {
 #[test]
 fn churn_reaches_every_watcher_beside_its_baseline() {
     for watch in ["plain", "list", "delta"] {
-        let flags = "churn --spawn --nodes 10 --rate 50 --duration 400ms --rounds 2 --baseline";
+        let flags = "churn --spawn --nodes 10 --rate 50 --duration 400ms --rounds 1 --baseline";
         let flags: Vec<&str> = flags.split(' ').chain(["--watch", watch]).collect();
         let report = measured(&flags);
         assert_ratios(&report);

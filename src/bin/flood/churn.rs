@@ -10,7 +10,6 @@ use crate::args::{ChurnArgs, Schedule, ServerArgs, SlowArgs, name_of};
 use crate::child::Server;
 use crate::client::{Client, Waited, to_wait};
 use crate::format::Unit;
-use crate::heartbeats::Heartbeats;
 use crate::herd::{FRAME_END, Herd, Manners, Says, Watch, number_in_registration};
 use crate::progress::Progress;
 use crate::report::{Line, Report, TimeLine, Times, times};
@@ -23,7 +22,7 @@ const SHORTEST_STAY: Duration = Duration::from_millis(100);
 /// The fractions of its multiples are spread evenly.
 const GOLDEN_RATIO: f64 = 0.618_033_988_749_895;
 /// Single changes at the beginning of a slice.
-const SINGLES: u32 = 10;
+const SINGLES: u32 = 8;
 /// Members that connect at a time before churn begins. Their coming is not what is measured.
 const CONNECTING_AT_ONCE: usize = 512;
 
@@ -100,6 +99,8 @@ struct Outcome {
     /// What one join and one leave took of the server's processors at least.
     join_cpu: Option<Duration>,
     leave_cpu: Option<Duration>,
+    /// How long single joins took to the last watcher.
+    alone: Vec<Duration>,
     /// What all of the schedule took.
     cpu: Duration,
     joins: usize,
@@ -122,6 +123,7 @@ impl Default for Outcome {
             to_last: times(),
             join_cpu: None,
             leave_cpu: None,
+            alone: Vec::new(),
             cpu: Duration::ZERO,
             joins: 0,
             told_of_all: 0,
@@ -358,11 +360,8 @@ impl<'a> Slice<'a> {
         for number in 0..self.load.stuck {
             herd.make_stuck(self.client.net(), number);
         }
-        self.client.pass(herd, PAUSE)?;
-        for _ in 0..SINGLES {
-            if self.single(herd, outcome)? == Waited::Stopped {
-                return Ok(Waited::Stopped);
-            }
+        if self.singles(herd, outcome)? == Waited::Stopped {
+            return Ok(Waited::Stopped);
         }
         if frames.is_none() {
             *frames = Frames::of(herd, &self.load.names);
@@ -406,11 +405,36 @@ impl<'a> Slice<'a> {
         Ok(waited)
     }
 
+    /// What the server has used so far, when it rests: nothing is sent meanwhile.
+    fn cpu(&mut self, herd: &mut Herd) -> Result<Option<Duration>, Failure> {
+        let before = std::mem::replace(&mut herd.heartbeats.are_held_back, true);
+        let cpu = self.client.settled_cpu(herd, self.process);
+        herd.heartbeats.are_held_back = before;
+        cpu
+    }
+
+    /// Changes, one after the other, with a pause between two: after a push a Distributor waits
+    /// for some time before the next one.
+    fn singles(&mut self, herd: &mut Herd, outcome: &mut Outcome) -> Result<Waited, Failure> {
+        let mut waited = Waited::Done;
+        for _ in 0..SINGLES {
+            let last = outcome.alone.last().copied().unwrap_or_default();
+            self.client.pass(herd, SHORTEST_PAUSE + last * 6)?;
+            herd.heartbeats.are_held_back = true;
+            waited = self.single(herd, outcome)?;
+            herd.heartbeats.are_held_back = false;
+            if waited == Waited::Stopped {
+                break;
+            }
+        }
+        Ok(waited)
+    }
+
     /// One node joins and leaves while nothing else happens.
     fn single(&mut self, herd: &mut Herd, outcome: &mut Outcome) -> Result<Waited, Failure> {
         let number = herd.add_joiner(self.client.net());
         // It is there, and has been sent what everybody is who connects.
-        let before = self.client.settled_cpu(herd, self.process)?;
+        let before = self.cpu(herd)?;
         herd.join(self.client.net(), number, Instant::now());
         let until = Instant::now() + self.load.timeout;
         let waited = self.client.run_until(herd, until, |herd, _| {
@@ -422,7 +446,10 @@ impl<'a> Slice<'a> {
         if !herd.joins.is_complete(number) {
             return Err(herd.failure("joins reached all watchers", 0, 1, self.load.timeout));
         }
-        let joined = self.client.settled_cpu(herd, self.process)?;
+        let joined = self.cpu(herd)?;
+        if let Some((_, took)) = herd.joins.time_line.last() {
+            outcome.alone.push(*took);
+        }
 
         let updates = herd.updates + self.load.watchers as u64;
         herd.close_joiner(self.client.net(), number);
@@ -432,7 +459,7 @@ impl<'a> Slice<'a> {
         if waited == Waited::TooLong {
             return Err(herd.failure("leaves reached all watchers", 0, 1, self.load.timeout));
         }
-        let left = self.client.settled_cpu(herd, self.process)?;
+        let left = self.cpu(herd)?;
         let least = |so_far: Option<Duration>, from: Option<Duration>, to: Option<Duration>| {
             let now = to.zip(from).map(|(to, from)| to.saturating_sub(from));
             so_far.into_iter().chain(now).min()
@@ -449,12 +476,11 @@ impl<'a> Slice<'a> {
         let first = herd.joins.added();
         let complete_before = herd.joins.complete;
         let (updates, bytes) = (herd.updates, herd.bytes());
-        let cpu = self.client.settled_cpu(herd, self.process)?;
+        let cpu = self.cpu(herd)?;
         let start = Instant::now();
         let give_up = self.load.due(start, joins) + self.load.timeout;
         let mut begun = 0;
         let mut present: Vec<(usize, Instant)> = Vec::new();
-        let mut heartbeats = Heartbeats::new(start);
         let waited = loop {
             let now = Instant::now();
             while begun < joins && self.load.due(start, begun) <= now {
@@ -471,8 +497,6 @@ impl<'a> Slice<'a> {
                 }
                 !leaves
             });
-            let count = heartbeats.due(herd.members.len(), now);
-            herd.send_heartbeats(self.client.net(), count);
             if begun == joins && present.is_empty() {
                 break Waited::Done;
             }
@@ -496,7 +520,15 @@ impl<'a> Slice<'a> {
             return Err(herd.failure(what, complete, joins as usize, self.load.timeout));
         }
         let time = start.elapsed();
-        let cpu_after = self.client.settled_cpu(herd, self.process)?;
+        // The last leave is told of as late as any other change.
+        let (_, slowest) = herd
+            .joins
+            .time_line
+            .last()
+            .copied()
+            .unwrap_or((start, PAUSE));
+        self.client.pass(herd, SHORTEST_PAUSE + slowest * 2)?;
+        let cpu_after = self.cpu(herd)?;
         if let (Some(before), Some(after)) = (cpu, cpu_after) {
             outcome.cpu += after.saturating_sub(before);
         }
@@ -517,6 +549,14 @@ impl<'a> Slice<'a> {
 
 /// Lets the server come to rest.
 const PAUSE: Duration = Duration::from_millis(300);
+/// Between two single changes.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+
+fn median(times: &[Duration]) -> Option<Duration> {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    times.get(times.len() / 2).copied()
+}
 
 fn figures(report: &mut Report, load: &Load, ours: &Outcome, other: Option<&Outcome>) {
     let none = times();
@@ -533,6 +573,12 @@ fn figures(report: &mut Report, load: &Load, ours: &Outcome, other: Option<&Outc
     let mut time = |name: &str, of: &dyn Fn(&Outcome) -> Option<Duration>| {
         report.time(name, of(ours), other.and_then(of));
     };
+    time("one join alone to the last watcher, least", &|outcome| {
+        outcome.alone.iter().min().copied()
+    });
+    time("one join alone to the last watcher, median", &|outcome| {
+        median(&outcome.alone)
+    });
     time("server CPU for one join alone", &|outcome| outcome.join_cpu);
     time("server CPU for one leave alone", &|outcome| {
         outcome.leave_cpu

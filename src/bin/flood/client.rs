@@ -15,6 +15,8 @@ use crate::usage::Process;
 /// How long a turn may wait: then signals and deadlines are looked at.
 const LONGEST_WAIT: Duration = Duration::from_millis(20);
 
+const LONGEST_KEEPALIVE: Duration = Duration::from_secs(3600);
+
 /// How waiting ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Waited {
@@ -40,7 +42,13 @@ impl Client {
             frame_timeout: timeout,
             max_read_bytes_per_turn: 256 << 10,
             max_frames_per_turn: 4096,
-            tcp: TcpOptions::default(),
+            tcp: TcpOptions {
+                // Watching whether the other side is there is the server's business: probes of
+                // thousands of connections at once are more than the loopback device queues.
+                keepalive_idle: LONGEST_KEEPALIVE,
+                user_timeout: LONGEST_KEEPALIVE,
+                ..TcpOptions::default()
+            },
             ..Limits::default()
         };
         let stop = Arc::new(AtomicBool::new(false));

@@ -10,6 +10,7 @@ use pilcrow::reactor::conn_map::ConnMap;
 use pilcrow::reactor::{Close, CloseReason, ConnId, ConnectOptions, Handler, Net, Origin};
 
 use crate::Failure;
+use crate::heartbeats::Heartbeats;
 use crate::joins::Joins;
 use crate::view::{Known, NUMBER_DIGITS, Names, News, View, Who};
 
@@ -113,6 +114,7 @@ pub(crate) struct Herd {
     pub(crate) reply: Option<Vec<u8>>,
     /// Deltas that don't follow from what their receiver had.
     pub(crate) gaps: u64,
+    pub(crate) heartbeats: Heartbeats,
     heartbeat_key: u64,
     next_heartbeat: usize,
 }
@@ -144,6 +146,7 @@ impl Herd {
             last_list: None,
             reply: None,
             gaps: 0,
+            heartbeats: Heartbeats::new(Instant::now()),
             heartbeat_key: 1,
             next_heartbeat: 0,
         }
@@ -274,12 +277,17 @@ impl Herd {
         }
     }
 
-    /// Heartbeats of the next `count` members that have a session.
-    pub(crate) fn send_heartbeats(&mut self, net: &mut Net, count: usize) {
-        if self.manners.watch == Watch::Plain || self.manners.says == Says::Nothing {
+    /// Those of the next members that have a session. A bare server knows of none.
+    fn send_heartbeats(&mut self, net: &mut Net) {
+        let Manners {
+            watch, says, bare, ..
+        } = self.manners;
+        let has_sessions = watch != Watch::Plain && says != Says::Nothing && !bare;
+        if !has_sessions {
             return;
         }
-        for _ in 0..count.min(self.members.len()) {
+        let count = self.heartbeats.due(self.members.len(), Instant::now());
+        for _ in 0..count {
             self.next_heartbeat = (self.next_heartbeat + 1) % self.members.len();
             let key = self.heartbeat_key;
             self.heartbeat_key += 1;
@@ -467,6 +475,10 @@ impl Handler for Herd {
             }
             Some(Role::Joiner(_)) | None => {}
         }
+    }
+
+    fn on_turn_end(&mut self, net: &mut Net) {
+        self.send_heartbeats(net);
     }
 
     fn on_close(&mut self, _: &mut Net, conn: ConnId, why: CloseReason) {

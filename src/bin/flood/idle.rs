@@ -6,7 +6,6 @@ use crate::Failure;
 use crate::args::IdleArgs;
 use crate::client::{Client, Waited};
 use crate::format::Unit;
-use crate::heartbeats::Heartbeats;
 use crate::herd::{FRAME_END, Herd, Manners, Says, Watch};
 use crate::progress::Progress;
 use crate::report::{Line, Report, TimeLine};
@@ -137,15 +136,10 @@ fn hold(
 
     let quiet_cpu = client.settled_cpu(herd, process)?;
     let quiet_since = Instant::now();
-    let mut heartbeats = Heartbeats::new(quiet_since);
     let mut stopped = Waited::Done;
     while quiet_since.elapsed() < args.duration && stopped == Waited::Done {
         let look = Instant::now() + LOOK.min(args.duration);
-        stopped = client.run_until(herd, look, |herd, net| {
-            let count = heartbeats.due(connections, Instant::now());
-            herd.send_heartbeats(net, count);
-            false
-        })?;
+        stopped = client.run_until(herd, look, |_, _| false)?;
         if stopped == Waited::TooLong {
             stopped = Waited::Done;
         }
