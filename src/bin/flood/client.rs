@@ -135,6 +135,14 @@ impl Client {
 const REST: Duration = Duration::from_millis(3);
 const MOST_LOOKS: u32 = 100;
 
+/// How long to wait after something that took so long, until a Distributor is calm: after a push it
+/// lets some time pass before the next one, four times as long as that one took, and at most a second.
+pub(crate) fn pause_after(took: Duration) -> Duration {
+    const SHORTEST: Duration = Duration::from_millis(50);
+    const LONGEST: Duration = Duration::from_millis(1200);
+    (SHORTEST + took * 5).min(LONGEST)
+}
+
 /// Sleeping is counted in whole milliseconds: the last one is waited for awake, so that nothing is
 /// late by it.
 pub(crate) fn to_wait(next: Instant) -> Duration {

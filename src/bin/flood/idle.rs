@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::Failure;
 use crate::args::IdleArgs;
-use crate::client::{Client, Waited};
+use crate::client::{Client, Waited, pause_after};
 use crate::format::Unit;
 use crate::herd::{FRAME_END, Herd, Manners, Says, Watch};
 use crate::progress::Progress;
@@ -17,9 +17,6 @@ use crate::view::Names;
 const CONNECTING_AT_ONCE: usize = 512;
 /// Memory is looked at this often.
 const LOOK: Duration = Duration::from_millis(250);
-/// Lets the server come to rest.
-const PAUSE: Duration = Duration::from_millis(300);
-
 /// What one server came to.
 #[derive(Default, Debug)]
 struct Outcome {
@@ -50,10 +47,10 @@ pub(crate) fn run(args: &IdleArgs) -> Result<Report, Failure> {
         },
         bare: false,
     };
-    let progress = Progress::new("idle", if target.bare.is_some() { 2 } else { 1 });
+    let progress = Progress::of_rounds("idle", 1 + u32::from(target.bare.is_some()));
     let herd = Herd::new(target.addr, &target.plan.sources, &names, &manners);
     let (ours, waited) = hold(&mut client, args, herd, connections, target.process)?;
-    progress.next();
+    progress.round_done();
     let mut bare = None;
     if let (Some(server), Waited::Done) = (&mut target.bare, waited) {
         server.command(&format!("hold {}", ours.greeting.len()), &[&ours.greeting])?;
@@ -132,7 +129,7 @@ fn hold(
     outcome.connecting_cpu = connected_cpu
         .zip(cpu)
         .map(|(to, from)| to.saturating_sub(from));
-    client.pass(herd, PAUSE)?;
+    client.pass(herd, pause_after(outcome.connecting))?;
 
     let quiet_cpu = client.settled_cpu(herd, process)?;
     let quiet_since = Instant::now();
@@ -157,7 +154,7 @@ fn hold(
     herd.close_all(client.net());
     let until = Instant::now() + args.server.timeout;
     client.run_until(herd, until, |herd, _| herd.connections() == 0)?;
-    client.pass(herd, PAUSE)?;
+    client.pass(herd, pause_after(outcome.connecting))?;
     client.settled_cpu(herd, process)?;
     outcome.after = memory();
     Ok((outcome, stopped))

@@ -1,28 +1,31 @@
-//! A bar on standard error, where that is a terminal.
+//! How far a run is, on standard error where that is a terminal.
+
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Shows how far the run is; gone when dropped.
+/// A bar of rounds; gone when dropped.
 pub(crate) struct Progress(ProgressBar);
+
+/// The time beside the bar goes on within a round.
+const REDRAWN_EVERY: Duration = Duration::from_millis(250);
 
 impl Progress {
     pub(crate) fn of_rounds(what: &'static str, rounds: u32) -> Progress {
-        Progress::new(what, u64::from(rounds))
-    }
-
-    /// Of something that comes in so many steps.
-    pub(crate) fn new(what: &'static str, steps: u64) -> Progress {
-        // Hidden by itself where standard error is no terminal.
-        let bar = ProgressBar::new(steps);
-        if let Ok(style) = ProgressStyle::with_template("{msg} [{bar:40}] {pos}/{len} {elapsed}") {
+        let bar = ProgressBar::new(u64::from(rounds));
+        let template = "{spinner} {msg} [{bar:40}] {pos} of {len} rounds, {elapsed}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("━╸─"));
         }
         bar.set_message(what);
-        bar.tick();
+        // Where there is no terminal nothing is drawn, so nothing need be woken for it.
+        if !bar.is_hidden() {
+            bar.enable_steady_tick(REDRAWN_EVERY);
+        }
         Progress(bar)
     }
 
-    pub(crate) fn next(&self) {
+    pub(crate) fn round_done(&self) {
         self.0.inc(1);
     }
 }

@@ -71,9 +71,8 @@ pub(crate) fn run(args: &RpcArgs) -> Result<Report, Failure> {
     }
     let mut ours = Outcome::default();
     let mut bare = target.bare.is_some().then(Outcome::default);
-    let progress = Progress::new("rpc", u64::from(args.rounds));
+    let progress = Progress::of_rounds("rpc", args.rounds);
     for _ in 0..args.rounds {
-        progress.next();
         let mut slice = Slice {
             client: &mut client,
             args,
@@ -88,6 +87,7 @@ pub(crate) fn run(args: &RpcArgs) -> Result<Report, Failure> {
         if waited == Waited::Stopped {
             break;
         }
+        progress.round_done();
     }
     drop(progress);
     if ours.replied + ours.refused == 0 {

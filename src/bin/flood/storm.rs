@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::Failure;
 use crate::args::{StormArgs, name_of};
 use crate::child::Server;
-use crate::client::{Client, Waited};
+use crate::client::{Client, Waited, pause_after};
 use crate::format::Unit;
 use crate::herd::{Herd, Manners, Says, Watch};
 use crate::progress::Progress;
@@ -61,7 +61,6 @@ pub(crate) fn run(args: &StormArgs) -> Result<Report, Failure> {
     let mut bare = Vec::new();
     let progress = Progress::of_rounds("storm", args.rounds);
     for _ in 0..args.rounds {
-        progress.next();
         let process = target.process;
         let (to, sources) = (target.addr, target.plan.sources.clone());
         let herd = Herd::new(to, &sources, &storm.names, &storm.manners);
@@ -78,6 +77,7 @@ pub(crate) fn run(args: &StormArgs) -> Result<Report, Failure> {
             };
             bare.push(round);
         }
+        progress.round_done();
     }
     drop(progress);
     if ours.is_empty() {
@@ -87,10 +87,6 @@ pub(crate) fn run(args: &StormArgs) -> Result<Report, Failure> {
     target.report(&mut report);
     Ok(report)
 }
-
-/// Between coming and leaving, and between rounds: a Distributor that has just sent many long lists
-/// lets some time pass before the next ones.
-const PAUSE: Duration = Duration::from_millis(300);
 
 struct Storm {
     client: Client,
@@ -157,7 +153,7 @@ impl Storm {
         round.converged = round.times.iter().max().copied().unwrap_or_default();
         let of_all = self.whole_list(herd)?;
 
-        self.client.pass(herd, PAUSE)?;
+        self.client.pass(herd, pause_after(round.converged))?;
         let before = self.client.settled_cpu(herd, process)?;
         let until = Instant::now() + self.timeout;
         herd.set_goal(1);
@@ -184,7 +180,7 @@ impl Storm {
         let until = Instant::now() + self.timeout;
         self.client
             .run_until(herd, until, |herd, _| herd.connections() == 0)?;
-        self.client.pass(herd, PAUSE)?;
+        self.client.pass(herd, pause_after(round.left))?;
         Ok(Some(round))
     }
 

@@ -1,0 +1,178 @@
+//! Nodes join and leave while others watch: how long it takes until each is told, and the last.
+//!
+//! A run is cut into slices, ours and what it is compared with in turn.
+
+mod frames;
+mod load;
+mod outcome;
+mod slice;
+
+use crate::Failure;
+use crate::args::{ChurnArgs, Schedule, SlowArgs, name_of};
+use crate::child::Server;
+use crate::client::{Client, Waited};
+use crate::herd::{Herd, Manners, Watch, number_in_registration};
+use crate::progress::Progress;
+use crate::report::Report;
+use crate::target::Target;
+use crate::view::NUMBER_DIGITS;
+use frames::Frames;
+use load::Load;
+use outcome::Outcome;
+use slice::Slice;
+
+pub(crate) fn run(args: &ChurnArgs) -> Result<Report, Failure> {
+    let (server, schedule) = (&args.server, &args.schedule());
+    let mut target = Target::reach(server, args.nodes, SPARE)?;
+    let mut client = Client::new(target.plan.connections + SPARE, server.timeout)?;
+    let load = Load::new(&target, &mut client, server, schedule, args.watch, 0);
+    let mut report = Report::new("churn");
+    report.setting("watchers", load.watchers);
+    settings(&mut report, args.watch, schedule);
+    let compared = match target.bare.is_some() {
+        true => Compared::Bare,
+        false => Compared::Nothing,
+    };
+    measure(
+        &mut client,
+        &mut target,
+        &load,
+        schedule.rounds,
+        compared,
+        &mut report,
+    )?;
+    Ok(report)
+}
+
+pub(crate) fn run_slow(args: &SlowArgs) -> Result<Report, Failure> {
+    let (server, schedule) = (&args.server, &args.schedule());
+    let mut target = Target::reach(server, args.nodes + args.stuck, SPARE)?;
+    let mut client = Client::new(target.plan.connections + SPARE, server.timeout)?;
+    let load = Load::new(
+        &target,
+        &mut client,
+        server,
+        schedule,
+        args.watch,
+        args.stuck,
+    );
+    let mut report = Report::new("slow");
+    report.setting("watchers", load.watchers);
+    report.setting("stuck", load.stuck);
+    settings(&mut report, args.watch, schedule);
+    let compared = match target.bare.is_some() {
+        true => Compared::Bare,
+        false => Compared::NoneStuck,
+    };
+    measure(
+        &mut client,
+        &mut target,
+        &load,
+        schedule.rounds,
+        compared,
+        &mut report,
+    )?;
+    Ok(report)
+}
+
+/// Connections for joiners that have not left yet.
+const SPARE: usize = 256;
+
+fn settings(report: &mut Report, watch: Watch, schedule: &Schedule) {
+    report.setting("watch", name_of(watch));
+    report.setting("joins a second", schedule.rate);
+    report.setting("for", humantime::format_duration(schedule.duration));
+    report.setting("rounds", schedule.rounds);
+}
+
+/// What stands in the second column.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Compared {
+    Nothing,
+    Bare,
+    /// The same server without the watchers that don't read.
+    NoneStuck,
+}
+
+fn measure(
+    client: &mut Client,
+    target: &mut Target,
+    load: &Load,
+    rounds: u32,
+    compared: Compared,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let (addr, process) = (target.addr, target.process);
+    let sources = target.plan.sources.clone();
+    let mut ours = Outcome::default();
+    let mut other = Outcome::default();
+    let mut frames = None;
+    let progress = Progress::of_rounds(report.command, rounds);
+    for _ in 0..rounds {
+        let herd = Herd::new(addr, &sources, &load.names, &load.manners);
+        let mut slice = Slice::new(client, load, process);
+        let waited = slice.run(herd, &mut ours, &mut frames)?;
+        if waited == Waited::Stopped {
+            break;
+        }
+        let waited = match compared {
+            Compared::Nothing => Waited::Done,
+            Compared::NoneStuck => {
+                let load = Load {
+                    stuck: 0,
+                    ..load.clone()
+                };
+                let herd = Herd::new(addr, &sources, &load.names, &load.manners);
+                Slice::new(client, &load, process).run(herd, &mut other, &mut frames)?
+            }
+            Compared::Bare => {
+                let (Some(server), Some(frames)) = (&mut target.bare, &mut frames) else {
+                    return Err(Failure::failed(
+                        "no change came alone, so the baseline has nothing to send",
+                    ));
+                };
+                tell(server, load, frames)?;
+                let manners = Manners {
+                    bare: true,
+                    ..load.manners.clone()
+                };
+                let herd = Herd::new(server.addr, &sources, &load.names, &manners);
+                let process = Some(server.process());
+                Slice::new(client, load, process).run(herd, &mut other, &mut None)?
+            }
+        };
+        if waited == Waited::Stopped {
+            break;
+        }
+        progress.round_done();
+    }
+    drop(progress);
+    if ours.joins == 0 {
+        return Err(Failure::stopped());
+    }
+    let (name, other) = match compared {
+        Compared::Nothing => (None, None),
+        Compared::Bare => (Some("bare send loop"), Some(&other)),
+        Compared::NoneStuck => (Some("none stuck"), Some(&other)),
+    };
+    report.baseline = name;
+    outcome::figures(report, load, &ours, other);
+    target.report(report);
+    Ok(())
+}
+
+/// Has the bare server do what ours did.
+fn tell(server: &mut Server, load: &Load, frames: &Frames) -> Result<(), Failure> {
+    let (welcome, joined, left) = (&frames.welcome, &frames.joined, &frames.left);
+    let words = format!(
+        "fanout {} {} {} {} {} {} {NUMBER_DIGITS}",
+        load.watchers + load.stuck,
+        welcome.len(),
+        joined.len(),
+        left.len(),
+        number_in_registration(&load.names).unwrap_or_default(),
+        frames.number_at,
+    );
+    server.command(&words, &[welcome, joined, left])?;
+    Ok(())
+}
