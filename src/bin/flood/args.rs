@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ pub(crate) enum Command {
 #[derive(clap::Args, Debug)]
 pub(crate) struct ServerArgs {
     /// The server to load [default: 127.0.0.1:9000, and for rpc 127.0.0.1:9020]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) to: Option<SocketAddr>,
 
     /// Start a server for the run, in a process of its own
@@ -275,6 +275,15 @@ impl IdleArgs {
     }
 }
 
+/// ADDRESS:PORT or NAME:PORT. Of a name's addresses an IPv4 one: of these, loopback has many.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let found = text.to_socket_addrs().map_err(|error| error.to_string())?;
+    let found: Vec<_> = found.collect();
+    let best = found.iter().find(|addr| addr.is_ipv4()).or(found.first());
+    best.copied()
+        .ok_or_else(|| "the name has no address".to_owned())
+}
+
 fn per_second(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if rate > 0.0 && rate <= 1e7 => Ok(rate),
@@ -325,6 +334,26 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn servers_are_named_by_address_or_name() {
+        assert_eq!(address("[::1]:7"), Ok(([0, 0, 0, 0, 0, 0, 0, 1], 7).into()));
+        assert_eq!(address("localhost:9000"), Ok(([127, 0, 0, 1], 9000).into()));
+        assert!(address("localhost").is_err());
+    }
+
+    #[test]
+    fn a_silent_connection_is_not_held_for_too_long() {
+        let idle = |flags: &[&str]| {
+            let flags = [&["flood", "idle", "--duration", "1m"], flags].concat();
+            match Args::try_parse_from(flags).unwrap().command {
+                Command::Idle(args) => args.check().is_ok(),
+                _ => panic!("idle"),
+            }
+        };
+        assert!(!idle(&[]));
+        assert!(idle(&["--registered"]));
     }
 
     #[test]

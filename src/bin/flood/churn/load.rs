@@ -78,3 +78,53 @@ impl Load {
         joins
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(joins_per_second: f64, slice: Duration) -> Load {
+        Load {
+            watchers: 1,
+            stuck: 0,
+            joins_per_second,
+            slice,
+            timeout: Duration::ZERO,
+            names: Names::new(0),
+            manners: Manners {
+                watch: Watch::Delta,
+                unlisted: false,
+                says: Says::ThatItWatches,
+                bare: false,
+            },
+        }
+    }
+
+    #[test]
+    fn joins_are_due_by_the_rate_alone() {
+        let load = load(50.0, Duration::from_millis(2500));
+        let start = Instant::now();
+        assert_eq!(load.joins(), 125);
+        assert_eq!(load.due(start, 0), start);
+        assert_eq!(load.due(start, 50), start + Duration::from_secs(1));
+    }
+
+    #[test]
+    fn the_shortest_slice_has_a_join() {
+        assert_eq!(load(0.1, Duration::from_secs(1)).joins(), 1);
+    }
+
+    #[test]
+    fn leaves_come_at_all_distances_from_joins() {
+        let load = load(10.0, Duration::from_secs(10));
+        let interval = Duration::from_millis(100);
+        let tenths = (0..100).map(|number| {
+            let stay = load.stay(number);
+            assert!(stay >= SHORTEST_STAY && stay < SHORTEST_STAY + interval);
+            (stay - SHORTEST_STAY).as_millis() / 10
+        });
+        let mut met = [0; 10];
+        tenths.for_each(|tenth| met[usize::try_from(tenth).unwrap()] += 1);
+        assert!(met.iter().all(|count| (8..=12).contains(count)), "{met:?}");
+    }
+}
