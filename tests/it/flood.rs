@@ -85,7 +85,11 @@ fn what_is_wrong_is_said_in_one_line() {
         (&["storm", "--nodez", "3"], 2, "--nodez"),
         (&["storm", "--nodes", "0"], 2, "--nodes"),
         (&["storm", "--spawn", "--pid", "1"], 2, "--pid"),
-        (&[], 2, "--help"),
+        (&[], 2, "say what to do"),
+        (&["rpc", "--path", "echo"], 2, "--path"),
+        (&["rpc", "--params", "{"], 2, "--params"),
+        (&["idle", "--duration", "1m"], 2, "--registered"),
+        (&["churn", "--rate", "0"], 2, "--rate"),
     ] {
         let output = flood(flags);
         let said = String::from_utf8(output.stderr).unwrap();

@@ -29,6 +29,7 @@ Exit codes: 0 measured; 1 the run failed; 2 a flag is wrong.";
 /// The command line of flood.
 #[derive(Parser, Debug)]
 #[command(name = "flood", version, about = ABOUT, after_help = AFTER, max_term_width = 100)]
+#[command(arg_required_else_help = false, subcommand_required = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,

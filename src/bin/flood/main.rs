@@ -27,6 +27,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 
 use args::{Args, Command};
 use report::Report;
@@ -74,6 +75,10 @@ fn main() -> ExitCode {
             // Help or version. If nobody reads it there is nobody to tell.
             let _ = error.print();
             return ExitCode::SUCCESS;
+        }
+        Err(error) if error.kind() == ErrorKind::MissingSubcommand => {
+            let what = "say what to do: storm, churn, slow, rpc or idle (see --help)";
+            return fail(&Failure::usage(what));
         }
         Err(error) => return fail(&Failure::usage(one_line(&error))),
     };
