@@ -5,6 +5,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use clap::ValueEnum;
 use pilcrow::distributor::{Config as DistributorConfig, Distributor};
@@ -141,6 +142,9 @@ fn serve_on_reactor(role: Role, connections: usize) -> io::Result<()> {
                 max_entries: capacity.max_entries.max(connections + SPARE),
                 ..capacity
             },
+            // When it ends every session is sent the whole list once. In the midst of a run that
+            // would be taken for what a change costs.
+            warm_up: Duration::ZERO,
             ..DistributorConfig::default()
         });
         let addr = distributor.listen(reactor.net(), any_port)?;
