@@ -25,12 +25,14 @@ pub(super) struct Pacing {
     last: Option<LastPush>,
     /// Until when the pushes so far take up the time.
     taken_until: Time,
-    timer: Option<TimerId>,
+    timer: Option<(TimerId, Time)>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct LastPush {
     began_at: Time,
+    /// How many were registered then.
+    entries: usize,
     /// The loop's total before it. What is added while it is written is what it takes.
     flush_time_before: Duration,
     /// How long it takes up, once it is all written.
@@ -39,14 +41,15 @@ struct LastPush {
 }
 
 impl Pacing {
-    pub(super) fn began(&mut self, net: &mut Net) {
+    pub(super) fn began(&mut self, net: &mut Net, entries: usize) {
         self.last = Some(LastPush {
             began_at: net.now(),
+            entries,
             flush_time_before: net.counters().flush_time,
             takes_up: None,
             is_read_by_existing_peers: false,
         });
-        if let Some(timer) = self.timer.take() {
+        if let Some((timer, _)) = self.timer.take() {
             net.disarm(timer);
         }
     }
@@ -74,26 +77,35 @@ impl Pacing {
         }
     }
 
-    /// Whether a push may begin in this turn. If not, there will be a turn when it may.
-    pub(super) fn allows(&mut self, net: &mut Net) -> bool {
+    /// Whether a push to so many entries may begin in this turn. If not, there will be a turn when
+    /// it may.
+    pub(super) fn allows(&mut self, net: &mut Net, entries: usize) -> bool {
         let Some(last) = self.last else {
             return true;
         };
-        let next_at = self.next_at(&last);
+        let next_at = self.next_at(&last, entries);
         if next_at <= net.now() {
             return true;
         }
-        if self.timer.is_none() {
-            // While it is being written, what it takes is known soon.
-            let look_at = last
-                .takes_up
-                .map_or(net.now() + SHORTEST_PAUSE, |_| next_at);
-            self.timer = Some(net.arm(look_at, TAG));
+        // While it is being written, what it takes is known soon.
+        let look_at = last
+            .takes_up
+            .map_or(net.now() + SHORTEST_PAUSE, |_| next_at);
+        match self.timer {
+            Some((_, rings_at)) if rings_at <= look_at => {}
+            later => {
+                if let Some((timer, _)) = later {
+                    net.disarm(timer);
+                }
+                self.timer = Some((net.arm(look_at, TAG), look_at));
+            }
         }
         false
     }
 
-    fn next_at(&self, last: &LastPush) -> Time {
+    /// Where most have left, what the last push took says too much of what the next one will: it
+    /// waits for its own share.
+    fn next_at(&self, last: &LastPush, entries: usize) -> Time {
         let latest = last.began_at + LONGEST_PAUSE;
         let Some(takes_up) = last.takes_up else {
             return latest;
@@ -104,11 +116,13 @@ impl Pacing {
         };
         let ahead = self.taken_until.saturating_since(last.began_at);
         let waits = ahead.saturating_sub(takes_up * PUSHES_AHEAD);
+        let share = entries as f64 / last.entries.max(1) as f64;
+        let waits = waits.mul_f64(share.min(1.0));
         (last.began_at + waits).clamp(earliest, latest)
     }
 
     pub(super) fn timer_rang(&mut self, timer: TimerId) {
-        if self.timer == Some(timer) {
+        if self.timer.is_some_and(|(armed, _)| armed == timer) {
             self.timer = None;
         }
     }
@@ -131,12 +145,13 @@ mod tests {
             let takes_up = took * TIMES_AS_LONG;
             let last = LastPush {
                 began_at: now,
+                entries: 100,
                 flush_time_before: Duration::ZERO,
                 takes_up: Some(takes_up),
                 is_read_by_existing_peers,
             };
             pacing.taken_until = pacing.taken_until.max(now) + takes_up;
-            now = pacing.next_at(&last).max(now + took);
+            now = pacing.next_at(&last, 100).max(now + took);
         }
         all
     }
@@ -152,6 +167,25 @@ mod tests {
         let began = begin(MS / 10, true, 4);
         assert_eq!(began, [0, 10, 20, 30].map(|at| at * MS));
         assert!(begin(MS / 10, false, 4)[3] < 10 * MS);
+    }
+
+    #[test]
+    fn who_is_left_need_not_wait_for_what_telling_all_took() {
+        let last = LastPush {
+            began_at: Time::ZERO,
+            entries: 1000,
+            flush_time_before: Duration::ZERO,
+            takes_up: Some(100 * MS),
+            is_read_by_existing_peers: false,
+        };
+        let pacing = Pacing {
+            taken_until: Time::ZERO + 400 * MS,
+            ..Pacing::default()
+        };
+        let waits = |entries| pacing.next_at(&last, entries).saturating_since(Time::ZERO);
+        assert_eq!(waits(1000), 200 * MS);
+        assert_eq!(waits(2000), 200 * MS);
+        assert_eq!(waits(10), 2 * MS);
     }
 
     #[test]

@@ -312,10 +312,11 @@ impl Distributor {
     pub(super) fn push_changes(&mut self, net: &mut Net) {
         self.push.pacing.settle(net);
         let revision = self.registry.revision();
-        if revision == self.push.pushed_revision || !self.push.pacing.allows(net) {
+        let entries = self.registry.len();
+        if revision == self.push.pushed_revision || !self.push.pacing.allows(net, entries) {
             return;
         }
-        self.push.pacing.began(net);
+        self.push.pacing.began(net, entries);
         self.push.pushed_revision = revision;
         self.stats.pushes += 1;
         self.push
