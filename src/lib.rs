@@ -125,6 +125,7 @@ pub mod node;
 pub mod protocol;
 pub mod reactor;
 pub mod registry;
+pub mod store;
 mod sys;
 mod time;
 

@@ -1,7 +1,8 @@
-//! The one seam to the outside: sockets, clock and randomness.
+//! The one seam to the outside: sockets, clock, randomness, and the disk.
 //!
 //! Everything above it is the same code whether a kernel or a test stands below.
 
+mod disk;
 mod os;
 #[cfg(test)]
 pub(crate) mod scripted;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use crate::time::Time;
 
+pub use disk::{Disk, OsDisk};
 pub(crate) use os::OsSystem;
 
 /// Names an open socket of a [`System`]. Not reused before [`System::close`].

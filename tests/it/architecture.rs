@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module of the library, and the others that it may name.
-const MAY_NAME: [(&str, &[&str]); 7] = [
+const MAY_NAME: [(&str, &[&str]); 8] = [
     ("time", &[]),
     ("sys", &["time"]),
+    ("store", &["sys"]),
     ("reactor", &["sys", "time"]),
     ("protocol", &[]),
     ("registry", &["protocol"]),

@@ -1,0 +1,265 @@
+//! A file that is replaced as a whole: whoever reads it, after whatever crash, finds what was written
+//! last or what was written before, and never a part.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use crate::sys::{Disk, OsDisk};
+
+/// Puts `bytes` in the place of `path`, and returns when they outlast a crash.
+///
+/// After an error the file is the old one or the new one, and nothing else is left behind.
+pub fn replace(disk: &mut dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = beside(path, ".new");
+    let written = disk
+        .create(&new)
+        .and_then(|()| disk.write(bytes))
+        // Before the name: else the name could outlast a crash, and the bytes not.
+        .and_then(|()| disk.sync())
+        .and_then(|()| disk.rename(&new, path));
+    if let Err(error) = written {
+        // What it would leave behind may be what fills the disk. If this fails too so be it.
+        let _ = disk.remove(&new);
+        return Err(error);
+    }
+    disk.sync_folder(folder_of(path))
+}
+
+/// Gives a file that can't be used another name, so that it is kept for whoever wants to see it:
+/// `.broken-` and the time, and a number if there is such a one already.
+pub fn set_aside(disk: &mut dyn Disk, path: &Path, unix_seconds: u64) -> io::Result<PathBuf> {
+    let mut aside = beside(path, &format!(".broken-{unix_seconds}"));
+    let mut number = 0;
+    while disk.exists(&aside) {
+        number += 1;
+        aside = beside(path, &format!(".broken-{unix_seconds}.{number}"));
+    }
+    disk.rename(path, &aside)?;
+    Ok(aside)
+}
+
+/// The path with this behind its last part.
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[derive(Clone, Default)]
+    struct Content {
+        written: Vec<u8>,
+        synced: Vec<u8>,
+    }
+
+    type Names = BTreeMap<PathBuf, usize>;
+
+    /// A disk that fails, or loses power, at a chosen step.
+    #[derive(Clone, Default)]
+    struct Fake {
+        files: Vec<Content>,
+        names: Names,
+        /// The names that outlast a crash.
+        synced_names: Names,
+        created: usize,
+        steps: usize,
+        fails_at: Option<usize>,
+        /// It goes on failing.
+        is_dead: bool,
+    }
+
+    impl Fake {
+        fn step(&mut self) -> io::Result<()> {
+            self.steps += 1;
+            match self.fails_at {
+                Some(step) if step == self.steps || self.is_dead && step < self.steps => {
+                    Err(io::ErrorKind::StorageFull.into())
+                }
+                _ => Ok(()),
+            }
+        }
+
+        fn content(&self, names: &Names, path: &str) -> Option<&Content> {
+            names.get(Path::new(path)).map(|file| &self.files[*file])
+        }
+
+        /// What a reader may find after a crash now: names and bytes each as they were synced, or as
+        /// they were last, or half of the bytes.
+        fn after_a_crash(&self, path: &str) -> Vec<Option<Vec<u8>>> {
+            let mut found = Vec::new();
+            for names in [&self.names, &self.synced_names] {
+                let Some(content) = self.content(names, path) else {
+                    found.push(None);
+                    continue;
+                };
+                found.push(Some(content.synced.clone()));
+                if content.synced != content.written {
+                    found.push(Some(content.written.clone()));
+                    let half = content.written.len() / 2;
+                    found.push(Some(content.written[..half].to_vec()));
+                }
+            }
+            found
+        }
+
+        fn now(&self, path: &str) -> Option<Vec<u8>> {
+            self.content(&self.names, path)
+                .map(|content| content.written.clone())
+        }
+    }
+
+    impl Disk for Fake {
+        fn create(&mut self, path: &Path) -> io::Result<()> {
+            self.step()?;
+            self.created = self.files.len();
+            self.files.push(Content::default());
+            self.names.insert(path.to_owned(), self.created);
+            Ok(())
+        }
+
+        fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+            let half = bytes.len() / 2;
+            self.files[self.created]
+                .written
+                .extend_from_slice(&bytes[..half]);
+            self.step()?;
+            self.files[self.created]
+                .written
+                .extend_from_slice(&bytes[half..]);
+            Ok(())
+        }
+
+        fn sync(&mut self) -> io::Result<()> {
+            self.step()?;
+            let file = &mut self.files[self.created];
+            file.synced = file.written.clone();
+            Ok(())
+        }
+
+        fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+            self.step()?;
+            let file = self.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+            self.names.insert(to.to_owned(), file);
+            Ok(())
+        }
+
+        fn sync_folder(&mut self, folder: &Path) -> io::Result<()> {
+            assert_eq!(folder, Path::new("folder"));
+            self.step()?;
+            self.synced_names = self.names.clone();
+            Ok(())
+        }
+
+        fn remove(&mut self, path: &Path) -> io::Result<()> {
+            self.step()?;
+            self.names.remove(path);
+            Ok(())
+        }
+
+        fn exists(&mut self, path: &Path) -> bool {
+            self.names.contains_key(path)
+        }
+
+        fn read(&mut self, path: &Path, _: u64) -> io::Result<Vec<u8>> {
+            let path = path.to_str().unwrap();
+            self.now(path).ok_or_else(|| io::ErrorKind::NotFound.into())
+        }
+    }
+
+    const FILE: &str = "folder/file";
+
+    fn with_old() -> Fake {
+        let mut disk = Fake::default();
+        replace(&mut disk, Path::new(FILE), b"old").unwrap();
+        disk.steps = 0;
+        disk
+    }
+
+    #[test]
+    fn a_crash_between_any_two_steps_leaves_the_old_file_or_the_new_one() {
+        let new: &[u8] = b"new and longer";
+        for steps in 1..=6 {
+            let mut disk = with_old();
+            (disk.fails_at, disk.is_dead) = (Some(steps), true);
+            let done = replace(&mut disk, Path::new(FILE), new);
+            assert_eq!(done.is_ok(), steps == 6, "five steps");
+            for found in disk.after_a_crash(FILE) {
+                let found = found.expect("one of them is there");
+                assert!(found == b"old" || found == new, "{steps}: {found:?}");
+                assert!(done.is_err() || found == new, "it said that it is done");
+            }
+        }
+    }
+
+    #[test]
+    fn the_fake_disk_would_tell_of_a_step_left_out() {
+        let mut disk = with_old();
+        let new = Path::new("folder/file.new");
+        disk.create(new).unwrap();
+        disk.write(b"new").unwrap();
+        disk.rename(new, Path::new(FILE)).unwrap();
+        let found = disk.after_a_crash(FILE);
+        assert!(found.contains(&Some(b"".to_vec())) && found.contains(&Some(b"n".to_vec())));
+    }
+
+    #[test]
+    fn an_error_leaves_nothing_behind_and_the_next_try_can_succeed() {
+        for step in 1..=4 {
+            let mut disk = with_old();
+            disk.fails_at = Some(step);
+            let error = replace(&mut disk, Path::new(FILE), b"new").unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+            assert_eq!(disk.now(FILE).as_deref(), Some(&b"old"[..]));
+            assert_eq!(disk.names.len(), 1, "{step}");
+            disk.fails_at = None;
+            replace(&mut disk, Path::new(FILE), b"newer").unwrap();
+            assert_eq!(disk.now(FILE).as_deref(), Some(&b"newer"[..]));
+        }
+    }
+
+    #[test]
+    fn what_is_set_aside_never_takes_the_place_of_another() {
+        let mut disk = Fake::default();
+        let mut names = Vec::new();
+        for _ in 0..3 {
+            replace(&mut disk, Path::new(FILE), b"torn").unwrap();
+            names.push(set_aside(&mut disk, Path::new(FILE), 7).unwrap());
+        }
+        let wanted = ["", ".1", ".2"].map(|end| PathBuf::from(format!("{FILE}.broken-7{end}")));
+        assert_eq!(names, wanted);
+        assert!(!disk.exists(Path::new(FILE)));
+    }
+
+    #[test]
+    fn the_operating_systems_disk_keeps_it_to_the_owner() {
+        let folder = std::env::temp_dir().join(format!("pilcrow-store-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let path = folder.join("file");
+        let mut disk = OsDisk::default();
+        for bytes in [&b"one"[..], b"two"] {
+            replace(&mut disk, &path, bytes).unwrap();
+            assert_eq!(disk.read(&path, 3).unwrap(), bytes);
+        }
+        assert!(disk.read(&path, 2).is_err());
+        assert!(disk.read(&folder, 100).is_err());
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        assert!(replace(&mut disk, &folder, b"x").is_err());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}

@@ -1,0 +1,103 @@
+//! The disk, for the one file that a program keeps.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::Path;
+
+/// What keeping a file needs of a disk. Each step can fail, and a crash can come between any two.
+pub trait Disk {
+    /// Makes an empty file that only its owner can read, in place of what was there.
+    fn create(&mut self, path: &Path) -> io::Result<()>;
+
+    /// Appends to the file that was created last.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Returns when what was written to that file outlasts a crash.
+    fn sync(&mut self) -> io::Result<()>;
+
+    /// Gives a file another name, in place of the file that has it.
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Returns when the names in this folder outlast a crash.
+    fn sync_folder(&mut self, folder: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    fn remove(&mut self, path: &Path) -> io::Result<()>;
+
+    /// Whether something has this name.
+    fn exists(&mut self, path: &Path) -> bool;
+
+    /// Reads a file. One of more than `max_bytes`, or what is no file at all, is an error.
+    fn read(&mut self, path: &Path, max_bytes: u64) -> io::Result<Vec<u8>>;
+}
+
+/// The operating system's files.
+#[derive(Debug, Default)]
+pub struct OsDisk {
+    created: Option<File>,
+}
+
+impl OsDisk {
+    fn created(&self) -> io::Result<&File> {
+        self.created
+            .as_ref()
+            .ok_or_else(|| ErrorKind::NotFound.into())
+    }
+}
+
+impl Disk for OsDisk {
+    fn create(&mut self, path: &Path) -> io::Result<()> {
+        self.created = None;
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut options = OpenOptions::new();
+        // Never through a link that somebody put there.
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        self.created = Some(options.open(path)?);
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.created()?.write_all(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.created()?.sync_all()
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn sync_folder(&mut self, folder: &Path) -> io::Result<()> {
+        File::open(folder)?.sync_all()
+    }
+
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        self.created = None;
+        fs::remove_file(path)
+    }
+
+    fn exists(&mut self, path: &Path) -> bool {
+        fs::symlink_metadata(path).is_ok()
+    }
+
+    fn read(&mut self, path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
+        // Looked at before it is opened: opening a pipe would wait for its other end.
+        if !fs::metadata(path)?.is_file() {
+            return Err(io::Error::new(ErrorKind::InvalidInput, "not a file"));
+        }
+        let mut bytes = Vec::new();
+        File::open(path)?
+            .take(max_bytes.saturating_add(1))
+            .read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > max_bytes {
+            return Err(io::Error::new(ErrorKind::FileTooLarge, "too large"));
+        }
+        Ok(bytes)
+    }
+}
