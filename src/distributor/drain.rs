@@ -70,7 +70,7 @@ impl Distributor {
         {
             self.instances.release(instance, conn);
         }
-        if let Some(entry) = self.registry.leave(id, Cause::Drained) {
+        if let Some(entry) = self.let_go(id, Cause::Drained) {
             let name = Escaped::text(&entry.name);
             let (entries, revision) = (self.registry.len(), self.registry.revision());
             let cause = Cause::Drained;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::token::TokenMark;
 use crate::reactor::ConnId;
 use crate::registry::EntryId;
 use crate::time::Time;
@@ -17,6 +18,7 @@ struct Holder {
     conn: ConnId,
     entry: EntryId,
     host: IpAddr,
+    token: Option<TokenMark>,
     window_began_at: Time,
     take_overs: u32,
 }
@@ -28,7 +30,7 @@ pub(super) enum Claim {
     Free,
     /// This connection holds it, and the claimant may take it over.
     Held { by: ConnId, entry: EntryId },
-    /// It is held from another host.
+    /// It is held from another host, or with another token.
     NotAllowed,
     /// It went from one connection to another too often: two nodes have the same instance.
     TooOften,
@@ -40,12 +42,19 @@ const MAX_TAKE_OVERS_PER_WINDOW: u32 = 3;
 impl Instances {
     /// A connection claims the entry of `instance`. It has it when it says so by
     /// [`hold`](Instances::hold).
-    pub(super) fn claim(&mut self, instance: &str, conn: ConnId, host: IpAddr, now: Time) -> Claim {
+    pub(super) fn claim(
+        &mut self,
+        instance: &str,
+        conn: ConnId,
+        host: IpAddr,
+        token: Option<TokenMark>,
+        now: Time,
+    ) -> Claim {
         let holder = self.0.get_mut(instance);
         let Some(holder) = holder.filter(|holder| holder.conn != conn) else {
             return Claim::Free;
         };
-        if holder.host != host {
+        if holder.host != host || holder.token != token {
             return Claim::NotAllowed;
         }
         if now.saturating_since(holder.window_began_at) >= WINDOW {
@@ -69,6 +78,7 @@ impl Instances {
         conn: ConnId,
         entry: EntryId,
         host: IpAddr,
+        token: Option<TokenMark>,
         now: Time,
     ) {
         let (window_began_at, take_overs) = match self.0.get(instance) {
@@ -79,6 +89,7 @@ impl Instances {
             conn,
             entry,
             host,
+            token,
             window_began_at,
             take_overs,
         };

@@ -3,15 +3,24 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tracing::warn;
+use tracing::{info, warn};
 
+use super::log::{Escaped, Subject};
+use super::orphans::Why;
 use super::session::Session;
+use super::suspicion::Suspect;
 use super::{Distributor, TAG_SILENCE, TAG_WARM_UP_ENDS};
 use crate::protocol::{Applied, ErrorCode, Packet, Refusal, write_success};
-use crate::reactor::{Close, ConnId, Net};
+use crate::reactor::{Close, CloseReason, ConnId, Net};
+use crate::registry::{Cause, EntryId};
+use crate::time::Time;
 
 /// How exactly silence is noticed.
 pub(super) const SILENCE_CHECK: Duration = Duration::from_millis(500);
+
+/// Who is not back is told before the list is told to be complete: as what it is, and not only by
+/// being missing in the next list.
+const ABSENT_BEFORE_COMPLETE: Duration = Duration::from_millis(50);
 
 impl Distributor {
     /// Notes what a session has applied, and that it is alive.
@@ -46,20 +55,131 @@ impl Distributor {
         Ok(())
     }
 
-    /// Closes the connections of those with a session who have been silent for too long.
+    /// Closes the connections of those with a session who have been silent for too long, or holds
+    /// them if they are many.
     pub(super) fn drop_silent(&mut self, net: &mut Net) {
         let (now, silence) = (net.now(), self.config.silence);
-        for (conn, session) in self.sessions.iter_mut() {
-            // While it waits for a list nothing is read of it, so it can't be heard.
-            if let Some(link) = &session.link
-                && session.get_key.is_none()
-                && now.saturating_since(link.heard_at) >= silence
-            {
-                session.is_silent = true;
-                net.close(conn, Close::Now);
+        let quiet_for = |session: &Session| session.quiet_for(now);
+        let fallen: Vec<ConnId> = self
+            .sessions
+            .iter_mut()
+            .filter(|(_, session)| quiet_for(session).is_some_and(|quiet| quiet >= silence))
+            .map(|(conn, _)| conn)
+            .collect();
+        let is_node = |conn: &&ConnId| {
+            self.sessions
+                .get(**conn)
+                .is_some_and(|session| session.entry.is_some())
+        };
+        let nodes = fallen.iter().filter(is_node).count();
+        let holds = nodes > 0 && self.holds_silent(net, nodes);
+        for conn in fallen {
+            let Some(session) = self.sessions.get_mut(conn) else {
+                continue;
+            };
+            match session.entry {
+                Some(id) if holds => {
+                    session.is_suspect = true;
+                    self.hold(net, Suspect::Connected(conn), id);
+                }
+                _ => {
+                    session.is_silent = true;
+                    net.close(conn, Close::Now);
+                }
             }
         }
+        self.let_one_suspect_go(net);
         net.arm(now + SILENCE_CHECK, TAG_SILENCE);
+    }
+
+    /// What the end of this connection says of the node.
+    pub(super) fn cause_of(&self, now: Time, session: &Session, why: CloseReason) -> Cause {
+        let is_late = || session.quiet_for(now) >= Some(self.lateness());
+        match why {
+            CloseReason::PeerVanished => Cause::Silent,
+            // It neither takes anything nor says anything.
+            CloseReason::WriteTimeout if session.is_suspect || is_late() => Cause::Silent,
+            _ if session.is_silent => Cause::Silent,
+            _ => Cause::Closed,
+        }
+    }
+
+    /// Nodes send heartbeats up to a fifth later than they are told: by this one is missing.
+    fn lateness(&self) -> Duration {
+        self.config.heartbeat * 3 / 2
+    }
+
+    /// Whether so many, who fell silent now, are to be held.
+    pub(super) fn holds_silent(&mut self, net: &Net, fallen: usize) -> bool {
+        let (now, late) = (net.now(), self.lateness());
+        self.suspicion.note_stalls(now, net.counters().stalls);
+        // Those who are late already may be next. Once some are held, so are all who follow.
+        let falling = match self.suspicion.is_holding() {
+            true => 0,
+            false => {
+                let silence = self.config.silence;
+                let is_falling = |session: &Session| {
+                    let quiet = session.quiet_for(now);
+                    let is_late = quiet.is_some_and(|quiet| late <= quiet && quiet < silence);
+                    is_late && session.entry.is_some()
+                };
+                let sessions = self.sessions.iter_mut();
+                sessions.filter(|(_, session)| is_falling(session)).count()
+            }
+        };
+        let was_holding = self.suspicion.is_holding();
+        let holds = self
+            .suspicion
+            .holds(now, fallen, falling, self.registry.len());
+        if holds && !was_holding {
+            let entries = self.registry.len();
+            self.log.say(now, Subject::Suspicion, |more| {
+                warn!(
+                    fallen,
+                    falling,
+                    entries,
+                    more,
+                    "many nodes fell silent, or this process stood still: holding the silent as \
+                     suspect, and letting one go a second"
+                );
+            });
+        }
+        holds
+    }
+
+    pub(super) fn hold(&mut self, net: &Net, suspect: Suspect, id: EntryId) {
+        self.stats.suspects_held += 1;
+        self.suspicion.hold(net.now(), suspect);
+        if let Suspect::Orphan(id) = suspect {
+            self.abandon(id, Why::Suspect);
+        }
+        if let Some(entry) = self.registry.get(id) {
+            let name = Escaped::text(&entry.name);
+            let suspects = self.suspicion.held();
+            self.log.say(net.now(), Subject::Suspect, |more| {
+                info!(name = name.to_string(), suspects, more, "suspect");
+            });
+        }
+    }
+
+    fn let_one_suspect_go(&mut self, net: &mut Net) {
+        let (sessions, orphans) = (&self.sessions, &self.orphans);
+        let is_suspect = |suspect| match suspect {
+            Suspect::Connected(conn) => sessions
+                .get(conn)
+                .is_some_and(|session| session.is_suspect && session.entry.is_some()),
+            Suspect::Orphan(id) => orphans.is_suspect(id),
+        };
+        match self.suspicion.let_one_go(net.now(), is_suspect) {
+            Some(Suspect::Connected(conn)) => {
+                if let Some(session) = self.sessions.get_mut(conn) {
+                    session.is_silent = true;
+                }
+                net.close(conn, Close::Now);
+            }
+            Some(Suspect::Orphan(id)) => self.let_orphan_go(net, id, Cause::Silent),
+            None => {}
+        }
     }
 
     /// From now on everybody gets time to come back. Those who are there keep whom they know.
@@ -89,7 +209,16 @@ impl Distributor {
     }
 
     /// Everybody who was there before has had the time to come back.
-    pub(super) fn end_warm_up(&mut self) {
+    pub(super) fn warm_up_is_over(&mut self, net: &mut Net) {
+        if self.let_absent_go(net) {
+            self.warms_up_until = net.now() + ABSENT_BEFORE_COMPLETE;
+            net.arm(self.warms_up_until, TAG_WARM_UP_ENDS);
+        } else {
+            self.end_warm_up();
+        }
+    }
+
+    fn end_warm_up(&mut self) {
         self.is_complete = true;
         self.incomplete_revision = self.registry.revision();
         let was_told = |session: &Session| {

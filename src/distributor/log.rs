@@ -23,12 +23,29 @@ impl<'a> Escaped<'a> {
         Escaped(Cow::Borrowed(text))
     }
 
-    pub(super) fn bytes(bytes: &'a [u8]) -> Escaped<'a> {
+    /// What came on a connection, without tokens and instances.
+    pub(super) fn frame(bytes: &'a [u8]) -> Escaped<'a> {
+        let secrets = SECRETS_FOLLOW
+            .iter()
+            .filter_map(|word| memchr::memmem::find(bytes, word));
+        match secrets.min().and_then(|at| bytes.get(..at)) {
+            Some(shown) if shown.len() <= MAX_ESCAPED_BYTES => {
+                let shown = String::from_utf8_lossy(shown);
+                Escaped(Cow::Owned(format!("{shown}…")))
+            }
+            _ => Escaped::bytes(bytes),
+        }
+    }
+
+    fn bytes(bytes: &'a [u8]) -> Escaped<'a> {
         // A character is escaped to no fewer bytes than it has, so no more than these can show.
         let shown = bytes.get(..MAX_ESCAPED_BYTES + 1).unwrap_or(bytes);
         Escaped(String::from_utf8_lossy(shown))
     }
 }
+
+/// Behind the first of these a frame may hold what is nobody's but its sender's.
+const SECRETS_FOLLOW: [&[u8]; 3] = [b"session", b"token", b"uthorization"];
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -72,15 +89,17 @@ pub(super) enum Subject {
     Joined,
     Registered,
     Left,
+    Suspect,
+    Suspicion,
 }
 
 impl Subject {
-    const COUNT: usize = 14 + 8;
+    const COUNT: usize = 16 + 8;
 
     /// How many lines a second are let through. Mistakes are of a kind; each join is one.
     fn lines_a_second(self) -> u64 {
         match self {
-            Subject::Joined | Subject::Registered | Subject::Left => 200,
+            Subject::Joined | Subject::Registered | Subject::Left | Subject::Suspect => 200,
             _ => 1,
         }
     }
@@ -101,7 +120,9 @@ impl Subject {
             Subject::Joined => 11,
             Subject::Registered => 12,
             Subject::Left => 13,
-            Subject::Refused(code) => 14 + code as usize,
+            Subject::Suspect => 14,
+            Subject::Suspicion => 15,
+            Subject::Refused(code) => 16 + code as usize,
         }
     }
 
@@ -190,6 +211,24 @@ mod tests {
             shown.chars().all(|c| !c.is_control() && c != '\u{202e}'),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn what_is_its_senders_secret_is_not_shown() {
+        for (frame, shown) in [
+            (
+                &b"{\"params\":{},\"session\":{\"token\":\"s3cret\"}}"[..],
+                "{\"params\":{},\"…",
+            ),
+            (b"{\"token\":\"s3cret", "{\"…"),
+            (
+                b"GET / HTTP/1.1\r\nAuthorization: s3cret",
+                "GET / HTTP/1.1\\r\\nA…",
+            ),
+            (b"{\"params\":7}", "{\"params\":7}"),
+        ] {
+            assert_eq!(Escaped::frame(frame).to_string(), shown);
+        }
     }
 
     proptest! {

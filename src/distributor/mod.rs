@@ -2,16 +2,23 @@
 //!
 //! It is a [`Handler`]: lend it to a [`Reactor`](crate::reactor::Reactor) that listens.
 
+mod access;
 mod drain;
 mod foreign;
 mod instances;
 mod liveness;
 mod log;
+mod orphans;
 mod pacing;
 mod push;
 mod register;
+mod saving;
 mod session;
+mod state;
+mod suspicion;
+mod token;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -26,18 +33,30 @@ use crate::reactor::{
     Close, CloseReason, ConnId, Handler, ListenOptions, ListenerId, Net, Origin, SharedFrame,
     TimerId,
 };
-use crate::registry::{Capacity, Cause, Registry};
+use crate::registry::{Capacity, Cause, EntryId, Registry};
 use crate::time::Time;
+use access::not_admitted;
 use drain::Drain;
 use foreign::foreign_protocol;
 use instances::Instances;
 use log::{Escaped, LogLimiter, Subject};
+use orphans::Orphans;
 use push::Push;
+use saving::Saving;
 use session::Session;
+use state::Identity;
+use suspicion::{Suspect, Suspicion};
+use token::Salt;
+
+pub use access::{Access, AddressRange, Tokens};
+pub use orphans::Restored;
+pub use state::{State, Unreadable, UnsavedState};
 
 /// What a Distributor can be told.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
+    /// Who may register and is sent the list.
+    pub access: Access,
     /// How much a node may say about itself.
     pub registration: RegistrationLimits,
     /// How much all of them together may.
@@ -50,13 +69,15 @@ pub struct Config {
     /// A node with a session that sends nothing for so long is gone.
     pub silence: Duration,
     /// After its start the Distributor does not know everybody yet; it says so for this long. So it
-    /// does after it stood still for so long that nodes have given it up.
+    /// does after it stood still for so long that nodes have given it up. Nodes of the last run that
+    /// are not back by then leave.
     pub warm_up: Duration,
 }
 
 impl Default for Config {
     fn default() -> Config {
         Config {
+            access: Access::default(),
             registration: RegistrationLimits::default(),
             capacity: Capacity::default(),
             loopback_host: None,
@@ -75,6 +96,8 @@ pub struct Stats {
     pub registrations: u64,
     /// Packets that were answered with an errorcode.
     pub refused_packets: u64,
+    /// Connections that were closed because they are not admitted: see [`Access`].
+    pub not_admitted: u64,
     /// Connections closed because they spoke another protocol.
     pub foreign_connections: u64,
     /// Times a change, or several together, was sent to all who are registered.
@@ -83,6 +106,39 @@ pub struct Stats {
     pub lists_sent: u64,
     /// Pushes of a list that is longer than the read buffer of existing peers.
     pub oversized_pushes: u64,
+    /// Nodes that fell silent together with many others, and were held for a while.
+    pub suspects_held: u64,
+    /// Registrations for which there was no room: too many entries, or too long a list.
+    pub refused_for_room: u64,
+    /// Connections that sent a frame of more than `Limits::max_frame_bytes`.
+    pub frames_too_large: u64,
+    /// Connections that did not end a frame within `Limits::frame_timeout`.
+    pub frame_timeouts: u64,
+    /// Connections that sent nothing within `Limits::first_byte_timeout`.
+    pub first_byte_timeouts: u64,
+    /// Connections that read too slowly for what they ask (`Limits::max_unsent_bytes`).
+    pub unsent_overflows: u64,
+    /// Connections that took nothing within `Limits::write_timeout`.
+    pub write_timeouts: u64,
+    /// Times that the list was kept: see [`Distributor::note_states`].
+    pub states_kept: u64,
+    /// Times that it could not be.
+    pub state_failures: u64,
+    /// Connections cut because the old lists that nobody takes were too much together.
+    pub old_lists_cut: u64,
+}
+
+impl Stats {
+    fn count_limit(&mut self, why: CloseReason) {
+        *match why {
+            CloseReason::FrameTooLarge => &mut self.frames_too_large,
+            CloseReason::FrameTimeout => &mut self.frame_timeouts,
+            CloseReason::NoFirstByte => &mut self.first_byte_timeouts,
+            CloseReason::TooMuchUnsent => &mut self.unsent_overflows,
+            CloseReason::WriteTimeout => &mut self.write_timeouts,
+            _ => return,
+        } += 1;
+    }
 }
 
 /// The Distributor's side of the protocol, for all its connections.
@@ -93,6 +149,12 @@ pub struct Distributor {
     sessions: ConnMap<Session>,
     instances: Instances,
     drains: Vec<Drain>,
+    /// Whose each entry of the registry is.
+    identities: BTreeMap<EntryId, Identity>,
+    orphans: Orphans,
+    suspicion: Suspicion,
+    saving: Saving,
+    salt: Salt,
     /// Drawn at the start, so that nobody takes this run's revisions for another's.
     epoch: String,
     /// Everybody has had the time to register.
@@ -119,6 +181,11 @@ impl Distributor {
             sessions: ConnMap::default(),
             instances: Instances::default(),
             drains: Vec::new(),
+            identities: BTreeMap::new(),
+            orphans: Orphans::default(),
+            suspicion: Suspicion::default(),
+            saving: Saving::default(),
+            salt: Salt::default(),
             epoch: String::new(),
             is_complete: false,
             incomplete_revision: 0,
@@ -150,6 +217,11 @@ impl Distributor {
         let listener = net.listen(addr, options)?;
         if self.listeners.is_empty() {
             self.epoch = format!("{:016x}", net.random());
+            if self.salt == Salt::default() {
+                self.salt = Salt::new(net.random(), net.random());
+            }
+            // Even if it is empty: then it is known early whether it can be kept.
+            self.saving.changed();
             self.turned_at = net.now();
             self.begin_warm_up(net);
             net.arm(net.now() + liveness::SILENCE_CHECK, TAG_SILENCE);
@@ -207,7 +279,7 @@ impl Distributor {
         self.stats.refused_packets += 1;
         let peer = self.peer(conn);
         self.log.say(net.now(), Subject::Refused(why.code), |more| {
-            let frame = Escaped::bytes(frame);
+            let frame = Escaped::frame(frame);
             warn!(%peer, errorcode = why.code as u8, why = &*why.message, frame = frame.to_string(), more, "refused a packet");
         });
         if let Some(mut reply) = net.send(conn) {
@@ -217,11 +289,14 @@ impl Distributor {
         }
         // Who is over a limit is closed, so that it tries again and somebody notices. Who is
         // registered keeps what it has.
-        let is_registered = self
-            .sessions
-            .get(conn)
-            .is_some_and(|session| session.entry.is_some());
-        if why.code == ErrorCode::TooMuch && !is_registered {
+        let Some(session) = self.sessions.get(conn) else {
+            return;
+        };
+        let is_over = why.code == ErrorCode::TooMuch && session.entry.is_none();
+        // Whoever tries tokens needs a connection for each.
+        let is_outside = why.code == ErrorCode::NotAllowed && !session.is_inside();
+        self.stats.not_admitted += u64::from(is_outside);
+        if is_over || is_outside {
             net.close(conn, Close::AfterFlush);
         }
     }
@@ -230,7 +305,7 @@ impl Distributor {
         self.stats.foreign_connections += 1;
         let peer = self.peer(conn);
         self.log.say(net.now(), Subject::Foreign, |more| {
-            let bytes = Escaped::bytes(bytes);
+            let bytes = Escaped::frame(bytes);
             warn!(%peer, bytes = bytes.to_string(), more, "closed: what came is {what}");
         });
         net.close(conn, Close::AfterFlush);
@@ -276,8 +351,15 @@ impl Handler for Distributor {
         };
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         debug!(%peer, "connected");
-        self.sessions.insert(conn, Session::new(peer));
-        self.push.owe(conn);
+        let admission = self.config.access.of_address(peer.ip());
+        let (is_admitted, needs_token) = (admission.is_some(), self.config.access.tokens.is_some());
+        self.sessions.insert(conn, Session::new(peer, admission));
+        if is_admitted {
+            self.push.owe(conn);
+        } else if !needs_token {
+            let why = not_admitted("this address is not admitted");
+            self.refuse(net, conn, &Packet::default(), b"", &why);
+        }
     }
 
     fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
@@ -293,19 +375,24 @@ impl Handler for Distributor {
         if packet.is_reply() {
             return;
         }
-        if let Some(link) = self
-            .sessions
-            .get_mut(conn)
-            .and_then(|session| session.link.as_mut())
-        {
-            link.heard_at = net.now();
+        let session = self.sessions.get_mut(conn);
+        if session.is_some_and(|session| session.hear(net.now())) {
+            let peer = self.peer(conn);
+            self.log.say(net.now(), Subject::Suspect, |more| {
+                info!(%peer, more, "suspect no more: it was heard of");
+            });
         }
         let uri = packet.uri();
         let method = packet.method();
+        let is_admitted = self
+            .sessions
+            .get(conn)
+            .is_some_and(|session| session.admission.is_some());
         let done = match (uri.as_deref(), method.as_deref()) {
             (Some(DISTRIBUTES), Some("POST")) => self
                 .register(net, conn, &packet)
                 .map(|()| self.push.owe(conn)),
+            _ if !is_admitted => Err(not_admitted("a token is needed here: register with it")),
             (Some(DISTRIBUTES), Some("GET")) => {
                 if let Some(session) = self.sessions.get_mut(conn) {
                     session.get_key = Some(packet.key().map_or("null", |key| key.get()).into());
@@ -372,6 +459,7 @@ impl Handler for Distributor {
             return;
         };
         let peer = session.peer;
+        self.stats.count_limit(why);
         if let Some(subject) = Subject::of_limit(why) {
             self.log.say(net.now(), subject, |more| {
                 warn!(%peer, more, "closed: {}", log::in_words(why));
@@ -388,12 +476,15 @@ impl Handler for Distributor {
             self.instances.release(instance, conn);
         }
         self.forget_drains_of(net, conn);
-        let cause = match why {
-            CloseReason::PeerVanished => Cause::Silent,
-            _ if session.is_silent => Cause::Silent,
-            _ => Cause::Closed,
-        };
-        let left = session.entry.and_then(|id| self.registry.leave(id, cause));
+        let cause = self.cause_of(net.now(), &session, why);
+        if let Some(id) = session.entry
+            && cause == Cause::Silent
+            && !session.is_silent
+            && (session.is_suspect || self.holds_silent(net, 1))
+        {
+            return self.hold(net, Suspect::Orphan(id), id);
+        }
+        let left = session.entry.and_then(|id| self.let_go(id, cause));
         match left {
             Some(entry) => {
                 let name = Escaped::text(&entry.name);
@@ -409,10 +500,11 @@ impl Handler for Distributor {
 
     fn on_timer(&mut self, net: &mut Net, timer: TimerId, tag: u64) {
         match tag {
-            TAG_WARM_UP_ENDS if net.now() >= self.warms_up_until => self.end_warm_up(),
+            TAG_WARM_UP_ENDS if net.now() >= self.warms_up_until => self.warm_up_is_over(net),
             TAG_WARM_UP_ENDS => {}
             TAG_SILENCE if !self.is_stopping => self.drop_silent(net),
             TAG_DRAIN => self.finish_drains(net),
+            TAG_SAVING => self.saving.timer_rang(),
             _ => self.push.timer_rang(timer),
         }
     }
@@ -432,6 +524,7 @@ impl Handler for Distributor {
 const TAG_WARM_UP_ENDS: u64 = 1;
 const TAG_SILENCE: u64 = 2;
 const TAG_DRAIN: u64 = 3;
+const TAG_SAVING: u64 = 4;
 
 /// When the first of those who are told to come back later may do so.
 const FIRST_RETRY: Duration = Duration::from_millis(500);

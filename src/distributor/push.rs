@@ -299,6 +299,7 @@ impl Distributor {
             for (conn, session) in self.sessions.iter_mut() {
                 if session.listed_revision == Some(revision) && net.is_backlogged(conn) {
                     let peer = session.peer;
+                    self.stats.old_lists_cut += 1;
                     self.log.say(net.now(), Subject::OldList, |more| {
                         warn!(%peer, more, "closed: it reads too slowly, and memory is short");
                     });

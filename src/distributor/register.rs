@@ -8,12 +8,15 @@ use tracing::{debug, info, warn};
 use super::Distributor;
 use super::instances::Claim;
 use super::log::{Escaped, Subject};
+use super::orphans::OrphanClaim;
 use super::session::Link;
+use super::state::Identity;
+use super::token::TokenMark;
 use crate::protocol::{
     ErrorCode, Packet, Refusal, Registered, Registration, SessionRequest, Watch, write_success,
 };
 use crate::reactor::{Close, ConnId, Net};
-use crate::registry::{Entry, EntryId, Full};
+use crate::registry::{Cause, Entry, EntryId, Full};
 
 impl Distributor {
     /// Serves a registration. Its sender, and all others, get the list at the end of the turn.
@@ -23,17 +26,20 @@ impl Distributor {
         conn: ConnId,
         packet: &Packet<'_>,
     ) -> Result<(), Refusal> {
-        let registration = Registration::check(packet.params(), &self.config.registration)?;
         let request = packet.session().map(SessionRequest::parse).transpose()?;
+        let token = request.as_ref().and_then(|request| request.token.as_ref());
+        self.admit(conn, token)?;
+        let registration = Registration::check(packet.params(), &self.config.registration)?;
+        self.check_binding(conn, &registration)?;
         let instance = request
             .as_ref()
             .and_then(|request| request.instance.as_deref());
         let Some(session) = self.sessions.get(conn) else {
             return Ok(());
         };
-        let (own, host_addr) = (session.entry, session.peer.ip());
+        let (own, host_addr, token) = (session.entry, session.peer.ip(), session.token);
         let held = match instance {
-            Some(instance) => self.claim(net, conn, instance)?,
+            Some(instance) => self.claim(net, conn, instance, token)?,
             None => None,
         };
         let host = listed_host(host_addr, self.config.loopback_host.as_deref());
@@ -51,8 +57,31 @@ impl Distributor {
                 warn!(%peer, name = name.to_string(), more, "registered without a port from 1 to 65535: not listed");
             });
         }
-        let place = held.map(|(_, id)| id).or(own);
-        let id = self.put(net, conn, place, entry, &host)?;
+        let place = match held.map(|(_, id)| id).or(own) {
+            Some(id) => Some(id),
+            None => match self.claimable(&entry, instance, host_addr, token) {
+                OrphanClaim::None => None,
+                OrphanClaim::Entry(id) => Some(id),
+                OrphanClaim::NotAllowed => return Err(not_the_same()),
+            },
+        };
+        let orphaned = place.and_then(|id| Some((id, self.adopt(id)?)));
+        let id = match self.put(net, conn, place, entry, &host) {
+            Ok(id) => id,
+            Err(full) => {
+                self.stats.refused_for_room += 1;
+                if let Some((id, why)) = orphaned {
+                    self.abandon(id, why);
+                }
+                return Err(full);
+            }
+        };
+        if orphaned.is_some() {
+            let peer = self.peer(conn);
+            self.log.say(net.now(), Subject::Registered, |more| {
+                info!(%peer, more, "back: it has its old entry");
+            });
+        }
         // Not before there is room for what the new connection says of itself.
         if let Some((from, _)) = held {
             self.supersede(net, conn, from);
@@ -68,7 +97,8 @@ impl Distributor {
         if let Some(request) = &request {
             self.open_link(net, conn, packet, request, id);
             if let Some(instance) = instance {
-                self.instances.hold(instance, conn, id, host_addr, now);
+                self.instances
+                    .hold(instance, conn, id, host_addr, token, now);
                 self.drain_returned(instance, conn);
             }
             let link = self
@@ -79,6 +109,17 @@ impl Distributor {
                 self.drain_acked(net, conn, revision);
             }
         }
+        let link = self
+            .sessions
+            .get(conn)
+            .and_then(|session| session.link.as_ref());
+        let identity = Identity {
+            address: host_addr,
+            instance: link.and_then(|link| link.instance.clone()),
+            token,
+        };
+        self.identities.insert(id, identity);
+        self.saving.changed();
         Ok(())
     }
 
@@ -88,6 +129,7 @@ impl Distributor {
         net: &Net,
         conn: ConnId,
         instance: &str,
+        token: Option<TokenMark>,
     ) -> Result<Option<(ConnId, EntryId)>, Refusal> {
         let Some(session) = self.sessions.get(conn) else {
             return Ok(None);
@@ -98,7 +140,7 @@ impl Distributor {
         };
         match self
             .instances
-            .claim(instance, conn, session.peer.ip(), net.now())
+            .claim(instance, conn, session.peer.ip(), token, net.now())
         {
             Claim::Free => Ok(None),
             Claim::Held { .. } if session.entry.is_some() => refused(
@@ -106,10 +148,7 @@ impl Distributor {
                 "this instance has another connection, and this connection an entry of its own",
             ),
             Claim::Held { by, entry } => Ok(Some((by, entry))),
-            Claim::NotAllowed => refused(
-                ErrorCode::NotAllowed,
-                "this instance is registered from another host",
-            ),
+            Claim::NotAllowed => Err(not_the_same()),
             Claim::TooOften => refused(
                 ErrorCode::Busy,
                 "this instance was taken over more than 3 times within a minute",
@@ -123,8 +162,10 @@ impl Distributor {
         if let Some(old) = self.sessions.get_mut(from) {
             old.entry = None;
         }
+        self.registry.superseded();
+        let cause = Cause::Superseded;
         self.log.say(net.now(), Subject::Registered, |more| {
-            info!(%peer, %before, more, "superseded: the node is back before its old connection was gone");
+            info!(%peer, %before, %cause, more, "superseded: the node is back before its old connection was gone");
         });
         net.close(from, Close::Now);
     }
@@ -224,6 +265,11 @@ impl Distributor {
             reply.finish();
         }
     }
+}
+
+fn not_the_same() -> Refusal {
+    let message = "this instance is registered from another host, or with another token";
+    Refusal::new(ErrorCode::NotAllowed, message)
 }
 
 /// What stands as `host` in the entry of a peer with this address.

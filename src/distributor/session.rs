@@ -1,7 +1,10 @@
 //! What the Distributor knows of one connection.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use super::access::Admission;
+use super::token::TokenMark;
 use crate::protocol::Watch;
 use crate::registry::EntryId;
 use crate::time::Time;
@@ -21,8 +24,14 @@ pub(super) struct Session {
     pub(super) owes_list: bool,
     /// It asked for the list, and the answer carries this key.
     pub(super) get_key: Option<Box<str>>,
-    /// Nothing was heard of it for too long.
+    /// Nothing was heard of it for too long, and so it is being closed.
     pub(super) is_silent: bool,
+    /// Nothing was heard of it for too long, but of many others neither: it is held for a while.
+    pub(super) is_suspect: bool,
+    /// By what it may register and be sent lists. None yet: it may only register.
+    pub(super) admission: Option<Admission>,
+    /// What it gave as its token, if it did.
+    pub(super) token: Option<TokenMark>,
 }
 
 /// The part of a session that only those have who asked for one.
@@ -38,17 +47,46 @@ pub(super) struct Link {
 }
 
 impl Session {
-    pub(super) fn new(peer: SocketAddr) -> Session {
+    pub(super) fn new(peer: SocketAddr, admission: Option<Admission>) -> Session {
         Session {
             peer,
             entry: None,
             is_registered: false,
             link: None,
             listed_revision: None,
-            owes_list: true,
+            owes_list: admission.is_some(),
             get_key: None,
             is_silent: false,
+            is_suspect: false,
+            admission,
+            token: None,
         }
+    }
+
+    /// Since when nothing was heard of it, if something would be: of one with a session, unless it
+    /// waits for a list. Until it has that nothing is read of it. Nor is it asked of one who is
+    /// suspect already.
+    pub(super) fn quiet_for(&self, now: Time) -> Option<Duration> {
+        let link = self.link.as_ref()?;
+        let is_heard = self.get_key.is_none() && !self.is_suspect;
+        is_heard.then(|| now.saturating_since(link.heard_at))
+    }
+
+    /// It is admitted by its address, or has registered with a token.
+    pub(super) fn is_inside(&self) -> bool {
+        match self.admission {
+            None => false,
+            Some(Admission::Address) => true,
+            Some(Admission::Token(_)) => self.is_registered,
+        }
+    }
+
+    /// Something came of it. Whether it was suspect until now.
+    pub(super) fn hear(&mut self, now: Time) -> bool {
+        if let Some(link) = &mut self.link {
+            link.heard_at = now;
+        }
+        std::mem::take(&mut self.is_suspect)
     }
 
     /// A list, or what leads to it, was queued for it.

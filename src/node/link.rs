@@ -9,7 +9,9 @@ use tracing::{debug, warn};
 
 use super::roster::Changes;
 use super::{Core, News, Role, Tag};
-use crate::protocol::{Drained, Registered, Reply, SessionRequest, Update, UpdateSession, Watch};
+use crate::protocol::{
+    Drained, ErrorCode, Registered, Reply, SessionRequest, Update, UpdateSession, Watch,
+};
 use crate::reactor::{Close, ConnId, ConnectOptions, Net, TimerId};
 use crate::time::Time;
 
@@ -43,6 +45,8 @@ pub(super) struct Link {
     drain_until: Option<Time>,
     /// Tries since it was last registered.
     tries: u32,
+    /// Times that it was not allowed to register, since it last was.
+    not_allowed: u32,
     /// When it was last tried again without a pause.
     hurried_at: Option<Time>,
     retry_after: Option<Duration>,
@@ -72,6 +76,9 @@ enum Phase {
     Session,
 }
 
+/// How much later than usual a node tries again that is not allowed to register.
+const MAX_TIMES_AS_LATE: u32 = 10;
+
 /// A Distributor that says nothing for this many heartbeats is gone.
 const SILENT_HEARTBEATS: u32 = 3;
 
@@ -95,6 +102,7 @@ impl Link {
             drain_key: None,
             drain_until: None,
             tries: 0,
+            not_allowed: 0,
             hurried_at: None,
             retry_after: None,
             heartbeat: Duration::from_secs(5),
@@ -188,6 +196,7 @@ impl Core {
             instance: Some(link.instance.as_str().into()),
             epoch: knows_list.then(|| link.epoch.as_str().into()),
             rev: knows_list.then_some(link.rev),
+            token: self.config.token.clone(),
         };
         // As it stands here: others see the fields in this order, the book's.
         #[derive(Serialize)]
@@ -241,7 +250,9 @@ impl Core {
             None if self.link.tries == 0 && may_hurry() => Duration::ZERO,
             None => {
                 let percent = 50 + u32::try_from(net.random() % 101).unwrap_or(50);
-                self.config.retry * percent / 100
+                // Who is not allowed in is not soon: that takes somebody who changes it.
+                let times = 2u32.saturating_pow(self.link.not_allowed);
+                self.config.retry * times.min(MAX_TIMES_AS_LATE) * percent / 100
             }
         };
         self.link.arm(net, wait);
@@ -254,6 +265,7 @@ impl Core {
         }
         if state == LinkState::Registered {
             self.link.tries = 0;
+            self.link.not_allowed = 0;
         }
     }
 
@@ -364,6 +376,9 @@ impl Core {
         {
             if reply.errorcode != 0 {
                 warn!(errorcode = reply.errorcode, message = %reply.message(), "the Distributor refused the registration");
+                if reply.errorcode == ErrorCode::NotAllowed as i64 {
+                    self.link.not_allowed = self.link.not_allowed.saturating_add(1);
+                }
                 self.reconnect(net);
                 return Some(reply);
             }

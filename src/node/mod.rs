@@ -109,7 +109,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::protocol::{Drained, ErrorCode, Reply};
+use crate::protocol::{Drained, ErrorCode, Reply, Token};
 use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{
     CloseReason, ConnId, Handler, ListenOptions, ListenerId, Net, Origin, Owner, TimerId, Waker,
@@ -140,6 +140,8 @@ pub struct Config {
     pub advertised_port: Option<u16>,
     /// Where the Distributor is: an address, since looking a name up would block. `None`: there is none, and the roster stays empty.
     pub distributor: Option<SocketAddr>,
+    /// What admits it at the Distributor, where that asks for a token.
+    pub token: Option<Token<'static>>,
     /// Under whom the node makes listeners, connections and timers, where it shares a reactor.
     pub owner: Owner,
     /// Calls to one peer without an outcome. More wait nowhere: they have nobody to go to. As those
@@ -167,6 +169,7 @@ impl Default for Config {
             listen: None,
             advertised_port: None,
             distributor: None,
+            token: None,
             owner: Owner::default(),
             max_in_flight_per_peer: 1024,
             max_frame_bytes: 1 << 20,
@@ -221,7 +224,8 @@ pub enum Outcome<'a> {
 pub enum Event<'a> {
     /// The connection to the Distributor is in another state.
     Link(LinkState),
-    /// The Distributor refused the registration. It is tried again later.
+    /// The Distributor refused the registration. It is tried again after [`Config::retry`]; and the
+    /// later the more often it was refused with [`ErrorCode::NotAllowed`], up to ten times as late.
     RegistrationRefused(Reply<'a>),
     /// A node is there that was not.
     Joined(&'a Member),

@@ -62,8 +62,9 @@ pub use encode::{LIST_HEAD_BYTES, write_error, write_list, write_list_head};
 pub use error_code::{ErrorCode, Refusal};
 pub use packet::Packet;
 pub use registration::{Registration, RegistrationLimits};
+pub(crate) use session::is_instance;
 pub use session::{
-    Applied, DrainRequest, Drained, Registered, SessionRequest, Stamp, Watch, write_delta,
+    Applied, DrainRequest, Drained, Registered, SessionRequest, Stamp, Token, Watch, write_delta,
     write_draining, write_session_list, write_success,
 };
 

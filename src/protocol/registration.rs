@@ -49,6 +49,8 @@ pub struct Registration<'a> {
     text: &'a str,
     name: Cow<'a, str>,
     port: Option<u16>,
+    /// The value of `urls`, if there is one.
+    urls_value: Option<Range<usize>>,
     /// The value of `host`, if the node sent one.
     host_value: Option<Range<usize>>,
     /// Behind the last field, or behind the opening brace if there is none.
@@ -93,6 +95,7 @@ impl<'a> Registration<'a> {
             text,
             name,
             port: field("port").and_then(port_number),
+            urls_value: field("urls").map(|value| span(text, value)),
             host_value: field("host").map(|value| span(text, value)),
             fields_end: fields.last().map_or(1, |(_, value)| span(text, value).end),
             is_empty: fields.is_empty(),
@@ -108,6 +111,18 @@ impl<'a> Registration<'a> {
     /// list with an entry that has no such port.
     pub fn port(&self) -> Option<u16> {
         self.port
+    }
+
+    /// What it serves, decoded. Read anew each time: few ask.
+    pub fn urls(&self) -> Vec<Cow<'a, str>> {
+        let value = self
+            .urls_value
+            .clone()
+            .and_then(|value| self.text.get(value));
+        let urls: Vec<Text<'a>> = value
+            .and_then(|value| serde_json::from_str(value).ok())
+            .unwrap_or_default();
+        urls.into_iter().map(|Text(url)| url).collect()
     }
 
     /// Writes the registration as it came, but with `host` as its host.

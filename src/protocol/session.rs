@@ -1,9 +1,10 @@
 //! What a node says of its session, and what a Distributor tells those who have one.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io::{self, Write};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::error_code::{ErrorCode, Refusal};
@@ -39,21 +40,60 @@ pub struct SessionRequest<'a> {
     /// The revision of that list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rev: Option<u64>,
+    /// What admits it, where a token is needed.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Token<'a>>,
+}
+
+/// A secret that admits a node. Nothing shows it but [`Token::reveal`].
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Token<'a>(Cow<'a, str>);
+
+impl Token<'_> {
+    /// The secret itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'a, T: Into<Cow<'a, str>>> From<T> for Token<'a> {
+    fn from(text: T) -> Token<'a> {
+        Token(text.into())
+    }
+}
+
+impl fmt::Debug for Token<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token")
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Token<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Token<'a>, D::Error> {
+        // A derived one would quote in its error what it can't read.
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        let text = super::packet::decode(raw);
+        text.map(Token)
+            .ok_or_else(|| serde::de::Error::custom("token is not a string"))
+    }
 }
 
 /// An instance is 32 hex digits; longer ones are some other random text.
 const MAX_INSTANCE_BYTES: usize = 64;
+
+/// Whether this can be what a node drew for itself.
+pub(crate) fn is_instance(text: &str) -> bool {
+    (1..=MAX_INSTANCE_BYTES).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
 
 impl<'a> SessionRequest<'a> {
     /// Reads the `session` of a registration.
     pub fn parse(raw: &'a RawValue) -> Result<SessionRequest<'a>, Refusal> {
         let invalid = |message: String| Refusal::new(ErrorCode::InvalidParameters, message);
         let request: SessionRequest<'a> = object("session", raw.get())?;
-        if let Some(instance) = &request.instance
-            && (instance.is_empty()
-                || instance.len() > MAX_INSTANCE_BYTES
-                || !instance.bytes().all(|byte| byte.is_ascii_alphanumeric()))
-        {
+        if !request.instance.as_deref().is_none_or(is_instance) {
             return Err(invalid(
                 "session: instance is up to 64 letters and digits".to_owned(),
             ));
@@ -209,7 +249,7 @@ fn end_session(out: &mut Vec<u8>, stamp: Stamp<'_>, ids: impl FnOnce(&mut Vec<u8
     out.extend_from_slice(b"]}}");
 }
 
-fn text(out: &mut Vec<u8>, words: std::fmt::Arguments<'_>) {
+fn text(out: &mut Vec<u8>, words: fmt::Arguments<'_>) {
     // Writing to memory does not fail.
     let _ = out.write_fmt(words);
 }
@@ -305,6 +345,14 @@ mod tests {
         let all =
             r#"{"version":1,"watch":"delta","instance":"ab12","epoch":"e","rev":7,"token":"t"}"#;
         assert_eq!(parse(all), Ok((Watch::Delta, Some(7))));
+        let quoted = r#"{"token":"s3cr\u0065t"}"#;
+        let raw = RawValue::from_string(quoted.to_owned()).unwrap();
+        let request = SessionRequest::parse(&raw).unwrap();
+        assert_eq!(request.token.as_ref().unwrap().reveal(), "s3cret");
+        assert!(!format!("{request:?}").contains("s3cr"));
+        let raw = RawValue::from_string(r#"{"token":4711}"#.to_owned()).unwrap();
+        let refusal = SessionRequest::parse(&raw).unwrap_err();
+        assert!(!refusal.message.contains("4711"), "{refusal}");
         for wrong in [
             "[]",
             "7",

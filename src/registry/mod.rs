@@ -113,9 +113,20 @@ impl Registry {
         self.entries.is_empty()
     }
 
-    /// How many entries left for this reason so far.
+    /// How many entries left for this reason so far, or for [`Cause::Superseded`] lost their
+    /// connection to a newer one.
     pub fn departures(&self, cause: Cause) -> u64 {
         self.departures.get(cause.index()).copied().unwrap_or(0)
+    }
+
+    /// All entries, listed or not, in the order of their first registration.
+    pub fn iter(&self) -> impl Iterator<Item = (EntryId, &Entry)> {
+        self.entries.iter().map(|(id, entry)| (*id, entry))
+    }
+
+    /// What all entries take, encoded.
+    pub fn encoded_bytes(&self) -> usize {
+        self.encoded_bytes
     }
 
     /// The entry, if it has not left.
@@ -166,10 +177,13 @@ impl Registry {
         if entry.listed {
             self.changed(id, What::Left(cause));
         }
-        if let Some(count) = self.departures.get_mut(cause.index()) {
-            *count += 1;
-        }
+        self.count(cause);
         Some(entry)
+    }
+
+    /// Notes that a newer connection of the same node has an entry now, which stays in the list.
+    pub fn superseded(&mut self) {
+        self.count(Cause::Superseded);
     }
 
     /// Appends the listed entries, with a comma between two.
@@ -205,6 +219,12 @@ impl Registry {
         write_joined(out, entries, |out, entry| {
             out.extend_from_slice(&entry.encoded)
         });
+    }
+
+    fn count(&mut self, cause: Cause) {
+        if let Some(count) = self.departures.get_mut(cause.index()) {
+            *count += 1;
+        }
     }
 
     fn changed(&mut self, id: EntryId, what: What) {

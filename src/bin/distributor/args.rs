@@ -431,6 +431,7 @@ impl Args {
             heartbeat: self.sessions.heartbeat,
             silence: self.sessions.silence_timeout,
             warm_up: self.sessions.warm_up,
+            ..Config::default()
         }
     }
 }
