@@ -166,7 +166,7 @@ fn collect(output: impl Read + Send + 'static) -> Lines {
 pub fn distributor_command(flags: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_distributor"));
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("PILCROW_") {
+        if name.to_string_lossy().starts_with("PILCROW_") || name == "STATE_DIRECTORY" {
             command.env_remove(name);
         }
     }

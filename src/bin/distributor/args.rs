@@ -1,11 +1,12 @@
 //! The command line, the environment beside it, and what they mean for the library.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
 use pilcrow::TcpOptions;
-use pilcrow::distributor::Config;
+use pilcrow::distributor::{Access, AddressRange, Config};
 use pilcrow::protocol::RegistrationLimits;
 use pilcrow::reactor::Limits;
 use pilcrow::registry::Capacity;
@@ -27,13 +28,22 @@ Examples:
       Serve this machine: both loopback addresses, port 9000.
   distributor --listen 10.0.0.5:9000 --allow-anonymous
       Serve a private network in which everybody is trusted.
+  distributor --listen 0.0.0.0:9000 --token-file tokens --allow-from 10.0.0.0/8
+      Serve whoever shows a token, and a private network without.
+  distributor --state /var/lib/distributor/state
+      Let a restart go unnoticed.
   distributor --listen localhost:9000 --log-format json --log-level debug
 
 Logs go to standard error, the addresses in use to standard output.
-SIGINT and SIGTERM stop it within two seconds; connected nodes keep their last list.
+SIGINT and SIGTERM stop it within two seconds; connected nodes keep their last list. SIGHUP reads \
+the tokens again.
 
-Exit codes: 0 stopped by a signal; 1 failed while serving; 2 a flag or variable is wrong;
-3 could not listen.";
+A state file that cannot be used is renamed to FILE.broken-TIME, and one that cannot be written is \
+tried again each second; both are said in the log, and change nothing else. FILE.lock keeps a \
+second Distributor from the same file.
+
+Exit codes: 0 stopped by a signal; 1 failed while serving; 2 a flag or variable is wrong, a token \
+file cannot be read, or another Distributor has the state file; 3 could not listen.";
 
 /// The command line of the distributor.
 #[derive(Parser, Debug)]
@@ -49,10 +59,37 @@ pub(crate) struct Args {
     #[arg(default_value = "localhost:9000")]
     pub(crate) listen: Vec<String>,
 
+    /// Admit those who show a token of this file: a line each, TOKEN [NAME-PREFIX [URL-PREFIX…]],
+    /// where * is any name, a URL-PREFIX is METHOD/path or /path, and # begins a comment. Read again
+    /// on SIGHUP; who is connected stays
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "PILCROW_TOKEN_FILE",
+        value_delimiter = ','
+    )]
+    token_file: Vec<PathBuf>,
+
+    /// Admit addresses of this block without a token, as in 10.0.0.0/8, again for more. With
+    /// --token-file either admits; peers of the book have no token to show
+    #[arg(
+        long,
+        value_name = "CIDR",
+        env = "PILCROW_ALLOW_FROM",
+        value_delimiter = ','
+    )]
+    allow_from: Vec<AddressRange>,
+
     /// Listen on addresses that other machines can reach, although whoever reaches them can
     /// register and is sent the list
     #[arg(long, env = "PILCROW_ALLOW_ANONYMOUS", value_parser = BoolishValueParser::new())]
     pub(crate) allow_anonymous: bool,
+
+    /// Keep the list in this file, so that a restart goes unnoticed: the nodes in it are listed
+    /// until they are back, or --warm-up is over [default: distributor.state in $STATE_DIRECTORY,
+    /// if systemd sets that; else the list is not kept]
+    #[arg(long, value_name = "FILE", env = "PILCROW_STATE")]
+    state: Option<PathBuf>,
 
     /// List peers on this machine with this host, so that nodes on other machines reach them
     /// [default: their loopback address]
@@ -250,7 +287,8 @@ struct SessionArgs {
     #[arg(value_parser = humantime::parse_duration)]
     silence_timeout: Duration,
 
-    /// Time after the start in which lists are marked as not complete
+    /// Time after the start in which lists are marked as not complete, and nodes of the last run
+    /// (--state) may come back
     #[arg(
         long,
         value_name = "TIME",
@@ -413,9 +451,33 @@ impl Args {
         }
     }
 
+    /// Whether not everybody is admitted.
+    pub(crate) fn limits_access(&self) -> bool {
+        !self.token_file.is_empty() || !self.allow_from.is_empty()
+    }
+
+    pub(crate) fn token_files(&self) -> &[PathBuf] {
+        &self.token_file
+    }
+
+    /// Where to keep the list, if it is to be kept.
+    pub(crate) fn state_file(&self) -> Option<PathBuf> {
+        self.state.clone().or_else(|| {
+            let folders = std::env::var_os("STATE_DIRECTORY")?;
+            let first = std::env::split_paths(&folders).next()?;
+            let is_there = !first.as_os_str().is_empty();
+            is_there.then(|| first.join("distributor.state"))
+        })
+    }
+
+    /// What the Distributor is told, but for the tokens.
     pub(crate) fn config(&self) -> Config {
         let nodes = &self.nodes;
         Config {
+            access: Access {
+                ranges: self.allow_from.clone(),
+                tokens: None,
+            },
             registration: RegistrationLimits {
                 max_bytes: size(nodes.max_registration_bytes),
                 max_name_bytes: size(nodes.max_name_bytes),
@@ -431,7 +493,6 @@ impl Args {
             heartbeat: self.sessions.heartbeat,
             silence: self.sessions.silence_timeout,
             warm_up: self.sessions.warm_up,
-            ..Config::default()
         }
     }
 }

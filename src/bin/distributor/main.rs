@@ -3,25 +3,28 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod listen;
+mod output;
+mod signals;
+mod state_file;
+mod tokens;
 
-use std::io::{self, IsTerminal, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
-use pilcrow::Waker;
-use pilcrow::distributor::Distributor;
-use pilcrow::reactor::{Net, Reactor};
+use pilcrow::distributor::{Config, Distributor, Restored};
+use pilcrow::reactor::Reactor;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 use tracing::{info, warn};
-use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 
-use args::{Args, LogFormat};
+use args::Args;
+use listen::{addresses_to_listen_on, listen};
+use output::{Log, Stdout};
+use signals::Asked;
+use state_file::Saver;
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
@@ -78,29 +81,42 @@ fn run(args: &Args) -> Result<(), Failure> {
     })?;
     let addresses = addresses_to_listen_on(args)?;
     let log = Log::start(args);
+    let stdout = Stdout::start().map_err(failed("cannot start a thread"))?;
     let max_connections = max_connections(args.connections.max_connections);
-    let mut reactor = Reactor::new(args.limits(max_connections)).map_err(|error| Failure {
-        code: FAILED,
-        message: format!("cannot set up the event loop: {error}"),
-    })?;
-    let mut distributor = Distributor::new(args.config());
-
+    let mut reactor = Reactor::new(args.limits(max_connections))
+        .map_err(failed("cannot set up the event loop"))?;
     // Before anybody is served, so that no signal is missed.
-    let stop = stop_on_signals(reactor.waker()).map_err(|error| Failure {
-        code: FAILED,
-        message: format!("cannot handle signals: {error}"),
+    let token_files = args.token_files();
+    let asked = signals::listen(reactor.waker(), token_files.to_vec())
+        .map_err(failed("cannot handle signals"))?;
+
+    let mut config = args.config();
+    config.access.tokens = tokens::read(token_files).map_err(|message| Failure {
+        code: USAGE,
+        message,
     })?;
-    for address in addresses {
-        listen(reactor.net(), &mut distributor, &address)?;
+    if args.allow_anonymous && !config.access.is_open() {
+        warn!("--allow-anonymous changes nothing: a token or an address of a range is needed");
     }
-    print_line("serving; SIGINT or SIGTERM stops it");
+    let mut distributor = Distributor::new(config.clone());
+    let keeper = match args.state_file() {
+        Some(path) => Some(Keeper::start(path, &config, &mut distributor)?),
+        None => None,
+    };
+    for address in addresses {
+        listen(reactor.net(), &mut distributor, &address, &stdout)?;
+    }
+    stdout.say("serving; SIGINT or SIGTERM stops it".to_owned());
     info!(
         max_connections,
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );
 
-    let served = serve(&mut reactor, &mut distributor, &stop);
+    let served = serve(&mut reactor, &mut distributor, &asked, keeper.as_ref());
+    if let Some(keeper) = keeper {
+        keeper.finish(&mut distributor);
+    }
     let (counters, stats) = (reactor.net().counters(), distributor.stats());
     info!(
         accepted = counters.accepted,
@@ -108,15 +124,69 @@ fn run(args: &Args) -> Result<(), Failure> {
         limits_broken = counters.limits_broken,
         registrations = stats.registrations,
         refused_packets = stats.refused_packets,
+        not_admitted = stats.not_admitted,
         pushes = stats.pushes,
         lists_sent = stats.lists_sent,
+        states_kept = stats.states_kept,
+        state_failures = stats.state_failures,
         log_lines_lost = log.lines_lost(),
         "stopped"
     );
-    served.map_err(|error| Failure {
+    served.map_err(failed("waiting for events failed"))
+}
+
+fn failed(what: &'static str) -> impl Fn(io::Error) -> Failure {
+    move |error| Failure {
         code: FAILED,
-        message: format!("waiting for events failed: {error}"),
-    })
+        message: format!("{what}: {error}"),
+    }
+}
+
+/// Keeps the list on disk.
+struct Keeper {
+    saver: Saver,
+    _lock: state_file::Lock,
+}
+
+/// When all goodbyes are said, the disk gets this long to take the last list.
+const LONGEST_LAST_SAVE: Duration = Duration::from_millis(700);
+
+impl Keeper {
+    /// Lists the nodes of the last run again, and keeps the list from now on.
+    fn start(
+        path: PathBuf,
+        config: &Config,
+        distributor: &mut Distributor,
+    ) -> Result<Keeper, Failure> {
+        let lock = state_file::lock(&path)?;
+        if let Some(state) = state_file::load(&path, config) {
+            let Restored { entries, left_out } = distributor.restore(state);
+            let wait = config.warm_up;
+            info!(
+                ?path,
+                entries,
+                left_out,
+                "listing the nodes of the last run; who is not back in {wait:?} leaves"
+            );
+        }
+        let saver = Saver::start(path).map_err(failed("cannot start a thread"))?;
+        Ok(Keeper { saver, _lock: lock })
+    }
+
+    /// Has the list written if it changed.
+    fn keep(&self, reactor: &mut Reactor, distributor: &mut Distributor) {
+        if let Some(unsaved) = distributor.unsaved_state(reactor.net()) {
+            self.saver.save(unsaved);
+        }
+        let (kept, failures) = self.saver.counts();
+        distributor.note_states(kept, failures);
+    }
+
+    /// Returns when the list is written, or the disk takes too long.
+    fn finish(self, distributor: &mut Distributor) {
+        let (kept, failures) = self.saver.finish(LONGEST_LAST_SAVE);
+        distributor.note_states(kept, failures);
+    }
 }
 
 /// Frames that were begun get this long to be taken by their peers.
@@ -125,13 +195,24 @@ const LONGEST_GOODBYE: Duration = Duration::from_millis(500);
 fn serve(
     reactor: &mut Reactor,
     distributor: &mut Distributor,
-    stop: &AtomicBool,
+    asked: &Asked,
+    keeper: Option<&Keeper>,
 ) -> io::Result<()> {
-    while !stop.load(Ordering::Acquire) {
+    while !asked.to_stop() {
+        if let Some(tokens) = asked.take_tokens() {
+            distributor.set_tokens(tokens);
+        }
+        if let Some(keeper) = keeper {
+            keeper.keep(reactor, distributor);
+        }
         reactor.turn(None, distributor)?;
     }
     info!(connections = reactor.net().connections(), "stopping");
     distributor.stop(reactor.net());
+    if let Some(keeper) = keeper {
+        // Whoever is there now is to be listed again, although its connection ends before the program.
+        keeper.saver.save(distributor.state());
+    }
     let until = reactor.now() + LONGEST_GOODBYE;
     while reactor.net().connections() > 0 {
         let left = until.saturating_since(reactor.now());
@@ -141,158 +222,6 @@ fn serve(
         reactor.turn(Some(left), distributor)?;
     }
     Ok(())
-}
-
-fn stop_on_signals(waker: Waker) -> io::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let stopper = Arc::clone(&stop);
-    std::thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || {
-            for _ in signals.forever() {
-                stopper.store(true, Ordering::Release);
-                if let Err(error) = waker.wake() {
-                    warn!(%error, "could not wake the loop");
-                }
-            }
-        })?;
-    Ok(stop)
-}
-
-/// One `--listen`: what was written, and the addresses that it means.
-struct ListenAddress {
-    text: String,
-    addresses: Vec<SocketAddr>,
-}
-
-fn addresses_to_listen_on(args: &Args) -> Result<Vec<ListenAddress>, Failure> {
-    let mut all = Vec::new();
-    for text in &args.listen {
-        let addresses = resolve(text)?;
-        let public = addresses
-            .iter()
-            .find(|address| !address.ip().to_canonical().is_loopback());
-        if let Some(public) = public
-            && !args.allow_anonymous
-        {
-            return Err(Failure {
-                code: USAGE,
-                message: format!(
-                    "--listen {text}: whoever reaches {public} could register and read the list; \
-                     listen on a loopback address, or say --allow-anonymous if that is meant"
-                ),
-            });
-        }
-        all.push(ListenAddress {
-            text: text.clone(),
-            addresses,
-        });
-    }
-    Ok(all)
-}
-
-fn resolve(text: &str) -> Result<Vec<SocketAddr>, Failure> {
-    if let Some(port) = text
-        .strip_prefix("localhost:")
-        .and_then(|port| port.parse().ok())
-    {
-        // By its definition (RFC 6761) both loopback addresses, whatever a hosts file says.
-        return Ok(vec![
-            SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-            SocketAddr::from((Ipv6Addr::LOCALHOST, port)),
-        ]);
-    }
-    if let Ok(address) = text.parse::<IpAddr>() {
-        let example = SocketAddr::new(address, 9000);
-        return Err(Failure {
-            code: USAGE,
-            message: format!("--listen {text}: it takes a port as well, as in {example}"),
-        });
-    }
-    let host = text.rsplit_once(':').map_or("", |(host, _)| host);
-    if host.is_empty() || host.contains(['/', '*']) {
-        return Err(Failure {
-            code: USAGE,
-            message: format!("--listen {text}: it takes ADDRESS:PORT, as in 127.0.0.1:9000"),
-        });
-    }
-    match text.to_socket_addrs() {
-        Ok(found) => {
-            let mut addresses = Vec::new();
-            for address in found {
-                if !addresses.contains(&address) {
-                    addresses.push(address);
-                }
-            }
-            Ok(addresses)
-        }
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(Failure {
-            code: USAGE,
-            message: format!(
-                "--listen {text}: {error}; it takes ADDRESS:PORT, as in 127.0.0.1:9000"
-            ),
-        }),
-        Err(error) => Err(Failure {
-            code: CANNOT_LISTEN,
-            message: format!("--listen {text}: the name has no address: {error}"),
-        }),
-    }
-}
-
-fn listen(
-    net: &mut Net,
-    distributor: &mut Distributor,
-    wanted: &ListenAddress,
-) -> Result<(), Failure> {
-    let mut unavailable = None;
-    let mut chosen_port = None;
-    for address in &wanted.addresses {
-        let mut address = *address;
-        if address.port() == 0 {
-            // All addresses of a name get the port that the first one was given.
-            address.set_port(chosen_port.unwrap_or(0));
-        }
-        match distributor.listen(net, address) {
-            Ok(bound) => {
-                chosen_port = Some(bound.port());
-                print_line(&format!("listening on {bound}"));
-            }
-            Err(error) => match error.kind() {
-                // A name can have addresses that this machine is not set up for, as localhost has
-                // ::1 where there is no IPv6.
-                io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported => {
-                    unavailable = Some((address, error));
-                }
-                kind => return Err(cannot_listen(address, &error, kind)),
-            },
-        }
-    }
-    match (chosen_port, unavailable) {
-        (None, Some((address, error))) => Err(cannot_listen(address, &error, error.kind())),
-        (None, None) => Err(Failure {
-            code: CANNOT_LISTEN,
-            message: format!("--listen {}: the name has no address", wanted.text),
-        }),
-        (Some(_), Some((address, error))) => {
-            warn!(%address, %error, "not listening on this address of {}", wanted.text);
-            Ok(())
-        }
-        (Some(_), None) => Ok(()),
-    }
-}
-
-fn cannot_listen(address: SocketAddr, error: &io::Error, kind: io::ErrorKind) -> Failure {
-    let advice = match kind {
-        io::ErrorKind::AddrInUse => "; stop what listens there, or choose another with --listen",
-        io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege",
-        io::ErrorKind::AddrNotAvailable => "; it is not an address of this machine",
-        _ => "",
-    };
-    Failure {
-        code: CANNOT_LISTEN,
-        message: format!("cannot listen on {address}: {error}{advice}"),
-    }
 }
 
 /// Sockets that are no connections: listeners, the loop's own, logs, refusals being read.
@@ -322,47 +251,4 @@ fn max_connections(wanted: Option<u64>) -> usize {
     }
     let connections = wanted.unwrap_or(DEFAULT_MAX_CONNECTIONS).min(possible);
     usize::try_from(connections).unwrap_or(usize::MAX)
-}
-
-/// Says something on standard output. Not with `println!`: that panics where nobody can read it.
-fn print_line(line: &str) {
-    let mut out = io::stdout().lock();
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
-}
-
-/// Lines that wait to be written by the log's own thread. More are lost, and counted.
-const MAX_LOG_LINES_WAITING: usize = 10_000;
-
-/// Logging to standard error through a thread of its own, so that a slow reader of it never holds
-/// up the loop.
-struct Log {
-    writer: NonBlocking,
-    _flushes_when_dropped: WorkerGuard,
-}
-
-impl Log {
-    fn start(args: &Args) -> Log {
-        let (writer, guard) = NonBlockingBuilder::default()
-            .lossy(true)
-            .buffered_lines_limit(MAX_LOG_LINES_WAITING)
-            .thread_name("log")
-            .finish(io::stderr());
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(args.log_level)
-            .with_target(false)
-            .with_writer(writer.clone());
-        // It fails only if there is one already.
-        let _ = match args.log_format {
-            LogFormat::Text => subscriber.with_ansi(io::stderr().is_terminal()).try_init(),
-            LogFormat::Json => subscriber.json().flatten_event(true).try_init(),
-        };
-        Log {
-            writer,
-            _flushes_when_dropped: guard,
-        }
-    }
-
-    fn lines_lost(&self) -> usize {
-        self.writer.error_counter().dropped_lines()
-    }
 }

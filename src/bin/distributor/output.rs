@@ -1,0 +1,93 @@
+//! What the program says: the log on standard error, a few lines on standard output. Each has a thread
+//! of its own, so that nobody who does not read them holds up the loop.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::Duration;
+
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+
+use crate::args::{Args, LogFormat};
+
+/// How long the program waits at its end for somebody to read its last lines.
+const LONGEST_FLUSH: Duration = Duration::from_millis(200);
+
+/// Standard output.
+pub(crate) struct Stdout {
+    lines: Option<Sender<String>>,
+    done: Receiver<()>,
+}
+
+impl Stdout {
+    /// Errors are the system's, for want of threads.
+    pub(crate) fn start() -> io::Result<Stdout> {
+        let (lines, said) = mpsc::channel::<String>();
+        let (is_done, done) = mpsc::channel();
+        thread::Builder::new()
+            .name("stdout".to_owned())
+            .spawn(move || {
+                for line in said {
+                    // Not with `println!`: that panics where nobody can read it.
+                    let mut out = io::stdout().lock();
+                    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+                }
+                let _ = is_done.send(());
+            })?;
+        Ok(Stdout {
+            lines: Some(lines),
+            done,
+        })
+    }
+
+    pub(crate) fn say(&self, line: String) {
+        if let Some(lines) = &self.lines {
+            // It fails if the thread is gone. Then nobody can be told.
+            let _ = lines.send(line);
+        }
+    }
+}
+
+impl Drop for Stdout {
+    fn drop(&mut self) {
+        self.lines = None;
+        let _ = self.done.recv_timeout(LONGEST_FLUSH);
+    }
+}
+
+/// Lines that wait to be written by the log's own thread. More are lost, and counted.
+const MAX_LOG_LINES_WAITING: usize = 10_000;
+
+/// Logging to standard error through a thread of its own, so that a slow reader of it never holds
+/// up the loop.
+pub(crate) struct Log {
+    writer: NonBlocking,
+    _flushes_when_dropped: WorkerGuard,
+}
+
+impl Log {
+    pub(crate) fn start(args: &Args) -> Log {
+        let (writer, guard) = NonBlockingBuilder::default()
+            .lossy(true)
+            .buffered_lines_limit(MAX_LOG_LINES_WAITING)
+            .thread_name("log")
+            .finish(io::stderr());
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(args.log_level)
+            .with_target(false)
+            .with_writer(writer.clone());
+        // It fails only if there is one already.
+        let _ = match args.log_format {
+            LogFormat::Text => subscriber.with_ansi(io::stderr().is_terminal()).try_init(),
+            LogFormat::Json => subscriber.json().flatten_event(true).try_init(),
+        };
+        Log {
+            writer,
+            _flushes_when_dropped: guard,
+        }
+    }
+
+    pub(crate) fn lines_lost(&self) -> usize {
+        self.writer.error_counter().dropped_lines()
+    }
+}
