@@ -9,6 +9,7 @@
     clippy::indexing_slicing
 )]
 
+mod access;
 mod architecture;
 mod embedding;
 mod examples;
@@ -19,5 +20,6 @@ mod peers;
 mod program;
 mod protocol;
 mod pushes;
+mod restart;
 mod sessions;
 mod support;

@@ -1,8 +1,11 @@
 //! Starting the Distributor, and talking to it as any client would.
 
+use std::fs;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -121,7 +124,7 @@ impl Program {
         self.signal(rustix::process::Signal::STOP);
         let stat = format!("/proc/{}/stat", self.pid());
         wait_until("it to stand still", || {
-            std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T "))
+            fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T "))
         });
     }
 
@@ -214,6 +217,41 @@ impl Distributor {
     #[track_caller]
     pub fn assert_serves(&self) {
         drop(self.join("probe", 1));
+    }
+}
+
+/// A folder of a test's own, removed with all that is in it when dropped.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new() -> Folder {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("pilcrow-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).unwrap();
+        Folder(path)
+    }
+
+    /// The path of what has this name in it.
+    pub fn join(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+
+    /// The names of what is in it, sorted.
+    pub fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.0).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

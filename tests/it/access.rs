@@ -1,0 +1,287 @@
+//! Who is let in: tokens, address ranges, and addresses that others can reach.
+
+use std::fs;
+
+use pilcrow::node::{Config, Event, Fleet, LinkState, Node, Service};
+use pilcrow::reactor::{Limits, Reactor};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::{Client, Distributor, Folder, Program, distributor_command, wait_until};
+
+const TOKENS: &str = "\
+# for everybody
+open-sesame-0123456789
+goods-only-0123456789 goods /goods
+";
+const OPEN: &str = "open-sesame-0123456789";
+const GOODS: &str = "goods-only-0123456789";
+
+fn packet(name: &str, url: &str, token: &str) -> Value {
+    json!({"uri": "/distributes", "method": "POST", "key": 1,
+        "params": {"port": 1, "name": name, "urls": [url]}, "session": {"token": token}})
+}
+
+/// Sends a packet on a connection of its own, and returns all that comes up to what answers it.
+fn send(distributor: &Distributor, packet: &Value) -> (Client, Vec<Value>) {
+    let mut client = Client::connect(distributor.addr);
+    client.send(packet);
+    let mut frames = Vec::new();
+    loop {
+        frames.push(client.next());
+        if frames.last().unwrap()["key"] == packet["key"] {
+            return (client, frames);
+        }
+    }
+}
+
+#[track_caller]
+fn assert_refused(distributor: &Distributor, packet: &Value) {
+    let (mut client, frames) = send(distributor, packet);
+    assert_eq!(frames.len(), 1, "no list comes before: {frames:?}");
+    assert_eq!(frames[0]["errorcode"], 5, "{frames:?}");
+    assert_eq!(client.read_to_end(), [] as [Value; 0]);
+}
+
+fn enter(distributor: &Distributor, packet: &Value) -> Client {
+    let (mut client, frames) = send(distributor, packet);
+    assert_eq!(frames[0]["errorcode"], 0, "{frames:?}");
+    assert_eq!(client.next()["method"], "GET");
+    client
+}
+
+#[test]
+fn nobody_gets_a_list_before_a_token_is_shown() {
+    let folder = Folder::new();
+    let file = folder.join("tokens");
+    fs::write(&file, TOKENS).unwrap();
+    let distributor = Distributor::start(&["--token-file", &file, "--log-level", "trace"]);
+    let _member = enter(&distributor, &packet("a", "GET/a", OPEN));
+
+    let without = json!({"uri": "/distributes", "method": "POST", "key": 1,
+        "params": {"port": 1, "name": "b"}});
+    let get = json!({"uri": "/distributes", "method": "GET", "key": 1});
+    let heartbeat = json!({"uri": "/distributes/heartbeat", "method": "POST", "key": 1});
+    let almost = &OPEN[..OPEN.len() - 1];
+    for refused in [
+        without.clone(),
+        get,
+        heartbeat,
+        packet("b", "GET/b", ""),
+        packet("b", "GET/b", almost),
+        packet("b", "GET/b", &format!("{OPEN}0")),
+        packet("b", "GET/b", "# for everybody"),
+    ] {
+        assert_refused(&distributor, &refused);
+    }
+    // What is wrong for another reason: it is heard, and still no list comes.
+    let mut client = Client::connect(distributor.addr);
+    client.send_raw("nonsense¶".as_bytes());
+    assert_eq!(client.next_errorcode(), 3);
+    client
+        .send(&json!({"key": 1, "uri": "/distributes", "method": "POST", "session": {"token": 7}}));
+    assert_eq!(client.next_errorcode(), 1);
+    client.send(&packet("c", "GET/c", OPEN));
+    assert_eq!(client.next()["errorcode"], 0);
+    assert_eq!(client.next_list(), ["a", "c"]);
+    // It may register again without showing the token again, but not with a wrong one.
+    client.send(&without);
+    assert_eq!(client.next_list(), ["a", "b"]);
+    client.send(&packet("d", "GET/d", "wrong"));
+    assert_eq!(client.next()["errorcode"], 5);
+    assert_eq!(
+        client.ask().1["params"][1]["name"],
+        "b",
+        "it keeps what it has"
+    );
+
+    distributor
+        .program
+        .wait_for_log(&["refused a packet", "errorcode=5"]);
+    for line in distributor.program.stderr() {
+        let shows = [OPEN, GOODS, almost]
+            .iter()
+            .any(|token| line.contains(token));
+        assert!(!shows, "{line}");
+    }
+}
+
+#[test]
+fn a_token_can_be_bound_to_names_and_urls() {
+    let folder = Folder::new();
+    let file = folder.join("tokens");
+    fs::write(&file, TOKENS).unwrap();
+    let distributor = Distributor::start(&["--token-file", &file]);
+    for (name, url) in [
+        ("other", "GET/goods"),
+        ("goods", "GET/other"),
+        ("", "GET/goods"),
+    ] {
+        assert_refused(&distributor, &packet(name, url, GOODS));
+    }
+    let mut client = enter(&distributor, &packet("goods-7", "POST/goods/7", GOODS));
+    client.send(&packet("other", "GET/goods", GOODS));
+    assert_eq!(client.next()["errorcode"], 5);
+    assert_eq!(client.ask().1["params"][0]["name"], "goods-7");
+}
+
+#[test]
+fn tokens_are_read_again_on_a_hangup_unless_they_are_broken() {
+    let folder = Folder::new();
+    let file = folder.join("tokens");
+    fs::write(&file, "first-token-0123456789\n").unwrap();
+    let distributor = Distributor::start(&["--token-file", &file]);
+    let member = || packet("a", "GET/a", "first-token-0123456789");
+    let mut before = enter(&distributor, &member());
+    for broken in ["", "two\u{7}words", "secret * nourl"] {
+        fs::write(&file, broken).unwrap();
+        let lines = || {
+            let stderr = distributor.program.stderr();
+            let said = |line: &&String| line.contains("the tokens stay as they were");
+            stderr.iter().filter(said).count()
+        };
+        let earlier = lines();
+        distributor.program.signal(Signal::HUP);
+        wait_until("a line about it", || lines() > earlier);
+        drop(enter(&distributor, &member()));
+    }
+    fs::write(&file, "second-token-0123456789\n").unwrap();
+    distributor.program.signal(Signal::HUP);
+    distributor
+        .program
+        .wait_for_log(&["read the tokens again", "tokens=1"]);
+    let second = packet("b", "GET/b", "second-token-0123456789");
+    wait_until("the second token", || {
+        send(&distributor, &second).1[0]["errorcode"] == 0
+    });
+    assert_refused(&distributor, &member());
+    // Who was there stays.
+    before.send(&json!({"uri": "/distributes", "method": "POST", "key": 9,
+        "params": {"port": 1, "name": "still"}}));
+    before.wait_for_list("its new name", |names| names.contains(&"still".to_owned()));
+}
+
+#[test]
+fn an_address_of_a_range_needs_no_token() {
+    let folder = Folder::new();
+    let file = folder.join("tokens");
+    fs::write(&file, TOKENS).unwrap();
+    let outside = ["--allow-from", "10.0.0.0/8"];
+    let inside = ["--allow-from", "10.0.0.0/8,127.0.0.0/8"];
+    let tokens = ["--token-file", &file];
+
+    let distributor = Distributor::start(&outside);
+    let mut client = Client::connect(distributor.addr);
+    assert_eq!(client.next()["errorcode"], 5);
+    assert_eq!(client.read_to_end(), [] as [Value; 0]);
+
+    Distributor::start(&inside).assert_serves();
+    Distributor::start(&[inside, tokens].concat()).assert_serves();
+
+    let distributor = Distributor::start(&[outside, tokens].concat());
+    assert_refused(&distributor, &packet("a", "GET/a", "wrong"));
+    drop(enter(&distributor, &packet("a", "GET/a", OPEN)));
+}
+
+#[test]
+fn others_can_only_reach_it_if_it_is_said_who_may() {
+    let folder = Folder::new();
+    let (file, empty) = (folder.join("tokens"), folder.join("empty"));
+    fs::write(&file, TOKENS).unwrap();
+    fs::write(&empty, "# none\n").unwrap();
+    let public = ["--listen", "0.0.0.0:0"];
+    let fails = |flags: &[&str], parts: &[&str]| {
+        let mut program = Program::start(&mut distributor_command(&[&public, flags].concat()));
+        assert_eq!(program.wait().code(), Some(2), "{flags:?}");
+        program.wait_for_log(parts);
+        assert_eq!(program.stderr().len(), 1, "{:?}", program.stderr());
+    };
+    fails(&[], &["--token-file", "--allow-from", "--allow-anonymous"]);
+    fails(
+        &["--token-file", &folder.join("missing")],
+        &["missing", "cannot read"],
+    );
+    fails(&["--token-file", &empty], &["empty", "no token"]);
+    fails(
+        &["--allow-from", "10.0.0.0/33"],
+        &["--allow-from", "10.0.0.0/8"],
+    );
+    for flags in [
+        &["--token-file", &file][..],
+        &["--allow-from", "10.0.0.0/8"],
+        &["--allow-anonymous"],
+    ] {
+        let mut program = Program::start(&mut distributor_command(&[&public, flags].concat()));
+        program.wait_for_line("an address", |line| {
+            line.starts_with("listening on").then_some(())
+        });
+    }
+    // Nobody but its owner is to read them, and nobody to guess them.
+    fs::write(&file, "short\n").unwrap();
+    let distributor = Distributor::start(&["--token-file", &file]);
+    distributor
+        .program
+        .wait_for_log(&["WARN", "can be guessed"]);
+    distributor.program.wait_for_log(&["WARN", "chmod 600"]);
+}
+
+#[test]
+fn an_entry_is_taken_over_with_the_same_token_only() {
+    let folder = Folder::new();
+    let file = folder.join("tokens");
+    fs::write(&file, TOKENS).unwrap();
+    let distributor = Distributor::start(&["--token-file", &file]);
+    let of_instance = |token: &str| {
+        let mut packet = packet("goods", "GET/goods", token);
+        packet["session"]["instance"] = "ab12".into();
+        packet
+    };
+    let mut first = enter(&distributor, &of_instance(OPEN));
+    assert_refused(&distributor, &of_instance(GOODS));
+    let mut back = enter(&distributor, &of_instance(OPEN));
+    assert_eq!(back.ask().1["params"].as_array().unwrap().len(), 1);
+    first.read_to_end();
+}
+
+#[derive(Default)]
+struct Told(Vec<String>);
+
+impl Service for Told {
+    fn on_event(&mut self, _: &mut Fleet<'_>, event: Event<'_>) {
+        self.0.push(match event {
+            Event::RegistrationRefused(reply) => format!("refused {}", reply.errorcode),
+            other => format!("{other:?}"),
+        });
+    }
+}
+
+#[test]
+fn a_node_shows_its_token() {
+    let folder = Folder::new();
+    let file = folder.join("tokens");
+    fs::write(&file, TOKENS).unwrap();
+    let distributor = Distributor::start(&["--token-file", &file]);
+    for (token, is_right) in [(Some(GOODS), true), (Some("wrong"), false), (None, false)] {
+        let mut reactor = Reactor::new(Limits::default()).unwrap();
+        let config = Config {
+            name: "goods".to_owned(),
+            urls: vec!["GET/goods".to_owned()],
+            listen: Some(([127, 0, 0, 1], 0).into()),
+            distributor: Some(distributor.addr),
+            token: token.map(Into::into),
+            ..Config::default()
+        };
+        let shown = format!("{config:?}");
+        assert!(token.is_none_or(|token| !shown.contains(token)), "{shown}");
+        let mut node = Node::new(config, Told::default());
+        node.start(reactor.net()).unwrap();
+        wait_until("its registration", || {
+            let wait = Some(std::time::Duration::from_millis(10));
+            reactor.turn(wait, &mut node).unwrap();
+            let link = node.fleet(reactor.net()).link();
+            let is_refused = node.service().0.iter().any(|event| event == "refused 5");
+            assert!(!(is_right && is_refused) && (is_right || link != LinkState::Registered));
+            is_refused || link == LinkState::Registered
+        });
+    }
+}
