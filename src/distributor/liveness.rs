@@ -59,6 +59,7 @@ impl Distributor {
     /// them if they are many.
     pub(super) fn drop_silent(&mut self, net: &mut Net) {
         let (now, silence) = (net.now(), self.config.silence);
+        self.suspicion.note_stalls(now, net.counters().stalls);
         let quiet_for = |session: &Session| session.quiet_for(now);
         let fallen: Vec<ConnId> = self
             .sessions

@@ -18,6 +18,9 @@ mod state;
 mod suspicion;
 mod token;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;

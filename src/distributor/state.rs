@@ -125,8 +125,10 @@ impl State {
         if header.format != FORMAT {
             return Err(Unreadable::Foreign);
         }
-        if header.version > VERSION {
-            return Err(Unreadable::Newer(header.version));
+        match header.version {
+            VERSION => {}
+            newer if newer > VERSION => return Err(Unreadable::Newer(newer)),
+            _ => return Err(Unreadable::Torn),
         }
         let body = rest.get(1..).unwrap_or_default();
         if body.len() != header.bytes || hash(body) != header.sha256 {

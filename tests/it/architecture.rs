@@ -11,7 +11,10 @@ const MAY_NAME: [(&str, &[&str]); 8] = [
     ("reactor", &["sys", "time"]),
     ("protocol", &[]),
     ("registry", &["protocol"]),
-    ("distributor", &["protocol", "registry", "reactor", "time"]),
+    (
+        "distributor",
+        &["protocol", "registry", "reactor", "sys", "time"],
+    ),
     ("node", &["protocol", "reactor", "sys", "time"]),
 ];
 

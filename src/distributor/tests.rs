@@ -1,0 +1,307 @@
+//! The Distributor on a scripted system: who is alive and what is kept, in virtual time.
+
+use std::io::ErrorKind;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::reactor::{Limits, Reactor};
+use crate::sys::SocketId;
+use crate::sys::scripted::{Accept, Read, Scripted, World};
+
+const MILLI: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A Distributor, and nodes that say what a test lets them say.
+struct Bench {
+    system: Scripted,
+    reactor: Reactor,
+    distributor: Distributor,
+    listener: SocketId,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        Bench::restoring(State::default())
+    }
+
+    fn restoring(state: State) -> Bench {
+        let system = Scripted::new();
+        let mut reactor = Reactor::on(Box::new(system.clone()), Limits::default());
+        let mut distributor = Distributor::new(Config::default());
+        distributor.restore(state);
+        let addr = "127.0.0.1:9000".parse().unwrap();
+        distributor.listen(reactor.net(), addr).unwrap();
+        Bench {
+            system,
+            reactor,
+            distributor,
+            listener: SocketId(0),
+        }
+    }
+
+    fn world(&self) -> std::cell::RefMut<'_, World> {
+        self.system.world()
+    }
+
+    fn turn(&mut self, wait: Duration) {
+        self.reactor
+            .turn(Some(wait), &mut self.distributor)
+            .unwrap();
+    }
+
+    /// Lets virtual time pass, in as many turns as the reactor wants.
+    fn pass(&mut self, time: Duration) {
+        let until = self.world().now + time;
+        while self.world().now < until {
+            let left = until.saturating_since(self.world().now);
+            self.turn(left);
+        }
+    }
+
+    fn settle(&mut self) {
+        for _ in 0..20 {
+            self.turn(Duration::ZERO);
+        }
+    }
+
+    fn connect(&mut self) -> SocketId {
+        self.world().accepts.push_back(Accept::Connection);
+        let listener = self.listener;
+        self.world().event(listener, true, false, false);
+        self.settle();
+        *self.world().accepted.last().unwrap()
+    }
+
+    fn send(&mut self, socket: SocketId, packet: &Value) {
+        let frame = format!("{packet}¶");
+        self.world().arrive(socket, frame.as_bytes());
+    }
+
+    fn join(&mut self, name: &str, session: &Value) -> SocketId {
+        let socket = self.connect();
+        let packet = json!({"uri": "/distributes", "method": "POST", "key": 1,
+            "params": {"port": 1, "name": name}, "session": session});
+        self.send(socket, &packet);
+        self.settle();
+        socket
+    }
+
+    fn beat(&mut self, sockets: &[SocketId]) {
+        for socket in sockets {
+            let packet = json!({"uri": "/distributes/heartbeat", "method": "POST",
+                "key": null, "session": {"rev": 0}});
+            self.send(*socket, &packet);
+        }
+        self.settle();
+    }
+
+    /// So many with a session, numbered.
+    fn crowd(&mut self, count: usize) -> Vec<SocketId> {
+        (0..count)
+            .map(|number| {
+                let session = json!({"watch": "none", "instance": format!("a{number}")});
+                self.join(&format!("n{number}"), &session)
+            })
+            .collect()
+    }
+
+    /// Lets time pass while these send heartbeats. Returns when somebody left, and how many.
+    fn departures(&mut self, seconds: u64, beating: &[SocketId]) -> Vec<(Duration, usize)> {
+        let began = self.world().now;
+        let mut gone = Vec::new();
+        for tenth in 0..seconds * 10 {
+            if tenth % 50 == 0 {
+                self.beat(beating);
+            }
+            let before = self.distributor.registry().len();
+            self.pass(100 * MILLI);
+            let left = before - self.distributor.registry().len();
+            if left > 0 {
+                gone.push((self.world().now.saturating_since(began), left));
+            }
+        }
+        gone
+    }
+
+    fn left(&self, cause: Cause) -> u64 {
+        self.distributor.registry().departures(cause)
+    }
+
+    fn kernel_gives_up(&mut self, socket: SocketId) {
+        let fails = Read::Fails(ErrorKind::TimedOut);
+        self.world().socket(socket).reads.push_back(fails);
+        self.world().event(socket, true, false, true);
+    }
+}
+
+#[test]
+fn few_who_fall_silent_leave_at_once() {
+    let mut bench = Bench::new();
+    let crowd = bench.crowd(20);
+    let gone = bench.departures(30, &crowd[3..]);
+    assert_eq!(gone.iter().map(|(_, count)| count).sum::<usize>(), 3);
+    assert_eq!(gone.len(), 1, "{gone:?}");
+    assert!(gone[0].0 <= 16 * SECOND, "{gone:?}");
+    assert_eq!(bench.left(Cause::Silent), 3);
+    assert_eq!(bench.distributor.stats().suspects_held, 0);
+}
+
+#[test]
+fn many_who_fall_silent_are_held_and_leave_one_a_second_unless_they_are_back() {
+    let mut bench = Bench::new();
+    let crowd = bench.crowd(20);
+    // One after the other, as heartbeats are: not even the first leaves at once.
+    for silent in &crowd[..8] {
+        bench.beat(&[*silent]);
+        bench.pass(400 * MILLI);
+    }
+    let gone = bench.departures(15, &crowd[8..]);
+    assert!(!gone.is_empty());
+    assert!(gone.iter().all(|(_, count)| *count == 1), "{gone:?}");
+    let times: Vec<Duration> = gone.iter().map(|(at, _)| *at).collect();
+    let pauses = times.windows(2).map(|pair| pair[1] - pair[0]);
+    assert!(pauses.clone().all(|pause| pause >= SECOND), "{gone:?}");
+    // The last two are heard of again.
+    bench.beat(&crowd[6..]);
+    bench.departures(30, &crowd[6..]);
+    assert_eq!(bench.distributor.registry().len(), 14);
+    assert_eq!(bench.left(Cause::Silent), 6);
+    assert_eq!(bench.left(Cause::Closed), 0);
+}
+
+#[test]
+fn an_orderly_end_and_a_reset_are_never_held() {
+    let mut bench = Bench::new();
+    let crowd = bench.crowd(10);
+    bench.departures(15, &crowd[8..]);
+    assert!(bench.distributor.registry().len() > 4, "they are held");
+    for socket in &crowd[..4] {
+        bench.world().end(*socket);
+    }
+    for socket in &crowd[4..9] {
+        let reset = Read::Fails(ErrorKind::ConnectionReset);
+        bench.world().socket(*socket).reads.push_back(reset);
+        bench.world().event(*socket, true, false, true);
+    }
+    bench.settle();
+    assert_eq!(bench.distributor.registry().len(), 1);
+}
+
+#[test]
+fn whom_the_kernel_gives_up_is_silent_and_is_held_among_many() {
+    let mut bench = Bench::new();
+    let plain: Vec<SocketId> = (0..20)
+        .map(|number| bench.join(&format!("n{number}"), &Value::Null))
+        .collect();
+    for socket in &plain[..10] {
+        bench.kernel_gives_up(*socket);
+    }
+    bench.settle();
+    // Three of twenty are not many yet.
+    assert_eq!(bench.left(Cause::Silent), 3);
+    assert_eq!(bench.distributor.registry().len(), 17);
+    // Who is back has its old entry, at once.
+    bench.join("n9", &Value::Null);
+    assert_eq!(bench.distributor.registry().len(), 17);
+    let gone = bench.departures(20, &[]);
+    assert_eq!(gone.len(), 6, "{gone:?}");
+    assert!(gone.iter().all(|(_, count)| *count == 1), "{gone:?}");
+    assert_eq!(bench.left(Cause::Silent), 9);
+    let names: Vec<String> = bench
+        .distributor
+        .registry()
+        .iter()
+        .map(|(_, entry)| entry.name.to_string())
+        .collect();
+    assert_eq!(names[0], "n9", "in its old place");
+}
+
+#[test]
+fn after_a_stall_all_is_read_first_and_the_silent_are_held() {
+    let mut bench = Bench::new();
+    let crowd = bench.crowd(10);
+    bench.pass(10 * SECOND);
+    bench.beat(&crowd);
+    // The process stands still, and all but one send what they send.
+    let later = bench.world().now + 20 * SECOND;
+    bench.world().now = later;
+    bench.beat(&crowd[1..]);
+    bench.pass(600 * MILLI);
+    assert_eq!(bench.distributor.registry().len(), 10);
+    assert_eq!(bench.distributor.stats().suspects_held, 1);
+    bench.beat(&crowd);
+    bench.departures(4, &crowd);
+    assert_eq!(bench.distributor.registry().len(), 10);
+    // The same without a stall: one of ten leaves at once.
+    bench.departures(20, &crowd);
+    let held = bench.distributor.stats().suspects_held;
+    let gone = bench.departures(20, &crowd[1..]);
+    assert_eq!(gone.len(), 1);
+    assert_eq!(bench.distributor.stats().suspects_held, held);
+}
+
+#[test]
+fn the_last_change_is_handed_over_though_nothing_follows_and_not_more_often_than_it_may() {
+    let mut bench = Bench::new();
+    let mut handed_over = Vec::new();
+    let mut step = |bench: &mut Bench| {
+        let unsaved = bench.distributor.unsaved_state(bench.reactor.net());
+        if let Some(unsaved) = unsaved {
+            let file = String::from_utf8(unsaved.into_bytes()).unwrap();
+            handed_over.push((bench.world().now, file.matches("\"name\"").count()));
+        }
+    };
+    step(&mut bench);
+    bench.pass(5 * SECOND);
+    step(&mut bench);
+    let began = bench.world().now;
+    for number in 0..5 {
+        bench.join(&format!("n{number}"), &Value::Null);
+        step(&mut bench);
+    }
+    // As the program does: it asks after each turn, and sleeps for as long as the reactor wants.
+    let until = began + SECOND;
+    while bench.world().now < until {
+        let left = until.saturating_since(bench.world().now);
+        bench.turn(left);
+        step(&mut bench);
+    }
+    let counts: Vec<usize> = handed_over.iter().map(|(_, count)| *count).collect();
+    assert_eq!(counts, [0, 1, 5]);
+    let last = handed_over[2].0.saturating_since(began);
+    assert!(last >= 50 * MILLI && last <= 60 * MILLI, "{last:?}");
+}
+
+#[test]
+fn the_list_outlasts_the_distributor() {
+    let mut bench = Bench::new();
+    let crowd = bench.crowd(3);
+    bench.join("plain", &Value::Null);
+    let saved = |bench: &Bench| bench.distributor.state().into_bytes();
+    let decode = |bytes: &[u8]| State::decode(bytes, &RegistrationLimits::default()).unwrap();
+    let state = saved(&bench);
+    // A stop empties nothing, whatever its peers do.
+    bench.distributor.stop(bench.reactor.net());
+    for socket in crowd {
+        bench.world().end(socket);
+    }
+    bench.settle();
+    assert_eq!(saved(&bench), state);
+
+    // Nor does a start, nor a second one before anybody is back.
+    let bench = Bench::restoring(decode(&state));
+    assert_eq!(saved(&bench), state);
+    let mut bench = Bench::restoring(decode(&saved(&bench)));
+    assert_eq!(bench.distributor.registry().len(), 4);
+    bench.join("plain", &Value::Null);
+    bench.join("n1", &json!({"watch": "none", "instance": "a1"}));
+    bench.pass(9 * SECOND);
+    assert_eq!(saved(&bench), state, "all is as it was");
+    let pushes = bench.distributor.stats().pushes;
+    bench.pass(SECOND);
+    assert_eq!(bench.distributor.registry().len(), 2);
+    assert_eq!(bench.left(Cause::Absent), 2);
+    let pushes = bench.distributor.stats().pushes - pushes;
+    assert!(pushes <= 2, "they leave together");
+}
