@@ -82,15 +82,16 @@ pub struct Restored {
 }
 
 impl Distributor {
-    /// Lists the entries of the last run again, until their nodes are back. To be called before
-    /// anybody can connect. Whoever is not back when the warm-up ends leaves as
+    /// Lists the entries of the last run again, until their nodes are back. To be called before the
+    /// first turn. The warm-up begins now, and whoever is not back when it ends leaves as
     /// [`Cause::Absent`].
-    pub fn restore(&mut self, state: State) -> Restored {
+    pub fn restore(&mut self, net: &mut Net, state: State) -> Restored {
         let mut restored = Restored {
             entries: 0,
             left_out: state.left_out(),
         };
         self.salt = state.salt;
+        self.begin_warm_up(net);
         for saved in state.entries {
             let Ok(id) = self.registry.join(saved.entry) else {
                 restored.left_out += 1;

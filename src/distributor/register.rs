@@ -37,12 +37,14 @@ impl Distributor {
         let Some(session) = self.sessions.get(conn) else {
             return Ok(());
         };
-        let (own, host_addr, token) = (session.entry, session.peer.ip(), session.token);
+        let (own, token) = (session.entry, session.token);
+        let peer_addr = session.peer.ip();
+        let host_addr = one_loopback(peer_addr);
         let held = match instance {
             Some(instance) => self.claim(net, conn, instance, token)?,
             None => None,
         };
-        let host = listed_host(host_addr, self.config.loopback_host.as_deref());
+        let host = listed_host(peer_addr, self.config.loopback_host.as_deref());
         let mut encoded = Vec::new();
         registration.write_with_host(&mut encoded, &host);
         let entry = Entry {
@@ -134,14 +136,12 @@ impl Distributor {
         let Some(session) = self.sessions.get(conn) else {
             return Ok(None);
         };
+        let host = one_loopback(session.peer.ip());
         let refused = |code, message: &'static str| {
             let message = Cow::Borrowed(message);
             Err(Refusal { code, message })
         };
-        match self
-            .instances
-            .claim(instance, conn, session.peer.ip(), token, net.now())
-        {
+        match self.instances.claim(instance, conn, host, token, net.now()) {
             Claim::Free => Ok(None),
             Claim::Held { .. } if session.entry.is_some() => refused(
                 ErrorCode::NotAllowed,
@@ -270,6 +270,14 @@ impl Distributor {
 fn not_the_same() -> Refusal {
     let message = "this instance is registered from another host, or with another token";
     Refusal::new(ErrorCode::NotAllowed, message)
+}
+
+/// Programs that say `localhost` arrive over either family, now the one and then the other.
+fn one_loopback(peer: IpAddr) -> IpAddr {
+    match peer.is_ipv6() && peer.is_loopback() {
+        true => Ipv4Addr::LOCALHOST.into(),
+        false => peer,
+    }
 }
 
 /// What stands as `host` in the entry of a peer with this address.

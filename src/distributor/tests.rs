@@ -29,7 +29,7 @@ impl Bench {
         let system = Scripted::new();
         let mut reactor = Reactor::on(Box::new(system.clone()), Limits::default());
         let mut distributor = Distributor::new(Config::default());
-        distributor.restore(state);
+        distributor.restore(reactor.net(), state);
         let addr = "127.0.0.1:9000".parse().unwrap();
         distributor.listen(reactor.net(), addr).unwrap();
         Bench {
@@ -239,6 +239,26 @@ fn after_a_stall_all_is_read_first_and_the_silent_are_held() {
     let gone = bench.departures(20, &crowd[1..]);
     assert_eq!(gone.len(), 1);
     assert_eq!(bench.distributor.stats().suspects_held, held);
+}
+
+#[test]
+fn each_limit_is_counted_by_itself() {
+    let mut bench = Bench::new();
+    let _silent = bench.connect();
+    let slow = bench.connect();
+    bench.world().arrive(slow, b"{");
+    let long = bench.connect();
+    bench.world().arrive(long, &[b'x'; 70_000]);
+    bench.pass(62 * SECOND);
+    let stats = bench.distributor.stats();
+    let counts = [
+        stats.first_byte_timeouts,
+        stats.frame_timeouts,
+        stats.frames_too_large,
+        stats.write_timeouts,
+        stats.unsent_overflows,
+    ];
+    assert_eq!(counts, [1, 1, 1, 0, 0]);
 }
 
 #[test]

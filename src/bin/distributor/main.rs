@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use pilcrow::distributor::{Config, Distributor, Restored};
-use pilcrow::reactor::Reactor;
+use pilcrow::reactor::{Net, Reactor};
+use pilcrow::registry::Cause;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{info, warn};
 
@@ -99,13 +100,19 @@ fn run(args: &Args) -> Result<(), Failure> {
         warn!("--allow-anonymous changes nothing: a token or an address of a range is needed");
     }
     let mut distributor = Distributor::new(config.clone());
-    let keeper = match args.state_file() {
-        Some(path) => Some(Keeper::start(path, &config, &mut distributor)?),
-        None => None,
-    };
     for address in addresses {
         listen(reactor.net(), &mut distributor, &address, &stdout)?;
     }
+    // Whoever connects meanwhile is accepted later.
+    let keeper = match args.state_file() {
+        Some(path) => Some(Keeper::start(
+            path,
+            &config,
+            reactor.net(),
+            &mut distributor,
+        )?),
+        None => None,
+    };
     stdout.say("serving; SIGINT or SIGTERM stops it".to_owned());
     info!(
         max_connections,
@@ -118,6 +125,7 @@ fn run(args: &Args) -> Result<(), Failure> {
         keeper.finish(&mut distributor);
     }
     let (counters, stats) = (reactor.net().counters(), distributor.stats());
+    let left = |cause| distributor.registry().departures(cause);
     info!(
         accepted = counters.accepted,
         refused_connections = counters.refused + counters.shed,
@@ -127,9 +135,15 @@ fn run(args: &Args) -> Result<(), Failure> {
         not_admitted = stats.not_admitted,
         pushes = stats.pushes,
         lists_sent = stats.lists_sent,
+        left_closed = left(Cause::Closed),
+        left_drained = left(Cause::Drained),
+        left_silent = left(Cause::Silent),
+        left_absent = left(Cause::Absent),
+        superseded = left(Cause::Superseded),
         states_kept = stats.states_kept,
         state_failures = stats.state_failures,
         log_lines_lost = log.lines_lost(),
+        log_errors = log.errors(),
         "stopped"
     );
     served.map_err(failed("waiting for events failed"))
@@ -156,11 +170,12 @@ impl Keeper {
     fn start(
         path: PathBuf,
         config: &Config,
+        net: &mut Net,
         distributor: &mut Distributor,
     ) -> Result<Keeper, Failure> {
         let lock = state_file::lock(&path)?;
         if let Some(state) = state_file::load(&path, config) {
-            let Restored { entries, left_out } = distributor.restore(state);
+            let Restored { entries, left_out } = distributor.restore(net, state);
             let wait = config.warm_up;
             info!(
                 ?path,

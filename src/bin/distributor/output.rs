@@ -2,6 +2,8 @@
 //! of its own, so that nobody who does not read them holds up the loop.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
@@ -55,6 +57,22 @@ impl Drop for Stdout {
     }
 }
 
+/// Standard error, whose errors are nobody's concern and are counted.
+struct Stderr(Arc<AtomicU64>);
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if io::stderr().write_all(bytes).is_err() {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Lines that wait to be written by the log's own thread. More are lost, and counted.
 const MAX_LOG_LINES_WAITING: usize = 10_000;
 
@@ -62,16 +80,18 @@ const MAX_LOG_LINES_WAITING: usize = 10_000;
 /// up the loop.
 pub(crate) struct Log {
     writer: NonBlocking,
+    errors: Arc<AtomicU64>,
     _flushes_when_dropped: WorkerGuard,
 }
 
 impl Log {
     pub(crate) fn start(args: &Args) -> Log {
+        let errors = Arc::new(AtomicU64::new(0));
         let (writer, guard) = NonBlockingBuilder::default()
             .lossy(true)
             .buffered_lines_limit(MAX_LOG_LINES_WAITING)
             .thread_name("log")
-            .finish(io::stderr());
+            .finish(Stderr(Arc::clone(&errors)));
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(args.log_level)
             .with_target(false)
@@ -83,8 +103,14 @@ impl Log {
         };
         Log {
             writer,
+            errors,
             _flushes_when_dropped: guard,
         }
+    }
+
+    /// Times that standard error took nothing: it was closed, or its disk is full.
+    pub(crate) fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Relaxed)
     }
 
     pub(crate) fn lines_lost(&self) -> usize {
