@@ -245,21 +245,19 @@ impl Distributor {
         let Some(session) = self.sessions.get_mut(conn) else {
             return Ok(());
         };
+        match (&session.admission, token) {
+            // Who needs no token may have any.
+            (Some(Admission::Address), _) | (Some(Admission::Token(_)), None) => {}
+            (None, None) => return Err(not_admitted("a token is needed here: session.token")),
+            (_, Some(token)) => match access.of_token(token) {
+                Some(admission) => session.admission = Some(admission),
+                None => return Err(not_admitted("this token admits nobody")),
+            },
+        }
         if let Some(token) = token {
             session.token = Some(self.salt.mark(token.reveal()));
         }
-        match (&session.admission, token) {
-            // Who needs no token may have any.
-            (Some(Admission::Address), _) | (Some(Admission::Token(_)), None) => Ok(()),
-            (None, None) => Err(not_admitted("a token is needed here: session.token")),
-            (_, Some(token)) => match access.of_token(token) {
-                Some(admission) => {
-                    session.admission = Some(admission);
-                    Ok(())
-                }
-                None => Err(not_admitted("this token admits nobody")),
-            },
-        }
+        Ok(())
     }
 
     /// Whether what admits the connection allows what it registers.

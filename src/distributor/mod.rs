@@ -15,6 +15,7 @@ mod register;
 mod saving;
 mod session;
 mod state;
+mod stats;
 mod suspicion;
 mod token;
 
@@ -54,6 +55,7 @@ use token::Salt;
 pub use access::{Access, AddressRange, Tokens};
 pub use orphans::Restored;
 pub use state::{State, Unreadable, UnsavedState};
+pub use stats::Stats;
 
 /// What a Distributor can be told.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -88,59 +90,6 @@ impl Default for Config {
             silence: Duration::from_secs(15),
             warm_up: Duration::from_secs(10),
         }
-    }
-}
-
-/// What the Distributor has done so far. The totals only grow.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Registrations that were taken, of new nodes and in place of old ones.
-    pub registrations: u64,
-    /// Packets that were answered with an errorcode.
-    pub refused_packets: u64,
-    /// Connections that were closed because they are not admitted: see [`Access`].
-    pub not_admitted: u64,
-    /// Connections closed because they spoke another protocol.
-    pub foreign_connections: u64,
-    /// Times a change, or several together, was sent to all who are registered.
-    pub pushes: u64,
-    /// Lists queued, for whatever reason.
-    pub lists_sent: u64,
-    /// Pushes of a list that is longer than the read buffer of existing peers.
-    pub oversized_pushes: u64,
-    /// Nodes that fell silent together with many others, and were held for a while.
-    pub suspects_held: u64,
-    /// Registrations for which there was no room: too many entries, or too long a list.
-    pub refused_for_room: u64,
-    /// Connections that sent a frame of more than `Limits::max_frame_bytes`.
-    pub frames_too_large: u64,
-    /// Connections that did not end a frame within `Limits::frame_timeout`.
-    pub frame_timeouts: u64,
-    /// Connections that sent nothing within `Limits::first_byte_timeout`.
-    pub first_byte_timeouts: u64,
-    /// Connections that read too slowly for what they ask (`Limits::max_unsent_bytes`).
-    pub unsent_overflows: u64,
-    /// Connections that took nothing within `Limits::write_timeout`.
-    pub write_timeouts: u64,
-    /// Times that the list was kept: see [`Distributor::note_states`].
-    pub states_kept: u64,
-    /// Times that it could not be.
-    pub state_failures: u64,
-    /// Connections cut because the old lists that nobody takes were too much together.
-    pub old_lists_cut: u64,
-}
-
-impl Stats {
-    fn count_limit(&mut self, why: CloseReason) {
-        *match why {
-            CloseReason::FrameTooLarge => &mut self.frames_too_large,
-            CloseReason::FrameTimeout => &mut self.frame_timeouts,
-            CloseReason::NoFirstByte => &mut self.first_byte_timeouts,
-            CloseReason::TooMuchUnsent => &mut self.unsent_overflows,
-            CloseReason::WriteTimeout => &mut self.write_timeouts,
-            _ => return,
-        } += 1;
     }
 }
 
@@ -531,14 +480,19 @@ const TAG_SAVING: u64 = 4;
 
 /// When the first of those who are told to come back later may do so.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
-/// How long after the first the last may.
-const LONGEST_SPREAD: Duration = Duration::from_secs(10);
-/// One node after another, as far apart as this if there are few.
+/// How long after the first the last may, if they are not very many.
+const USUAL_SPREAD: Duration = Duration::from_secs(5);
+/// And if they are: whoever is not back when the next run's warm-up ends is absent.
+const LONGEST_SPREAD: Duration = Duration::from_secs(8);
+/// One node after another, as far apart as this if there are few, and never two at once if there is
+/// the time.
 const LONGEST_STEP: Duration = Duration::from_millis(20);
+const SHORTEST_STEP: Duration = Duration::from_millis(1);
 
 fn retry_step(nodes: usize) -> Duration {
     let nodes = u32::try_from(nodes).unwrap_or(u32::MAX).max(1);
-    (LONGEST_SPREAD / nodes).clamp(Duration::from_millis(1), LONGEST_STEP)
+    let step = (USUAL_SPREAD / nodes).clamp(SHORTEST_STEP, LONGEST_STEP);
+    step.min(LONGEST_SPREAD / nodes)
 }
 
 fn millis(time: Duration) -> u64 {

@@ -325,3 +325,16 @@ fn the_list_outlasts_the_distributor() {
     let pushes = bench.distributor.stats().pushes - pushes;
     assert!(pushes <= 2, "they leave together");
 }
+
+#[test]
+fn who_is_told_to_come_back_is_back_before_the_next_warm_up_ends() {
+    for nodes in [1u32, 100, 500, 4999, 8000, 10_000] {
+        let step = retry_step(usize::try_from(nodes).unwrap());
+        let last = FIRST_RETRY + step * nodes;
+        assert!(
+            last + SECOND < Config::default().warm_up,
+            "{nodes}: {last:?}"
+        );
+        assert!(step >= SHORTEST_STEP || nodes > 8000, "{nodes}: {step:?}");
+    }
+}

@@ -26,7 +26,9 @@
 //! Distributor  {"uri":"/distributes","method":"GET","key":0,"params":[{…}],"session":{"epoch":"e","rev":27,"complete":true,"ack":true,"ids":[19]}}
 //! ```
 //!
-//! `complete` is false while the Distributor has just started and nodes are still coming back. `watch` is
+//! Where a Distributor asks for a token, the session has it as `token`, and nothing but such a
+//! registration is served before. `complete` is false while the Distributor has just started and nodes
+//! are still coming back; those of its last run who do not come back leave with the cause `absent`. `watch` is
 //! `list`, `delta` or `none`; see [`SessionRequest`] for the other fields.
 //!
 //! With `delta`, changes come instead of most lists. They lead from the revision `from` to `rev`; `ids`

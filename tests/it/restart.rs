@@ -104,7 +104,7 @@ fn no_list_gets_shorter_when_it_is_killed_and_started_again() {
     let mut distributor = place.start(&[]);
     assert_eq!(Client::connect(distributor.addr).next_list(), EVERYBODY);
     distributor.program.kill();
-    let distributor = place.start(&["--warm-up", "4s"]);
+    let distributor = place.start(&["--warm-up", "8s"]);
     let log = ["listing the nodes of the last run", "entries=5"];
     distributor.program.wait_for_log(&log);
 
@@ -311,7 +311,7 @@ fn nodes_of_this_crate_lose_nobody() {
     turn_until(&mut nodes, "all to know all", &|views| views == [4; 4]);
     place.wait_for_saved(&["node0", "node1", "node2", "node3"]);
     distributor.program.kill();
-    let distributor = place.start(&["--warm-up", "2s"]);
+    let distributor = place.start(&["--warm-up", "5s"]);
     let is_over = || {
         let stderr = distributor.program.stderr();
         let back = stderr
@@ -321,7 +321,7 @@ fn nodes_of_this_crate_lose_nobody() {
     };
     let fewest = turn_until(&mut nodes, "all to be back", &|_| is_over());
     assert_eq!(fewest, 4);
-    let until = std::time::Instant::now() + Duration::from_secs(3);
+    let until = std::time::Instant::now() + Duration::from_secs(6);
     let fewest = turn_until(&mut nodes, "the end of the warm-up", &|_| {
         std::time::Instant::now() > until
     });
