@@ -81,7 +81,8 @@ impl Distributor {
             match session.entry {
                 Some(id) if holds => {
                     session.is_suspect = true;
-                    self.hold(net, Suspect::Connected(conn), id);
+                    self.note_suspect(net, id);
+                    self.suspicion.hold(now, Suspect::Connected(conn));
                 }
                 _ => {
                     session.is_silent = true;
@@ -148,17 +149,21 @@ impl Distributor {
         holds
     }
 
-    pub(super) fn hold(&mut self, net: &Net, suspect: Suspect, id: EntryId) {
-        self.stats.suspects_held += 1;
-        self.suspicion.hold(net.now(), suspect);
-        if let Suspect::Orphan(id) = suspect {
-            self.abandon(id, Why::Suspect);
+    /// Holds an entry whose connection is gone.
+    pub(super) fn hold_orphan(&mut self, net: &Net, id: EntryId, was_suspect: bool) {
+        if !was_suspect {
+            self.note_suspect(net, id);
         }
+        self.suspicion.hold(net.now(), Suspect::Orphan(id));
+        self.abandon(id, Why::Suspect);
+    }
+
+    fn note_suspect(&mut self, net: &Net, id: EntryId) {
+        self.stats.suspects_held += 1;
         if let Some(entry) = self.registry.get(id) {
             let name = Escaped::text(&entry.name);
-            let suspects = self.suspicion.held();
             self.log.say(net.now(), Subject::Suspect, |more| {
-                info!(name = name.to_string(), suspects, more, "suspect");
+                info!(name = name.to_string(), more, "suspect");
             });
         }
     }

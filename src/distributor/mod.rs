@@ -49,7 +49,7 @@ use push::Push;
 use saving::Saving;
 use session::Session;
 use state::Identity;
-use suspicion::{Suspect, Suspicion};
+use suspicion::Suspicion;
 use token::Salt;
 
 pub use access::{Access, AddressRange, Tokens};
@@ -434,7 +434,7 @@ impl Handler for Distributor {
             && !session.is_silent
             && (session.is_suspect || self.holds_silent(net, 1))
         {
-            return self.hold(net, Suspect::Orphan(id), id);
+            return self.hold_orphan(net, id, session.is_suspect);
         }
         let left = session.entry.and_then(|id| self.let_go(id, cause));
         match left {

@@ -100,11 +100,6 @@ impl Suspicion {
         }
         None
     }
-
-    /// How many are held, those included who were heard of since.
-    pub(super) fn held(&self) -> usize {
-        self.held.len()
-    }
 }
 
 #[cfg(test)]

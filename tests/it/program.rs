@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use socket2::SockRef;
 
 use crate::support::{
-    Client, DEADLINE, Distributor, FRAME_END, Program, ReservedPort, distributor_command,
+    Client, DEADLINE, Distributor, FRAME_END, Folder, Program, ReservedPort, distributor_command,
     in_background, names, wait_until,
 };
 
@@ -649,6 +649,31 @@ fn it_survives_more_clients_than_files_and_serves_again_when_they_leave() {
     assert!(program.is_running());
     program.signal(Signal::TERM);
     assert_eq!(program.wait().code(), Some(0));
+}
+
+#[test]
+fn a_limit_of_file_sizes_ends_a_write_and_not_the_program() {
+    let folder = Folder::new();
+    let state = folder.join("state");
+    let flags = ["--listen", ANY_PORT, "--state", &state];
+    let program = Program::start(&mut under_shell("ulimit -f 1", &flags));
+    let addr = addresses(&program, 1)[0];
+    let mut client = Client::connect(addr);
+    client.next_list();
+    client.post(&json!({"port": 1, "name": "a", "note": "x".repeat(5000)}));
+    client.wait_for_list("it", |names| names == ["a"]);
+    program.wait_for_log(&["cannot keep the list on disk"]);
+    assert!(is_served(addr));
+}
+
+#[test]
+fn a_usage_mistake_ends_it_though_nobody_reads_what_it_was() {
+    let (_reader, mut stderr) = pipe().unwrap();
+    rustix::pipe::fcntl_setpipe_size(&stderr, 4096).unwrap();
+    stderr.write_all(&[b'x'; 4096]).unwrap();
+    let mut command = distributor_command(&["--nonsense"]);
+    let mut program = Program::start_as_is(command.stderr(stderr));
+    assert_eq!(program.wait().code(), Some(2));
 }
 
 #[test]

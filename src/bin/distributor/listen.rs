@@ -8,7 +8,7 @@ use pilcrow::reactor::Net;
 use tracing::warn;
 
 use crate::args::Args;
-use crate::output::Stdout;
+use crate::output::Lines;
 use crate::{CANNOT_LISTEN, Failure, USAGE};
 
 /// One `--listen`: what was written, and the addresses that it means.
@@ -97,7 +97,7 @@ pub(crate) fn listen(
     net: &mut Net,
     distributor: &mut Distributor,
     wanted: &ListenAddress,
-    stdout: &Stdout,
+    stdout: &Lines,
 ) -> Result<(), Failure> {
     let mut unavailable = None;
     let mut chosen_port = None;

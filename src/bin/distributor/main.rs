@@ -9,7 +9,7 @@ mod signals;
 mod state_file;
 mod tokens;
 
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use tracing::{info, warn};
 
 use args::Args;
 use listen::{addresses_to_listen_on, listen};
-use output::{Log, Stdout};
+use output::{Lines, Log};
 use signals::Asked;
 use state_file::Saver;
 
@@ -54,9 +54,11 @@ fn main() -> ExitCode {
 }
 
 fn fail(code: u8, message: &str) -> ExitCode {
-    // A standard error that is closed or full must not change how the program ends.
     let message = message.replace(char::is_control, " ");
-    let _ = writeln!(io::stderr(), "distributor: {message}");
+    // A standard error that is closed or full must not change how the program ends.
+    if let Ok(stderr) = Lines::on(io::stderr()) {
+        stderr.say(format!("distributor: {message}"));
+    }
     ExitCode::from(code)
 }
 
@@ -82,7 +84,7 @@ fn run(args: &Args) -> Result<(), Failure> {
     })?;
     let addresses = addresses_to_listen_on(args)?;
     let log = Log::start(args);
-    let stdout = Stdout::start().map_err(failed("cannot start a thread"))?;
+    let stdout = Lines::on(io::stdout()).map_err(failed("cannot start a thread"))?;
     let max_connections = max_connections(args.connections.max_connections);
     let mut reactor = Reactor::new(args.limits(max_connections))
         .map_err(failed("cannot set up the event loop"))?;

@@ -15,28 +15,27 @@ use crate::args::{Args, LogFormat};
 /// How long the program waits at its end for somebody to read its last lines.
 const LONGEST_FLUSH: Duration = Duration::from_millis(200);
 
-/// Standard output.
-pub(crate) struct Stdout {
+/// Lines on one of the standard streams.
+pub(crate) struct Lines {
     lines: Option<Sender<String>>,
     done: Receiver<()>,
 }
 
-impl Stdout {
+impl Lines {
     /// Errors are the system's, for want of threads.
-    pub(crate) fn start() -> io::Result<Stdout> {
+    pub(crate) fn on(mut stream: impl Write + Send + 'static) -> io::Result<Lines> {
         let (lines, said) = mpsc::channel::<String>();
         let (is_done, done) = mpsc::channel();
         thread::Builder::new()
-            .name("stdout".to_owned())
+            .name("lines".to_owned())
             .spawn(move || {
                 for line in said {
                     // Not with `println!`: that panics where nobody can read it.
-                    let mut out = io::stdout().lock();
-                    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+                    let _ = writeln!(stream, "{line}").and_then(|()| stream.flush());
                 }
                 let _ = is_done.send(());
             })?;
-        Ok(Stdout {
+        Ok(Lines {
             lines: Some(lines),
             done,
         })
@@ -50,7 +49,7 @@ impl Stdout {
     }
 }
 
-impl Drop for Stdout {
+impl Drop for Lines {
     fn drop(&mut self) {
         self.lines = None;
         let _ = self.done.recv_timeout(LONGEST_FLUSH);

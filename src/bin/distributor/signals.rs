@@ -1,5 +1,6 @@
 //! Signals, taken by a thread of their own: SIGINT and SIGTERM stop the program, SIGHUP reads the
-//! tokens again.
+//! tokens again, and SIGXFSZ does nothing: without that a limit of file sizes would end the program,
+//! and not only the write.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ use std::thread;
 
 use pilcrow::Waker;
 use pilcrow::distributor::Tokens;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use tracing::{info, warn};
 
@@ -39,17 +40,17 @@ impl Asked {
 /// Errors are the system's.
 pub(crate) fn listen(waker: Waker, token_files: Vec<PathBuf>) -> io::Result<Asked> {
     let asked = Asked::default();
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGXFSZ])?;
     let told = asked.clone();
     thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
             for signal in signals.forever() {
-                if signal == SIGHUP {
+                match signal {
                     // Here, and not in the loop: a disk may take its time.
-                    reload(&told, &token_files);
-                } else {
-                    told.stop.store(true, Ordering::Release);
+                    SIGHUP => reload(&told, &token_files),
+                    SIGXFSZ => continue,
+                    _ => told.stop.store(true, Ordering::Release),
                 }
                 if let Err(error) = waker.wake() {
                     warn!(%error, "could not wake the loop");
