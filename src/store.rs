@@ -4,12 +4,16 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use crate::sys::{Disk, OsDisk};
+pub use crate::sys::{Disk, FileKind, OsDisk};
 
 /// Puts `bytes` in the place of `path`, and returns when they outlast a crash.
 ///
-/// After an error the file is the old one or the new one, and nothing else is left behind.
+/// After an error the file is the old one or the new one, and nothing else is left behind. What is no
+/// file is never replaced: it may be a device that others need.
 pub fn replace(disk: &mut dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if disk.kind(path) == FileKind::Other {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file"));
+    }
     let new = beside(path, ".new");
     let written = disk
         .create(&new)
@@ -30,7 +34,7 @@ pub fn replace(disk: &mut dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()>
 pub fn set_aside(disk: &mut dyn Disk, path: &Path, unix_seconds: u64) -> io::Result<PathBuf> {
     let mut aside = beside(path, &format!(".broken-{unix_seconds}"));
     let mut number = 0;
-    while disk.exists(&aside) {
+    while disk.kind(&aside) != FileKind::Missing {
         number += 1;
         aside = beside(path, &format!(".broken-{unix_seconds}.{number}"));
     }
@@ -167,8 +171,11 @@ mod tests {
             Ok(())
         }
 
-        fn exists(&mut self, path: &Path) -> bool {
-            self.names.contains_key(path)
+        fn kind(&mut self, path: &Path) -> FileKind {
+            match self.names.contains_key(path) {
+                true => FileKind::File,
+                false => FileKind::Missing,
+            }
         }
 
         fn read(&mut self, path: &Path, _: u64) -> io::Result<Vec<u8>> {
@@ -238,7 +245,7 @@ mod tests {
         }
         let wanted = ["", ".1", ".2"].map(|end| PathBuf::from(format!("{FILE}.broken-7{end}")));
         assert_eq!(names, wanted);
-        assert!(!disk.exists(Path::new(FILE)));
+        assert_eq!(disk.kind(Path::new(FILE)), FileKind::Missing);
     }
 
     #[test]
@@ -260,6 +267,13 @@ mod tests {
             assert_eq!(mode & 0o777, 0o600);
         }
         assert!(replace(&mut disk, &folder, b"x").is_err());
+        #[cfg(unix)]
+        {
+            let socket = folder.join("socket");
+            let _bound = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+            assert!(replace(&mut disk, &socket, b"x").is_err());
+            assert_eq!(disk.kind(&socket), FileKind::Other);
+        }
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

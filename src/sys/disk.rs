@@ -24,11 +24,22 @@ pub trait Disk {
     /// Removes a file.
     fn remove(&mut self, path: &Path) -> io::Result<()>;
 
-    /// Whether something has this name.
-    fn exists(&mut self, path: &Path) -> bool;
+    /// What has this name.
+    fn kind(&mut self, path: &Path) -> FileKind;
 
     /// Reads a file. One of more than `max_bytes`, or what is no file at all, is an error.
     fn read(&mut self, path: &Path, max_bytes: u64) -> io::Result<Vec<u8>>;
+}
+
+/// What has a name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FileKind {
+    /// Nothing that can be seen.
+    Missing,
+    /// A file.
+    File,
+    /// A folder, a link, a device, a pipe.
+    Other,
 }
 
 /// The operating system's files.
@@ -82,8 +93,12 @@ impl Disk for OsDisk {
         fs::remove_file(path)
     }
 
-    fn exists(&mut self, path: &Path) -> bool {
-        fs::symlink_metadata(path).is_ok()
+    fn kind(&mut self, path: &Path) -> FileKind {
+        match fs::symlink_metadata(path) {
+            Ok(metadata) if metadata.is_file() => FileKind::File,
+            Ok(_) => FileKind::Other,
+            Err(_) => FileKind::Missing,
+        }
     }
 
     fn read(&mut self, path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::time::Time;
 
-pub use disk::{Disk, OsDisk};
+pub use disk::{Disk, FileKind, OsDisk};
 pub(crate) use os::OsSystem;
 
 /// Names an open socket of a [`System`]. Not reused before [`System::close`].

@@ -417,6 +417,32 @@ fn a_disk_that_fails_is_said_and_changes_nothing_else() {
 }
 
 #[test]
+fn what_is_no_file_is_left_alone_and_a_link_stays_one() {
+    let folder = Folder::new();
+    let (socket, file, link) = (
+        folder.join("socket"),
+        folder.join("file"),
+        folder.join("link"),
+    );
+    let _bound = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let distributor = Distributor::start(&["--state", &socket]);
+    distributor.program.wait_for_log(&["cannot keep the list"]);
+    distributor.assert_serves();
+    assert!(!fs::metadata(&socket).unwrap().is_file());
+
+    let distributor = Distributor::start(&["--state", &file]);
+    wait_until("a file", || fs::metadata(&file).is_ok());
+    drop(distributor);
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let distributor = Distributor::start(&["--state", &link]);
+    let _client = distributor.join("a", 1);
+    wait_until("the list in the file", || {
+        fs::read_to_string(&file).is_ok_and(|text| text.contains("\"a\""))
+    });
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+}
+
+#[test]
 fn two_do_not_keep_their_lists_in_one_file() {
     let place = Place::new();
     let first = place.start(&[]);

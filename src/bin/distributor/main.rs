@@ -175,6 +175,7 @@ impl Keeper {
         net: &mut Net,
         distributor: &mut Distributor,
     ) -> Result<Keeper, Failure> {
+        let path = state_file::resolve(path);
         let lock = state_file::lock(&path)?;
         if let Some(state) = state_file::load(&path, config) {
             let Restored { entries, left_out } = distributor.restore(net, state);

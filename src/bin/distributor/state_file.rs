@@ -27,6 +27,15 @@ pub(crate) struct Lock {
     _file: Option<File>,
 }
 
+/// The file that the path leads to: a link to it is to stay one.
+pub(crate) fn resolve(path: PathBuf) -> PathBuf {
+    match std::fs::canonicalize(&path) {
+        Ok(file) => file,
+        // It is not there yet, or can't be reached: that is said when it is read.
+        Err(_) => path,
+    }
+}
+
 /// Makes sure that no other Distributor keeps its list in this file. Where files can't be locked it
 /// goes without.
 pub(crate) fn lock(path: &Path) -> Result<Lock, Failure> {
