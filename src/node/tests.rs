@@ -1102,6 +1102,25 @@ fn many_posted_calls_do_not_keep_a_turn_from_ending() {
 }
 
 #[test]
+fn who_is_not_allowed_in_tries_later_each_time_and_keeps_trying() {
+    let mut bench = Bench::new();
+    for times in [2, 4, 8, 10, 10, 10] {
+        let link = bench.open(distributor());
+        let post = bench.sent(link).pop().unwrap();
+        let refusal = json!({"key": post["key"], "errorcode": 5, "errormessage": "no"});
+        bench.receive(link, &refusal);
+        assert_eq!(bench.events(), ["refused 5"]);
+        let refused_at = bench.now();
+        bench.pass_until(|bench| !bench.sockets(distributor()).is_empty());
+        let pause = bench.now().saturating_since(refused_at);
+        assert!(pause >= times * 1480 * MILLI && pause <= times * 4520 * MILLI);
+    }
+    let link = bench.open(distributor());
+    bench.welcome(link, "e1", 5000);
+    assert_eq!(bench.state(), LinkState::Registered);
+}
+
+#[test]
 fn who_is_turned_away_is_told_so_and_tries_later() {
     let mut bench = Bench::new();
     let link = bench.open(distributor());
