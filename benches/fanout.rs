@@ -69,6 +69,11 @@ fn fan_out(row: &str, receivers: u32, session: &str) {
             cpu_of(|| send_bare(&mut sockets, &frame, &mut left))
         },
     );
+    let (system_calls, turns) = fleet.system_calls;
+    println!(
+        "  {:.3} system calls to write each, and {turns} to wait for all",
+        system_calls as f64 / f64::from(receivers)
+    );
 }
 
 /// A Distributor in this thread, its sessions, and as many connections without anything around them.
@@ -79,6 +84,8 @@ struct Fleet {
     /// Registers again and again, each time under another name.
     changer: TcpStream,
     changes: u64,
+    /// Of the last push: writes, and turns of the loop.
+    system_calls: (u64, u64),
     readers: Child,
 }
 
@@ -125,6 +132,7 @@ impl Fleet {
             bare,
             changer,
             changes: 0,
+            system_calls: (0, 0),
             readers,
         };
         // The lists that their joining has caused are all taken.
@@ -179,7 +187,9 @@ impl Fleet {
                 }
             }
         });
-        let written = self.reactor.net().counters().bytes_written - before.bytes_written;
+        let after = *self.reactor.net().counters();
+        self.system_calls = (after.writes - before.writes, after.turns - before.turns);
+        let written = after.bytes_written - before.bytes_written;
         if let Some(expected) = expected_bytes {
             assert_eq!(written, expected, "each push is as long as the first");
         }

@@ -255,7 +255,7 @@ impl Distributor {
             },
         }
         if let Some(token) = token {
-            session.token = Some(self.salt.mark(token.reveal()));
+            session.token = Some(Box::new(self.salt.mark(token.reveal())));
         }
         Ok(())
     }

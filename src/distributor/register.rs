@@ -37,7 +37,7 @@ impl Distributor {
         let Some(session) = self.sessions.get(conn) else {
             return Ok(());
         };
-        let (own, token) = (session.entry, session.token);
+        let (own, token) = (session.entry, session.token.as_deref().copied());
         let peer_addr = session.peer.ip();
         let host_addr = one_loopback(peer_addr);
         let held = match instance {
@@ -246,13 +246,13 @@ impl Distributor {
         session.listed_revision = known;
         // No push need follow: a node that takes its entry over as it was changes nothing.
         session.owes_list = request.watch != Watch::None && known != Some(self.registry.revision());
-        session.link = Some(Link {
+        session.link = Some(Box::new(Link {
             watch: request.watch,
             instance: request.instance.as_deref().map(Into::into),
             acked_revision: known.unwrap_or(0),
             heard_at: net.now(),
             was_told_incomplete: false,
-        });
+        }));
         let results = Registered {
             id: id.number(),
             epoch: Cow::Borrowed(&self.epoch),

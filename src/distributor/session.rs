@@ -9,6 +9,7 @@ use crate::protocol::Watch;
 use crate::registry::EntryId;
 use crate::time::Time;
 
+/// What only some have is boxed: there is one of these for every idle connection.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) peer: SocketAddr,
@@ -17,7 +18,7 @@ pub(super) struct Session {
     /// It has registered once. From then on it gets every change of the list.
     pub(super) is_registered: bool,
     /// What it asked for beyond the protocol of the book.
-    pub(super) link: Option<Link>,
+    pub(super) link: Option<Box<Link>>,
     /// The revision of the list that was last queued for it.
     pub(super) listed_revision: Option<u64>,
     /// It gets a list even if that has not changed: it has just connected, or registered.
@@ -31,7 +32,7 @@ pub(super) struct Session {
     /// By what it may register and be sent lists. None yet: it may only register.
     pub(super) admission: Option<Admission>,
     /// What it gave as its token, if it did.
-    pub(super) token: Option<TokenMark>,
+    pub(super) token: Option<Box<TokenMark>>,
 }
 
 /// The part of a session that only those have who asked for one.
