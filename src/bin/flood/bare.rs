@@ -133,7 +133,9 @@ pub(crate) fn serve() -> io::Result<()> {
                     server.flush(fd);
                 }
                 if flags.intersects(!epoll::EventFlags::OUT) {
-                    server.read(fd);
+                    let has_ended =
+                        flags.intersects(!(epoll::EventFlags::OUT | epoll::EventFlags::IN));
+                    server.read(fd, has_ended);
                 }
             }
         }
@@ -237,13 +239,17 @@ impl Server {
         Ok(())
     }
 
-    fn read(&mut self, fd: usize) {
-        loop {
+    /// One read, as a rule: a short one has taken all there is, and what comes later is told of
+    /// again. Only who has ended is read to the end.
+    fn read(&mut self, fd: usize, has_ended: bool) {
+        let mut is_empty = false;
+        while !is_empty {
             let Some(Some(peer)) = self.peers.get_mut(fd) else {
                 return;
             };
             match (&peer.stream).read(&mut self.scratch) {
                 Ok(count) if count > 0 => {
+                    is_empty = count < READ_BYTES && !has_ended;
                     let bytes = self.scratch.get(..count).unwrap_or_default();
                     if matches!(self.task, Task::Echo) {
                         peer.send(bytes);
