@@ -73,7 +73,7 @@ pub(crate) struct ServerArgs {
     pub(crate) baseline: bool,
 
     /// How long anything may take before the run has failed
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = some_time)]
     pub(crate) timeout: Duration,
 
     /// Connect from so many loopback addresses [default: as many as the port range makes necessary]
@@ -285,16 +285,21 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         .ok_or_else(|| "the name has no address".to_owned())
 }
 
+/// What is due by the slowest of these rates is at a time that the clock can tell.
 fn per_second(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(rate) if rate > 0.0 && rate <= 1e7 => Ok(rate),
-        _ => Err("a number above 0, at most 10000000".to_owned()),
+        Ok(rate) if (0.001..=1e7).contains(&rate) => Ok(rate),
+        _ => Err("a number from 0.001 to 10000000".to_owned()),
     }
 }
+
+/// Longer than anybody waits, and short enough to be added to the time that it is.
+const LONGEST_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
 fn some_time(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(time) if time.is_zero() => Err("longer than nothing".to_owned()),
+        Ok(time) if time > LONGEST_TIME => Err("at most 365days".to_owned()),
         Ok(time) => Ok(time),
         Err(error) => Err(error.to_string()),
     }
