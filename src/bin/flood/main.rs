@@ -108,8 +108,8 @@ fn say(command: &Command, report: &Report) -> Result<(), Failure> {
         false => report.table(),
     };
     let mut out = io::stdout().lock();
-    // If nobody reads it there is nobody to tell.
-    let _ = writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush());
+    let said = writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush());
+    drop(out);
     if let Some(file) = &args.html {
         fs::write(file, html::page(report)).map_err(|error| {
             Failure::failed(format!(
@@ -118,7 +118,13 @@ fn say(command: &Command, report: &Report) -> Result<(), Failure> {
             ))
         })?;
     }
-    Ok(())
+    match said {
+        // If nobody reads it there is nobody to tell.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::failed(format!(
+            "standard output cannot be written: {error}"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Says something beside the figures.
