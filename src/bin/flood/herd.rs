@@ -21,6 +21,9 @@ pub(crate) const FRAME_END: &[u8] = "¶".as_bytes();
 /// Joiners are there to be told of, and not to be told.
 const JOINER_WATCHES: &str = "none";
 
+/// What is said against a registration is shorter, whatever the name it repeats.
+const LONGEST_REFUSAL: usize = 1024;
+
 /// How nodes register.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Watch {
@@ -414,6 +417,17 @@ impl Herd {
             goal.times.push(goal.since.elapsed());
         }
     }
+
+    /// Joiners are there to be told of, but may be told why they cannot join. The list that they
+    /// are sent when they connect is not worth a look.
+    fn joiner_frame(&mut self, frame: &[u8]) {
+        if frame.len() <= LONGEST_REFUSAL
+            && self.refusal.is_none()
+            && let News::Refused(why) = &self.view.read(frame).news
+        {
+            self.refusal = Some(why.clone());
+        }
+    }
 }
 
 /// Where in the registration of a joiner its number is.
@@ -473,7 +487,8 @@ impl Handler for Herd {
                 let number = *number;
                 self.member_frame(net, conn, number, frame);
             }
-            Some(Role::Joiner(_)) | None => {}
+            Some(Role::Joiner(_)) => self.joiner_frame(frame),
+            None => {}
         }
     }
 
