@@ -152,7 +152,9 @@ impl<'a> Slice<'a> {
         }
         let left = self.cpu(herd)?;
         let least = |so_far: Option<Duration>, from: Option<Duration>, to: Option<Duration>| {
+            // A server that is busy with something else is not always counted in between.
             let now = to.zip(from).map(|(to, from)| to.saturating_sub(from));
+            let now = now.filter(|used| !used.is_zero());
             so_far.into_iter().chain(now).min()
         };
         outcome.join_cpu = least(outcome.join_cpu, before, joined);
