@@ -16,6 +16,8 @@ pub(crate) struct Target {
     pub(crate) addr: SocketAddr,
     /// The server's process, if it is known.
     pub(crate) process: Option<Process>,
+    /// What it had used before the run.
+    cpu_before: Duration,
     pub(crate) bare: Option<Server>,
     pub(crate) plan: Capacity,
     _spawned: Option<Server>,
@@ -66,6 +68,13 @@ impl Target {
             })?;
         }
         let plan = Machine::here()?.plan(addr, connections, others, args.source_addresses);
+        if plan.connections == 0 {
+            let why = plan.capped_by.first();
+            return Err(Failure::failed(format!(
+                "{}: that is too few for a run",
+                why.map_or("no connections", String::as_str)
+            )));
+        }
         for cap in &plan.capped_by {
             crate::tell(cap);
         }
@@ -73,11 +82,13 @@ impl Target {
             (Some(server), _) => Some(server.process()),
             (None, pid) => pid.map(|pid| Process { pid }),
         };
-        if let Some(process) = process {
-            process.cpu().map_err(|error| {
+        let cpu_before = match process {
+            // All of what one that was started for the run uses is used for the run.
+            Some(process) if spawned.is_none() => process.cpu().map_err(|error| {
                 Failure::usage(format!("--pid {}: cannot be watched: {error}", process.pid))
-            })?;
-        }
+            })?,
+            _ => Duration::ZERO,
+        };
         let bare = match args.baseline {
             true => Some(Server::spawn(Role::Bare, connections + others)?),
             false => None,
@@ -85,6 +96,7 @@ impl Target {
         Ok(Target {
             addr,
             process,
+            cpu_before,
             bare,
             plan,
             _spawned: spawned,
@@ -102,9 +114,10 @@ impl Target {
             memory.map(|memory| memory.peak_bytes as f64),
             bare_memory.map(|memory| memory.peak_bytes as f64),
         );
+        let cpu = self.process.and_then(|process| process.cpu().ok());
         report.time(
             "server CPU in all",
-            self.process.and_then(|process| process.cpu().ok()),
+            cpu.map(|cpu| cpu.saturating_sub(self.cpu_before)),
             bare.and_then(|process| process.cpu().ok()),
         );
         report.notes.extend(self.plan.capped_by.iter().cloned());
