@@ -49,7 +49,7 @@ pub(crate) fn run(args: &IdleArgs) -> Result<Report, Failure> {
     };
     let progress = Progress::of_rounds("idle", 1 + u32::from(target.bare.is_some()));
     let herd = Herd::new(target.addr, &target.plan.sources, &names, &manners);
-    let (ours, waited) = hold(&mut client, args, herd, connections, target.process)?;
+    let (ours, mut waited) = hold(&mut client, args, herd, connections, target.process)?;
     progress.round_done();
     let mut bare = None;
     if let (Some(server), Waited::Done) = (&mut target.bare, waited) {
@@ -59,8 +59,10 @@ pub(crate) fn run(args: &IdleArgs) -> Result<Report, Failure> {
             ..manners
         };
         let herd = Herd::new(server.addr, &target.plan.sources, &names, &manners);
-        let (outcome, _) = hold(&mut client, args, herd, connections, Some(server.process()))?;
+        let process = Some(server.process());
+        let (outcome, waited_for_bare) = hold(&mut client, args, herd, connections, process)?;
         bare = Some(outcome);
+        waited = waited_for_bare;
     }
     drop(progress);
     let mut report = Report::new("idle");
@@ -75,6 +77,11 @@ pub(crate) fn run(args: &IdleArgs) -> Result<Report, Failure> {
         bare.as_ref(),
         target.process.is_some(),
     );
+    if waited == Waited::Stopped {
+        report
+            .notes
+            .push("stopped before the time was over".to_owned());
+    }
     target.report(&mut report);
     Ok(report)
 }

@@ -127,6 +127,16 @@ impl Report {
         );
     }
 
+    /// Says so if somebody stopped the run before all of its rounds were done.
+    pub(crate) fn rounds_done(&mut self, done: u32, of: u32) {
+        if done < of {
+            self.notes.push(format!(
+                "stopped when {done} of {of} rounds were done: totals are of less than was asked for, \
+                 and not of as much in each column"
+            ));
+        }
+    }
+
     /// Percentiles as rows, and all of it as a curve.
     pub(crate) fn latencies(&mut self, name: &str, times: &Times, baseline: Option<&Times>) {
         let baseline = baseline.filter(|times| !times.is_empty());
@@ -278,6 +288,15 @@ mod tests {
 
         report.baseline = None;
         assert!(!report.table().contains("ratio"));
+    }
+
+    #[test]
+    fn a_run_that_was_stopped_says_so() {
+        let mut report = Report::new("rpc");
+        report.rounds_done(5, 5);
+        assert!(report.notes.is_empty());
+        report.rounds_done(2, 5);
+        assert!(report.table().contains("2 of 5 rounds"));
     }
 
     #[test]

@@ -72,6 +72,7 @@ pub(crate) fn run(args: &RpcArgs) -> Result<Report, Failure> {
     let mut ours = Outcome::default();
     let mut bare = target.bare.is_some().then(Outcome::default);
     let progress = Progress::of_rounds("rpc", args.rounds);
+    let mut done = 0;
     for _ in 0..args.rounds {
         let mut slice = Slice {
             client: &mut client,
@@ -87,9 +88,12 @@ pub(crate) fn run(args: &RpcArgs) -> Result<Report, Failure> {
         if waited == Waited::Stopped {
             break;
         }
+        done += 1;
         progress.round_done();
     }
     drop(progress);
+    // Nothing is no figure.
+    let bare = bare.filter(|bare| bare.replied > 0);
     if ours.replied + ours.refused == 0 {
         return Err(Failure::stopped());
     }
@@ -105,6 +109,7 @@ pub(crate) fn run(args: &RpcArgs) -> Result<Report, Failure> {
     report.setting("rounds", args.rounds);
     report.baseline = bare.is_some().then_some("bare echo");
     figures(&mut report, &ours, bare.as_ref());
+    report.rounds_done(done, args.rounds);
     target.report(&mut report);
     Ok(report)
 }

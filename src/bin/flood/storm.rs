@@ -36,10 +36,13 @@ struct Frames {
 }
 
 pub(crate) fn run(args: &StormArgs) -> Result<Report, Failure> {
+    if args.nodes < 2 {
+        return Err(Failure::usage("--nodes: at least 2"));
+    }
     let mut target = Target::reach(&args.server, args.nodes, 0)?;
     let nodes = target.plan.connections;
     if nodes < 2 {
-        return Err(Failure::usage("--nodes: at least 2"));
+        return Err(Failure::failed("a storm of one node shows nothing"));
     }
     let mut client = Client::new(nodes, args.server.timeout)?;
     let names = Names::new(client.net().random());
@@ -60,6 +63,7 @@ pub(crate) fn run(args: &StormArgs) -> Result<Report, Failure> {
     let mut ours = Vec::new();
     let mut bare = Vec::new();
     let progress = Progress::of_rounds("storm", args.rounds);
+    let mut done = 0;
     for _ in 0..args.rounds {
         let process = target.process;
         let (to, sources) = (target.addr, target.plan.sources.clone());
@@ -77,6 +81,7 @@ pub(crate) fn run(args: &StormArgs) -> Result<Report, Failure> {
             };
             bare.push(round);
         }
+        done += 1;
         progress.round_done();
     }
     drop(progress);
@@ -84,6 +89,7 @@ pub(crate) fn run(args: &StormArgs) -> Result<Report, Failure> {
         return Err(Failure::stopped());
     }
     let mut report = report(args, nodes, &ours, &bare);
+    report.rounds_done(done, args.rounds);
     target.report(&mut report);
     Ok(report)
 }

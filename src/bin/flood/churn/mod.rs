@@ -108,6 +108,7 @@ fn measure(
     let mut other = Outcome::default();
     let mut frames = None;
     let progress = Progress::of_rounds(report.command, rounds);
+    let mut done = 0;
     for _ in 0..rounds {
         let herd = Herd::new(addr, &sources, &load.names, &load.manners);
         let mut slice = Slice::new(client, load, process);
@@ -144,6 +145,7 @@ fn measure(
         if waited == Waited::Stopped {
             break;
         }
+        done += 1;
         progress.round_done();
     }
     drop(progress);
@@ -155,8 +157,11 @@ fn measure(
         Compared::Bare => (Some("bare send loop"), Some(&other)),
         Compared::NoneStuck => (Some("none stuck"), Some(&other)),
     };
-    report.baseline = name;
+    // Nothing is no figure.
+    let other = other.filter(|other| other.joins > 0);
+    report.baseline = name.filter(|_| other.is_some());
     outcome::figures(report, load, &ours, other);
+    report.rounds_done(done, rounds);
     target.report(report);
     Ok(())
 }
