@@ -90,6 +90,11 @@ fn what_is_wrong_is_said_in_one_line() {
         (&["rpc", "--params", "{"], 2, "--params"),
         (&["idle", "--duration", "1m"], 2, "--registered"),
         (&["churn", "--rate", "0"], 2, "--rate"),
+        (&["churn", "--rate", "1e-300"], 2, "--rate"),
+        (&["rpc", "--duration", "584000000000y"], 2, "--duration"),
+        (&["storm", "--timeout", "584000000000y"], 2, "--timeout"),
+        (&["storm", "--timeout", "0s"], 2, "--timeout"),
+        (&["storm", "--nodes", "1", "--to", &to], 2, "--nodes"),
     ] {
         let output = flood(flags);
         let said = String::from_utf8(output.stderr).unwrap();
@@ -271,6 +276,37 @@ fn the_fd_limit_caps_a_run_and_says_so() {
 }
 
 #[test]
+fn a_run_without_room_for_anybody_fails() {
+    for flags in [
+        "churn --spawn --nodes 50 --duration 100ms",
+        "idle --spawn --connections 50 --duration 10ms",
+        "rpc --spawn --duration 10ms",
+        "storm --spawn --nodes 50",
+    ] {
+        let output = with_fds(60, flags);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{flags}: {said}");
+        assert_eq!(said.lines().count(), 1, "{flags}: {said}");
+        assert!(
+            said.contains("ulimit -n") && said.contains("too few"),
+            "{said}"
+        );
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn figures_that_cannot_be_written_fail_the_run() {
+    let full = std::fs::File::create("/dev/full").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flood"));
+    command.args("storm --spawn --nodes 3 --rounds 1 --json".split(' '));
+    let output = command.stdout(full).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("standard output"), "{said}");
+}
+
+#[test]
 fn nodes_come_from_several_addresses_where_they_must() {
     let server = Distributor::start(&[]);
     let to = server.addr.to_string();
@@ -290,6 +326,16 @@ fn nodes_come_from_several_addresses_where_they_must() {
     }
 }
 
+/// What all threads of a process have used of the processors.
+fn cpu_nanos(pid: u32) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let nanos = tasks.map(|task| -> u64 {
+        let used = std::fs::read_to_string(task.unwrap().path().join("schedstat")).unwrap();
+        used.split(' ').next().unwrap().parse().unwrap()
+    });
+    nanos.sum()
+}
+
 #[test]
 fn a_server_that_is_there_is_loaded_and_watched() {
     let server = Distributor::start(&[]);
@@ -303,6 +349,13 @@ fn a_server_that_is_there_is_loaded_and_watched() {
     assert_ratios(&report);
     assert!(figure(&report, "server CPU in all")["value"].as_f64() > Some(0.0));
     server.assert_serves();
+
+    let before = cpu_nanos(server.program.pid());
+    let flags = ["idle", "--connections", "1", "--duration", "10ms"];
+    let report = measured(&[&flags[..], &["--to", &to, "--pid", &pid]].concat());
+    let used = cpu_nanos(server.program.pid()) - before;
+    let told = figure(&report, "server CPU in all")["value"].as_f64();
+    assert!(told <= Some(used as f64 / 1e9), "{told:?} of {used} ns");
 
     let output = flood(&["idle", "--to", &to, "--pid", "4000000000"]);
     let said = String::from_utf8(output.stderr).unwrap();
@@ -324,6 +377,13 @@ fn a_refusal_ends_the_run_with_what_the_server_said() {
         said.contains("errorcode 4") && said.lines().count() == 1,
         "{said}"
     );
+
+    // There is room for the watchers, and not for who joins.
+    let flags = "churn --nodes 5 --duration 100ms --rounds 1 --to";
+    let output = flood(&flags.split(' ').chain([&*to]).collect::<Vec<_>>());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("errorcode 4"), "{said}");
 }
 
 #[test]
@@ -382,9 +442,9 @@ fn no_child_outlives_its_run_however_that_ends() {
 #[test]
 fn what_was_measured_before_it_was_stopped_is_shown() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flood"));
-    command.args("rpc --spawn --duration 10m --rounds 1".split(' '));
+    command.args("rpc --spawn --duration 10m --rounds 1 --baseline".split(' '));
     let mut run = Program::start(&mut command);
-    wait_until("the child", || children_of(run.pid()).len() == 1);
+    wait_until("both children", || children_of(run.pid()).len() == 2);
     let server = children_of(run.pid())[0];
     wait_until("some requests", || {
         let used = std::fs::read_to_string(format!("/proc/{server}/schedstat")).unwrap();
@@ -404,4 +464,8 @@ fn what_was_measured_before_it_was_stopped_is_shown() {
         .find(|line| line.starts_with("lost"))
         .unwrap();
     assert_eq!(lost.split_whitespace().collect::<Vec<_>>(), ["lost", "0"]);
+    let said = run.stdout().join("\n");
+    assert!(said.contains("0 of 1 rounds"), "{said}");
+    // The baseline had not begun, so nothing is compared with it.
+    assert!(!said.contains("bare echo") && !said.contains("×"), "{said}");
 }
