@@ -195,6 +195,20 @@ fn requests_are_answered_once_each_beside_their_baseline() {
 }
 
 #[test]
+fn requests_that_were_given_up_are_among_the_percentiles() {
+    let flags = "rpc --spawn --rate 10000000 --duration 100ms --rounds 1 --timeout 100ms --depth 1";
+    let report = measured(&flags.split(' ').collect::<Vec<_>>());
+    let number = |name: &str| figure(&report, name)["value"].as_f64().unwrap();
+    // Most never had room, and waited until then.
+    assert!(number("lost") > number("replies"), "{report}");
+    assert!(number("request to reply, p90") >= 0.1, "{report}");
+    assert!(
+        report["notes"][0].as_str().unwrap().contains("given up"),
+        "{report}"
+    );
+}
+
+#[test]
 fn refused_requests_are_counted_and_explained() {
     let flags = "rpc --spawn --connections 1 --depth 1 --duration 50ms --rounds 1 --path POST/x";
     let report = measured(&flags.split(' ').collect::<Vec<_>>());

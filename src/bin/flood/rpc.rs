@@ -255,6 +255,15 @@ impl Callers<'_> {
         }
     }
 
+    /// Requests that never had room are lost. They have waited so long at least: without them the
+    /// percentiles would be those of the lucky ones.
+    fn give_up_waiting(&mut self) {
+        for due in self.waiting.drain(..) {
+            self.outcome.lost += 1;
+            record(&mut self.outcome.times, due.elapsed());
+        }
+    }
+
     /// The slowest reply of each step of the time line.
     fn note(&mut self, now: Instant, time: Duration) {
         let step = TIME_LINE_STEP.as_secs_f64();
@@ -442,8 +451,7 @@ impl Slice<'_> {
             let is_late = now >= start + length + self.args.server.timeout;
             let all_sent = due(begun) >= start + length && callers.waiting.is_empty();
             if all_sent || is_late || callers.failed.is_some() {
-                callers.outcome.lost += callers.waiting.len() as u64;
-                callers.waiting.clear();
+                callers.give_up_waiting();
                 return Ok(Waited::Done);
             }
             self.client.turn(to_wait(due(begun)), callers)?;
@@ -485,6 +493,13 @@ fn figures(report: &mut Report, ours: &Outcome, bare: Option<&Outcome>) {
     count("errors", &|outcome| outcome.refused);
     count("lost", &|outcome| outcome.lost);
     count("answers to no request", &|outcome| outcome.unexpected);
+    if ours.lost > 0 {
+        report.notes.push(format!(
+            "{} requests had no room within --timeout and were given up: they count with the time that \
+             they had waited",
+            ours.lost
+        ));
+    }
     if let Some(refusal) = &ours.refusal {
         report.notes.push(format!("the first error: {refusal}"));
     }
