@@ -52,9 +52,11 @@ impl Process {
 
     pub(crate) fn memory(self) -> io::Result<Memory> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
+        let resident_bytes = field(&status, "VmRSS:");
         Ok(Memory {
-            resident_bytes: field(&status, "VmRSS:"),
-            peak_bytes: field(&status, "VmHWM:"),
+            resident_bytes,
+            // The kernel counts its peak now and then only.
+            peak_bytes: field(&status, "VmHWM:").max(resident_bytes),
             anonymous_bytes: field(&status, "RssAnon:"),
         })
     }
