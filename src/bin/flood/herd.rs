@@ -398,7 +398,8 @@ impl Herd {
                 member.rev = known.rev;
             }
         }
-        if known.ack {
+        // A bare server would not know what to do with it.
+        if known.ack && !self.manners.bare {
             heartbeat(net, conn, None, member.rev);
         }
         if !known.joiners.is_empty() || known.tells_of_leaving {

@@ -30,8 +30,8 @@ pub(crate) struct Joins {
     pub(crate) to_last: Times,
     /// When a join was due, and how long it took to the last watcher.
     pub(crate) time_line: Vec<(Instant, Duration)>,
-    /// What told of one joiner alone, and its number; what told of leaving alone. Neither wants to
-    /// be acknowledged, as most don't.
+    /// What told of one joiner alone, and its number; what told of leaving alone. If possible one
+    /// that does not want to be acknowledged, as most don't.
     pub(crate) joined_frame: Option<(Rc<Known>, usize)>,
     pub(crate) left_frame: Option<Rc<Known>>,
 }
@@ -112,12 +112,14 @@ impl Joins {
                 self.time_line.push((joiner.due, time));
             }
         }
+        let is_better =
+            |other: Option<&Rc<Known>>| other.is_none_or(|other| other.ack && !known.ack);
+        let joined = self.joined_frame.as_ref().map(|(joined, _)| joined);
         match &*known.joiners {
-            _ if known.ack => {}
-            [number] if !known.tells_of_leaving && self.joined_frame.is_none() => {
+            [number] if !known.tells_of_leaving && is_better(joined) => {
                 self.joined_frame = Some((Rc::clone(known), *number));
             }
-            [] if known.news != News::List && self.left_frame.is_none() => {
+            [] if known.news != News::List && is_better(self.left_frame.as_ref()) => {
                 self.left_frame = Some(Rc::clone(known));
             }
             _ => {}
@@ -182,5 +184,24 @@ mod tests {
         assert!(joins.left_frame.is_none());
         joins.told(3, &known(&[], true));
         assert!(joins.left_frame.is_some());
+    }
+
+    #[test]
+    fn where_every_change_is_to_be_acknowledged_one_of_those_is_kept() {
+        let mut joins = Joins {
+            watchers: 1,
+            ..Joins::default()
+        };
+        let (first, second) = (joins.add(), joins.add());
+        let with_ack = |number| {
+            let mut known = known(&[number], false);
+            Rc::get_mut(&mut known).unwrap().ack = true;
+            known
+        };
+        joins.told(0, &with_ack(first));
+        assert_eq!(joins.joined_frame.as_ref().unwrap().1, first);
+        joins.told(0, &known(&[second], false));
+        joins.told(0, &with_ack(first));
+        assert_eq!(joins.joined_frame.as_ref().unwrap().1, second);
     }
 }
