@@ -129,6 +129,9 @@ pub mod store;
 mod sys;
 mod time;
 
+#[cfg(feature = "sim")]
+pub use sys::sim;
+
 pub use sys::{TcpOptions, Waker};
 pub use time::Time;
 

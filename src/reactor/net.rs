@@ -147,6 +147,11 @@ impl Net {
         self.connections.len()
     }
 
+    /// Timers that are armed, those of the loop itself included.
+    pub fn timers(&self) -> usize {
+        self.timers.len()
+    }
+
     /// Listens. A listener with port 0 gets a free port: see [`Net::local_addr`].
     ///
     /// Errors are the system's: address in use, not one of this host, not permitted.

@@ -6,6 +6,12 @@ mod disk;
 mod os;
 #[cfg(test)]
 pub(crate) mod scripted;
+#[cfg(feature = "sim")]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "a simulation that is wrong had better stop; no peer data gets here"
+)]
+pub mod sim;
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};

@@ -1,0 +1,32 @@
+//! A network in one thread, in virtual time, with faults that follow from a seed.
+//!
+//! A [`World`] has hosts, and on them processes. A [`Process`] is what a
+//! [`Reactor`](crate::reactor::Reactor) of the production code runs on in place of an operating
+//! system, or what a test moves sockets with by hand. Whoever drives it says which process is turned
+//! when, and lets time pass: nothing here waits.
+//!
+//! What is modelled is what bites: windows and buffers that fill, edges that are told once, resets
+//! that destroy what was queued, connections that are open on one side only, errors of every call.
+
+mod faults;
+mod handshake;
+mod host;
+mod inner;
+mod kernel;
+mod process;
+mod random;
+mod socket;
+mod system;
+mod tcp;
+mod trace;
+mod world;
+
+#[cfg(test)]
+mod tests;
+
+pub use faults::{Fault, Faults};
+pub use host::HostId;
+pub use process::{Process, ProcessId, Socket};
+pub use random::Random;
+pub use socket::{Facts, Link};
+pub use world::World;

@@ -1,0 +1,103 @@
+//! Numbers that look random and follow from a seed: xoshiro256++, seeded by splitmix64.
+
+use std::time::Duration;
+
+/// A stream of numbers. The same seed gives the same ones, on every machine.
+#[derive(Clone, Debug)]
+pub struct Random([u64; 4]);
+
+impl Random {
+    /// The stream of this seed.
+    pub fn new(seed: u64) -> Random {
+        let mut state = seed;
+        Random(std::array::from_fn(|_| {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut word = state;
+            word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            word ^ (word >> 31)
+        }))
+    }
+
+    /// 64 random bits.
+    pub fn bits(&mut self) -> u64 {
+        let [a, b, c, d] = &mut self.0;
+        let result = a.wrapping_add(*d).rotate_left(23).wrapping_add(*a);
+        let shifted = *b << 17;
+        *c ^= *a;
+        *d ^= *b;
+        *b ^= *c;
+        *a ^= *d;
+        *c ^= shifted;
+        *d = d.rotate_left(45);
+        result
+    }
+
+    /// A number below `end`; zero if there is none.
+    pub fn below(&mut self, end: u64) -> u64 {
+        // The upper half of the product: as good as even for the small ranges that are asked for.
+        let product = u128::from(self.bits()) * u128::from(end);
+        u64::try_from(product >> 64).unwrap_or(0)
+    }
+
+    /// As [`Random::below`], for a number of things.
+    pub fn index(&mut self, count: usize) -> usize {
+        let end = u64::try_from(count).unwrap_or(u64::MAX);
+        usize::try_from(self.below(end)).unwrap_or(0)
+    }
+
+    /// A number from `low` to `high`, both included.
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.below(high.saturating_sub(low).saturating_add(1))
+    }
+
+    /// `true` this many times in 10,000.
+    pub fn chance(&mut self, in_ten_thousand: u32) -> bool {
+        in_ten_thousand > 0 && self.below(10_000) < u64::from(in_ten_thousand)
+    }
+
+    /// A time between `low` and `high`, short ones as often as ten times as long ones.
+    pub fn duration(&mut self, low: Duration, high: Duration) -> Duration {
+        let low_nanos = u64::try_from(low.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let doublings = high.as_nanos() / u128::from(low_nanos);
+        let doublings = u64::from(doublings.checked_ilog2().unwrap_or(0));
+        let start = low_nanos << self.between(0, doublings);
+        Duration::from_nanos(self.between(start, start.saturating_mul(2))).min(high)
+    }
+
+    /// Puts `items` into a random order.
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for end in (1..items.len()).rev() {
+            items.swap(end, self.index(end + 1));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_is_a_stream_and_another_seed_another() {
+        let stream = |seed| {
+            let mut random = Random::new(seed);
+            std::array::from_fn::<u64, 8, _>(|_| random.bits())
+        };
+        assert_eq!(stream(1), stream(1));
+        assert_ne!(stream(1), stream(2));
+    }
+
+    #[test]
+    fn ranges_are_kept_and_filled() {
+        let mut random = Random::new(7);
+        let mut seen = [false; 5];
+        for _ in 0..200 {
+            seen[random.index(5)] = true;
+            let wait = random.duration(Duration::from_millis(1), Duration::from_secs(1));
+            assert!(wait >= Duration::from_millis(1) && wait <= Duration::from_secs(1));
+        }
+        assert_eq!(seen, [true; 5]);
+        assert_eq!(random.below(0), 0);
+        assert!(!random.chance(0) && random.chance(10_000));
+    }
+}

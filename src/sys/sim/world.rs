@@ -1,0 +1,376 @@
+//! All there is: time, hosts, sockets, and what is about to happen.
+
+use std::cell::RefCell;
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, BinaryHeap};
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use slab::Slab;
+
+use super::faults::Faults;
+use super::host::{Host, HostId, Paths};
+use super::process::{Process, ProcessId, ProcessState};
+use super::random::Random;
+use super::socket::{Edges, Facts, Kind, Link, Phase, SocketRef, SocketState};
+use super::trace::Trace;
+use crate::time::Time;
+
+/// A network with hosts and processes, for whoever drives it. Clones are the same world.
+#[derive(Clone)]
+pub struct World(pub(super) Rc<RefCell<Inner>>);
+
+pub(super) struct Inner {
+    pub(super) now: Time,
+    pub(super) random: Random,
+    pub(super) faults: Faults,
+    pub(super) hosts: Vec<Host>,
+    pub(super) host_of: BTreeMap<IpAddr, HostId>,
+    pub(super) paths: Paths,
+    pub(super) processes: Vec<ProcessState>,
+    pub(super) sockets: Slab<SocketState>,
+    pub(super) listeners: BTreeMap<SocketAddr, SocketRef>,
+    pub(super) next_serial: u64,
+    pub(super) agenda: BinaryHeap<Reverse<Entry>>,
+    pub(super) entries: u64,
+    pub(super) trace: Trace,
+    pub(super) poll_fd: Rc<File>,
+}
+
+/// What the network does next.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    /// A connect knocks.
+    Knock {
+        from: SocketRef,
+        tries: u32,
+    },
+    /// The answer comes back.
+    Answer {
+        to: SocketRef,
+        error: Option<ErrorKind>,
+    },
+    /// What was written moves on.
+    Deliver {
+        from: SocketRef,
+        tries: u32,
+    },
+    Acknowledge {
+        to: SocketRef,
+        delivered: u64,
+        end: bool,
+    },
+    Reset {
+        to: SocketRef,
+        from: HostId,
+    },
+    /// Looks whether the other end still answers.
+    Probe {
+        of: SocketRef,
+        tries: u32,
+    },
+    /// Tells something late.
+    Tell {
+        of: SocketRef,
+        edges: Edges,
+    },
+}
+
+pub(super) struct Entry {
+    pub(super) at: Time,
+    pub(super) number: u64,
+    pub(super) step: Step,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Entry) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Entry) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Entry) -> Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
+impl World {
+    /// A world without hosts. All that is random in it follows from `random`.
+    ///
+    /// Errors are those of opening `/dev/null`, which stands for the fd of every poll.
+    pub fn new(random: Random, faults: Faults) -> io::Result<World> {
+        Ok(World(Rc::new(RefCell::new(Inner {
+            now: Time::ZERO,
+            random,
+            faults,
+            hosts: Vec::new(),
+            host_of: BTreeMap::new(),
+            paths: Paths::default(),
+            processes: Vec::new(),
+            sockets: Slab::new(),
+            listeners: BTreeMap::new(),
+            next_serial: 0,
+            agenda: BinaryHeap::new(),
+            entries: 0,
+            trace: Trace::new(),
+            poll_fd: Rc::new(File::open("/dev/null")?),
+        }))))
+    }
+
+    /// A host with this address.
+    pub fn add_host(&self, addr: IpAddr) -> HostId {
+        let mut inner = self.0.borrow_mut();
+        let id = HostId(inner.hosts.len());
+        inner.hosts.push(Host::new(addr));
+        inner.host_of.insert(addr, id);
+        id
+    }
+
+    /// A process on `host`, without sockets. Dropping it ends it, as a kill does: the kernel goes on
+    /// with its connections.
+    pub fn start(&self, host: HostId) -> Process {
+        Process::start(self.clone(), host)
+    }
+
+    /// The time.
+    pub fn now(&self) -> Time {
+        self.0.borrow().now
+    }
+
+    /// When the network does something next; `None` if it never does.
+    pub fn next_event(&self) -> Option<Time> {
+        let inner = self.0.borrow();
+        inner.agenda.peek().map(|Reverse(entry)| entry.at)
+    }
+
+    /// Lets time pass until `until`, and the network do all that is due by then.
+    pub fn advance(&self, until: Time) {
+        let mut inner = self.0.borrow_mut();
+        while let Some(Reverse(next)) = inner.agenda.peek()
+            && next.at <= until.max(inner.now)
+        {
+            let Some(Reverse(entry)) = inner.agenda.pop() else {
+                break;
+            };
+            inner.now = inner.now.max(entry.at);
+            inner.take_step(entry.step);
+        }
+        inner.now = inner.now.max(until);
+    }
+
+    /// Whether a poll of this process would find something.
+    pub fn is_ready(&self, process: ProcessId) -> bool {
+        let inner = self.0.borrow();
+        let state = inner.process(process);
+        state.is_woken() || !state.ready.is_empty()
+    }
+
+    /// What goes wrong from now on.
+    pub fn change_faults<T>(&self, change: impl FnOnce(&mut Faults, &mut Random) -> T) -> T {
+        let inner = &mut *self.0.borrow_mut();
+        change(&mut inner.faults, &mut inner.random)
+    }
+
+    /// Loses all packets from one host to another.
+    pub fn block(&self, from: HostId, to: HostId) {
+        let mut inner = self.0.borrow_mut();
+        inner.trace_note("block", [from.0 as u64, to.0 as u64, 0]);
+        inner.paths.block(from, to);
+    }
+
+    /// Ends [`World::block`].
+    pub fn unblock(&self, from: HostId, to: HostId) {
+        let mut inner = self.0.borrow_mut();
+        inner.trace_note("unblock", [from.0 as u64, to.0 as u64, 0]);
+        inner.paths.open(from, to);
+    }
+
+    /// Whether packets get from one host to the other.
+    pub fn is_open(&self, from: HostId, to: HostId) -> bool {
+        self.0.borrow().can_reach(from, to)
+    }
+
+    /// Ends all blocks and clogs, and gives every socket its window again.
+    pub fn heal(&self) {
+        let mut inner = self.0.borrow_mut();
+        inner.paths.open_all();
+        let window = inner.faults.receive_buffer_bytes;
+        let all: Vec<SocketRef> = inner.stream_refs();
+        for end in all {
+            if let Some(stream) = inner.stream_mut(end) {
+                stream.is_clogged = false;
+                stream.inbox_capacity = window;
+            }
+            inner.move_on(end);
+            inner.move_on_peer_of(end);
+        }
+    }
+
+    /// Cuts the power: all sockets of the host are gone, and nobody is told. Its processes must be
+    /// dropped by whoever holds them.
+    pub fn crash(&self, host: HostId) {
+        self.0.borrow_mut().crash(host);
+    }
+
+    /// Takes a host off, so that it neither sends nor receives, or puts it on again. A virtual
+    /// machine that is paused is so.
+    pub fn power(&self, host: HostId, is_up: bool) {
+        let mut inner = self.0.borrow_mut();
+        inner.trace_note("power", [host.0 as u64, u64::from(is_up), 0]);
+        inner.hosts[host.0].is_up = is_up;
+    }
+
+    /// Moves a process's clocks: the one that only rises forward, the time of day anywhere.
+    pub fn jump(&self, process: ProcessId, ahead: Duration, time_of_day: Duration) {
+        let mut inner = self.0.borrow_mut();
+        let state = inner.process_mut(process);
+        state.ahead += ahead;
+        state.time_of_day = time_of_day;
+    }
+
+    /// How far a process's clock is ahead.
+    pub fn ahead(&self, process: ProcessId) -> Duration {
+        self.0.borrow().process(process).ahead
+    }
+
+    /// From now on the process gets no more fds than it has and so many.
+    pub fn limit_fds(&self, process: ProcessId, more: usize) {
+        let mut inner = self.0.borrow_mut();
+        let state = inner.process_mut(process);
+        state.fd_limit = state.fds.saturating_add(more);
+    }
+
+    /// Sockets of a process.
+    pub fn sockets(&self, process: ProcessId) -> usize {
+        self.0.borrow().process(process).links.len()
+    }
+
+    /// The open connections of a process, in a fixed order.
+    pub fn links(&self, process: ProcessId) -> Vec<Link> {
+        let inner = self.0.borrow();
+        let links = inner.process(process).links.values();
+        let links = links.filter_map(|end| {
+            let socket = inner.socket(*end)?;
+            let Kind::Stream(stream) = &socket.kind else {
+                return None;
+            };
+            Some(Link {
+                end: *end,
+                local: socket.local,
+                remote: stream.remote,
+            })
+        });
+        links.collect()
+    }
+
+    /// The own address of the last connection that a process began to `remote`.
+    pub fn local_addr(&self, process: ProcessId, remote: SocketAddr) -> Option<SocketAddr> {
+        let links = self.links(process);
+        let to_remote = links.iter().filter(|link| link.remote == remote);
+        to_remote
+            .max_by_key(|link| link.end.serial)
+            .map(|link| link.local)
+    }
+
+    /// Whether the last connection that a process began to `remote` is established.
+    pub fn is_established(&self, process: ProcessId, remote: SocketAddr) -> bool {
+        let links = self.links(process);
+        let to_remote = links.iter().filter(|link| link.remote == remote);
+        let last = to_remote.max_by_key(|link| link.end.serial);
+        let inner = self.0.borrow();
+        let stream = last.and_then(|link| inner.stream(link.end));
+        stream.is_some_and(|stream| stream.phase != Phase::Connecting)
+    }
+
+    /// Connections that wait for a process to accept them.
+    pub fn waiting(&self, process: ProcessId) -> usize {
+        let inner = self.0.borrow();
+        let own = inner.process(process).links.values();
+        let waiting = own.map(|id| match inner.socket(*id).map(|socket| &socket.kind) {
+            Some(Kind::Listener { waiting, .. }) => waiting.len(),
+            _ => 0,
+        });
+        waiting.sum()
+    }
+
+    /// What is true of the connection of `process` to `remote`; `None` if it has none.
+    pub fn facts(&self, process: ProcessId, remote: SocketAddr) -> Option<Facts> {
+        let inner = self.0.borrow();
+        let end = *inner.process(process).accepted.get(&remote)?;
+        inner.facts(end)
+    }
+
+    /// Holds back all that is sent on this end, or lets it go.
+    pub fn clog(&self, link: &Link, is_clogged: bool) {
+        let mut inner = self.0.borrow_mut();
+        inner.trace_note("clog", [link.end.serial, u64::from(is_clogged), 0]);
+        if let Some(stream) = inner.stream_mut(link.end) {
+            stream.is_clogged = is_clogged;
+        }
+        inner.move_on(link.end);
+    }
+
+    /// Sets what the kernel holds for a process that does not read, zero included.
+    pub fn set_window(&self, link: &Link, bytes: usize) {
+        let mut inner = self.0.borrow_mut();
+        inner.trace_note("window", [link.end.serial, bytes as u64, 0]);
+        if let Some(stream) = inner.stream_mut(link.end) {
+            stream.inbox_capacity = bytes;
+        }
+        inner.move_on_peer_of(link.end);
+    }
+
+    /// Something between the two ends resets a connection: both are told.
+    pub fn reset(&self, link: &Link) {
+        let mut inner = self.0.borrow_mut();
+        let peer = inner.stream_mut(link.end).and_then(|stream| stream.peer);
+        inner.fail(link.end, ErrorKind::ConnectionReset);
+        if let Some(peer) = peer {
+            inner.fail(peer, ErrorKind::ConnectionReset);
+        }
+    }
+
+    /// Connections of `process` whose end a read has found since the last time this was asked.
+    pub fn take_ends_seen(&self, process: ProcessId) -> Vec<SocketAddr> {
+        std::mem::take(&mut self.0.borrow_mut().process_mut(process).ends_seen)
+    }
+
+    /// Notes something in the trace.
+    pub fn say(&self, words: &str) {
+        let mut inner = self.0.borrow_mut();
+        let now = inner.now;
+        inner.trace.say(now, words);
+    }
+
+    /// How many notes of the trace are kept.
+    pub fn keep_trace(&self, notes: usize) {
+        self.0.borrow_mut().trace.keep(notes);
+    }
+
+    /// The last notes of the trace, as lines.
+    pub fn trace(&self) -> Vec<String> {
+        self.0.borrow().trace.lines()
+    }
+
+    /// All that happened so far, folded into one number.
+    pub fn trace_hash(&self) -> u64 {
+        self.0.borrow().trace.hash()
+    }
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("World")
+    }
+}
