@@ -194,8 +194,8 @@ impl Distributor {
         self.warms_up_until = net.now() + self.config.warm_up;
         net.arm(self.warms_up_until, TAG_WARM_UP_ENDS);
         for (_, session) in self.sessions.iter_mut() {
-            if session.link.is_some() {
-                session.listed_revision = None;
+            if let Some(link) = &mut session.link {
+                link.needs_list = true;
             }
         }
     }

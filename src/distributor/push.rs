@@ -160,7 +160,7 @@ impl Frames {
         let must_hear_all = link.was_told_incomplete && source.is_complete;
         let from = session
             .listed_revision
-            .filter(|_| link.watch == Watch::Delta && !must_hear_all);
+            .filter(|_| link.watch == Watch::Delta && !must_hear_all && !link.needs_list);
         from.and_then(|from| self.delta(source, from))
             .unwrap_or_else(|| self.list(source, true).clone())
     }

@@ -252,6 +252,7 @@ impl Distributor {
             acked_revision: known.unwrap_or(0),
             heard_at: net.now(),
             was_told_incomplete: false,
+            needs_list: false,
         }));
         let results = Registered {
             id: id.number(),

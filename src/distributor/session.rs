@@ -45,6 +45,8 @@ pub(super) struct Link {
     pub(super) heard_at: Time,
     /// The last list that it was sent said that it may not be complete.
     pub(super) was_told_incomplete: bool,
+    /// What comes next is a whole list: it says that it may not be complete, which a change can't.
+    pub(super) needs_list: bool,
 }
 
 impl Session {
@@ -96,6 +98,7 @@ impl Session {
         self.listed_revision = Some(revision);
         if let Some(link) = &mut self.link {
             link.was_told_incomplete = !is_complete;
+            link.needs_list = false;
         }
     }
 
