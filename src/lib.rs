@@ -117,10 +117,18 @@
 //!
 //! `cli` (on by default) is what the programs need. Embedders switch it off:
 //! `pilcrow = { path = "../pilcrow", default-features = false }`.
+//!
+//! `sim` is for this crate's own tests: a simulated network under the reactor, and mistakes made on
+//! purpose. Nothing of it is in a build without.
 
 #![forbid(unsafe_code)]
 
 pub mod distributor;
+#[cfg(feature = "sim")]
+pub mod mistakes;
+#[cfg(not(feature = "sim"))]
+#[expect(unreachable_pub, reason = "it is public with the feature")]
+mod mistakes;
 pub mod node;
 pub mod protocol;
 pub mod reactor;

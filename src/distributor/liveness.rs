@@ -10,6 +10,7 @@ use super::orphans::Why;
 use super::session::Session;
 use super::suspicion::Suspect;
 use super::{Distributor, TAG_SILENCE, TAG_WARM_UP_ENDS};
+use crate::mistakes::{Mistake, is_made};
 use crate::protocol::{Applied, ErrorCode, Packet, Refusal, write_success};
 use crate::reactor::{Close, CloseReason, ConnId, Net};
 use crate::registry::{Cause, EntryId};
@@ -44,6 +45,7 @@ impl Distributor {
         link.acked_revision = applied.rev.min(sent.unwrap_or(0));
         let acked = link.acked_revision;
         if packet.key().is_some()
+            && !is_made(Mistake::HeartbeatUnanswered)
             && let Some(mut reply) = net.send(conn)
         {
             let results = json!({ "rev": self.registry.revision() });
@@ -65,6 +67,7 @@ impl Distributor {
             .sessions
             .iter_mut()
             .filter(|(_, session)| quiet_for(session).is_some_and(|quiet| quiet >= silence))
+            .filter(|_| !is_made(Mistake::SilenceUnchecked))
             .map(|(conn, _)| conn)
             .collect();
         let is_node = |conn: &&ConnId| {
@@ -190,7 +193,7 @@ impl Distributor {
 
     /// From now on everybody gets time to come back. Those who are there keep whom they know.
     pub(super) fn begin_warm_up(&mut self, net: &mut Net) {
-        self.is_complete = false;
+        self.is_complete = is_made(Mistake::CompleteAtOnce);
         self.warms_up_until = net.now() + self.config.warm_up;
         net.arm(self.warms_up_until, TAG_WARM_UP_ENDS);
         for (_, session) in self.sessions.iter_mut() {

@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
+use crate::mistakes::{Mistake, is_made};
 use crate::protocol::{
     DISTRIBUTES, ErrorCode, HEARTBEAT, Packet, Refusal, RegistrationLimits, write_draining,
     write_error,
@@ -428,6 +429,9 @@ impl Handler for Distributor {
             self.instances.release(instance, conn);
         }
         self.forget_drains_of(net, conn);
+        if matches!(why, CloseReason::Failed(_)) && is_made(Mistake::EntryOutlivesReset) {
+            return;
+        }
         let cause = self.cause_of(net.now(), &session, why);
         if let Some(id) = session.entry
             && cause == Cause::Silent

@@ -11,6 +11,7 @@ use super::Distributor;
 use super::log::Subject;
 use super::pacing::Pacing;
 use super::session::Session;
+use crate::mistakes::{Mistake, is_made};
 use crate::protocol::{
     LIST_HEAD_BYTES, Stamp, Watch, write_delta, write_list, write_list_head, write_session_list,
 };
@@ -161,6 +162,10 @@ impl Frames {
         let from = session
             .listed_revision
             .filter(|_| link.watch == Watch::Delta && !must_hear_all && !link.needs_list);
+        let from = match is_made(Mistake::DeltaFromWrongBase) {
+            true => from.map(|_| source.registry.revision().saturating_sub(1)),
+            false => from,
+        };
         from.and_then(|from| self.delta(source, from))
             .unwrap_or_else(|| self.list(source, true).clone())
     }
@@ -213,7 +218,7 @@ impl Distributor {
 
     /// A connection that was backlogged has taken all: now it gets what it missed.
     pub(super) fn catch_up(&mut self, net: &mut Net, conn: ConnId) {
-        if self.is_stopping {
+        if self.is_stopping || is_made(Mistake::DrainedForgotten) {
             return;
         }
         self.send_owed_to(net, conn);
@@ -330,7 +335,8 @@ impl Distributor {
         };
         let mut receivers_of_plain_lists = 0;
         for (conn, session) in self.sessions.iter_mut() {
-            if session.is_behind(revision) && !net.is_backlogged(conn) {
+            let is_free = !net.is_backlogged(conn) || is_made(Mistake::ListsPileUp);
+            if session.is_behind(revision) && is_free {
                 let frame = self.push.frames.for_session(source, session);
                 let sent = u64::from(net.send_shared(conn, &frame));
                 session.was_sent(revision, self.is_complete);

@@ -11,6 +11,7 @@ use slab::Slab;
 use super::handle::{AnswerTo, PostedCall};
 use super::peers::Load;
 use super::{Core, Outcome, Role, Tag};
+use crate::mistakes::{Mistake, is_made};
 use crate::protocol::write_encoded_request;
 use crate::reactor::buffer_pool::BufferPool;
 use crate::reactor::{Close, CloseReason, ConnId, Net, TimerId};
@@ -300,7 +301,8 @@ impl Core {
     pub(super) fn take_answered(&mut self, net: &mut Net, key: u64, peer: usize) -> Option<Ended> {
         let slot = self.calls.slot(key)?;
         let call = self.calls.open.get(slot)?;
-        if call.asked.is_none_or(|asked| asked.peer != peer) {
+        let is_asked = call.asked.is_some_and(|asked| asked.peer == peer);
+        if !is_asked && !is_made(Mistake::AnyPeerMayAnswer) {
             return None;
         }
         self.peers.succeeded(peer);
@@ -308,7 +310,9 @@ impl Core {
     }
 
     pub(super) fn call_deadline(&mut self, net: &mut Net, key: u64) {
-        if let Some(slot) = self.calls.slot(key) {
+        if let Some(slot) = self.calls.slot(key)
+            && !is_made(Mistake::DeadlineForgotten)
+        {
             self.end(net, slot, End::Deadline);
         }
     }
@@ -360,7 +364,9 @@ impl Core {
                 .take()
                 .is_some_and(|asked| asked.written_at <= written);
             // After a stop, what is queued is still written.
-            let goes_on = (!was_written || call.is_idempotent) && !self.link.is_stopped();
+            let may_move = !was_written || call.is_idempotent;
+            let may_move = may_move || is_made(Mistake::WrittenCallMoved);
+            let goes_on = may_move && !self.link.is_stopped();
             if let Some(place) = call.unreachable.get_mut(call.attempts - 1)
                 && !was_reached
             {
@@ -384,13 +390,19 @@ impl Core {
             if self.calls.ended.is_empty() {
                 self.wake_next_turn(net);
             }
+            if is_made(Mistake::OutcomeToldTwice) {
+                let (id, answer_to) = (ended.id, None);
+                self.calls.ended.push_back((Ended { id, answer_to }, end));
+            }
             self.calls.ended.push_back((ended, end));
         }
     }
 
     fn close_call(&mut self, net: &mut Net, slot: usize) -> Option<Ended> {
         let call = self.calls.open.try_remove(slot)?;
-        net.disarm(call.timer);
+        if !is_made(Mistake::DeadlineLeftArmed) {
+            net.disarm(call.timer);
+        }
         self.calls.pool.give(call.text);
         if let Some(asked) = call.asked {
             if let Some(peer) = self.peers.get_mut(asked.peer) {

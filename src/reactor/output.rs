@@ -8,6 +8,7 @@ use super::connection::{Farewell, State};
 use super::ids::ConnId;
 use super::input::failure;
 use super::net::{Due, Net, live};
+use crate::mistakes::{Mistake, is_made};
 
 /// Blocks that one `writev` takes. A queue rarely has more than two.
 const SLICES_PER_WRITE: usize = 16;
@@ -76,7 +77,11 @@ impl Net {
 
         match self.system.write(socket, slices) {
             Ok(written) => {
-                connection.output.advance(written, &mut self.output_pool);
+                let gone = match is_made(Mistake::ShortWriteForgotten) {
+                    true => offered,
+                    false => written,
+                };
+                connection.output.advance(gone, &mut self.output_pool);
                 connection.written_bytes += written as u64;
                 if connection.state == State::Open {
                     // A farewell has its time as a whole.
@@ -146,7 +151,7 @@ impl Net {
             return;
         };
         connection.output_timer = None;
-        if !connection.backlogged {
+        if !connection.backlogged || is_made(Mistake::WriteTimeoutUnchecked) {
             return;
         }
         let deadline = connection.write_progress_at + write_timeout;

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::buffer_pool::BufferPool;
 use super::framing::{FRAME_END, find_end};
+use crate::mistakes::{Mistake, is_made};
 
 /// One frame, encoded once, that many connections' queues can hold at the same time.
 ///
@@ -63,7 +64,7 @@ pub(super) fn end_frame(bytes: &mut Vec<u8>, start: usize) {
 /// Escapes each raw `¶` in `bytes[start..]`. In JSON the pair can only stand inside a string, where
 /// `\u00b6` means the same.
 pub(super) fn escape_frame(bytes: &mut Vec<u8>, start: usize) {
-    if find_end(bytes, start).is_none() {
+    if find_end(bytes, start).is_none() || is_made(Mistake::EndEscapedNowhere) {
         return;
     }
     let frame = bytes.split_off(start);
@@ -212,7 +213,9 @@ impl WriteQueue {
                 self.sent += gone;
                 return;
             }
-            self.sent = 0;
+            if !is_made(Mistake::SentOffsetKept) {
+                self.sent = 0;
+            }
             if let Some(Block::Owned(bytes)) = self.pop_first() {
                 pool.give(bytes);
             }

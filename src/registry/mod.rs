@@ -10,6 +10,7 @@ use std::io::Write;
 pub use cause::Cause;
 pub use history::Delta;
 
+use crate::mistakes::{Mistake, is_made};
 use history::{History, What};
 
 /// Names an entry for the lifetime of the registry. Ids rise in the order of first registration.
@@ -164,7 +165,7 @@ impl Registry {
         };
         self.encoded_bytes = bytes;
         self.entries.insert(id, entry);
-        if let Some(what) = what {
+        if let Some(what) = what.filter(|_| !is_made(Mistake::RevisionNotRaised)) {
             self.changed(id, what);
         }
         Ok(what.is_some())

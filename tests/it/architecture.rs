@@ -4,18 +4,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module of the library, and the others that it may name.
-const MAY_NAME: [(&str, &[&str]); 8] = [
+const MAY_NAME: [(&str, &[&str]); 9] = [
+    ("mistakes", &[]),
     ("time", &[]),
     ("sys", &["time"]),
     ("store", &["sys"]),
-    ("reactor", &["sys", "time"]),
+    ("reactor", &["mistakes", "sys", "time"]),
     ("protocol", &[]),
-    ("registry", &["protocol"]),
+    ("registry", &["mistakes", "protocol"]),
     (
         "distributor",
-        &["protocol", "registry", "reactor", "sys", "time"],
+        &["mistakes", "protocol", "registry", "reactor", "sys", "time"],
     ),
-    ("node", &["protocol", "reactor", "sys", "time"]),
+    ("node", &["mistakes", "protocol", "reactor", "sys", "time"]),
 ];
 
 /// Modules that are given time and bytes, and never fetch them.
