@@ -1,0 +1,148 @@
+//! A process with a Distributor in it, and what it is told.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use pilcrow::Time;
+use pilcrow::distributor::{Config, Distributor};
+use pilcrow::reactor::{CloseReason, ConnId, Handler, Limits, Net, Origin, Reactor, TimerId};
+use pilcrow::sim::{Process, ProcessId, World};
+
+use crate::model::Model;
+
+pub struct DistributorProcess {
+    pub id: ProcessId,
+    pub reactor: Reactor,
+    pub distributor: Distributor,
+    pub silence: Duration,
+    /// Since when nothing has kept it from running.
+    pub undisturbed_since: Time,
+    pub is_stopping: bool,
+    conns: BTreeMap<ConnId, SocketAddr>,
+    world: World,
+    model: Rc<RefCell<Model>>,
+}
+
+impl DistributorProcess {
+    pub fn start(
+        process: Process,
+        addr: SocketAddr,
+        config: Config,
+        limits: Limits,
+        world: &World,
+        model: &Rc<RefCell<Model>>,
+    ) -> io::Result<DistributorProcess> {
+        let id = process.id();
+        let silence = config.silence;
+        let mut reactor = Reactor::simulated(process, limits);
+        let mut distributor = Distributor::new(config);
+        distributor.listen(reactor.net(), addr)?;
+        model.borrow_mut().begin_run(id);
+        Ok(DistributorProcess {
+            id,
+            reactor,
+            distributor,
+            silence,
+            undisturbed_since: world.now(),
+            is_stopping: false,
+            conns: BTreeMap::new(),
+            world: world.clone(),
+            model: Rc::clone(model),
+        })
+    }
+
+    pub fn turn(&mut self) -> io::Result<()> {
+        let mut watched = Watched {
+            distributor: &mut self.distributor,
+            id: self.id,
+            silence: self.silence,
+            conns: &mut self.conns,
+            world: &self.world,
+            model: &self.model,
+        };
+        self.reactor.turn(Some(Duration::ZERO), &mut watched)?;
+        self.model.borrow_mut().turned(self.id, &self.world);
+        Ok(())
+    }
+
+    /// Begins a planned stop.
+    pub fn stop(&mut self) {
+        self.is_stopping = true;
+        self.model.borrow_mut().run_of(self.id).is_stopping = true;
+        self.distributor.stop(self.reactor.net());
+    }
+
+    /// The connections that its handler knows.
+    pub fn conns(&self) -> impl Iterator<Item = (ConnId, SocketAddr)> {
+        self.conns.iter().map(|(conn, peer)| (*conn, *peer))
+    }
+}
+
+struct Watched<'a> {
+    distributor: &'a mut Distributor,
+    id: ProcessId,
+    silence: Duration,
+    conns: &'a mut BTreeMap<ConnId, SocketAddr>,
+    world: &'a World,
+    model: &'a RefCell<Model>,
+}
+
+impl Handler for Watched<'_> {
+    fn on_open(&mut self, net: &mut Net, conn: ConnId, origin: Origin) {
+        if let Some(peer) = net.peer_addr(conn) {
+            self.conns.insert(conn, peer);
+            self.model.borrow_mut().opened(self.id, peer, net.now());
+        }
+        self.distributor.on_open(net, conn, origin);
+    }
+
+    fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
+        let before = self.distributor.stats().registrations;
+        self.distributor.on_frame(net, conn, frame);
+        let was_taken = self.distributor.stats().registrations > before;
+        if let Some(peer) = self.conns.get(&conn) {
+            let mut model = self.model.borrow_mut();
+            model.told(self.id, *peer, frame, net.now(), was_taken);
+        }
+    }
+
+    fn on_first_bytes(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8]) {
+        self.distributor.on_first_bytes(net, conn, bytes);
+    }
+
+    fn on_limit(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
+        self.distributor.on_limit(net, conn, why);
+    }
+
+    fn on_drained(&mut self, net: &mut Net, conn: ConnId) {
+        self.distributor.on_drained(net, conn);
+    }
+
+    fn on_close(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
+        let mut model = self.model.borrow_mut();
+        match self.conns.remove(&conn) {
+            Some(peer) => {
+                model.closed(self.world, self.id, peer, why, self.silence);
+            }
+            None => model.break_promise(8, format!("{conn:?} was closed twice")),
+        }
+        drop(model);
+        self.distributor.on_close(net, conn, why);
+    }
+
+    fn on_timer(&mut self, net: &mut Net, timer: TimerId, tag: u64) {
+        self.distributor.on_timer(net, timer, tag);
+    }
+
+    fn on_wake(&mut self, net: &mut Net) {
+        self.distributor.on_wake(net);
+    }
+
+    fn on_turn_end(&mut self, net: &mut Net) {
+        self.distributor.on_turn_end(net);
+    }
+}

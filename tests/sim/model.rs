@@ -1,0 +1,190 @@
+//! What must be true, worked out beside the production code and not by it.
+//!
+//! It is told what reaches a Distributor, in the order in which it is told it, and what the peers
+//! are sent. From the one it works out every list there may be, and holds the other against it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::run::{Conn, Packet, Run};
+use crate::views::View;
+use pilcrow::Time;
+use pilcrow::reactor::CloseReason;
+use pilcrow::sim::{ProcessId, World};
+
+/// A promise that was not kept.
+#[derive(Clone, Debug)]
+pub struct Broken {
+    pub promise: u8,
+    pub what: String,
+}
+
+pub type List = Rc<[Rc<str>]>;
+
+/// Names a peer through all its connections and restarts.
+pub type ActorId = usize;
+
+#[derive(Default)]
+pub struct Model {
+    pub broken: Option<Broken>,
+    pub runs: Vec<Run>,
+    /// Whose connection it is, as the peer sees it: its own address.
+    pub actor_of: BTreeMap<SocketAddr, ActorId>,
+    pub views: BTreeMap<ActorId, View>,
+    /// Peers whose connections may be closed for what they send or do not read.
+    pub liars: Vec<bool>,
+    pub longest_list_bytes: usize,
+}
+
+impl Model {
+    /// Notes the first promise that was not kept.
+    pub fn break_promise(&mut self, promise: u8, what: impl Into<String>) {
+        if self.broken.is_none() {
+            let what = what.into();
+            self.broken = Some(Broken { promise, what });
+        }
+    }
+
+    pub fn begin_run(&mut self, process: ProcessId) {
+        self.runs.push(Run::new(process));
+    }
+
+    pub fn run_of(&mut self, process: ProcessId) -> &mut Run {
+        let run = self.runs.iter_mut().rev();
+        run.into_iter()
+            .find(|run| run.process == process)
+            .expect("the Distributor is known")
+    }
+
+    /// The run that has this connection.
+    pub fn run_with(&mut self, peer: SocketAddr) -> Option<&mut Run> {
+        let mut runs = self.runs.iter_mut().rev();
+        runs.find(|run| run.conns.contains_key(&peer) || run.gone.contains_key(&peer))
+    }
+
+    pub fn is_liar(&self, peer: SocketAddr) -> bool {
+        let actor = self.actor_of.get(&peer);
+        actor.is_none_or(|actor| self.liars.get(*actor).copied().unwrap_or(true))
+    }
+
+    pub fn opened(&mut self, process: ProcessId, peer: SocketAddr, now: Time) {
+        let run = self.run_of(process);
+        let conn = Conn {
+            last_frame_at: now,
+            last_list: run.lists.len() - 1,
+            ..Conn::default()
+        };
+        if run.conns.insert(peer, conn).is_some() {
+            self.break_promise(8, format!("{peer} was opened twice"));
+        }
+    }
+
+    /// A frame that a Distributor was given.
+    pub fn told(
+        &mut self,
+        process: ProcessId,
+        peer: SocketAddr,
+        frame: &[u8],
+        now: Time,
+        was_taken: bool,
+    ) {
+        let is_liar = self.is_liar(peer);
+        let run = self.run_of(process);
+        let Some(conn) = run.conns.get_mut(&peer) else {
+            return self.break_promise(8, format!("a frame of {peer}, which is not open"));
+        };
+        conn.last_frame_at = now;
+        let packet: Packet<'_> = match serde_json::from_slice(frame) {
+            Ok(packet) => packet,
+            Err(error) if is_liar => {
+                conn.is_refused = true;
+                drop(error);
+                return;
+            }
+            Err(error) => {
+                let frame = String::from_utf8_lossy(frame).into_owned();
+                return self.break_promise(7, format!("{peer} was cut wrongly: {error}: {frame}"));
+            }
+        };
+        match (packet.uri.as_str(), packet.method.as_str()) {
+            ("/distributes", "POST") => run.register(peer, &packet, now, was_taken),
+            ("/distributes", "DELETE") => run.drain(peer),
+            _ => {}
+        }
+    }
+
+    /// A Distributor was told that a connection is over.
+    pub fn closed(
+        &mut self,
+        world: &World,
+        process: ProcessId,
+        peer: SocketAddr,
+        why: CloseReason,
+        silence: Duration,
+    ) {
+        let facts = world.facts(process, peer);
+        let now = world.now() + world.ahead(process);
+        let is_liar = self.is_liar(peer);
+        let run = self.run_of(process);
+        let Some(conn) = run.conns.remove(&peer) else {
+            return self.break_promise(8, format!("{peer} was closed twice"));
+        };
+        let is_silent = conn.has_session && now.saturating_since(conn.last_frame_at) >= silence;
+        let is_justified = match why {
+            CloseReason::PeerClosed | CloseReason::Failed(_) | CloseReason::PeerVanished => {
+                facts.is_some_and(|facts| facts.has_ended)
+            }
+            CloseReason::WriteTimeout => facts.is_some_and(|facts| {
+                now.saturating_since(facts.wrote_at) >= Duration::from_millis(9_900)
+            }),
+            CloseReason::Local => {
+                conn.is_superseded || conn.is_refused || is_silent || run.is_stopping
+            }
+            CloseReason::FrameTimeout | CloseReason::NoFirstByte => true,
+            _ => is_liar,
+        };
+        let must_read_first = matches!(why, CloseReason::FrameTimeout | CloseReason::NoFirstByte)
+            || why == CloseReason::Local && is_silent && !run.is_stopping && !conn.is_superseded;
+        let has_spoken = facts.is_some_and(|facts| {
+            facts.unread_bytes > 0
+                && world.now().saturating_since(facts.heard_at) > Duration::from_millis(20)
+        });
+        if !run.is_stopping {
+            match why {
+                CloseReason::PeerVanished | CloseReason::WriteTimeout => {
+                    run.doubt(&conn, peer, world.now());
+                }
+                _ => run.leave(&conn),
+            }
+            run.release(&conn, peer);
+        }
+        run.gone.insert(peer, conn);
+        if !is_justified && !is_liar {
+            self.break_promise(
+                3,
+                format!("{peer} was closed without a reason: {why:?} {facts:?}"),
+            );
+        }
+        if must_read_first && has_spoken && !is_liar {
+            let what = format!("{peer} was closed for its silence before it was heard: {why:?}");
+            self.break_promise(3, what);
+        }
+    }
+
+    /// After a turn of a Distributor.
+    pub fn turned(&mut self, process: ProcessId, world: &World) {
+        let run = self.run_of(process);
+        run.note_list(world.now());
+        let entries = run.entries.iter();
+        let bytes: usize = entries.map(|entry| entry.text.len() + 14).sum();
+        for peer in world.take_ends_seen(process) {
+            if run.conns.contains_key(&peer) && world.facts(process, peer).is_some() {
+                let what = format!("{peer} has ended, which was seen, and it is still there");
+                return self.break_promise(3, what);
+            }
+        }
+        self.longest_list_bytes = self.longest_list_bytes.max(bytes);
+    }
+}

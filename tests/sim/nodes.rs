@@ -1,0 +1,287 @@
+//! Nodes of this crate, with a service that answers what it was asked, now or later.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use pilcrow::Time;
+use pilcrow::node::{
+    CallId, Config, Event, Fleet, LinkState, Node, Outcome, ReplyTo, Request, Service,
+};
+use pilcrow::reactor::{CloseReason, ConnId, Handler, Limits, Net, Origin, Reactor, TimerId};
+use pilcrow::sim::{Process, ProcessId, Random, World};
+use serde::Deserialize;
+
+use crate::calls::Calls;
+use crate::model::{ActorId, Model};
+
+/// What the nodes of one simulation share.
+#[derive(Clone)]
+pub struct Shared {
+    pub world: World,
+    pub model: Rc<RefCell<Model>>,
+    pub calls: Rc<RefCell<Calls>>,
+    pub random: Rc<RefCell<Random>>,
+}
+
+/// The service of a node.
+pub struct Echo {
+    actor: ActorId,
+    shared: Shared,
+    /// Of those asked, one in so many is answered later.
+    pub delays_one_in: u64,
+    delayed: VecDeque<(Time, ReplyTo, u64)>,
+    pub link: LinkState,
+    pub losses: Vec<String>,
+    pub link_changes: usize,
+    /// Whether everybody knew, by what a drain was answered.
+    pub drained: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Nonce {
+    nonce: u64,
+}
+
+#[derive(Deserialize)]
+struct Echoed {
+    nonce: u64,
+    by: ActorId,
+}
+
+impl Echo {
+    fn answer(&mut self, fleet: &mut Fleet<'_>, to: ReplyTo, nonce: u64) {
+        fleet.reply(to, &echo(nonce, self.actor));
+    }
+}
+
+/// An answer, with what would end its frame if it were not escaped.
+fn echo(nonce: u64, by: ActorId) -> serde_json::Value {
+    serde_json::json!({ "mark": "¶", "nonce": nonce, "by": by })
+}
+
+impl Service for Echo {
+    fn on_request(&mut self, fleet: &mut Fleet<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+        let Ok(Nonce { nonce }) = request.parse_params::<Nonce>() else {
+            let what = format!("a request that nobody made: {}", request.params());
+            self.shared.model.borrow_mut().break_promise(7, what);
+            return;
+        };
+        let executed = self.shared.calls.borrow_mut().executed(nonce, self.actor);
+        if let Err(what) = executed {
+            self.shared.model.borrow_mut().break_promise(6, what);
+        }
+        let mut random = self.shared.random.borrow_mut();
+        if self.delays_one_in > 0 && random.below(self.delays_one_in) == 0 {
+            let wait = random.duration(Duration::from_millis(1), Duration::from_secs(4));
+            let at = fleet.net().now() + wait;
+            drop(random);
+            let place = self.delayed.partition_point(|(other, ..)| *other <= at);
+            self.delayed.insert(place, (at, reply_to, nonce));
+            fleet.net().arm(at, u64::MAX);
+            return;
+        }
+        drop(random);
+        self.answer(fleet, reply_to, nonce);
+    }
+
+    fn on_outcome(&mut self, fleet: &mut Fleet<'_>, call: CallId, outcome: Outcome<'_>) {
+        let now = fleet.net().now();
+        let mut calls = self.shared.calls.borrow_mut();
+        let ended = match outcome {
+            Outcome::Reply(reply) => match serde_json::from_str::<Echoed>(reply.results()) {
+                Ok(Echoed { nonce, by }) => calls.replied(self.actor, call, nonce, by),
+                Err(_) => calls.forged(self.actor, call, reply.results()),
+            },
+            Outcome::Refused(_) | Outcome::ConnectionLost => calls.ended(self.actor, call),
+            Outcome::Deadline => calls.late(self.actor, call, now),
+            Outcome::Nobody => calls.nobody(self.actor, call),
+        };
+        if let Err(what) = ended {
+            self.shared.model.borrow_mut().break_promise(6, what);
+        }
+    }
+
+    fn on_event(&mut self, _fleet: &mut Fleet<'_>, event: Event<'_>) {
+        match event {
+            Event::Link(state) => {
+                self.link = state;
+                self.link_changes += 1;
+            }
+            Event::Left(member) => self.losses.push(member.entry.to_string()),
+            Event::Drained(drained) => self.drained = Some(drained.late.is_empty()),
+            Event::DrainedUnproven => self.drained = Some(false),
+            _ => {}
+        }
+    }
+}
+
+/// A process with a node in it.
+pub struct NodeProcess {
+    pub actor: ActorId,
+    pub id: ProcessId,
+    pub reactor: Reactor,
+    pub node: Node<Echo>,
+    pub distributor: SocketAddr,
+    shared: Shared,
+    conns: BTreeMap<ConnId, SocketAddr>,
+    /// Since when nothing has kept it from running.
+    pub undisturbed_since: Time,
+    pub is_draining: bool,
+}
+
+impl NodeProcess {
+    pub fn start(
+        actor: ActorId,
+        process: Process,
+        addr: SocketAddr,
+        distributor: SocketAddr,
+        limits: Limits,
+        shared: &Shared,
+    ) -> io::Result<NodeProcess> {
+        let id = process.id();
+        let mut reactor = Reactor::simulated(process, limits);
+        let config = Config {
+            name: format!("node {actor}"),
+            urls: vec!["GET/echo".to_owned(), format!("GET/echo/{actor}")],
+            listen: Some(addr),
+            distributor: Some(distributor),
+            ..Config::default()
+        };
+        let delays_one_in = shared.random.borrow_mut().below(4);
+        let echo = Echo {
+            actor,
+            shared: shared.clone(),
+            delays_one_in,
+            delayed: VecDeque::new(),
+            link: LinkState::Searching,
+            losses: Vec::new(),
+            link_changes: 0,
+            drained: None,
+        };
+        let mut node = Node::new(config, echo);
+        node.start(reactor.net())?;
+        Ok(NodeProcess {
+            actor,
+            id,
+            reactor,
+            node,
+            distributor,
+            shared: shared.clone(),
+            conns: BTreeMap::new(),
+            undisturbed_since: shared.world.now(),
+            is_draining: false,
+        })
+    }
+
+    pub fn turn(&mut self) -> io::Result<()> {
+        let mut watched = Watched {
+            node: &mut self.node,
+            actor: self.actor,
+            id: self.id,
+            distributor: self.distributor,
+            shared: &self.shared,
+            conns: &mut self.conns,
+        };
+        self.reactor.turn(Some(Duration::ZERO), &mut watched)
+    }
+
+    /// Asks whoever echoes, or the one with this number.
+    pub fn call(&mut self, of: Option<ActorId>, deadline: Duration, is_idempotent: bool) {
+        let path = of.map_or("/echo".to_owned(), |of| format!("/echo/{of}"));
+        let nonce = self.shared.calls.borrow_mut().draw();
+        let params = serde_json::json!({ "nonce": nonce });
+        let net = self.reactor.net();
+        let until = net.now() + deadline;
+        let fleet = &mut self.node.fleet(net);
+        let call = match is_idempotent {
+            true => fleet.call_idempotent("GET", &path, &params, deadline),
+            false => fleet.call("GET", &path, &params, deadline),
+        };
+        let mut calls = self.shared.calls.borrow_mut();
+        calls.began(self.actor, call, nonce, until, is_idempotent);
+    }
+
+    /// The entries of its view, as they are.
+    pub fn view(&mut self) -> Vec<String> {
+        let fleet = self.node.fleet(self.reactor.net());
+        let members = fleet.roster().members().iter();
+        members.map(|member| member.entry.to_string()).collect()
+    }
+}
+
+/// A node, and what its Distributor sends it.
+struct Watched<'a> {
+    node: &'a mut Node<Echo>,
+    actor: ActorId,
+    id: ProcessId,
+    distributor: SocketAddr,
+    shared: &'a Shared,
+    conns: &'a mut BTreeMap<ConnId, SocketAddr>,
+}
+
+impl Handler for Watched<'_> {
+    fn on_open(&mut self, net: &mut Net, conn: ConnId, origin: Origin) {
+        if let (Origin::Connected, Some(peer)) = (origin, net.peer_addr(conn))
+            && !self.shared.world.is_established(self.id, peer)
+        {
+            let what = format!("node {} takes {peer} for connected", self.actor);
+            self.shared.model.borrow_mut().break_promise(6, what);
+        }
+        if origin == Origin::Connected
+            && net.peer_addr(conn) == Some(self.distributor)
+            && let Some(local) = self.shared.world.local_addr(self.id, self.distributor)
+        {
+            let mut model = self.shared.model.borrow_mut();
+            model.actor_of.insert(local, self.actor);
+            self.conns.insert(conn, local);
+        }
+        self.node.on_open(net, conn, origin);
+    }
+
+    fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
+        if let Some(local) = self.conns.get(&conn) {
+            self.shared
+                .model
+                .borrow_mut()
+                .received(self.actor, *local, frame);
+        }
+        self.node.on_frame(net, conn, frame);
+    }
+
+    fn on_close(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
+        self.conns.remove(&conn);
+        self.node.on_close(net, conn, why);
+    }
+
+    fn on_timer(&mut self, net: &mut Net, timer: TimerId, tag: u64) {
+        if tag == u64::MAX {
+            let now = net.now();
+            // The service's own: nodes that share a reactor tell theirs by the owner.
+            let mut delayed = std::mem::take(&mut self.node.service().delayed);
+            while delayed.front().is_some_and(|(at, ..)| *at <= now) {
+                if let Some((_, to, nonce)) = delayed.pop_front() {
+                    self.node.fleet(net).reply(to, &echo(nonce, self.actor));
+                }
+            }
+            self.node.service().delayed = delayed;
+            return;
+        }
+        self.node.on_timer(net, timer, tag);
+    }
+
+    fn on_drained(&mut self, net: &mut Net, conn: ConnId) {
+        self.node.on_drained(net, conn);
+    }
+
+    fn on_wake(&mut self, net: &mut Net) {
+        self.node.on_wake(net);
+    }
+
+    fn on_turn_end(&mut self, net: &mut Net) {
+        self.node.on_turn_end(net);
+    }
+}

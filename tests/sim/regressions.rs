@@ -1,0 +1,42 @@
+//! What seeds have found, said without them: a seed means something else as soon as a draw is added.
+
+use std::time::Duration;
+
+use pilcrow::sim::{Faults, Random};
+
+use crate::fleet::{ActorKind, Fleet};
+use crate::raw::Kind;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn kept(fleet: &Fleet) {
+    let broken = fleet.shared.model.borrow().broken.clone();
+    assert!(broken.is_none(), "{broken:?}");
+}
+
+/// A session that has not taken the last list, and a Distributor that stood still meanwhile.
+#[test]
+fn after_a_standstill_no_revision_is_sent_twice() {
+    let mut faults = Faults::none();
+    (faults.send_buffer_bytes, faults.receive_buffer_bytes) = (64, 64);
+    let mut fleet = Fleet::new(Random::new(1), faults, Default::default());
+    fleet.start_distributor();
+    let session = fleet.add(ActorKind::Raw(Kind::Twin, Some("only1".to_owned())), None);
+    fleet.run_for(12 * SECOND);
+    let process = fleet.process_of(session).expect("it runs");
+    let link = fleet.world().links(process)[0];
+    fleet.world().set_window(&link, 0);
+    fleet.add(ActorKind::Raw(Kind::Book, None), None);
+    fleet.run_for(SECOND / 2);
+    let distributor = fleet.distributor.as_mut().expect("it runs");
+    let conns: Vec<_> = distributor.conns().map(|(conn, _)| conn).collect();
+    let id = distributor.id;
+    let net = distributor.reactor.net();
+    assert!(conns.iter().any(|conn| net.is_backlogged(*conn)));
+    fleet.world().jump(id, 8 * SECOND, SECOND);
+    fleet.run_for(SECOND / 2);
+    fleet.world().set_window(&link, 64);
+    fleet.run_for(3 * SECOND);
+    kept(&fleet);
+    assert_eq!(fleet.unsettled(), None);
+}

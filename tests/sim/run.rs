@@ -1,0 +1,403 @@
+//! One run of a Distributor as it should be: who has registered with what, and every list there was.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use pilcrow::Time;
+use pilcrow::sim::ProcessId;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::model::List;
+
+/// One run of a Distributor.
+pub struct Run {
+    pub process: ProcessId,
+    pub conns: BTreeMap<SocketAddr, Conn>,
+    /// Connections that are over: what was sent on them may still come.
+    pub gone: BTreeMap<SocketAddr, Conn>,
+    pub entries: Vec<Entry>,
+    entries_drawn: u64,
+    instances: BTreeMap<String, Holder>,
+    /// Every list there was, in order.
+    pub lists: Vec<Possible>,
+    /// Some entry was in doubt: it may have kept its place, or have another.
+    has_doubted: bool,
+    /// What a revision was to whoever was sent it first.
+    pub revisions: BTreeMap<u64, List>,
+    pub epoch: Option<String>,
+    pub is_stopping: bool,
+}
+
+/// What a Distributor was told on one connection.
+#[derive(Default)]
+pub struct Conn {
+    pub entry: Option<u64>,
+    pub is_registered: bool,
+    pub has_session: bool,
+    pub watches: bool,
+    pub instance: Option<String>,
+    pub is_superseded: bool,
+    pub is_refused: bool,
+    pub last_frame_at: Time,
+    pub cut_since: Option<Time>,
+    pub stuck_since: Option<Time>,
+    /// The list it was last sent, by its place in the run's.
+    pub last_list: usize,
+    pub last_revision: Option<u64>,
+}
+
+impl Conn {
+    pub fn has_entry(&self) -> bool {
+        self.entry.is_some()
+    }
+}
+
+pub struct Entry {
+    number: u64,
+    pub text: Rc<str>,
+    pub is_listed: bool,
+    doubt: Option<Doubt>,
+}
+
+/// An entry whose host fell silent: it is gone, or held as suspect, and then it may be claimed.
+#[derive(Clone)]
+struct Doubt {
+    since: Time,
+    instance: Option<String>,
+    host: IpAddr,
+}
+
+/// After this nobody is held any more: one is let go each second.
+const LONGEST_DOUBT: Duration = Duration::from_secs(60);
+
+/// A list that there may be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Possible {
+    pub certain: List,
+    pub doubtful: List,
+}
+
+impl Default for Possible {
+    fn default() -> Possible {
+        Possible {
+            certain: Rc::from([]),
+            doubtful: Rc::from([]),
+        }
+    }
+}
+
+impl Possible {
+    fn allows(&self, list: &[Rc<str>], is_ordered: bool) -> bool {
+        if is_ordered && self.doubtful.is_empty() {
+            return *self.certain == *list;
+        }
+        let mut left: Vec<&Rc<str>> = list.iter().collect();
+        let mut take = |entry: &Rc<str>| {
+            let place = left.iter().position(|other| *other == entry);
+            place.map(|place| left.swap_remove(place)).is_some()
+        };
+        let has_all = self.certain.iter().all(&mut take);
+        for entry in &*self.doubtful {
+            take(entry);
+        }
+        has_all && left.is_empty()
+    }
+}
+
+struct Holder {
+    peer: SocketAddr,
+    entry: u64,
+    window_began_at: Time,
+    take_overs: u32,
+}
+
+#[derive(Deserialize)]
+pub struct Packet<'a> {
+    pub uri: String,
+    pub method: String,
+    #[serde(borrow, default)]
+    params: Option<&'a RawValue>,
+    #[serde(default)]
+    session: Option<serde_json::Value>,
+}
+
+impl Run {
+    pub fn new(process: ProcessId) -> Run {
+        Run {
+            process,
+            conns: BTreeMap::new(),
+            gone: BTreeMap::new(),
+            entries: Vec::new(),
+            entries_drawn: 0,
+            instances: BTreeMap::new(),
+            lists: vec![Possible::default()],
+            has_doubted: false,
+            revisions: BTreeMap::new(),
+            epoch: None,
+            is_stopping: false,
+        }
+    }
+
+    /// The list as it should be now.
+    pub fn list(&self) -> List {
+        Rc::clone(&self.lists.last().expect("there is always one").certain)
+    }
+
+    /// Whether `list` is the last one, whole and certain.
+    pub fn is_last(&self, list: &[Rc<str>]) -> bool {
+        let last = Possible {
+            certain: self.list(),
+            ..Possible::default()
+        };
+        last.allows(list, !self.has_doubted)
+    }
+
+    /// The place of `list` among those that there were from this one on.
+    pub fn place_of(&self, list: &[Rc<str>], from: usize) -> Option<usize> {
+        let mut later = self.lists[from..].iter();
+        let place = later.position(|there_was| there_was.allows(list, !self.has_doubted));
+        place.map(|place| from + place)
+    }
+
+    /// Notes the list as it is now.
+    pub fn note_list(&mut self, now: Time) {
+        self.entries.retain(|entry| {
+            let doubt = entry.doubt.as_ref();
+            doubt.is_none_or(|doubt| now.saturating_since(doubt.since) < LONGEST_DOUBT)
+        });
+        let listed = |in_doubt: bool| -> List {
+            let entries = self.entries.iter().filter(|entry| entry.is_listed);
+            let entries = entries.filter(|entry| entry.doubt.is_some() == in_doubt);
+            entries.map(|entry| Rc::clone(&entry.text)).collect()
+        };
+        let now = Possible {
+            certain: listed(false),
+            doubtful: listed(true),
+        };
+        if self.lists.last() != Some(&now) {
+            self.lists.push(now);
+        }
+    }
+
+    /// The host of this connection fell silent.
+    pub fn doubt(&mut self, conn: &Conn, peer: SocketAddr, now: Time) {
+        let doubt = Doubt {
+            since: now,
+            instance: conn.instance.clone(),
+            host: peer.ip(),
+        };
+        if let Some(entry) = conn.entry.and_then(|number| self.entry_mut(number)) {
+            entry.doubt = Some(doubt);
+            self.has_doubted = true;
+        }
+    }
+
+    /// Takes the entry in doubt that this registration claims. `false` if it may not have it.
+    fn claim_doubtful(&mut self, text: &str, instance: Option<&String>, host: IpAddr) -> bool {
+        let of_instance = self.entries.iter().position(|entry| {
+            let doubt = entry.doubt.as_ref();
+            instance.is_some() && doubt.is_some_and(|doubt| doubt.instance.as_ref() == instance)
+        });
+        let place = of_instance.or_else(|| {
+            let mut entries = self.entries.iter();
+            entries.position(|entry| entry.doubt.is_some() && *entry.text == *text)
+        });
+        let Some(place) = place else {
+            return true;
+        };
+        let doubt = self.entries[place].doubt.as_ref();
+        if of_instance.is_some() && doubt.is_some_and(|doubt| doubt.host != host) {
+            return false;
+        }
+        self.entries.remove(place);
+        true
+    }
+
+    /// What was sent on a connection, whether or not it is over.
+    pub fn sent_to(&mut self, peer: SocketAddr) -> Option<&mut Conn> {
+        let known = self.conns.get_mut(&peer);
+        known.or_else(|| self.gone.get_mut(&peer))
+    }
+
+    /// `was_taken` is asked only where it can't be known.
+    pub fn register(&mut self, peer: SocketAddr, packet: &Packet<'_>, now: Time, was_taken: bool) {
+        let session = packet.session.as_ref();
+        let instance = session
+            .and_then(|session| session.get("instance"))
+            .and_then(|instance| instance.as_str())
+            .map(str::to_owned);
+        let Some(text) = packet
+            .params
+            .map(RawValue::get)
+            .filter(|text| is_valid(text))
+        else {
+            self.conns.entry(peer).or_default().is_refused = true;
+            return;
+        };
+        if session.is_some_and(|session| !session.is_object()) {
+            return;
+        }
+        let mut taken = None;
+        if let Some(instance) = &instance
+            && let Some(holder) = self.instances.get_mut(instance)
+            && holder.peer != peer
+        {
+            if holder.peer.ip() != peer.ip() {
+                return;
+            }
+            if now.saturating_since(holder.window_began_at) >= Duration::from_secs(60) {
+                holder.window_began_at = now;
+                holder.take_overs = 0;
+            }
+            if holder.take_overs >= 3 {
+                return;
+            }
+            holder.take_overs += 1;
+            if self.conns.get(&peer).is_some_and(Conn::has_entry) {
+                return;
+            }
+            taken = Some((holder.peer, holder.entry));
+        }
+
+        let listed = Entry {
+            number: 0,
+            text: with_host(text, peer).into(),
+            is_listed: has_port(text),
+            doubt: None,
+        };
+        let own = self.conns.get(&peer).and_then(|conn| conn.entry);
+        let place = taken.map(|(_, entry)| entry).or(own);
+        if place.is_none()
+            && !self.claim_doubtful(&listed.text, instance.as_ref(), peer.ip())
+            && !was_taken
+        {
+            return;
+        }
+        let known = place.and_then(|number| self.entry_mut(number));
+        let number = match known {
+            Some(known) => {
+                *known = Entry {
+                    number: known.number,
+                    ..listed
+                };
+                known.number
+            }
+            None => {
+                self.entries_drawn += 1;
+                let number = self.entries_drawn;
+                self.entries.push(Entry { number, ..listed });
+                number
+            }
+        };
+        if let Some((from, _)) = taken
+            && let Some(old) = self.conns.get_mut(&from)
+        {
+            old.entry = None;
+            old.is_superseded = true;
+        }
+        let conn = self.conns.entry(peer).or_default();
+        conn.entry = Some(number);
+        conn.is_registered = true;
+        conn.watches = true;
+        if let Some(session) = session {
+            let before = conn.instance.take();
+            conn.has_session = true;
+            conn.watches = session.get("watch").and_then(|watch| watch.as_str()) != Some("none");
+            conn.instance.clone_from(&instance);
+            if let Some(before) = before.filter(|before| Some(before) != instance.as_ref())
+                && self
+                    .instances
+                    .get(&before)
+                    .is_some_and(|held| held.peer == peer)
+            {
+                self.instances.remove(&before);
+            }
+        }
+        if let Some(instance) = instance {
+            let (window_began_at, take_overs) = match self.instances.get(&instance) {
+                Some(held) => (held.window_began_at, held.take_overs),
+                None => (now, 0),
+            };
+            let holder = Holder {
+                peer,
+                entry: number,
+                window_began_at,
+                take_overs,
+            };
+            self.instances.insert(instance, holder);
+        }
+    }
+
+    fn entry_mut(&mut self, number: u64) -> Option<&mut Entry> {
+        self.entries.iter_mut().find(|entry| entry.number == number)
+    }
+
+    pub fn drain(&mut self, peer: SocketAddr) {
+        let Some(conn) = self.conns.get_mut(&peer) else {
+            return;
+        };
+        let left = Conn {
+            entry: conn.entry.take(),
+            instance: conn.instance.clone(),
+            ..Conn::default()
+        };
+        if left.entry.is_some() {
+            self.leave(&left);
+            self.release(&left, peer);
+        }
+    }
+
+    pub fn leave(&mut self, conn: &Conn) {
+        self.entries
+            .retain(|entry| Some(entry.number) != conn.entry);
+    }
+
+    pub fn release(&mut self, conn: &Conn, peer: SocketAddr) {
+        if let Some(instance) = &conn.instance
+            && self
+                .instances
+                .get(instance)
+                .is_some_and(|held| held.peer == peer)
+        {
+            self.instances.remove(instance);
+        }
+    }
+}
+
+/// Whether a Distributor takes this registration: said for what the peers here send.
+fn is_valid(text: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Params {
+        #[serde(default)]
+        name: String,
+        #[serde(default)]
+        urls: Vec<String>,
+    }
+    let is_url = |url: &String| {
+        let path = url.trim_start_matches(|letter: char| letter.is_ascii_uppercase());
+        path.len() < url.len() && path.starts_with('/') && !path.contains("..")
+    };
+    text.starts_with('{')
+        && serde_json::from_str(text).is_ok_and(|params: Params| {
+            params.name.len() <= 128
+                && !params.name.contains(char::is_control)
+                && params.urls.iter().all(is_url)
+        })
+}
+
+fn has_port(text: &str) -> bool {
+    let params: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    let port = params.get("port").and_then(serde_json::Value::as_u64);
+    port.is_some_and(|port| (1..=65_535).contains(&port))
+}
+
+fn with_host(text: &str, peer: SocketAddr) -> String {
+    let open = text.strip_suffix('}').unwrap_or(text).trim_end();
+    let comma = if open.ends_with('{') { "" } else { "," };
+    // What stands between the last field and the brace stays behind the new one.
+    let space = &text[open.len()..text.len() - 1];
+    format!("{open}{comma}\"host\":\"{}\"{space}}}", peer.ip())
+}

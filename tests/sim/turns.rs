@@ -1,0 +1,144 @@
+//! Who is turned when, and how time passes.
+
+use std::time::Duration;
+
+use pilcrow::Time;
+use pilcrow::sim::{HostId, ProcessId};
+
+use crate::fleet::{Actor, Fleet, Running};
+use crate::model::ActorId;
+
+/// More turns than this in one seed are a loop that does nothing.
+const TURNS: u64 = 1_000_000;
+/// More turns than this without time passing are a loop that never rests.
+const TURNS_AT_ONCE: u32 = 20_000;
+
+impl Fleet {
+    fn host_runs(&self, host: HostId, process: ProcessId) -> bool {
+        !self.dark.contains(&host) && !self.paused.contains_key(&process)
+    }
+
+    /// When a reactor is to be turned next, if it may run.
+    fn wake_time(
+        &self,
+        process: ProcessId,
+        next_deadline: Option<Time>,
+        rests_until: Time,
+    ) -> Option<Time> {
+        if self.world().is_ready(process) {
+            return Some(rests_until);
+        }
+        let ahead = self.world().ahead(process);
+        let deadline = next_deadline?.saturating_since(Time::ZERO + ahead);
+        Some((Time::ZERO + deadline).max(rests_until))
+    }
+
+    fn wake_time_of(&self, actor: &Actor) -> Option<Time> {
+        match &actor.running {
+            Running::Node(node) if self.host_runs(actor.host, node.id) => {
+                self.wake_time(node.id, node.reactor.next_deadline(), actor.rests_until)
+            }
+            Running::Raw(raw) if self.host_runs(actor.host, raw.process.id()) => {
+                if self.world().is_ready(raw.process.id()) {
+                    return Some(actor.rests_until);
+                }
+                raw.due.map(|due| due.max(actor.rests_until))
+            }
+            _ => None,
+        }
+    }
+
+    fn distributor_wake_time(&self) -> Option<Time> {
+        let distributor = self.distributor.as_ref()?;
+        if !self.host_runs(self.distributor_host, distributor.id) {
+            return None;
+        }
+        let deadline = distributor.reactor.next_deadline();
+        self.wake_time(distributor.id, deadline, self.distributor_rests_until)
+    }
+
+    /// Lets everything happen that happens until `end`.
+    pub fn run_until(&mut self, end: Time) {
+        let mut turns_at_once = 0;
+        let mut last = self.now();
+        loop {
+            self.world().advance(self.now());
+            self.do_later();
+            let now = self.now();
+            if self.is_broken() || now >= end {
+                return;
+            }
+            turns_at_once = if now > last { 0 } else { turns_at_once + 1 };
+            last = now;
+            if turns_at_once > TURNS_AT_ONCE || self.turns > TURNS {
+                return self.broken(7, "some process is turned for ever and does nothing");
+            }
+            let mut next = end;
+            let mut due: Vec<Option<ActorId>> = Vec::new();
+            let mut consider = |who, at: Option<Time>| match at {
+                Some(at) if at <= now => due.push(who),
+                Some(at) => next = next.min(at),
+                None => {}
+            };
+            consider(None, self.distributor_wake_time());
+            for (id, actor) in self.actors.iter().enumerate() {
+                consider(Some(id), self.wake_time_of(actor));
+            }
+            if due.is_empty() {
+                let next = next.min(self.world().next_event().unwrap_or(next));
+                let next = next.min(self.later.first_key_value().map_or(next, |(at, _)| at.0));
+                self.world().advance(next);
+                continue;
+            }
+            self.random.shuffle(&mut due);
+            for who in due {
+                self.turn(who);
+            }
+        }
+    }
+
+    pub fn run_for(&mut self, time: Duration) {
+        self.run_until(self.now() + time);
+    }
+
+    fn turn(&mut self, who: Option<ActorId>) {
+        self.turns += 1;
+        let now = self.now();
+        let rest = Duration::from_micros(self.random.between(1, 200));
+        let Some(id) = who else {
+            self.distributor_rests_until = now + rest;
+            let Some(distributor) = &mut self.distributor else {
+                return;
+            };
+            if let Err(error) = distributor.turn() {
+                self.broken(7, format!("the Distributor's loop ends: {error}"));
+            }
+            let is_done = self
+                .distributor
+                .as_mut()
+                .is_some_and(|known| known.is_stopping && known.reactor.net().connections() == 0);
+            if is_done {
+                self.say("the Distributor has stopped");
+                self.distributor = None;
+            }
+            return;
+        };
+        let Some(actor) = self.actors.get_mut(id) else {
+            return;
+        };
+        actor.rests_until = now + rest;
+        match &mut actor.running {
+            Running::Node(node) => {
+                if let Err(error) = node.turn() {
+                    self.broken(7, format!("the loop of node {id} ends: {error}"));
+                }
+            }
+            Running::Raw(raw) => {
+                let mut model = self.shared.model.borrow_mut();
+                let mut calls = self.shared.calls.borrow_mut();
+                raw.poke(now, &mut model, &mut calls, &mut self.random);
+            }
+            Running::Not => {}
+        }
+    }
+}
