@@ -1,17 +1,18 @@
 //! What a node may say that it serves.
 
 /// A url is `METHOD/path`, and nothing that could lead a gateway to another host or out of a path.
-pub(super) fn check_url(url: &str) -> Result<(), &'static str> {
+pub(crate) fn check_url(url: &str) -> Result<(), &'static str> {
     let Some((method, path)) = url.split_once('/') else {
         return Err("a url is METHOD/path, as in GET/goods");
     };
     if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_uppercase()) {
         return Err("a url begins with a method in capitals, as in GET/goods");
     }
-    // Whoever reads it may decode it, some of them twice.
-    let mut path = path.to_owned();
+    // Whoever reads it may decode it, some of them twice. As bytes: a character may come together
+    // only then.
+    let mut path = path.as_bytes().to_vec();
     for _ in 0..MAX_DECODINGS {
-        check_path(&path)?;
+        check_path(&String::from_utf8_lossy(&path))?;
         let decoded = percent_decode(&path);
         if decoded == path {
             return Ok(());
@@ -42,10 +43,10 @@ fn check_path(path: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Decodes each `%XX` once. What is no UTF-8 then shows as U+FFFD.
-fn percent_decode(text: &str) -> String {
+/// Decodes each `%XX` once.
+fn percent_decode(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
+    let mut rest = text;
     while let Some((first, after)) = rest.split_first() {
         let hex = |digits: &[u8; 2]| {
             let digits = std::str::from_utf8(digits).ok()?;
@@ -63,7 +64,7 @@ fn percent_decode(text: &str) -> String {
             }
         }
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    bytes
 }
 
 #[cfg(test)]
@@ -109,6 +110,7 @@ mod tests {
             "GET/%252e%252e/x",
             "GET/%25252525252e./x",
             "GET/a%0d%0aHost:evil",
+            "GET/a%25c2%99",
         ] {
             assert!(check_url(url).is_err(), "{url}");
         }
