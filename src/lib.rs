@@ -129,6 +129,16 @@ pub mod mistakes;
 #[cfg(not(feature = "sim"))]
 #[expect(unreachable_pub, reason = "it is public with the feature")]
 mod mistakes;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a property that does not hold panics"
+)]
+pub mod fuzzing;
 pub mod node;
 pub mod protocol;
 pub mod reactor;

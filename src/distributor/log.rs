@@ -14,17 +14,17 @@ use crate::time::Time;
 /// It is to be logged as a string, `name = escaped.to_string()`, not as `%escaped`: then it is put
 /// in quotes, and can't pose as other fields.
 #[derive(Clone, Debug)]
-pub(super) struct Escaped<'a>(Cow<'a, str>);
+pub(crate) struct Escaped<'a>(Cow<'a, str>);
 
 const MAX_ESCAPED_BYTES: usize = 256;
 
 impl<'a> Escaped<'a> {
-    pub(super) fn text(text: &'a str) -> Escaped<'a> {
+    pub(crate) fn text(text: &'a str) -> Escaped<'a> {
         Escaped(Cow::Borrowed(text))
     }
 
     /// What came on a connection, without tokens and instances.
-    pub(super) fn frame(bytes: &'a [u8]) -> Escaped<'a> {
+    pub(crate) fn frame(bytes: &'a [u8]) -> Escaped<'a> {
         let secrets = SECRETS_FOLLOW
             .iter()
             .filter_map(|word| memchr::memmem::find(bytes, word));

@@ -54,6 +54,8 @@ use suspicion::Suspicion;
 use token::Salt;
 
 pub use access::{Access, AddressRange, Tokens};
+#[cfg(feature = "fuzzing")]
+pub(crate) use log::Escaped as LoggedText;
 pub use orphans::Restored;
 pub use state::{State, Unreadable, UnsavedState};
 pub use stats::Stats;

@@ -70,6 +70,9 @@ pub use session::{
     write_draining, write_session_list, write_success,
 };
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use url::check_url;
+
 pub use update::{Left, ListedNode, Update, UpdateSession};
 
 /// Where nodes register, and ask for the list.

@@ -149,8 +149,8 @@ impl FrameBuffer {
         self.kept.get(self.start..).unwrap_or_default()
     }
 
-    #[cfg(test)]
-    pub(super) fn capacity(&self) -> usize {
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn capacity(&self) -> usize {
         self.kept.capacity()
     }
 

@@ -4,7 +4,17 @@
 
 mod disk;
 mod os;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(
+    feature = "fuzzing",
+    allow(
+        dead_code,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        reason = "what fails here fails a test"
+    )
+)]
 pub(crate) mod scripted;
 #[cfg(feature = "sim")]
 #[expect(

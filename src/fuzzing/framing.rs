@@ -1,0 +1,76 @@
+//! The frames of a stream do not depend on how it is cut.
+
+use super::script::Script;
+use crate::reactor::buffer_pool::BufferPool;
+use crate::reactor::framing::{FRAME_END, Fed, Flow, FrameBuffer};
+
+/// What the frames of a stream are, said as simply as possible, and how long each was as it came.
+fn model(stream: &[u8]) -> Vec<(Vec<u8>, usize)> {
+    let mut frames = Vec::new();
+    let mut rest = stream;
+    while let Some(end) = rest.windows(2).position(|pair| pair == FRAME_END) {
+        let begun = rest[..end].trim_ascii_start();
+        frames.push((begun.trim_ascii_end().to_vec(), begun.len()));
+        rest = &rest[end + 2..];
+    }
+    frames
+}
+
+/// The input is a limit, where to stop, how to cut, and then the stream.
+pub fn framing(input: &[u8]) {
+    let mut script = Script::new(input);
+    let limit = usize::from(script.byte());
+    let stops = script.byte();
+    let cuts = script.bytes();
+    let stream = script.rest();
+
+    let whole = cut(stream, &[], limit, 0);
+    let pieces = cut(stream, cuts, limit, stops);
+    let model = model(stream);
+    let fitting = model.iter().take_while(|(_, bytes)| *bytes <= limit);
+    let frames: Vec<Vec<u8>> = fitting
+        .map(|(frame, _)| frame.clone())
+        .filter(|frame| !frame.is_empty())
+        .collect();
+    assert_eq!(whole.0, frames, "in one piece");
+    assert_eq!(pieces.0, frames, "in pieces");
+    assert_eq!(whole.1, pieces.1, "over the limit or not");
+    if model.iter().any(|(_, bytes)| *bytes > limit) {
+        assert!(whole.1, "a frame is over the limit");
+    }
+}
+
+/// The frames, and whether one was over the limit.
+fn cut(stream: &[u8], cuts: &[u8], limit: usize, stops: u8) -> (Vec<Vec<u8>>, bool) {
+    let (mut buffer, mut pool) = (FrameBuffer::default(), BufferPool::default());
+    let mut frames = Vec::new();
+    let mut rest = stream;
+    let mut cuts = cuts.iter().map(|cut| usize::from(*cut));
+    loop {
+        let (mut piece, behind) = rest.split_at(cuts.next().unwrap_or(usize::MAX).min(rest.len()));
+        loop {
+            let fed = buffer.feed(piece, limit, &mut pool, &mut |frame| {
+                assert!(!frame.is_empty() && frame.len() <= limit);
+                frames.push(frame.to_vec());
+                match stops >> (frames.len() % 8) & 1 {
+                    0 => Flow::Continue,
+                    _ => Flow::Stop,
+                }
+            });
+            match fed {
+                Fed::TooLarge => return (frames, true),
+                Fed::Stopped => piece = &[],
+                Fed::Drained => break,
+            }
+        }
+        // Half a frame end may lie behind the limit.
+        assert!(buffer.unfinished().len() <= limit + 1);
+        if buffer.unfinished().is_empty() {
+            assert_eq!(buffer.capacity(), 0, "memory is held between frames");
+        }
+        if behind.is_empty() {
+            return (frames, false);
+        }
+        rest = behind;
+    }
+}

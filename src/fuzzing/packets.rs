@@ -1,0 +1,241 @@
+//! What is written is read as it was meant, and whatever is read does no harm.
+
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::script::Script;
+use crate::protocol::{
+    Applied, DrainRequest, Drained, ErrorCode, ListedNode, Packet, Refusal, Registered, Reply,
+    SessionRequest, Stamp, Token, Update, Watch, key_of_request, write_delta, write_draining,
+    write_error, write_error_reply, write_list, write_reply, write_request, write_session_list,
+    write_success,
+};
+use crate::reactor::SharedFrame;
+use crate::reactor::framing::FRAME_END;
+
+/// The input is read as a packet of every kind, and then as what packets of every kind are made of.
+pub fn packets(input: &[u8]) {
+    read_anything(input);
+    let mut script = Script::new(input);
+    let (uri, method) = (script.text(), script.text());
+    let params = value(&mut script, 0);
+    let key = u64::from(script.byte());
+    let deadline = (script.pick(2) == 1).then(|| u64::from(script.byte()) << script.pick(56));
+
+    let frame = frame(|out| {
+        write_request(out, &method, &uri, key, deadline, &params).expect("memory takes it");
+    });
+    let packet = Packet::parse(&frame).expect("a request is a packet");
+    assert_eq!(packet.uri().as_deref(), Some(&*uri));
+    assert_eq!(packet.method().as_deref(), Some(&*method));
+    assert_eq!(packet.deadline_ms(), deadline);
+    assert_eq!(
+        packet.params().map(parsed),
+        Some(params.clone()).filter(|it| !it.is_null())
+    );
+    let raw_key = key_of_request(packet.key(), packet.params());
+    assert_eq!(raw_key, key.to_string());
+
+    let refusal = Refusal::new(script.one_of(&CODES), script.text());
+    for (packet, with_key) in [(packet, true), (Packet::default(), false)] {
+        let text = self::frame(|out| {
+            write_error(out, &packet, &refusal).expect("memory takes it");
+        });
+        let reply = Reply::parse(&text).expect("an error is a reply");
+        assert_eq!(reply.key(), with_key.then_some(key));
+        assert_eq!(reply.errorcode, refusal.code as i64);
+        assert_eq!(reply.message(), refusal.message);
+    }
+    replies(raw_key, key, &params, &refusal);
+    sessions(&mut script);
+    updates(&mut script);
+}
+
+const CODES: [ErrorCode; 3] = [ErrorCode::NotFound, ErrorCode::TooMuch, ErrorCode::Busy];
+
+fn read_anything(input: &[u8]) {
+    if let Ok(packet) = Packet::parse(input) {
+        let value: Option<Value> = serde_json::from_slice(input).ok();
+        assert!(value.is_none_or(|value| value.is_object()));
+        let _ = (packet.uri(), packet.method(), packet.deadline_ms());
+        let _ = key_of_request(packet.key(), packet.params());
+        let _ = Applied::parse(packet.session());
+        let _ = DrainRequest::parse(packet.params());
+        let _ = packet.session().map(SessionRequest::parse);
+        let _ = packet.params().map(ListedNode::parse);
+        let refusal = Refusal::new(ErrorCode::NotFound, "no");
+        let frame = frame(|out| write_error(out, &packet, &refusal).expect("memory takes it"));
+        assert!(
+            Reply::parse(&frame).is_some(),
+            "what is refused is refused with JSON"
+        );
+    }
+    let _ = Update::parse(input);
+    let _ = Reply::parse(input).map(|reply| (reply.key(), reply.message().len()));
+}
+
+fn replies(raw_key: &str, key: u64, params: &Value, refusal: &Refusal) {
+    let text = frame(|out| write_reply(out, raw_key, params).expect("memory takes it"));
+    let reply = Reply::parse(&text).expect("a reply");
+    assert_eq!((reply.key(), reply.errorcode), (Some(key), 0));
+    assert_eq!(
+        serde_json::from_str::<Value>(reply.results()).ok(),
+        Some(params.clone())
+    );
+
+    let text = frame(|out| {
+        let written = write_error_reply(out, raw_key, refusal.code, &refusal.message);
+        written.expect("memory takes it");
+    });
+    let reply = Reply::parse(&text).expect("an error reply");
+    assert_eq!(
+        (reply.key(), reply.errorcode),
+        (Some(key), refusal.code as i64)
+    );
+    assert_eq!(reply.message(), refusal.message);
+}
+
+fn sessions(script: &mut Script<'_>) {
+    let number = |script: &mut Script<'_>| u64::from(script.byte()) << script.pick(56);
+    let some = |script: &mut Script<'_>| (script.pick(2) == 1).then(|| script.text());
+    let request = SessionRequest {
+        version: 1,
+        watch: script.one_of(&[Watch::None, Watch::List, Watch::Delta]),
+        instance: (script.pick(2) == 1).then(|| format!("{:x}", script.byte()).into()),
+        epoch: some(script).map(Into::into),
+        rev: (script.pick(2) == 1).then(|| number(script)),
+        token: some(script).map(Token::from),
+    };
+    let text = serde_json::to_string(&request).expect("it is JSON");
+    let raw = RawValue::from_string(text).expect("it is JSON");
+    assert_eq!(SessionRequest::parse(&raw), Ok(request));
+
+    let registered = Registered {
+        id: number(script),
+        epoch: script.text().into(),
+        rev: number(script),
+        heartbeat_ms: number(script),
+    };
+    let text = frame(|out| write_success(out, None, &registered).expect("memory takes it"));
+    let reply = Reply::parse(&text).expect("a reply");
+    let read = serde_json::from_str::<Registered<'_>>(reply.results());
+    assert_eq!(read.ok(), Some(registered));
+
+    let drained = Drained {
+        rev: number(script),
+        acked: number(script),
+        of: number(script),
+        late: vec![number(script); script.pick(3)],
+        blind: number(script),
+    };
+    let text = frame(|out| write_success(out, None, &drained).expect("memory takes it"));
+    let reply = Reply::parse(&text).expect("a reply");
+    assert_eq!(
+        serde_json::from_str::<Drained>(reply.results()).ok(),
+        Some(drained)
+    );
+}
+
+fn updates(script: &mut Script<'_>) {
+    let entries: Vec<(u64, Value)> = (0..script.pick(4))
+        .map(|_| (u64::from(script.byte()), value(script, 0)))
+        .collect();
+    let write_entries = |out: &mut Vec<u8>| {
+        let texts: Vec<String> = entries.iter().map(|(_, entry)| entry.to_string()).collect();
+        out.extend_from_slice(texts.join(",").as_bytes());
+    };
+    let write_ids = |out: &mut Vec<u8>| {
+        let texts: Vec<String> = entries.iter().map(|(id, _)| id.to_string()).collect();
+        out.extend_from_slice(texts.join(",").as_bytes());
+    };
+    let all = |raw: Vec<&RawValue>| raw.into_iter().map(parsed).collect::<Vec<Value>>();
+    let (ids, values): (Vec<u64>, Vec<Value>) = entries.iter().cloned().unzip();
+    let (from, rev) = (u64::from(script.byte()), u64::from(script.byte()));
+    let (ack, complete) = (script.pick(2) == 1, script.pick(2) == 1);
+    let stamp = Stamp {
+        epoch: "e1",
+        rev,
+        ack,
+    };
+
+    let text = frame(|out| write_list(out, "0", write_entries));
+    match Update::parse(&text) {
+        Some(Update::List {
+            entries,
+            session: None,
+        }) => assert_eq!(all(entries), values),
+        other => panic!("a list: {other:?}"),
+    }
+    let text = frame(|out| write_session_list(out, "0", stamp, complete, write_entries, write_ids));
+    match Update::parse(&text) {
+        Some(Update::List {
+            entries,
+            session: Some(session),
+        }) => {
+            assert_eq!(all(entries), values);
+            assert_eq!(
+                (&*session.epoch, session.rev, session.ack),
+                ("e1", rev, ack)
+            );
+            assert_eq!(
+                (session.complete, session.ids),
+                (Some(complete), ids.clone())
+            );
+        }
+        other => panic!("a list with a session: {other:?}"),
+    }
+    let left = ids.iter().map(|id| (*id, "closed"));
+    let text = frame(|out| write_delta(out, stamp, from, write_entries, left, write_ids));
+    match Update::parse(&text) {
+        Some(Update::Delta {
+            joined,
+            left,
+            session,
+        }) => {
+            assert_eq!(all(joined), values);
+            assert_eq!(left.iter().map(|left| left.id).collect::<Vec<u64>>(), ids);
+            assert_eq!(
+                (session.from, session.rev, session.ids),
+                (Some(from), rev, ids)
+            );
+        }
+        other => panic!("a delta: {other:?}"),
+    }
+    let text = frame(|out| write_draining(out, rev).expect("memory takes it"));
+    match Update::parse(&text) {
+        Some(Update::Draining { retry_after_ms }) => assert_eq!(retry_after_ms, Some(rev)),
+        other => panic!("a goodbye: {other:?}"),
+    }
+}
+
+/// What is written, as it goes on the wire: one frame, whatever is in it.
+fn frame(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let frame = SharedFrame::new(write);
+    let sent = frame.as_bytes().strip_suffix(&FRAME_END).expect("it ends");
+    assert!(
+        !sent.windows(2).any(|pair| pair == FRAME_END),
+        "it ends twice"
+    );
+    sent.to_vec()
+}
+
+fn parsed(raw: &RawValue) -> Value {
+    serde_json::from_str(raw.get()).expect("it is JSON")
+}
+
+fn value(script: &mut Script<'_>, depth: usize) -> Value {
+    match script.pick(if depth < 4 { 7 } else { 5 }) {
+        0 => Value::Null,
+        1 => json!(script.pick(2) == 1),
+        2 => json!(i64::from(script.byte()) - 128),
+        3 => json!(f64::from(script.byte()) / 4.0),
+        4 => json!(script.text()),
+        5 => (0..script.pick(4))
+            .map(|_| value(script, depth + 1))
+            .collect(),
+        _ => {
+            let fields = (0..script.pick(4)).map(|_| (script.text(), value(script, depth + 1)));
+            Value::Object(fields.collect())
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! A state file is read as it was written, or not at all.
+
+use sha2::{Digest, Sha256};
+
+use super::script::Script;
+use crate::distributor::{Config, Distributor, State};
+use crate::protocol::RegistrationLimits;
+use crate::reactor::{Limits, Reactor};
+use crate::sys::scripted::Scripted;
+
+fn decode(file: &[u8]) -> Option<State> {
+    State::decode(file, &RegistrationLimits::default()).ok()
+}
+
+/// A file with this body and the header that belongs to it.
+fn sealed(body: &[u8]) -> Vec<u8> {
+    let digits = Sha256::digest(body);
+    let hash: String = digits.iter().map(|byte| format!("{byte:02x}")).collect();
+    let header = format!(
+        "{{\"format\":\"pilcrow distributor state\",\"version\":1,\"bytes\":{},\"sha256\":\"{hash}\"}}\n",
+        body.len()
+    );
+    [header.as_bytes(), body].concat()
+}
+
+/// What a Distributor that restores this writes in its turn.
+fn encode(state: State) -> Vec<u8> {
+    let mut reactor = Reactor::on(Box::new(Scripted::new()), Limits::default());
+    let mut distributor = Distributor::new(Config::default());
+    let len = state.len();
+    let restored = distributor.restore(reactor.net(), state);
+    assert_eq!(restored.entries, len, "there is room for it");
+    distributor.state().into_bytes()
+}
+
+/// The input is a place, a bit, and then a file, or the body of one whose header is right.
+pub fn state_file(input: &[u8]) {
+    let mut script = Script::new(input);
+    let (place, bit) = ((script.byte(), script.byte()), script.pick(8));
+    let input = script.rest();
+    let _ = decode(input);
+    let file = sealed(input);
+    let Some(state) = decode(&file) else {
+        return;
+    };
+    let written = encode(state.clone());
+    let again = decode(&written).expect("what was written can be read");
+    assert_eq!((again.len(), again.left_out()), (state.len(), 0));
+    assert_eq!(
+        encode(again),
+        written,
+        "read and written again, it is the same"
+    );
+    if state.left_out() == 0 {
+        assert_eq!(decode(&written), Some(state));
+    }
+
+    for file in [file, written] {
+        let at = usize::from(u16::from_be_bytes([place.0, place.1])) % file.len();
+        assert_eq!(decode(&file[..at]), None, "cut at {at}");
+        let mut flipped = file;
+        flipped[at] ^= 1 << bit;
+        assert_eq!(decode(&flipped), None, "bit {bit} of byte {at} flipped");
+    }
+}
