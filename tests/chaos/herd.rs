@@ -1,0 +1,180 @@
+//! Many peers of the book, and what a process takes.
+
+use std::fs;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::note;
+use crate::support::{Client, Distributor, names, wait_until};
+
+/// A peer that registers, reads lists, and comes back whenever it lost the Distributor.
+pub struct BookPeer {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    name: String,
+    is_over: AtomicBool,
+    stream: Mutex<Option<TcpStream>>,
+    lists: Mutex<Vec<Vec<String>>>,
+}
+
+impl BookPeer {
+    pub fn start(addr: SocketAddr, name: &str) -> BookPeer {
+        let shared = Arc::new(Shared {
+            name: name.to_owned(),
+            is_over: AtomicBool::new(false),
+            stream: Mutex::new(None),
+            lists: Mutex::new(Vec::new()),
+        });
+        let in_thread = Arc::clone(&shared);
+        BookPeer {
+            shared,
+            thread: Some(thread::spawn(move || in_thread.live(addr))),
+        }
+    }
+
+    /// All lists so far: the names in each.
+    pub fn lists(&self) -> Vec<Vec<String>> {
+        self.shared.lists.lock().unwrap().clone()
+    }
+
+    pub fn last_list(&self) -> Vec<String> {
+        let lists = self.shared.lists.lock().unwrap();
+        lists.last().cloned().unwrap_or_default()
+    }
+
+    /// What it reads from now on is all there is.
+    pub fn forget_lists(&self) {
+        self.shared.lists.lock().unwrap().clear();
+    }
+}
+
+impl Shared {
+    fn live(&self, addr: SocketAddr) {
+        while !self.is_over.load(Ordering::SeqCst) {
+            if let Ok(stream) = TcpStream::connect(addr) {
+                *self.stream.lock().unwrap() = stream.try_clone().ok();
+                if self.is_over.load(Ordering::SeqCst) {
+                    return;
+                }
+                let mut client = Client::on(stream);
+                client.register(&self.name, 1);
+                while let Some(text) = client.next_text() {
+                    let frame = serde_json::from_str(&text).expect("frames are JSON");
+                    self.lists.lock().unwrap().push(names(&frame));
+                }
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+impl Drop for BookPeer {
+    fn drop(&mut self) {
+        self.shared.is_over.store(true, Ordering::SeqCst);
+        if let Some(stream) = self.shared.stream.lock().unwrap().take() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Waits until the last list of everyone has these names, in whatever order.
+#[track_caller]
+pub fn converge(peers: &[BookPeer], names: &[String]) {
+    let mut wanted = names.to_vec();
+    wanted.sort();
+    for peer in peers {
+        wait_until(
+            &format!("the last list to have {} names", wanted.len()),
+            || {
+                let mut list = peer.last_list();
+                list.sort();
+                list == wanted
+            },
+        );
+    }
+}
+
+/// What a process takes while nobody asks anything of it.
+pub struct Baseline {
+    fds: usize,
+    memory_kib: usize,
+}
+
+/// What an allocator may keep for the next time.
+const MEMORY_KEPT_KIB: usize = 16 << 10;
+
+impl Baseline {
+    pub fn of(distributor: &Distributor) -> Baseline {
+        distributor.assert_serves();
+        Baseline {
+            fds: fds(distributor),
+            memory_kib: memory_kib(distributor),
+        }
+    }
+
+    /// Waits until it is so again.
+    #[track_caller]
+    pub fn wait_for(&self, distributor: &Distributor, after: &str) {
+        wait_until(&format!("{} fds after {after}", self.fds), || {
+            fds(distributor) <= self.fds
+        });
+        let before = self.memory_kib;
+        wait_until(
+            &format!("about {before} KiB of memory after {after}"),
+            || memory_kib(distributor) <= before + MEMORY_KEPT_KIB,
+        );
+        note(format_args!(
+            "after {after}: {} fds, {} KiB of memory, at first {before} KiB",
+            self.fds,
+            memory_kib(distributor)
+        ));
+    }
+}
+
+fn fds(distributor: &Distributor) -> usize {
+    let fds = fs::read_dir(format!("/proc/{}/fd", distributor.program.pid()));
+    fds.unwrap().count()
+}
+
+fn memory_kib(distributor: &Distributor) -> usize {
+    let status = fs::read_to_string(format!("/proc/{}/status", distributor.program.pid()));
+    let status = status.unwrap();
+    let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    memory
+        .unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap()
+}
+
+/// How many of `wanted` connections this process may have, beside some other files.
+pub fn affordable(wanted: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    setrlimit(Resource::Nofile, all).unwrap();
+    let limit = usize::try_from(limit.maximum.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+    let affordable = wanted.min(limit.saturating_sub(1000));
+    if affordable < wanted {
+        let why = format!("the fd limit is {limit}");
+        crate::skip(
+            &format!("{} of {wanted} connections", wanted - affordable),
+            why,
+        );
+    }
+    affordable
+}

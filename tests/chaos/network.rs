@@ -1,0 +1,217 @@
+//! Hosts that are cut off: a Distributor in a network of its own, and two wires to it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::herd::{BookPeer, converge};
+use crate::node_process::NodeProcess;
+use crate::support::{Client, Distributor, Program, distributor_command};
+use crate::{is_full, note, scale, skip};
+
+/// A network namespace with two wires to this one. Removed when dropped.
+struct Network {
+    name: String,
+    /// The ends of the wires on this side.
+    wires: [String; 2],
+    /// The third number of the wires' addresses, but for which wire.
+    subnet: u8,
+}
+
+fn run(command: &str) -> Result<(), String> {
+    let mut words = command.split_whitespace();
+    let output = Command::new(words.next().unwrap()).args(words).output();
+    let output = output.map_err(|error| format!("{command}: {error}"))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => {
+            let why = String::from_utf8_lossy(&output.stderr);
+            Err(format!("{command}: {}", why.trim()))
+        }
+    }
+}
+
+impl Network {
+    fn new(number: u8) -> Result<Network, String> {
+        let id = std::process::id();
+        let network = Network {
+            name: format!("pilcrow-{id}-{number}"),
+            // A name of an interface has 15 bytes at most.
+            wires: [0, 1].map(|wire| format!("pc{}n{number}w{wire}", id % 10_000_000)),
+            subnet: u8::try_from(id % 100).unwrap() * 2 + 50,
+        };
+        run(&format!("ip netns add {}", network.name))?;
+        run(&format!("ip -n {} link set lo up", network.name))?;
+        for (wire, name) in network.wires.iter().enumerate() {
+            let (there, ns) = (format!("{name}x"), &network.name);
+            let (near, far) = (network.near(wire, number), network.far(wire, number));
+            for command in [
+                format!("ip link add {name} type veth peer name {there} netns {ns}"),
+                format!("ip addr add {near}/30 dev {name}"),
+                format!("ip link set {name} up"),
+                format!("ip -n {ns} addr add {far}/30 dev {there}"),
+                format!("ip -n {ns} link set {there} up"),
+            ] {
+                run(&command)?;
+            }
+        }
+        Ok(network)
+    }
+
+    fn addr(&self, wire: usize, number: u8, end: u8) -> Ipv4Addr {
+        let wire = u8::try_from(wire).unwrap();
+        Ipv4Addr::new(10, 200 + number, self.subnet + wire, end)
+    }
+
+    fn near(&self, wire: usize, number: u8) -> Ipv4Addr {
+        self.addr(wire, number, 1)
+    }
+
+    fn far(&self, wire: usize, number: u8) -> Ipv4Addr {
+        self.addr(wire, number, 2)
+    }
+
+    /// From now on what is sent on this wire is lost, and nobody is told.
+    fn cut(&self, wire: usize) {
+        run(&format!("ip link set {} down", self.wires[wire])).unwrap();
+    }
+
+    fn mend(&self, wire: usize) {
+        run(&format!("ip link set {} up", self.wires[wire])).unwrap();
+    }
+
+    fn distributor(&self, flags: &[&str]) -> Distributor {
+        let inner = distributor_command(flags);
+        let mut command = Command::new("ip");
+        for (name, _) in inner.get_envs() {
+            command.env_remove(name);
+        }
+        command.args(["netns", "exec", &self.name]);
+        command.arg(inner.get_program()).args(inner.get_args());
+        let program =
+            Program::start(command.args(["--listen", "0.0.0.0:9000", "--allow-anonymous"]));
+        let mut distributor = Distributor {
+            program,
+            addr: SocketAddr::from(([127, 0, 0, 1], 9000)),
+        };
+        distributor.program.wait_for_line("address", |line| {
+            line.strip_prefix("listening on ").map(drop)
+        });
+        distributor
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        // Its ends of the wires go with it, and so do the others.
+        let _ = run(&format!("ip netns del {}", self.name));
+        for wire in &self.wires {
+            let _ = run(&format!("ip link del {wire}"));
+        }
+    }
+}
+
+fn network(number: u8, what: &str) -> Option<Network> {
+    match Network::new(number) {
+        Ok(network) => Some(network),
+        Err(why) => {
+            skip(what, why);
+            None
+        }
+    }
+}
+
+/// A host that is gone without a word leaves within this.
+const HOST_GONE: Duration = Duration::from_secs(20);
+/// What a busy machine may take to find out.
+const MACHINE: Duration = Duration::from_secs(3);
+
+#[test]
+fn a_host_that_is_gone_leaves_whether_it_was_just_sent_something_or_not() {
+    let what = "hosts that are gone";
+    if !is_full() {
+        return skip(what, "the kernel takes up to 20 s: CHAOS=full waits for it");
+    }
+    let Some(network) = network(1, what) else {
+        return;
+    };
+    let distributor = network.distributor(&[]);
+    let (cut, whole) = (network.far(0, 1), network.far(1, 1));
+    let watcher = [BookPeer::start(SocketAddr::from((whole, 9000)), "watcher")];
+    let all = ["watcher", "gone"].map(str::to_owned);
+    for right_after_a_push in [false, true] {
+        let mut gone = Client::connect(SocketAddr::from((cut, 9000)));
+        gone.register("gone", 1);
+        converge(&watcher, &all);
+        network.cut(0);
+        let began = Instant::now();
+        if right_after_a_push {
+            let mut other = Client::connect(SocketAddr::from((whole, 9000)));
+            other.register("other", 1);
+            other.wait_for_list("itself", |names| names.contains(&"other".to_owned()));
+            drop(other);
+        }
+        converge(&watcher, &all[..1]);
+        let took = began.elapsed();
+        note(format_args!(
+            "a host was gone (right after a push: {right_after_a_push}): out of the list after {took:?}"
+        ));
+        assert!(took < HOST_GONE + MACHINE, "{took:?}");
+        network.mend(0);
+        drop(gone);
+    }
+    distributor
+        .program
+        .wait_for_log(&["left", "name=\"gone\"", "cause=silent"]);
+}
+
+#[test]
+fn a_partition_heals_and_nobody_is_missed_on_the_side_that_is_cut_off() {
+    let Some(network) = network(2, "a partition") else {
+        return;
+    };
+    let (heartbeat, silence, rounds) = scale(("1s", "3s", 1), ("5s", "15s", 2));
+    let distributor =
+        network.distributor(&["--heartbeat", heartbeat, "--silence-timeout", silence]);
+    let (cut, whole) = (network.far(0, 2), network.far(1, 2));
+    let names: Vec<String> = ["a", "b", "c", "d", "e", "node"].map(str::to_owned).into();
+    let peers: Vec<BookPeer> = names[..5]
+        .iter()
+        .map(|name| BookPeer::start(SocketAddr::from((whole, 9000)), name))
+        .collect();
+    let node = NodeProcess::start(SocketAddr::from((cut, 9000)), "node");
+    for _ in 0..rounds {
+        converge(&peers, &names);
+        node.wait_for_view(names.len());
+        network.cut(0);
+        let began = Instant::now();
+        converge(&peers, &names[..5]);
+        note(format_args!(
+            "cut off: out of the list after {:?}",
+            began.elapsed()
+        ));
+        // A list that it does not get.
+        drop(BookPeer::start(
+            SocketAddr::from((whole, 9000)),
+            "passer-by",
+        ));
+        thread::sleep(Duration::from_secs(1));
+        network.mend(0);
+        converge(&peers, &names);
+        node.wait_for_view(names.len());
+        let views = node.views();
+        let full = views.iter().position(|view| *view == names.len()).unwrap();
+        assert!(
+            views[full..].iter().all(|view| *view >= names.len()),
+            "{views:?}"
+        );
+        note(format_args!(
+            "mended: everybody is back after {:?}",
+            began.elapsed()
+        ));
+    }
+    distributor
+        .program
+        .wait_for_log(&["left", "name=\"node\"", "cause=silent"]);
+}

@@ -1,0 +1,77 @@
+//! The library's own node as a process: this program again, told by its environment.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use pilcrow::node::{Config, Node};
+use pilcrow::reactor::{Limits, Reactor};
+use rustix::process::{Signal, set_parent_process_death_signal};
+
+use crate::support::{Program, wait_until};
+
+const DISTRIBUTOR: &str = "CHAOS_DISTRIBUTOR";
+const NAME: &str = "CHAOS_NAME";
+
+#[test]
+#[ignore = "a process of its own, which the other tests start"]
+fn be_a_node() {
+    let Ok(distributor) = std::env::var(DISTRIBUTOR) else {
+        return;
+    };
+    set_parent_process_death_signal(Some(Signal::KILL)).unwrap();
+    let mut reactor = Reactor::new(Limits::default()).unwrap();
+    let config = Config {
+        name: std::env::var(NAME).unwrap(),
+        listen: Some(SocketAddr::from(([0, 0, 0, 0], 0))),
+        distributor: Some(distributor.parse().unwrap()),
+        ..Config::default()
+    };
+    let mut node = Node::new(config, ());
+    node.start(reactor.net()).unwrap();
+    let mut told = usize::MAX;
+    loop {
+        reactor.turn(None, &mut node).unwrap();
+        let view = node.fleet(reactor.net()).roster().members().len();
+        if told != view {
+            println!("\nview {view}");
+            told = view;
+        }
+    }
+}
+
+/// A node that says how many it sees.
+pub struct NodeProcess {
+    pub program: Program,
+}
+
+impl NodeProcess {
+    pub fn start(distributor: SocketAddr, name: &str) -> NodeProcess {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .args([
+                "--ignored",
+                "--exact",
+                "node_process::be_a_node",
+                "--nocapture",
+            ])
+            .env(DISTRIBUTOR, distributor.to_string())
+            .env(NAME, name);
+        NodeProcess {
+            program: Program::start(&mut command),
+        }
+    }
+
+    /// How many it saw, whenever that changed.
+    pub fn views(&self) -> Vec<usize> {
+        let lines = self.program.stdout();
+        let views = lines.iter().filter_map(|line| line.strip_prefix("view "));
+        views.map(|view| view.parse().unwrap()).collect()
+    }
+
+    #[track_caller]
+    pub fn wait_for_view(&self, view: usize) {
+        wait_until(&format!("a view of {view}"), || {
+            self.views().last() == Some(&view)
+        });
+    }
+}
