@@ -29,6 +29,8 @@ pub(super) struct Client {
     pub(super) is_mute: bool,
     /// Lists of a revision that it knows: those it asked for, and those owed to it for registering.
     pub(super) solicited: usize,
+    /// How many it asked for since it last began to read again.
+    pub(super) asked: usize,
     pub(super) lists: usize,
     /// What it said it knows. It is so if it is sent what leads on from there.
     pub(super) resumed: Option<Resumed>,
@@ -47,6 +49,7 @@ impl Client {
             socket: Some(socket),
             watches: true,
             solicited: 1,
+            asked: 1,
             ..Client::default()
         }
     }
@@ -55,13 +58,19 @@ impl Client {
         !self.registered.is_empty()
     }
 
+    /// It asks for a list, or does what earns it one.
+    pub(super) fn asks(&mut self) {
+        self.solicited += 1;
+        self.asked += 1;
+    }
+
     /// It registers: with a session that watches or does not, or without one.
     pub(super) fn registers(&mut self, key: u64, watches: Option<bool>) {
         self.watches_by_key
             .extend(watches.map(|watches| (key, watches)));
         self.has_asked_for_session |= watches.is_some();
         self.registered.push(key);
-        self.solicited += 1;
+        self.asks();
     }
 
     /// Reads what came since the last time, as far as it is whole.
@@ -89,6 +98,13 @@ impl Client {
                 self.has_session = true;
                 let opened = self.watches_by_key.iter().find(|(of, _)| Some(*of) == key);
                 self.watches = opened.is_none_or(|(_, watches)| *watches);
+                // Who knows the newest list need not be sent one.
+                let results = &packet["results"];
+                if self.resumed.as_ref().is_some_and(|resumed| {
+                    results["epoch"] == resumed.epoch && results["rev"] == resumed.rev
+                }) {
+                    self.resume();
+                }
             }
             return;
         }
@@ -133,16 +149,24 @@ impl Client {
         }
     }
 
+    fn resume(&mut self) {
+        if let Some(resumed) = self.resumed.take() {
+            (self.epoch, self.rev, self.view) = (resumed.epoch, resumed.rev, resumed.view);
+        }
+    }
+
     /// Revisions rise, and a delta leads on from what was sent before.
     fn follow(&mut self, packet: &Value, session: &Value) {
         let epoch = session["epoch"].as_str().expect("a list has an epoch");
         let rev = session["rev"].as_u64().expect("a list has a revision");
-        if let Some(resumed) = self.resumed.take()
-            && resumed.epoch == epoch
-            && session["from"] == resumed.rev
+        if self
+            .resumed
+            .as_ref()
+            .is_some_and(|resumed| resumed.epoch == epoch && session["from"] == resumed.rev)
         {
-            (self.epoch, self.rev, self.view) = (resumed.epoch, resumed.rev, resumed.view);
+            self.resume();
         }
+        self.resumed = None;
         if !self.is_beyond_belief && !self.epoch.is_empty() {
             assert_eq!(self.epoch, epoch, "one run, one epoch");
             let is_same = rev == self.rev && self.solicited > 0;

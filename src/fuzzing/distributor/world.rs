@@ -151,7 +151,7 @@ impl Bench {
             1..=5 => self.register(place, script),
             6 => {
                 let key = self.key();
-                self.clients[place].solicited += 1;
+                self.clients[place].asks();
                 self.send(
                     place,
                     &json!({"uri": "/distributes", "method": "GET", "key": key}),
@@ -179,7 +179,8 @@ impl Bench {
                 self.arrive(place, bytes);
                 self.arrive(place, "¶".as_bytes());
             }
-            14 | 15 => self.stop_reading(place, script),
+            14 => self.stop_reading(place, script),
+            15 => return self.change_while_one_does_not_read(place, script),
             16 => return self.read_on(place),
             17 => {
                 // The process itself stands still.
@@ -305,20 +306,42 @@ impl Bench {
         let Some(socket) = client.socket else {
             return;
         };
-        let (lists, solicited) = (client.lists, client.solicited);
+        let (lists, asked) = (client.lists, client.asked);
         self.world().socket(socket).writes.clear();
         self.world().event(socket, false, true, false);
         self.settle();
-        let client = self
-            .clients
-            .iter()
-            .find(|client| client.socket == Some(socket));
-        if let Some(client) = client {
+        let mut clients = self.clients.iter_mut();
+        if let Some(client) = clients.find(|client| client.socket == Some(socket)) {
             let came = client.lists - lists;
             assert!(
-                came <= 2 + solicited,
+                came <= 2 + asked,
                 "{came} lists were kept for one who did not read"
             );
+            client.asked = 0;
+        }
+    }
+
+    fn change_while_one_does_not_read(&mut self, place: usize, script: &mut Script<'_>) {
+        self.read_on(place);
+        let Some(socket) = self.clients.get(place).map(|client| client.socket) else {
+            return;
+        };
+        self.stop_reading(place, script);
+        for port in 1..=4 {
+            let mut others = self.clients.iter();
+            let Some(other) = others.position(|client| client.socket != socket) else {
+                break;
+            };
+            let key = self.key();
+            self.clients[other].registers(key, None);
+            let packet = json!({"uri": "/distributes", "method": "POST", "key": key,
+                "params": {"port": port, "name": "changing"}});
+            self.send(other, &packet);
+            self.pass(MILLI * 1100);
+        }
+        let mut clients = self.clients.iter();
+        if let Some(place) = clients.position(|client| client.socket == socket) {
+            self.read_on(place);
         }
     }
 
