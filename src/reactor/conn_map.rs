@@ -57,6 +57,12 @@ impl<T> ConnMap<T> {
         }
     }
 
+    /// What is noted for the connection that has this slot now, to be changed.
+    pub fn at_slot(&mut self, slot: usize) -> Option<(ConnId, &mut T)> {
+        let (id, value) = self.slots.get_mut(slot)?.as_mut()?;
+        Some((*id, value))
+    }
+
     /// Takes what is noted for `conn`.
     pub fn remove(&mut self, conn: ConnId) -> Option<T> {
         let place = self.slots.get_mut(conn.slot())?;
@@ -94,6 +100,8 @@ mod tests {
             (map.get(old), map.get(new), map.len()),
             (None, Some(&"new"), 1)
         );
+        assert_eq!(map.at_slot(3), Some((new, &mut "new")));
+        assert_eq!(map.at_slot(2), None);
         assert_eq!(
             (map.remove(old), map.remove(new), map.len()),
             (None, Some("new"), 0)

@@ -1,0 +1,213 @@
+//! A body in chunks. Pure.
+
+use super::reader::Refusal;
+
+/// Takes the chunks of a body apart, in whatever pieces they come.
+#[derive(Debug, Default)]
+pub(super) struct ChunkedDecoder {
+    state: State,
+    decoded: Vec<u8>,
+    line_bytes: usize,
+    trailer_bytes: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum State {
+    /// Before the first digit of a size.
+    #[default]
+    SizeBegins,
+    Size(usize),
+    /// An extension follows the size: it is skipped.
+    Extension(usize),
+    SizeEnds(usize),
+    Data(usize),
+    DataEnds,
+    DataEnded,
+    TrailerBegins,
+    Trailer,
+    TrailerEnds,
+    AllEnds,
+    Done,
+}
+
+/// The line with a chunk's size, its extensions included.
+const MAX_SIZE_LINE_BYTES: usize = 256;
+const MAX_SIZE_DIGITS: usize = 8;
+
+const fn bad(why: &'static str) -> Refusal {
+    Refusal { status: 400, why }
+}
+
+impl ChunkedDecoder {
+    /// Takes in what follows the bytes of the last call. Returns how many bytes belong to the body,
+    /// and whether it is complete.
+    pub(super) fn take(
+        &mut self,
+        bytes: &[u8],
+        max_body_bytes: usize,
+        max_trailer_bytes: usize,
+    ) -> Result<(usize, bool), Refusal> {
+        let mut used = 0;
+        while let Some(byte) = bytes.get(used).copied() {
+            if let State::Data(left) = self.state {
+                let rest = bytes.get(used..).unwrap_or_default();
+                let (data, _) = rest.split_at_checked(left).unwrap_or((rest, &[]));
+                self.decoded.extend_from_slice(data);
+                used += data.len();
+                self.state = match left - data.len() {
+                    0 => State::DataEnds,
+                    left => State::Data(left),
+                };
+                continue;
+            }
+            used += 1;
+            self.state = self.next(byte, max_body_bytes, max_trailer_bytes)?;
+            if self.state == State::Done {
+                return Ok((used, true));
+            }
+        }
+        Ok((used, false))
+    }
+
+    /// What was in the chunks.
+    pub(super) fn into_decoded(self) -> Vec<u8> {
+        self.decoded
+    }
+
+    fn next(
+        &mut self,
+        byte: u8,
+        max_body_bytes: usize,
+        max_trailer_bytes: usize,
+    ) -> Result<State, Refusal> {
+        let no_size = bad("a chunk begins with its size");
+        self.line_bytes += 1;
+        Ok(match (self.state, byte) {
+            (State::SizeBegins, _) => {
+                self.line_bytes = 1;
+                State::Size(digit(byte).ok_or(no_size)?)
+            }
+            (State::Size(size), b'\r') => State::SizeEnds(size),
+            (State::Size(size), b';') => State::Extension(size),
+            (State::Size(_), _) if self.line_bytes > MAX_SIZE_DIGITS => return Err(no_size),
+            (State::Size(size), _) => State::Size(size << 4 | digit(byte).ok_or(no_size)?),
+            (State::Extension(size), b'\r') => State::SizeEnds(size),
+            (State::Extension(_), _) if self.line_bytes > MAX_SIZE_LINE_BYTES => {
+                return Err(bad("a chunk's extension is too long"));
+            }
+            (State::Extension(_), _) if byte.is_ascii_control() && byte != b'\t' => {
+                return Err(bad("a chunk's extension has control characters"));
+            }
+            (State::Extension(size), _) => State::Extension(size),
+            (State::SizeEnds(0), b'\n') => State::TrailerBegins,
+            (State::SizeEnds(size), b'\n') => {
+                if size > max_body_bytes - self.decoded.len().min(max_body_bytes) {
+                    return Err(Refusal {
+                        status: 413,
+                        why: "the body is too large",
+                    });
+                }
+                State::Data(size)
+            }
+            (State::DataEnds, b'\r') => State::DataEnded,
+            (State::DataEnded, b'\n') => State::SizeBegins,
+            (State::TrailerBegins, b'\r') => State::AllEnds,
+            (State::TrailerBegins, b' ' | b'\t' | b':') => {
+                return Err(bad("a trailer begins with its name"));
+            }
+            (State::Trailer, b'\r') => State::TrailerEnds,
+            (State::TrailerBegins | State::Trailer, _) => {
+                self.trailer_bytes += 1;
+                if self.trailer_bytes > max_trailer_bytes {
+                    return Err(Refusal {
+                        status: 431,
+                        why: "the trailers are too long",
+                    });
+                }
+                if byte.is_ascii_control() && byte != b'\t' {
+                    return Err(bad("a trailer has control characters"));
+                }
+                State::Trailer
+            }
+            (State::TrailerEnds, b'\n') => State::TrailerBegins,
+            (State::AllEnds, b'\n') => State::Done,
+            _ => {
+                return Err(bad(
+                    "a chunk is not as long as it says, or a line of it does not end",
+                ));
+            }
+        })
+    }
+}
+
+fn digit(byte: u8) -> Option<usize> {
+    let digit = char::from(byte).to_digit(16)?;
+    usize::try_from(digit).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(wire: &str) -> Result<(usize, String), u16> {
+        let mut decoder = ChunkedDecoder::default();
+        match decoder.take(wire.as_bytes(), 1000, 100) {
+            Ok((used, true)) => Ok((used, String::from_utf8_lossy(&decoder.decoded).into_owned())),
+            Ok((_, false)) => Err(0),
+            Err(refusal) => Err(refusal.status),
+        }
+    }
+
+    #[test]
+    fn chunks_are_joined_and_trailers_ignored() {
+        for (wire, body) in [
+            ("0\r\n\r\n", ""),
+            ("1\r\na\r\n0\r\n\r\n", "a"),
+            (
+                "a;x=\"y\"\r\n0123456789\r\n00\r\nX: y\r\nZ:\r\n\r\n",
+                "0123456789",
+            ),
+            ("00000002\r\n\r\n\r\n0\r\n\r\n", "\r\n"),
+        ] {
+            assert_eq!(decode(wire), Ok((wire.len(), body.to_owned())), "{wire:?}");
+            let more = format!("{wire}GET / HTTP/1.1");
+            assert_eq!(decode(&more).unwrap().0, wire.len());
+        }
+    }
+
+    #[test]
+    fn what_could_end_elsewhere_is_refused() {
+        for (wire, status) in [
+            ("", 0),
+            ("1\r\na", 0),
+            ("0\r\n", 0),
+            ("\r\n", 400),
+            (" 1\r\na\r\n", 400),
+            ("1 \r\na\r\n", 400),
+            ("0x1\r\na\r\n", 400),
+            ("+1\r\na\r\n", 400),
+            ("-1\r\na\r\n", 400),
+            ("1_0\r\na\r\n", 400),
+            ("1\na\n0\n\n", 400),
+            ("1\r\na\n0\r\n\r\n", 400),
+            ("1\r\nab\r\n0\r\n\r\n", 400),
+            ("1\r\na0\r\n\r\n", 400),
+            ("1\rXa\r\n0\r\n\r\n", 400),
+            ("1;\n\r\na\r\n0\r\n\r\n", 400),
+            ("000000001\r\na\r\n0\r\n\r\n", 400),
+            ("fffffffffffffffff\r\n", 400),
+            ("ffffffff\r\n", 413),
+            ("3e9\r\n", 413),
+            ("0\r\n X: y\r\n\r\n", 400),
+            ("0\r\nX: y\n\r\n", 400),
+            ("0\r\n\rX", 400),
+        ] {
+            assert_eq!(decode(wire), Err(status), "{wire:?}");
+        }
+        assert_eq!(decode(&format!("1;{}\r\n", "x".repeat(300))), Err(400));
+        assert_eq!(
+            decode(&format!("0\r\nX: {}\r\n", "x".repeat(300))),
+            Err(431)
+        );
+    }
+}

@@ -1,0 +1,290 @@
+//! A small HTTP/1.1 server side on the reactor: requests in, responses and streams of events out.
+//!
+//! A [`Server`] finds requests in what comes over its connections and hands each one, whole, to an
+//! [`App`]. It keeps connections alive, takes pipelined requests one at a time, and has a
+//! [limit](Limits) on everything. There is no TLS, no compression and no HTTP/2: that is the business
+//! of a proxy before it, and since that may read the same bytes otherwise, whatever can be read in two
+//! ways is refused.
+//!
+//! The server does not store its app: it is lent one for each turn, by [`Server::with`], which makes a
+//! [`Handler`](crate::reactor::Handler). So an app can borrow whatever it shows.
+//!
+//! ```
+//! use pilcrow::http::{App, Http, Limits, Request, Response, ResponseTo, Server};
+//! use pilcrow::reactor::{Limits as LoopLimits, Owner, Reactor};
+//!
+//! struct Hello {
+//!     greeted: usize,
+//! }
+//!
+//! impl App for Hello {
+//!     fn on_request(&mut self, http: &mut Http<'_>, request: &Request<'_>, to: ResponseTo) {
+//!         match (request.method(), request.path()) {
+//!             ("GET", "/hello") => {
+//!                 self.greeted += 1;
+//!                 let text = format!("hello number {}\n", self.greeted);
+//!                 http.respond(to, &Response::text(200, &text));
+//!             }
+//!             _ => http.respond(to, &Response::text(404, "here is only GET /hello\n")),
+//!         }
+//!     }
+//! }
+//!
+//! fn main() -> std::io::Result<()> {
+//!     let mut reactor = Reactor::new(LoopLimits::default())?;
+//!     let mut server = Server::new(Owner::default(), Limits::default());
+//!     let addr = server.listen(reactor.net(), "127.0.0.1:0".parse().unwrap())?;
+//!     # use std::io::{Read, Write};
+//!     # let mut client = std::net::TcpStream::connect(addr)?;
+//!     # client.write_all(b"GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
+//!     # client.set_nonblocking(true)?;
+//!     # let mut answer = Vec::new();
+//!
+//!     let mut hello = Hello { greeted: 0 };
+//!     loop {
+//!         reactor.turn(None, &mut server.with(&mut hello))?;
+//!         # if client.read_to_end(&mut answer).is_ok() { break; }
+//!     }
+//!     # assert!(answer.ends_with(b"hello number 1\n"), "{}", String::from_utf8_lossy(&answer));
+//!     # Ok(())
+//! }
+//! ```
+//!
+//! # Beside another handler
+//!
+//! Where the server shares a reactor, give each of the handlers an [`Owner`] and forward by it. What
+//! is lent to [`Server::with`] may borrow the others, so a page can ask them directly:
+//!
+//! ```
+//! use pilcrow::distributor::Distributor;
+//! use pilcrow::http::{App, Http, Request, Response, ResponseTo, Server};
+//! use pilcrow::reactor::{CloseReason, ConnId, Handler, Net, Origin, Owner, TimerId};
+//!
+//! const HTTP: Owner = Owner(1);
+//!
+//! struct WithPages {
+//!     distributor: Distributor,
+//!     http: Server,
+//! }
+//!
+//! /// The pages, for as long as one callback takes.
+//! struct Pages<'a> {
+//!     distributor: &'a mut Distributor,
+//! }
+//!
+//! impl App for Pages<'_> {
+//!     fn on_request(&mut self, http: &mut Http<'_>, _: &Request<'_>, to: ResponseTo) {
+//!         let text = format!("{:?}\n", self.distributor.stats());
+//!         http.respond(to, &Response::text(200, &text));
+//!     }
+//! }
+//!
+//! impl WithPages {
+//!     /// Hands a callback to the one whom it is about.
+//!     fn forward<T>(&mut self, net: &mut Net, tell: impl FnOnce(&mut dyn Handler, &mut Net) -> T) -> T {
+//!         if net.owner() == HTTP {
+//!             let mut pages = Pages { distributor: &mut self.distributor };
+//!             tell(&mut self.http.with(&mut pages), net)
+//!         } else {
+//!             tell(&mut self.distributor, net)
+//!         }
+//!     }
+//! }
+//!
+//! impl Handler for WithPages {
+//!     fn on_open(&mut self, net: &mut Net, conn: ConnId, origin: Origin) {
+//!         self.forward(net, |handler, net| handler.on_open(net, conn, origin));
+//!     }
+//!     fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
+//!         self.forward(net, |handler, net| handler.on_frame(net, conn, frame));
+//!     }
+//!     fn on_bytes(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8]) -> usize {
+//!         self.forward(net, |handler, net| handler.on_bytes(net, conn, bytes))
+//!     }
+//!     fn on_first_bytes(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8]) {
+//!         self.forward(net, |handler, net| handler.on_first_bytes(net, conn, bytes));
+//!     }
+//!     fn on_limit(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
+//!         self.forward(net, |handler, net| handler.on_limit(net, conn, why));
+//!     }
+//!     fn on_drained(&mut self, net: &mut Net, conn: ConnId) {
+//!         self.forward(net, |handler, net| handler.on_drained(net, conn));
+//!     }
+//!     fn on_close(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
+//!         self.forward(net, |handler, net| handler.on_close(net, conn, why));
+//!     }
+//!     fn on_timer(&mut self, net: &mut Net, timer: TimerId, tag: u64) {
+//!         self.forward(net, |handler, net| handler.on_timer(net, timer, tag));
+//!     }
+//!     fn on_wake(&mut self, net: &mut Net) {
+//!         self.distributor.on_wake(net); // The server needs neither of these two.
+//!     }
+//!     fn on_turn_end(&mut self, net: &mut Net) {
+//!         self.distributor.on_turn_end(net);
+//!     }
+//! }
+//! ```
+//!
+//! # Later
+//!
+//! A [`ResponseTo`] can be kept, and answered when there is something to say, through
+//! [`Server::http`]; until then nothing more is read from its client. [`Http::stream_events`] turns it
+//! into a stream of events instead, for as long as the client stays.
+
+mod chunked;
+mod connection;
+mod head;
+mod limits;
+mod reader;
+mod request;
+mod response;
+mod serving;
+mod target;
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::reactor::conn_map::ConnMap;
+use crate::reactor::{ConnId, Framing, ListenOptions, ListenerId, Net, Owner};
+use connection::{Connection, Phase};
+
+pub use connection::{EventStream, Http, ResponseTo};
+pub use form_urlencoded::Parse as Pairs;
+pub use limits::Limits;
+pub use request::Request;
+pub use response::{Event, Response};
+pub use serving::Serving;
+
+/// What you do with requests.
+pub trait App {
+    /// A request came whole. Answer with [`Http::respond`] or [`Http::stream_events`], now or later:
+    /// `to` can be kept. One that is dropped is answered with 503 after
+    /// [`Limits::response_timeout`].
+    fn on_request(&mut self, http: &mut Http<'_>, request: &Request<'_>, to: ResponseTo);
+
+    /// Something was refused before it was a request, and its connection is being closed: for the log.
+    fn on_refused(
+        &mut self,
+        http: &mut Http<'_>,
+        peer: Option<SocketAddr>,
+        status: u16,
+        why: &str,
+    ) {
+        let _ = (http, peer, status, why);
+    }
+
+    /// Whoever waited for this response is gone, or it took too long. Answering does nothing.
+    fn on_unwanted(&mut self, http: &mut Http<'_>, to: ResponseTo) {
+        let _ = (http, to);
+    }
+
+    /// Whoever listened to this stream is gone, or was cut for not reading.
+    fn on_stream_closed(&mut self, http: &mut Http<'_>, stream: EventStream) {
+        let _ = (http, stream);
+    }
+}
+
+/// An HTTP server: its listeners and connections. See the [module](self).
+#[derive(Debug)]
+pub struct Server {
+    owner: Owner,
+    limits: Limits,
+    listeners: Vec<ListenerId>,
+    connections: ConnMap<Connection>,
+    /// Numbers requests, so that a [`ResponseTo`] is for one and no other.
+    next_number: u64,
+    /// Connections with more to write than is queued at a time.
+    feeding: Vec<ConnId>,
+    is_feed_due: bool,
+    /// What the requests that are not complete take.
+    held_bytes: usize,
+    is_stopping: bool,
+    /// The `Date` of responses, and the second that it is of.
+    date: (u64, String),
+}
+
+impl Server {
+    /// A server without listeners, which makes everything under `owner`.
+    pub fn new(owner: Owner, limits: Limits) -> Server {
+        Server {
+            owner,
+            limits,
+            listeners: Vec::new(),
+            connections: ConnMap::default(),
+            next_number: 0,
+            feeding: Vec::new(),
+            is_feed_due: false,
+            held_bytes: 0,
+            is_stopping: false,
+            date: (0, String::new()),
+        }
+    }
+
+    /// Listens, also several times. Returns where, with the port in use.
+    ///
+    /// Errors are those of [`Net::listen`].
+    pub fn listen(&mut self, net: &mut Net, addr: SocketAddr) -> io::Result<SocketAddr> {
+        net.set_owner(self.owner);
+        let options = ListenOptions {
+            framing: Framing::Raw,
+            max_frame_bytes: Some(self.limits.max_request_bytes()),
+            ..ListenOptions::default()
+        };
+        let listener = net.listen(addr, options)?;
+        self.listeners.push(listener);
+        Ok(net.local_addr(listener).unwrap_or(addr))
+    }
+
+    /// The server as a handler that serves by this app.
+    pub fn with<'s>(&'s mut self, app: &'s mut dyn App) -> Serving<'s> {
+        Serving::new(self, app)
+    }
+
+    /// To answer what was asked before, between callbacks.
+    pub fn http<'a>(&'a mut self, net: &'a mut Net) -> Http<'a> {
+        Http::new(self, net)
+    }
+
+    /// Whether it listens for this owner: [`Net::owner`] tells whose callback it is.
+    pub fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    /// Connections that are open.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Accepts nobody any more and closes what has no request. Requests that have come, or are
+    /// coming, are answered, and their connections closed behind that; streams of events are ended.
+    /// What has no answer yet is seen in [`Server::connections`].
+    pub fn stop(&mut self, net: &mut Net) {
+        self.is_stopping = true;
+        for listener in self.listeners.drain(..) {
+            net.close_listener(listener);
+        }
+        let done: Vec<ConnId> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| match connection.phase {
+                Phase::Reading => !connection.has_begun,
+                Phase::Streaming { .. } => true,
+                Phase::Answering { .. } | Phase::Writing | Phase::Closing => false,
+            })
+            .map(|(conn, _)| conn)
+            .collect();
+        for conn in done {
+            self.http(net).end(conn);
+        }
+    }
+
+    fn date(&mut self, now: Duration) -> &str {
+        let second = now.as_secs();
+        if self.date.0 != second {
+            let time = std::time::UNIX_EPOCH + Duration::from_secs(second);
+            self.date = (second, httpdate::fmt_http_date(time));
+        }
+        &self.date.1
+    }
+}

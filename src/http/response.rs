@@ -1,0 +1,207 @@
+//! What goes back: heads of responses. Pure.
+
+use std::io::{self, Write};
+
+/// A response, complete with its body.
+///
+/// `Content-Length`, `Date` and `Connection` are added; don't list them. A header that could not be
+/// one, because its name or value has control characters, is left out.
+#[derive(Clone, Copy, Debug)]
+pub struct Response<'a> {
+    /// The status, as in 404.
+    pub status: u16,
+    /// Names and values.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// The body. It goes to no request with the method `HEAD`, which is told its length.
+    pub body: &'a [u8],
+}
+
+impl<'a> Response<'a> {
+    /// A response in plain text.
+    pub fn text(status: u16, text: &'a str) -> Response<'a> {
+        Response {
+            status,
+            headers: &[("Content-Type", "text/plain; charset=utf-8")],
+            body: text.as_bytes(),
+        }
+    }
+}
+
+/// How the end of what follows a head is found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Length {
+    Bytes(usize),
+    Chunked,
+    UntilClosed,
+}
+
+/// What the client is told of its connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum After {
+    /// It stays, as HTTP/1.1 has it.
+    Stays,
+    /// It stays, which HTTP/1.0 must be told.
+    StaysSaid,
+    Closes,
+}
+
+/// Writes a head, its empty line included.
+///
+/// Errors are those of `out`.
+pub(super) fn write_head(
+    out: &mut impl Write,
+    status: u16,
+    headers: &[(&str, &str)],
+    date: &str,
+    length: Length,
+    after: After,
+) -> io::Result<()> {
+    write!(out, "HTTP/1.1 {status} {}\r\n", reason(status))?;
+    for (name, value) in headers.iter().filter(|(name, value)| fits(name, value)) {
+        out.write_all(name.as_bytes())?;
+        out.write_all(b": ")?;
+        out.write_all(value.as_bytes())?;
+        out.write_all(b"\r\n")?;
+    }
+    match length {
+        // These two never have a body, and say nothing of one.
+        _ if status == 204 || status == 304 => {}
+        Length::Bytes(length) => write!(out, "Content-Length: {length}\r\n")?,
+        Length::Chunked => out.write_all(b"Transfer-Encoding: chunked\r\n")?,
+        Length::UntilClosed => {}
+    }
+    write!(out, "Date: {date}\r\n")?;
+    out.write_all(match after {
+        After::Stays => b"\r\n",
+        After::StaysSaid => b"Connection: keep-alive\r\n\r\n",
+        After::Closes => b"Connection: close\r\n\r\n",
+    })
+}
+
+/// Whether it is one header and no more.
+fn fits(name: &str, value: &str) -> bool {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty()
+        && name.bytes().all(is_name)
+        && !value
+            .bytes()
+            .any(|byte| byte.is_ascii_control() && byte != b'\t')
+}
+
+/// What a status is called.
+pub(super) fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        411 => "Length Required",
+        413 => "Content Too Large",
+        415 => "Unsupported Media Type",
+        417 => "Expectation Failed",
+        421 => "Misdirected Request",
+        422 => "Unprocessable Content",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "",
+    }
+}
+
+/// One event for whoever listens to a stream of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Event<'a> {
+    /// What kind it is; empty for the kind `message`.
+    pub name: &'a str,
+    /// What the client sends as `Last-Event-ID` when it connects again; empty for none.
+    pub id: &'a str,
+    /// What happened. Its lines come joined by line feeds.
+    pub data: &'a str,
+}
+
+impl Event<'_> {
+    /// Appends the event as it goes over the wire.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        for (field, value) in [("event", self.name), ("id", self.id)] {
+            // What has a line end would be several fields.
+            if !value.is_empty() && !value.contains(['\r', '\n', '\0']) {
+                push_field(out, field, value);
+            }
+        }
+        let text = self.data.replace("\r\n", "\n");
+        for line in text.split(['\r', '\n']) {
+            push_field(out, "data", line);
+        }
+        out.push(b'\n');
+    }
+}
+
+fn push_field(out: &mut Vec<u8>, field: &str, value: &str) {
+    for part in [field, ": ", value, "\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_has_what_was_asked_for_and_no_more() {
+        let mut out = Vec::new();
+        let headers = [
+            ("Content-Type", "text/plain"),
+            ("X-A", "b\r\nX-B: c"),
+            ("X A", "b"),
+            ("", "b"),
+        ];
+        write_head(
+            &mut out,
+            404,
+            &headers,
+            "now",
+            Length::Bytes(3),
+            After::Closes,
+        )
+        .unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\
+             Date: now\r\nConnection: close\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn an_event_stays_one_event() {
+        let mut out = Vec::new();
+        let event = Event {
+            name: "joined",
+            id: "7\nid: 8",
+            data: "a\r\nb\rc\n\nevent: x",
+        };
+        event.write(&mut out);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "event: joined\ndata: a\ndata: b\ndata: c\ndata: \ndata: event: x\n\n"
+        );
+    }
+}

@@ -1,0 +1,221 @@
+//! A server at work: what the loop tells it, and what it tells the app.
+
+use httparse::EMPTY_HEADER;
+
+use super::connection::{Asked, Connection, FEED_TAG, Phase};
+use super::head::MAX_HEADERS;
+use super::reader::{Refusal, Step};
+use super::{App, EventStream, ResponseTo, Server};
+use crate::reactor::{CloseReason, ConnId, Handler, Net, Origin, TimerId};
+
+/// A [`Server`] with the [`App`] that it was lent: a handler.
+pub struct Serving<'s> {
+    server: &'s mut Server,
+    app: &'s mut dyn App,
+}
+
+impl<'s> Serving<'s> {
+    pub(super) fn new(server: &'s mut Server, app: &'s mut dyn App) -> Serving<'s> {
+        Serving { server, app }
+    }
+
+    fn refuse(&mut self, net: &mut Net, conn: ConnId, refusal: Refusal) {
+        let Refusal { status, why } = refusal;
+        let peer = net.peer_addr(conn);
+        let mut http = self.server.http(net);
+        http.refuse(conn, status, why);
+        self.app.on_refused(&mut http, peer, status, why);
+    }
+
+    /// Notes that a request is not complete, and what is kept of it.
+    fn wait(&mut self, net: &mut Net, conn: ConnId, bytes: usize, wants_continue: bool) {
+        let Some(connection) = self.server.connections.get_mut(conn) else {
+            return;
+        };
+        let begins = !std::mem::replace(&mut connection.has_begun, true);
+        let held = std::mem::replace(&mut connection.held_bytes, bytes);
+        self.server.held_bytes = self.server.held_bytes - held + bytes;
+        if self.server.held_bytes > self.server.limits.max_held_bytes {
+            let why = "too much of other requests is being held";
+            return self.refuse(net, conn, Refusal { status: 503, why });
+        }
+        let deadline = net.now() + self.server.limits.request_timeout;
+        let mut http = self.server.http(net);
+        if begins {
+            http.set_deadline(conn, deadline);
+        }
+        if wants_continue {
+            http.tell_to_go_on(conn);
+        }
+    }
+
+    /// Hands a request to the app.
+    fn serve(&mut self, net: &mut Net, conn: ConnId, request: &super::Request<'_>) {
+        self.server.next_number += 1;
+        let number = self.server.next_number;
+        let deadline = net.now() + self.server.limits.response_timeout;
+        let Some(connection) = self.server.connections.get_mut(conn) else {
+            return;
+        };
+        self.server.held_bytes -= std::mem::take(&mut connection.held_bytes);
+        connection.has_begun = false;
+        connection.phase = Phase::Answering { number };
+        connection.asked = Asked {
+            is_1_0: request.is_1_0(),
+            is_head: request.method() == "HEAD",
+            keeps_alive: request.keeps_alive(),
+        };
+        let mut http = self.server.http(net);
+        http.set_deadline(conn, deadline);
+        let to = ResponseTo { conn, number };
+        self.app.on_request(&mut http, request, to);
+        let connection = self.server.connections.get(conn);
+        if connection.is_some_and(|connection| connection.phase == Phase::Answering { number }) {
+            net.pause(conn);
+        }
+    }
+}
+
+impl Handler for Serving<'_> {
+    fn on_open(&mut self, net: &mut Net, conn: ConnId, _: Origin) {
+        let is_full = self.server.connections.len() >= self.server.limits.max_connections;
+        let deadline = net.now() + self.server.limits.keep_alive;
+        self.server
+            .connections
+            .insert(conn, Connection::new(deadline));
+        if is_full {
+            let why = "too many connections; try later";
+            return self.refuse(net, conn, Refusal { status: 503, why });
+        }
+        self.server.http(net).set_deadline(conn, deadline);
+    }
+
+    /// Never called: all connections are raw.
+    fn on_frame(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
+
+    fn on_bytes(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8]) -> usize {
+        let Some(connection) = self.server.connections.get_mut(conn) else {
+            return bytes.len();
+        };
+        match connection.phase {
+            Phase::Reading => {}
+            Phase::Answering { .. } | Phase::Writing => return 0,
+            // Nobody who listens has anything to say.
+            Phase::Streaming { .. } | Phase::Closing => return bytes.len(),
+        }
+        let mut slots = [EMPTY_HEADER; MAX_HEADERS];
+        match connection
+            .reader
+            .step(bytes, &mut slots, &self.server.limits)
+        {
+            Step::Skip(bytes) => {
+                connection.has_begun = false;
+                bytes
+            }
+            Step::More { wants_continue } => {
+                self.wait(net, conn, bytes.len(), wants_continue);
+                0
+            }
+            Step::Refused(refusal) => {
+                self.refuse(net, conn, refusal);
+                bytes.len()
+            }
+            Step::Complete { request, bytes } => {
+                self.serve(net, conn, &request);
+                bytes
+            }
+        }
+    }
+
+    fn on_limit(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
+        let is_reading = |connection: &Connection| connection.phase == Phase::Reading;
+        if !self.server.connections.get(conn).is_some_and(is_reading) {
+            return;
+        }
+        match why {
+            CloseReason::FrameTimeout => self.refuse(net, conn, TOO_SLOW),
+            CloseReason::FrameTooLarge => {
+                let why = "the request is too large";
+                self.refuse(net, conn, Refusal { status: 413, why });
+            }
+            _ => {}
+        }
+    }
+
+    fn on_drained(&mut self, net: &mut Net, conn: ConnId) {
+        self.server.http(net).feed(conn);
+    }
+
+    fn on_close(&mut self, net: &mut Net, conn: ConnId, _: CloseReason) {
+        let Some(connection) = self.server.connections.remove(conn) else {
+            return;
+        };
+        self.server.held_bytes -= connection.held_bytes;
+        let mut http = self.server.http(net);
+        if let Some((timer, _)) = connection.timer {
+            http.net().disarm(timer);
+        }
+        match connection.phase {
+            Phase::Answering { number } => {
+                self.app.on_unwanted(&mut http, ResponseTo { conn, number });
+            }
+            Phase::Streaming { number } => {
+                self.app
+                    .on_stream_closed(&mut http, EventStream { conn, number });
+            }
+            Phase::Reading | Phase::Writing | Phase::Closing => {}
+        }
+    }
+
+    fn on_timer(&mut self, net: &mut Net, timer: TimerId, tag: u64) {
+        if tag == FEED_TAG {
+            return self.server.http(net).feed_all();
+        }
+        let found = usize::try_from(tag).ok();
+        let found = found.and_then(|slot| self.server.connections.at_slot(slot));
+        let Some((conn, connection)) = found else {
+            return;
+        };
+        if connection.timer.is_none_or(|(armed, _)| armed != timer) {
+            return;
+        }
+        connection.timer = None;
+        let (deadline, phase) = (connection.deadline, connection.phase);
+        let has_begun = connection.has_begun;
+        let mut http = self.server.http(net);
+        if http.net().now() < deadline {
+            return http.set_deadline(conn, deadline);
+        }
+        match phase {
+            Phase::Reading if has_begun => self.refuse(net, conn, TOO_SLOW),
+            Phase::Reading => http.end(conn),
+            Phase::Answering { number } => {
+                let why = "it took too long";
+                self.refuse(net, conn, Refusal { status: 503, why });
+                let mut http = self.server.http(net);
+                self.app.on_unwanted(&mut http, ResponseTo { conn, number });
+            }
+            Phase::Writing => http.net().close(conn, crate::reactor::Close::Now),
+            Phase::Streaming { number } => {
+                http.send_to_stream(EventStream { conn, number }, b":\n\n");
+                let next = http.net().now() + http.server.limits.stream_heartbeat;
+                http.set_deadline(conn, next);
+            }
+            // The loop has its own times for that.
+            Phase::Closing => {}
+        }
+    }
+}
+
+const TOO_SLOW: Refusal = Refusal {
+    status: 408,
+    why: "the request did not come in time",
+};
+
+impl std::fmt::Debug for Serving<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Serving")
+            .field("server", &self.server)
+            .finish_non_exhaustive()
+    }
+}

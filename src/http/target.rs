@@ -1,0 +1,155 @@
+//! What a request line asks for: a path and a query. Pure.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+/// The target of a request, in whatever form it came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Target<'b> {
+    /// As it came, encoded. Begins with `/`, or is `*`.
+    pub(super) path: &'b str,
+    /// What stands behind the `?`, as it came.
+    pub(super) query: Option<&'b str>,
+}
+
+impl<'b> Target<'b> {
+    /// Reads a target: a path, `*`, or a whole `http` URL, of which the path counts.
+    pub(super) fn read(method: &str, text: &'b str) -> Result<Target<'b>, &'static str> {
+        if text == "*" && method == "OPTIONS" {
+            return Ok(Target {
+                path: text,
+                query: None,
+            });
+        }
+        if text.contains('#') {
+            return Err("a target has no fragment");
+        }
+        let text = match text.starts_with('/') {
+            true => text,
+            false => behind_authority(text)?,
+        };
+        let (path, query) = match text.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (text, None),
+        };
+        let path = if path.is_empty() { "/" } else { path };
+        check_path(path)?;
+        Ok(Target { path, query })
+    }
+}
+
+/// What follows the authority of an absolute target.
+fn behind_authority(text: &str) -> Result<&str, &'static str> {
+    let no_path = "a target is a path, or a whole http URL";
+    let (scheme, rest) = text.split_once("://").ok_or(no_path)?;
+    if !["http", "https"]
+        .iter()
+        .any(|known| scheme.eq_ignore_ascii_case(known))
+    {
+        return Err(no_path);
+    }
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, rest) = rest.split_at(end);
+    if authority.is_empty() || authority.contains(['@', '\\']) {
+        return Err("the host of the target is not a host and a port");
+    }
+    Ok(rest)
+}
+
+/// How often what a path encodes is looked at: whoever it is passed to may decode it once more.
+const MAX_DECODINGS: usize = 4;
+
+/// Refuses a path that could lead out of where it begins, for whoever decodes it.
+fn check_path(path: &str) -> Result<(), &'static str> {
+    let mut path = Cow::Borrowed(path);
+    for _ in 0..MAX_DECODINGS {
+        if path.contains('\\') {
+            return Err("a path has no backslash");
+        }
+        if path.contains(char::is_control) {
+            return Err("a path has no control characters");
+        }
+        let mut segments = path.split('/').map(|segment| segment.split(';').next());
+        if segments.any(|segment| matches!(segment, Some("." | ".."))) {
+            return Err("a path has no . and no .. segments");
+        }
+        if !path.contains('%') {
+            return Ok(());
+        }
+        let decoded = percent_decode_str(&path).decode_utf8_lossy().into_owned();
+        if decoded == *path {
+            return Ok(());
+        }
+        path = Cow::Owned(decoded);
+    }
+    Err("a path is not encoded again and again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_a_path_and_a_query() {
+        for (text, path, query) in [
+            ("/", "/", None),
+            ("/goods?", "/goods", Some("")),
+            ("/goods?a=1?b#", "", None),
+            ("/goods?a=/../1", "/goods", Some("a=/../1")),
+            ("http://a.example/goods?x", "/goods", Some("x")),
+            ("HTTP://a.example:80", "/", None),
+            ("https://a.example?x=http://b", "/", Some("x=http://b")),
+            ("/a%2Fb", "/a%2Fb", None),
+            ("/100%", "/100%", None),
+            ("//goods", "//goods", None),
+            ("/..goods/...", "/..goods/...", None),
+            ("/사과", "/사과", None),
+        ] {
+            let target = Target::read("GET", text);
+            match path.is_empty() {
+                true => assert!(target.is_err(), "{text}"),
+                false => assert_eq!(target, Ok(Target { path, query }), "{text}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_could_be_another_path_to_somebody_is_refused() {
+        for text in [
+            "",
+            "goods",
+            "*",
+            "?a",
+            "a.example:80",
+            "ftp://a/goods",
+            "http:///goods",
+            "http:/goods",
+            "http://u@a/goods",
+            "http://a\\b/goods",
+            "javascript:1",
+            "/..",
+            "/goods/../secret",
+            "/goods/..",
+            "/./goods",
+            "/goods/.",
+            "/goods/%2e%2e/secret",
+            "/goods/.%2E",
+            "/goods/..%2fsecret",
+            "/goods%2F..%2Fsecret",
+            "/goods/%252e%252e/secret",
+            "/a\\b",
+            "/goods/..\\secret",
+            "/a%5Cb",
+            "/goods/..;x/secret",
+            "/a%00",
+            "/a%0d%0ab",
+            "/%25252525252e",
+            "/goods#x",
+            "http://a/../goods",
+        ] {
+            assert!(Target::read("GET", text).is_err(), "{text}");
+        }
+        assert!(Target::read("OPTIONS", "*").is_ok());
+    }
+}

@@ -1,0 +1,610 @@
+//! The HTTP server side on real sockets, in a program of one's own.
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use pilcrow::Waker;
+use pilcrow::http::{App, Event, EventStream, Http, Limits, Request, Response, ResponseTo, Server};
+use pilcrow::reactor::{Limits as LoopLimits, Owner, Reactor};
+
+use crate::support::{DEADLINE, wait_until};
+
+/// Pages to test with.
+#[derive(Default)]
+struct Pages {
+    seen: Arc<Seen>,
+    later: Vec<ResponseTo>,
+    streams: Vec<EventStream>,
+}
+
+/// What the pages were told, for the test's thread.
+#[derive(Default)]
+struct Seen {
+    requests: AtomicUsize,
+    refused: AtomicUsize,
+    unwanted: AtomicUsize,
+    streams_closed: AtomicUsize,
+    stops: AtomicBool,
+}
+
+impl App for Pages {
+    fn on_request(&mut self, http: &mut Http<'_>, request: &Request<'_>, to: ResponseTo) {
+        self.seen.requests.fetch_add(1, Ordering::Relaxed);
+        match request.path() {
+            "/hello" => http.respond(to, &Response::text(200, "hello")),
+            "/echo" => {
+                let response = Response {
+                    status: 200,
+                    headers: &[("X-Method", request.method())],
+                    body: request.body(),
+                };
+                http.respond(to, &response);
+            }
+            "/pairs" => {
+                let pairs: Vec<String> = request
+                    .query_pairs()
+                    .map(|(name, value)| format!("{name}={value}"))
+                    .collect();
+                http.respond(to, &Response::text(200, &pairs.join(";")));
+            }
+            "/big" => http.respond(to, &Response::text(200, &"x".repeat(8 << 20))),
+            "/later" => self.later.push(to),
+            "/release" => {
+                for later in self.later.drain(..) {
+                    http.respond(later, &Response::text(200, "at last"));
+                }
+                http.respond(to, &Response::text(200, "released"));
+            }
+            "/events" => self.streams.extend(http.stream_events(to, &[])),
+            "/publish" => {
+                let data = "d".repeat(10_000);
+                let event = Event {
+                    name: "news",
+                    id: "1",
+                    data: &data,
+                };
+                self.streams
+                    .retain(|stream| http.send_event(*stream, &event));
+                http.respond(to, &Response::text(200, &self.streams.len().to_string()));
+            }
+            _ => http.respond(to, &Response::text(404, "no such page")),
+        }
+    }
+
+    fn on_refused(&mut self, _: &mut Http<'_>, peer: Option<SocketAddr>, _: u16, _: &str) {
+        assert!(peer.is_some());
+        self.seen.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn on_unwanted(&mut self, _: &mut Http<'_>, to: ResponseTo) {
+        self.later.retain(|later| *later != to);
+        self.seen.unwanted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn on_stream_closed(&mut self, _: &mut Http<'_>, stream: EventStream) {
+        self.streams.retain(|other| *other != stream);
+        self.seen.streams_closed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A server with the test pages, in a thread of its own.
+struct Running {
+    addr: SocketAddr,
+    seen: Arc<Seen>,
+    waker: Waker,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    fn start(limits: Limits) -> Running {
+        Running::on(LoopLimits::default(), limits)
+    }
+
+    fn on(loop_limits: LoopLimits, limits: Limits) -> Running {
+        let seen = Arc::new(Seen::default());
+        let (tell, told) = mpsc::channel();
+        let pages_seen = Arc::clone(&seen);
+        // A reactor stays in the thread that made it.
+        let thread = thread::spawn(move || {
+            let mut reactor = Reactor::new(loop_limits).unwrap();
+            let mut server = Server::new(Owner(3), limits);
+            let any_port = "127.0.0.1:0".parse().unwrap();
+            let addr = server.listen(reactor.net(), any_port).unwrap();
+            let mut pages = Pages {
+                seen: pages_seen,
+                ..Pages::default()
+            };
+            tell.send((addr, reactor.waker())).unwrap();
+            while !pages.seen.stops.load(Ordering::Acquire) {
+                reactor.turn(None, &mut server.with(&mut pages)).unwrap();
+            }
+            server.stop(reactor.net());
+            while server.connections() > 0 {
+                let wait = Some(Duration::from_millis(100));
+                reactor.turn(wait, &mut server.with(&mut pages)).unwrap();
+            }
+            assert!(pages.streams.is_empty() && pages.later.is_empty());
+        });
+        let (addr, waker) = told.recv().unwrap();
+        Running {
+            addr,
+            seen,
+            waker,
+            thread: Some(thread),
+        }
+    }
+
+    fn connect(&self) -> Client {
+        Client::new(TcpStream::connect(self.addr).unwrap())
+    }
+
+    fn stop(&self) {
+        self.seen.stops.store(true, Ordering::Release);
+        self.waker.wake().unwrap();
+    }
+
+    /// Stops, and fails if a connection outlives that.
+    fn end(mut self) {
+        self.stop();
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+/// A client that reads one response after the other.
+struct Client(BufReader<TcpStream>);
+
+#[derive(Debug, PartialEq)]
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Client {
+    fn new(stream: TcpStream) -> Client {
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Client(BufReader::new(stream))
+    }
+
+    fn send(&mut self, text: &str) {
+        self.0.get_mut().write_all(text.as_bytes()).unwrap();
+    }
+
+    fn get(&mut self, path: &str) -> Answer {
+        self.send(&get(path));
+        self.answer()
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        line
+    }
+
+    fn head(&mut self) -> Answer {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            let line = self.line();
+            assert!(!line.is_empty(), "closed within a head: {head:?}");
+            head.push_str(&line);
+        }
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let body = String::new();
+        Answer { status, head, body }
+    }
+
+    #[track_caller]
+    fn answer(&mut self) -> Answer {
+        let mut answer = self.head();
+        let length = answer.header("Content-Length").unwrap_or_default();
+        let mut body = vec![0; length.parse().unwrap_or(0)];
+        self.0.read_exact(&mut body).unwrap();
+        answer.body = String::from_utf8(body).unwrap();
+        answer
+    }
+
+    #[track_caller]
+    fn assert_closed(&mut self) {
+        let mut rest = Vec::new();
+        match self.0.read_to_end(&mut rest) {
+            Ok(_) => assert_eq!(String::from_utf8_lossy(&rest), ""),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+        }
+    }
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<String> {
+        let prefix = format!("{name}: ");
+        let mut lines = self.head.lines();
+        lines.find_map(|line| line.strip_prefix(&prefix).map(str::to_owned))
+    }
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
+}
+
+#[test]
+fn a_connection_serves_one_request_after_the_other() {
+    let server = Running::start(Limits::default());
+    let mut client = server.connect();
+    for _ in 0..3 {
+        let answer = client.get("/hello");
+        assert_eq!((answer.status, &*answer.body), (200, "hello"));
+        assert_eq!(answer.header("Connection"), None);
+        assert!(answer.header("Date").unwrap().ends_with(" GMT"));
+    }
+    assert_eq!(client.get("/pairs?a=1&b=%20x+y&a=").body, "a=1;b= x y;a=");
+    assert_eq!(client.get("/nowhere").status, 404);
+    client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nab");
+    client.send("c");
+    assert_eq!(client.answer().body, "abc");
+    client.send("PUT /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r");
+    client.send("\n2\r\nyz\r\n0\r\n\r\n");
+    let answer = client.answer();
+    assert_eq!(
+        (&*answer.body, answer.header("X-Method").as_deref()),
+        ("xyz", Some("PUT"))
+    );
+    client.send("HEAD /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.head().header("Content-Length").as_deref(), Some("5"));
+    client.send("GET /hello HTTP/1.1\r\nHost: a\r\nConnection: x, Close\r\n\r\n");
+    assert_eq!(
+        client.answer().header("Connection").as_deref(),
+        Some("close")
+    );
+    client.assert_closed();
+    server.end();
+}
+
+#[test]
+fn http_1_0_is_closed_unless_it_asks() {
+    let server = Running::start(Limits::default());
+    let mut client = server.connect();
+    client.send("GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    let answer = client.answer();
+    assert_eq!(answer.header("Connection").as_deref(), Some("keep-alive"));
+    client.send("GET /hello HTTP/1.0\r\n\r\n");
+    assert_eq!(client.answer().body, "hello");
+    client.assert_closed();
+    server.end();
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_their_order() {
+    let server = Running::start(Limits::default());
+    let mut client = server.connect();
+    let many = 500;
+    let mut stream = get("/later") + "\r\n";
+    for _ in 0..many {
+        stream += &get("/hello");
+    }
+    client.send(&stream);
+    wait_until("the first request", || {
+        server.seen.requests.load(Ordering::Relaxed) == 1
+    });
+    let mut other = server.connect();
+    assert_eq!(other.get("/release").body, "released");
+    assert_eq!(client.answer().body, "at last");
+    for _ in 0..many {
+        assert_eq!(client.answer().body, "hello");
+    }
+    server.end();
+}
+
+#[test]
+fn who_sends_no_more_is_answered_all_the_same() {
+    let server = Running::start(Limits::default());
+    let mut clients = ["/later", "/hello"].map(|path| {
+        let mut client = server.connect();
+        client.send(&get(path));
+        client.0.get_ref().shutdown(Shutdown::Write).unwrap();
+        client
+    });
+    wait_until("both requests", || {
+        server.seen.requests.load(Ordering::Relaxed) == 2
+    });
+    server.connect().get("/release");
+    for client in &mut clients {
+        assert_eq!(client.answer().status, 200);
+        client.assert_closed();
+    }
+    server.end();
+}
+
+#[test]
+fn what_can_be_read_in_two_ways_ends_the_connection() {
+    let server = Running::start(Limits::default());
+    let smuggled = get("/release");
+    for (number, request) in [
+        format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{smuggled}", smuggled.len() + 5),
+        format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: {}\r\n\r\n{smuggled}", smuggled.len()),
+        format!("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n{smuggled}"),
+        format!("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n{smuggled}"),
+        format!("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\n\n{smuggled}"),
+        format!("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n{smuggled}"),
+        format!("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n{smuggled}"),
+        format!("GET /hello\r\n\r\n{smuggled}"),
+        format!("GET /a/../hello HTTP/1.1\r\nHost: a\r\n\r\n{smuggled}"),
+        format!("GET /hello HTTP/1.1\nHost: a\n\n{smuggled}"),
+        format!("GET /hello HTTP/1.1\r\nHost: a\r\nX: y\r\n z\r\n\r\n{smuggled}"),
+        format!("GET /hello HTTP/1.1\r\n\r\n{smuggled}"),
+        format!("garbage\r\n\r\n{smuggled}"),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let mut client = server.connect();
+        client.send(request);
+        let answer = client.answer();
+        assert_eq!(answer.status, 400, "{request:?}");
+        assert_eq!(answer.header("Connection").as_deref(), Some("close"));
+        client.assert_closed();
+        assert_eq!(server.seen.refused.load(Ordering::Relaxed), number + 1);
+    }
+    assert_eq!(server.seen.requests.load(Ordering::Relaxed), 0);
+    server.end();
+}
+
+#[test]
+fn what_is_too_large_is_refused_before_it_is_all_there() {
+    let server = Running::start(Limits::default());
+    for (request, status) in [
+        (format!("GET /{} HTTP/1.1\r\n", "x".repeat(17 << 10)), 431),
+        (
+            format!("GET / HTTP/1.1\r\nHost: a\r\n{}", "X: y\r\n".repeat(3000)),
+            431,
+        ),
+        (
+            format!(
+                "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
+                "X: y\r\n".repeat(101)
+            ),
+            431,
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1048577\r\n\r\n".to_owned(),
+            413,
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n100001\r\n".to_owned(),
+            413,
+        ),
+    ] {
+        let mut client = server.connect();
+        client.send(&request);
+        assert_eq!(client.answer().status, status);
+        client.assert_closed();
+    }
+    let mut client = server.connect();
+    let body = "b".repeat(1 << 20);
+    client.send(&format!(
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    ));
+    client.send(&body);
+    assert!(client.answer().body == body);
+    server.end();
+}
+
+#[test]
+fn a_client_that_waits_for_word_is_told_to_go_on() {
+    let server = Running::start(Limits::default());
+    let mut client = server.connect();
+    client.send(
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n",
+    );
+    assert_eq!(client.head().status, 100);
+    client.send("ok");
+    assert_eq!(client.answer().body, "ok");
+    server.end();
+}
+
+#[test]
+fn who_is_slow_is_told_and_who_is_idle_is_not() {
+    let server = Running::start(Limits {
+        request_timeout: Duration::from_millis(100),
+        keep_alive: Duration::from_millis(300),
+        ..Limits::default()
+    });
+    for beginning in [
+        "GET /hello HTTP/1.1\r\nHo",
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\nabc",
+        "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n50\r\nabc",
+    ] {
+        let mut client = server.connect();
+        client.send(&(get("/hello") + beginning));
+        assert_eq!(client.answer().status, 200);
+        // A byte now and then is no progress.
+        for _ in 0..5 {
+            thread::sleep(Duration::from_millis(10));
+            let _ = client.0.get_mut().write_all(b"x");
+        }
+        assert_eq!(client.answer().status, 408);
+        client.assert_closed();
+    }
+    let mut idle = server.connect();
+    idle.assert_closed();
+    let mut used = server.connect();
+    used.get("/hello");
+    used.assert_closed();
+    server.end();
+}
+
+#[test]
+fn an_answer_that_never_comes_is_one() {
+    let server = Running::start(Limits {
+        response_timeout: Duration::from_millis(100),
+        ..Limits::default()
+    });
+    let mut client = server.connect();
+    assert_eq!(client.get("/later").status, 503);
+    client.assert_closed();
+    wait_until("word of it", || {
+        server.seen.unwanted.load(Ordering::Relaxed) == 1
+    });
+    server.end();
+}
+
+#[test]
+fn a_long_response_arrives_whole_and_the_next_behind_it() {
+    let server = Running::start(Limits::default());
+    let mut client = server.connect();
+    client.send(&(get("/big") + &get("/big") + &get("/hello")));
+    for _ in 0..2 {
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.body.len()), (200, 8 << 20));
+    }
+    assert_eq!(client.answer().body, "hello");
+    server.end();
+}
+
+#[test]
+fn who_does_not_read_what_it_asks_for_is_cut() {
+    let loop_limits = LoopLimits {
+        write_timeout: Duration::from_millis(300),
+        ..LoopLimits::default()
+    };
+    let server = Running::on(loop_limits, Limits::default());
+    let mut stuck = server.connect();
+    for _ in 0..20 {
+        stuck.send(&get("/big"));
+    }
+    // What was asked for behind the first is not even looked at.
+    wait_until("the end of it", || {
+        stuck.0.get_mut().write_all(get("/big").as_bytes()).is_err()
+    });
+    assert_eq!(server.seen.requests.load(Ordering::Relaxed), 1);
+    server.end();
+}
+
+#[test]
+fn events_come_until_one_side_has_enough() {
+    let server = Running::start(Limits {
+        stream_heartbeat: Duration::from_millis(50),
+        ..Limits::default()
+    });
+    let mut listener = server.connect();
+    listener.send(&get("/events"));
+    let head = listener.head();
+    assert_eq!(
+        head.header("Content-Type").as_deref(),
+        Some("text/event-stream")
+    );
+    assert_eq!(head.header("Transfer-Encoding").as_deref(), Some("chunked"));
+    let mut old = server.connect();
+    old.send("GET /events HTTP/1.0\r\n\r\n");
+    assert_eq!(old.head().header("Transfer-Encoding"), None);
+    assert_eq!(old.line(), ":\n", "a heartbeat");
+    let mut publisher = server.connect();
+    assert_eq!(publisher.get("/publish").body, "2");
+    for client in [&mut listener, &mut old] {
+        while client.line() != "event: news\n" {}
+        assert_eq!(client.line(), "id: 1\n");
+        assert_eq!(client.line().len(), "data: \n".len() + 10_000);
+    }
+    drop(listener);
+    wait_until("word of it", || {
+        server.seen.streams_closed.load(Ordering::Relaxed) == 1
+    });
+    assert_eq!(publisher.get("/publish").body, "1");
+    server.stop();
+    let mut rest = String::new();
+    old.0.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("data: ddd"));
+    server.end();
+}
+
+#[test]
+fn who_does_not_read_its_events_is_cut_and_nobody_else() {
+    let server = Running::start(Limits::default());
+    let mut stuck = server.connect();
+    stuck.send(&get("/events"));
+    stuck.head();
+    let mut publisher = server.connect();
+    let mut rounds = 0;
+    while publisher.get("/publish").body == "1" {
+        rounds += 1;
+        assert!(rounds < 10_000, "it is never cut");
+    }
+    wait_until("word of it", || {
+        server.seen.streams_closed.load(Ordering::Relaxed) == 1
+    });
+    server.end();
+}
+
+#[test]
+fn one_connection_too_many_is_told() {
+    let server = Running::start(Limits {
+        max_connections: 2,
+        ..Limits::default()
+    });
+    let mut first = server.connect();
+    let mut second = server.connect();
+    assert_eq!(first.get("/hello").status, 200);
+    assert_eq!(second.get("/hello").status, 200);
+    let mut third = server.connect();
+    assert_eq!(third.answer().status, 503);
+    third.assert_closed();
+    drop(first);
+    wait_until("room for one more", || {
+        let mut next = server.connect();
+        next.send(&get("/hello"));
+        next.answer().status == 200
+    });
+    server.end();
+}
+
+#[test]
+fn requests_that_are_held_have_a_bound_together() {
+    let server = Running::start(Limits {
+        max_held_bytes: 100_000,
+        ..Limits::default()
+    });
+    let head = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 90000\r\n\r\n";
+    let mut first = server.connect();
+    first.send(&(head.to_owned() + &"x".repeat(60_000)));
+    // It is held when its first answer would be there.
+    let mut second = server.connect();
+    wait_until("a refusal", || {
+        let mut next = server.connect();
+        next.send(&(head.to_owned() + &"x".repeat(60_000)));
+        let refused = server.seen.refused.load(Ordering::Relaxed) > 0;
+        refused && next.answer().status == 503
+    });
+    first.send(&"x".repeat(30_000));
+    assert_eq!(first.answer().body.len(), 90_000);
+    assert_eq!(second.get("/hello").status, 200);
+    server.end();
+}
+
+#[test]
+fn a_stop_ends_what_is_idle_and_answers_what_is_not() {
+    let server = Running::start(Limits::default());
+    let mut idle = server.connect();
+    idle.get("/hello");
+    let mut waiting = server.connect();
+    waiting.send(&get("/later"));
+    let mut late = server.connect();
+    late.send("GET /release HTTP/1.1\r\n");
+    wait_until("the requests", || {
+        server.seen.requests.load(Ordering::Relaxed) == 2
+    });
+    // The half of a request that was sent before is there, too, when this has its answer.
+    assert_eq!(server.connect().get("/hello").status, 200);
+    server.stop();
+    idle.assert_closed();
+    late.send("Host: a\r\n\r\n");
+    for client in [&mut late, &mut waiting] {
+        let answer = client.answer();
+        assert_eq!(answer.header("Connection").as_deref(), Some("close"));
+        client.assert_closed();
+    }
+    server.end();
+}
