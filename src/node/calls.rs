@@ -21,6 +21,13 @@ use crate::time::Time;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct CallId(u64);
 
+impl CallId {
+    /// The number that the request carries as its key, and its reply again.
+    pub fn key(self) -> u64 {
+        self.0
+    }
+}
+
 /// The key of a request has the slot of its call in the low bits, and stays below 2^53: JavaScript
 /// has no larger whole numbers.
 const SLOT_BITS: u32 = 21;
@@ -50,6 +57,8 @@ struct Call {
     method_bytes: usize,
     uri_bytes: usize,
     asked: Option<Asked>,
+    /// Whom it was given to last.
+    asked_addr: Option<SocketAddr>,
     /// Peers that it was given to.
     attempts: usize,
     /// Those of them that could not be reached, by the number of the attempt.
@@ -79,6 +88,7 @@ struct Asked {
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) id: CallId,
+    pub(super) asked_addr: Option<SocketAddr>,
     pub(super) answer_to: Option<AnswerTo>,
 }
 
@@ -129,13 +139,10 @@ impl Core {
         text.extend_from_slice(new.uri.as_bytes());
         let is_encoded = serde_json::to_writer(&mut text, new.params).is_ok();
 
+        let id = calls.next_id();
         calls.drawn = calls.drawn.wrapping_add(1);
-        let entry = calls.open.vacant_entry();
-        let slot = entry.key();
-        let key = u64::from(calls.drawn) << SLOT_BITS | slot as u64;
-        let id = CallId(key);
-        let timer = net.arm(new.deadline, Tag::Call(key).pack());
-        entry.insert(Call {
+        let timer = net.arm(new.deadline, Tag::Call(id.0).pack());
+        let slot = calls.open.insert(Call {
             id,
             target: new.target,
             is_idempotent: new.is_idempotent,
@@ -145,6 +152,7 @@ impl Core {
             method_bytes: new.method.len(),
             uri_bytes: new.uri.len(),
             asked: None,
+            asked_addr: None,
             attempts: 0,
             unreachable: [None; MAX_ATTEMPTS],
             answer_to: new.answer_to,
@@ -237,6 +245,7 @@ impl Core {
         });
         let bytes = call.text.len();
         if let Some(peer) = self.peers.get_mut(peer) {
+            call.asked_addr = Some(peer.addr);
             peer.in_flight += 1;
             // What is left of its time is known when it can be written.
             if !peer.is_open {
@@ -391,8 +400,11 @@ impl Core {
                 self.wake_next_turn(net);
             }
             if is_made(Mistake::OutcomeToldTwice) {
-                let (id, answer_to) = (ended.id, None);
-                self.calls.ended.push_back((Ended { id, answer_to }, end));
+                let again = Ended {
+                    answer_to: None,
+                    ..ended
+                };
+                self.calls.ended.push_back((again, end));
             }
             self.calls.ended.push_back((ended, end));
         }
@@ -414,6 +426,7 @@ impl Core {
         }
         Some(Ended {
             id: call.id,
+            asked_addr: call.asked_addr,
             answer_to: call.answer_to,
         })
     }
@@ -430,6 +443,12 @@ fn parts(text: &[u8], method_bytes: usize, uri_bytes: usize) -> (&str, &str, &[u
 impl Calls {
     pub(super) fn len(&self) -> usize {
         self.open.len()
+    }
+
+    /// What the next call will be named.
+    pub(super) fn next_id(&self) -> CallId {
+        let slot = self.open.vacant_key();
+        CallId(u64::from(self.drawn.wrapping_add(1)) << SLOT_BITS | slot as u64)
     }
 
     fn slot(&self, key: u64) -> Option<usize> {

@@ -22,6 +22,8 @@ pub struct Fleet<'a> {
     net: &'a mut Net,
     /// Until when whoever is being served waits.
     request_deadline: Option<Time>,
+    /// Whose outcome is being told.
+    asked: Option<SocketAddr>,
 }
 
 /// Names one [`Fleet::wait_for`].
@@ -50,6 +52,14 @@ impl<'a> Fleet<'a> {
             core,
             net,
             request_deadline,
+            asked: None,
+        }
+    }
+
+    pub(super) fn telling(core: &'a mut Core, net: &'a mut Net, asked: Option<SocketAddr>) -> Self {
+        Fleet {
+            asked,
+            ..Fleet::new(core, net)
         }
     }
 
@@ -123,6 +133,18 @@ impl<'a> Fleet<'a> {
         deadline: Duration,
     ) -> CallId {
         self.call_target(Target::At(addr), method, uri, params, deadline, false)
+    }
+
+    /// What the next call will be named: for whoever must say its key among the params, too, as the
+    /// book's gateway does.
+    pub fn next_call(&self) -> CallId {
+        self.core.calls.next_id()
+    }
+
+    /// In [`on_outcome`](super::Service::on_outcome): the node that the call was given to, the last
+    /// one if there were several; `None` if it was given to nobody.
+    pub fn asked(&self) -> Option<SocketAddr> {
+        self.asked
     }
 
     /// Calls every node with this name, each once, and adds the calls to `calls`.

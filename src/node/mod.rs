@@ -367,7 +367,7 @@ impl<S: Service> Node<S> {
         match call.answer_to {
             Some(answer_to) => handle::answer(&answer_to, outcome),
             None => {
-                let fleet = &mut Fleet::new(&mut self.core, net);
+                let fleet = &mut Fleet::telling(&mut self.core, net, call.asked_addr);
                 self.service.on_outcome(fleet, call.id, outcome);
             }
         }

@@ -103,6 +103,8 @@ pub struct Reply<'a> {
     errormessage: Option<&'a RawValue>,
     #[serde(borrow, default)]
     results: Option<&'a RawValue>,
+    #[serde(skip)]
+    packet: &'a str,
 }
 
 impl<'a> Reply<'a> {
@@ -112,7 +114,16 @@ impl<'a> Reply<'a> {
         if !text.starts_with('{') {
             return None;
         }
-        serde_json::from_str(text).ok()
+        let reply = serde_json::from_str(text).ok()?;
+        Some(Reply {
+            packet: text,
+            ..reply
+        })
+    }
+
+    /// All of it, as it came: for whoever passes it on.
+    pub fn packet(&self) -> &'a str {
+        self.packet
     }
 
     /// The number that the request carried as its key.
@@ -182,6 +193,7 @@ mod tests {
             (reply.key(), reply.errorcode, reply.results()),
             (Some(7), 0, "[1,2]")
         );
+        assert_eq!(reply.packet().as_bytes(), out);
         let mut out = Vec::new();
         write_error_reply(&mut out, "7", ErrorCode::NotFound, "no \"x\"").unwrap();
         let reply = Reply::parse(&out).unwrap();
