@@ -1,6 +1,7 @@
 //! One connection, and how it is answered.
 
 use std::io::Write;
+use std::net::SocketAddr;
 
 use super::Server;
 use super::reader::RequestReader;
@@ -103,6 +104,11 @@ impl<'a> Http<'a> {
     /// The loop: timers, the time, connections of your own.
     pub fn net(&mut self) -> &mut Net {
         self.net
+    }
+
+    /// The client that a response goes to. `None` if it is gone.
+    pub fn peer_addr(&self, to: &ResponseTo) -> Option<SocketAddr> {
+        self.net.peer_addr(to.conn)
     }
 
     /// Answers a request. Nothing happens if its client is gone.
@@ -321,7 +327,7 @@ impl<'a> Http<'a> {
         self.server.feeding.push(conn);
         if !self.server.is_feed_due {
             self.server.is_feed_due = true;
-            self.net.arm(self.net.now(), FEED_TAG);
+            self.arm(self.net.now(), FEED_TAG);
         }
     }
 
@@ -390,7 +396,15 @@ impl<'a> Http<'a> {
             }
             self.net.disarm(timer);
         }
-        let timer = self.net.arm(deadline, conn.slot() as u64);
-        connection.timer = Some((timer, deadline));
+        let timer = self.arm(deadline, conn.slot() as u64);
+        if let Some(connection) = self.server.connections.get_mut(conn) {
+            connection.timer = Some((timer, deadline));
+        }
+    }
+
+    /// An app that has used the loop for something else may have left another owner behind.
+    fn arm(&mut self, deadline: Time, tag: u64) -> TimerId {
+        self.net.set_owner(self.server.owner);
+        self.net.arm(deadline, tag)
     }
 }

@@ -155,27 +155,27 @@ impl Running {
 }
 
 /// A client that reads one response after the other.
-struct Client(BufReader<TcpStream>);
+pub struct Client(BufReader<TcpStream>);
 
 #[derive(Debug, PartialEq)]
-struct Answer {
-    status: u16,
+pub struct Answer {
+    pub status: u16,
     head: String,
-    body: String,
+    pub body: String,
 }
 
 impl Client {
-    fn new(stream: TcpStream) -> Client {
+    pub fn new(stream: TcpStream) -> Client {
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Client(BufReader::new(stream))
     }
 
-    fn send(&mut self, text: &str) {
+    pub fn send(&mut self, text: &str) {
         self.0.get_mut().write_all(text.as_bytes()).unwrap();
     }
 
-    fn get(&mut self, path: &str) -> Answer {
+    pub fn get(&mut self, path: &str) -> Answer {
         self.send(&get(path));
         self.answer()
     }
@@ -186,7 +186,7 @@ impl Client {
         line
     }
 
-    fn head(&mut self) -> Answer {
+    pub fn head(&mut self) -> Answer {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
             let line = self.line();
@@ -199,7 +199,7 @@ impl Client {
     }
 
     #[track_caller]
-    fn answer(&mut self) -> Answer {
+    pub fn answer(&mut self) -> Answer {
         let mut answer = self.head();
         let length = answer.header("Content-Length").unwrap_or_default();
         let mut body = vec![0; length.parse().unwrap_or(0)];
@@ -209,7 +209,7 @@ impl Client {
     }
 
     #[track_caller]
-    fn assert_closed(&mut self) {
+    pub fn assert_closed(&mut self) {
         let mut rest = Vec::new();
         match self.0.read_to_end(&mut rest) {
             Ok(_) => assert_eq!(String::from_utf8_lossy(&rest), ""),
@@ -219,7 +219,7 @@ impl Client {
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> Option<String> {
+    pub fn header(&self, name: &str) -> Option<String> {
         let prefix = format!("{name}: ");
         let mut lines = self.head.lines();
         lines.find_map(|line| line.strip_prefix(&prefix).map(str::to_owned))
