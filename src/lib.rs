@@ -5,12 +5,14 @@
 //! objects ended by `¶`; existing Node.js peers speak them unchanged.
 //!
 //! ```text
-//!              bin/distributor            your service          your program
-//!                     │                         │                │      │
-//!  handlers      distributor                  node             http   your Handler   say what the protocol means
-//!                  │      └──────┐       ┌──────┘                │      │
-//!  pure        registry         protocol                         │      │            no sockets, no clock, no threads
-//!                  │                │                            │      │
+//!              bin/distributor         your service    bin/gateway     your program
+//!                     │                      │              │               │
+//!  handlers           │                      │           gateway            │         say what the protocol means
+//!                     │                      │           │     │            │
+//!                distributor               node ─────────┘    http     your Handler
+//!                  │      └──────┐       ┌──┘                  │            │
+//!  pure        registry         protocol                       │            │         no sockets, no clock, no threads
+//!                  │                │                          │            │
 //!  loop         reactor ── Handler / Net ── framing · write queue · timer wheel
 //!                │
 //!  system      mio + socket2                                             the one seam to the outside
@@ -117,7 +119,7 @@
 //!
 //! `cli` (on by default) is what the programs need. Embedders switch it off:
 //! `pilcrow = { path = "../pilcrow", default-features = false }`. `http` is the server side of
-//! HTTP/1.1, [`http`]; `cli` has it with it.
+//! HTTP/1.1, [`http`], and the [`gateway`]; `cli` has it with it.
 //!
 //! `sim` is for this crate's own tests: a simulated network under the reactor, and mistakes made on
 //! purpose. Nothing of it is in a build without.
@@ -125,6 +127,8 @@
 #![forbid(unsafe_code)]
 
 pub mod distributor;
+#[cfg(feature = "http")]
+pub mod gateway;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "sim")]

@@ -14,6 +14,7 @@ mod architecture;
 mod embedding;
 mod examples;
 mod flood;
+mod gateway;
 mod http;
 mod limits;
 mod nodes;

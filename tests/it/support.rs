@@ -167,7 +167,12 @@ fn collect(output: impl Read + Send + 'static) -> Lines {
 
 /// The distributor with these flags and no others, whatever the environment says.
 pub fn distributor_command(flags: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_distributor"));
+    command(env!("CARGO_BIN_EXE_distributor"), flags)
+}
+
+/// A program with these flags and no others, whatever the environment says.
+pub fn command(program: &str, flags: &[&str]) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("PILCROW_") || name == "STATE_DIRECTORY" {
             command.env_remove(name);

@@ -1,0 +1,195 @@
+//! The command line, the environment beside it, and what they mean for the library.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
+use clap::{Parser, ValueEnum};
+use tracing_subscriber::filter::LevelFilter;
+
+const ABOUT: &str = "\
+HTTP in, calls to nodes out: GET /goods?color=red goes to a node that lists GET/goods, with \
+{\"color\":\"red\"} as its params, and the node's reply comes back as JSON.
+
+The params of POST and PUT come from the body, urlencoded or application/json, those of all other \
+methods from the query. A path that nobody lists goes to whoever lists its longest beginning.
+
+Every flag can be given in the environment, by the name that is shown with it; a flag goes before \
+its variable. Times are written as 500ms, 10s or 2m.";
+
+const AFTER: &str = "\
+Examples:
+  gateway
+      Serve this machine on port 8000, with the Distributor on port 9000 of it.
+  gateway --listen 10.0.0.5:8000 --allow-anonymous --distributor 10.0.0.4:9000
+
+Statuses: 200 a node replied, whatever its errorcode; 404 no node lists the route; 502 the connection
+to the node was lost; 503 no node can take it; 504 the node did not reply in time; and 400, 408, 413,
+431 for requests that are malformed, slow or too large.
+
+Logs, with a line for each request, go to standard error, the addresses in use to standard output.
+SIGINT and SIGTERM stop it when those who have asked are answered, within --deadline and a second.
+
+Exit codes: 0 stopped by a signal; 1 failed while serving; 2 a flag or variable is wrong;
+3 could not listen.";
+
+/// The command line of the gateway.
+#[derive(Parser, Debug)]
+#[command(name = "gateway", version, about = ABOUT, after_help = AFTER, max_term_width = 100)]
+pub(crate) struct Args {
+    /// Where to listen: ADDRESS:PORT or NAME:PORT, again for more. A name means all its addresses
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "PILCROW_GATEWAY_LISTEN",
+        value_delimiter = ','
+    )]
+    #[arg(default_value = "localhost:8000")]
+    pub(crate) listen: Vec<String>,
+
+    /// Listen on addresses that other machines can reach, although whoever reaches them can call
+    /// every node
+    #[arg(
+        long,
+        env = "PILCROW_GATEWAY_ALLOW_ANONYMOUS",
+        value_parser = BoolishValueParser::new()
+    )]
+    pub(crate) allow_anonymous: bool,
+
+    /// Where the Distributor is
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "PILCROW_GATEWAY_DISTRIBUTOR",
+        default_value = "localhost:9000"
+    )]
+    pub(crate) distributor: String,
+
+    /// A file with the token that admits it at the Distributor, on its first line
+    #[arg(long, value_name = "FILE", env = "PILCROW_GATEWAY_TOKEN_FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+
+    /// Under which it registers. Gateways of the book die of nodes that are gateways and have
+    /// another name
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "PILCROW_GATEWAY_NAME",
+        default_value = "gate"
+    )]
+    pub(crate) name: String,
+
+    /// Time that a node may take for a reply
+    #[arg(
+        long,
+        value_name = "TIME",
+        env = "PILCROW_GATEWAY_DEADLINE",
+        default_value = "5s"
+    )]
+    #[arg(value_parser = deadline)]
+    pub(crate) deadline: Duration,
+
+    /// Let pages of this origin, written SCHEME://HOST, call it from a browser; * is every page
+    #[arg(
+        long,
+        value_name = "ORIGIN",
+        env = "PILCROW_GATEWAY_CORS_ORIGIN",
+        value_parser = origin
+    )]
+    pub(crate) cors_origin: Option<String>,
+
+    /// HTTP connections at a time; one more is answered with 503. At most what the fd limit leaves
+    #[arg(
+        long,
+        value_name = "N",
+        env = "PILCROW_GATEWAY_MAX_CONNECTIONS",
+        default_value = "8192"
+    )]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_connections: u64,
+
+    /// Time that a connection may stay without a request
+    #[arg(
+        long,
+        value_name = "TIME",
+        env = "PILCROW_GATEWAY_KEEP_ALIVE",
+        default_value = "60s"
+    )]
+    #[arg(value_parser = humantime::parse_duration)]
+    pub(crate) keep_alive: Duration,
+
+    /// How log lines are written
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "PILCROW_GATEWAY_LOG_FORMAT",
+        default_value = "text"
+    )]
+    pub(crate) log_format: LogFormat,
+
+    /// How much is logged. Requests are logged with info
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        env = "PILCROW_GATEWAY_LOG_LEVEL",
+        default_value = "info"
+    )]
+    #[arg(value_parser = PossibleValuesParser::new(["off", "error", "warn", "info", "debug", "trace"])
+        .try_map(|level| level.parse::<LevelFilter>()))]
+    pub(crate) log_level: LevelFilter,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// One line for people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+fn deadline(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    match Duration::from_millis(1) <= time && time <= Duration::from_secs(3600) {
+        true => Ok(time),
+        false => Err("it is between 1ms and 1h".to_owned()),
+    }
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    let is_origin = text.split_once("://").is_some_and(|(scheme, host)| {
+        !scheme.is_empty() && !host.is_empty() && !host.contains(['/', ',', ' '])
+    });
+    match text == "*" || is_origin && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(text.to_owned()),
+        false => Err("it is SCHEME://HOST, as in https://shop.example, or *".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn an_origin_has_a_scheme_and_a_host_and_no_path() {
+        for fits in ["*", "http://localhost:3000", "https://shop.example"] {
+            assert!(origin(fits).is_ok(), "{fits}");
+        }
+        for wrong in [
+            "",
+            "shop",
+            "https://",
+            "https://a/",
+            "https://a, https://b",
+            "https://a\r\nX: y",
+        ] {
+            assert!(origin(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! A gateway: HTTP in, calls to nodes out.
+//!
+//! A request goes to a node that lists its `METHOD/path`, else the longest beginning of that. What is
+//! in its query, or with `POST` and `PUT` in its body, are the call's params; the node's reply comes
+//! back as it is, as JSON, with status 200 whatever its errorcode, as the book's gateway does it. What
+//! has no reply has a status that says why:
+//!
+//! | status | meaning |
+//! |---|---|
+//! | 400 | the request is malformed, or its body is no JSON object although it says so |
+//! | 404 | no node lists the route |
+//! | 413 | more than a node takes |
+//! | 502 | the connection to the node was lost behind the request: it may have been done |
+//! | 503 | nobody can take it: the nodes of the route are gone or busy, or the list of nodes has not come yet |
+//! | 504 | the node did not reply in time: it may have been done, or may still be |
+//!
+//! A request that did not reach its node goes to another one; with the methods `GET` and `HEAD` even
+//! if it may have been done.
+//!
+//! [`Gateway`] is a [`Handler`] with a [`Node`] and an [HTTP server](crate::http) in it, for a reactor
+//! of its own.
+
+mod front;
+mod outcomes;
+mod params;
+mod routes;
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::http::{self, Server};
+use crate::node::{self, Fleet, Node};
+use crate::protocol::Token;
+use crate::reactor::{CloseReason, ConnId, Handler, Net, Origin, Owner, TimerId};
+use front::Front;
+use outcomes::Outcomes;
+
+/// What a gateway is told at its start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Under which it registers. Gateways of the book leave nodes with the name `gate` alone.
+    pub name: String,
+    /// Where the Distributor is.
+    pub distributor: SocketAddr,
+    /// What admits it at the Distributor, where that asks for a token.
+    pub token: Option<Token<'static>>,
+    /// How long a node may take for a reply.
+    pub deadline: Duration,
+    /// Pages of this origin, or with `*` of all, may read what it answers. `None`: browsers let
+    /// none.
+    pub cors_origin: Option<String>,
+    /// How long a route that is gone is told as 503, rather than as 404: its node may be starting
+    /// again.
+    pub remember_routes: Duration,
+    /// One reply of a node. A node that sends a longer one loses its connection, and with it the
+    /// other calls on it.
+    pub max_reply_bytes: usize,
+    /// What HTTP clients are granted.
+    pub http: http::Limits,
+}
+
+impl Config {
+    /// The defaults, with a Distributor at this address.
+    pub fn new(distributor: SocketAddr) -> Config {
+        Config {
+            name: "gate".to_owned(),
+            distributor,
+            token: None,
+            deadline: Duration::from_secs(5),
+            cors_origin: None,
+            remember_routes: Duration::from_secs(10),
+            max_reply_bytes: 16 << 20,
+            http: http::Limits::default(),
+        }
+    }
+}
+
+/// What a gateway has done so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stats {
+    /// Requests that were answered.
+    pub answered: u64,
+    /// Those of them that a node replied to.
+    pub replied: u64,
+    /// What was refused before it was a request.
+    pub refused: u64,
+}
+
+/// A node that listens to HTTP. See the [module](self).
+#[derive(Debug)]
+pub struct Gateway {
+    config: Config,
+    http: Server,
+    node: Node<Outcomes>,
+    /// Where it listens first.
+    port: Option<u16>,
+    stats: Stats,
+}
+
+const NODE: Owner = Owner(0);
+const HTTP: Owner = Owner(1);
+
+impl Gateway {
+    /// A gateway that has not started.
+    pub fn new(config: Config) -> Gateway {
+        let limits = http::Limits {
+            // Not before the node has had its time.
+            response_timeout: config.http.response_timeout.max(config.deadline * 2),
+            ..config.http.clone()
+        };
+        Gateway {
+            http: Server::new(HTTP, limits),
+            node: node(&config, None),
+            config,
+            port: None,
+            stats: Stats::default(),
+        }
+    }
+
+    /// Listens for HTTP, also several times. Returns where, with the port in use.
+    ///
+    /// Errors are those of [`Net::listen`].
+    pub fn listen(&mut self, net: &mut Net, addr: SocketAddr) -> io::Result<SocketAddr> {
+        let bound = self.http.listen(net, addr)?;
+        self.port.get_or_insert(bound.port());
+        Ok(bound)
+    }
+
+    /// Begins to look for the Distributor, and registers with the port on which it listens first.
+    ///
+    /// Errors are those of [`Node::start`].
+    pub fn start(&mut self, net: &mut Net) -> io::Result<()> {
+        self.node = node(&self.config, self.port);
+        self.node.start(net)?;
+        Ok(())
+    }
+
+    /// What its node can do, and whom it knows.
+    pub fn fleet<'a>(&'a mut self, net: &'a mut Net) -> Fleet<'a> {
+        self.node.fleet(net)
+    }
+
+    /// What it has done so far.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// Connections of HTTP clients.
+    pub fn clients(&self) -> usize {
+        self.http.connections()
+    }
+
+    /// Accepts nobody any more, and answers those who have asked. It is done when there are no
+    /// [`clients`](Gateway::clients).
+    pub fn stop(&mut self, net: &mut Net) {
+        self.http.stop(net);
+    }
+
+    /// Leaves the fleet.
+    pub fn leave(&mut self, net: &mut Net) {
+        self.node.fleet(net).stop();
+    }
+
+    /// Hands a callback to the one whom it is about.
+    fn forward<T>(
+        &mut self,
+        net: &mut Net,
+        tell: impl FnOnce(&mut dyn Handler, &mut Net) -> T,
+    ) -> T {
+        if net.owner() == HTTP {
+            let mut front = Front {
+                config: &self.config,
+                node: &mut self.node,
+                stats: &mut self.stats,
+            };
+            tell(&mut self.http.with(&mut front), net)
+        } else {
+            tell(&mut self.node, net)
+        }
+    }
+}
+
+fn node(config: &Config, http_port: Option<u16>) -> Node<Outcomes> {
+    let node_config = node::Config {
+        name: config.name.clone(),
+        advertised_port: http_port,
+        distributor: Some(config.distributor),
+        token: config.token.clone(),
+        owner: NODE,
+        max_frame_bytes: config.max_reply_bytes,
+        ..node::Config::default()
+    };
+    Node::new(node_config, Outcomes::new(config.remember_routes))
+}
+
+impl Handler for Gateway {
+    fn on_open(&mut self, net: &mut Net, conn: ConnId, origin: Origin) {
+        self.forward(net, |handler, net| handler.on_open(net, conn, origin));
+    }
+
+    fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
+        self.forward(net, |handler, net| handler.on_frame(net, conn, frame));
+    }
+
+    fn on_bytes(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8]) -> usize {
+        self.forward(net, |handler, net| handler.on_bytes(net, conn, bytes))
+    }
+
+    fn on_first_bytes(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8]) {
+        self.forward(net, |handler, net| handler.on_first_bytes(net, conn, bytes));
+    }
+
+    fn on_limit(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
+        self.forward(net, |handler, net| handler.on_limit(net, conn, why));
+    }
+
+    fn on_drained(&mut self, net: &mut Net, conn: ConnId) {
+        self.forward(net, |handler, net| handler.on_drained(net, conn));
+    }
+
+    fn on_close(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
+        self.forward(net, |handler, net| handler.on_close(net, conn, why));
+    }
+
+    fn on_timer(&mut self, net: &mut Net, timer: TimerId, tag: u64) {
+        self.forward(net, |handler, net| handler.on_timer(net, timer, tag));
+    }
+
+    fn on_wake(&mut self, net: &mut Net) {
+        self.node.on_wake(net);
+    }
+
+    fn on_turn_end(&mut self, net: &mut Net) {
+        self.node.on_turn_end(net);
+        // What came of calls in this turn is answered in this turn.
+        front::answer_all(
+            &self.config,
+            &mut self.http,
+            &mut self.node,
+            &mut self.stats,
+            net,
+        );
+    }
+}

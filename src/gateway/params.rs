@@ -1,0 +1,269 @@
+//! The `params` of a call, from a query or a body. Pure.
+//!
+//! As the book's gateway makes them, by way of Node.js: a name that stands twice has an array of its
+//! values, everything in a query is text, and the request's key stands among the others, over one of
+//! the client's own.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+use std::io;
+
+use memchr::memmem;
+use serde::de::{MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+/// Names and values, in the order of their first coming.
+#[derive(Debug)]
+pub(super) struct Params<'a> {
+    fields: Vec<(Cow<'a, str>, Value<'a>)>,
+}
+
+#[derive(Debug)]
+enum Value<'a> {
+    Text(Cow<'a, str>),
+    Texts(Vec<Cow<'a, str>>),
+    Json(&'a RawValue),
+    Key(u64),
+}
+
+/// Pairs of a query or a body beyond these are left out: Node.js reads no more.
+const MAX_PAIRS: usize = 1000;
+/// Nodes may take a JSON body apart with one step of their stack a level.
+const MAX_DEPTH: usize = 128;
+
+impl<'a> Params<'a> {
+    /// From what is urlencoded.
+    pub(super) fn from_pairs(
+        pairs: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
+    ) -> Params<'a> {
+        let mut params = Params { fields: Vec::new() };
+        let mut places = HashMap::new();
+        for (name, value) in pairs.take(MAX_PAIRS) {
+            match places.entry(name.clone()) {
+                Entry::Vacant(entry) => {
+                    entry.insert(params.fields.len());
+                    params.fields.push((name, Value::Text(value)));
+                }
+                Entry::Occupied(entry) => {
+                    if let Some((_, known)) = params.fields.get_mut(*entry.get()) {
+                        known.add(value);
+                    }
+                }
+            }
+        }
+        params
+    }
+
+    /// From a JSON object; of anything else, what is wrong with it.
+    pub(super) fn from_json(body: &'a [u8]) -> Result<Params<'a>, &'static str> {
+        if depth(body) > MAX_DEPTH {
+            return Err("the body is nested too deep");
+        }
+        let text = std::str::from_utf8(body).map_err(|_| "the body is not UTF-8")?;
+        let no_object = "the body is not a JSON object";
+        let text = text.trim_ascii();
+        if !text.starts_with('{') {
+            return Err(no_object);
+        }
+        serde_json::from_str(text).map_err(|_| no_object)
+    }
+
+    /// Puts the key of the request among them.
+    pub(super) fn set_key(&mut self, key: u64) {
+        match self.fields.iter_mut().find(|(name, _)| name == "key") {
+            Some((_, value)) => *value = Value::Key(key),
+            None => self.fields.push((Cow::Borrowed("key"), Value::Key(key))),
+        }
+    }
+
+    /// How long they are in a packet, where a `¶` is escaped.
+    pub(super) fn packet_bytes(&self) -> usize {
+        let mut counted = Counted(0);
+        // Counting does not fail.
+        let _ = serde_json::to_writer(&mut counted, self);
+        counted.0
+    }
+}
+
+impl<'a> Value<'a> {
+    fn add(&mut self, value: Cow<'a, str>) {
+        match self {
+            Value::Texts(texts) => texts.push(value),
+            Value::Text(first) => *self = Value::Texts(vec![std::mem::take(first), value]),
+            Value::Json(_) | Value::Key(_) => {}
+        }
+    }
+}
+
+impl Serialize for Params<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.fields.len()))?;
+        for (name, value) in &self.fields {
+            match value {
+                Value::Text(text) => map.serialize_entry(name, text)?,
+                Value::Texts(texts) => map.serialize_entry(name, texts)?,
+                Value::Json(json) => map.serialize_entry(name, json)?,
+                Value::Key(key) => map.serialize_entry(name, key)?,
+            }
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Params<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Params<'de>, D::Error> {
+        struct Fields;
+
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Params<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Params<'de>, M::Error> {
+                let mut params = Params { fields: Vec::new() };
+                let mut places: HashMap<String, usize> = HashMap::new();
+                while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+                    // Of a name that stands twice the last value counts, at the first place: two
+                    // fields of one name would be one to this reader and the other to that.
+                    match places.entry(name) {
+                        Entry::Vacant(entry) => {
+                            let name = entry.key().clone();
+                            entry.insert(params.fields.len());
+                            params.fields.push((Cow::Owned(name), Value::Json(value)));
+                        }
+                        Entry::Occupied(entry) => {
+                            if let Some((_, known)) = params.fields.get_mut(*entry.get()) {
+                                *known = Value::Json(value);
+                            }
+                        }
+                    }
+                }
+                Ok(params)
+            }
+        }
+
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+/// How deep arrays and objects stand in each other, in what may be JSON.
+fn depth(text: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut in_string, mut is_escaped) = (false, false);
+    for byte in text {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_string => is_escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+/// Counts what is written to it, as it would be in a frame.
+struct Counted(usize);
+
+impl io::Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        const ADDED: usize = "\\u00b6".len() - "¶".len();
+        self.0 += bytes.len() + ADDED * memmem::find_iter(bytes, "¶").count();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_pairs(text: &str) -> String {
+        let mut params = Params::from_pairs(form_urlencoded::parse(text.as_bytes()));
+        params.set_key(7);
+        let encoded = serde_json::to_string(&params).unwrap();
+        let marks = encoded.matches('¶').count();
+        assert_eq!(params.packet_bytes(), encoded.len() + 4 * marks);
+        encoded
+    }
+
+    fn of_json(text: &str) -> Result<String, &'static str> {
+        let mut params = Params::from_json(text.as_bytes())?;
+        params.set_key(7);
+        Ok(serde_json::to_string(&params).unwrap())
+    }
+
+    #[test]
+    fn a_query_becomes_what_node_js_makes_of_it() {
+        for (query, params) in [
+            ("", r#"{"key":7}"#),
+            ("a=1", r#"{"a":"1","key":7}"#),
+            ("a=1&b=2&a=3&a", r#"{"a":["1","3",""],"b":"2","key":7}"#),
+            ("key=1&a=2", r#"{"key":7,"a":"2"}"#),
+            ("key=1&key=2", r#"{"key":7}"#),
+            ("%6bey=1", r#"{"key":7}"#),
+            ("=x&&a=b=c&", r#"{"":"x","a":"b=c","key":7}"#),
+            ("a=%22%5C+%EC%82%AC%zz", r#"{"a":"\"\\ 사%zz","key":7}"#),
+            ("a=¶", r#"{"a":"¶","key":7}"#),
+        ] {
+            assert_eq!(of_pairs(query), params, "{query}");
+        }
+        let many: String = (0..2000).map(|number| format!("n{number}=&")).collect();
+        assert_eq!(of_pairs(&many).matches('n').count(), MAX_PAIRS);
+    }
+
+    #[test]
+    fn a_json_object_stays_as_it_is_but_for_its_key() {
+        for (body, params) in [
+            ("{}", r#"{"key":7}"#),
+            (
+                " {\"a\" : 1.0, \"b\":[1, {\"key\":2}]}\r\n",
+                r#"{"a":1.0,"b":[1, {"key":2}],"key":7}"#,
+            ),
+            (r#"{"a":1,"b":2,"a":3}"#, r#"{"a":3,"b":2,"key":7}"#),
+            (r#"{"key":1,"a":2}"#, r#"{"key":7,"a":2}"#),
+            (r#"{"k\u0065y":1}"#, r#"{"key":7}"#),
+            (
+                r#"{"big":12345678901234567890123}"#,
+                r#"{"big":12345678901234567890123,"key":7}"#,
+            ),
+        ] {
+            assert_eq!(of_json(body).as_deref(), Ok(params), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_object_is_refused() {
+        for body in [
+            "",
+            "null",
+            "1",
+            "\"a\"",
+            "[]",
+            "{",
+            "{}{}",
+            "{\"a\":}",
+            "{a:1}",
+            "{\"a\":01}",
+        ] {
+            assert!(of_json(body).is_err(), "{body}");
+        }
+        assert!(Params::from_json(b"{\"a\":\"\xff\"}").is_err());
+        let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+        assert!(of_json(&nested(MAX_DEPTH - 1)).is_ok());
+        assert!(of_json(&nested(MAX_DEPTH)).is_err());
+        assert!(of_json(r#"{"a":"[[[[\"[[[[[["}"#).is_ok());
+    }
+}

@@ -1,0 +1,769 @@
+//! The gateway as a program: HTTP clients before it, nodes behind it, on real sockets.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use pilcrow::Waker;
+use pilcrow::node::{Config, Fleet, Node, ReplyTo, Request, Service};
+use pilcrow::protocol::ErrorCode;
+use pilcrow::reactor::{Limits, Reactor};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::http::{Answer, Client};
+use crate::support::{DEADLINE, Distributor, Program, command, wait_until};
+
+/// Answers with its params and its name, but for some paths.
+struct Shop {
+    name: String,
+    served: Arc<AtomicUsize>,
+    held: Vec<ReplyTo>,
+    releases: Arc<AtomicBool>,
+    dies: Arc<AtomicBool>,
+}
+
+impl Service for Shop {
+    fn on_request(&mut self, fleet: &mut Fleet<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+        self.served.fetch_add(1, Ordering::Relaxed);
+        match request.uri() {
+            "/held" => self.held.push(reply_to),
+            "/deadly" => self.dies.store(true, Ordering::Release),
+            "/refused" => fleet.refuse(reply_to, ErrorCode::InvalidParameters, "not like this"),
+            uri => {
+                let params: Value = request.parse_params().unwrap();
+                let answer = json!({"by": self.name, "uri": uri, "method": request.method(), "params": params});
+                fleet.reply(reply_to, &answer);
+            }
+        }
+    }
+}
+
+/// A node in a thread of its own. Its sockets close when it is dropped, as if it were killed.
+struct Shopkeeper {
+    served: Arc<AtomicUsize>,
+    releases: Arc<AtomicBool>,
+    dies: Arc<AtomicBool>,
+    waker: Waker,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Shopkeeper {
+    fn start(distributor: SocketAddr, name: &str, urls: &[&str]) -> Shopkeeper {
+        let served = Arc::new(AtomicUsize::new(0));
+        let [releases, dies] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+        let shop = Shop {
+            name: name.to_owned(),
+            served: Arc::clone(&served),
+            held: Vec::new(),
+            releases: Arc::clone(&releases),
+            dies: Arc::clone(&dies),
+        };
+        let config = Config {
+            name: name.to_owned(),
+            urls: urls.iter().map(|url| (*url).to_owned()).collect(),
+            listen: Some("127.0.0.1:0".parse().unwrap()),
+            distributor: Some(distributor),
+            ..Config::default()
+        };
+        let (tell, told) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let mut reactor = Reactor::new(Limits::default()).unwrap();
+            tell.send(reactor.waker()).unwrap();
+            let mut node = Node::new(config, shop);
+            node.start(reactor.net()).unwrap();
+            while !node.service().dies.load(Ordering::Acquire) {
+                reactor.turn(None, &mut node).unwrap();
+                if node.service().releases.load(Ordering::Acquire) {
+                    for reply_to in std::mem::take(&mut node.service().held) {
+                        node.fleet(reactor.net()).reply(reply_to, "released");
+                    }
+                }
+            }
+        });
+        Shopkeeper {
+            served,
+            releases,
+            dies,
+            waker: told.recv().unwrap(),
+            thread: Some(thread),
+        }
+    }
+
+    fn served(&self) -> usize {
+        self.served.load(Ordering::Relaxed)
+    }
+
+    fn release(&self) {
+        self.releases.store(true, Ordering::Release);
+        self.waker.wake().unwrap();
+    }
+
+    fn kill(&mut self) {
+        self.dies.store(true, Ordering::Release);
+        let _ = self.waker.wake();
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+impl Drop for Shopkeeper {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+struct Gateway {
+    program: Program,
+    addr: SocketAddr,
+}
+
+fn gateway_command(flags: &[&str]) -> Command {
+    command(env!("CARGO_BIN_EXE_gateway"), flags)
+}
+
+impl Gateway {
+    fn start(distributor: SocketAddr, flags: &[&str]) -> Gateway {
+        let mut command = gateway_command(flags);
+        let distributor = distributor.to_string();
+        command.args(["--listen", "127.0.0.1:0", "--distributor", &distributor]);
+        let mut program = Program::start(&mut command);
+        let addr = program.wait_for_line("address", |line| {
+            line.strip_prefix("listening on ")?.parse().ok()
+        });
+        Gateway { program, addr }
+    }
+
+    fn connect(&self) -> Client {
+        Client::new(TcpStream::connect(self.addr).unwrap())
+    }
+
+    fn ask(&self, method: &str, target: &str, headers: &str, body: &str) -> Answer {
+        let mut client = self.connect();
+        client.send(&request(method, target, headers, body));
+        match method {
+            "HEAD" => client.head(),
+            _ => client.answer(),
+        }
+    }
+
+    fn get(&self, target: &str) -> Answer {
+        self.ask("GET", target, "", "")
+    }
+
+    /// Waits until it answers a `GET` of this with 200.
+    fn wait_for(&self, target: &str) {
+        wait_until(&format!("a node for {target}"), || {
+            self.get(target).status == 200
+        });
+    }
+}
+
+fn request(method: &str, target: &str, headers: &str, body: &str) -> String {
+    let length = match body.is_empty() {
+        true => String::new(),
+        false => format!("Content-Length: {}\r\n", body.len()),
+    };
+    format!("{method} {target} HTTP/1.1\r\nHost: a\r\n{headers}{length}\r\n{body}")
+}
+
+/// The results of a reply that the gateway has passed on, without the key that is in them.
+#[track_caller]
+fn results(answer: &Answer) -> Value {
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let mut reply: Value = serde_json::from_str(&answer.body).unwrap();
+    let key = reply["key"].clone();
+    assert!(key.is_u64(), "{reply}");
+    assert_eq!(
+        (&reply["errorcode"], &reply["errormessage"]),
+        (&json!(0), &json!("success"))
+    );
+    let params = reply["results"]["params"].as_object_mut().unwrap();
+    assert_eq!(params.remove("key"), Some(key));
+    reply["results"].take()
+}
+
+fn error(answer: &Answer) -> String {
+    let problem: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(problem["status"], answer.status);
+    problem["error"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_request_becomes_a_call_and_its_reply_the_answer() {
+    let distributor = Distributor::start(&[]);
+    let urls = [
+        "GET/goods",
+        "POST/goods",
+        "PUT/goods",
+        "DELETE/goods",
+        "GET/a%2Fb",
+    ];
+    let _shop = Shopkeeper::start(distributor.addr, "shop", &urls);
+    let gateway = Gateway::start(distributor.addr, &[]);
+    gateway.wait_for("/goods");
+
+    let call = |method: &str, uri: &str, params: Value| json!({"by": "shop", "uri": uri, "method": method, "params": params});
+    let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let json_type = "Content-Type: application/json\r\n";
+    for (method, target, headers, body, expected) in [
+        (
+            "GET",
+            "/goods?a=1&b=x%20y+z&a=2&key=9",
+            "",
+            "",
+            call("GET", "/goods", json!({"a": ["1", "2"], "b": "x y z"})),
+        ),
+        (
+            "DELETE",
+            "/goods?id=7",
+            "",
+            "",
+            call("DELETE", "/goods", json!({"id": "7"})),
+        ),
+        (
+            "GET",
+            "/goods/17/x?a",
+            "",
+            "",
+            call("GET", "/goods/17/x", json!({"a": ""})),
+        ),
+        ("GET", "/a%2Fb", "", "", call("GET", "/a%2Fb", json!({}))),
+        (
+            "GET",
+            "http://shop.example/goods?a=1",
+            "",
+            "",
+            call("GET", "/goods", json!({"a": "1"})),
+        ),
+        (
+            "POST",
+            "/goods?ignored=1",
+            form,
+            "a=1&%C2%B6=%C2%B6",
+            call("POST", "/goods", json!({"a": "1", "¶": "¶"})),
+        ),
+        (
+            "PUT",
+            "/goods",
+            "",
+            "a=1",
+            call("PUT", "/goods", json!({"a": "1"})),
+        ),
+        (
+            "POST",
+            "/goods",
+            json_type,
+            "{\"a\":[1,{\"b\":null}],\"key\":3}",
+            call("POST", "/goods", json!({"a": [1, {"b": null}]})),
+        ),
+        (
+            "POST",
+            "/goods",
+            "content-type: Application/JSON ; charset=UTF-8\r\n",
+            "{\"¶\":\"¶\"}",
+            call("POST", "/goods", json!({"¶": "¶"})),
+        ),
+        ("POST", "/goods", "", "", call("POST", "/goods", json!({}))),
+    ] {
+        let answer = gateway.ask(method, target, headers, body);
+        assert_eq!(results(&answer), expected);
+        assert_eq!(
+            answer.header("Content-Type").as_deref(),
+            Some("application/json")
+        );
+        assert_eq!(answer.header("Access-Control-Allow-Origin"), None);
+    }
+    let head = gateway.ask("HEAD", "/goods", "", "");
+    assert_eq!(head.status, 200);
+    assert!(
+        head.header("Content-Length")
+            .unwrap()
+            .parse::<usize>()
+            .unwrap()
+            > 50
+    );
+
+    let answer = gateway.ask("GET", "/goods", "X-Request-Id: r-1\r\n", "");
+    assert_eq!(answer.header("X-Request-Id").as_deref(), Some("r-1"));
+    gateway.program.wait_for_log(&[
+        "method=\"GET\"",
+        "path=\"/goods\"",
+        "status=200",
+        "request_id=\"r-1\"",
+        "ms=",
+        "node=127.0.0.1:",
+    ]);
+    let own = gateway.get("/goods").header("X-Request-Id").unwrap();
+    assert_eq!(own.len(), 16);
+}
+
+#[test]
+fn what_has_no_reply_has_a_status_that_says_why() {
+    let distributor = Distributor::start(&[]);
+    let urls = [
+        "GET/goods",
+        "GET/held",
+        "POST/held",
+        "POST/deadly",
+        "GET/deadly",
+        "GET/refused",
+        "POST/goods",
+    ];
+    let mut shop = Shopkeeper::start(distributor.addr, "shop", &urls);
+    let gateway = Gateway::start(distributor.addr, &["--deadline", "300ms"]);
+    gateway.wait_for("/goods");
+
+    for (method, target) in [
+        ("GET", "/nowhere"),
+        ("GET", "/goodsbye"),
+        ("GET", "/goods%2F17"),
+        ("GET", "//goods"),
+        ("PATCH", "/goods"),
+        ("get", "/goods"),
+        ("OPTIONS", "*"),
+        ("OPTIONS", "/goods"),
+    ] {
+        let answer = gateway.ask(method, target, "", "");
+        assert_eq!(answer.status, 404, "{method} {target}");
+        assert_eq!(error(&answer), format!("no node serves {method}{target}"));
+        assert_eq!(
+            answer.header("Content-Type").as_deref(),
+            Some("application/json")
+        );
+    }
+    let json_type = "Content-Type: application/json\r\n";
+    for body in ["", "[]", "null", "{\"a\":", "{\"a\":1}x"] {
+        assert_eq!(
+            gateway.ask("POST", "/goods", json_type, body).status,
+            400,
+            "{body}"
+        );
+    }
+    for large in [
+        "¶".repeat(500_000),
+        "\u{1}".repeat(300_000),
+        "x".repeat(1 << 20),
+    ] {
+        let answer = gateway.ask("POST", "/goods", "", &large);
+        assert_eq!(answer.status, 413);
+        assert!(error(&answer).contains("larger than a node takes"));
+    }
+    assert_eq!(
+        gateway
+            .ask("POST", "/goods", "", &"x".repeat(1_000_000))
+            .status,
+        200
+    );
+
+    let refused = gateway.get("/refused");
+    assert_eq!(refused.status, 200);
+    let reply: Value = serde_json::from_str(&refused.body).unwrap();
+    assert_eq!(
+        (&reply["errorcode"], &reply["errormessage"]),
+        (&json!(1), &json!("not like this"))
+    );
+
+    let served = shop.served();
+    for method in ["GET", "POST"] {
+        let late = gateway.ask(method, "/held", "", "");
+        assert_eq!((late.status, error(&late).contains("in time")), (504, true));
+    }
+    assert_eq!(shop.served(), served + 2, "nothing is done twice");
+
+    let lost = gateway.ask("POST", "/deadly", "", "");
+    assert_eq!((lost.status, error(&lost).contains("lost")), (502, true));
+    shop.kill();
+    for target in ["/goods", "/goods/17", "/deadly"] {
+        let gone = gateway.get(target);
+        assert_eq!(gone.status, 503, "{target}");
+        assert!(gone.header("Retry-After").is_some());
+    }
+    assert_eq!(gateway.get("/nowhere").status, 404);
+    gateway
+        .program
+        .wait_for_log(&["status=502", "node=127.0.0.1:"]);
+}
+
+#[test]
+fn before_the_first_list_nothing_is_known_to_be_missing() {
+    let port = crate::support::ReservedPort::new();
+    let gateway = Gateway::start(port.addr, &[]);
+    let answer = gateway.get("/goods");
+    assert_eq!(
+        (answer.status, error(&answer).contains("has not come")),
+        (503, true)
+    );
+    let distributor = Distributor::start_at(&port.addr.to_string(), &[]);
+    wait_until("the list", || gateway.get("/goods").status == 404);
+    drop(distributor);
+    // What is known stays known.
+    assert_eq!(gateway.get("/goods").status, 404);
+}
+
+#[test]
+fn it_registers_as_the_gateway_of_the_book() {
+    let distributor = Distributor::start(&[]);
+    let gateway = Gateway::start(distributor.addr, &[]);
+    let mut watcher = distributor.join("watcher", 1);
+    let mut entry = Value::Null;
+    wait_until("its entry", || {
+        let (_, list) = watcher.ask();
+        let entries = list["params"].as_array().unwrap();
+        let found = entries.iter().find(|entry| entry["name"] == "gate");
+        entry = found.cloned().unwrap_or_default();
+        found.is_some()
+    });
+    assert_eq!(
+        entry,
+        json!({"port": gateway.addr.port(), "name": "gate", "urls": [], "host": "127.0.0.1"})
+    );
+}
+
+#[test]
+fn a_node_that_dies_and_one_that_comes_cost_no_answer() {
+    const CONNECTIONS: usize = 64;
+    const REQUESTS: usize = 20_000;
+    let distributor = Distributor::start(&[]);
+    let urls = ["GET/goods", "POST/goods"];
+    let mut first = Shopkeeper::start(distributor.addr, "first", &urls);
+    let second = Shopkeeper::start(distributor.addr, "second", &urls);
+    let gateway = Gateway::start(distributor.addr, &["--log-level", "warn"]);
+    wait_until("both nodes", || {
+        gateway.get("/goods");
+        first.served() > 0 && second.served() > 0
+    });
+
+    let done = Arc::new(AtomicUsize::new(0));
+    let addr = gateway.addr;
+    let clients: Vec<JoinHandle<Vec<(u16, usize)>>> = (0..CONNECTIONS)
+        .map(|client| {
+            let done = Arc::clone(&done);
+            thread::spawn(move || {
+                let mut connection = Client::new(TcpStream::connect(addr).unwrap());
+                let mut statuses = Vec::new();
+                let mut number = client;
+                while number < REQUESTS {
+                    let text = number.to_string();
+                    match number % 4 {
+                        0 => connection.send(&request("POST", "/goods", "", &format!("n={text}"))),
+                        _ => connection.send(&request("GET", &format!("/goods?n={text}"), "", "")),
+                    }
+                    let answer = connection.answer();
+                    if answer.status == 200 {
+                        assert_eq!(results(&answer)["params"]["n"], text);
+                    }
+                    statuses.push((answer.status, number % 4));
+                    done.fetch_add(1, Ordering::Relaxed);
+                    number += CONNECTIONS;
+                }
+                statuses
+            })
+        })
+        .collect();
+    wait_until("a third of the answers", || {
+        done.load(Ordering::Relaxed) > REQUESTS / 3
+    });
+    first.kill();
+    let third = Shopkeeper::start(distributor.addr, "third", &urls);
+    let statuses: Vec<(u16, usize)> = clients
+        .into_iter()
+        .flat_map(|client| client.join().unwrap())
+        .collect();
+    assert_eq!(statuses.len(), REQUESTS);
+    let mut lost = 0;
+    for (status, kind) in statuses {
+        match kind {
+            // Each connection had at most one request with the node that died.
+            0 if status == 502 => lost += 1,
+            _ => assert_eq!(status, 200),
+        }
+    }
+    assert!(lost <= CONNECTIONS, "{lost}");
+    assert!(second.served() > 0 && third.served() > 0);
+    wait_until("the new node to be asked", || {
+        gateway.get("/goods");
+        third.served() > 10
+    });
+}
+
+#[test]
+fn pages_of_one_origin_may_call_it_if_that_is_said() {
+    let distributor = Distributor::start(&[]);
+    let _shop = Shopkeeper::start(distributor.addr, "shop", &["GET/goods"]);
+    let flags = ["--cors-origin", "https://shop.example"];
+    let gateway = Gateway::start(distributor.addr, &flags);
+    gateway.wait_for("/goods");
+    let allowed = "Access-Control-Allow-Origin";
+    let ours = "Origin: https://shop.example\r\n";
+    let answer = gateway.ask("GET", "/goods", ours, "");
+    assert_eq!(
+        answer.header(allowed).as_deref(),
+        Some("https://shop.example")
+    );
+    for other in ["", "Origin: https://evil.example\r\n", "Origin: null\r\n"] {
+        assert_eq!(
+            gateway.ask("GET", "/goods", other, "").header(allowed),
+            None
+        );
+    }
+    let preflight = format!("{ours}Access-Control-Request-Method: GET\r\n");
+    let answer = gateway.ask("OPTIONS", "/goods", &preflight, "");
+    assert_eq!(answer.status, 204);
+    assert_eq!(
+        answer.header(allowed).as_deref(),
+        Some("https://shop.example")
+    );
+    assert!(answer.header("Access-Control-Allow-Methods").is_some());
+    let preflight = preflight.replace("shop", "evil");
+    assert_eq!(
+        gateway
+            .ask("OPTIONS", "/goods", &preflight, "")
+            .header(allowed),
+        None
+    );
+}
+
+#[test]
+fn a_signal_ends_it_behind_the_last_answer() {
+    let distributor = Distributor::start(&[]);
+    let shop = Shopkeeper::start(distributor.addr, "shop", &["GET/goods", "POST/held"]);
+    let mut gateway = Gateway::start(distributor.addr, &["--deadline", "60s"]);
+    gateway.wait_for("/goods");
+    let mut idle = gateway.connect();
+    idle.send(&request("GET", "/goods", "", ""));
+    idle.answer();
+    let served = shop.served();
+    let mut waiting = gateway.connect();
+    waiting.send(&request("POST", "/held", "", ""));
+    wait_until("the request", || shop.served() > served);
+    gateway.program.signal(Signal::TERM);
+    idle.assert_closed();
+    assert!(TcpStream::connect(gateway.addr).is_err());
+    shop.release();
+    let answer = waiting.answer();
+    assert_eq!(
+        (answer.status, answer.header("Connection").as_deref()),
+        (200, Some("close"))
+    );
+    waiting.assert_closed();
+    assert!(gateway.program.wait().success());
+    gateway.program.wait_for_log(&["stopped", "answered="]);
+}
+
+#[test]
+fn a_request_that_is_none_costs_the_others_nothing() {
+    let distributor = Distributor::start(&[]);
+    let shop = Shopkeeper::start(distributor.addr, "shop", &["GET/goods", "POST/goods"]);
+    let gateway = Gateway::start(distributor.addr, &[]);
+    gateway.wait_for("/goods");
+    let served = shop.served();
+    let smuggled = request("GET", "/goods?smuggled", "", "");
+    let mut others: Vec<Client> = (0..8).map(|_| gateway.connect()).collect();
+    for (head, status) in [
+        (
+            "POST /goods HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nX",
+            400,
+        ),
+        (
+            "POST /goods HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab\r\n0\r\n\r\n",
+            400,
+        ),
+        ("GET /goods/../goods HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET /goods/%2e%2e%2fgoods HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET http://a@b/goods HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET /goods HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+        ("\u{16}\u{3}\u{1}\r\n\r\n", 400),
+    ] {
+        let mut client = gateway.connect();
+        client.send(&(head.to_owned() + &smuggled));
+        assert_eq!(client.answer().status, status, "{head:?}");
+        client.assert_closed();
+    }
+    assert_eq!(shop.served(), served);
+    for other in &mut others {
+        other.send(&request("GET", "/goods", "", ""));
+        assert_eq!(other.answer().status, 200);
+    }
+    gateway
+        .program
+        .wait_for_log(&["refused", "status=505", "peer=127.0.0.1:"]);
+}
+
+#[test]
+fn what_is_wrong_with_a_flag_is_said_in_a_line() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for (flags, code, words) in [
+        (&["--listen", "0.0.0.0:0"][..], 2, "--allow-anonymous"),
+        (&["--listen", "8000"], 2, "ADDRESS:PORT"),
+        (&["--listen", "127.0.0.1"], 2, "127.0.0.1:8000"),
+        (&["--distributor", "9000"], 2, "--distributor 9000"),
+        (&["--deadline", "0s"], 2, "1ms"),
+        (&["--cors-origin", "shop"], 2, "SCHEME://HOST"),
+        (&["--token-file", "/nowhere"], 2, "--token-file"),
+        (&["--wrong"], 2, "--wrong"),
+        (&["--listen", &taken], 3, "cannot listen"),
+    ] {
+        let mut program = Program::start(&mut gateway_command(flags));
+        assert_eq!(program.wait().code(), Some(code), "{flags:?}");
+        let said = program.wait_for_log(&[words]);
+        assert!(said.starts_with("gateway: "), "{said}");
+    }
+    let mut help = Program::start(&mut gateway_command(&["--help"]));
+    assert!(help.wait().success());
+}
+
+/// Starts a Node.js peer, or says that there is no `node`.
+#[track_caller]
+fn peer(script: &str, flags: &[&str]) -> Option<(Program, u16)> {
+    if !Command::new("node")
+        .arg("--version")
+        .output()
+        .is_ok_and(|out| out.status.success())
+    {
+        let caller = std::panic::Location::caller();
+        let _ = writeln!(std::io::stderr(), "SKIPPED: no node found: {caller}");
+        return None;
+    }
+    let scripts = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers");
+    let mut command = Command::new("node");
+    command
+        .arg(format!("{scripts}/{script}"))
+        .args(flags)
+        .env("PEER_FIRST_CONNECT_MS", "50");
+    let mut program = Program::start(&mut command);
+    let port = program.wait_for_line("port", |line| {
+        let event: Value = serde_json::from_str(line).ok()?;
+        let port = (event["event"] == "listening").then(|| event["port"].as_u64())??;
+        u16::try_from(port).ok()
+    });
+    Some((program, port))
+}
+
+/// The status and body of an answer, however its length is told, with the key replaced.
+fn without_key(addr: SocketAddr, request: &str) -> (String, Value) {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    // Answered without chunks.
+    stream
+        .write_all(request.replace("HTTP/1.1", "HTTP/1.0").as_bytes())
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let content_type = head.lines().find(|line| line.starts_with("Content-Type"));
+    let mut reply: Value = serde_json::from_str(body).unwrap_or_default();
+    if let Some(key) = reply.get("key").cloned() {
+        assert_eq!(reply["results"]["key"], key);
+        reply["results"]["key"] = json!("the key");
+        reply["key"] = json!("the key");
+    }
+    let status = head.split(' ').nth(1).unwrap();
+    (
+        format!("{status} {}", content_type.unwrap_or_default()),
+        reply,
+    )
+}
+
+#[test]
+fn clients_see_no_difference_to_the_gateway_of_the_book() {
+    // Also with the Distributor of the book.
+    let Some((_distributor, port)) = peer("book_distributor.js", &["--port", "0"]) else {
+        return;
+    };
+    let distributor = format!("127.0.0.1:{port}");
+    let urls = ["--urls", "GET/goods,POST/goods,PUT/goods,DELETE/goods"];
+    let flags = ["--port", "0", "--distributor", &distributor];
+    let (_service, service_port) = peer("service.js", &[&flags[..], &urls].concat()).unwrap();
+    let (book, book_port) = peer("gateway.js", &flags).unwrap();
+    let ours = Gateway::start(distributor.parse().unwrap(), &[]);
+    let book_addr = SocketAddr::from(([127, 0, 0, 1], book_port));
+    ours.wait_for("/goods");
+    wait_until("the other gateway", || {
+        let connected = |line: &String| {
+            let event: Value = serde_json::from_str(line).unwrap_or_default();
+            event["event"] == "node_connected" && event["port"] == service_port
+        };
+        book.stdout().iter().any(connected)
+    });
+
+    let json_type = "Content-Type: application/json\r\n";
+    let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+    for request in [
+        request("GET", "/goods", "", ""),
+        request(
+            "GET",
+            "/goods?a=1&b=%EC%82%AC%ea%b3%bc&a=&c&=d&&e=f=g&a=3",
+            "",
+            "",
+        ),
+        request("GET", "/goods?a=%zz&b=%ff&c=+%2B", "", ""),
+        request("GET", "/goods?key=1&x=2", "", ""),
+        request("DELETE", "/goods?id=3", "", ""),
+        request("POST", "/goods?a=1", form, "b=2&b=3&%22=%5C"),
+        request("PUT", "/goods", form, "사=과&%20x+=%09"),
+        request("POST", "/goods", "", ""),
+        request(
+            "POST",
+            "/goods",
+            "Content-Type: text/plain\r\n",
+            "just text",
+        ),
+        request(
+            "POST",
+            "/goods",
+            json_type,
+            "{ \"a\" : [1, 2.5e3, {\"b\": null}], \"c\": \"\\u00e9\\n\" }",
+        ),
+        request(
+            "POST",
+            "/goods",
+            json_type,
+            "{\"a\":1,\"b\":2,\"a\":3,\"key\":4}",
+        ),
+    ] {
+        let (status, reply) = without_key(ours.addr, &request);
+        assert_eq!(status, "200 Content-Type: application/json");
+        assert_eq!(
+            (status, reply),
+            without_key(book_addr, &request),
+            "{request:?}"
+        );
+    }
+}
+
+#[test]
+fn a_stuck_client_costs_the_others_nothing() {
+    let distributor = Distributor::start(&[]);
+    let _shop = Shopkeeper::start(distributor.addr, "shop", &["GET/goods"]);
+    let gateway = Gateway::start(distributor.addr, &["--log-level", "warn"]);
+    gateway.wait_for("/goods");
+    let long = "x".repeat(14_000);
+    let mut stuck: Vec<TcpStream> = (0..50)
+        .map(|_| {
+            let stream = TcpStream::connect(gateway.addr).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            stream
+        })
+        .collect();
+    for stream in &mut stuck {
+        for _ in 0..200 {
+            let text = request("GET", &format!("/goods?long={long}"), "", "");
+            if !matches!(stream.write(text.as_bytes()), Ok(written) if written == text.len()) {
+                break;
+            }
+        }
+    }
+    let mut client = gateway.connect();
+    let until = Instant::now() + Duration::from_millis(500);
+    while Instant::now() < until {
+        client.send(&request("GET", "/goods?a=1", "", ""));
+        assert_eq!(results(&client.answer())["params"]["a"], "1");
+    }
+}
