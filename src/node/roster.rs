@@ -61,6 +61,8 @@ pub struct Roster {
     by_name: Places,
     /// Few methods, so a list of them; then by path.
     by_url: Vec<(Box<str>, Places)>,
+    /// In one path of those that are listed.
+    most_slashes: usize,
     updated_at: Option<Time>,
     is_complete: bool,
 }
@@ -111,7 +113,10 @@ impl Roster {
     }
 
     pub(super) fn places_serving_prefix(&self, method: &str, path: &str) -> &[usize] {
-        let mut path = path;
+        // What has more segments than anybody lists need not be looked up: a stranger may have sent it.
+        let mut slashes = memchr::memchr_iter(b'/', path.as_bytes());
+        let end = slashes.nth(self.most_slashes).unwrap_or(path.len());
+        let mut path = path.get(..end).unwrap_or(path);
         loop {
             let places = self.places_serving(method, path);
             if !places.is_empty() || path == "/" {
@@ -241,6 +246,7 @@ impl Roster {
         self.is_complete = is_complete;
         self.by_name.clear();
         self.by_url.clear();
+        self.most_slashes = 0;
         for (place, member) in self.members.iter().enumerate() {
             self.by_name
                 .entry(member.node.name.as_str().into())
@@ -251,6 +257,8 @@ impl Roster {
                     continue;
                 };
                 let (method, path) = url.split_at(slash);
+                let slashes = memchr::memchr_iter(b'/', path.as_bytes()).count();
+                self.most_slashes = self.most_slashes.max(slashes);
                 let of_method = match self.by_url.iter().position(|(other, _)| **other == *method) {
                     Some(index) => index,
                     None => {
@@ -343,6 +351,54 @@ mod tests {
             [0_u16; 0]
         );
         assert_eq!(roster.members()[0].addr, "10.0.0.1:1".parse().ok());
+    }
+
+    #[test]
+    fn a_path_of_many_segments_finds_what_each_beginning_of_it_would() {
+        let mut roster = Roster::default();
+        let entries = [
+            raw(1, "a", &["GET/a/b", "GET/a", "POST/"]),
+            raw(2, "b", &["GET/a//", "GET/x/y/z/"]),
+        ];
+        apply(&mut roster, &entries, &[1, 2], false);
+        for method in ["GET", "POST", "PUT"] {
+            for path in [
+                "/",
+                "/a",
+                "/a/",
+                "/a/b",
+                "/a/b/",
+                "/a/b/c/d/e/f",
+                "/a//",
+                "/a///b",
+                "/ab/c",
+                "/x/y/z",
+                "/x/y/z/",
+                "/x/y/z/w/v",
+                "//",
+                "/b/c/d/e",
+                "a",
+                "",
+                "*",
+            ] {
+                let mut naive = path;
+                let expected = loop {
+                    let found = roster.places_serving(method, naive);
+                    if !found.is_empty() || naive == "/" {
+                        break found;
+                    }
+                    naive = match naive.rfind('/') {
+                        None => break &[],
+                        Some(0) => "/",
+                        Some(at) => &naive[..at],
+                    };
+                };
+                let found = roster.places_serving_prefix(method, path);
+                assert_eq!(found, expected, "{method}{path}");
+            }
+        }
+        let long = "/".repeat(1 << 20);
+        assert_eq!(roster.places_serving_prefix("POST", &long), [0]);
     }
 
     #[test]
