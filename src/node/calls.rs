@@ -51,7 +51,8 @@ struct Call {
     is_idempotent: bool,
     deadline: Time,
     timer: TimerId,
-    /// The method, the uri and the encoded params, one behind the other: kept until there is an
+    /// The method, the uri and the encoded params with what follows them in the packet, one behind
+    /// the other: kept until there is an
     /// outcome, so that the call can be sent to another peer.
     text: Vec<u8>,
     method_bytes: usize,
@@ -124,6 +125,7 @@ pub(super) struct NewCall<'a, P: ?Sized> {
     pub(super) params: &'a P,
     pub(super) deadline: Time,
     pub(super) is_idempotent: bool,
+    pub(super) request_id: Option<&'a str>,
     pub(super) answer_to: Option<AnswerTo>,
 }
 
@@ -137,7 +139,11 @@ impl Core {
         let mut text = calls.pool.take();
         text.extend_from_slice(new.method.as_bytes());
         text.extend_from_slice(new.uri.as_bytes());
-        let is_encoded = serde_json::to_writer(&mut text, new.params).is_ok();
+        let mut is_encoded = serde_json::to_writer(&mut text, new.params).is_ok();
+        if let Some(request_id) = new.request_id {
+            text.extend_from_slice(b",\"request_id\":");
+            is_encoded &= serde_json::to_writer(&mut text, request_id).is_ok();
+        }
 
         let id = calls.next_id();
         calls.drawn = calls.drawn.wrapping_add(1);
@@ -179,6 +185,7 @@ impl Core {
                 params: &*params,
                 deadline: net.now() + posted.deadline,
                 is_idempotent: posted.is_idempotent,
+                request_id: None,
                 answer_to: Some(posted.answer_to),
             },
         );

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::calls::{CallId, NewCall, Target};
 use super::link::LinkState;
 use super::roster::Roster;
-use super::served::{ReplyTo, refuse};
+use super::served::{ReplyTo, Request, refuse};
 use super::{Core, News, Role, Tag};
 use crate::protocol::{ErrorCode, write_reply, write_request};
 use crate::reactor::{Close, ConnId, Net, TimerId};
@@ -24,6 +24,8 @@ pub struct Fleet<'a> {
     request_deadline: Option<Time>,
     /// Whose outcome is being told.
     asked: Option<SocketAddr>,
+    /// What calls are to be called in logs.
+    request_id: Option<&'a str>,
 }
 
 /// Names one [`Fleet::wait_for`].
@@ -39,20 +41,26 @@ pub(super) struct Wait {
 
 impl<'a> Fleet<'a> {
     pub(super) fn new(core: &'a mut Core, net: &'a mut Net) -> Fleet<'a> {
-        Fleet::within(core, net, None)
-    }
-
-    pub(super) fn within(
-        core: &'a mut Core,
-        net: &'a mut Net,
-        request_deadline: Option<Time>,
-    ) -> Fleet<'a> {
         net.set_owner(core.config.owner);
         Fleet {
             core,
             net,
-            request_deadline,
+            request_deadline: None,
             asked: None,
+            request_id: None,
+        }
+    }
+
+    /// For a request that is being served.
+    pub(super) fn within(
+        core: &'a mut Core,
+        net: &'a mut Net,
+        request: &'a Request<'_>,
+    ) -> Fleet<'a> {
+        Fleet {
+            request_deadline: request.deadline(),
+            request_id: request.request_id(),
+            ..Fleet::new(core, net)
         }
     }
 
@@ -145,6 +153,12 @@ impl<'a> Fleet<'a> {
     /// one if there were several; `None` if it was given to nobody.
     pub fn asked(&self) -> Option<SocketAddr> {
         self.asked
+    }
+
+    /// What the calls that are made through this are called in the logs of all who have to do with
+    /// them. Those made while a request is served have its name by themselves.
+    pub fn set_request_id(&mut self, request_id: &'a str) {
+        self.request_id = Some(request_id);
     }
 
     /// Calls every node with this name, each once, and adds the calls to `calls`.
@@ -277,6 +291,7 @@ impl<'a> Fleet<'a> {
                 .request_deadline
                 .map_or(deadline, |outer| outer.min(deadline)),
             is_idempotent,
+            request_id: self.request_id,
             answer_to: None,
         };
         self.core.call(self.net, new)

@@ -377,7 +377,7 @@ impl<S: Service> Node<S> {
         let Some((request, reply_to)) = served::read(net, conn, frame) else {
             return;
         };
-        let mut fleet = Fleet::within(&mut self.core, net, request.deadline());
+        let mut fleet = Fleet::within(&mut self.core, net, &request);
         self.service.on_request(&mut fleet, &request, reply_to);
     }
 

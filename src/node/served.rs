@@ -19,6 +19,7 @@ pub struct Request<'a> {
     key: &'a str,
     params: &'a RawValue,
     deadline: Option<Time>,
+    request_id: Option<Cow<'a, str>>,
 }
 
 impl<'a> Request<'a> {
@@ -57,6 +58,12 @@ impl<'a> Request<'a> {
     /// wait longer.
     pub fn deadline(&self) -> Option<Time> {
         self.deadline
+    }
+
+    /// What the request is called in the logs of all who have to do with it, if somebody gave it a
+    /// name. Calls made while the request is served carry it on.
+    pub fn request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
     }
 }
 
@@ -160,6 +167,7 @@ pub(super) fn read<'a>(
         key,
         params: packet.params().unwrap_or(RawValue::NULL),
         deadline,
+        request_id: packet.request_id(),
     };
     let reply_to = ReplyTo {
         conn,

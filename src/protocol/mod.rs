@@ -12,7 +12,8 @@
 //! {"key":7,"errorcode":2,"errormessage":"no such uri or method here"}
 //! ```
 //!
-//! `deadline_ms` says how long the caller still waits; it may be absent. A packet with an `errorcode`
+//! `deadline_ms` says how long the caller still waits; it may be absent. So may `"request_id":"…"`, behind
+//! the params: what the request is called in the logs of all who have to do with it. A packet with an `errorcode`
 //! and no `uri` is a reply, and is never answered.
 //!
 //! # Sessions

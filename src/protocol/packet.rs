@@ -23,6 +23,8 @@ pub struct Packet<'a> {
     #[serde(borrow, default)]
     deadline_ms: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    request_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     errorcode: Option<&'a RawValue>,
 }
 
@@ -79,6 +81,11 @@ impl<'a> Packet<'a> {
     /// What is left of the sender's time to have an answer, in milliseconds.
     pub fn deadline_ms(&self) -> Option<u64> {
         self.deadline_ms?.get().parse().ok()
+    }
+
+    /// What the request is called in the logs of all who have to do with it, if that is a string.
+    pub fn request_id(&self) -> Option<Cow<'a, str>> {
+        decode(self.request_id?)
     }
 
     /// Whether it answers a packet rather than asks something. Such a one is never answered, so
