@@ -8,7 +8,7 @@ use super::outcomes::{Asked, End, Ended, Outcomes, Waiting};
 use super::params::Params;
 use super::{Config, Stats};
 use crate::http::{App, Http, Request, Response, ResponseTo, Server};
-use crate::node::Node;
+use crate::node::{CallId, Node};
 use crate::reactor::Net;
 
 /// The HTTP side of a gateway, for as long as one callback takes.
@@ -34,7 +34,7 @@ impl App for Front<'_> {
         if self.is_preflight(request) {
             return self.allow(http, to, &asked);
         }
-        let failure = match self.call(http, request) {
+        let failure = match self.call(http, request, &asked) {
             Ok(call) => {
                 let waiting = Waiting { to, asked };
                 self.node.service().waiting.insert(call, waiting);
@@ -73,8 +73,8 @@ impl Front<'_> {
             None => format!("{:016x}", http.net().random()),
         };
         Asked {
-            method: request.method().to_owned(),
-            path: request.path().to_owned(),
+            method: shortened(request.method()),
+            path: shortened(request.path()),
             request_id,
             peer: http.peer_addr(to),
             came_at: http.net().now(),
@@ -121,13 +121,15 @@ impl Front<'_> {
         &mut self,
         http: &mut Http<'_>,
         request: &Request<'_>,
-    ) -> Result<crate::node::CallId, Failure> {
+        asked: &Asked,
+    ) -> Result<CallId, Failure> {
         let path = request.path();
         let method = self.route(http.net(), request)?;
         let mut params = params(request)?;
         let deadline = self.config.deadline;
         let mut fleet = self.node.fleet(http.net());
         params.set_key(fleet.next_call().key());
+        fleet.set_request_id(&asked.request_id);
         // Encoding makes six bytes of one at worst.
         let longest = 6 * (request.body().len() + request.query().map_or(0, str::len) + path.len());
         if longest + ENVELOPE_BYTES > MAX_PACKET_BYTES
@@ -169,6 +171,17 @@ impl Front<'_> {
             false => Err((404, format!("no node serves {method}{path}"))),
         }
     }
+}
+
+/// What is logged of a text of a client.
+fn shortened(text: &str) -> String {
+    const MAX_LOGGED_BYTES: usize = 256;
+    if text.len() <= MAX_LOGGED_BYTES {
+        return text.to_owned();
+    }
+    let longest = MAX_LOGGED_BYTES - '…'.len_utf8();
+    let shown = (0..=longest).rev().find_map(|end| text.get(..end));
+    format!("{}…", shown.unwrap_or_default())
 }
 
 fn params<'r>(request: &'r Request<'_>) -> Result<Params<'r>, Failure> {
@@ -279,4 +292,19 @@ fn log(net: &Net, asked: &Asked, status: u16, node: Option<SocketAddr>) {
         peer = asked.peer.map(tracing::field::display),
         "request"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_logged_as_far_as_it_is_short() {
+        assert_eq!(shortened(&"x".repeat(256)), "x".repeat(256));
+        for long in ["x".repeat(257), "사".repeat(86), "x사".repeat(100)] {
+            let shown = shortened(&long);
+            assert!(shown.len() <= 256 && shown.ends_with('…'), "{shown}");
+            assert!(long.starts_with(shown.trim_end_matches('…')));
+        }
+    }
 }

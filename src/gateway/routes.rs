@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use memchr::memchr_iter;
+
 use crate::node::Member;
 use crate::time::Time;
 
@@ -11,6 +13,8 @@ use crate::time::Time;
 pub(super) struct GoneRoutes {
     remembered: Duration,
     gone_at: HashMap<Box<str>, Time>,
+    /// In one of them.
+    most_slashes: usize,
 }
 
 /// A fleet that loses more routes at once has other worries than their statuses.
@@ -21,6 +25,7 @@ impl GoneRoutes {
         GoneRoutes {
             remembered,
             gone_at: HashMap::new(),
+            most_slashes: 0,
         }
     }
 
@@ -33,9 +38,15 @@ impl GoneRoutes {
         }
         for url in &member.node.urls {
             if self.gone_at.len() < MAX_GONE {
-                self.gone_at.insert(url.as_str().into(), now);
+                self.insert(url, now);
             }
         }
+    }
+
+    fn insert(&mut self, url: &str, now: Time) {
+        let slashes = memchr_iter(b'/', url.as_bytes()).count();
+        self.most_slashes = self.most_slashes.max(slashes);
+        self.gone_at.insert(url.into(), now);
     }
 
     /// Whether a route was listed a moment ago, or a beginning of it: whoever served it may be
@@ -44,7 +55,9 @@ impl GoneRoutes {
         if self.gone_at.is_empty() {
             return false;
         }
-        let mut url = format!("{method}{path}");
+        let mut slashes = memchr_iter(b'/', path.as_bytes());
+        let end = slashes.nth(self.most_slashes).unwrap_or(path.len());
+        let mut url = format!("{method}{}", path.get(..end).unwrap_or(path));
         loop {
             let gone_at = self.gone_at.get(url.as_str());
             if gone_at.is_some_and(|at| now.saturating_since(*at) < self.remembered) {
@@ -70,7 +83,7 @@ mod tests {
         assert!(!gone.has("GET", "/goods", Time::ZERO));
         let second = Time::from_millis(1000);
         for url in ["GET/goods", "POST/"] {
-            gone.gone_at.insert(url.into(), second);
+            gone.insert(url, second);
         }
         for (method, path, at, is_gone) in [
             ("GET", "/goods", 1000, true),

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use pilcrow::Waker;
-use pilcrow::node::{Config, Fleet, Node, ReplyTo, Request, Service};
+use pilcrow::node::{CallId, Config, Fleet, Node, Outcome, ReplyTo, Request, Service};
 use pilcrow::protocol::ErrorCode;
 use pilcrow::reactor::{Limits, Reactor};
 use rustix::process::Signal;
@@ -32,13 +32,27 @@ impl Service for Shop {
         self.served.fetch_add(1, Ordering::Relaxed);
         match request.uri() {
             "/held" => self.held.push(reply_to),
+            "/relay" => {
+                fleet.call("GET", "/goods", &json!({}), DEADLINE);
+                self.held.push(reply_to);
+            }
             "/deadly" => self.dies.store(true, Ordering::Release),
             "/refused" => fleet.refuse(reply_to, ErrorCode::InvalidParameters, "not like this"),
             uri => {
                 let params: Value = request.parse_params().unwrap();
-                let answer = json!({"by": self.name, "uri": uri, "method": request.method(), "params": params});
+                let answer = json!({"by": self.name, "uri": uri, "method": request.method(), "params": params, "request_id": request.request_id()});
                 fleet.reply(reply_to, &answer);
             }
+        }
+    }
+
+    fn on_outcome(&mut self, fleet: &mut Fleet<'_>, _: CallId, outcome: Outcome<'_>) {
+        let Outcome::Reply(reply) = outcome else {
+            panic!("{outcome:?}");
+        };
+        let results: Value = serde_json::from_str(reply.results()).unwrap();
+        for reply_to in self.held.drain(..) {
+            fleet.reply(reply_to, &results);
         }
     }
 }
@@ -185,7 +199,11 @@ fn results(answer: &Answer) -> Value {
     );
     let params = reply["results"]["params"].as_object_mut().unwrap();
     assert_eq!(params.remove("key"), Some(key));
-    reply["results"].take()
+    let mut results = reply["results"].take();
+    let request_id = results.as_object_mut().unwrap().remove("request_id");
+    let told = answer.header("X-Request-Id").map(Value::String);
+    assert_eq!(request_id, told, "the node was told the same");
+    results
 }
 
 fn error(answer: &Answer) -> String {
@@ -203,6 +221,7 @@ fn a_request_becomes_a_call_and_its_reply_the_answer() {
         "PUT/goods",
         "DELETE/goods",
         "GET/a%2Fb",
+        "GET/relay",
     ];
     let _shop = Shopkeeper::start(distributor.addr, "shop", &urls);
     let gateway = Gateway::start(distributor.addr, &[]);
@@ -299,6 +318,10 @@ fn a_request_becomes_a_call_and_its_reply_the_answer() {
         "ms=",
         "node=127.0.0.1:",
     ]);
+    // A node that asks another one passes it on.
+    let relayed = gateway.ask("GET", "/relay", "X-Request-Id: r-2\r\n", "");
+    let relayed: Value = serde_json::from_str(&relayed.body).unwrap();
+    assert_eq!(relayed["results"]["request_id"], "r-2");
     let own = gateway.get("/goods").header("X-Request-Id").unwrap();
     assert_eq!(own.len(), 16);
 }
@@ -316,8 +339,10 @@ fn what_has_no_reply_has_a_status_that_says_why() {
         "POST/goods",
     ];
     let mut shop = Shopkeeper::start(distributor.addr, "shop", &urls);
-    let gateway = Gateway::start(distributor.addr, &["--deadline", "300ms"]);
+    let gateway = Gateway::start(distributor.addr, &["--deadline", "60s"]);
     gateway.wait_for("/goods");
+    let hasty = Gateway::start(distributor.addr, &["--deadline", "300ms"]);
+    hasty.wait_for("/goods");
 
     for (method, target) in [
         ("GET", "/nowhere"),
@@ -371,7 +396,7 @@ fn what_has_no_reply_has_a_status_that_says_why() {
 
     let served = shop.served();
     for method in ["GET", "POST"] {
-        let late = gateway.ask(method, "/held", "", "");
+        let late = hasty.ask(method, "/held", "", "");
         assert_eq!((late.status, error(&late).contains("in time")), (504, true));
     }
     assert_eq!(shop.served(), served + 2, "nothing is done twice");
