@@ -1,0 +1,268 @@
+//! What a request through the gateway costs beside a bare HTTP echo on the same reactor, which answers
+//! the same bytes and asks nobody. Processor time of the thread that serves; clients and the node have
+//! threads of their own.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
+
+mod side_by_side;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use mio::{Events, Interest, Poll, Token};
+use pilcrow::distributor::{self, Distributor};
+use pilcrow::gateway::{self, Gateway};
+use pilcrow::http::{self, App, Http, Response, ResponseTo, Server};
+use pilcrow::node::{self, Fleet, Node, ReplyTo, Service};
+use pilcrow::reactor::{ByOwner, Handler, Limits, Owner, Reactor};
+use side_by_side::{compare, cpu_of, is_asked_for, print_head};
+
+const ROUNDS: usize = 15;
+const REQUESTS: usize = 32_000;
+const ANY_PORT: &str = "127.0.0.1:0";
+/// Once in each answer, and nowhere else in it.
+const MARK: u8 = b'~';
+const TARGET: &str = "/goods?name=apples&count=12&note=with%20a%20mark:%20~";
+
+fn main() {
+    print_head();
+    let distributor = start_fleet();
+    let mut ours = Ours::new(distributor);
+    for (row, connections) in [
+        ("a GET through the gateway, 1 connection", 1),
+        ("a GET through the gateway, 64 connections", 64),
+        ("a GET through the gateway, 1000 connections", 1000),
+    ] {
+        if is_asked_for(row) {
+            ours.beside(row, connections);
+        }
+    }
+}
+
+/// A Distributor and a node that lists `GET/goods`, in a thread of their own.
+fn start_fleet() -> SocketAddr {
+    struct Goods;
+
+    impl Service for Goods {
+        fn on_request(
+            &mut self,
+            fleet: &mut Fleet<'_>,
+            request: &node::Request<'_>,
+            reply_to: ReplyTo,
+        ) {
+            fleet.reply(reply_to, request.raw_params());
+        }
+    }
+
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let mut reactor = Reactor::new(Limits::default()).unwrap();
+        let mut distributor = Distributor::new(distributor::Config::default());
+        let addr = distributor.listen(reactor.net(), ANY_PORT.parse().unwrap());
+        let addr = addr.unwrap();
+        let config = node::Config {
+            name: "goods".to_owned(),
+            urls: vec!["GET/goods".to_owned()],
+            listen: Some(ANY_PORT.parse().unwrap()),
+            distributor: Some(addr),
+            owner: Owner(1),
+            ..node::Config::default()
+        };
+        let mut node = Node::new(config, Goods);
+        node.start(reactor.net()).unwrap();
+        tell.send(addr).unwrap();
+        loop {
+            let handlers: &mut [&mut dyn Handler] = &mut [&mut distributor, &mut node];
+            reactor.turn(None, &mut ByOwner(handlers)).unwrap();
+        }
+    });
+    told.recv().unwrap()
+}
+
+/// Clients of a round may still be there when those of the next come.
+fn limits() -> http::Limits {
+    http::Limits {
+        max_connections: 8192,
+        ..http::Limits::default()
+    }
+}
+
+struct Ours {
+    reactor: Reactor,
+    gateway: Gateway,
+    addr: SocketAddr,
+}
+
+/// Answers with what the gateway answered.
+struct Echo(Vec<u8>);
+
+impl App for Echo {
+    fn on_request(&mut self, http: &mut Http<'_>, request: &http::Request<'_>, to: ResponseTo) {
+        assert_eq!(request.path(), "/goods");
+        let response = Response {
+            status: 200,
+            headers: &[
+                ("Content-Type", "application/json"),
+                ("X-Request-Id", "0123456789abcdef"),
+            ],
+            body: &self.0,
+        };
+        http.respond(to, &response);
+    }
+}
+
+impl Ours {
+    fn new(distributor: SocketAddr) -> Ours {
+        let mut reactor = Reactor::new(Limits::default()).unwrap();
+        let mut gateway = Gateway::new(gateway::Config {
+            http: limits(),
+            ..gateway::Config::new(distributor)
+        });
+        let addr = gateway.listen(reactor.net(), ANY_PORT.parse().unwrap());
+        let addr = addr.unwrap();
+        gateway.start(reactor.net()).unwrap();
+        loop {
+            let fleet = gateway.fleet(reactor.net());
+            if fleet.roster().serving("GET", "/goods").next().is_some() {
+                break;
+            }
+            reactor.turn(None, &mut gateway).unwrap();
+        }
+        Ours {
+            reactor,
+            gateway,
+            addr,
+        }
+    }
+
+    fn beside(&mut self, row: &str, connections: usize) {
+        let body = self.body();
+        let mut echo = Echo(body);
+        let mut bare_reactor = Reactor::new(Limits::default()).unwrap();
+        let mut server = Server::new(Owner(0), limits());
+        let bare_addr = server.listen(bare_reactor.net(), ANY_PORT.parse().unwrap());
+        let bare_addr = bare_addr.unwrap();
+        let (mut our_best, mut bare_best) = (Duration::MAX, Duration::MAX);
+        compare(
+            row,
+            ROUNDS,
+            u32::try_from(REQUESTS).unwrap(),
+            || {
+                let client = Client::start(self.addr, connections);
+                let started = Instant::now();
+                let cost = cpu_of(|| {
+                    while !client.is_finished() {
+                        let wait = Some(Duration::from_millis(1));
+                        self.reactor.turn(wait, &mut self.gateway).unwrap();
+                    }
+                });
+                our_best = our_best.min(started.elapsed());
+                client.join().unwrap();
+                cost
+            },
+            || {
+                let client = Client::start(bare_addr, connections);
+                let started = Instant::now();
+                let cost = cpu_of(|| {
+                    while !client.is_finished() {
+                        let wait = Some(Duration::from_millis(1));
+                        bare_reactor
+                            .turn(wait, &mut server.with(&mut echo))
+                            .unwrap();
+                    }
+                });
+                bare_best = bare_best.min(started.elapsed());
+                client.join().unwrap();
+                cost
+            },
+        );
+        let rate = |best: Duration| REQUESTS as f64 / best.as_secs_f64();
+        println!(
+            "{:<52} {:>11.0} {:>11.0} {:>6.2}x",
+            "  answers a second, the most of all rounds",
+            rate(our_best),
+            rate(bare_best),
+            rate(our_best) / rate(bare_best)
+        );
+    }
+
+    /// What the gateway answers, without its head.
+    fn body(&mut self) -> Vec<u8> {
+        let mut client = TcpStream::connect(self.addr).unwrap();
+        let request = format!("GET {TARGET} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        client.write_all(request.as_bytes()).unwrap();
+        client.set_nonblocking(true).unwrap();
+        let mut answer = Vec::new();
+        while let Err(error) = client.read_to_end(&mut answer) {
+            assert_eq!(error.kind(), ErrorKind::WouldBlock);
+            self.reactor.turn(None, &mut self.gateway).unwrap();
+        }
+        let head = memchr::memmem::find(&answer, b"\r\n\r\n").unwrap() + 4;
+        assert!(answer.starts_with(b"HTTP/1.1 200 "));
+        assert_eq!(memchr::memchr_iter(MARK, &answer).count(), 1);
+        answer.split_off(head)
+    }
+}
+
+/// Keeps one request in flight on each connection, in a thread of its own.
+struct Client;
+
+impl Client {
+    fn start(addr: SocketAddr, connections: usize) -> JoinHandle<()> {
+        thread::spawn(move || Client::run(addr, connections))
+    }
+
+    fn run(addr: SocketAddr, connections: usize) {
+        let request = format!(
+            "GET {TARGET} HTTP/1.1\r\nHost: localhost:8000\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"
+        );
+        let mut poll = Poll::new().unwrap();
+        let mut streams: Vec<mio::net::TcpStream> = (0..connections)
+            .map(|_| {
+                let stream = TcpStream::connect(addr).unwrap();
+                stream.set_nodelay(true).unwrap();
+                stream.set_nonblocking(true).unwrap();
+                mio::net::TcpStream::from_std(stream)
+            })
+            .collect();
+        for (index, stream) in streams.iter_mut().enumerate() {
+            poll.registry()
+                .register(stream, Token(index), Interest::READABLE)
+                .unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+        }
+        let each = REQUESTS / connections;
+        let mut left = vec![each; connections];
+        let mut events = Events::with_capacity(1024);
+        let mut bytes = vec![0; 64 << 10];
+        let mut done = 0;
+        while done < connections {
+            poll.poll(&mut events, None).unwrap();
+            for event in &events {
+                let Token(index) = event.token();
+                let count = match streams[index].read(&mut bytes) {
+                    Ok(count) => count,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+                    Err(error) => panic!("{error}"),
+                };
+                assert!(count > 0, "the server has closed the connection");
+                for _ in memchr::memchr_iter(MARK, &bytes[..count]) {
+                    left[index] -= 1;
+                    if left[index] == 0 {
+                        done += 1;
+                    } else {
+                        streams[index].write_all(request.as_bytes()).unwrap();
+                    }
+                }
+            }
+        }
+    }
+}
