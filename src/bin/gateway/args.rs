@@ -69,8 +69,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", env = "PILCROW_GATEWAY_TOKEN_FILE")]
     pub(crate) token_file: Option<PathBuf>,
 
-    /// Under which it registers. Gateways of the book die of nodes that are gateways and have
-    /// another name
+    /// Under which it registers. Gateways of the book leave nodes with the name gate alone
     #[arg(
         long,
         value_name = "NAME",
