@@ -246,7 +246,7 @@ impl Server {
         Http::new(self, net)
     }
 
-    /// Whether it listens for this owner: [`Net::owner`] tells whose callback it is.
+    /// Under whom it makes everything: a callback is the server's if [`Net::owner`] says so.
     pub fn owner(&self) -> Owner {
         self.owner
     }
