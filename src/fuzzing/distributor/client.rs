@@ -29,8 +29,9 @@ pub(super) struct Client {
     pub(super) is_mute: bool,
     /// Lists of a revision that it knows: those it asked for, and those owed to it for registering.
     pub(super) solicited: usize,
-    /// How many it asked for since it last began to read again.
-    pub(super) asked: usize,
+    /// Lists that it has earned by registering, and not got since it last began to read again.
+    pub(super) earned: usize,
+    /// Lists that it was sent without asking.
     pub(super) lists: usize,
     /// What it said it knows. It is so if it is sent what leads on from there.
     pub(super) resumed: Option<Resumed>,
@@ -49,7 +50,7 @@ impl Client {
             socket: Some(socket),
             watches: true,
             solicited: 1,
-            asked: 1,
+            earned: 1,
             ..Client::default()
         }
     }
@@ -58,19 +59,14 @@ impl Client {
         !self.registered.is_empty()
     }
 
-    /// It asks for a list, or does what earns it one.
-    pub(super) fn asks(&mut self) {
-        self.solicited += 1;
-        self.asked += 1;
-    }
-
     /// It registers: with a session that watches or does not, or without one.
     pub(super) fn registers(&mut self, key: u64, watches: Option<bool>) {
         self.watches_by_key
             .extend(watches.map(|watches| (key, watches)));
         self.has_asked_for_session |= watches.is_some();
         self.registered.push(key);
-        self.asks();
+        self.solicited += 1;
+        self.earned += 1;
     }
 
     /// Reads what came since the last time, as far as it is whole.
@@ -109,7 +105,8 @@ impl Client {
             return;
         }
         assert_eq!(packet["uri"], "/distributes", "{packet}");
-        self.lists += 1;
+        // Answers carry the key of who asked, and wait until they can be taken.
+        self.lists += usize::from(packet["key"] == 0);
         let session = &packet["session"];
         if !session.is_null() {
             assert!(

@@ -151,7 +151,7 @@ impl Bench {
             1..=5 => self.register(place, script),
             6 => {
                 let key = self.key();
-                self.clients[place].asks();
+                self.clients[place].solicited += 1;
                 self.send(
                     place,
                     &json!({"uri": "/distributes", "method": "GET", "key": key}),
@@ -306,7 +306,7 @@ impl Bench {
         let Some(socket) = client.socket else {
             return;
         };
-        let (lists, asked) = (client.lists, client.asked);
+        let (lists, earned) = (client.lists, client.earned);
         self.world().socket(socket).writes.clear();
         self.world().event(socket, false, true, false);
         self.settle();
@@ -314,10 +314,10 @@ impl Bench {
         if let Some(client) = clients.find(|client| client.socket == Some(socket)) {
             let came = client.lists - lists;
             assert!(
-                came <= 2 + asked,
+                came <= 2 + earned,
                 "{came} lists were kept for one who did not read"
             );
-            client.asked = 0;
+            client.earned = earned.saturating_sub(came);
         }
     }
 
