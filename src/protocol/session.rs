@@ -142,7 +142,19 @@ fn object<'a, T: Deserialize<'a>>(what: &str, text: &'a str) -> Result<T, Refusa
     if !text.starts_with('{') {
         return Err(invalid(format!("{what} is not an object")));
     }
-    serde_json::from_str(text).map_err(|error| invalid(format!("{what}: {error}")))
+    serde_json::from_str(text).map_err(|error| {
+        let error = error.to_string();
+        invalid(format!("{what}: {}", without_what_came(&error)))
+    })
+}
+
+/// What was expected, without what came instead: that can be long, and a token in the wrong field.
+fn without_what_came(error: &str) -> &str {
+    // It comes first, so nothing in it can pose as the last of these.
+    match error.rfind(", expected ") {
+        Some(at) => error.get(at + ", ".len()..).unwrap_or_default(),
+        None => error,
+    }
 }
 
 /// `results` of a registration with a session.
@@ -303,6 +315,29 @@ mod tests {
         let mut out = Vec::new();
         write(&mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_refusal_does_not_repeat_what_came() {
+        for session in [
+            r#"{"version":"s3cret"}"#,
+            r#"{"version":"s3cret, expected s3cret"}"#,
+            r#"{"watch":"s3cret`, expected s3cret"}"#,
+            r#"{"watch":{"s3cret":1}}"#,
+            r#"{"rev":"s3cret"}"#,
+            r#"{"token":["s3cret"]}"#,
+            r#"{"instance":"s3cret, expected"}"#,
+            r#""s3cret""#,
+        ] {
+            let raw: &RawValue = serde_json::from_str(session).unwrap();
+            let why = SessionRequest::parse(raw).unwrap_err().message;
+            assert!(!why.contains("s3cret"), "{why}");
+        }
+        let raw: &RawValue = serde_json::from_str(r#"{"watch":"all"}"#).unwrap();
+        assert_eq!(
+            SessionRequest::parse(raw).unwrap_err().message,
+            "session: expected one of `none`, `list`, `delta` at line 1 column 14"
+        );
     }
 
     #[test]
