@@ -77,6 +77,9 @@ fn width(address: IpAddr) -> u32 {
     if address.is_ipv4() { 32 } else { 128 }
 }
 
+/// An IPv4 address that is mapped into IPv6 has these bits before it.
+const MAPPED_PREFIX_BITS: u32 = 96;
+
 /// The first bits of an address.
 fn leading(address: IpAddr, bits: u32) -> u128 {
     let number = match address {
@@ -105,6 +108,15 @@ impl FromStr for AddressRange {
                 .filter(|bits| *bits <= width(base))
                 .ok_or_else(wrong)?,
         };
+        let is_mapped = base.is_ipv6() && base.to_canonical().is_ipv4();
+        let prefix_bits = match is_mapped {
+            false => prefix_bits,
+            // What is left of it after the part that says that it is mapped.
+            true => prefix_bits
+                .checked_sub(MAPPED_PREFIX_BITS)
+                .ok_or_else(wrong)?,
+        };
+        let base = base.to_canonical();
         Ok(AddressRange { base, prefix_bits })
     }
 }
@@ -177,6 +189,11 @@ impl Tokens {
             if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
                 return wrong("a token is made of printable ASCII characters");
             }
+            let words: Vec<&str> = words.collect();
+            if words.iter().any(|word| word.starts_with('#')) {
+                return wrong("a comment has a line of its own");
+            }
+            let mut words = words.into_iter();
             let name_prefix = words.next().filter(|prefix| *prefix != "*");
             let url_prefixes: Vec<Box<str>> = words.map(Into::into).collect();
             if url_prefixes.iter().any(|prefix| !prefix.contains('/')) {
@@ -295,6 +312,8 @@ mod tests {
             ("192.168.4.0/22", "192.168.7.255", "192.168.8.0"),
             ("0.0.0.0/0", "203.0.113.9", "2001:db8::1"),
             ("10.0.0.0/8", "::ffff:10.0.0.1", "::ffff:11.0.0.1"),
+            ("::ffff:10.0.0.0/104", "10.0.0.1", "11.0.0.1"),
+            ("::ffff:10.0.0.1", "::ffff:10.0.0.1", "10.0.0.2"),
             ("2001:db8::/32", "2001:db8:ffff::1", "2001:db9::"),
             ("::/0", "::1", "127.0.0.1"),
             ("::1", "::1", "::2"),
@@ -309,6 +328,7 @@ mod tests {
             "10.0.0.0/+8",
             "10.0.0/8",
             "::/129",
+            "::ffff:10.0.0.0/95",
             "x/8",
         ] {
             assert!(wrong.parse::<AddressRange>().is_err(), "{wrong}");
@@ -371,7 +391,13 @@ dddddddddddddddd members-\t/members
     #[test]
     fn what_is_wrong_with_a_file_is_said_without_its_tokens() {
         let long = "x".repeat(513);
-        for text in ["ok\nsecret name goods", "ok\nsecrét", &format!("\n{long}")] {
+        for text in [
+            "ok\nsecret name goods",
+            "ok\nsecrét",
+            "ok\nsecret #goods",
+            "ok\nsecret * /goods # goods",
+            &format!("\n{long}"),
+        ] {
             let mistake = Tokens::parse(text).unwrap_err();
             assert!(mistake.starts_with("line 2: "), "{mistake}");
             assert!(
