@@ -24,7 +24,18 @@ pub(super) const SILENCE_CHECK: Duration = Duration::from_millis(500);
 const ABSENT_BEFORE_COMPLETE: Duration = Duration::from_millis(50);
 
 impl Distributor {
-    /// Notes what a session has applied, and that it is alive.
+    /// Something came of it, whatever it is.
+    pub(super) fn hear(&mut self, net: &Net, conn: ConnId) {
+        let session = self.sessions.get_mut(conn);
+        if session.is_some_and(|session| session.hear(net.now())) {
+            let peer = self.peer(conn);
+            self.log.say(net.now(), Subject::Suspect, |more| {
+                info!(%peer, more, "suspect no more: it was heard of");
+            });
+        }
+    }
+
+    /// Notes what a session has applied.
     pub(super) fn heartbeat(
         &mut self,
         net: &mut Net,

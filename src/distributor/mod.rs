@@ -318,6 +318,7 @@ impl Handler for Distributor {
     }
 
     fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
+        self.hear(net, conn);
         let packet = match Packet::parse(frame) {
             Ok(packet) => packet,
             Err(why) => {
@@ -329,13 +330,6 @@ impl Handler for Distributor {
         };
         if packet.is_reply() {
             return;
-        }
-        let session = self.sessions.get_mut(conn);
-        if session.is_some_and(|session| session.hear(net.now())) {
-            let peer = self.peer(conn);
-            self.log.say(net.now(), Subject::Suspect, |more| {
-                info!(%peer, more, "suspect no more: it was heard of");
-            });
         }
         let uri = packet.uri();
         let method = packet.method();

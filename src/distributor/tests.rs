@@ -148,6 +148,21 @@ fn few_who_fall_silent_leave_at_once() {
 }
 
 #[test]
+fn whoever_sends_anything_is_not_silent() {
+    let mut bench = Bench::new();
+    let crowd = bench.crowd(4);
+    for _ in 0..3 {
+        bench.pass(10 * SECOND);
+        bench.world().arrive(crowd[0], "nonsense¶".as_bytes());
+        bench.send(crowd[1], &json!({"key": 1, "errorcode": 0}));
+        bench.send(crowd[2], &json!({"uri": "/", "method": "GET"}));
+        bench.settle();
+    }
+    assert_eq!(bench.distributor.registry().len(), 3);
+    assert_eq!(bench.left(Cause::Silent), 1);
+}
+
+#[test]
 fn many_who_fall_silent_are_held_and_leave_one_a_second_unless_they_are_back() {
     let mut bench = Bench::new();
     let crowd = bench.crowd(20);
