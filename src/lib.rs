@@ -127,15 +127,6 @@
 #![forbid(unsafe_code)]
 
 pub mod distributor;
-#[cfg(feature = "http")]
-pub mod gateway;
-#[cfg(feature = "http")]
-pub mod http;
-#[cfg(feature = "sim")]
-pub mod mistakes;
-#[cfg(not(feature = "sim"))]
-#[expect(unreachable_pub, reason = "it is public with the feature")]
-mod mistakes;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 #[allow(
@@ -146,6 +137,15 @@ mod mistakes;
     reason = "a property that does not hold panics"
 )]
 pub mod fuzzing;
+#[cfg(feature = "http")]
+pub mod gateway;
+#[cfg(feature = "http")]
+pub mod http;
+#[cfg(feature = "sim")]
+pub mod mistakes;
+#[cfg(not(feature = "sim"))]
+#[expect(unreachable_pub, reason = "it is public with the feature")]
+mod mistakes;
 pub mod node;
 pub mod protocol;
 pub mod reactor;

@@ -9,8 +9,9 @@ use constant_time_eq::constant_time_eq_32;
 use sha2::{Digest, Sha256};
 
 use super::Distributor;
-use crate::protocol::{ErrorCode, Refusal, Registration, Token};
-use crate::reactor::ConnId;
+use super::session::Session;
+use crate::protocol::{ErrorCode, Packet, Refusal, Registration, Token};
+use crate::reactor::{Close, ConnId, Net};
 
 /// Who is admitted: whose address is in a range, and who has a token. With neither, everybody.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -287,6 +288,29 @@ impl Distributor {
         match session.and_then(|session| session.admission.as_ref()) {
             Some(admission) if admission.allows(registration) => Ok(()),
             _ => Err(not_admitted("the token is bound to other names or urls")),
+        }
+    }
+
+    /// Closes the connections that were not admitted in the time that others have to say anything at
+    /// all: whatever they said instead, they hold the place of somebody who may come in.
+    pub(super) fn drop_unadmitted(&mut self, net: &mut Net) {
+        let (now, allowed) = (net.now(), net.limits().first_byte_timeout);
+        let is_late = |session: &Session| {
+            session.admission.is_none() && now.saturating_since(session.connected_at) > allowed
+        };
+        let late: Vec<ConnId> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| is_late(session))
+            .map(|(conn, _)| conn)
+            .collect();
+        for conn in late {
+            let why = Refusal {
+                code: ErrorCode::DeadlinePassed,
+                message: format!("no token came within {allowed:?}").into(),
+            };
+            self.refuse(net, conn, &Packet::default(), b"", &why);
+            net.close(conn, Close::AfterFlush);
         }
     }
 }

@@ -308,7 +308,8 @@ impl Handler for Distributor {
         debug!(%peer, "connected");
         let admission = self.config.access.of_address(peer.ip());
         let (is_admitted, needs_token) = (admission.is_some(), self.config.access.tokens.is_some());
-        self.sessions.insert(conn, Session::new(peer, admission));
+        let session = Session::new(peer, net.now(), admission);
+        self.sessions.insert(conn, session);
         if is_admitted {
             self.push.owe(conn);
         } else if !needs_token {
@@ -454,7 +455,10 @@ impl Handler for Distributor {
         match tag {
             TAG_WARM_UP_ENDS if net.now() >= self.warms_up_until => self.warm_up_is_over(net),
             TAG_WARM_UP_ENDS => {}
-            TAG_SILENCE if !self.is_stopping => self.drop_silent(net),
+            TAG_SILENCE if !self.is_stopping => {
+                self.drop_unadmitted(net);
+                self.drop_silent(net);
+            }
             TAG_DRAIN => self.finish_drains(net),
             TAG_SAVING => self.saving.timer_rang(),
             _ => self.push.timer_rang(timer),

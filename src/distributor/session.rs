@@ -13,6 +13,7 @@ use crate::time::Time;
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) peer: SocketAddr,
+    pub(super) connected_at: Time,
     /// Its entry, from registering until it drains or another connection takes it over.
     pub(super) entry: Option<EntryId>,
     /// It has registered once. From then on it gets every change of the list.
@@ -50,9 +51,10 @@ pub(super) struct Link {
 }
 
 impl Session {
-    pub(super) fn new(peer: SocketAddr, admission: Option<Admission>) -> Session {
+    pub(super) fn new(peer: SocketAddr, now: Time, admission: Option<Admission>) -> Session {
         Session {
             peer,
+            connected_at: now,
             entry: None,
             is_registered: false,
             link: None,

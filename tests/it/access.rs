@@ -51,6 +51,23 @@ fn enter(distributor: &Distributor, packet: &Value) -> Client {
 }
 
 #[test]
+fn who_shows_no_token_does_not_keep_its_place() {
+    let folder = Folder::new();
+    let file = folder.join("tokens");
+    fs::write(&file, TOKENS).unwrap();
+    let args = ["--token-file", &file, "--first-byte-timeout", "1s"];
+    let distributor = Distributor::start(&args);
+    let _member = enter(&distributor, &packet("a", "GET/a", OPEN));
+    let mut sloppy = Client::connect(distributor.addr);
+    sloppy.send_raw("null¶".as_bytes());
+    assert_eq!(sloppy.next()["errorcode"], 3);
+    assert_eq!(sloppy.next()["errorcode"], 7);
+    assert_eq!(sloppy.read_to_end(), [] as [Value; 0]);
+    // Whoever was admitted stays.
+    let _other = enter(&distributor, &packet("b", "GET/b", OPEN));
+}
+
+#[test]
 fn nobody_gets_a_list_before_a_token_is_shown() {
     let folder = Folder::new();
     let file = folder.join("tokens");
