@@ -86,6 +86,26 @@ mistakes! {
     DeadlineForgotten,
     /// The timer of a call stays when it has ended.
     DeadlineLeftArmed,
+    /// The entries of the last run are not waited for.
+    OrphansForgotten,
+    /// Those of the last run have half of the time to come back.
+    AbsentTooEarly,
+    /// Those of the last run who are not back stay.
+    AbsentNever,
+    /// An orphan that was claimed can be claimed again.
+    OrphanClaimedTwice,
+    /// The first that is the same gets the entry that another instance is to come back for.
+    InstanceIgnoredByClaim,
+    /// A change that comes soon after the last is not kept.
+    ChangeNotKept,
+    /// What a planned stop keeps is what is left when all have been sent away.
+    StopEmptiesState,
+    /// A file takes its name before its bytes are on the disk.
+    RenamedBeforeSync,
+    /// A name is said to outlast a crash, and was not synced.
+    FolderNotSynced,
+    /// A file is taken as it is, torn or not.
+    TornStateTaken,
     /// The order of a hash map is seen outside.
     HashOrderDecides,
 }

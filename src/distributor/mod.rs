@@ -211,6 +211,13 @@ impl Distributor {
             }
             net.close(conn, Close::AfterFlush);
         }
+        if is_made(Mistake::StopEmptiesState) {
+            for (_, session) in self.sessions.iter_mut() {
+                if let Some(id) = session.entry.take() {
+                    self.registry.leave(id, Cause::Closed);
+                }
+            }
+        }
     }
 
     /// Who is registered.

@@ -12,6 +12,7 @@ use super::log::{Escaped, Subject};
 use super::state::{State, UnsavedState};
 use super::token::TokenMark;
 use super::{Distributor, saving};
+use crate::mistakes::{Mistake, is_made};
 use crate::reactor::Net;
 use crate::registry::{Cause, Entry, EntryId};
 
@@ -101,6 +102,13 @@ impl Distributor {
             self.abandon(id, Why::LastRun);
             restored.entries += 1;
         }
+        if is_made(Mistake::OrphansForgotten) {
+            self.let_absent_go(net);
+        }
+        if is_made(Mistake::AbsentTooEarly) {
+            self.warms_up_until = net.now() + self.config.warm_up / 2;
+            net.arm(self.warms_up_until, super::TAG_WARM_UP_ENDS);
+        }
         restored
     }
 
@@ -148,7 +156,9 @@ impl Distributor {
         token: Option<TokenMark>,
     ) -> OrphanClaim {
         let of_instance = instance.and_then(|instance| self.orphans.by_instance.get(instance));
-        if let Some(id) = of_instance {
+        if let Some(id) = of_instance
+            && !is_made(Mistake::InstanceIgnoredByClaim)
+        {
             return match self.identities.get(id) {
                 Some(identity) if identity.may_be(address, token) => OrphanClaim::Entry(*id),
                 _ => OrphanClaim::NotAllowed,
@@ -165,6 +175,9 @@ impl Distributor {
         let identity = self.identities.get(&id);
         let instance = identity.and_then(|identity| identity.instance.as_deref());
         let entry = self.registry.get(id)?;
+        if is_made(Mistake::OrphanClaimedTwice) {
+            return self.orphans.by_entry.get(&id).copied();
+        }
         self.orphans.remove(id, entry, instance)
     }
 
@@ -174,7 +187,7 @@ impl Distributor {
             .orphans
             .by_entry
             .iter()
-            .filter(|(_, why)| **why == Why::LastRun)
+            .filter(|(_, why)| **why == Why::LastRun && !is_made(Mistake::AbsentNever))
             .map(|(id, _)| *id)
             .collect();
         for id in &absent {

@@ -8,7 +8,7 @@ const MAY_NAME: [(&str, &[&str]); 12] = [
     ("mistakes", &[]),
     ("time", &[]),
     ("sys", &["time"]),
-    ("store", &["sys"]),
+    ("store", &["mistakes", "sys"]),
     ("reactor", &["mistakes", "sys", "time"]),
     ("http", &["reactor", "time"]),
     ("protocol", &[]),

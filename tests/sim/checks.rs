@@ -40,6 +40,11 @@ impl Fleet {
             return;
         }
         let undisturbed = now.saturating_since(distributor.undisturbed_since);
+        let run = model.run_of(distributor.id);
+        if run.waits_too_long(now + world.ahead(distributor.id), undisturbed) {
+            let orphans: Vec<_> = run.orphans().map(|entry| entry.text.to_string()).collect();
+            return model.break_promise(3, format!("{orphans:?} are not back and still listed"));
+        }
         let paused: Vec<(ProcessId, _)> = self.paused.iter().map(|(id, at)| (*id, *at)).collect();
         let conns: Vec<_> = distributor.conns().collect();
         let net = distributor.reactor.net();
@@ -149,8 +154,12 @@ impl Fleet {
         }
         let model = std::rc::Rc::clone(&self.shared.model);
         let mut model = model.borrow_mut();
+        let kept = model.shelf.confirmed().cloned();
         let run = model.run_of(id);
         let list = run.list();
+        if self.keeps_state && !kept.is_some_and(|kept| run.is_all_of(&kept)) {
+            return Some("the last list is not on the disk".to_owned());
+        }
         for node in self.nodes() {
             if node.is_draining {
                 continue;

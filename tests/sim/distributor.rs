@@ -8,10 +8,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use pilcrow::Time;
-use pilcrow::distributor::{Config, Distributor};
+use pilcrow::distributor::{Config, Distributor, Restored};
 use pilcrow::reactor::{CloseReason, ConnId, Handler, Limits, Net, Origin, Reactor, TimerId};
+use pilcrow::registry::Cause;
 use pilcrow::sim::{Process, ProcessId, World};
 
+use crate::keeper::Keeper;
 use crate::model::Model;
 
 pub struct DistributorProcess {
@@ -22,6 +24,7 @@ pub struct DistributorProcess {
     /// Since when nothing has kept it from running.
     pub undisturbed_since: Time,
     pub is_stopping: bool,
+    pub keeper: Option<Keeper>,
     conns: BTreeMap<ConnId, SocketAddr>,
     world: World,
     model: Rc<RefCell<Model>>,
@@ -35,13 +38,26 @@ impl DistributorProcess {
         limits: Limits,
         world: &World,
         model: &Rc<RefCell<Model>>,
+        mut keeper: Option<Keeper>,
     ) -> io::Result<DistributorProcess> {
         let id = process.id();
         let silence = config.silence;
+        let registration = config.registration.clone();
         let mut reactor = Reactor::simulated(process, limits);
         let mut distributor = Distributor::new(config);
         distributor.listen(reactor.net(), addr)?;
-        model.borrow_mut().begin_run(id);
+        let (state, saved) = match &mut keeper {
+            Some(keeper) => keeper.load(&registration),
+            None => (None, None),
+        };
+        model.borrow_mut().begin_run(id, saved, world);
+        if let Some(state) = state {
+            let Restored { left_out, .. } = distributor.restore(reactor.net(), state);
+            if left_out > 0 {
+                let what = format!("{left_out} of those who were listed can't be listed again");
+                model.borrow_mut().break_promise(5, what);
+            }
+        }
         Ok(DistributorProcess {
             id,
             reactor,
@@ -49,6 +65,7 @@ impl DistributorProcess {
             silence,
             undisturbed_since: world.now(),
             is_stopping: false,
+            keeper,
             conns: BTreeMap::new(),
             world: world.clone(),
             model: Rc::clone(model),
@@ -66,6 +83,14 @@ impl DistributorProcess {
         };
         self.reactor.turn(Some(Duration::ZERO), &mut watched)?;
         self.model.borrow_mut().turned(self.id, &self.world);
+        if let Some(keeper) = &mut self.keeper
+            && !self.is_stopping
+        {
+            if let Some(unsaved) = self.distributor.unsaved_state(self.reactor.net()) {
+                keeper.save(self.id, unsaved);
+            }
+            self.distributor.note_states(keeper.kept, keeper.failures);
+        }
         Ok(())
     }
 
@@ -74,6 +99,16 @@ impl DistributorProcess {
         self.is_stopping = true;
         self.model.borrow_mut().run_of(self.id).is_stopping = true;
         self.distributor.stop(self.reactor.net());
+        if let Some(keeper) = &mut self.keeper {
+            keeper.save(self.id, self.distributor.state());
+        }
+    }
+
+    /// Whether a planned stop is done: nobody is connected any more, and the list is kept.
+    pub fn has_stopped(&mut self, now: Time) -> bool {
+        let is_left = self.is_stopping && self.reactor.net().connections() == 0;
+        let keeper = self.keeper.as_mut();
+        is_left && keeper.is_none_or(|keeper| keeper.is_done(now))
     }
 
     /// The connections that its handler knows.
@@ -135,7 +170,15 @@ impl Handler for Watched<'_> {
     }
 
     fn on_timer(&mut self, net: &mut Net, timer: TimerId, tag: u64) {
+        let absent = |distributor: &Distributor| distributor.registry().departures(Cause::Absent);
+        let before = absent(self.distributor);
         self.distributor.on_timer(net, timer, tag);
+        let gone = absent(self.distributor) - before;
+        if gone > 0 {
+            self.model
+                .borrow_mut()
+                .let_absent_go(self.id, gone, net.now());
+        }
     }
 
     fn on_wake(&mut self, net: &mut Net) {

@@ -1,9 +1,12 @@
 //! What must hold when all trouble is over: everybody knows the last list, quiet times are quiet, and
 //! nothing is left of those who have left.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::fleet::{Fleet, Later, Running};
+use crate::model::{ActorId, Model};
+use crate::raw::Kind;
 
 const MILLI: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -66,6 +69,12 @@ fn restart_unnoticed(fleet: &mut Fleet, is_planned: bool) {
             .collect()
     };
     let names = names(fleet);
+    // Where few can wait to be accepted some are not back when the warm-up ends.
+    let peers = u32::try_from(fleet.actors.len()).expect("few actors");
+    let is_spoiled = fleet.shared.model.borrow().shelf.is_spoiled;
+    if fleet.keeps_state && !is_spoiled && fleet.limits.listen_backlog > peers {
+        keep_all(fleet);
+    }
     fleet.say("a restart in a quiet time");
     if is_planned {
         if let Some(distributor) = &mut fleet.distributor {
@@ -79,6 +88,7 @@ fn restart_unnoticed(fleet: &mut Fleet, is_planned: bool) {
     fleet.start_distributor();
     fleet.run_for(25 * SECOND);
     settle(fleet);
+    fleet.shared.model.borrow_mut().kept.clear();
     let mut lost = None;
     for node in fleet.nodes() {
         let actor = node.actor;
@@ -97,6 +107,36 @@ fn restart_unnoticed(fleet: &mut Fleet, is_planned: bool) {
     }
 }
 
+/// From now on no list may lack any of those who come back by themselves, whoever is sent it.
+fn keep_all(fleet: &mut Fleet) {
+    let Some(id) = fleet.distributor.as_ref().map(|known| known.id) else {
+        return;
+    };
+    let nodes = fleet.nodes().filter(|node| !node.is_draining);
+    let mut back: Vec<ActorId> = nodes.map(|node| node.actor).collect();
+    // Twins turn each other away.
+    let raws = fleet
+        .raws()
+        .filter(|raw| raw.reads() && raw.kind != Kind::Twin);
+    back.extend(raws.map(|raw| raw.actor));
+    let mut model = fleet.shared.model.borrow_mut();
+    let Model {
+        runs,
+        actor_of,
+        kept,
+        ..
+    } = &mut *model;
+    let run = runs.iter().rev().find(|run| run.process == id);
+    let run = run.expect("the Distributor is known");
+    for (peer, conn) in &run.conns {
+        let is_back = actor_of.get(peer).is_some_and(|actor| back.contains(actor));
+        let mut entries = run.entries.iter();
+        let entry = entries.find(|entry| Some(entry.number) == conn.entry && entry.is_listed);
+        let text = entry.filter(|_| is_back);
+        kept.extend(text.map(|entry| (id, Rc::clone(&entry.text))));
+    }
+}
+
 /// In a quiet time every call to a node that is there comes back, and leaves nothing behind.
 fn call_all(fleet: &mut Fleet) {
     fleet.run_for(10 * SECOND);
@@ -112,7 +152,7 @@ fn call_all(fleet: &mut Fleet) {
     }
     // Longer than any answer is delayed, and a frame's deadline behind it: those ring for nothing.
     fleet.run_for(20 * SECOND);
-    let calls = std::rc::Rc::clone(&fleet.shared.calls);
+    let calls = Rc::clone(&fleet.shared.calls);
     let mut wrong = None;
     for (node, before) in fleet.nodes().zip(before) {
         let timers = node.reactor.net().timers();
@@ -142,13 +182,22 @@ fn rest(fleet: &mut Fleet) {
     };
     fleet.run_for(14 * SECOND);
     let before = changes(fleet);
-    if let Some(distributor) = &mut fleet.distributor {
-        let known = distributor.conns().count();
-        let connections = distributor.reactor.net().connections();
-        if connections > known + 1 {
-            let what = format!("there are {connections} connections, and {known} are known");
-            return fleet.broken(8, what);
+    // Some come back every three seconds, and what was said to them is on its way for a moment.
+    let mut kept = None;
+    for _ in 0..8 {
+        kept = fleet.distributor.as_mut().and_then(|distributor| {
+            let known = distributor.conns().count();
+            let connections = distributor.reactor.net().connections();
+            (connections > known + 1).then_some((connections, known))
+        });
+        if kept.is_none() {
+            break;
         }
+        fleet.run_for(SECOND / 3);
+    }
+    if let Some((connections, known)) = kept {
+        let what = format!("there are {connections} connections, and {known} are known");
+        return fleet.broken(8, what);
     }
     fleet.run_for(22 * SECOND);
     if changes(fleet) != before {

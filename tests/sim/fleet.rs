@@ -13,6 +13,7 @@ use pilcrow::sim::{Faults, HostId, Link, ProcessId, Random, World};
 
 use crate::calls::Calls;
 use crate::distributor::DistributorProcess;
+use crate::keeper::Keeper;
 use crate::model::{ActorId, Model};
 use crate::nodes::{NodeProcess, Shared};
 use crate::raw::{Kind, Raw};
@@ -50,6 +51,7 @@ pub enum Later {
     Unclog(Link),
     Window(Link, usize),
     Fds(ProcessId),
+    DiskRoom,
 }
 
 pub struct Fleet {
@@ -58,6 +60,8 @@ pub struct Fleet {
     pub addr: SocketAddr,
     pub distributor: Option<DistributorProcess>,
     pub distributor_rests_until: Time,
+    /// The Distributor keeps its list in a file.
+    pub keeps_state: bool,
     pub actors: Vec<Actor>,
     pub paused: BTreeMap<ProcessId, Time>,
     pub dark: BTreeSet<HostId>,
@@ -87,6 +91,7 @@ impl Fleet {
             addr: ([10, 0, 0, 1], 9000).into(),
             distributor: None,
             distributor_rests_until: Time::ZERO,
+            keeps_state: false,
             actors: Vec::new(),
             paused: BTreeMap::new(),
             dark: BTreeSet::new(),
@@ -125,7 +130,7 @@ impl Fleet {
         self.later.insert((self.now() + wait, self.laters), what);
     }
 
-    /// Starts a Distributor where there is none. What an earlier run has saved is given here.
+    /// Starts a Distributor where there is none.
     pub fn start_distributor(&mut self) {
         if self.distributor.is_some() || self.dark.contains(&self.distributor_host) {
             return;
@@ -134,7 +139,11 @@ impl Fleet {
         let process = world.start(self.distributor_host);
         let (config, limits) = (self.config.clone(), self.limits.clone());
         let model = Rc::clone(&self.shared.model);
-        match DistributorProcess::start(process, self.addr, config, limits, &world, &model) {
+        let keeper = self
+            .keeps_state
+            .then(|| Keeper::new(&world, self.distributor_host, &model));
+        let addr = self.addr;
+        match DistributorProcess::start(process, addr, config, limits, &world, &model, keeper) {
             Ok(started) => self.distributor = Some(started),
             Err(error) => self.broken(8, format!("a Distributor can't start again: {error}")),
         }
@@ -267,6 +276,7 @@ impl Fleet {
                 Later::Unclog(link) => self.world().clog(&link, false),
                 Later::Window(link, bytes) => self.world().set_window(&link, bytes),
                 Later::Fds(process) => self.world().limit_fds(process, usize::MAX / 2),
+                Later::DiskRoom => self.world().fill_disk(self.distributor_host, false),
             }
         }
     }
@@ -285,6 +295,8 @@ impl Fleet {
         for (_, what) in std::mem::take(&mut self.later) {
             match what {
                 Later::StartActor(actor) => self.start(actor),
+                // Its host was off.
+                Later::Resume(process) => self.disturb(process),
                 Later::Fds(process) => self.world().limit_fds(process, usize::MAX / 2),
                 _ => {}
             }

@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::run::{Conn, Packet, Run};
+use crate::run::{Conn, Packet, Run, Saved};
+use crate::shelf::Shelf;
 use crate::views::View;
 use pilcrow::Time;
 use pilcrow::reactor::CloseReason;
@@ -36,6 +37,9 @@ pub struct Model {
     /// Peers whose connections may be closed for what they send or do not read.
     pub liars: Vec<bool>,
     pub longest_list_bytes: usize,
+    pub shelf: Shelf,
+    /// What each list of a later run than this must have, while nothing takes it out.
+    pub kept: Vec<(ProcessId, Rc<str>)>,
 }
 
 impl Model {
@@ -47,8 +51,13 @@ impl Model {
         }
     }
 
-    pub fn begin_run(&mut self, process: ProcessId) {
-        self.runs.push(Run::new(process));
+    /// A Distributor begins, with what was kept of another.
+    pub fn begin_run(&mut self, process: ProcessId, saved: Option<Saved>, world: &World) {
+        let mut run = Run::new(process);
+        if let Some(saved) = saved {
+            run.restore(saved, world.now(), world.now() + world.ahead(process));
+        }
+        self.runs.push(run);
     }
 
     pub fn run_of(&mut self, process: ProcessId) -> &mut Run {
@@ -154,7 +163,7 @@ impl Model {
         if !run.is_stopping {
             match why {
                 CloseReason::PeerVanished | CloseReason::WriteTimeout => {
-                    run.doubt(&conn, peer, world.now());
+                    run.doubt(&conn, world.now());
                 }
                 _ => run.leave(&conn),
             }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::model::List;
+use crate::orphans::Claimed;
 
 /// One run of a Distributor.
 pub struct Run {
@@ -19,16 +20,22 @@ pub struct Run {
     /// Connections that are over: what was sent on them may still come.
     pub gone: BTreeMap<SocketAddr, Conn>,
     pub entries: Vec<Entry>,
-    entries_drawn: u64,
+    pub entries_drawn: u64,
     instances: BTreeMap<String, Holder>,
     /// Every list there was, in order.
     pub lists: Vec<Possible>,
     /// Some entry was in doubt: it may have kept its place, or have another.
-    has_doubted: bool,
+    pub has_doubted: bool,
     /// What a revision was to whoever was sent it first.
     pub revisions: BTreeMap<u64, List>,
     pub epoch: Option<String>,
     pub is_stopping: bool,
+    /// How many lists there had been when the last one was handed over to be kept.
+    pub saved_lists: usize,
+    /// When it began with what was kept of another run, by its own clock.
+    pub restored_at: Option<Time>,
+    /// Those of the last run who were not back in time.
+    pub absent: Vec<Rc<str>>,
 }
 
 /// What a Distributor was told on one connection.
@@ -55,19 +62,39 @@ impl Conn {
     }
 }
 
+#[derive(Clone, Debug)]
 pub struct Entry {
-    number: u64,
+    pub number: u64,
     pub text: Rc<str>,
     pub is_listed: bool,
-    doubt: Option<Doubt>,
+    /// Whose it is.
+    pub instance: Option<String>,
+    pub host: Option<IpAddr>,
+    /// Of the last run, and not claimed.
+    pub is_orphan: bool,
+    pub doubt: Option<Doubt>,
 }
 
 /// An entry whose host fell silent: it is gone, or held as suspect, and then it may be claimed.
-#[derive(Clone)]
-struct Doubt {
-    since: Time,
-    instance: Option<String>,
-    host: IpAddr,
+#[derive(Clone, Debug)]
+pub struct Doubt {
+    pub since: Time,
+}
+
+/// What was handed over to be kept.
+#[derive(Clone, Debug)]
+pub struct Saved {
+    pub entries: Vec<Entry>,
+    pub is_ordered: bool,
+}
+
+impl Saved {
+    /// What it lists for certain.
+    pub fn certain(&self) -> Vec<Rc<str>> {
+        let entries = self.entries.iter();
+        let certain = entries.filter(|entry| entry.is_listed && entry.doubt.is_none());
+        certain.map(|entry| Rc::clone(&entry.text)).collect()
+    }
 }
 
 /// After this nobody is held any more: one is let go each second.
@@ -138,6 +165,9 @@ impl Run {
             revisions: BTreeMap::new(),
             epoch: None,
             is_stopping: false,
+            saved_lists: 0,
+            restored_at: None,
+            absent: Vec::new(),
         }
     }
 
@@ -183,37 +213,12 @@ impl Run {
     }
 
     /// The host of this connection fell silent.
-    pub fn doubt(&mut self, conn: &Conn, peer: SocketAddr, now: Time) {
-        let doubt = Doubt {
-            since: now,
-            instance: conn.instance.clone(),
-            host: peer.ip(),
-        };
+    pub fn doubt(&mut self, conn: &Conn, now: Time) {
+        let doubt = Doubt { since: now };
         if let Some(entry) = conn.entry.and_then(|number| self.entry_mut(number)) {
             entry.doubt = Some(doubt);
             self.has_doubted = true;
         }
-    }
-
-    /// Takes the entry in doubt that this registration claims. `false` if it may not have it.
-    fn claim_doubtful(&mut self, text: &str, instance: Option<&String>, host: IpAddr) -> bool {
-        let of_instance = self.entries.iter().position(|entry| {
-            let doubt = entry.doubt.as_ref();
-            instance.is_some() && doubt.is_some_and(|doubt| doubt.instance.as_ref() == instance)
-        });
-        let place = of_instance.or_else(|| {
-            let mut entries = self.entries.iter();
-            entries.position(|entry| entry.doubt.is_some() && *entry.text == *text)
-        });
-        let Some(place) = place else {
-            return true;
-        };
-        let doubt = self.entries[place].doubt.as_ref();
-        if of_instance.is_some() && doubt.is_some_and(|doubt| doubt.host != host) {
-            return false;
-        }
-        self.entries.remove(place);
-        true
     }
 
     /// What was sent on a connection, whether or not it is over.
@@ -266,15 +271,19 @@ impl Run {
             number: 0,
             text: with_host(text, peer).into(),
             is_listed: has_port(text),
+            instance: None,
+            host: Some(peer.ip()),
+            is_orphan: false,
             doubt: None,
         };
         let own = self.conns.get(&peer).and_then(|conn| conn.entry);
-        let place = taken.map(|(_, entry)| entry).or(own);
-        if place.is_none()
-            && !self.claim_doubtful(&listed.text, instance.as_ref(), peer.ip())
-            && !was_taken
-        {
-            return;
+        let mut place = taken.map(|(_, entry)| entry).or(own);
+        if place.is_none() {
+            place = match self.claim(&listed.text, instance.as_ref(), peer.ip(), was_taken) {
+                Claimed::Refused => return,
+                Claimed::Nothing => None,
+                Claimed::Entry(number) => Some(number),
+            };
         }
         let known = place.and_then(|number| self.entry_mut(number));
         let number = match known {
@@ -315,6 +324,10 @@ impl Run {
             {
                 self.instances.remove(&before);
             }
+        }
+        let whose = conn.instance.clone();
+        if let Some(entry) = self.entry_mut(number) {
+            entry.instance = whose;
         }
         if let Some(instance) = instance {
             let (window_began_at, take_overs) = match self.instances.get(&instance) {

@@ -75,6 +75,7 @@ fn counts(fleet: &Fleet) -> BTreeMap<String, u64> {
 fn live(fleet: &mut Fleet, steps: u64) {
     let weights = Weights::drawn(&mut fleet.random);
     let longest_step = [200 * MILLI, 2 * SECOND, 12 * SECOND][fleet.random.index(3)];
+    fleet.keeps_state = fleet.random.chance(6_000);
     fleet.start_distributor();
     for _ in 0..fleet.random.between(1, 4) {
         fleet.add(ActorKind::Node, None);

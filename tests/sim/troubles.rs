@@ -6,6 +6,7 @@ use pilcrow::reactor::Limits;
 use pilcrow::sim::{Link, ProcessId, Random};
 
 use crate::fleet::{ActorKind, Fleet, Later, Running};
+use crate::keeper::FILE;
 use crate::model::ActorId;
 use crate::raw::Kind;
 
@@ -49,6 +50,8 @@ troubles! {
     DistributorFreeze,
     ClockJump,
     TimeOfDayJump,
+    StateSpoiled,
+    StateDiskFull,
     FewFds,
     Garbage,
     SlowReader,
@@ -336,6 +339,17 @@ impl Fleet {
                     let to = Duration::from_secs(self.random.below(4_000_000_000));
                     self.world().jump(process, Duration::ZERO, to);
                 }
+            }
+            Trouble::StateSpoiled => {
+                let file = std::path::Path::new(FILE);
+                if self.world().spoil(self.distributor_host, file) {
+                    self.shared.model.borrow_mut().shelf.is_spoiled = true;
+                }
+            }
+            Trouble::StateDiskFull => {
+                let time = self.some_time();
+                self.world().fill_disk(self.distributor_host, true);
+                self.later(time, Later::DiskRoom);
             }
             Trouble::FewFds => {
                 if let Some(process) = self.distributor_id() {

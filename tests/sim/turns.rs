@@ -57,6 +57,35 @@ impl Fleet {
         self.wake_time(distributor.id, deadline, self.distributor_rests_until)
     }
 
+    /// When the one who writes the Distributor's file does something next.
+    fn keeper_wake_time(&self) -> Option<Time> {
+        let distributor = self.distributor.as_ref()?;
+        let keeper = distributor.keeper.as_ref()?;
+        if !self.host_runs(self.distributor_host, distributor.id) {
+            return None;
+        }
+        let times = [keeper.next_at(), keeper.ends_at()];
+        times.into_iter().flatten().min()
+    }
+
+    /// Lets the list be written, which turns no reactor; and ends a Distributor that has stopped.
+    fn keep_state(&mut self) {
+        let now = self.now();
+        let Some(distributor) = &mut self.distributor else {
+            return;
+        };
+        if self.dark.contains(&self.distributor_host) || self.paused.contains_key(&distributor.id) {
+            return;
+        }
+        if let Some(keeper) = &mut distributor.keeper {
+            keeper.work(now);
+        }
+        if distributor.has_stopped(now) {
+            self.say("the Distributor has stopped");
+            self.distributor = None;
+        }
+    }
+
     /// Lets everything happen that happens until `end`.
     pub fn run_until(&mut self, end: Time) {
         let mut turns_at_once = 0;
@@ -64,6 +93,7 @@ impl Fleet {
         loop {
             self.world().advance(self.now());
             self.do_later();
+            self.keep_state();
             let now = self.now();
             if self.is_broken() || now >= end {
                 return;
@@ -85,6 +115,7 @@ impl Fleet {
                 consider(Some(id), self.wake_time_of(actor));
             }
             if due.is_empty() {
+                let next = next.min(self.keeper_wake_time().unwrap_or(next));
                 let next = next.min(self.world().next_event().unwrap_or(next));
                 let next = next.min(self.later.first_key_value().map_or(next, |(at, _)| at.0));
                 self.world().advance(next);
@@ -112,14 +143,6 @@ impl Fleet {
             };
             if let Err(error) = distributor.turn() {
                 self.broken(7, format!("the Distributor's loop ends: {error}"));
-            }
-            let is_done = self
-                .distributor
-                .as_mut()
-                .is_some_and(|known| known.is_stopping && known.reactor.net().connections() == 0);
-            if is_done {
-                self.say("the Distributor has stopped");
-                self.distributor = None;
             }
             return;
         };

@@ -65,6 +65,7 @@ struct Changes<'a> {
 #[derive(Deserialize)]
 struct Left {
     id: u64,
+    cause: String,
 }
 
 /// What a peer that moves its sockets by hand has to do about a frame.
@@ -171,6 +172,13 @@ impl Model {
                 format!("{conn}: a list that does not say if it is complete"),
             );
         }
+        let waits = self
+            .run_with(conn)
+            .is_some_and(|run| run.orphans().next().is_some());
+        if session.complete == Some(true) && waits {
+            let what = format!("{conn}: a list is complete while some may come back");
+            self.break_promise(5, what);
+        }
         let by_id = session.ids.iter().copied().zip(entries).collect();
         self.follow(actor, conn, by_id, session, is_answer);
     }
@@ -192,8 +200,14 @@ impl Model {
         }
         let mut by_id = view.by_id.clone();
         for left in &changes.left {
-            if by_id.remove(&left.id).is_none() {
+            let Some(text) = by_id.remove(&left.id) else {
                 self.break_promise(1, format!("{conn}: {} left, who was not there", left.id));
+                continue;
+            };
+            let run = self.run_with(conn);
+            let was_absent = run.is_none_or(|run| run.may_be_absent(&text));
+            if left.cause == "absent" && !was_absent {
+                self.break_promise(3, format!("{conn}: {text} left as absent, and was not"));
             }
         }
         let joined = changes.joined.iter().map(|raw| Rc::from(raw.get()));
@@ -256,6 +270,16 @@ impl Model {
         let Some(run) = self.run_with(conn) else {
             return self.break_promise(1, format!("{conn} was sent a list before it was there"));
         };
+        let process = run.process;
+        let lost = self.kept.iter();
+        let mut lost = lost.filter(|(before, text)| *before < process && !list.contains(text));
+        if let Some((_, lost)) = lost.next().cloned() {
+            let what = format!("{conn} was sent {list:?}, without {lost}: a restart took it out");
+            self.break_promise(5, what);
+        }
+        let Some(run) = self.run_with(conn) else {
+            return;
+        };
         let from = run.sent_to(conn).map_or(0, |known| known.last_list);
         let found = run.place_of(list, from);
         match found {
@@ -266,8 +290,11 @@ impl Model {
             }
             None => {
                 let now = run.list();
+                let mut orphans = run.orphans().filter(|entry| entry.is_listed);
+                let lacks_orphan = orphans.any(|orphan| !list.contains(&orphan.text));
+                drop(orphans);
                 let what = format!("{conn} was sent {list:?}, which never was; there is {now:?}");
-                self.break_promise(1, what);
+                self.break_promise(if lacks_orphan { 5 } else { 1 }, what);
             }
         }
     }

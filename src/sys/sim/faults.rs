@@ -33,11 +33,21 @@ pub enum Fault {
     Reset,
     SmallSegment,
     SlowSegment,
+    DiskFull,
+    DiskCreateFails,
+    DiskShortWrite,
+    DiskWriteFails,
+    DiskSyncFails,
+    DiskRenameFails,
+    DiskFolderSyncFails,
+    DiskRemoveFails,
+    DiskReadFails,
+    DiskSlow,
 }
 
 impl Fault {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Fault; 24] = [
+    pub const ALL: [Fault; 34] = [
         Fault::ShortRead,
         Fault::OneByteRead,
         Fault::ReadWouldBlock,
@@ -62,6 +72,16 @@ impl Fault {
         Fault::Reset,
         Fault::SmallSegment,
         Fault::SlowSegment,
+        Fault::DiskFull,
+        Fault::DiskCreateFails,
+        Fault::DiskShortWrite,
+        Fault::DiskWriteFails,
+        Fault::DiskSyncFails,
+        Fault::DiskRenameFails,
+        Fault::DiskFolderSyncFails,
+        Fault::DiskRemoveFails,
+        Fault::DiskReadFails,
+        Fault::DiskSlow,
     ];
 
     /// The most often that a seed may draw it, in 10,000 chances.

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use super::disk::Files;
+
 /// Names a host of a [`World`](super::World).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct HostId(pub(super) usize);
@@ -12,6 +14,7 @@ pub(super) struct Host {
     pub(super) addr: IpAddr,
     /// Powered. One that is not answers nothing and says nothing.
     pub(super) is_up: bool,
+    pub(super) files: Files,
     next_port: u16,
 }
 
@@ -22,6 +25,7 @@ impl Host {
         Host {
             addr,
             is_up: true,
+            files: Files::default(),
             next_port: FIRST_EPHEMERAL_PORT,
         }
     }

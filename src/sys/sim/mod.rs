@@ -6,8 +6,10 @@
 //! when, and lets time pass: nothing here waits.
 //!
 //! What is modelled is what bites: windows and buffers that fill, edges that are told once, resets
-//! that destroy what was queued, connections that are open on one side only, errors of every call.
+//! that destroy what was queued, connections that are open on one side only, errors of every call;
+//! and disks that fail at each step, and lose at a crash what was not synced.
 
+mod disk;
 mod faults;
 mod handshake;
 mod host;
@@ -24,6 +26,7 @@ mod world;
 #[cfg(test)]
 mod tests;
 
+pub use disk::{Files, HostDisk};
 pub use faults::{Fault, Faults};
 pub use host::HostId;
 pub use process::{Process, ProcessId, Socket};

@@ -385,6 +385,7 @@ impl Inner {
     pub(super) fn crash(&mut self, host: HostId) {
         self.trace_note("crash", [host.0 as u64, 0, 0]);
         self.hosts[host.0].is_up = false;
+        self.hosts[host.0].files.crash(&mut self.random);
         self.listeners
             .retain(|_, id| self.sockets[id.key].host != host);
         self.sockets.retain(|_, socket| socket.host != host);

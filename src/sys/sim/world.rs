@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use slab::Slab;
 
+use super::disk::{Files, HostDisk};
 use super::faults::Faults;
 use super::host::{Host, HostId, Paths};
 use super::process::{Process, ProcessId, ProcessState};
@@ -201,10 +203,13 @@ impl World {
         self.0.borrow().can_reach(from, to)
     }
 
-    /// Ends all blocks and clogs, and gives every socket its window again.
+    /// Ends all blocks and clogs, and gives every socket its window and every disk its room again.
     pub fn heal(&self) {
         let mut inner = self.0.borrow_mut();
         inner.paths.open_all();
+        for host in &mut inner.hosts {
+            host.files.is_full = false;
+        }
         let window = inner.faults.receive_buffer_bytes;
         let all: Vec<SocketRef> = inner.stream_refs();
         for end in all {
@@ -217,7 +222,8 @@ impl World {
         }
     }
 
-    /// Cuts the power: all sockets of the host are gone, and nobody is told. Its processes must be
+    /// Cuts the power: all sockets of the host are gone, and nobody is told; its disk has what was
+    /// synced. Its processes must be
     /// dropped by whoever holds them.
     pub fn crash(&self, host: HostId) {
         self.0.borrow_mut().crash(host);
@@ -229,6 +235,32 @@ impl World {
         let mut inner = self.0.borrow_mut();
         inner.trace_note("power", [host.0 as u64, u64::from(is_up), 0]);
         inner.hosts[host.0].is_up = is_up;
+    }
+
+    /// The disk of a host.
+    pub fn disk(&self, host: HostId) -> HostDisk {
+        HostDisk::new(self.clone(), host)
+    }
+
+    /// A step of a [`HostDisk`] is done.
+    pub fn put_files(&self, host: HostId, files: Files) {
+        let mut inner = self.0.borrow_mut();
+        inner.trace_note("disk", [host.0 as u64, files.fingerprint(), 0]);
+        let on_it = &mut inner.hosts[host.0].files;
+        let is_full = on_it.is_full;
+        *on_it = files;
+        on_it.is_full = is_full;
+    }
+
+    /// Leaves no room on a disk, or gives it some again.
+    pub fn fill_disk(&self, host: HostId, is_full: bool) {
+        self.0.borrow_mut().hosts[host.0].files.is_full = is_full;
+    }
+
+    /// Puts something else in the place of a file's bytes. `false` if there is no such file.
+    pub fn spoil(&self, host: HostId, path: &Path) -> bool {
+        let inner = &mut *self.0.borrow_mut();
+        inner.hosts[host.0].files.spoil(path, &mut inner.random)
     }
 
     /// Moves a process's clocks: the one that only rises forward, the time of day anywhere.

@@ -1,0 +1,393 @@
+//! The disk of a host: what a process sees of it at once, and what of that outlasts a crash.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::faults::Fault;
+use super::host::HostId;
+use super::random::Random;
+use super::world::World;
+use crate::sys::{Disk, FileKind};
+
+/// The files of a host.
+///
+/// A process that is killed loses nothing that it wrote. A crash loses, or tears, the bytes that were
+/// not synced, and undoes the last changes of names since the folder was.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    contents: BTreeMap<u64, Content>,
+    created: u64,
+    names: BTreeMap<PathBuf, u64>,
+    synced_names: BTreeMap<PathBuf, u64>,
+    unsynced: Vec<NameChange>,
+    pub(super) is_full: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Content {
+    bytes: Rc<Vec<u8>>,
+    is_synced: bool,
+    /// A sync failed: the bytes it was to write are forgotten, and the next one finds nothing to do.
+    is_lost: bool,
+}
+
+#[derive(Clone, Debug)]
+enum NameChange {
+    Create(PathBuf, u64),
+    Rename(PathBuf, PathBuf),
+    Remove(PathBuf),
+}
+
+fn apply(names: &mut BTreeMap<PathBuf, u64>, change: &NameChange) {
+    match change {
+        NameChange::Create(path, content) => {
+            names.insert(path.clone(), *content);
+        }
+        NameChange::Rename(from, to) => {
+            if let Some(content) = names.remove(from) {
+                names.insert(to.clone(), content);
+            }
+        }
+        NameChange::Remove(path) => {
+            names.remove(path);
+        }
+    }
+}
+
+impl Files {
+    fn change(&mut self, change: NameChange) {
+        apply(&mut self.names, &change);
+        self.unsynced.push(change);
+    }
+
+    fn content(&self, path: &Path) -> Option<&Content> {
+        self.contents.get(self.names.get(path)?)
+    }
+
+    /// What is written, as a number for the trace.
+    pub(super) fn fingerprint(&self) -> u64 {
+        let mut folded = self.created;
+        for (path, content) in &self.names {
+            let bytes = self.contents.get(content).map(|content| &content.bytes);
+            let bytes = bytes.into_iter().flat_map(|bytes| bytes.iter());
+            for byte in path.as_os_str().as_encoded_bytes().iter().chain(bytes) {
+                folded = (folded ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        }
+        folded
+    }
+
+    fn sync_names(&mut self) {
+        self.synced_names.clone_from(&self.names);
+        self.unsynced.clear();
+        let names = &self.names;
+        self.contents
+            .retain(|content, _| names.values().any(|used| used == content));
+    }
+
+    /// The power goes: of what was not synced some is there afterwards, and some is not.
+    pub(super) fn crash(&mut self, random: &mut Random) {
+        let kept = random.index(self.unsynced.len() + 1);
+        for change in self.unsynced.drain(..).take(kept) {
+            apply(&mut self.synced_names, &change);
+        }
+        self.names.clone_from(&self.synced_names);
+        self.sync_names();
+        for content in self.contents.values_mut() {
+            if !content.is_synced {
+                content.bytes = Rc::new(torn(&content.bytes, random));
+            }
+            (content.is_synced, content.is_lost) = (true, false);
+        }
+    }
+
+    /// Puts something else in the place of a file's bytes. `false` if there is no such file.
+    pub(super) fn spoil(&mut self, path: &Path, random: &mut Random) -> bool {
+        let Some(content) = self.names.get(path) else {
+            return false;
+        };
+        let Some(content) = self.contents.get_mut(content) else {
+            return false;
+        };
+        let mut bytes = content.bytes.to_vec();
+        match random.index(4) {
+            0 => bytes = b"#!/bin/sh\necho of somebody else\n".to_vec(),
+            1 => bytes.truncate(random.index(bytes.len().max(1))),
+            2 => bytes.fill(0),
+            _ => {
+                let place = random.index(bytes.len());
+                if let Some(byte) = bytes.get_mut(place) {
+                    *byte ^= 1 << random.below(7);
+                }
+            }
+        }
+        content.bytes = Rc::new(bytes);
+        content.is_synced = true;
+        true
+    }
+}
+
+/// All of the bytes, the first of them, none, or as many zeros.
+fn torn(bytes: &[u8], random: &mut Random) -> Vec<u8> {
+    match random.index(4) {
+        0 => bytes.to_vec(),
+        1 => bytes[..random.index(bytes.len() + 1)].to_vec(),
+        2 => vec![0; bytes.len()],
+        _ => Vec::new(),
+    }
+}
+
+/// A host's disk, for one who does several steps with it. He sees what he does at once; what is on the
+/// disk while he does it are [`HostDisk::steps`], for whoever lets time pass between them.
+pub struct HostDisk {
+    world: World,
+    files: Files,
+    steps: VecDeque<(Duration, Files)>,
+}
+
+impl HostDisk {
+    pub(super) fn new(world: World, host: HostId) -> HostDisk {
+        let files = world.0.borrow().hosts[host.0].files.clone();
+        let steps = VecDeque::new();
+        HostDisk {
+            world,
+            files,
+            steps,
+        }
+    }
+
+    /// How long each step took, and what is on the disk after it.
+    pub fn steps(self) -> VecDeque<(Duration, Files)> {
+        self.steps
+    }
+
+    fn strikes(&self, fault: Fault) -> bool {
+        self.world.0.borrow_mut().strikes(fault)
+    }
+
+    /// Fails as it is drawn, or else does what is to be done; both take their time.
+    fn step<T>(
+        &mut self,
+        fault: Fault,
+        done: impl FnOnce(&mut Files) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let result = match self.strikes(fault) {
+            true => Err(io::Error::from_raw_os_error(EIO)),
+            false => done(&mut self.files),
+        };
+        let is_slow = self.strikes(Fault::DiskSlow);
+        let mut inner = self.world.0.borrow_mut();
+        let (low, high) = match is_slow {
+            true => (100, 4_000_000),
+            false => (1, 2_000),
+        };
+        let took = inner
+            .random
+            .duration(Duration::from_micros(low), Duration::from_micros(high));
+        drop(inner);
+        self.steps.push_back((took, self.files.clone()));
+        result
+    }
+
+    fn room(&self, files_are_full: bool) -> io::Result<()> {
+        match files_are_full || self.strikes(Fault::DiskFull) {
+            true => Err(ErrorKind::StorageFull.into()),
+            false => Ok(()),
+        }
+    }
+}
+
+const EIO: i32 = 5;
+
+impl Disk for HostDisk {
+    fn create(&mut self, path: &Path) -> io::Result<()> {
+        let room = self.room(self.files.is_full);
+        self.step(Fault::DiskCreateFails, |files| {
+            room?;
+            files.created += 1;
+            let content = files.created;
+            files.contents.insert(content, Content::default());
+            files.change(NameChange::Create(path.to_owned(), content));
+            Ok(())
+        })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let room = self.room(self.files.is_full);
+        let is_short = self.strikes(Fault::DiskShortWrite);
+        let part = match (is_short, room.is_ok()) {
+            (false, true) => bytes.len(),
+            _ => self.world.0.borrow_mut().random.index(bytes.len()),
+        };
+        self.step(Fault::DiskWriteFails, |files| {
+            if let Some(content) = files.contents.get_mut(&files.created) {
+                let written = Rc::make_mut(&mut content.bytes);
+                written.extend_from_slice(&bytes[..part]);
+                content.is_synced = false;
+            }
+            room?;
+            match is_short {
+                true => Err(ErrorKind::StorageFull.into()),
+                false => Ok(()),
+            }
+        })
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let fails = self.strikes(Fault::DiskSyncFails);
+        self.step(Fault::DiskWriteFails, |files| {
+            let Some(content) = files.contents.get_mut(&files.created) else {
+                return Err(ErrorKind::NotFound.into());
+            };
+            content.is_lost |= fails;
+            content.is_synced = !content.is_lost;
+            match fails {
+                true => Err(io::Error::from_raw_os_error(EIO)),
+                false => Ok(()),
+            }
+        })
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        self.step(Fault::DiskRenameFails, |files| {
+            if !files.names.contains_key(from) {
+                return Err(ErrorKind::NotFound.into());
+            }
+            files.change(NameChange::Rename(from.to_owned(), to.to_owned()));
+            Ok(())
+        })
+    }
+
+    fn sync_folder(&mut self, _: &Path) -> io::Result<()> {
+        self.step(Fault::DiskFolderSyncFails, |files| {
+            files.sync_names();
+            Ok(())
+        })
+    }
+
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        self.step(Fault::DiskRemoveFails, |files| {
+            if !files.names.contains_key(path) {
+                return Err(ErrorKind::NotFound.into());
+            }
+            files.change(NameChange::Remove(path.to_owned()));
+            Ok(())
+        })
+    }
+
+    fn kind(&mut self, path: &Path) -> FileKind {
+        match self.files.names.contains_key(path) {
+            true => FileKind::File,
+            false => FileKind::Missing,
+        }
+    }
+
+    fn read(&mut self, path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
+        self.step(Fault::DiskReadFails, |files| {
+            let content = files.content(path).ok_or(ErrorKind::NotFound)?;
+            match content.bytes.len() as u64 > max_bytes {
+                true => Err(ErrorKind::FileTooLarge.into()),
+                false => Ok(content.bytes.to_vec()),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Faults, Random, World};
+    use super::*;
+
+    const FILE: &str = "folder/file";
+
+    /// The file in five steps, each before what relies on it.
+    fn replace(disk: &mut HostDisk, file: &Path, bytes: &[u8]) -> io::Result<()> {
+        let new = Path::new("folder/new");
+        disk.create(new)?;
+        disk.write(bytes)?;
+        disk.sync()?;
+        disk.rename(new, file)?;
+        disk.sync_folder(Path::new("folder"))
+    }
+
+    fn world(seed: u64) -> (World, HostId) {
+        let world = World::new(Random::new(seed), Faults::none()).unwrap();
+        let host = world.add_host([10, 0, 0, 1].into());
+        (world, host)
+    }
+
+    fn read(world: &World, host: HostId) -> Option<Vec<u8>> {
+        world.disk(host).read(Path::new(FILE), 1000).ok()
+    }
+
+    /// What is found after so many steps of a second file, and a crash.
+    fn found(seed: u64, steps: usize, in_order: bool) -> Option<Vec<u8>> {
+        let (world, host) = world(seed);
+        let file = Path::new(FILE);
+        let mut disk = world.disk(host);
+        replace(&mut disk, file, b"old").unwrap();
+        let (_, files) = disk.steps().pop_back().unwrap();
+        world.put_files(host, files);
+        let mut disk = world.disk(host);
+        if in_order {
+            replace(&mut disk, file, b"newer").unwrap();
+        } else {
+            let new = Path::new("folder/new");
+            disk.create(new).unwrap();
+            disk.write(b"newer").unwrap();
+            disk.rename(new, file).unwrap();
+        }
+        for (_, files) in disk.steps().into_iter().take(steps) {
+            world.put_files(host, files);
+        }
+        world.crash(host);
+        read(&world, host)
+    }
+
+    #[test]
+    fn a_crash_keeps_what_was_synced_and_may_keep_the_rest() {
+        let (old, new) = (Some(b"old".to_vec()), Some(b"newer".to_vec()));
+        for (steps, wanted) in [(3, vec![&old]), (4, vec![&old, &new]), (5, vec![&new])] {
+            let mut seen: Vec<_> = (0..100).map(|seed| found(seed, steps, true)).collect();
+            seen.sort();
+            seen.dedup();
+            let mut wanted: Vec<_> = wanted.into_iter().cloned().collect();
+            wanted.sort();
+            assert_eq!(seen, wanted, "{steps}");
+        }
+        let torn = (0..100).filter(|seed| ![&old, &new].contains(&&found(*seed, 3, false)));
+        assert!(torn.count() > 10);
+    }
+
+    #[test]
+    fn a_killed_process_loses_nothing_that_was_written() {
+        let (world, host) = world(1);
+        let mut disk = world.disk(host);
+        disk.create(Path::new(FILE)).unwrap();
+        disk.write(b"bytes").unwrap();
+        assert_eq!(read(&world, host), None, "not on the disk yet");
+        for (_, files) in disk.steps() {
+            world.put_files(host, files);
+        }
+        assert_eq!(read(&world, host).as_deref(), Some(&b"bytes"[..]));
+    }
+
+    #[test]
+    fn a_full_disk_takes_nothing_and_keeps_what_it_has() {
+        let (world, host) = world(1);
+        let mut disk = world.disk(host);
+        replace(&mut disk, Path::new(FILE), b"old").unwrap();
+        world.put_files(host, disk.steps().pop_back().unwrap().1);
+        world.fill_disk(host, true);
+        let mut disk = world.disk(host);
+        let error = replace(&mut disk, Path::new(FILE), b"new").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
+        assert_eq!(disk.read(Path::new(FILE), 3).unwrap(), b"old");
+        world.heal();
+        let mut disk = world.disk(host);
+        replace(&mut disk, Path::new(FILE), b"new").unwrap();
+    }
+}

@@ -1,0 +1,170 @@
+//! The state file of a simulated Distributor, as the program keeps it: read at the start, then written
+//! by somebody who has one slot, in which the newest list takes the place of one that waits.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use pilcrow::Time;
+use pilcrow::distributor::{State, UnsavedState};
+use pilcrow::protocol::RegistrationLimits;
+use pilcrow::sim::{Files, HostId, ProcessId, World};
+use pilcrow::store::{self, Disk};
+
+use crate::model::Model;
+use crate::run::Saved;
+
+pub const FILE: &str = "state/file";
+/// A list that could not be written is tried again after this.
+const RETRY: Duration = Duration::from_secs(1);
+/// A stop does not wait longer for the disk.
+const LONGEST_LAST_SAVE: Duration = Duration::from_millis(700);
+
+struct Unwritten {
+    number: u64,
+    bytes: Vec<u8>,
+}
+
+/// What is being written: what is on the disk after each step, and how it ends.
+struct Writing {
+    steps: VecDeque<(Time, Files)>,
+    number: u64,
+    result: io::Result<()>,
+}
+
+pub struct Keeper {
+    world: World,
+    host: HostId,
+    model: Rc<RefCell<Model>>,
+    waiting: Option<Unwritten>,
+    unwritten: Option<Unwritten>,
+    writing: Option<Writing>,
+    retry_at: Time,
+    ends_at: Option<Time>,
+    pub kept: u64,
+    pub failures: u64,
+}
+
+impl Keeper {
+    pub fn new(world: &World, host: HostId, model: &Rc<RefCell<Model>>) -> Keeper {
+        Keeper {
+            world: world.clone(),
+            host,
+            model: Rc::clone(model),
+            waiting: None,
+            unwritten: None,
+            writing: None,
+            retry_at: Time::ZERO,
+            ends_at: None,
+            kept: 0,
+            failures: 0,
+        }
+    }
+
+    /// The list of the last run, and what it should be.
+    pub fn load(&mut self, limits: &RegistrationLimits) -> (Option<State>, Option<Saved>) {
+        let path = Path::new(FILE);
+        let mut disk = self.world.disk(self.host);
+        let read = disk.read(path, 1 << 30);
+        let state = match &read {
+            Ok(bytes) => State::decode(bytes, limits).ok(),
+            Err(_) => None,
+        };
+        let saved = self.model.borrow_mut().found(&read, state.is_some());
+        let is_missing = matches!(&read, Err(error) if error.kind() == ErrorKind::NotFound);
+        if state.is_none() && !is_missing && store::set_aside(&mut disk, path, 1).is_ok() {
+            self.model.borrow_mut().shelf.set_aside();
+        }
+        for (_, files) in disk.steps() {
+            self.world.put_files(self.host, files);
+        }
+        (state, saved)
+    }
+
+    /// Has this list written as soon as the disk can take it.
+    pub fn save(&mut self, process: ProcessId, state: UnsavedState) {
+        let bytes = state.into_bytes();
+        let number = self.model.borrow_mut().handed_over(process, &bytes);
+        self.waiting = Some(Unwritten { number, bytes });
+    }
+
+    /// When there is something to do for it.
+    pub fn next_at(&self) -> Option<Time> {
+        match (&self.writing, &self.waiting, &self.unwritten) {
+            (Some(writing), ..) => writing.steps.front().map(|(at, _)| *at),
+            (None, Some(_), _) => Some(Time::ZERO),
+            (None, None, Some(_)) => Some(self.retry_at),
+            (None, None, None) => None,
+        }
+    }
+
+    /// Does what is due.
+    pub fn work(&mut self, now: Time) {
+        while self.next_at().is_some_and(|at| at <= now) {
+            match &mut self.writing {
+                Some(writing) => {
+                    if let Some((_, files)) = writing.steps.pop_front() {
+                        self.world.put_files(self.host, files);
+                    }
+                    if writing.steps.is_empty() {
+                        self.written(now);
+                    }
+                }
+                None => self.begin(now),
+            }
+        }
+    }
+
+    fn begin(&mut self, now: Time) {
+        if let Some(newest) = self.waiting.take() {
+            self.unwritten = Some(newest);
+        }
+        let Some(Unwritten { number, bytes }) = &self.unwritten else {
+            return;
+        };
+        let mut disk = self.world.disk(self.host);
+        let result = store::replace(&mut disk, Path::new(FILE), bytes);
+        let mut at = now;
+        let steps = disk.steps().into_iter().map(|(took, files)| {
+            at = at + took;
+            (at, files)
+        });
+        self.writing = Some(Writing {
+            steps: steps.collect(),
+            number: *number,
+            result,
+        });
+    }
+
+    fn written(&mut self, now: Time) {
+        let Some(writing) = self.writing.take() else {
+            return;
+        };
+        match writing.result {
+            Ok(()) => {
+                self.kept += 1;
+                self.unwritten = None;
+                self.model.borrow_mut().shelf.confirm(writing.number);
+            }
+            Err(error) => {
+                self.failures += 1;
+                self.retry_at = now + RETRY;
+                self.world.say(&format!("the list is not kept: {error}"));
+            }
+        }
+    }
+
+    /// Nothing more will come. Whether the last list is written, or the disk takes too long.
+    pub fn is_done(&mut self, now: Time) -> bool {
+        let ends_at = *self.ends_at.get_or_insert(now + LONGEST_LAST_SAVE);
+        now >= ends_at || self.writing.is_none() && self.waiting.is_none()
+    }
+
+    /// When it has waited long enough for the last list.
+    pub fn ends_at(&self) -> Option<Time> {
+        self.ends_at
+    }
+}
