@@ -5,14 +5,14 @@
 //! objects ended by `¶`; existing Node.js peers speak them unchanged.
 //!
 //! ```text
-//!              bin/distributor         your service    bin/gateway     your program
-//!                     │                      │              │               │
-//!  handlers           │                      │           gateway            │         say what the protocol means
-//!                     │                      │           │     │            │
-//!                distributor               node ─────────┘    http     your Handler
-//!                  │      └──────┐       ┌──┘                  │            │
-//!  pure        registry         protocol                       │            │         no sockets, no clock, no threads
-//!                  │                │                          │            │
+//!               bin/distributor       your service      bin/gateway      your program
+//!                  │     │                 │                 │                 │
+//!  handlers        │  operator ── http     │     http ── gateway               │        say what the protocol means
+//!                  │     │       │         │      │          │                 │
+//!                distributor     │       node ────│──────────┘           your Handler
+//!                  │     └───────│──┐  ┌───┘      │                            │
+//!  pure         registry         │ protocol       │                            │        no sockets, no clock, no threads
+//!                  │             │    │           │                            │
 //!  loop         reactor ── Handler / Net ── framing · write queue · timer wheel
 //!                │
 //!  system      mio + socket2                                             the one seam to the outside
@@ -119,7 +119,8 @@
 //!
 //! `cli` (on by default) is what the programs need. Embedders switch it off:
 //! `pilcrow = { path = "../pilcrow", default-features = false }`. `http` is the server side of
-//! HTTP/1.1, [`http`], and the [`gateway`]; `cli` has it with it.
+//! HTTP/1.1, [`http`], with the [`gateway`] and what shows a Distributor by it, [`operator`]; `cli`
+//! has it with it.
 //!
 //! `sim` is for this crate's own tests: a simulated network under the reactor, and mistakes made on
 //! purpose. Nothing of it is in a build without.
@@ -147,6 +148,8 @@ pub mod mistakes;
 #[expect(unreachable_pub, reason = "it is public with the feature")]
 mod mistakes;
 pub mod node;
+#[cfg(feature = "http")]
+pub mod operator;
 pub mod protocol;
 pub mod reactor;
 pub mod registry;

@@ -33,6 +33,11 @@ impl Access {
         (self.is_open() || in_range()).then_some(Admission::Address)
     }
 
+    pub(super) fn has_token(&self, token: &str) -> bool {
+        let tokens = self.tokens.as_ref();
+        tokens.is_some_and(|tokens| !tokens.bindings_of(token).is_empty())
+    }
+
     fn of_token(&self, token: &Token<'_>) -> Option<Admission> {
         let bindings = self.tokens.as_ref()?.bindings_of(token.reveal());
         (!bindings.is_empty()).then_some(Admission::Token(bindings))

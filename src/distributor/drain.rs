@@ -7,23 +7,53 @@ use tracing::info;
 
 use super::Distributor;
 use super::log::{Escaped, Subject};
+use super::observer::{About, What};
 use crate::mistakes::{Mistake, is_made};
 use crate::protocol::{DrainRequest, Drained, ErrorCode, Packet, Refusal, write_success};
 use crate::reactor::{ConnId, Net, TimerId};
-use crate::registry::Cause;
+use crate::registry::{Cause, EntryId};
 use crate::time::Time;
 
 /// A drain that waits for others to acknowledge.
 #[derive(Debug)]
 pub(super) struct Drain {
-    conn: ConnId,
-    key: Option<Box<RawValue>>,
+    answer_to: AnswerTo,
     revision: u64,
     until: Time,
     timer: TimerId,
     of: u64,
     blind: u64,
     late: Vec<Awaited>,
+}
+
+/// Who wants to know.
+#[derive(Debug)]
+enum AnswerTo {
+    /// The node itself, by a reply with this key.
+    Node(ConnId, Option<Box<RawValue>>),
+    /// An operator, who asks by [`Distributor::take_drained`].
+    Operator(DrainId),
+}
+
+/// Names one [`Distributor::drain_entries`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct DrainId(u64);
+
+/// What an operator's drains need beside themselves.
+#[derive(Debug, Default)]
+pub(super) struct OperatorDrains {
+    last_id: u64,
+    done: Vec<(DrainId, Drained)>,
+}
+
+impl Drain {
+    pub(super) fn waits_for(&self) -> usize {
+        self.late.len()
+    }
+
+    fn is_of(&self, conn: ConnId) -> bool {
+        matches!(self.answer_to, AnswerTo::Node(of, _) if of == conn)
+    }
 }
 
 /// A session that has not acknowledged yet. If it is lost meanwhile it stays so, until the same
@@ -34,6 +64,8 @@ struct Awaited {
     instance: Option<Box<str>>,
     entry: u64,
 }
+
+pub(super) const BY_OPERATOR: &str = "drained by an operator";
 
 /// Nobody waits longer than this for others: those who have not acknowledged by then are gone.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -48,43 +80,86 @@ impl Distributor {
     ) -> Result<(), Refusal> {
         let request = DrainRequest::parse(packet.params())?;
         // It could register and drain again and again while somebody does not acknowledge.
-        if self.drains.iter().any(|drain| drain.conn == conn) {
+        if self.drains.iter().any(|drain| drain.is_of(conn)) {
             return Err(Refusal {
                 code: ErrorCode::Busy,
                 message: "an earlier drain of this connection is not answered yet".into(),
             });
         }
-        let Some(session) = self.sessions.get_mut(conn) else {
-            return Ok(());
-        };
-        let Some(id) = session.entry.take() else {
+        let session = self.sessions.get(conn);
+        let Some(id) = session.and_then(|session| session.entry) else {
             return Err(Refusal {
                 code: ErrorCode::InvalidParameters,
                 message: "there is no registration of this connection to be drained".into(),
             });
         };
+        self.let_drained_go(net, conn, id, "it asked to leave");
+        let key = packet.key().map(ToOwned::to_owned);
+        let wait = Duration::from_millis(request.wait_ms);
+        self.await_acks(net, AnswerTo::Node(conn, key), wait);
+        Ok(())
+    }
+
+    /// Takes entries out of the list for an operator. Their connections stay, and they are listed again
+    /// if they register again. What came of it is told by [`Distributor::take_drained`], after this
+    /// time (at most a minute) at the latest.
+    pub fn drain_entries(&mut self, net: &mut Net, ids: &[EntryId], wait: Duration) -> DrainId {
+        for id in ids {
+            match self.holder_of(*id) {
+                Some(conn) => self.let_drained_go(net, conn, *id, BY_OPERATOR),
+                None => self.let_orphan_go(net, *id, Cause::Drained),
+            }
+        }
+        self.operator_drains.last_id += 1;
+        let id = DrainId(self.operator_drains.last_id);
+        self.await_acks(net, AnswerTo::Operator(id), wait);
+        id
+    }
+
+    /// The drains of an operator that everybody has acknowledged, or whose time is over.
+    pub fn take_drained(&mut self) -> Vec<(DrainId, Drained)> {
+        std::mem::take(&mut self.operator_drains.done)
+    }
+
+    fn holder_of(&self, id: EntryId) -> Option<ConnId> {
+        let mut sessions = self.sessions.iter();
+        let holder = sessions.find(|(_, session)| session.entry == Some(id));
+        holder.map(|(conn, _)| conn)
+    }
+
+    fn let_drained_go(&mut self, net: &Net, conn: ConnId, id: EntryId, why: &'static str) {
+        let Some(session) = self.sessions.get_mut(conn) else {
+            return;
+        };
+        session.entry = None;
         let peer = session.peer;
-        if let Some(instance) = session
-            .link
-            .as_ref()
-            .and_then(|link| link.instance.as_deref())
-        {
+        let link = session.link.as_ref();
+        if let Some(instance) = link.and_then(|link| link.instance.as_deref()) {
             self.instances.release(instance, conn);
         }
-        if let Some(entry) = self.let_go(id, Cause::Drained) {
-            let name = Escaped::text(&entry.name);
-            let (entries, revision) = (self.registry.len(), self.registry.revision());
-            let cause = Cause::Drained;
-            self.log.say(net.now(), Subject::Left, |more| {
-                info!(%peer, name = name.to_string(), %cause, entries, revision, more, "left");
-            });
-        }
+        let Some(entry) = self.let_go(id, Cause::Drained) else {
+            return;
+        };
+        let about = About {
+            peer: Some(peer),
+            name: &entry.name,
+            entry: Some(id),
+        };
+        self.note(net.now(), What::Left(Cause::Drained, why), about);
+        let name = Escaped::text(&entry.name);
+        let (entries, revision) = (self.registry.len(), self.registry.revision());
+        let cause = Cause::Drained;
+        self.log.say(net.now(), Subject::Left, |more| {
+            info!(%peer, name = name.to_string(), %cause, entries, revision, more, "left");
+        });
+    }
 
+    /// Answers as soon as everyone knows of the current revision.
+    fn await_acks(&mut self, net: &mut Net, answer_to: AnswerTo, wait: Duration) {
         let revision = self.registry.revision();
-        let until = net.now() + Duration::from_millis(request.wait_ms).min(LONGEST_WAIT);
+        let until = net.now() + wait.min(LONGEST_WAIT);
         let mut drain = Drain {
-            conn,
-            key: packet.key().map(ToOwned::to_owned),
+            answer_to,
             revision,
             until,
             timer: net.arm(until, super::TAG_DRAIN),
@@ -92,7 +167,10 @@ impl Distributor {
             blind: 0,
             late: Vec::new(),
         };
-        for (other, session) in self.sessions.iter_mut().filter(|(other, _)| *other != conn) {
+        for (other, session) in self.sessions.iter() {
+            if drain.is_of(other) {
+                continue;
+            }
             match &session.link {
                 None => drain.blind += u64::from(session.is_registered),
                 Some(_) if !session.is_watching() => {}
@@ -110,7 +188,6 @@ impl Distributor {
         }
         self.drains.push(drain);
         self.finish_drains(net);
-        Ok(())
     }
 
     /// `conn` has applied `revision`.
@@ -136,7 +213,7 @@ impl Distributor {
 
     /// Whoever wanted to know is gone.
     pub(super) fn forget_drains_of(&mut self, net: &mut Net, conn: ConnId) {
-        for drain in self.drains.extract_if(.., |drain| drain.conn == conn) {
+        for drain in self.drains.extract_if(.., |drain| drain.is_of(conn)) {
             net.disarm(drain.timer);
         }
     }
@@ -158,10 +235,15 @@ impl Distributor {
                 late,
                 blind: drain.blind,
             };
-            if let Some(mut reply) = net.send(drain.conn) {
-                // Writing to a queue does not fail.
-                let _ = write_success(&mut reply, drain.key.as_deref(), &results);
-                reply.finish();
+            match drain.answer_to {
+                AnswerTo::Operator(id) => self.operator_drains.done.push((id, results)),
+                AnswerTo::Node(conn, key) => {
+                    if let Some(mut reply) = net.send(conn) {
+                        // Writing to a queue does not fail.
+                        let _ = write_success(&mut reply, key.as_deref(), &results);
+                        reply.finish();
+                    }
+                }
             }
         }
     }

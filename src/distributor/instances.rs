@@ -98,6 +98,10 @@ impl Instances {
         self.0.insert(instance.into(), holder);
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// `conn` is gone, or has no entry any more.
     pub(super) fn release(&mut self, instance: &str, conn: ConnId) {
         if self

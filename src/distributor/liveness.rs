@@ -6,6 +6,7 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use super::log::{Escaped, Subject};
+use super::observer::{About, What};
 use super::orphans::Why;
 use super::session::Session;
 use super::suspicion::Suspect;
@@ -53,8 +54,12 @@ impl Distributor {
             });
         };
         // Nobody has applied what it was not sent, whatever revision of another epoch it knows.
+        let awaited_from = link.acked_revision.max(link.opened_at_push);
         link.acked_revision = applied.rev.min(sent.unwrap_or(0));
         let acked = link.acked_revision;
+        if acked > awaited_from {
+            self.note_acked(net.now(), awaited_from, acked);
+        }
         if packet.key().is_some()
             && !is_made(Mistake::HeartbeatUnanswered)
             && let Some(mut reply) = net.send(conn)
@@ -175,7 +180,14 @@ impl Distributor {
     fn note_suspect(&mut self, net: &Net, id: EntryId) {
         self.stats.suspects_held += 1;
         if let Some(entry) = self.registry.get(id) {
-            let name = Escaped::text(&entry.name);
+            let name = entry.name.clone();
+            let about = About {
+                peer: None,
+                name: &name,
+                entry: Some(id),
+            };
+            self.note(net.now(), What::Suspect, about);
+            let name = Escaped::text(&name);
             self.log.say(net.now(), Subject::Suspect, |more| {
                 info!(name = name.to_string(), more, "suspect");
             });
@@ -205,6 +217,7 @@ impl Distributor {
     /// From now on everybody gets time to come back. Those who are there keep whom they know.
     pub(super) fn begin_warm_up(&mut self, net: &mut Net) {
         self.is_complete = is_made(Mistake::CompleteAtOnce);
+        self.note(net.now(), What::WarmUpBegan, About::default());
         self.warms_up_until = net.now() + self.config.warm_up;
         net.arm(self.warms_up_until, TAG_WARM_UP_ENDS);
         for (_, session) in self.sessions.iter_mut() {
@@ -235,6 +248,7 @@ impl Distributor {
             net.arm(self.warms_up_until, TAG_WARM_UP_ENDS);
         } else {
             self.end_warm_up();
+            self.note(net.now(), What::WarmUpEnded, About::default());
         }
     }
 

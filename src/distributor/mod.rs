@@ -8,6 +8,7 @@ mod foreign;
 mod instances;
 mod liveness;
 mod log;
+mod observer;
 mod orphans;
 mod pacing;
 mod push;
@@ -18,6 +19,7 @@ mod state;
 mod stats;
 mod suspicion;
 mod token;
+mod view;
 
 #[cfg(test)]
 mod tests;
@@ -41,10 +43,11 @@ use crate::reactor::{
 use crate::registry::{Capacity, Cause, EntryId, Registry};
 use crate::time::Time;
 use access::not_admitted;
-use drain::Drain;
+use drain::{Drain, OperatorDrains};
 use foreign::foreign_protocol;
 use instances::Instances;
 use log::{Escaped, LogLimiter, Subject};
+use observer::About;
 use orphans::Orphans;
 use push::Push;
 use saving::Saving;
@@ -56,9 +59,12 @@ use token::Salt;
 pub use access::{Access, AddressRange, Tokens};
 #[cfg(feature = "fuzzing")]
 pub(crate) use log::Escaped as LoggedText;
+pub use drain::DrainId;
+pub use observer::{Event, Histogram, Observed, Pushed, What};
 pub use orphans::Restored;
 pub use state::{State, Unreadable, UnsavedState};
 pub use stats::Stats;
+pub use view::{NodeState, NodeView, SessionKind};
 
 /// What a Distributor can be told.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -104,6 +110,7 @@ pub struct Distributor {
     sessions: ConnMap<Session>,
     instances: Instances,
     drains: Vec<Drain>,
+    operator_drains: OperatorDrains,
     /// Whose each entry of the registry is.
     identities: BTreeMap<EntryId, Identity>,
     orphans: Orphans,
@@ -120,6 +127,7 @@ pub struct Distributor {
     turned_at: Time,
     push: Push,
     log: LogLimiter,
+    observed: Option<Box<Observed>>,
     stats: Stats,
     listeners: Vec<ListenerId>,
     refused_before: u64,
@@ -136,6 +144,7 @@ impl Distributor {
             sessions: ConnMap::default(),
             instances: Instances::default(),
             drains: Vec::new(),
+            operator_drains: OperatorDrains::default(),
             identities: BTreeMap::new(),
             orphans: Orphans::default(),
             suspicion: Suspicion::default(),
@@ -148,6 +157,7 @@ impl Distributor {
             turned_at: Time::ZERO,
             push: Push::default(),
             log: LogLimiter::default(),
+            observed: None,
             stats: Stats::default(),
             listeners: Vec::new(),
             refused_before: 0,
@@ -240,6 +250,7 @@ impl Distributor {
     ) {
         self.stats.refused_packets += 1;
         let peer = self.peer(conn);
+        self.note_conn(net.now(), What::Refused(why.code), conn);
         self.log.say(net.now(), Subject::Refused(why.code), |more| {
             let frame = Escaped::frame(frame);
             warn!(%peer, errorcode = why.code as u8, why = &*why.message, frame = frame.to_string(), more, "refused a packet");
@@ -266,6 +277,7 @@ impl Distributor {
     fn close_foreign(&mut self, net: &mut Net, conn: ConnId, what: &'static str, bytes: &[u8]) {
         self.stats.foreign_connections += 1;
         let peer = self.peer(conn);
+        self.note_conn(net.now(), What::Foreign(what), conn);
         self.log.say(net.now(), Subject::Foreign, |more| {
             let bytes = Escaped::frame(bytes);
             warn!(%peer, bytes = bytes.to_string(), more, "closed: what came is {what}");
@@ -412,6 +424,10 @@ impl Handler for Distributor {
     }
 
     fn on_close(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
+        self.note_lost(net.now(), conn);
+        if Subject::of_limit(why).is_some() {
+            self.note_conn(net.now(), What::LimitHit(log::in_words(why)), conn);
+        }
         let Some(session) = self.sessions.remove(conn) else {
             return;
         };
@@ -447,6 +463,13 @@ impl Handler for Distributor {
         let left = session.entry.and_then(|id| self.let_go(id, cause));
         match left {
             Some(entry) => {
+                let about = About {
+                    peer: Some(peer),
+                    name: &entry.name,
+                    entry: session.entry,
+                };
+                let what = What::Left(cause, log::in_words(why));
+                self.note(net.now(), what, about);
                 let name = Escaped::text(&entry.name);
                 let (entries, revision) = (self.registry.len(), self.registry.revision());
                 let reason = log::in_words(why);

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use tracing::info;
 
 use super::log::{Escaped, Subject};
+use super::observer::{About, What};
 use super::state::{State, UnsavedState};
 use super::token::TokenMark;
 use super::{Distributor, saving};
@@ -68,6 +69,15 @@ impl Orphans {
         Some(why)
     }
 
+    /// By entry, by instance and by text.
+    pub(super) fn sizes(&self) -> [usize; 3] {
+        [
+            self.by_entry.len(),
+            self.by_instance.len(),
+            self.by_text.len(),
+        ]
+    }
+
     pub(super) fn is_suspect(&self, id: EntryId) -> bool {
         self.by_entry.get(&id) == Some(&Why::Suspect)
     }
@@ -109,6 +119,7 @@ impl Distributor {
             self.warms_up_until = net.now() + self.config.warm_up / 2;
             net.arm(self.warms_up_until, super::TAG_WARM_UP_ENDS);
         }
+        self.note_restored(net.now(), restored.entries);
         restored
     }
 
@@ -201,6 +212,17 @@ impl Distributor {
         let Some(entry) = self.let_go(id, cause) else {
             return;
         };
+        let about = About {
+            peer: None,
+            name: &entry.name,
+            entry: Some(id),
+        };
+        let reason = match cause {
+            Cause::Absent => "it did not come back after the restart",
+            Cause::Drained => super::drain::BY_OPERATOR,
+            _ => "its host does not answer",
+        };
+        self.note(net.now(), What::Left(cause, reason), about);
         let name = Escaped::text(&entry.name);
         let (entries, revision) = (self.registry.len(), self.registry.revision());
         self.log.say(net.now(), Subject::Left, |more| {

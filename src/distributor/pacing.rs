@@ -62,8 +62,8 @@ impl Pacing {
     }
 
     /// Notes what the last push took, as soon as that is known. To be called in every turn: what
-    /// the loop writes later is not the push's.
-    pub(super) fn settle(&mut self, net: &Net) {
+    /// the loop writes later is not the push's. What it took, once, as soon as that is known.
+    pub(super) fn settle(&mut self, net: &Net) -> Option<Duration> {
         if let Some(last) = &mut self.last
             && last.takes_up.is_none()
             && last.began_at < net.now()
@@ -74,7 +74,9 @@ impl Pacing {
             let takes_up = (took * TIMES_AS_LONG).min(LONGEST_PAUSE);
             last.takes_up = Some(takes_up);
             self.taken_until = self.taken_until.max(last.began_at) + takes_up;
+            return Some(took);
         }
+        None
     }
 
     /// Whether a push to so many entries may begin in this turn. If not, there will be a turn when

@@ -9,6 +9,7 @@ use tracing::warn;
 
 use super::Distributor;
 use super::log::Subject;
+use super::observer::What;
 use super::pacing::Pacing;
 use super::session::Session;
 use crate::mistakes::{Mistake, is_made};
@@ -36,6 +37,26 @@ pub(super) struct Push {
 impl Push {
     pub(super) fn owe(&mut self, conn: ConnId) {
         self.owed.push(conn);
+    }
+
+    /// The last revision that went to all who watch.
+    pub(super) fn pushed_revision(&self) -> u64 {
+        self.pushed_revision
+    }
+
+    pub(super) fn owed(&self) -> usize {
+        self.owed.len()
+    }
+
+    pub(super) fn deltas(&self) -> usize {
+        self.frames.deltas.len()
+    }
+
+    /// Lists and deltas that somebody has not taken yet though they are old, and their bytes.
+    pub(super) fn old_lists(&self) -> (usize, usize) {
+        let old = self.frames.old_lists.iter();
+        let bytes = old.map(|(_, list)| list.as_bytes().len()).sum();
+        (self.frames.old_lists.len(), bytes)
     }
 
     pub(super) fn timer_rang(&mut self, timer: TimerId) {
@@ -301,9 +322,16 @@ impl Distributor {
     /// Cuts those who hold the oldest lists, while all old ones together are too much.
     pub(super) fn cut_the_farthest_behind(&mut self, net: &mut Net) {
         while let Some(revision) = self.push.frames.too_old() {
-            for (conn, session) in self.sessions.iter_mut() {
-                if session.listed_revision == Some(revision) && net.is_backlogged(conn) {
-                    let peer = session.peer;
+            let holders: Vec<ConnId> = self
+                .sessions
+                .iter()
+                .filter(|(_, session)| session.listed_revision == Some(revision))
+                .map(|(conn, _)| conn)
+                .collect();
+            for conn in holders {
+                if net.is_backlogged(conn) {
+                    let peer = self.peer(conn);
+                    self.note_conn(net.now(), What::LimitHit("old lists"), conn);
                     self.stats.old_lists_cut += 1;
                     self.log.say(net.now(), Subject::OldList, |more| {
                         warn!(%peer, more, "closed: it reads too slowly, and memory is short");
@@ -316,7 +344,8 @@ impl Distributor {
 
     /// Sends the list to all who watch it, if it changed and it is time.
     pub(super) fn push_changes(&mut self, net: &mut Net) {
-        self.push.pacing.settle(net);
+        let took = self.push.pacing.settle(net);
+        self.note_push_writing(took);
         let revision = self.registry.revision();
         let entries = self.registry.len();
         if revision == self.push.pushed_revision || !self.push.pacing.allows(net, entries) {
@@ -328,6 +357,8 @@ impl Distributor {
         self.push
             .frames
             .turn_to(revision, net.now(), !self.drains.is_empty());
+        let asks_for_ack = self.push.frames.asks_for_ack;
+        self.note_push(net, revision, asks_for_ack);
         let source = Source {
             registry: &self.registry,
             epoch: &self.epoch,

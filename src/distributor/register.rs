@@ -8,6 +8,7 @@ use tracing::{debug, info, warn};
 use super::Distributor;
 use super::instances::Claim;
 use super::log::{Escaped, Subject};
+use super::observer::{About, What};
 use super::orphans::OrphanClaim;
 use super::session::Link;
 use super::state::Identity;
@@ -81,6 +82,7 @@ impl Distributor {
         };
         if orphaned.is_some() {
             let peer = self.peer(conn);
+            self.note_conn(net.now(), What::Back, conn);
             self.log.say(net.now(), Subject::Registered, |more| {
                 info!(%peer, more, "back: it has its old entry");
             });
@@ -167,6 +169,7 @@ impl Distributor {
         }
         self.registry.superseded();
         let cause = Cause::Superseded;
+        self.note_conn(net.now(), What::Superseded, conn);
         self.log.say(net.now(), Subject::Registered, |more| {
             info!(%peer, %before, %cause, more, "superseded: the node is back before its old connection was gone");
         });
@@ -187,14 +190,20 @@ impl Distributor {
             message: full.to_string().into(),
         };
         let name = entry.name.clone();
-        let name = Escaped::text(&name);
         let peer = self.peer(conn);
+        let about = |id| About {
+            peer: Some(peer),
+            name: &name,
+            entry: Some(id),
+        };
+        let shown = Escaped::text(&name);
         let id = match place {
             None => {
                 let id = self.registry.join(entry).map_err(full)?;
+                self.note(net.now(), What::Joined, about(id));
                 let (entries, revision) = (self.registry.len(), self.registry.revision());
                 self.log.say(net.now(), Subject::Joined, |more| {
-                    info!(%peer, name = name.to_string(), %host, entries, revision, more, "joined");
+                    info!(%peer, name = shown.to_string(), %host, entries, revision, more, "joined");
                 });
                 id
             }
@@ -202,11 +211,12 @@ impl Distributor {
                 let changed = self.registry.replace(id, entry).map_err(full)?;
                 let revision = self.registry.revision();
                 if changed {
+                    self.note(net.now(), What::Changed, about(id));
                     self.log.say(net.now(), Subject::Registered, |more| {
-                        info!(%peer, name = name.to_string(), %host, revision, more, "registered anew");
+                        info!(%peer, name = shown.to_string(), %host, revision, more, "registered anew");
                     });
                 } else {
-                    debug!(%peer, name = name.to_string(), "registered again, with no change");
+                    debug!(%peer, name = shown.to_string(), "registered again, with no change");
                 }
                 id
             }
@@ -226,6 +236,8 @@ impl Distributor {
         request: &SessionRequest<'_>,
         id: EntryId,
     ) {
+        self.note_lost(net.now(), conn);
+        let opened_at_push = self.push.pushed_revision();
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
@@ -253,6 +265,7 @@ impl Distributor {
             watch: request.watch,
             instance: request.instance.as_deref().map(Into::into),
             acked_revision: known.unwrap_or(0),
+            opened_at_push,
             heard_at: net.now(),
             was_told_incomplete: false,
             needs_list: false,

@@ -43,6 +43,8 @@ pub(super) struct Link {
     pub(super) instance: Option<Box<str>>,
     /// The revision that it last said it has applied.
     pub(super) acked_revision: u64,
+    /// The last push before it asked for the session: it is not waited for to acknowledge that.
+    pub(super) opened_at_push: u64,
     pub(super) heard_at: Time,
     /// The last list that it was sent said that it may not be complete.
     pub(super) was_told_incomplete: bool,

@@ -51,6 +51,14 @@ impl Suspicion {
         !self.held.is_empty()
     }
 
+    pub(super) fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    pub(super) fn recently_silent(&self) -> usize {
+        self.fell_at.len()
+    }
+
     /// `fallen` have fallen silent, `falling` are late by so much that they may follow, and `listed`
     /// are there, all of these included. Whether those who fell are to be held.
     pub(super) fn holds(

@@ -19,7 +19,7 @@ pub(super) struct Connection {
     /// What was asked last, as far as the answer depends on it.
     pub(super) asked: Asked,
     /// What of a response waits for room in the queue.
-    rest: Vec<u8>,
+    pub(super) rest: Vec<u8>,
     rest_from: usize,
     /// What its unfinished request takes.
     pub(super) held_bytes: usize,
@@ -121,6 +121,13 @@ impl<'a> Http<'a> {
         if connection.phase != (Phase::Answering { number }) {
             return;
         }
+        let unread = self.server.rest_bytes + response.body.len();
+        let is_long = response.body.len() > FEED_BYTES;
+        let too_much = Response::text(503, "too much of other responses is not read yet\n");
+        let response = match is_long && unread > self.server.limits.max_unread_bytes {
+            true => &too_much,
+            false => response,
+        };
         let asked = &mut connection.asked;
         asked.keeps_alive &= !is_stopping;
         let after = match (asked.keeps_alive, asked.is_1_0) {
@@ -188,6 +195,12 @@ impl<'a> Http<'a> {
         let mut text = Vec::new();
         event.write(&mut text);
         self.send_to_stream(stream, &text)
+    }
+
+    /// Sends events that were written by [`Event::write`], all at once. `false` as for
+    /// [`Http::send_event`].
+    pub fn send_written_events(&mut self, stream: EventStream, text: &[u8]) -> bool {
+        self.send_to_stream(stream, text)
     }
 
     /// Ends a stream of events after what was sent.
@@ -304,6 +317,7 @@ impl<'a> Http<'a> {
         out.finish();
         if let Some(connection) = self.server.connections.get_mut(conn) {
             connection.rest.extend_from_slice(rest);
+            self.server.rest_bytes += rest.len();
         }
     }
 
@@ -372,6 +386,7 @@ impl<'a> Http<'a> {
         let Some(connection) = self.server.connections.get_mut(conn) else {
             return;
         };
+        self.server.rest_bytes -= connection.rest.len();
         (connection.rest, connection.rest_from) = (Vec::new(), 0);
         if !connection.asked.keeps_alive || self.server.is_stopping {
             connection.phase = Phase::Closing;

@@ -20,6 +20,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// What all requests that are not complete may take together; one more is refused with 503.
     pub max_held_bytes: usize,
+    /// What all long responses that are not read may take together; one more is a 503.
+    pub max_unread_bytes: usize,
     /// What may wait to be read by the client of a stream of events; one with more is cut.
     pub max_stream_backlog_bytes: usize,
     /// How often the client of a stream of events is sent something, so that both see the other alive.
@@ -36,6 +38,7 @@ impl Default for Limits {
             response_timeout: Duration::from_secs(60),
             max_connections: 1024,
             max_held_bytes: 64 << 20,
+            max_unread_bytes: 64 << 20,
             max_stream_backlog_bytes: 256 << 10,
             stream_heartbeat: Duration::from_secs(15),
         }

@@ -199,6 +199,8 @@ pub struct Server {
     is_feed_due: bool,
     /// What the requests that are not complete take.
     held_bytes: usize,
+    /// What waits of responses that are too long to be queued at once.
+    rest_bytes: usize,
     is_stopping: bool,
     /// The `Date` of responses, and the second that it is of.
     date: (u64, String),
@@ -216,6 +218,7 @@ impl Server {
             feeding: Vec::new(),
             is_feed_due: false,
             held_bytes: 0,
+            rest_bytes: 0,
             is_stopping: false,
             date: (0, String::new()),
         }
@@ -249,6 +252,15 @@ impl Server {
     /// Under whom it makes everything: a callback is the server's if [`Net::owner`] says so.
     pub fn owner(&self) -> Owner {
         self.owner
+    }
+
+    /// What it keeps for its clients: of requests that are not complete, and of responses that are
+    /// not read.
+    pub fn bytes_kept(&self) -> [(&'static str, usize); 2] {
+        [
+            ("requests", self.held_bytes),
+            ("responses", self.rest_bytes),
+        ]
     }
 
     /// Connections that are open.

@@ -140,7 +140,7 @@ pub struct Event<'a> {
 
 impl Event<'_> {
     /// Appends the event as it goes over the wire.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
+    pub fn write(&self, out: &mut Vec<u8>) {
         for (field, value) in [("event", self.name), ("id", self.id)] {
             // What has a line end would be several fields.
             if !value.is_empty() && !value.contains(['\r', '\n', '\0']) {

@@ -151,6 +151,7 @@ impl Handler for Serving<'_> {
             return;
         };
         self.server.held_bytes -= connection.held_bytes;
+        self.server.rest_bytes -= connection.rest.len();
         let mut http = self.server.http(net);
         if let Some((timer, _)) = connection.timer {
             http.net().disarm(timer);

@@ -16,6 +16,16 @@ const MAX_SPARE_BYTES: usize = 4 << 20;
 const MAX_BUFFER_BYTES: usize = 128 << 10;
 
 impl BufferPool {
+    /// How many are kept.
+    pub fn spare(&self) -> usize {
+        self.spare.len()
+    }
+
+    /// What they take together.
+    pub fn spare_bytes(&self) -> usize {
+        self.spare_bytes
+    }
+
     /// An empty buffer, with whatever capacity it has.
     pub fn take(&mut self) -> Vec<u8> {
         let buffer = self.spare.pop().unwrap_or_default();

@@ -195,6 +195,11 @@ impl Reactor {
         self.net.system.now()
     }
 
+    /// When the last turn had done its waiting: the time of its callbacks.
+    pub fn turn_began_at(&self) -> Time {
+        self.net.now
+    }
+
     /// Until when a host loop may sleep on the fd of [`Reactor::as_fd`] before the next turn is
     /// due: [`Net::now`] if there is work left over, `None` if nothing but events can bring some.
     /// May be earlier than the next timer; the turn then finds nothing due, and says a later time.

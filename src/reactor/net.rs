@@ -153,6 +153,25 @@ impl Net {
         self.timers.len()
     }
 
+    /// How many things the loop keeps of each kind.
+    pub fn sizes(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        [
+            ("connections", self.connections.len()),
+            ("listeners", self.listeners.len()),
+            ("refused_connections", self.refused_connections),
+            ("timers", self.timers.len()),
+            ("ready", self.ready.len()),
+            ("dirty", self.dirty.len()),
+            ("spare_buffers", self.output_pool.spare()),
+        ]
+        .into_iter()
+    }
+
+    /// Bytes of buffers that wait to be used again.
+    pub fn spare_bytes(&self) -> usize {
+        self.output_pool.spare_bytes()
+    }
+
     /// Listens. A listener with port 0 gets a free port: see [`Net::local_addr`].
     ///
     /// Errors are the system's: address in use, not one of this host, not permitted.

@@ -53,6 +53,10 @@ impl History {
         self.changes.push_back(Change { revision, id, what });
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.changes.len()
+    }
+
     pub(super) fn since(&self, revision: u64, newest: u64) -> Option<Delta> {
         if revision < self.forgotten || revision > newest {
             return None;

@@ -114,6 +114,9 @@ impl Registry {
         self.entries.is_empty()
     }
 
+    /// All that a departure can be counted under.
+    pub const CAUSES: [Cause; 5] = Cause::ALL;
+
     /// How many entries left for this reason so far, or for [`Cause::Superseded`] lost their
     /// connection to a newer one.
     pub fn departures(&self, cause: Cause) -> u64 {
@@ -123,6 +126,11 @@ impl Registry {
     /// All entries, listed or not, in the order of their first registration.
     pub fn iter(&self) -> impl Iterator<Item = (EntryId, &Entry)> {
         self.entries.iter().map(|(id, entry)| (*id, entry))
+    }
+
+    /// Changes that are remembered.
+    pub fn history_len(&self) -> usize {
+        self.history.len()
     }
 
     /// What all entries take, encoded.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module of the library, and the others that it may name.
-const MAY_NAME: [(&str, &[&str]); 12] = [
+const MAY_NAME: [(&str, &[&str]); 13] = [
     ("mistakes", &[]),
     ("time", &[]),
     ("sys", &["time"]),
@@ -31,6 +31,17 @@ const MAY_NAME: [(&str, &[&str]); 12] = [
             "node",
         ],
     ),
+    (
+        "operator",
+        &[
+            "distributor",
+            "http",
+            "protocol",
+            "registry",
+            "reactor",
+            "time",
+        ],
+    ),
 ];
 
 /// Modules that are given time and bytes, and never fetch them.
@@ -41,6 +52,7 @@ const PURE: [&str; 6] = [
     "distributor",
     "node",
     "gateway",
+    "operator",
 ];
 const IMPURE: [&str; 8] = [
     "mio",

@@ -18,6 +18,7 @@ mod gateway;
 mod http;
 mod limits;
 mod nodes;
+mod operator;
 mod peers;
 mod program;
 mod protocol;

@@ -12,6 +12,9 @@ use pilcrow::reactor::Limits;
 use pilcrow::registry::Capacity;
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::http::HttpArgs;
+use crate::size;
+
 const ABOUT: &str = "\
 A service registry that pushes: every node keeps one TCP connection to it, says who it is, and is \
 sent the list of all live nodes whenever one joins or leaves.
@@ -116,6 +119,8 @@ pub(crate) struct Args {
         .try_map(|level| level.parse::<LevelFilter>()))]
     pub(crate) log_level: LevelFilter,
 
+    #[command(flatten)]
+    pub(crate) http: HttpArgs,
     #[command(flatten)]
     pub(crate) connections: ConnectionArgs,
     #[command(flatten)]
@@ -499,11 +504,6 @@ impl Args {
 
 fn at_least_one() -> clap::builder::RangedU64ValueParser<u64> {
     clap::value_parser!(u64).range(1..)
-}
-
-/// More than memory is as good as no limit.
-fn size(flag: u64) -> usize {
-    usize::try_from(flag).unwrap_or(usize::MAX)
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod http;
 mod listen;
 mod output;
 mod signals;
@@ -16,13 +17,14 @@ use std::time::Duration;
 
 use clap::Parser;
 use pilcrow::distributor::{Config, Distributor, Restored};
+use pilcrow::operator::Operator;
 use pilcrow::reactor::{Net, Reactor};
 use pilcrow::registry::Cause;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{info, warn};
 
 use args::Args;
-use listen::{addresses_to_listen_on, listen};
+use listen::{addresses_to_listen_on, bind};
 use output::{Lines, Log};
 use signals::Asked;
 use state_file::Saver;
@@ -82,11 +84,13 @@ fn run(args: &Args) -> Result<(), Failure> {
         code: USAGE,
         message,
     })?;
-    let addresses = addresses_to_listen_on(args)?;
+    let addresses = addresses_to_listen_on(args, "--listen", &args.listen)?;
+    let http_addresses = addresses_to_listen_on(args, "--http", &args.http.http)?;
     let log = Log::start(args);
     let stdout = Lines::on(io::stdout()).map_err(failed("cannot start a thread"))?;
-    let max_connections = max_connections(args.connections.max_connections);
-    let mut reactor = Reactor::new(args.limits(max_connections))
+    let beside = args.http.connections();
+    let max_connections = max_connections(args.connections.max_connections, beside);
+    let mut reactor = Reactor::new(args.limits(max_connections + size(beside)))
         .map_err(failed("cannot set up the event loop"))?;
     // Before anybody is served, so that no signal is missed.
     let token_files = args.token_files();
@@ -102,8 +106,20 @@ fn run(args: &Args) -> Result<(), Failure> {
         warn!("--allow-anonymous changes nothing: a token or an address of a range is needed");
     }
     let mut distributor = Distributor::new(config.clone());
+    // Before the Distributor, which then keeps what is to be shown from its beginning.
+    let mut operator = http::start(
+        &args.http,
+        &http_addresses,
+        reactor.net(),
+        &mut distributor,
+        &stdout,
+    )?;
     for address in addresses {
-        listen(reactor.net(), &mut distributor, &address, &stdout)?;
+        bind(&address, |address| {
+            let bound = distributor.listen(reactor.net(), address)?;
+            stdout.say(format!("listening on {bound}"));
+            Ok(bound)
+        })?;
     }
     // Whoever connects meanwhile is accepted later.
     let keeper = match args.state_file() {
@@ -122,7 +138,11 @@ fn run(args: &Args) -> Result<(), Failure> {
         "serving"
     );
 
-    let served = serve(&mut reactor, &mut distributor, &asked, keeper.as_ref());
+    let mut served = Served {
+        distributor: &mut distributor,
+        operator: operator.as_mut(),
+    };
+    let served = serve(&mut reactor, &mut served, &asked, keeper.as_ref());
     if let Some(keeper) = keeper {
         keeper.finish(&mut distributor);
     }
@@ -210,26 +230,51 @@ impl Keeper {
 /// Frames that were begun get this long to be taken by their peers.
 const LONGEST_GOODBYE: Duration = Duration::from_millis(500);
 
+/// The Distributor, and who shows it if somebody does.
+struct Served<'a> {
+    distributor: &'a mut Distributor,
+    operator: Option<&'a mut Operator>,
+}
+
+impl Served<'_> {
+    fn turn(&mut self, reactor: &mut Reactor, wait: Option<Duration>) -> io::Result<()> {
+        let Some(operator) = &mut self.operator else {
+            return reactor.turn(wait, self.distributor);
+        };
+        reactor.turn(wait, &mut operator.beside(self.distributor))?;
+        let (ended, began) = (reactor.now(), reactor.turn_began_at());
+        self.distributor.note_turn(ended.saturating_since(began));
+        Ok(())
+    }
+
+    fn stop(&mut self, net: &mut Net) {
+        if let Some(operator) = &mut self.operator {
+            operator.stop(net);
+        }
+        self.distributor.stop(net);
+    }
+}
+
 fn serve(
     reactor: &mut Reactor,
-    distributor: &mut Distributor,
+    served: &mut Served<'_>,
     asked: &Asked,
     keeper: Option<&Keeper>,
 ) -> io::Result<()> {
     while !asked.to_stop() {
         if let Some(tokens) = asked.take_tokens() {
-            distributor.set_tokens(tokens);
+            served.distributor.set_tokens(tokens);
         }
         if let Some(keeper) = keeper {
-            keeper.keep(reactor, distributor);
+            keeper.keep(reactor, served.distributor);
         }
-        reactor.turn(None, distributor)?;
+        served.turn(reactor, None)?;
     }
     info!(connections = reactor.net().connections(), "stopping");
-    distributor.stop(reactor.net());
+    served.stop(reactor.net());
     if let Some(keeper) = keeper {
         // Whoever is there now is to be listed again, although its connection ends before the program.
-        keeper.saver.save(distributor.state());
+        keeper.saver.save(served.distributor.state());
     }
     let until = reactor.now() + LONGEST_GOODBYE;
     while reactor.net().connections() > 0 {
@@ -237,7 +282,7 @@ fn serve(
         if left.is_zero() {
             break;
         }
-        reactor.turn(Some(left), distributor)?;
+        served.turn(reactor, Some(left))?;
     }
     Ok(())
 }
@@ -246,8 +291,8 @@ fn serve(
 const FDS_KEPT_FREE: u64 = 64;
 const DEFAULT_MAX_CONNECTIONS: u64 = 10_000;
 
-/// How many connections this process can serve. Raises the soft fd limit to the hard one first.
-fn max_connections(wanted: Option<u64>) -> usize {
+/// How many connections of nodes this process can serve, beside so many others. Raises the soft fd limit to the hard one first.
+fn max_connections(wanted: Option<u64>, beside: u64) -> usize {
     let mut limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
@@ -258,7 +303,7 @@ fn max_connections(wanted: Option<u64>) -> usize {
         Err(error) => warn!(%error, "could not raise the limit of open files to the hard one"),
     }
     let fds = limit.current.unwrap_or(u64::MAX);
-    let possible = fds - FDS_KEPT_FREE.min(fds / 2);
+    let possible = fds - (FDS_KEPT_FREE + beside).min(fds / 2);
     if let Some(wanted) = wanted
         && wanted > possible
     {
@@ -268,5 +313,10 @@ fn max_connections(wanted: Option<u64>) -> usize {
         );
     }
     let connections = wanted.unwrap_or(DEFAULT_MAX_CONNECTIONS).min(possible);
-    usize::try_from(connections).unwrap_or(usize::MAX)
+    size(connections)
+}
+
+/// More than memory is as good as no limit.
+fn size(flag: u64) -> usize {
+    usize::try_from(flag).unwrap_or(usize::MAX)
 }

@@ -1,0 +1,77 @@
+//! How long something takes, counted in fixed steps: recording allocates nothing.
+
+use std::time::Duration;
+
+/// Upper bounds of the steps, in microseconds. The last step has none.
+const BOUNDS_MICROS: [u64; 18] = [
+    10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+    1_000_000, 2_500_000, 10_000_000,
+];
+
+/// Times, counted by their length.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Histogram {
+    counts: [u64; BOUNDS_MICROS.len()],
+    /// Those that are longer than the longest bound are counted here alone.
+    count: u64,
+    sum: Duration,
+}
+
+impl Histogram {
+    /// Counts one time.
+    pub fn record(&mut self, time: Duration) {
+        let micros = time.as_nanos().div_ceil(1000);
+        let step = BOUNDS_MICROS.partition_point(|bound| u128::from(*bound) < micros);
+        if let Some(count) = self.counts.get_mut(step) {
+            *count += 1;
+        }
+        self.count += 1;
+        self.sum = self.sum.saturating_add(time);
+    }
+
+    /// For each bound: how many were no longer.
+    pub fn cumulative(&self) -> impl Iterator<Item = (Duration, u64)> {
+        let counts = self.counts.iter().scan(0, |total, count| {
+            *total += count;
+            Some(*total)
+        });
+        BOUNDS_MICROS
+            .into_iter()
+            .map(Duration::from_micros)
+            .zip(counts)
+    }
+
+    /// How many there were.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// All of them together.
+    pub fn sum(&self) -> Duration {
+        self.sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_time_is_counted_up_from_its_bound() {
+        let mut histogram = Histogram::default();
+        let micros = Duration::from_micros;
+        for time in [
+            Duration::ZERO,
+            micros(10),
+            micros(10) + Duration::from_nanos(1),
+            micros(99),
+            Duration::from_secs(60),
+        ] {
+            histogram.record(time);
+        }
+        let counts: Vec<u64> = histogram.cumulative().map(|(_, count)| count).collect();
+        assert_eq!(counts[..5], [2, 3, 3, 4, 4]);
+        assert_eq!((counts.last(), histogram.count()), (Some(&4), 5));
+        assert!(histogram.sum() > Duration::from_secs(60));
+    }
+}

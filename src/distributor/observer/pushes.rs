@@ -1,0 +1,210 @@
+//! Who was told of a change, and who has acknowledged it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::Histogram;
+use crate::time::Time;
+
+/// A change, or several together, as they were sent to all who watch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pushed {
+    /// The revision that it led to.
+    pub revision: u64,
+    /// When it began.
+    pub at: Time,
+    /// How many were sent it then.
+    pub sent: u64,
+    /// How many could not take it then, because they had not taken the one before. They get the
+    /// newest when they can.
+    pub backlogged: u64,
+    /// The names of some of these.
+    pub backlogged_names: Vec<Box<str>>,
+    /// Sessions that watched then, and say what they have applied.
+    pub of: u64,
+    /// How many of them have applied it since.
+    pub acked: u64,
+    /// When the last of these said so.
+    pub last_acked_at: Option<Time>,
+    /// Peers that were told and can't acknowledge.
+    pub blind: u64,
+}
+
+/// The last pushes, the oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Pushes {
+    last: VecDeque<Pushed>,
+    /// When the oldest change happened that is not pushed yet.
+    changed_at: Option<Time>,
+    samples: VecDeque<Sample>,
+}
+
+/// A push that everybody was asked to acknowledge at once.
+#[derive(Debug)]
+struct Sample {
+    revision: u64,
+    changed_at: Time,
+    waits_for: u64,
+}
+
+/// As many as events are kept: each of these was told by one push at most.
+const MAX_PUSHES: usize = super::event::MAX_EVENTS;
+/// Who never acknowledges leaves samples without an end. These go with the next ones.
+const MAX_SAMPLES: usize = 16;
+/// How many are named of those who are late.
+pub(super) const MAX_NAMES: usize = 8;
+
+impl Pushes {
+    pub(super) fn changed(&mut self, now: Time) {
+        self.changed_at.get_or_insert(now);
+    }
+
+    pub(super) fn begin(&mut self, pushed: Pushed, asks_for_ack: bool) {
+        if let Some(changed_at) = self.changed_at.take()
+            && asks_for_ack
+            && pushed.of > 0
+        {
+            if self.samples.len() >= MAX_SAMPLES {
+                self.samples.pop_front();
+            }
+            self.samples.push_back(Sample {
+                revision: pushed.revision,
+                changed_at,
+                waits_for: pushed.of,
+            });
+        }
+        if self.last.len() >= MAX_PUSHES {
+            self.last.pop_front();
+        }
+        self.last.push_back(pushed);
+    }
+
+    /// A session has applied all up to `revision`, where it had applied all up to `before`.
+    pub(super) fn acked(&mut self, now: Time, before: u64, revision: u64, times: &mut Histogram) {
+        let begin = self
+            .last
+            .partition_point(|pushed| pushed.revision <= before);
+        for pushed in self.last.range_mut(begin..) {
+            if pushed.revision > revision {
+                break;
+            }
+            pushed.acked += 1;
+            pushed.last_acked_at = Some(now);
+        }
+        self.no_longer_awaited(now, before, revision, times);
+    }
+
+    /// A session is gone that had applied all up to `before`.
+    pub(super) fn lost(&mut self, now: Time, before: u64, times: &mut Histogram) {
+        self.no_longer_awaited(now, before, u64::MAX, times);
+    }
+
+    fn no_longer_awaited(&mut self, now: Time, before: u64, up_to: u64, times: &mut Histogram) {
+        self.samples.retain_mut(|sample| {
+            if before < sample.revision && sample.revision <= up_to {
+                sample.waits_for = sample.waits_for.saturating_sub(1);
+            }
+            if sample.waits_for == 0 {
+                times.record(now.saturating_since(sample.changed_at));
+            }
+            sample.waits_for > 0
+        });
+    }
+
+    /// The push that told of the change which made this revision.
+    pub(super) fn of_revision(&self, revision: u64) -> Option<&Pushed> {
+        let forgotten = self.last.front().is_some_and(|oldest| {
+            // The change may have been told by one that is forgotten.
+            self.last.len() >= MAX_PUSHES && revision < oldest.revision
+        });
+        let place = self
+            .last
+            .partition_point(|pushed| pushed.revision < revision);
+        self.last.get(place).filter(|_| !forgotten)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.last.len()
+    }
+
+    pub(super) fn samples(&self) -> usize {
+        self.samples.len()
+    }
+}
+
+impl Pushed {
+    /// How long after the push the last acknowledgement so far came.
+    pub fn last_ack_after(&self) -> Option<Duration> {
+        let last = self.last_acked_at?;
+        Some(last.saturating_since(self.at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Time {
+        Time::from_millis(millis)
+    }
+
+    fn push(pushes: &mut Pushes, revision: u64, of: u64) {
+        let pushed = Pushed {
+            revision,
+            at: at(revision * 10),
+            sent: of,
+            backlogged: 0,
+            backlogged_names: Vec::new(),
+            of,
+            acked: 0,
+            last_acked_at: None,
+            blind: 0,
+        };
+        pushes.changed(at(revision * 10 - 5));
+        pushes.begin(pushed, true);
+    }
+
+    #[test]
+    fn an_acknowledgement_is_one_of_all_that_came_before() {
+        let (mut pushes, mut times) = (Pushes::default(), Histogram::default());
+        push(&mut pushes, 2, 2);
+        push(&mut pushes, 5, 2);
+        pushes.acked(at(30), 0, 2, &mut times);
+        pushes.acked(at(60), 0, 5, &mut times);
+        let acked = |pushes: &Pushes, revision| pushes.of_revision(revision).unwrap().acked;
+        // What was told together has one answer.
+        assert_eq!(
+            [1, 2, 3, 5].map(|revision| acked(&pushes, revision)),
+            [2, 2, 1, 1]
+        );
+        assert!(pushes.of_revision(6).is_none());
+        assert_eq!((times.count(), times.sum()), (1, Duration::from_millis(45)));
+        pushes.acked(at(80), 2, 5, &mut times);
+        assert_eq!((times.count(), times.sum()), (2, Duration::from_millis(80)));
+        assert_eq!(pushes.samples(), 0);
+    }
+
+    #[test]
+    fn who_is_lost_is_not_waited_for() {
+        let (mut pushes, mut times) = (Pushes::default(), Histogram::default());
+        push(&mut pushes, 1, 2);
+        pushes.acked(at(20), 0, 1, &mut times);
+        pushes.lost(at(30), 1, &mut times);
+        assert_eq!(times.count(), 0, "it had acknowledged already");
+        pushes.lost(at(40), 0, &mut times);
+        assert_eq!(times.count(), 1);
+        let pushed = pushes.of_revision(1).unwrap();
+        assert_eq!((pushed.acked, pushed.of), (1, 2));
+    }
+
+    #[test]
+    fn it_is_bounded() {
+        let mut pushes = Pushes::default();
+        for revision in 1..=10_100 {
+            push(&mut pushes, revision, 1);
+        }
+        assert_eq!((pushes.len(), pushes.samples()), (MAX_PUSHES, MAX_SAMPLES));
+        assert!(pushes.of_revision(100).is_none(), "forgotten");
+        assert_eq!(pushes.of_revision(101).unwrap().revision, 101);
+    }
+}

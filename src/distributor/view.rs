@@ -1,0 +1,218 @@
+//! What there is to see, for whoever looks without being a node.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::Distributor;
+use super::session::Session;
+use crate::protocol::Watch;
+use crate::reactor::{ConnId, Net};
+use crate::registry::{Entry, EntryId};
+use crate::time::Time;
+
+/// One node, as it is known now.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeView<'a> {
+    /// Its entry.
+    pub id: EntryId,
+    /// What it said of itself.
+    pub entry: &'a Entry,
+    /// Its connection, if it has one.
+    pub peer: Option<SocketAddr>,
+    /// What it is told, and how.
+    pub session: SessionKind,
+    /// The revision that it was last sent.
+    pub sent: Option<u64>,
+    /// The revision that it last said it has applied.
+    pub acked: Option<u64>,
+    /// Bytes that it has not taken yet.
+    pub pending_bytes: usize,
+    /// How it is.
+    pub state: NodeState,
+    /// When it joined, if that was observed.
+    pub joined_at: Option<Time>,
+}
+
+/// What a peer asked for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum SessionKind {
+    /// No session: a peer of the book, which is sent whole lists.
+    Book,
+    /// A session with whole lists.
+    List,
+    /// A session with changes.
+    Delta,
+    /// A session without lists.
+    Unwatching,
+    /// It has not registered, or has no connection.
+    None,
+}
+
+impl SessionKind {
+    /// All kinds.
+    pub const ALL: [SessionKind; 5] = [
+        SessionKind::Book,
+        SessionKind::List,
+        SessionKind::Delta,
+        SessionKind::Unwatching,
+        SessionKind::None,
+    ];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SessionKind::Book => "book",
+            SessionKind::List => "list",
+            SessionKind::Delta => "delta",
+            SessionKind::Unwatching => "unwatching",
+            SessionKind::None => "none",
+        }
+    }
+
+    fn of(session: &Session) -> SessionKind {
+        match session.link.as_ref().map(|link| link.watch) {
+            None if session.is_registered => SessionKind::Book,
+            None => SessionKind::None,
+            Some(Watch::List) => SessionKind::List,
+            Some(Watch::Delta) => SessionKind::Delta,
+            Some(Watch::None) => SessionKind::Unwatching,
+        }
+    }
+}
+
+/// How a node is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NodeState {
+    /// It is connected.
+    Connected,
+    /// It has not taken all that it was sent.
+    Behind,
+    /// It fell silent together with many others, and is held for a while.
+    Suspect,
+    /// It is of the last run, and not back yet.
+    Absent,
+}
+
+impl NodeState {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            NodeState::Connected => "connected",
+            NodeState::Behind => "behind",
+            NodeState::Suspect => "suspect",
+            NodeState::Absent => "absent",
+        }
+    }
+}
+
+impl Distributor {
+    /// All nodes, in the order of the list.
+    pub fn nodes<'a>(&'a self, net: &'a Net) -> impl Iterator<Item = NodeView<'a>> {
+        let with_entry =
+            |(conn, session): (ConnId, &'a Session)| session.entry.map(|id| (id, (conn, session)));
+        let connected: BTreeMap<EntryId, (ConnId, &Session)> =
+            self.sessions.iter().filter_map(with_entry).collect();
+        self.registry.iter().map(move |(id, entry)| {
+            let joined_at = self.observed().and_then(|observed| observed.joined_at(id));
+            let found = connected.get(&id);
+            let pending_bytes = found.map_or(0, |(conn, _)| net.pending_bytes(*conn));
+            let session = found.map(|(_, session)| *session);
+            let state = match session {
+                None if self.orphans.is_suspect(id) => NodeState::Suspect,
+                None => NodeState::Absent,
+                Some(session) if session.is_suspect => NodeState::Suspect,
+                Some(_) if pending_bytes > 0 => NodeState::Behind,
+                Some(_) => NodeState::Connected,
+            };
+            NodeView {
+                id,
+                entry,
+                peer: session.map(|session| session.peer),
+                session: session.map_or(SessionKind::None, SessionKind::of),
+                sent: session.and_then(|session| session.listed_revision),
+                acked: session.and_then(|session| Some(session.link.as_ref()?.acked_revision)),
+                pending_bytes,
+                state,
+                joined_at,
+            }
+        })
+    }
+
+    /// How many connections there are of each kind.
+    pub fn sessions(&self) -> impl Iterator<Item = (SessionKind, usize)> {
+        let mut counts = BTreeMap::from(SessionKind::ALL.map(|kind| (kind, 0)));
+        for (_, session) in self.sessions.iter() {
+            *counts.entry(SessionKind::of(session)).or_default() += 1;
+        }
+        counts.into_iter()
+    }
+
+    /// How many things it keeps of each kind. All of them are bounded.
+    pub fn sizes(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        let [orphans, orphan_instances, orphan_texts] = self.orphans.sizes();
+        let observed = self.observed().map(|observed| observed.sizes());
+        let [events, pushes, samples, joined] = observed.unwrap_or_default();
+        let waits = self.drains.iter().map(super::Drain::waits_for);
+        [
+            ("entries", self.registry.len()),
+            ("history", self.registry.history_len()),
+            ("sessions", self.sessions.len()),
+            ("instances", self.instances.len()),
+            ("identities", self.identities.len()),
+            ("orphans", orphans),
+            ("orphan_instances", orphan_instances),
+            ("orphan_texts", orphan_texts),
+            ("suspects", self.suspicion.held()),
+            ("recently_silent", self.suspicion.recently_silent()),
+            ("drains", self.drains.len()),
+            ("drains_awaited", waits.sum()),
+            ("lists_owed", self.push.owed()),
+            ("deltas", self.push.deltas()),
+            ("old_lists", self.push.old_lists().0),
+            ("events", events),
+            ("pushes", pushes),
+            ("ack_samples", samples),
+            ("joined_times", joined),
+        ]
+        .into_iter()
+    }
+
+    /// What the longest of them take, in bytes: the entries as they are listed, and lists that
+    /// somebody has not taken though they are old.
+    pub fn bytes_kept(&self) -> [(&'static str, usize); 2] {
+        [
+            ("entries", self.registry.encoded_bytes()),
+            ("old_lists", self.push.old_lists().1),
+        ]
+    }
+
+    /// How long the list may not be complete yet. Zero: it is complete.
+    pub fn warms_up_for(&self, now: Time) -> Duration {
+        match self.is_complete {
+            true => Duration::ZERO,
+            // Who is absent is told a moment before it is complete.
+            false => self
+                .warms_up_until
+                .saturating_since(now)
+                .max(Duration::from_millis(1)),
+        }
+    }
+
+    /// Whether it is stopping.
+    pub fn is_stopping(&self) -> bool {
+        self.is_stopping
+    }
+
+    /// Drawn at the start: tells this run's revisions from another's.
+    pub fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
+    /// Whether who comes from this address, or has this token, may see the list.
+    pub fn may_see(&self, address: IpAddr, token: Option<&str>) -> bool {
+        let access = &self.config.access;
+        access.of_address(address.to_canonical()).is_some()
+            || token.is_some_and(|token| access.has_token(token))
+    }
+}

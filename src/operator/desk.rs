@@ -1,0 +1,407 @@
+//! Requests, and when each is answered: a few at the end of each turn, so that asking never costs the
+//! nodes more than a fifth of the time.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::access::{Shown, is_our_host};
+use super::answer::{Answer, EVERYWHERE};
+use super::drain::Drains;
+use super::events::Followers;
+use super::metrics;
+use super::nodes::{self, Nodes};
+use super::{Config, DESK, why};
+use crate::distributor::Distributor;
+use crate::http::{App, EventStream, Http, Request, ResponseTo, Server};
+use crate::reactor::{Net, Owner, TimerId};
+use crate::time::Time;
+
+/// Where requests wait, and what is kept to answer them.
+#[derive(Debug)]
+pub(super) struct Desk {
+    config: Config,
+    waiting: VecDeque<(ResponseTo, Asked)>,
+    /// Until when what was answered takes up the time.
+    taken_until: Time,
+    timer: Option<TimerId>,
+    nodes: Nodes,
+    followers: Followers,
+    drains: Drains,
+    counts: Counts,
+}
+
+/// What was done so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) requests: u64,
+    pub(super) not_admitted: u64,
+    pub(super) refused: u64,
+    pub(super) streams_opened: u64,
+    pub(super) streams_ended: u64,
+    pub(super) events_sent: u64,
+}
+
+/// A request, as far as it matters.
+#[derive(Debug)]
+pub(super) struct Asked {
+    route: Route,
+    pairs: Vec<(String, String)>,
+    last_event_id: Option<String>,
+    host: Option<String>,
+    shown: Shown,
+    peer: Option<SocketAddr>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Route {
+    Page,
+    Nodes,
+    Events,
+    Healthz,
+    Readyz,
+    Metrics,
+    Sd,
+    Why,
+    Drain,
+    WrongMethod(&'static [(&'static str, &'static str)]),
+    Unknown,
+}
+
+impl Route {
+    fn of(method: &str, path: &str) -> Route {
+        let route = match path {
+            "/" => Route::Page,
+            "/nodes" => Route::Nodes,
+            "/events" => Route::Events,
+            "/healthz" => Route::Healthz,
+            "/readyz" => Route::Readyz,
+            "/metrics" => Route::Metrics,
+            "/sd" => Route::Sd,
+            "/why" => Route::Why,
+            "/drain" => Route::Drain,
+            _ => return Route::Unknown,
+        };
+        match (route, method) {
+            (Route::Drain, "POST") => route,
+            (Route::Drain, _) => Route::WrongMethod(&[("Allow", "POST")]),
+            (_, "GET" | "HEAD") => route,
+            _ => Route::WrongMethod(&[("Allow", "GET, HEAD")]),
+        }
+    }
+}
+
+impl Asked {
+    /// The value of a parameter, if it is there.
+    pub(super) fn pair(&self, name: &str) -> Option<&str> {
+        let found = self.pairs.iter().find(|(other, _)| other == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    fn knows_only(&self, names: &[&str]) -> Result<(), Answer> {
+        let unknown = self
+            .pairs
+            .iter()
+            .find(|(name, _)| !names.contains(&name.as_str()));
+        match unknown {
+            Some(_) => Err(Answer::text(
+                400,
+                format!("the parameters here are: {}", names.join(", ")),
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// How long what is answered in one turn may take.
+const LONGEST_IN_TURN: Duration = Duration::from_millis(1);
+/// What it took, several times, is how long the next answer waits.
+const TIMES_AS_LONG: u32 = 4;
+/// An answer costs at least about this,
+const PER_ANSWER: Duration = Duration::from_micros(10);
+/// and this for each byte: it is made, copied and given to the kernel.
+const NANOS_PER_BYTE: u64 = 2;
+
+fn cost_of_bytes(bytes: usize) -> Duration {
+    Duration::from_nanos(bytes as u64 * NANOS_PER_BYTE)
+}
+
+impl App for Desk {
+    fn on_request(&mut self, http: &mut Http<'_>, request: &Request<'_>, to: ResponseTo) {
+        self.counts.requests += 1;
+        let asked = Asked {
+            route: Route::of(request.method(), request.path()),
+            pairs: request.query_pairs().into_owned().collect(),
+            last_event_id: request.header("last-event-id").map(ToOwned::to_owned),
+            host: request.header("host").map(ToOwned::to_owned),
+            shown: Shown::read(request.header("authorization")),
+            peer: http.peer_addr(&to),
+        };
+        self.waiting.push_back((to, asked));
+    }
+
+    fn on_refused(&mut self, _: &mut Http<'_>, _: Option<SocketAddr>, _: u16, _: &str) {
+        self.counts.refused += 1;
+    }
+
+    fn on_unwanted(&mut self, _: &mut Http<'_>, to: ResponseTo) {
+        self.waiting.retain(|(waiting, _)| *waiting != to);
+        self.drains.forget(&to);
+    }
+
+    fn on_stream_closed(&mut self, _: &mut Http<'_>, stream: EventStream) {
+        self.counts.streams_ended += 1;
+        self.followers.remove(stream);
+    }
+}
+
+impl Desk {
+    pub(super) fn new(config: Config) -> Desk {
+        Desk {
+            config,
+            waiting: VecDeque::new(),
+            taken_until: Time::ZERO,
+            timer: None,
+            nodes: Nodes::default(),
+            followers: Followers::default(),
+            drains: Drains::default(),
+            counts: Counts::default(),
+        }
+    }
+
+    pub(super) fn timer_rang(&mut self, timer: TimerId) {
+        if self.timer == Some(timer) {
+            self.timer = None;
+        }
+        self.followers.timer_rang(timer);
+    }
+
+    /// Answers some of those who wait.
+    pub(super) fn serve(
+        &mut self,
+        net: &mut Net,
+        server: &mut Server,
+        distributor: &mut Distributor,
+    ) {
+        if self.waiting.is_empty() || self.timer.is_some() {
+            return;
+        }
+        if net.now() >= self.taken_until {
+            let mut took = Duration::ZERO;
+            while took < LONGEST_IN_TURN
+                && let Some((to, asked)) = self.waiting.pop_front()
+            {
+                took += PER_ANSWER + self.answer(net, server, distributor, to, &asked);
+            }
+            self.taken_until = net.now() + took * TIMES_AS_LONG;
+        }
+        if !self.waiting.is_empty() {
+            net.set_owner(DESK);
+            self.timer = Some(net.arm(self.taken_until, 0));
+        }
+    }
+
+    /// Tells whoever follows what happened, and who waits for a drain what came of it.
+    pub(super) fn tell(
+        &mut self,
+        net: &mut Net,
+        server: &mut Server,
+        distributor: &mut Distributor,
+    ) {
+        self.drains.answer(net, server, distributor);
+        self.counts.events_sent += self.followers.tell(net, server, distributor);
+    }
+
+    /// Answers one. Returns what that costs beside [`PER_ANSWER`], about.
+    fn answer(
+        &mut self,
+        net: &mut Net,
+        server: &mut Server,
+        distributor: &mut Distributor,
+        to: ResponseTo,
+        asked: &Asked,
+    ) -> Duration {
+        let mut more = Duration::ZERO;
+        let answer = match self.check(distributor, asked) {
+            Err(answer) => answer,
+            Ok(()) => match asked.route {
+                Route::Events => {
+                    self.follow(net, server, distributor, to, asked);
+                    return more;
+                }
+                Route::Drain => {
+                    net.set_owner(Owner::default());
+                    match self.drains.begin(net, distributor, to, asked) {
+                        Ok(()) => return more,
+                        Err((to, answer)) => {
+                            answer.give(|response| server.http(net).respond(to, response));
+                            return more;
+                        }
+                    }
+                }
+                route => {
+                    let (answer, cost) = self.look_up(net, server, distributor, route, asked);
+                    more = cost;
+                    answer
+                }
+            },
+        };
+        if matches!(answer.status, 401 | 403 | 421) {
+            self.counts.not_admitted += 1;
+        }
+        answer.give(|response| server.http(net).respond(to, response));
+        more + cost_of_bytes(answer.body.len())
+    }
+
+    /// What stands in the way of an answer.
+    fn check(&self, distributor: &Distributor, asked: &Asked) -> Result<(), Answer> {
+        let is_ours = |host: &String| is_our_host(host, &self.config.hosts);
+        if !asked.host.as_ref().is_none_or(is_ours) {
+            let why = "this name is not known here: ask by address or as localhost, or start the \
+                       Distributor with --http-host NAME";
+            return Err(Answer::text(421, why));
+        }
+        let token = asked.shown.token();
+        let is_admin = |token: &str| {
+            let admin = self.config.admin_token.as_ref();
+            admin.is_some_and(|admin| admin.is(token))
+        };
+        match asked.route {
+            Route::Healthz | Route::Readyz => Ok(()),
+            Route::Drain => match (&self.config.admin_token, &asked.shown) {
+                (None, _) => Err(Answer::text(
+                    403,
+                    "nothing can be changed here: start the Distributor with --admin-token-file FILE",
+                )),
+                (_, Shown::Bearer(token)) if is_admin(token) => Ok(()),
+                (_, Shown::Bearer(_)) => Err(Answer::text(403, "this is not the admin token")),
+                // What a browser adds by itself does not show that anybody means it.
+                _ => Err(Answer::text(
+                    401,
+                    "the admin token is needed: Authorization: Bearer TOKEN",
+                )
+                .with(&[("WWW-Authenticate", "Bearer realm=\"distributor\"")])),
+            },
+            _ => {
+                let address = asked.peer.map(|peer| peer.ip());
+                let may_see = address.is_some_and(|address| distributor.may_see(address, token));
+                match may_see || token.is_some_and(is_admin) {
+                    true => Ok(()),
+                    false => Err(Answer::text(
+                        401,
+                        "a token of --token-file is needed: Authorization: Bearer TOKEN, or as the \
+                         password of Basic",
+                    )
+                    .with(&[("WWW-Authenticate", "Basic realm=\"distributor\"")])),
+                }
+            }
+        }
+    }
+
+    /// Answers what only looks.
+    fn look_up(
+        &mut self,
+        net: &mut Net,
+        server: &Server,
+        distributor: &Distributor,
+        route: Route,
+        asked: &Asked,
+    ) -> (Answer, Duration) {
+        let mut cost = Duration::ZERO;
+        let answer = match route {
+            Route::Page => page(),
+            Route::Healthz => Answer::text(200, "ok"),
+            Route::Readyz => ready(net, distributor),
+            Route::Nodes => match asked.knows_only(&["name", "url"]) {
+                Ok(()) => {
+                    cost = nodes::cost(distributor);
+                    let (name, url) = (asked.pair("name"), asked.pair("url"));
+                    self.nodes.list(net, distributor, name, url)
+                }
+                Err(answer) => answer,
+            },
+            Route::Sd => {
+                cost = nodes::cost(distributor);
+                self.nodes.targets(net, distributor)
+            }
+            Route::Why => match (
+                asked.knows_only(&["name", "limit"]),
+                asked.pair("limit").map(str::parse),
+            ) {
+                (Err(answer), _) => answer,
+                (_, Some(Err(_))) => Answer::text(400, "limit is a number of events"),
+                (_, limit) => {
+                    cost = why::COST;
+                    let limit = limit.and_then(Result::ok);
+                    why::answer(net, distributor, asked.pair("name"), limit)
+                }
+            },
+            Route::Metrics => {
+                let streams = self.followers.len();
+                let waiting = self.waiting.len() + self.drains.len();
+                metrics::answer(net, server, distributor, &self.counts, streams, waiting)
+            }
+            Route::WrongMethod(allow) => Answer::text(405, "not with this method").with(allow),
+            Route::Unknown | Route::Events | Route::Drain => Answer::text(
+                404,
+                "here is /, /nodes, /events, /why, /metrics, /sd, /healthz, /readyz and /drain",
+            ),
+        };
+        (answer, cost)
+    }
+
+    fn follow(
+        &mut self,
+        net: &mut Net,
+        server: &mut Server,
+        distributor: &Distributor,
+        to: ResponseTo,
+        asked: &Asked,
+    ) {
+        if self.followers.len() >= self.config.max_streams {
+            let answer = Answer::text(503, "as many streams of events as there may be: try later");
+            return answer.give(|response| server.http(net).respond(to, response));
+        }
+        if let Some(stream) = server.http(net).stream_events(to, &EVERYWHERE[1..]) {
+            self.counts.streams_opened += 1;
+            let last_id = asked
+                .last_event_id
+                .as_deref()
+                .or_else(|| asked.pair("last_event_id"));
+            self.followers
+                .add(net, server, distributor, stream, last_id);
+        }
+    }
+}
+
+/// What a browser may do with the page: run what is in it, and ask us.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
+    script-src 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; \
+    form-action 'none'; frame-ancestors 'none'";
+
+fn page() -> Answer {
+    Answer {
+        status: 200,
+        content_type: "text/html; charset=utf-8",
+        more: &[("Content-Security-Policy", PAGE_POLICY)],
+        body: include_bytes!("page.html").to_vec(),
+    }
+}
+
+fn ready(net: &Net, distributor: &Distributor) -> Answer {
+    if distributor.is_stopping() {
+        return Answer::text(503, "stopping");
+    }
+    let left = distributor.warms_up_for(net.now());
+    match left.is_zero() {
+        true => Answer::text(200, "ready"),
+        false => Answer::text(
+            503,
+            format!(
+                "warming up: the list may not be complete for another {:.1} s",
+                left.as_secs_f64()
+            ),
+        )
+        .with(&[("Retry-After", "1")]),
+    }
+}

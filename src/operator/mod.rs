@@ -1,0 +1,206 @@
+//! The Distributor's other side: what people, scrapers and scripts ask it over HTTP.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /` | a page that shows all of it |
+//! | `GET /nodes`, `?name=` `?url=` | who is there, as JSON |
+//! | `GET /why?name=` | what happened to a node, who was told, and who is late, as JSON |
+//! | `GET /events` | what happens, as server-sent events |
+//! | `GET /metrics` | figures, for Prometheus |
+//! | `GET /sd` | who is there, for Prometheus' `http_sd` |
+//! | `GET /healthz`, `GET /readyz` | whether it runs; whether it knows everybody |
+//! | `POST /drain?name=` | takes a node out of the list, for who has the admin token |
+//!
+//! An [`Operator`] stands beside a [`Distributor`] on one reactor. What it costs is bounded: requests
+//! wait until the end of a turn, and take up a fifth of the time at most; whoever reads slowly waits for
+//! no more than one piece of what they asked for.
+//!
+//! ```no_run
+//! use pilcrow::distributor::{Config, Distributor};
+//! use pilcrow::operator::{self, Operator};
+//! use pilcrow::reactor::{Limits, Reactor};
+//!
+//! fn main() -> std::io::Result<()> {
+//!     let mut reactor = Reactor::new(Limits::default())?;
+//!     let mut distributor = Distributor::new(Config::default());
+//!     let mut operator = Operator::new(operator::Config::default());
+//!     operator.listen(reactor.net(), &mut distributor, ([127, 0, 0, 1], 9001).into())?;
+//!     distributor.listen(reactor.net(), ([127, 0, 0, 1], 9000).into())?;
+//!     loop {
+//!         reactor.turn(None, &mut operator.beside(&mut distributor))?;
+//!     }
+//! }
+//! ```
+
+mod access;
+mod answer;
+mod desk;
+mod drain;
+mod events;
+mod metrics;
+mod nodes;
+mod why;
+
+use std::io;
+use std::net::SocketAddr;
+
+use crate::distributor::Distributor;
+use crate::http::{Limits, Server};
+use crate::reactor::{CloseReason, ConnId, Handler, Net, Origin, Owner, TimerId};
+use desk::Desk;
+
+pub use access::AdminToken;
+
+/// What an operator's side can be told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Names under which it may be asked, beside `localhost` and addresses. A browser that was led
+    /// here by another name was led here by somebody else's page.
+    pub hosts: Vec<String>,
+    /// What admits to what changes something, and to all else. Without it nothing can be changed.
+    pub admin_token: Option<AdminToken>,
+    /// Connections at a time.
+    pub max_connections: usize,
+    /// Streams of events at a time.
+    pub max_streams: usize,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            hosts: Vec::new(),
+            admin_token: None,
+            max_connections: 1024,
+            max_streams: 600,
+        }
+    }
+}
+
+/// The HTTP side of a Distributor.
+#[derive(Debug)]
+pub struct Operator {
+    server: Server,
+    desk: Desk,
+}
+
+const HTTP: Owner = Owner(1);
+const DESK: Owner = Owner(2);
+
+impl Operator {
+    /// One that does not listen yet.
+    pub fn new(config: Config) -> Operator {
+        let limits = Limits {
+            max_connections: config.max_connections,
+            max_body_bytes: 4 << 10,
+            response_timeout: drain::LONGEST_WAIT + drain::LONGEST_WAIT / 4,
+            ..Limits::default()
+        };
+        Operator {
+            server: Server::new(HTTP, limits),
+            desk: Desk::new(config),
+        }
+    }
+
+    /// Listens, also several times, and has the Distributor keep what is to be shown. Returns where,
+    /// with the port in use. To be told before the Distributor itself listens, or the first events
+    /// are missed.
+    ///
+    /// Errors are those of [`Net::listen`].
+    pub fn listen(
+        &mut self,
+        net: &mut Net,
+        distributor: &mut Distributor,
+        addr: SocketAddr,
+    ) -> io::Result<SocketAddr> {
+        distributor.observe();
+        let bound = self.server.listen(net, addr);
+        net.set_owner(Owner::default());
+        bound
+    }
+
+    /// Both as one handler, for a turn.
+    pub fn beside<'a>(&'a mut self, distributor: &'a mut Distributor) -> Both<'a> {
+        Both {
+            operator: self,
+            distributor,
+        }
+    }
+
+    /// Accepts nobody any more, and ends streams of events.
+    pub fn stop(&mut self, net: &mut Net) {
+        self.server.stop(net);
+        net.set_owner(Owner::default());
+    }
+}
+
+/// An [`Operator`] and its Distributor: a handler.
+#[derive(Debug)]
+pub struct Both<'a> {
+    operator: &'a mut Operator,
+    distributor: &'a mut Distributor,
+}
+
+impl Both<'_> {
+    /// Hands a callback to the one whom it is about.
+    fn forward<T>(
+        &mut self,
+        net: &mut Net,
+        tell: impl FnOnce(&mut dyn Handler, &mut Net) -> T,
+    ) -> T {
+        match net.owner() {
+            HTTP => tell(&mut self.operator.server.with(&mut self.operator.desk), net),
+            _ => tell(self.distributor, net),
+        }
+    }
+}
+
+impl Handler for Both<'_> {
+    fn on_open(&mut self, net: &mut Net, conn: ConnId, origin: Origin) {
+        self.forward(net, |handler, net| handler.on_open(net, conn, origin));
+    }
+
+    fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
+        self.forward(net, |handler, net| handler.on_frame(net, conn, frame));
+    }
+
+    fn on_bytes(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8]) -> usize {
+        self.forward(net, |handler, net| handler.on_bytes(net, conn, bytes))
+    }
+
+    fn on_first_bytes(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8]) {
+        self.forward(net, |handler, net| handler.on_first_bytes(net, conn, bytes));
+    }
+
+    fn on_limit(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
+        self.forward(net, |handler, net| handler.on_limit(net, conn, why));
+    }
+
+    fn on_drained(&mut self, net: &mut Net, conn: ConnId) {
+        self.forward(net, |handler, net| handler.on_drained(net, conn));
+    }
+
+    fn on_close(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
+        self.forward(net, |handler, net| handler.on_close(net, conn, why));
+    }
+
+    fn on_timer(&mut self, net: &mut Net, timer: TimerId, tag: u64) {
+        match net.owner() {
+            DESK => self.operator.desk.timer_rang(timer),
+            _ => self.forward(net, |handler, net| handler.on_timer(net, timer, tag)),
+        }
+    }
+
+    fn on_wake(&mut self, net: &mut Net) {
+        self.distributor.on_wake(net);
+    }
+
+    fn on_turn_end(&mut self, net: &mut Net) {
+        let Operator { server, desk } = &mut *self.operator;
+        // What it changes is pushed in this turn.
+        desk.serve(net, server, self.distributor);
+        net.set_owner(Owner::default());
+        self.distributor.on_turn_end(net);
+        desk.tell(net, server, self.distributor);
+        net.set_owner(Owner::default());
+    }
+}

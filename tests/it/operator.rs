@@ -1,0 +1,757 @@
+//! The operator's side, asked as browsers, scrapers and scripts ask it.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{Client, DEADLINE, Distributor, Folder, wait_until};
+
+/// A Distributor with an operator's side, and where that is.
+pub struct Operated {
+    pub distributor: Distributor,
+    pub http: SocketAddr,
+}
+
+impl Operated {
+    pub fn start(flags: &[&str]) -> Operated {
+        let all = [&["--http", "127.0.0.1:0"], flags].concat();
+        let mut distributor = Distributor::start(&all);
+        let http = distributor
+            .program
+            .wait_for_line("address for HTTP", |line| {
+                let rest = line.strip_prefix("http on http://")?;
+                rest.strip_suffix('/')?.parse().ok()
+            });
+        Operated { distributor, http }
+    }
+
+    /// One whose list is complete at once.
+    pub fn start_ready(flags: &[&str]) -> Operated {
+        let operated = Operated::start(&[&["--warm-up", "0s"], flags].concat());
+        wait_until("it to be ready", || operated.get("/readyz").status == 200);
+        operated
+    }
+
+    /// Asks, and takes the answer.
+    #[track_caller]
+    pub fn ask(&self, method: &str, target: &str, headers: &str) -> Answer {
+        ask(self.http, method, target, headers)
+    }
+
+    #[track_caller]
+    pub fn get(&self, target: &str) -> Answer {
+        self.ask("GET", target, "")
+    }
+
+    #[track_caller]
+    fn json(&self, target: &str) -> Value {
+        let answer = self.get(target);
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (200, "application/json"),
+            "{answer:?}"
+        );
+        serde_json::from_str(&answer.body).unwrap()
+    }
+
+    fn events(&self, last_id: Option<&str>) -> Events {
+        let mut stream = TcpStream::connect(self.http).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let last_id = last_id
+            .map(|id| format!("Last-Event-ID: {id}\r\n"))
+            .unwrap_or_default();
+        write!(
+            stream,
+            "GET /events HTTP/1.0\r\nHost: localhost\r\n{last_id}\r\n"
+        )
+        .unwrap();
+        let mut lines = BufReader::new(stream);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert!(lines.read_line(&mut head).unwrap() > 0, "{head}");
+        }
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        assert!(
+            head.contains("Content-Type: text/event-stream\r\n"),
+            "{head}"
+        );
+        Events(lines)
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> &str {
+        let found = self
+            .headers
+            .iter()
+            .find(|(other, _)| other.eq_ignore_ascii_case(name));
+        found.map_or("", |(_, value)| value)
+    }
+}
+
+#[track_caller]
+fn ask(addr: SocketAddr, method: &str, target: &str, headers: &str) -> Answer {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let host = if headers.contains("Host: ") {
+        ""
+    } else {
+        "Host: localhost\r\n"
+    };
+    write!(
+        stream,
+        "{method} {target} HTTP/1.1\r\n{host}{headers}Connection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+    let mut lines = head.lines();
+    let status = lines
+        .next()
+        .unwrap()
+        .split(' ')
+        .nth(1)
+        .unwrap()
+        .parse()
+        .unwrap();
+    let headers = lines.map(|line| line.split_once(": ").unwrap());
+    Answer {
+        status,
+        headers: headers
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        body: body.to_owned(),
+    }
+}
+
+/// A stream of events.
+struct Events(BufReader<TcpStream>);
+
+impl Events {
+    /// The next event: its name, id and data.
+    #[track_caller]
+    fn next(&mut self) -> (String, String, Value) {
+        let (mut name, mut id) = (String::new(), String::new());
+        loop {
+            let mut line = String::new();
+            assert!(self.0.read_line(&mut line).unwrap() > 0, "the stream ended");
+            match line.trim_end().split_once(": ") {
+                Some(("event", value)) => name = value.to_owned(),
+                Some(("id", value)) => id = value.to_owned(),
+                Some(("data", value)) => return (name, id, serde_json::from_str(value).unwrap()),
+                _ => {}
+            }
+        }
+    }
+
+    #[track_caller]
+    fn wait_for(&mut self, wanted: &str) -> (String, Value) {
+        loop {
+            let (name, id, data) = self.next();
+            if name == wanted {
+                return (id, data);
+            }
+        }
+    }
+}
+
+/// Joins with a session that gets changes.
+#[track_caller]
+fn join_session(operated: &Operated, name: &str) -> Client {
+    let mut client = operated.distributor.connect();
+    let params = json!({"port": 9020, "name": name, "urls": [format!("GET/{name}"), "POST/all"]});
+    let session = json!({"version": 1, "watch": "delta"});
+    client.send(&json!({"uri": "/distributes", "method": "POST", "key": 1, "params": params, "session": session}));
+    let revision = |packet: &Value| packet["session"]["rev"].as_u64();
+    let mut known = None;
+    while known.is_none() {
+        known = revision(&client.next());
+    }
+    ack(&mut client, known.unwrap());
+    client
+}
+
+fn ack(client: &mut Client, revision: u64) {
+    client.send(&json!({"uri": "/distributes/heartbeat", "method": "POST", "key": null, "session": {"rev": revision}}));
+}
+
+#[test]
+fn nodes_are_shown_and_found_by_name_and_url() {
+    let operated = Operated::start_ready(&[]);
+    let empty = operated.json("/nodes");
+    assert_eq!(
+        (&empty["entries"], &empty["nodes"]),
+        (&json!(0), &json!([]))
+    );
+    let book = operated.distributor.join("good<s>\"", 9010);
+    let _session = join_session(&operated, "shop");
+    wait_until("the acknowledgement", || {
+        operated.json("/nodes?name=shop")["nodes"][0]["acked"] == 2
+    });
+
+    let all = operated.json("/nodes");
+    assert_eq!(
+        (&all["entries"], &all["rev"], &all["complete"]),
+        (&json!(2), &json!(2), &json!(true))
+    );
+    let [first, second] = [&all["nodes"][0], &all["nodes"][1]];
+    assert_eq!(first["name"], "good<s>\"");
+    assert_eq!(first["peer"], format!("127.0.0.1:{}", book.local_port()));
+    assert_eq!(
+        [&first["session"], &first["acked"], &first["state"]],
+        [&json!("book"), &Value::Null, &json!("connected")]
+    );
+    assert_eq!(
+        [&second["host"], &second["port"], &second["session"]],
+        [&json!("127.0.0.1"), &json!(9020), &json!("delta")]
+    );
+    assert_eq!(second["urls"], json!(["GET/shop", "POST/all"]));
+    assert!(second["age_seconds"].as_f64().unwrap() >= 0.0);
+
+    let names = |target: &str| {
+        let list = operated.json(target);
+        let nodes = list["nodes"].as_array().unwrap().clone();
+        nodes
+            .iter()
+            .map(|node| node["name"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names("/nodes?name=shop"), ["shop"]);
+    assert_eq!(names("/nodes?name=good%3Cs%3E%22"), ["good<s>\""]);
+    assert_eq!(names("/nodes?url=POST/all"), ["shop"]);
+    assert_eq!(names("/nodes?url=/shop"), ["shop"]);
+    assert!(names("/nodes?name=sho").is_empty() && names("/nodes?url=GET/all").is_empty());
+    assert_eq!(operated.get("/nodes?nam=shop").status, 400);
+
+    let targets = operated.json("/sd");
+    assert_eq!(targets[1]["targets"], json!(["127.0.0.1:9020"]));
+    assert_eq!(targets[1]["labels"]["__meta_pilcrow_name"], "shop");
+    for group in targets.as_array().unwrap() {
+        assert_eq!(
+            group.as_object().unwrap().len(),
+            2,
+            "no more than http_sd knows"
+        );
+        assert!(
+            group["labels"]
+                .as_object()
+                .unwrap()
+                .values()
+                .all(Value::is_string)
+        );
+    }
+    // Who left is in neither, and what a node says anew is shown.
+    drop(book);
+    wait_until("it to be gone", || names("/nodes") == ["shop"]);
+    assert_eq!(operated.json("/sd").as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn events_come_as_they_happen_and_go_on_where_they_ended() {
+    let operated = Operated::start_ready(&[]);
+    let mut events = operated.events(None);
+    assert_eq!(events.next().0, "hello");
+    let node = operated.distributor.join("goods id: 7", 9010);
+    let (id, joined) = events.wait_for("joined");
+    assert_eq!(
+        (&joined["name"], &joined["rev"]),
+        (&json!("goods id: 7"), &json!(1))
+    );
+    drop(node);
+    let (left_id, left) = events.wait_for("left");
+    assert_eq!(
+        (&left["cause"], &left["reason"]),
+        (&json!("closed"), &json!("closed by the peer"))
+    );
+
+    // From any place, what is behind it and no more.
+    let mut again = operated.events(Some(&id));
+    assert_eq!(again.next(), ("left".to_owned(), left_id.clone(), left));
+    let mut at_end = operated.events(Some(&left_id));
+    let _other = operated.distributor.join("other", 9011);
+    assert_eq!(at_end.next().0, "joined");
+
+    // Of a place that is not known here the client is told so.
+    for unknown in ["0123456789abcdef-1", "nonsense", "999999"] {
+        let (name, id, data) = operated.events(Some(unknown)).next();
+        assert_eq!(
+            (name.as_str(), &data["entries"]),
+            ("reset", &json!(1)),
+            "{unknown}"
+        );
+        assert!(id.starts_with(left_id.split('-').next().unwrap()));
+    }
+}
+
+#[test]
+fn why_says_who_was_told_and_who_is_late() {
+    let operated = Operated::start_ready(&[]);
+    let mut quick = join_session(&operated, "quick");
+    let _late = join_session(&operated, "late");
+    let _blind = operated.distributor.join("blind", 9010);
+    drop(operated.distributor.join("gone", 9011));
+    let last = |name: &str| {
+        let why = operated.json(&format!("/why?name={name}"));
+        why["events"]
+            .as_array()
+            .unwrap()
+            .last()
+            .cloned()
+            .unwrap_or_default()
+    };
+    wait_until("the push", || last("gone")["push"]["rev"].is_u64());
+    let left = last("gone");
+    let revision = left["rev"].as_u64().unwrap();
+    ack(&mut quick, revision);
+    wait_until("the acknowledgement", || last("gone")["push"]["acked"] == 1);
+    let left = last("gone");
+    assert_eq!(
+        (&left["event"], &left["cause"]),
+        (&json!("left"), &json!("closed"))
+    );
+    let push = &left["push"];
+    assert_eq!(
+        [&push["of"], &push["blind"], &push["late"]],
+        [2, 1, 1],
+        "{left}"
+    );
+    assert_eq!(push["late_names"], json!(["late"]));
+    assert!(push["last_ack_after_ms"].as_f64().unwrap() > 0.0);
+    // All of the node's, and of nobody else.
+    let events = operated.json("/why?name=gone")["events"]
+        .as_array()
+        .unwrap()
+        .clone();
+    let kinds: Vec<&str> = events
+        .iter()
+        .map(|event| event["event"].as_str().unwrap())
+        .collect();
+    assert_eq!(kinds, ["joined", "left"]);
+    let limited = operated.json("/why?limit=1");
+    assert_eq!(
+        (
+            limited["events"].as_array().unwrap().len(),
+            &limited["more"]
+        ),
+        (1, &json!(true))
+    );
+    assert_eq!(operated.json("/why?name=nobody")["events"], json!([]));
+    assert_eq!(operated.get("/why?limit=x").status, 400);
+}
+
+#[test]
+fn it_is_ready_when_the_list_is_complete() {
+    let mut operated = Operated::start(&["--warm-up", "2s"]);
+    let warming = operated.get("/readyz");
+    assert_eq!(operated.get("/healthz").status, 200);
+    assert_eq!(warming.status, 503, "{warming:?}");
+    assert!(warming.body.starts_with("warming up: "), "{}", warming.body);
+    assert_eq!(operated.json("/nodes")["complete"], false);
+    wait_until("it to be ready", || operated.get("/readyz").status == 200);
+    assert_eq!(operated.json("/nodes")["complete"], true);
+    // It stops in time, with somebody who follows.
+    let mut events = operated.events(None);
+    events.next();
+    operated
+        .distributor
+        .program
+        .signal(rustix::process::Signal::TERM);
+    assert!(operated.distributor.program.wait().success());
+    let mut rest = String::new();
+    events.0.read_to_string(&mut rest).unwrap();
+}
+
+#[test]
+fn whoever_drains_must_show_the_admin_token() {
+    let folder = Folder::new();
+    let file = folder.join("admin");
+    std::fs::write(&file, "0123456789abcdef-admin\n").unwrap();
+    let operated = Operated::start_ready(&["--admin-token-file", &file]);
+    let mut watcher = join_session(&operated, "watcher");
+    let mut goods = operated.distributor.join("goods", 9010);
+    let drain = |target: &str, authorization: &str| operated.ask("POST", target, authorization);
+    let admin = "Authorization: Bearer 0123456789abcdef-admin\r\n";
+    assert_eq!(drain("/drain?name=goods", "").status, 401);
+    assert_eq!(
+        drain(
+            "/drain?name=goods",
+            "Authorization: Bearer 0123456789abcdef\r\n"
+        )
+        .status,
+        403
+    );
+    // 0123456789abcdef-admin as the password, as a browser would add it.
+    let basic = "Authorization: Basic OjAxMjM0NTY3ODlhYmNkZWYtYWRtaW4=\r\n";
+    assert_eq!(drain("/drain?name=goods", basic).status, 401);
+    assert_eq!(operated.ask("GET", "/drain?name=goods", admin).status, 405);
+    assert_eq!(drain("/drain", admin).status, 400);
+    assert_eq!(drain("/drain?name=goods&wait_ms=x", admin).status, 400);
+    assert_eq!(drain("/drain?name=nobody", admin).status, 404);
+    assert_eq!(operated.json("/nodes")["entries"], 2);
+
+    // Nobody acknowledges within the time.
+    let answer = drain("/drain?name=goods&wait_ms=50", admin);
+    let drained: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(
+        [&drained["acked"], &drained["of"], &drained["blind"]],
+        [0, 1, 1],
+        "{drained}"
+    );
+    assert_eq!(drained["late"][0]["name"], "watcher");
+    assert_eq!(operated.json("/nodes")["entries"], 1);
+    // Its connection stays, and it may come back.
+    goods.register("goods", 9010);
+    wait_until("it to be back", || operated.json("/nodes")["entries"] == 2);
+
+    let revision = drained["rev"].as_u64().unwrap() + 2;
+    let acks = std::thread::spawn(move || {
+        while watcher.next()["session"]["rev"].as_u64() != Some(revision) {}
+        ack(&mut watcher, revision);
+        watcher
+    });
+    let answer = drain("/drain?name=goods&wait_ms=60000", admin);
+    let drained: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(
+        [&drained["rev"], &drained["acked"], &drained["of"]],
+        [revision, 1, 1],
+        "{drained}"
+    );
+    assert_eq!(drained["late"], json!([]));
+    acks.join().unwrap();
+    let why = operated.json("/why?name=goods");
+    assert_eq!(
+        why["events"].as_array().unwrap().last().unwrap()["cause"],
+        "drained"
+    );
+}
+
+#[test]
+fn without_an_admin_token_nothing_can_be_changed() {
+    let operated = Operated::start_ready(&[]);
+    let answer = operated.ask("POST", "/drain?name=a", "Authorization: Bearer x\r\n");
+    assert_eq!(answer.status, 403);
+    assert!(
+        answer.body.contains("--admin-token-file"),
+        "{}",
+        answer.body
+    );
+}
+
+#[test]
+fn who_is_not_admitted_sees_nothing() {
+    let folder = Folder::new();
+    let file = folder.join("tokens");
+    std::fs::write(&file, "0123456789abcdef\n").unwrap();
+    let operated = Operated::start_ready(&["--token-file", &file]);
+    for target in ["/", "/nodes", "/sd", "/why", "/metrics"] {
+        let answer = operated.get(target);
+        assert_eq!(answer.status, 401, "{target}");
+        assert!(answer.header("www-authenticate").starts_with("Basic "));
+        let bearer = operated.ask("GET", target, "Authorization: Bearer 0123456789abcdef\r\n");
+        assert_eq!(bearer.status, 200, "{target}");
+        // The token as the password.
+        let basic = "Authorization: Basic b3BlcmF0b3I6MDEyMzQ1Njc4OWFiY2RlZg==\r\n";
+        assert_eq!(operated.ask("GET", target, basic).status, 200, "{target}");
+        assert_eq!(
+            operated
+                .ask("GET", target, "Authorization: Bearer 0123456789abcde\r\n")
+                .status,
+            401
+        );
+    }
+    assert_eq!(operated.get("/healthz").status, 200);
+}
+
+#[test]
+fn pages_of_others_and_wrong_requests_are_told_so() {
+    let operated = Operated::start_ready(&["--http-host", "registry.internal"]);
+    for host in [
+        "evil.example",
+        "localhost.evil.example:80",
+        "127.0.0.1.nip.io",
+    ] {
+        assert_eq!(
+            operated
+                .ask("GET", "/nodes", &format!("Host: {host}\r\n"))
+                .status,
+            421,
+            "{host}"
+        );
+    }
+    for host in [
+        "127.0.0.1",
+        "[::1]:9001",
+        "localhost:1",
+        "registry.internal",
+    ] {
+        assert_eq!(
+            operated
+                .ask("GET", "/nodes", &format!("Host: {host}\r\n"))
+                .status,
+            200,
+            "{host}"
+        );
+    }
+    for (method, target, status) in [
+        ("GET", "/nothing", 404),
+        ("POST", "/nodes", 405),
+        ("DELETE", "/", 405),
+        ("GET", "/nodes/../metrics", 400),
+        ("HEAD", "/nodes", 200),
+    ] {
+        let answer = operated.ask(method, target, "");
+        assert_eq!(answer.status, status, "{method} {target}");
+    }
+    let page = operated.get("/");
+    assert_eq!(
+        (page.status, page.header("content-type")),
+        (200, "text/html; charset=utf-8")
+    );
+    assert!(
+        page.header("content-security-policy")
+            .starts_with("default-src 'none'")
+    );
+    assert_eq!(page.header("x-content-type-options"), "nosniff");
+    assert_eq!(page.header("access-control-allow-origin"), "");
+    for outside in ["http://", "https://", "innerHTML", "src=\"//"] {
+        assert!(!page.body.contains(outside), "{outside}");
+    }
+    operated.distributor.assert_serves();
+}
+
+#[test]
+fn addresses_that_others_reach_are_not_served_by_mistake() {
+    let refused = |flags: &[&str]| {
+        let flags = [&["--listen", "127.0.0.1:0"], flags].concat();
+        let mut program =
+            crate::support::Program::start(&mut crate::support::distributor_command(&flags));
+        let code = program.wait().code();
+        (code, program.stderr().join("\n"))
+    };
+    let (code, why) = refused(&["--http", "0.0.0.0:0"]);
+    assert_eq!(code, Some(2), "{why}");
+    assert!(
+        why.contains("--http 0.0.0.0:0") && why.contains("--allow-from"),
+        "{why}"
+    );
+    let (code, why) = refused(&["--http", "127.0.0.1"]);
+    assert_eq!(code, Some(2), "{why}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (code, why) = refused(&["--http", &taken.local_addr().unwrap().to_string()]);
+    assert_eq!(code, Some(3), "{why}");
+    let (code, why) = refused(&[
+        "--http",
+        "127.0.0.1:0",
+        "--admin-token-file",
+        "/nonexistent/token",
+    ]);
+    assert_eq!(code, Some(2), "{why}");
+    assert!(why.contains("--admin-token-file"), "{why}");
+}
+
+/// One family of figures: its type, and the value of each of its samples by name and labels.
+#[derive(Debug, Default)]
+struct Family {
+    kind: String,
+    samples: BTreeMap<String, f64>,
+}
+
+/// Reads the text format, version 0.0.4, as strictly as `promtool check metrics`.
+#[track_caller]
+fn families(text: &str) -> BTreeMap<String, Family> {
+    let is_name = |name: &str| {
+        let mut bytes = name.bytes();
+        bytes
+            .next()
+            .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_' || b == b':')
+            && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':')
+    };
+    assert!(text.ends_with('\n'));
+    let mut families: BTreeMap<String, Family> = BTreeMap::new();
+    let mut helped = HashSet::new();
+    let mut current = String::new();
+    for line in text.lines() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            let (name, words) = help.split_once(' ').unwrap();
+            assert!(
+                is_name(name) && !words.is_empty() && helped.insert(name.to_owned()),
+                "{line}"
+            );
+            continue;
+        }
+        if let Some(kind) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = kind.split_once(' ').unwrap();
+            assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
+            assert!(helped.contains(name), "{line}");
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+            let family = Family {
+                kind: kind.to_owned(),
+                ..Family::default()
+            };
+            assert!(
+                families.insert(name.to_owned(), family).is_none(),
+                "twice: {line}"
+            );
+            name.clone_into(&mut current);
+            continue;
+        }
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        let (name, labels) = match series.split_once('{') {
+            Some((name, labels)) => (name, labels.strip_suffix('}').expect("labels end")),
+            None => (series, ""),
+        };
+        assert!(is_name(name), "{line}");
+        if !labels.is_empty() {
+            let (label, quoted) = labels.split_once('=').unwrap();
+            let inner = quoted
+                .strip_prefix('"')
+                .and_then(|q| q.strip_suffix('"'))
+                .expect("quotes");
+            assert!(
+                is_name(label) && !inner.contains(['"', '\\', '\n']),
+                "{line}"
+            );
+        }
+        let family = families.get_mut(&current).expect("a type comes first");
+        let suffix = name
+            .strip_prefix(current.as_str())
+            .expect("a family's samples are together");
+        match family.kind.as_str() {
+            "histogram" => assert!(["_bucket", "_sum", "_count"].contains(&suffix), "{line}"),
+            _ => assert_eq!(suffix, "", "{line}"),
+        }
+        let value: f64 = value.parse().unwrap();
+        assert!(value >= 0.0 && value.is_finite(), "{line}");
+        assert!(
+            family.samples.insert(series.to_owned(), value).is_none(),
+            "twice: {line}"
+        );
+    }
+    for (name, family) in families
+        .iter()
+        .filter(|(_, family)| family.kind == "histogram")
+    {
+        let sample = |series: String| family.samples[&series];
+        let prefix = format!("{name}_bucket{{le=\"");
+        let bound = |series: &str| -> f64 {
+            series
+                .strip_prefix(&prefix)
+                .unwrap()
+                .strip_suffix("\"}")
+                .unwrap()
+                .replace("+Inf", "inf")
+                .parse()
+                .unwrap()
+        };
+        let buckets = family
+            .samples
+            .iter()
+            .filter(|(series, _)| series.starts_with(&prefix));
+        let mut buckets: Vec<(f64, f64)> = buckets
+            .map(|(series, count)| (bound(series), *count))
+            .collect();
+        buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+        assert!(
+            buckets.windows(2).all(|pair| pair[0].1 <= pair[1].1),
+            "{name}: {buckets:?}"
+        );
+        assert_eq!(
+            buckets.last().unwrap(),
+            &(f64::INFINITY, sample(format!("{name}_count")))
+        );
+        assert!(family.samples.contains_key(&format!("{name}_sum")));
+    }
+    families
+}
+
+#[test]
+fn figures_can_be_scraped() {
+    let operated = Operated::start_ready(&["--first-byte-timeout", "100ms"]);
+    let scrape = || {
+        let answer = operated.get("/metrics");
+        assert_eq!(
+            answer.header("content-type"),
+            "text/plain; version=0.0.4; charset=utf-8"
+        );
+        families(&answer.body)
+    };
+    let value = |series: &str| {
+        let all = scrape();
+        let mut found = all.values().filter_map(|family| family.samples.get(series));
+        *found
+            .next()
+            .unwrap_or_else(|| panic!("there is no {series}"))
+    };
+    scrape();
+    let mut session = join_session(&operated, "shop");
+    drop(operated.distributor.join("gone", 9010));
+    wait_until("the departure", || {
+        value("pilcrow_departures_total{cause=\"closed\"}") == 1.0
+    });
+    assert_eq!(value("pilcrow_entries"), 1.0);
+    assert_eq!(value("pilcrow_sessions{kind=\"delta\"}"), 1.0);
+    assert_eq!(
+        value("pilcrow_collection_size{collection=\"entries\"}"),
+        1.0
+    );
+    assert!(value("pilcrow_push_write_seconds_count") >= 1.0);
+    assert!(value("pilcrow_turn_seconds_count") >= 1.0);
+    // Somebody who says nothing hits a limit.
+    let silent = TcpStream::connect(operated.distributor.addr).unwrap();
+    wait_until("the limit", || {
+        value("pilcrow_limit_hits_total{limit=\"first_byte_timeout\"}") == 1.0
+    });
+    drop(silent);
+    // At most one change a second is a sample. The acknowledgement of the last session ends it.
+    wait_until("the sample", || {
+        drop(operated.distributor.join("gone", 9010));
+        let revision = operated.json("/nodes")["rev"].as_u64().unwrap();
+        ack(&mut session, revision);
+        value("pilcrow_join_to_last_ack_seconds_count") >= 1.0
+    });
+}
+
+#[test]
+fn who_does_not_read_is_bounded_and_cut() {
+    let operated = Operated::start_ready(&["--write-timeout", "500ms"]);
+    let mut stuck = Vec::new();
+    for _ in 0..20 {
+        let mut client = Client::connect_narrow(operated.http);
+        client.send_raw(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        stuck.push(client);
+    }
+    wait_until("all to follow", || {
+        let figures = families(&operated.get("/metrics").body);
+        figures["pilcrow_http_streams"].samples["pilcrow_http_streams"] == 20.0
+    });
+    // Long names fill what the kernel holds for them.
+    let name = "n".repeat(100);
+    let mut node = operated.distributor.join(&name, 9010);
+    node.stream
+        .set_read_timeout(Some(Duration::from_millis(1)))
+        .unwrap();
+    let mut port = 9010u16;
+    wait_until("them to be cut", || {
+        for _ in 0..100 {
+            port = port % 60_000 + 1;
+            node.register(&name, port);
+        }
+        let mut read = [0; 1 << 20];
+        while node.stream.read(&mut read).is_ok_and(|count| count > 0) {}
+        let figures = families(&operated.get("/metrics").body);
+        figures["pilcrow_http_streams"].samples["pilcrow_http_streams"] == 0.0
+    });
+    operated.distributor.assert_serves();
+}
