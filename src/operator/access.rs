@@ -118,6 +118,7 @@ pub(super) fn is_our_host(host: &str, names: &[String]) -> bool {
         .strip_prefix('[')
         .and_then(|name| name.strip_suffix(']'));
     name.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok()
         || bare.unwrap_or(name).parse::<IpAddr>().is_ok()
         || names.iter().any(|ours| ours.eq_ignore_ascii_case(name))
 }

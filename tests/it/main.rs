@@ -11,6 +11,7 @@
 
 mod access;
 mod architecture;
+mod commands;
 mod embedding;
 mod examples;
 mod flood;
@@ -19,6 +20,7 @@ mod http;
 mod limits;
 mod nodes;
 mod operator;
+mod page;
 mod peers;
 mod program;
 mod protocol;

@@ -18,6 +18,8 @@ mod progress;
 mod report;
 mod rpc;
 mod storm;
+#[path = "../shared/table.rs"]
+mod table;
 mod target;
 mod usage;
 mod view;

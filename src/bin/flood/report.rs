@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
 use crate::format::{Unit, ratio};
+use crate::table::{Align, aligned};
 
 /// All that a run found out.
 #[derive(Default, Debug, Serialize)]
@@ -196,7 +197,7 @@ impl Report {
             text += &said.join(", ");
             text.push_str("\n\n");
         }
-        text += &aligned(&rows);
+        text += &aligned(&rows, Align::FiguresRight);
         for note in &self.notes {
             text += &format!("\n{note}");
         }
@@ -221,32 +222,6 @@ fn curve(times: &Times) -> Vec<(f64, f64)> {
         .collect();
     points.dedup();
     points
-}
-
-/// Columns side by side: the first to the left, figures to the right.
-fn aligned(rows: &[Vec<String>]) -> String {
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let mut text = String::new();
-    for (number, row) in rows.iter().enumerate() {
-        let mut line = String::new();
-        for (column, cell) in row.iter().enumerate() {
-            let width = width(column);
-            line += &match column {
-                0 => format!("{cell:<width$}"),
-                _ => format!("  {cell:>width$}"),
-            };
-        }
-        text += line.trim_end();
-        text.push('\n');
-        if number == 0 {
-            text += &"─".repeat(line.chars().count());
-            text.push('\n');
-        }
-    }
-    text
 }
 
 fn as_map<S: Serializer>(

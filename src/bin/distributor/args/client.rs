@@ -1,0 +1,123 @@
+//! The flags of the commands that ask a running Distributor.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Whom to ask over HTTP, and how.
+#[derive(clap::Args, Debug)]
+pub(crate) struct HttpClientArgs {
+    /// Where the Distributor's --http is
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "PILCROW_HTTP_AT",
+        default_value = "127.0.0.1:9001"
+    )]
+    pub(crate) http: String,
+
+    /// Show the token in this file, if one is asked for
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "PILCROW_CLIENT_TOKEN_FILE",
+        alias = "admin-token-file"
+    )]
+    pub(crate) token_file: Option<PathBuf>,
+
+    /// Print JSON, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `nodes`
+#[derive(clap::Args, Debug)]
+pub(crate) struct NodesArgs {
+    /// Only those with this name
+    pub(crate) name: Option<String>,
+
+    /// Only those that list this url, as in GET/goods, or this path, as in /goods
+    #[arg(long)]
+    pub(crate) url: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) at: HttpClientArgs,
+}
+
+/// `watch`
+#[derive(clap::Args, Debug)]
+pub(crate) struct WatchArgs {
+    #[command(flatten)]
+    pub(crate) at: HttpClientArgs,
+}
+
+/// `why`
+#[derive(clap::Args, Debug)]
+pub(crate) struct WhyArgs {
+    /// The node's name; without it, what happened to all
+    pub(crate) name: Option<String>,
+
+    /// How many events at most, the last ones
+    #[arg(long, value_name = "N", default_value = "20")]
+    pub(crate) limit: usize,
+
+    #[command(flatten)]
+    pub(crate) at: HttpClientArgs,
+}
+
+/// `drain`
+#[derive(clap::Args, Debug)]
+pub(crate) struct DrainArgs {
+    /// All nodes with this name leave the list. Their connections stay
+    pub(crate) name: String,
+
+    /// Wait so long for everybody to know (a minute at most), and fail if somebody does not; alone:
+    /// 10s. Without it nobody is waited for
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "10s")]
+    #[arg(value_parser = humantime::parse_duration)]
+    pub(crate) wait: Option<Duration>,
+
+    #[command(flatten)]
+    pub(crate) at: HttpClientArgs,
+}
+
+/// `check`
+#[derive(clap::Args, Debug)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) at: HttpClientArgs,
+}
+
+/// `call`
+#[derive(clap::Args, Debug)]
+pub(crate) struct CallArgs {
+    /// What to call, as in GET/goods
+    #[arg(value_name = "METHOD/path")]
+    pub(crate) url: String,
+
+    /// The params: any JSON
+    #[arg(value_name = "JSON", default_value = "null")]
+    pub(crate) params: String,
+
+    /// Where the Distributor is
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "PILCROW_DISTRIBUTOR",
+        default_value = "127.0.0.1:9000"
+    )]
+    pub(crate) distributor: SocketAddr,
+
+    /// Show the token in this file to the Distributor, if it asks for one
+    #[arg(long, value_name = "FILE", env = "PILCROW_CLIENT_TOKEN_FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+
+    /// How long all of it may take
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    #[arg(value_parser = humantime::parse_duration)]
+    pub(crate) deadline: Duration,
+
+    /// Print the whole outcome as JSON, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}

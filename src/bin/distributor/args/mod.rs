@@ -1,0 +1,111 @@
+//! The command line: the server's flags, and the commands that ask one.
+
+mod client;
+mod limits;
+mod serve;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use client::{
+    CallArgs, CheckArgs, DrainArgs, HttpClientArgs, NodesArgs, WatchArgs, WhyArgs,
+};
+pub(crate) use serve::{Args, LogFormat};
+
+const ABOUT: &str = "\
+A service registry that pushes: every node keeps one TCP connection to it, says who it is, and is \
+sent the list of all live nodes whenever one joins or leaves.
+
+Packets are JSON objects ended by ¶, as in {\"uri\":\"/distributes\",\"method\":\"POST\",\"key\":0,\
+\"params\":{\"port\":9010,\"name\":\"goods\",\"urls\":[\"GET/goods\"]}}¶
+
+Every flag can be given in the environment, by the name that is shown with it; a flag goes before \
+its variable. Times are written as 500ms, 10s or 2m.";
+
+const AFTER: &str = "\
+Examples:
+  distributor
+      Serve this machine: both loopback addresses, port 9000.
+  distributor --listen 10.0.0.5:9000 --allow-anonymous
+      Serve a private network in which everybody is trusted.
+  distributor --listen 0.0.0.0:9000 --token-file tokens --allow-from 10.0.0.0/8
+      Serve whoever shows a token, and a private network without.
+  distributor --state /var/lib/distributor/state
+      Let a restart go unnoticed.
+  distributor --listen localhost:9000 --log-format json --log-level debug
+  distributor --http 127.0.0.1:9001
+      Show all of it on a page, and let the commands below ask: nodes, watch, why, drain and check.
+
+Logs go to standard error, the addresses in use to standard output.
+SIGINT and SIGTERM stop it within two seconds; connected nodes keep their last list. SIGHUP reads \
+the tokens again.
+
+A state file that cannot be used is renamed to FILE.broken-TIME, and one that cannot be written is \
+tried again each second; both are said in the log, and change nothing else. FILE.lock keeps a \
+second Distributor from the same file.
+
+Exit codes: 0 stopped by a signal; 1 failed while serving; 2 a flag or variable is wrong, a token \
+file cannot be read, or another Distributor has the state file; 3 could not listen. Of the other commands: 0 done; 1 not ready, not there, not reached or \
+refused; 2 the command line is wrong.";
+
+/// The whole command line.
+#[derive(Parser, Debug)]
+#[command(name = "distributor", version, about = ABOUT, after_help = AFTER, max_term_width = 100)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+pub(crate) struct CommandLine {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) serve: Args,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Serve; what happens without a subcommand as well
+    Serve(Box<Args>),
+    /// Show who is there
+    Nodes(NodesArgs),
+    /// Show what happens, until Ctrl-C
+    Watch(WatchArgs),
+    /// Show what happened to a node, who was told of it, and who is late
+    Why(WhyArgs),
+    /// Take nodes out of the list, and say who knows
+    Drain(DrainArgs),
+    /// Say whether a Distributor is ready: exit code 0, or 1 if it is not or can't be reached
+    Check(CheckArgs),
+    /// Call whoever serves a url, and print the results: exit code 1 if there are none
+    Call(CallArgs),
+    /// Print what makes a shell complete this command line
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_subcommand_it_serves() {
+        let parse = |line: &[&str]| CommandLine::try_parse_from(line);
+        assert!(parse(&["distributor"]).unwrap().command.is_none());
+        let flags = ["--listen", "127.0.0.1:1"];
+        let plain = parse(&[&["distributor"][..], &flags].concat()).unwrap();
+        assert_eq!(plain.serve.listen, ["127.0.0.1:1"]);
+        match parse(&[&["distributor", "serve"][..], &flags].concat())
+            .unwrap()
+            .command
+        {
+            Some(Command::Serve(args)) => assert_eq!(args.listen, ["127.0.0.1:1"]),
+            other => panic!("{other:?}"),
+        }
+        assert!(parse(&["distributor", "--listen", "127.0.0.1:1", "nodes"]).is_err());
+    }
+}

@@ -1,0 +1,147 @@
+//! The commands that ask a running Distributor.
+
+mod call;
+mod http;
+mod show;
+
+use std::io::{self, Write};
+
+use clap::CommandFactory;
+use serde_json::Value;
+
+use crate::args::{CheckArgs, Command, CommandLine, DrainArgs, NodesArgs, WatchArgs, WhyArgs};
+use crate::{FAILED, Failure, USAGE};
+use http::Client;
+
+/// Does what a command says.
+pub(crate) fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve(args) => crate::serve::run(&args),
+        Command::Nodes(args) => nodes(&args),
+        Command::Watch(args) => watch(&args),
+        Command::Why(args) => why(&args),
+        Command::Drain(args) => drain(&args),
+        Command::Check(args) => check(&args),
+        Command::Call(args) => call::run(&args),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut CommandLine::command(), "distributor", &mut text);
+            say(&String::from_utf8_lossy(&text))
+        }
+    }
+}
+
+fn failed(message: impl Into<String>) -> Failure {
+    Failure {
+        code: FAILED,
+        message: message.into(),
+    }
+}
+
+fn wrong_usage(message: impl Into<String>) -> Failure {
+    Failure {
+        code: USAGE,
+        message: message.into(),
+    }
+}
+
+/// Prints text that has its line ends. Whoever closes a pipe has read enough.
+fn say(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    let said = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
+    match said {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(failed(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn say_json(value: &Value) -> Result<(), Failure> {
+    say(&format!("{value:#}\n"))
+}
+
+fn nodes(args: &NodesArgs) -> Result<(), Failure> {
+    let pairs = [("name", args.name.as_deref()), ("url", args.url.as_deref())];
+    let list = Client::new(&args.at)?.get_json("/nodes", &pairs)?;
+    match args.at.json {
+        true => say_json(&list),
+        false => say(&show::nodes(&list)),
+    }
+}
+
+fn why(args: &WhyArgs) -> Result<(), Failure> {
+    let limit = args.limit.to_string();
+    let pairs = [
+        ("name", args.name.as_deref()),
+        ("limit", Some(limit.as_str())),
+    ];
+    let why = Client::new(&args.at)?.get_json("/why", &pairs)?;
+    match args.at.json {
+        true => say_json(&why),
+        false => say(&show::why(&why, args.name.as_deref())),
+    }
+}
+
+/// Goes on where it was when the Distributor, or the way to it, was gone for a while.
+fn watch(args: &WatchArgs) -> Result<(), Failure> {
+    let client = Client::new(&args.at)?;
+    let mut last_id = None;
+    loop {
+        let told = client.follow(&mut last_id, |name, data| {
+            let line = match args.at.json {
+                true => format!("{data}\n"),
+                false => show::event_line(name, data),
+            };
+            say(&line)
+        });
+        match told {
+            // It was never there, or does not let us in.
+            Err(failure) if last_id.is_none() => return Err(failure),
+            Err(_) | Ok(()) => {}
+        }
+        std::thread::sleep(RECONNECT);
+    }
+}
+
+const RECONNECT: std::time::Duration = std::time::Duration::from_secs(1);
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "what a JSON value does not have is null"
+)]
+fn drain(args: &DrainArgs) -> Result<(), Failure> {
+    let wait = args.wait.unwrap_or_default();
+    let wait_ms = wait.as_millis().to_string();
+    let pairs = [
+        ("name", Some(args.name.as_str())),
+        ("wait_ms", Some(wait_ms.as_str())),
+    ];
+    let drained = Client::new(&args.at)?.post_json("/drain", &pairs)?;
+    match args.at.json {
+        true => say_json(&drained)?,
+        false => say(&show::drained(&drained, &args.name))?,
+    }
+    let late = drained["late"].as_array().map_or(0, Vec::len);
+    match args.wait.is_some() && late > 0 {
+        true => Err(failed(format!(
+            "{late} have not acknowledged within {wait:?}"
+        ))),
+        false => Ok(()),
+    }
+}
+
+fn check(args: &CheckArgs) -> Result<(), Failure> {
+    let (is_ready, words) = Client::new(&args.at)?.ready()?;
+    if args.at.json {
+        say_json(&serde_json::json!({"ready": is_ready, "state": words}))?;
+    } else if is_ready {
+        say(&format!("{words}\n"))?;
+    }
+    match is_ready {
+        true => Ok(()),
+        false => Err(failed(words)),
+    }
+}

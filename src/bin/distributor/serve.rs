@@ -1,0 +1,262 @@
+//! The server: the reactor and its handlers, from the first address to the last goodbye.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pilcrow::distributor::{Config, Distributor, Restored};
+use pilcrow::operator::Operator;
+use pilcrow::reactor::{Net, Reactor};
+use pilcrow::registry::Cause;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tracing::{info, warn};
+
+use crate::args::Args;
+use crate::listen::{addresses_to_listen_on, bind};
+use crate::output::{Lines, Log};
+use crate::signals::{self, Asked};
+use crate::state_file::{self, Saver};
+use crate::{FAILED, Failure, USAGE, http, tokens};
+
+/// Serves until a signal stops it.
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    args.check().map_err(|message| Failure {
+        code: USAGE,
+        message,
+    })?;
+    let addresses = addresses_to_listen_on(args, "--listen", &args.listen)?;
+    let http_addresses = addresses_to_listen_on(args, "--http", &args.http.http)?;
+    let log = Log::start(args);
+    let stdout = Lines::on(io::stdout()).map_err(failed("cannot start a thread"))?;
+    let beside = args.http.connections();
+    let max_connections = max_connections(args.connections.max_connections, beside);
+    let mut reactor = Reactor::new(args.limits(max_connections + size(beside)))
+        .map_err(failed("cannot set up the event loop"))?;
+    // Before anybody is served, so that no signal is missed.
+    let token_files = args.token_files();
+    let asked = signals::listen(reactor.waker(), token_files.to_vec())
+        .map_err(failed("cannot handle signals"))?;
+
+    let mut config = args.config();
+    config.access.tokens = tokens::read(token_files).map_err(|message| Failure {
+        code: USAGE,
+        message,
+    })?;
+    if args.allow_anonymous && !config.access.is_open() {
+        warn!("--allow-anonymous changes nothing: a token or an address of a range is needed");
+    }
+    let mut distributor = Distributor::new(config.clone());
+    // Before the Distributor, which then keeps what is to be shown from its beginning.
+    let mut operator = http::start(
+        &args.http,
+        &http_addresses,
+        reactor.net(),
+        &mut distributor,
+        &stdout,
+    )?;
+    for address in addresses {
+        bind(&address, |address| {
+            let bound = distributor.listen(reactor.net(), address)?;
+            stdout.say(format!("listening on {bound}"));
+            Ok(bound)
+        })?;
+    }
+    // Whoever connects meanwhile is accepted later.
+    let keeper = match args.state_file() {
+        Some(path) => Some(Keeper::start(
+            path,
+            &config,
+            reactor.net(),
+            &mut distributor,
+        )?),
+        None => None,
+    };
+    stdout.say("serving; SIGINT or SIGTERM stops it".to_owned());
+    info!(
+        max_connections,
+        version = env!("CARGO_PKG_VERSION"),
+        "serving"
+    );
+
+    let mut served = Served {
+        distributor: &mut distributor,
+        operator: operator.as_mut(),
+    };
+    let served = serve(&mut reactor, &mut served, &asked, keeper.as_ref());
+    if let Some(keeper) = keeper {
+        keeper.finish(&mut distributor);
+    }
+    let (counters, stats) = (reactor.net().counters(), distributor.stats());
+    let left = |cause| distributor.registry().departures(cause);
+    info!(
+        accepted = counters.accepted,
+        refused_connections = counters.refused + counters.shed,
+        limits_broken = counters.limits_broken,
+        registrations = stats.registrations,
+        refused_packets = stats.refused_packets,
+        not_admitted = stats.not_admitted,
+        pushes = stats.pushes,
+        lists_sent = stats.lists_sent,
+        left_closed = left(Cause::Closed),
+        left_drained = left(Cause::Drained),
+        left_silent = left(Cause::Silent),
+        left_absent = left(Cause::Absent),
+        superseded = left(Cause::Superseded),
+        states_kept = stats.states_kept,
+        state_failures = stats.state_failures,
+        log_lines_lost = log.lines_lost(),
+        log_errors = log.errors(),
+        "stopped"
+    );
+    served.map_err(failed("waiting for events failed"))
+}
+
+fn failed(what: &'static str) -> impl Fn(io::Error) -> Failure {
+    move |error| Failure {
+        code: FAILED,
+        message: format!("{what}: {error}"),
+    }
+}
+
+/// Keeps the list on disk.
+struct Keeper {
+    saver: Saver,
+    _lock: state_file::Lock,
+}
+
+/// When all goodbyes are said, the disk gets this long to take the last list.
+const LONGEST_LAST_SAVE: Duration = Duration::from_millis(700);
+
+impl Keeper {
+    /// Lists the nodes of the last run again, and keeps the list from now on.
+    fn start(
+        path: PathBuf,
+        config: &Config,
+        net: &mut Net,
+        distributor: &mut Distributor,
+    ) -> Result<Keeper, Failure> {
+        let path = state_file::resolve(path);
+        let lock = state_file::lock(&path)?;
+        if let Some(state) = state_file::load(&path, config) {
+            let Restored { entries, left_out } = distributor.restore(net, state);
+            let wait = config.warm_up;
+            info!(
+                ?path,
+                entries,
+                left_out,
+                "listing the nodes of the last run; who is not back in {wait:?} leaves"
+            );
+        }
+        let saver = Saver::start(path).map_err(failed("cannot start a thread"))?;
+        Ok(Keeper { saver, _lock: lock })
+    }
+
+    /// Has the list written if it changed.
+    fn keep(&self, reactor: &mut Reactor, distributor: &mut Distributor) {
+        if let Some(unsaved) = distributor.unsaved_state(reactor.net()) {
+            self.saver.save(unsaved);
+        }
+        let (kept, failures) = self.saver.counts();
+        distributor.note_states(kept, failures);
+    }
+
+    /// Returns when the list is written, or the disk takes too long.
+    fn finish(self, distributor: &mut Distributor) {
+        let (kept, failures) = self.saver.finish(LONGEST_LAST_SAVE);
+        distributor.note_states(kept, failures);
+    }
+}
+
+/// Frames that were begun get this long to be taken by their peers.
+const LONGEST_GOODBYE: Duration = Duration::from_millis(500);
+
+/// The Distributor, and who shows it if somebody does.
+struct Served<'a> {
+    distributor: &'a mut Distributor,
+    operator: Option<&'a mut Operator>,
+}
+
+impl Served<'_> {
+    fn turn(&mut self, reactor: &mut Reactor, wait: Option<Duration>) -> io::Result<()> {
+        let Some(operator) = &mut self.operator else {
+            return reactor.turn(wait, self.distributor);
+        };
+        reactor.turn(wait, &mut operator.beside(self.distributor))?;
+        let (ended, began) = (reactor.now(), reactor.turn_began_at());
+        self.distributor.note_turn(ended.saturating_since(began));
+        Ok(())
+    }
+
+    fn stop(&mut self, net: &mut Net) {
+        if let Some(operator) = &mut self.operator {
+            operator.stop(net);
+        }
+        self.distributor.stop(net);
+    }
+}
+
+fn serve(
+    reactor: &mut Reactor,
+    served: &mut Served<'_>,
+    asked: &Asked,
+    keeper: Option<&Keeper>,
+) -> io::Result<()> {
+    while !asked.to_stop() {
+        if let Some(tokens) = asked.take_tokens() {
+            served.distributor.set_tokens(tokens);
+        }
+        if let Some(keeper) = keeper {
+            keeper.keep(reactor, served.distributor);
+        }
+        served.turn(reactor, None)?;
+    }
+    info!(connections = reactor.net().connections(), "stopping");
+    served.stop(reactor.net());
+    if let Some(keeper) = keeper {
+        // Whoever is there now is to be listed again, although its connection ends before the program.
+        keeper.saver.save(served.distributor.state());
+    }
+    let until = reactor.now() + LONGEST_GOODBYE;
+    while reactor.net().connections() > 0 {
+        let left = until.saturating_since(reactor.now());
+        if left.is_zero() {
+            break;
+        }
+        served.turn(reactor, Some(left))?;
+    }
+    Ok(())
+}
+
+/// Sockets that are no connections: listeners, the loop's own, logs, refusals being read.
+const FDS_KEPT_FREE: u64 = 64;
+const DEFAULT_MAX_CONNECTIONS: u64 = 10_000;
+
+/// How many connections of nodes this process can serve, beside so many others. Raises the soft fd limit to the hard one first.
+fn max_connections(wanted: Option<u64>, beside: u64) -> usize {
+    let mut limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit = raised,
+        Err(error) => warn!(%error, "could not raise the limit of open files to the hard one"),
+    }
+    let fds = limit.current.unwrap_or(u64::MAX);
+    let possible = fds - (FDS_KEPT_FREE + beside).min(fds / 2);
+    if let Some(wanted) = wanted
+        && wanted > possible
+    {
+        warn!(
+            wanted,
+            possible, fds, "fewer connections than wanted: the fd limit (ulimit -n) is too low"
+        );
+    }
+    let connections = wanted.unwrap_or(DEFAULT_MAX_CONNECTIONS).min(possible);
+    size(connections)
+}
+
+/// More than memory is as good as no limit.
+pub(crate) fn size(flag: u64) -> usize {
+    usize::try_from(flag).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,323 @@
+//! The commands that ask a running Distributor, as people and scripts use them.
+
+use std::io::ErrorKind;
+use std::process::{Command, Output, Stdio};
+
+use pilcrow::node::{Config, Fleet, Node, ReplyTo, Request, Service};
+use pilcrow::protocol::ErrorCode;
+use pilcrow::reactor::{Limits, Reactor};
+use serde_json::{Value, json};
+
+use crate::operator::Operated;
+use crate::support::{Distributor, Folder, Program, ReservedPort, distributor_command, wait_until};
+
+/// Runs a command to its end.
+fn run(words: &[&str]) -> (Option<i32>, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = distributor_command(words)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code(), text(stdout), text(stderr))
+}
+
+fn ask(operated: &Operated, words: &[&str]) -> (Option<i32>, String, String) {
+    let http = operated.http.to_string();
+    run(&[words, &["--http", &http]].concat())
+}
+
+#[track_caller]
+fn json_of(operated: &Operated, words: &[&str]) -> Value {
+    let (code, stdout, stderr) = ask(operated, &[words, &["--json"]].concat());
+    assert_eq!(code, Some(0), "{stderr}");
+    serde_json::from_str(&stdout).unwrap()
+}
+
+#[test]
+fn nodes_are_a_table_for_people_and_json_for_machines() {
+    let operated = Operated::start_ready(&[]);
+    let _goods = operated.distributor.join("goods", 9010);
+    let _shop = operated.distributor.join("상점", 9011);
+    let (code, stdout, stderr) = ask(&operated, &["nodes"]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    let lines: Vec<&str> = stdout.lines().collect();
+    assert!(lines[0].starts_with("NAME   ADDRESS"), "{stdout}");
+    assert!(
+        lines[2].starts_with("goods  127.0.0.1:9010  book") && lines[2].ends_with("GET/goods"),
+        "{stdout}"
+    );
+    assert!(lines[4].starts_with("2 of 2 nodes, revision 2"), "{stdout}");
+    let (_, stdout, _) = ask(&operated, &["nodes", "--url", "GET/goods"]);
+    assert!(
+        stdout.contains("1 of 2 nodes") && !stdout.contains("상점"),
+        "{stdout}"
+    );
+    let list = json_of(&operated, &["nodes", "상점"]);
+    assert_eq!(
+        (
+            list["nodes"].as_array().unwrap().len(),
+            &list["nodes"][0]["port"]
+        ),
+        (1, &json!(9011))
+    );
+}
+
+#[test]
+fn why_tells_what_happened_to_a_node() {
+    let operated = Operated::start_ready(&[]);
+    drop(operated.distributor.join("goods", 9010));
+    wait_until("the departure", || {
+        operated.get("/why?name=goods").body.contains("closed")
+    });
+    let (code, stdout, _) = ask(&operated, &["why", "goods"]);
+    assert_eq!(code, Some(0));
+    assert!(
+        stdout.contains("joined") && stdout.contains("cause closed (closed by the peer)"),
+        "{stdout}"
+    );
+    assert!(
+        stdout.contains("    told ") || stdout.contains("nobody was told yet"),
+        "{stdout}"
+    );
+    let why = json_of(&operated, &["why", "goods", "--limit", "1"]);
+    assert_eq!(
+        (&why["events"][0]["cause"], &why["more"]),
+        (&json!("closed"), &json!(true))
+    );
+    let (code, stdout, _) = ask(&operated, &["why", "nobody"]);
+    assert_eq!(code, Some(0));
+    assert!(
+        stdout.starts_with("nothing is known of \"nobody\""),
+        "{stdout}"
+    );
+}
+
+#[test]
+fn a_watcher_is_told_at_once_and_goes_on_after_a_restart() {
+    let port = ReservedPort::new();
+    let http = port.addr.to_string();
+    let flags = ["--http", http.as_str(), "--warm-up", "0s"];
+    let distributor = Distributor::start(&flags);
+    let watch = |more: &[&str]| {
+        let words = [&["watch", "--http", &http][..], more].concat();
+        Program::start(&mut distributor_command(&words))
+    };
+    let mut people = watch(&[]);
+    let mut machine = watch(&["--json"]);
+    people.wait_for_line("greeting", |line| {
+        line.starts_with("watching: ").then_some(())
+    });
+    machine.wait_for_line("greeting", |line| {
+        line.contains("\"entries\":0").then_some(())
+    });
+    let node = distributor.join("goods", 9010);
+    people.wait_for_line("join", |line| {
+        (line.contains("joined") && line.contains("  goods  ")).then_some(())
+    });
+    machine.wait_for_line("join", |line| {
+        let event: Value = serde_json::from_str(line).unwrap();
+        (event["event"] == "joined" && event["name"] == "goods").then_some(())
+    });
+    drop((node, distributor));
+    let distributor = Distributor::start(&flags);
+    people.wait_for_line("word of the restart", |line| {
+        line.starts_with("some events were missed").then_some(())
+    });
+    let _other = distributor.join("other", 9011);
+    people.wait_for_line("join", |line| line.contains("  other  ").then_some(()));
+}
+
+#[test]
+fn drain_says_who_knows() {
+    let folder = Folder::new();
+    let file = folder.join("admin");
+    std::fs::write(&file, "0123456789abcdef-admin\n").unwrap();
+    let operated = Operated::start_ready(&["--admin-token-file", &file]);
+    let _goods = operated.distributor.join("goods", 9010);
+    let (code, stdout, stderr) = ask(&operated, &["drain", "goods"]);
+    assert_eq!((code, stdout.as_str()), (Some(1), ""));
+    assert!(
+        stderr.contains("401") && stderr.contains("--token-file"),
+        "{stderr}"
+    );
+    let token = ["--admin-token-file", &file];
+    let (code, stdout, stderr) = ask(
+        &operated,
+        &[&["drain", "goods", "--wait"][..], &token].concat(),
+    );
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(
+        stdout.starts_with("drained 1 named \"goods\" in revision 2: 0 of 0 sessions know"),
+        "{stdout}"
+    );
+    let (code, _, stderr) = ask(&operated, &[&["drain", "goods"][..], &token].concat());
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("404: there is no such node"), "{stderr}");
+
+    // Somebody who watches and does not say what it knows.
+    let mut late = operated.distributor.connect();
+    late.send(&json!({"uri": "/distributes", "method": "POST", "key": 1,
+        "params": {"port": 9011, "name": "late"}, "session": {"version": 1, "watch": "list"}}));
+    let _other = operated.distributor.join("other", 9012);
+    let words = ["drain", "other", "--wait", "50ms"];
+    let (code, stdout, stderr) = ask(&operated, &[&words[..], &token].concat());
+    assert_eq!(code, Some(1));
+    assert!(
+        stdout.contains("0 of 1 sessions know; ") && stdout.ends_with("; late: late\n"),
+        "{stdout}"
+    );
+    assert!(
+        stderr.contains("1 have not acknowledged within 50ms"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn check_has_an_exit_code_and_one_line() {
+    let operated = Operated::start(&["--warm-up", "2s"]);
+    let (code, stdout, stderr) = ask(&operated, &["check"]);
+    assert_eq!((code, stdout.as_str()), (Some(1), ""));
+    assert!(
+        stderr.starts_with("distributor: warming up") && stderr.lines().count() == 1,
+        "{stderr}"
+    );
+    wait_until("it to be ready", || ask(&operated, &["check"]).0 == Some(0));
+    assert_eq!(ask(&operated, &["check"]).1, "ready\n");
+    assert_eq!(json_of(&operated, &["check"])["ready"], true);
+    // Nobody is there.
+    let nobody = ReservedPort::new();
+    let (code, _, stderr) = run(&["check", "--http", &nobody.addr.to_string()]);
+    assert_eq!(code, Some(1));
+    assert!(
+        stderr.contains("started with --http?") && stderr.lines().count() == 1,
+        "{stderr}"
+    );
+    for wrong in [
+        &["check", "--http", "https://localhost"][..],
+        &["check", "--http", ""],
+        &["check", "x"],
+        &["nodes", "--nonsense"],
+        &["call", "goods"],
+        &["call", "GET/goods", "{"],
+    ] {
+        let (code, _, stderr) = run(wrong);
+        assert_eq!(code, Some(2), "{wrong:?}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    }
+}
+
+struct Goods;
+
+impl Service for Goods {
+    fn on_request(&mut self, fleet: &mut Fleet<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+        match request.uri() {
+            "/goods" => fleet.reply(reply_to, &["apples", "pears"]),
+            _ => fleet.refuse(reply_to, ErrorCode::NotFound, "no such uri or method here"),
+        }
+    }
+}
+
+#[test]
+fn call_asks_whoever_serves_a_url() {
+    let operated = Operated::start_ready(&[]);
+    let distributor = operated.distributor.addr;
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let serving = std::thread::spawn(move || {
+        let mut reactor = Reactor::new(Limits::default()).unwrap();
+        let config = Config {
+            name: "goods".to_owned(),
+            urls: vec!["GET/goods".to_owned(), "GET/none".to_owned()],
+            listen: Some(([127, 0, 0, 1], 0).into()),
+            distributor: Some(distributor),
+            ..Config::default()
+        };
+        let mut node = Node::new(config, Goods);
+        node.start(reactor.net()).unwrap();
+        while matches!(
+            stopped.try_recv(),
+            Err(std::sync::mpsc::TryRecvError::Empty)
+        ) {
+            reactor
+                .turn(Some(std::time::Duration::from_millis(10)), &mut node)
+                .unwrap();
+        }
+    });
+    wait_until("the node", || {
+        operated.get("/nodes").body.contains("GET/goods")
+    });
+    let at = distributor.to_string();
+    let call = |words: &[&str]| run(&[&["call", "--distributor", &at][..], words].concat());
+    let (code, stdout, stderr) = call(&["GET/goods", "{\"kind\":\"fruit\"}"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(
+        serde_json::from_str::<Value>(&stdout).unwrap(),
+        json!(["apples", "pears"])
+    );
+    let (code, _, stderr) = call(&["GET/none"]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("errorcode 2: no such uri"), "{stderr}");
+    let (code, stdout, stderr) = call(&["GET/nobody", "--json"]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert_eq!(
+        serde_json::from_str::<Value>(&stdout).unwrap()["outcome"],
+        "nobody"
+    );
+    // Who only calls is never listed.
+    assert!(!operated.get("/sd").body.contains("distributor call"));
+    drop(stop);
+    serving.join().unwrap();
+    let nobody = ReservedPort::new();
+    let (code, _, stderr) = run(&[
+        "call",
+        "GET/x",
+        "--deadline",
+        "300ms",
+        "--distributor",
+        &nobody.addr.to_string(),
+    ]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("no Distributor answers at"), "{stderr}");
+}
+
+#[test]
+fn shells_can_complete_the_command_line() {
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, script, _) = run(&["completions", shell]);
+        assert_eq!(code, Some(0));
+        for word in ["nodes", "drain", "token-file"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+        // The shell itself takes it.
+        let folder = Folder::new();
+        let file = folder.join("script");
+        std::fs::write(&file, &script).unwrap();
+        match Command::new(shell).args(["-n", &file]).status() {
+            Ok(status) => assert!(status.success(), "{shell}"),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                eprintln!("SKIPPED: {shell} is not installed, so nobody tried its completions");
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn variables_of_the_server_are_nothing_to_the_other_commands() {
+    let operated = Operated::start_ready(&[]);
+    let http = operated.http.to_string();
+    let mut command = distributor_command(&["check", "--http", &http]);
+    let output = command
+        .env("PILCROW_LISTEN", "127.0.0.1:1")
+        .env("PILCROW_STATE", "/nonexistent/x")
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
