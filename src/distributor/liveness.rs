@@ -30,6 +30,7 @@ impl Distributor {
         let session = self.sessions.get_mut(conn);
         if session.is_some_and(|session| session.hear(net.now())) {
             let peer = self.peer(conn);
+            self.note_conn(net.now(), What::Heard, conn);
             self.log.say(net.now(), Subject::Suspect, |more| {
                 info!(%peer, more, "suspect no more: it was heard of");
             });

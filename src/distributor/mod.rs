@@ -57,9 +57,9 @@ use suspicion::Suspicion;
 use token::Salt;
 
 pub use access::{Access, AddressRange, Tokens};
+pub use drain::DrainId;
 #[cfg(feature = "fuzzing")]
 pub(crate) use log::Escaped as LoggedText;
-pub use drain::DrainId;
 pub use observer::{Event, Histogram, Observed, Pushed, What};
 pub use orphans::Restored;
 pub use state::{State, Unreadable, UnsavedState};

@@ -45,7 +45,7 @@ const MAY_NAME: [(&str, &[&str]); 13] = [
 ];
 
 /// Modules that are given time and bytes, and never fetch them.
-const PURE: [&str; 6] = [
+const PURE: [&str; 7] = [
     "http",
     "protocol",
     "registry",
