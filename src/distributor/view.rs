@@ -50,7 +50,7 @@ pub enum SessionKind {
 }
 
 impl SessionKind {
-    /// All kinds.
+    /// All kinds, each in its own place.
     pub const ALL: [SessionKind; 5] = [
         SessionKind::Book,
         SessionKind::List,
@@ -141,9 +141,11 @@ impl Distributor {
 
     /// How many connections there are of each kind.
     pub fn sessions(&self) -> impl Iterator<Item = (SessionKind, usize)> {
-        let mut counts = BTreeMap::from(SessionKind::ALL.map(|kind| (kind, 0)));
+        let mut counts = SessionKind::ALL.map(|kind| (kind, 0));
         for (_, session) in self.sessions.iter() {
-            *counts.entry(SessionKind::of(session)).or_default() += 1;
+            if let Some((_, count)) = counts.get_mut(SessionKind::of(session) as usize) {
+                *count += 1;
+            }
         }
         counts.into_iter()
     }

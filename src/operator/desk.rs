@@ -28,6 +28,7 @@ pub(super) struct Desk {
     nodes: Nodes,
     followers: Followers,
     drains: Drains,
+    figures: metrics::Shared,
     counts: Counts,
 }
 
@@ -165,6 +166,7 @@ impl Desk {
             nodes: Nodes::default(),
             followers: Followers::default(),
             drains: Drains::default(),
+            figures: metrics::Shared::default(),
             counts: Counts::default(),
         }
     }
@@ -339,7 +341,9 @@ impl Desk {
             Route::Metrics => {
                 let streams = self.followers.len();
                 let waiting = self.waiting.len() + self.drains.len();
-                metrics::answer(net, server, distributor, &self.counts, streams, waiting)
+                let make =
+                    || metrics::answer(net, server, distributor, &self.counts, streams, waiting);
+                self.figures.get(net.now(), make).clone()
             }
             Route::WrongMethod(allow) => Answer::text(405, "not with this method").with(allow),
             Route::Unknown | Route::Events | Route::Drain => Answer::text(

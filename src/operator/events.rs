@@ -32,7 +32,7 @@ struct Follower {
 /// How many are told before the loop does something else, and for how long it does. With hundreds of
 /// them each hears several times a second, and of several events at once.
 const FOLLOWERS_AT_A_TIME: usize = 20;
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(25);
 /// While all who are behind read too slowly.
 const LONG_PAUSE: Duration = Duration::from_millis(200);
 /// What one is sent at once, at most about.

@@ -1,6 +1,7 @@
 //! Figures in the text format of Prometheus, version 0.0.4.
 
 use std::fmt::{Display, Write};
+use std::time::Duration;
 
 use super::answer::Answer;
 use super::desk::Counts;
@@ -8,6 +9,7 @@ use crate::distributor::{Distributor, Histogram};
 use crate::http::Server;
 use crate::reactor::Net;
 use crate::registry::Registry;
+use crate::time::Time;
 
 /// Families of figures, each with its help and type once.
 #[derive(Default)]
@@ -81,6 +83,33 @@ fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\")
         .replace('"', "\\\"")
         .replace('\n', "\\n")
+}
+
+/// The last figures, for when very many ask at once: then they share them.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    window_began_at: Time,
+    answered: u32,
+    last: Option<Answer>,
+}
+
+/// In this time
+const WINDOW: Duration = Duration::from_millis(200);
+/// so many get figures of their own.
+const MOST_FRESH: u32 = 8;
+
+impl Shared {
+    /// The figures that were made last, if enough were made lately.
+    pub(super) fn get(&mut self, now: Time, make: impl FnOnce() -> Answer) -> &Answer {
+        if now.saturating_since(self.window_began_at) >= WINDOW {
+            (self.window_began_at, self.answered) = (now, 0);
+        }
+        if self.answered < MOST_FRESH {
+            self.answered += 1;
+            self.last = None;
+        }
+        self.last.get_or_insert_with(make)
+    }
 }
 
 /// All figures. `followers` are streams of events, and `waiting` requests without an answer.
@@ -421,6 +450,21 @@ fn http(text: &mut Text, server: &Server, counts: &Counts, followers: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn few_get_their_own_figures_and_many_share() {
+        let (mut shared, mut made) = (Shared::default(), 0);
+        let mut ask = |millis| {
+            shared.get(Time::from_millis(millis), || {
+                made += 1;
+                Answer::text(200, made.to_string())
+            });
+            made
+        };
+        let all: Vec<u32> = (1000..1020).map(&mut ask).collect();
+        assert_eq!((all[7], all[19]), (8, 8));
+        assert_eq!((ask(1199), ask(1200), ask(1201)), (8, 9, 10));
+    }
 
     #[test]
     fn a_label_stays_in_its_quotes() {
