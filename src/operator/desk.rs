@@ -371,7 +371,8 @@ impl Desk {
             let last_id = asked
                 .last_event_id
                 .as_deref()
-                .or_else(|| asked.pair("last_event_id"));
+                .or_else(|| asked.pair("last_event_id"))
+                .filter(|id| !id.is_empty());
             self.followers
                 .add(net, server, distributor, stream, last_id);
         }

@@ -283,6 +283,19 @@ fn events_come_as_they_happen_and_go_on_where_they_ended() {
     let _other = operated.distributor.join("other", 9011);
     assert_eq!(at_end.next().0, "joined");
 
+    // A page that has read what happened goes on behind that.
+    let mut stream = TcpStream::connect(operated.http).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let number = operated.json("/why?name=other")["events"][0]["number"].clone();
+    write!(
+        stream,
+        "GET /events?last_event_id={} HTTP/1.0\r\n\r\n",
+        number.as_u64().unwrap() - 1
+    )
+    .unwrap();
+    let (_, joined) = Events(BufReader::new(stream)).wait_for("joined");
+    assert_eq!(joined["number"], number);
+
     // Of a place that is not known here the client is told so.
     for unknown in ["0123456789abcdef-1", "nonsense", "999999"] {
         let (name, id, data) = operated.events(Some(unknown)).next();
