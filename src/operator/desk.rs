@@ -335,7 +335,7 @@ impl Desk {
                 (_, limit) => {
                     cost = why::COST;
                     let limit = limit.and_then(Result::ok);
-                    why::answer(net, distributor, asked.pair("name"), limit)
+                    why::answer(distributor, asked.pair("name"), limit)
                 }
             },
             Route::Metrics => {

@@ -106,9 +106,6 @@ impl Followers {
             return 0;
         }
         let newest = observed.last_event();
-        let unix_offset = net
-            .unix_time()
-            .saturating_sub(net.now().saturating_since(Time::ZERO));
         let (mut told, mut events, mut is_somebody_behind) = (0, 0, false);
         let mut batch = Batch::default();
         for _ in 0..self.all.len() {
@@ -128,7 +125,7 @@ impl Followers {
             if http.unread_bytes(follower.stream) > 0 {
                 continue;
             }
-            batch.make(follower.seen, distributor, observed, unix_offset);
+            batch.make(follower.seen, distributor, observed);
             told += 1;
             events += batch.to - follower.seen;
             // If it ends now, that is told by itself.
@@ -153,13 +150,7 @@ struct Batch {
 }
 
 impl Batch {
-    fn make(
-        &mut self,
-        from: u64,
-        distributor: &Distributor,
-        observed: &Observed,
-        offset: Duration,
-    ) {
+    fn make(&mut self, from: u64, distributor: &Distributor, observed: &Observed) {
         if self.from == Some(from) {
             return;
         }
@@ -171,7 +162,7 @@ impl Batch {
         };
         for event in events {
             self.to = event.number;
-            let told = Told::new(event, offset);
+            let told = Told::new(event, observed);
             let data = serde_json::to_string(&told).unwrap_or_default();
             let id = id_of(event.number, distributor.epoch());
             let name = event.what.as_str();
@@ -248,11 +239,10 @@ pub(super) struct Told<'a> {
 }
 
 impl<'a> Told<'a> {
-    /// `offset` is what the loop's time is before that of the day.
-    pub(super) fn new(event: &'a distributor::Event, offset: Duration) -> Told<'a> {
+    pub(super) fn new(event: &'a distributor::Event, observed: &Observed) -> Told<'a> {
         let mut told = Told {
             number: event.number,
-            unix_ms: unix_ms(event.at, offset),
+            unix_ms: unix_ms(event.at, observed),
             event: event.what.as_str(),
             cause: None,
             reason: None,
@@ -276,9 +266,8 @@ impl<'a> Told<'a> {
     }
 }
 
-pub(super) fn unix_ms(at: Time, offset: Duration) -> u64 {
-    let since_1970 = offset + at.saturating_since(Time::ZERO);
-    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
+pub(super) fn unix_ms(at: Time, observed: &Observed) -> u64 {
+    u64::try_from(observed.unix_time_of(at).as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

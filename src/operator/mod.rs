@@ -112,7 +112,7 @@ impl Operator {
         distributor: &mut Distributor,
         addr: SocketAddr,
     ) -> io::Result<SocketAddr> {
-        distributor.observe();
+        distributor.observe(net);
         let bound = self.server.listen(net, addr);
         net.set_owner(Owner::default());
         bound

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::answer::Answer;
 use super::events::unix_ms;
-use crate::distributor::{Distributor, NodeView};
+use crate::distributor::{Distributor, NodeView, Observed};
 use crate::protocol::ListedNode;
 use crate::reactor::Net;
 use crate::registry::EntryId;
@@ -76,9 +76,7 @@ impl Nodes {
     ) -> Answer {
         self.read(net, distributor);
         let now = net.now();
-        let offset = net
-            .unix_time()
-            .saturating_sub(now.saturating_since(Time::ZERO));
+        let observed = distributor.observed();
         let mut found: Vec<Box<RawValue>> = Vec::new();
         for view in distributor.nodes(net) {
             let Some(parsed) = self.0.get(&view.id) else {
@@ -89,7 +87,7 @@ impl Nodes {
             if !(is_named && url.is_none_or(has_url)) {
                 continue;
             }
-            let seen = serde_json::to_string(&Seen::new(&view, now, offset)).unwrap_or_default();
+            let seen = serde_json::to_string(&Seen::new(&view, now, observed)).unwrap_or_default();
             // One object of two.
             let text = match (parsed.own.strip_suffix('}'), seen.strip_prefix('{')) {
                 (Some(own), Some(seen)) => format!("{own},{seen}"),
@@ -175,7 +173,7 @@ fn serves(own: &str, url: &str) -> bool {
 }
 
 impl Seen {
-    fn new(view: &NodeView<'_>, now: Time, offset: Duration) -> Seen {
+    fn new(view: &NodeView<'_>, now: Time, observed: Option<&Observed>) -> Seen {
         let age = view.joined_at.map(|at| now.saturating_since(at));
         Seen {
             id: view.id.number(),
@@ -186,7 +184,10 @@ impl Seen {
             sent: view.sent,
             acked: view.acked,
             pending_bytes: view.pending_bytes,
-            joined_unix_ms: view.joined_at.map(|at| unix_ms(at, offset)),
+            joined_unix_ms: view
+                .joined_at
+                .zip(observed)
+                .map(|(at, observed)| unix_ms(at, observed)),
             age_seconds: age.map(|age| (age.as_secs_f64() * 1000.0).round() / 1000.0),
         }
     }

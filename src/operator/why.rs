@@ -7,8 +7,6 @@ use serde::Serialize;
 use super::answer::Answer;
 use super::events::Told;
 use crate::distributor::{Distributor, Pushed};
-use crate::reactor::Net;
-use crate::time::Time;
 
 /// What looking through the whole ring takes, about.
 pub(super) const COST: Duration = Duration::from_micros(200);
@@ -81,14 +79,10 @@ impl<'a> Push<'a> {
 
 /// The last events, of the node with this name or of all.
 pub(super) fn answer(
-    net: &mut Net,
     distributor: &Distributor,
     name: Option<&str>,
     limit: Option<usize>,
 ) -> Answer {
-    let offset = net
-        .unix_time()
-        .saturating_sub(net.now().saturating_since(Time::ZERO));
     let Some(observed) = distributor.observed() else {
         return Answer::text(503, "nothing is observed");
     };
@@ -102,7 +96,7 @@ pub(super) fn answer(
         .by_ref()
         .take(limit)
         .map(|event| Explained {
-            event: Told::new(event, offset),
+            event: Told::new(event, observed),
             push: event.changed_list.then(|| {
                 let pushed = observed.push_of(event.revision);
                 pushed.map(|pushed| Push::new(pushed, distributor))

@@ -34,9 +34,17 @@ pub struct Observed {
     join_to_last_ack: Histogram,
     push_writing: Histogram,
     turns: Histogram,
+    /// What the time of day was at [`Time::ZERO`].
+    unix_time_at_zero: Duration,
 }
 
 impl Observed {
+    /// The time of day at `at`, as the time since 1970 in UTC. Always the same for the same moment,
+    /// whatever has become of the clock since.
+    pub fn unix_time_of(&self, at: Time) -> Duration {
+        self.unix_time_at_zero + at.saturating_since(Time::ZERO)
+    }
+
     /// The last 10,000 events, the oldest first.
     pub fn events(&self) -> impl DoubleEndedIterator<Item = &Event> {
         self.ring.iter()
@@ -101,8 +109,16 @@ pub(super) struct About<'a> {
 
 impl Distributor {
     /// Keeps from now on what [`Distributor::observed`] shows. Best asked for before anybody is served.
-    pub fn observe(&mut self) {
-        self.observed.get_or_insert_default();
+    pub fn observe(&mut self, net: &mut Net) {
+        let unix_time_at_zero = net
+            .unix_time()
+            .saturating_sub(net.now().saturating_since(Time::ZERO));
+        self.observed.get_or_insert_with(|| {
+            Box::new(Observed {
+                unix_time_at_zero,
+                ..Observed::default()
+            })
+        });
     }
 
     /// What was observed, if [`Distributor::observe`] was called.
