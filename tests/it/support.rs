@@ -144,6 +144,10 @@ impl Program {
             status = self.child.try_wait().unwrap();
             status.is_some()
         });
+        // Those who read its lines hold them, up to the end.
+        wait_until("the last of what it said", || {
+            Arc::strong_count(&self.stdout) == 1 && Arc::strong_count(&self.stderr) == 1
+        });
         status.unwrap()
     }
 }
