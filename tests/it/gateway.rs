@@ -764,6 +764,54 @@ fn clients_see_no_difference_to_the_gateway_of_the_book() {
 }
 
 #[test]
+fn nodes_in_node_js_and_in_rust_answer_through_it_as_the_readme_shows() {
+    if Command::new("node").arg("--version").output().is_err() {
+        let _ = writeln!(std::io::stderr(), "SKIPPED: no node found");
+        return;
+    }
+    let readme = include_str!("../../README.md");
+    let distributor = Distributor::start(&[]);
+    let mut command = Command::new("node");
+    let Some((_, script)) = readme.split_once("```js\n") else {
+        panic!("no node in Node.js in the README");
+    };
+    let (script, _) = script.split_once("```").unwrap();
+    assert!(script.contains("9000"), "{script}");
+    let port = distributor.addr.port().to_string();
+    command.args(["-e", &script.replace("9000", &port)]);
+    let _shop = Program::start(&mut command);
+    let programs = std::path::Path::new(env!("CARGO_BIN_EXE_gateway"));
+    let echo = programs.with_file_name("examples").join("echo");
+    if !echo.exists() {
+        let _ = writeln!(std::io::stderr(), "SKIPPED: the example echo is not built");
+        return;
+    }
+    let addr = distributor.addr.to_string();
+    let flags = ["--listen", "127.0.0.1:0", "--distributor", &addr];
+    let _echo = Program::start(Command::new(echo).args(flags));
+    let gateway = Gateway::start(distributor.addr, &[]);
+
+    let mut asked = 0;
+    let mut lines = readme.lines();
+    while let Some(line) = lines.next() {
+        let Some(target) = line.strip_prefix("$ curl 'localhost:8000") else {
+            continue;
+        };
+        let target = target.strip_suffix('\'').unwrap();
+        gateway.wait_for(target);
+        let answer = gateway.get(target).body;
+        let shown = lines.next().unwrap();
+        let with_key_0 = |text: &str| {
+            let reply: Value = serde_json::from_str(text).unwrap();
+            text.replace(&reply["key"].to_string(), "0")
+        };
+        assert_eq!(with_key_0(&answer), with_key_0(shown));
+        asked += 1;
+    }
+    assert_eq!(asked, 2);
+}
+
+#[test]
 fn a_stuck_client_costs_the_others_nothing() {
     let distributor = Distributor::start(&[]);
     let _shop = Shopkeeper::start(distributor.addr, "shop", &["GET/goods"]);
