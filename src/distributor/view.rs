@@ -1,6 +1,5 @@
 //! What there is to see, for whoever looks without being a node.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -109,33 +108,55 @@ impl NodeState {
 impl Distributor {
     /// All nodes, in the order of the list.
     pub fn nodes<'a>(&'a self, net: &'a Net) -> impl Iterator<Item = NodeView<'a>> {
-        let with_entry =
-            |(conn, session): (ConnId, &'a Session)| session.entry.map(|id| (id, (conn, session)));
-        let connected: BTreeMap<EntryId, (ConnId, &Session)> =
-            self.sessions.iter().filter_map(with_entry).collect();
-        self.registry.iter().map(move |(id, entry)| {
-            let joined_at = self.observed().and_then(|observed| observed.joined_at(id));
-            let found = connected.get(&id);
-            let pending_bytes = found.map_or(0, |(conn, _)| net.pending_bytes(*conn));
-            let session = found.map(|(_, session)| *session);
-            let state = match session {
-                None if self.orphans.is_suspect(id) => NodeState::Suspect,
-                None => NodeState::Absent,
-                Some(session) if session.is_suspect => NodeState::Suspect,
-                Some(_) if pending_bytes > 0 => NodeState::Behind,
-                Some(_) => NodeState::Connected,
-            };
-            NodeView {
-                id,
-                entry,
-                peer: session.map(|session| session.peer),
-                session: session.map_or(SessionKind::None, SessionKind::of),
-                sent: session.and_then(|session| session.listed_revision),
-                acked: session.and_then(|session| Some(session.link.as_ref()?.acked_revision)),
-                pending_bytes,
-                state,
-                joined_at,
-            }
+        let all = self.entries_and_connections().into_iter();
+        all.filter_map(move |(id, conn)| self.node(net, id, conn))
+    }
+
+    /// All entries in the order of the list, with the connection of each that has one: to look at
+    /// them with [`Distributor::node`] little by little.
+    pub fn entries_and_connections(&self) -> Vec<(EntryId, Option<ConnId>)> {
+        let mut connected: Vec<(EntryId, ConnId)> = self
+            .sessions
+            .iter()
+            .filter_map(|(conn, session)| session.entry.map(|id| (id, conn)))
+            .collect();
+        connected.sort_unstable();
+        let mut connected = connected.into_iter().peekable();
+        let conn_of = |id| Some(connected.next_if(|(other, _)| *other == id)?.1);
+        let ids = self.registry.iter().map(|(id, _)| id);
+        ids.scan(conn_of, |conn_of, id| Some((id, conn_of(id))))
+            .collect()
+    }
+
+    /// One node, as it is with this connection. `None` if it has left.
+    pub fn node<'a>(
+        &'a self,
+        net: &Net,
+        id: EntryId,
+        conn: Option<ConnId>,
+    ) -> Option<NodeView<'a>> {
+        let entry = self.registry.get(id)?;
+        let session = conn.and_then(|conn| self.sessions.get(conn));
+        let session = session.filter(|session| session.entry == Some(id));
+        let unread_bytes = |conn| net.pending_bytes(conn);
+        let pending_bytes = session.and(conn).map_or(0, unread_bytes);
+        let state = match session {
+            None if self.orphans.is_suspect(id) => NodeState::Suspect,
+            None => NodeState::Absent,
+            Some(session) if session.is_suspect => NodeState::Suspect,
+            Some(_) if pending_bytes > 0 => NodeState::Behind,
+            Some(_) => NodeState::Connected,
+        };
+        Some(NodeView {
+            id,
+            entry,
+            peer: session.map(|session| session.peer),
+            session: session.map_or(SessionKind::None, SessionKind::of),
+            sent: session.and_then(|session| session.listed_revision),
+            acked: session.and_then(|session| Some(session.link.as_ref()?.acked_revision)),
+            pending_bytes,
+            state,
+            joined_at: self.observed().and_then(|observed| observed.joined_at(id)),
         })
     }
 

@@ -10,7 +10,7 @@ use super::answer::{Answer, EVERYWHERE};
 use super::drain::Drains;
 use super::events::Followers;
 use super::metrics;
-use super::nodes::{self, Nodes};
+use super::nodes::{Listing, Nodes, Wanted};
 use super::{Config, DESK, why};
 use crate::distributor::Distributor;
 use crate::http::{App, EventStream, Http, Request, ResponseTo, Server};
@@ -26,6 +26,8 @@ pub(super) struct Desk {
     taken_until: Time,
     timer: Option<TimerId>,
     nodes: Nodes,
+    /// The list that is being written. Who comes later waits for it.
+    listing: Option<(ResponseTo, Listing)>,
     followers: Followers,
     drains: Drains,
     figures: metrics::Shared,
@@ -147,6 +149,7 @@ impl App for Desk {
 
     fn on_unwanted(&mut self, _: &mut Http<'_>, to: ResponseTo) {
         self.waiting.retain(|(waiting, _)| *waiting != to);
+        self.listing.take_if(|(waiting, _)| *waiting == to);
         self.drains.forget(&to);
     }
 
@@ -164,6 +167,7 @@ impl Desk {
             taken_until: Time::ZERO,
             timer: None,
             nodes: Nodes::default(),
+            listing: None,
             followers: Followers::default(),
             drains: Drains::default(),
             figures: metrics::Shared::default(),
@@ -185,22 +189,50 @@ impl Desk {
         server: &mut Server,
         distributor: &mut Distributor,
     ) {
-        if self.waiting.is_empty() || self.timer.is_some() {
+        if !self.has_work() || self.timer.is_some() {
             return;
         }
         if net.now() >= self.taken_until {
             let mut took = Duration::ZERO;
-            while took < LONGEST_IN_TURN
-                && let Some((to, asked)) = self.waiting.pop_front()
-            {
-                took += PER_ANSWER + self.answer(net, server, distributor, to, &asked);
+            while took < LONGEST_IN_TURN {
+                took += PER_ANSWER;
+                if let Some((to, listing)) = self.listing.take() {
+                    took += self.go_on(net, server, distributor, to, listing);
+                } else if let Some((to, asked)) = self.waiting.pop_front() {
+                    took += self.answer(net, server, distributor, to, &asked);
+                } else {
+                    break;
+                }
             }
             self.taken_until = net.now() + took * TIMES_AS_LONG;
         }
-        if !self.waiting.is_empty() {
+        if self.has_work() {
             net.set_owner(DESK);
             self.timer = Some(net.arm(self.taken_until, 0));
         }
+    }
+
+    fn has_work(&self) -> bool {
+        !self.waiting.is_empty() || self.listing.is_some()
+    }
+
+    /// Writes more of a list, and answers when it has all. Returns what that costs, about.
+    fn go_on(
+        &mut self,
+        net: &mut Net,
+        server: &mut Server,
+        distributor: &Distributor,
+        to: ResponseTo,
+        mut listing: Listing,
+    ) -> Duration {
+        let cost = self.nodes.write_some(&mut listing, net, distributor);
+        if !listing.is_complete() {
+            self.listing = Some((to, listing));
+            return cost;
+        }
+        let answer = listing.finish();
+        answer.give(|response| server.http(net).respond(to, response));
+        cost + cost_of_bytes(answer.body.len())
     }
 
     /// Tells whoever follows what happened, and who waits for a drain what came of it.
@@ -241,6 +273,14 @@ impl Desk {
                         }
                     }
                 }
+                Route::Nodes | Route::Sd => match wanted(asked) {
+                    Ok(wanted) => {
+                        let (listing, cost) = Listing::begin(wanted, net.now(), distributor);
+                        self.listing = Some((to, listing));
+                        return cost;
+                    }
+                    Err(answer) => answer,
+                },
                 route => {
                     let (answer, cost) = self.look_up(net, server, distributor, route, asked);
                     more = cost;
@@ -314,18 +354,6 @@ impl Desk {
             Route::Page => page(),
             Route::Healthz => Answer::text(200, "ok"),
             Route::Readyz => ready(net, distributor),
-            Route::Nodes => match asked.knows_only(&["name", "url"]) {
-                Ok(()) => {
-                    cost = nodes::cost(distributor);
-                    let (name, url) = (asked.pair("name"), asked.pair("url"));
-                    self.nodes.list(net, distributor, name, url)
-                }
-                Err(answer) => answer,
-            },
-            Route::Sd => {
-                cost = nodes::cost(distributor);
-                self.nodes.targets(net, distributor)
-            }
             Route::Why => match (
                 asked.knows_only(&["name", "limit"]),
                 asked.pair("limit").map(str::parse),
@@ -340,16 +368,19 @@ impl Desk {
             },
             Route::Metrics => {
                 let streams = self.followers.len();
-                let waiting = self.waiting.len() + self.drains.len();
+                let listing = usize::from(self.listing.is_some());
+                let waiting = self.waiting.len() + listing + self.drains.len();
                 let make =
                     || metrics::answer(net, server, distributor, &self.counts, streams, waiting);
                 self.figures.get(net.now(), make).clone()
             }
             Route::WrongMethod(allow) => Answer::text(405, "not with this method").with(allow),
-            Route::Unknown | Route::Events | Route::Drain => Answer::text(
-                404,
-                "here is /, /nodes, /events, /why, /metrics, /sd, /healthz, /readyz and /drain",
-            ),
+            Route::Unknown | Route::Nodes | Route::Sd | Route::Events | Route::Drain => {
+                Answer::text(
+                    404,
+                    "here is /, /nodes, /events, /why, /metrics, /sd, /healthz, /readyz and /drain",
+                )
+            }
         };
         (answer, cost)
     }
@@ -377,6 +408,16 @@ impl Desk {
                 .add(net, server, distributor, stream, last_id);
         }
     }
+}
+
+/// Of whom a list is wanted.
+fn wanted(asked: &Asked) -> Result<Wanted, Answer> {
+    if asked.route == Route::Sd {
+        return Ok(Wanted::Targets);
+    }
+    asked.knows_only(&["name", "url"])?;
+    let [name, url] = ["name", "url"].map(|name| asked.pair(name).map(ToOwned::to_owned));
+    Ok(Wanted::Nodes { name, url })
 }
 
 /// What a browser may do with the page: run what is in it, and ask us.

@@ -5,13 +5,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::answer::Answer;
 use super::events::unix_ms;
 use crate::distributor::{Distributor, NodeView, Observed};
 use crate::protocol::ListedNode;
-use crate::reactor::Net;
+use crate::reactor::{ConnId, Net};
 use crate::registry::EntryId;
 use crate::time::Time;
 
@@ -23,8 +22,8 @@ pub(super) struct Nodes(BTreeMap<EntryId, Parsed>);
 struct Parsed {
     encoded: Box<[u8]>,
     node: ListedNode,
-    /// What of the node's JSON is its own.
-    own: String,
+    /// What of the node's JSON is its own, without the `}` at its end.
+    own: Vec<u8>,
 }
 
 #[derive(Serialize)]
@@ -35,14 +34,16 @@ struct Own<'a> {
     urls: &'a [String],
 }
 
+/// What a list begins with. Its nodes follow.
 #[derive(Serialize)]
-struct List<'a> {
+struct Head<'a> {
     epoch: &'a str,
+    /// Who comes and goes while the list is written may be in it, or not.
     rev: u64,
     complete: bool,
     /// All that are registered, those who do not match included.
     entries: usize,
-    nodes: Vec<&'a RawValue>,
+    nodes: [(); 0],
 }
 
 /// What is known of a node beside its own words.
@@ -60,109 +61,177 @@ struct Seen {
     age_seconds: Option<f64>,
 }
 
-/// What a look at all nodes takes, about.
-pub(super) fn cost(distributor: &Distributor) -> Duration {
-    Duration::from_nanos(300) * u32::try_from(distributor.registry().len()).unwrap_or(u32::MAX)
+/// A list that is being written, some nodes at a time: a long one holds nobody up.
+#[derive(Debug)]
+pub(super) struct Listing {
+    wanted: Wanted,
+    left: std::vec::IntoIter<(EntryId, Option<ConnId>)>,
+    body: Vec<u8>,
 }
 
-impl Nodes {
+/// What the list is for.
+#[derive(Debug)]
+pub(super) enum Wanted {
     /// All nodes with this name, and with this url or path.
-    pub(super) fn list(
-        &mut self,
-        net: &mut Net,
-        distributor: &Distributor,
-        name: Option<&str>,
-        url: Option<&str>,
-    ) -> Answer {
-        self.read(net, distributor);
-        let now = net.now();
-        let observed = distributor.observed();
-        let mut found: Vec<Box<RawValue>> = Vec::new();
-        for view in distributor.nodes(net) {
-            let Some(parsed) = self.0.get(&view.id) else {
-                continue;
-            };
-            let has_url = |url: &str| parsed.node.urls.iter().any(|own| serves(own, url));
-            let is_named = name.is_none_or(|name| parsed.node.name == name);
-            if !(is_named && url.is_none_or(has_url)) {
-                continue;
-            }
-            let seen = serde_json::to_string(&Seen::new(&view, now, observed)).unwrap_or_default();
-            // One object of two.
-            let text = match (parsed.own.strip_suffix('}'), seen.strip_prefix('{')) {
-                (Some(own), Some(seen)) => format!("{own},{seen}"),
-                _ => continue,
-            };
-            found.extend(RawValue::from_string(text));
-        }
-        let list = List {
-            epoch: distributor.epoch(),
-            rev: distributor.registry().revision(),
-            complete: distributor.warms_up_for(now).is_zero(),
-            entries: distributor.registry().len(),
-            nodes: found.iter().map(|node| &**node).collect(),
-        };
-        Answer::json(serde_json::to_vec(&list).unwrap_or_default())
-    }
-
+    Nodes {
+        name: Option<String>,
+        url: Option<String>,
+    },
     /// The listed nodes as `http_sd` of Prometheus wants them.
-    pub(super) fn targets(&mut self, net: &Net, distributor: &Distributor) -> Answer {
-        self.read(net, distributor);
-        let mut groups = Vec::new();
-        for view in distributor.nodes(net).filter(|view| view.entry.listed) {
-            let Some(parsed) = self.0.get(&view.id) else {
-                continue;
-            };
-            let Some(port) = parsed.node.port else {
-                continue;
-            };
-            let host = &parsed.node.host;
-            let target = match host.parse() {
-                Ok(IpAddr::V6(host)) => format!("[{host}]:{port}"),
-                _ => format!("{host}:{port}"),
-            };
-            groups.push(Group {
-                targets: [target],
-                labels: Labels {
-                    name: &parsed.node.name,
-                    id: view.id.number().to_string(),
-                    session: view.session.as_str(),
-                    state: view.state.as_str(),
-                    // With a comma at both ends, so that one of them is found by `.*,GET/goods,.*`.
-                    urls: format!(",{},", parsed.node.urls.join(",")),
-                },
-            });
-        }
-        Answer::json(serde_json::to_vec(&groups).unwrap_or_default())
+    Targets,
+}
+
+/// So many nodes are written at a time.
+const AT_A_TIME: usize = 128;
+/// Finding the connections of all costs about this for each,
+const PER_CONNECTION: Duration = Duration::from_nanos(100);
+/// writing one node this,
+const PER_NODE: Duration = Duration::from_nanos(1500);
+/// and reading first what it said of itself, this.
+const PER_PARSED: Duration = Duration::from_nanos(4000);
+
+impl Listing {
+    /// Begins a list. Returns it, and what that cost, about.
+    pub(super) fn begin(
+        wanted: Wanted,
+        now: Time,
+        distributor: &Distributor,
+    ) -> (Listing, Duration) {
+        let registry = distributor.registry();
+        let body = match wanted {
+            Wanted::Targets => b"[".to_vec(),
+            Wanted::Nodes { .. } => {
+                let head = Head {
+                    epoch: distributor.epoch(),
+                    rev: registry.revision(),
+                    complete: distributor.warms_up_for(now).is_zero(),
+                    entries: registry.len(),
+                    nodes: [],
+                };
+                let mut body = serde_json::to_vec(&head).unwrap_or_default();
+                // They go in between.
+                body.truncate(body.len().saturating_sub(CLOSING.len()));
+                body
+            }
+        };
+        let all = distributor.entries_and_connections();
+        let cost = PER_CONNECTION * u32::try_from(all.len()).unwrap_or(u32::MAX);
+        let left = all.into_iter();
+        (Listing { wanted, left, body }, cost)
     }
 
-    /// Reads what is new, and forgets who is gone.
-    fn read(&mut self, net: &Net, distributor: &Distributor) {
-        let registry = distributor.registry();
-        self.0.retain(|id, _| registry.get(*id).is_some());
-        for view in distributor.nodes(net) {
-            let encoded = &view.entry.encoded;
-            if self
-                .0
-                .get(&view.id)
-                .is_some_and(|parsed| parsed.encoded == *encoded)
-            {
-                continue;
-            }
-            let Ok(raw) = serde_json::from_slice(encoded) else {
-                continue;
-            };
-            let node = ListedNode::parse(raw);
-            let own = Own {
-                name: &node.name,
-                host: &node.host,
-                port: node.port,
-                urls: &node.urls,
-            };
-            let own = serde_json::to_string(&own).unwrap_or_default();
-            let encoded = encoded.clone();
-            self.0.insert(view.id, Parsed { encoded, node, own });
+    /// All of it, when no node is left.
+    pub(super) fn finish(mut self) -> Answer {
+        if self.body.last() == Some(&b',') {
+            self.body.pop();
         }
+        self.body.extend_from_slice(match self.wanted {
+            Wanted::Targets => b"]",
+            Wanted::Nodes { .. } => CLOSING,
+        });
+        Answer::json(self.body)
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.left.len() == 0
+    }
+}
+
+/// Behind the last node.
+const CLOSING: &[u8] = b"]}";
+
+impl Nodes {
+    /// Writes some more nodes of a list. Returns what that cost, about.
+    pub(super) fn write_some(
+        &mut self,
+        listing: &mut Listing,
+        net: &Net,
+        distributor: &Distributor,
+    ) -> Duration {
+        let Listing { wanted, left, body } = listing;
+        let mut cost = Duration::ZERO;
+        for (id, conn) in left.take(AT_A_TIME) {
+            let Some(view) = distributor.node(net, id, conn) else {
+                continue;
+            };
+            let Some(parsed) = self.read(&view, &mut cost) else {
+                continue;
+            };
+            cost += PER_NODE;
+            let before = body.len();
+            let written = match wanted {
+                Wanted::Nodes { name, url } => {
+                    if !parsed.matches(name.as_deref(), url.as_deref()) {
+                        continue;
+                    }
+                    let seen = Seen::new(&view, net.now(), distributor.observed());
+                    parsed.write(&seen, body)
+                }
+                Wanted::Targets => match Group::new(&view, &parsed.node) {
+                    None => continue,
+                    Some(group) => serde_json::to_writer(&mut *body, &group),
+                },
+            };
+            match written {
+                Ok(()) => body.push(b','),
+                Err(_) => body.truncate(before),
+            }
+        }
+        if listing.is_complete() {
+            self.forget_who_left(distributor);
+        }
+        cost
+    }
+
+    /// What a node said of itself. If that is new, `cost` rises.
+    fn read(&mut self, view: &NodeView<'_>, cost: &mut Duration) -> Option<&Parsed> {
+        let encoded = &view.entry.encoded;
+        let is_known = |parsed: &Parsed| parsed.encoded == *encoded;
+        if !self.0.get(&view.id).is_some_and(is_known) {
+            *cost += PER_PARSED;
+            self.0.insert(view.id, Parsed::new(encoded)?);
+        }
+        self.0.get(&view.id)
+    }
+
+    /// Seldom, as it looks at all.
+    fn forget_who_left(&mut self, distributor: &Distributor) {
+        let registry = distributor.registry();
+        if self.0.len() > registry.len() + registry.len() / 4 + 64 {
+            self.0.retain(|id, _| registry.get(*id).is_some());
+        }
+    }
+}
+
+impl Parsed {
+    fn new(encoded: &[u8]) -> Option<Parsed> {
+        let node = ListedNode::parse(serde_json::from_slice(encoded).ok()?);
+        let mut own = serde_json::to_vec(&Own {
+            name: &node.name,
+            host: &node.host,
+            port: node.port,
+            urls: &node.urls,
+        })
+        .ok()?;
+        own.pop();
+        let encoded = encoded.into();
+        Some(Parsed { encoded, node, own })
+    }
+
+    fn matches(&self, name: Option<&str>, url: Option<&str>) -> bool {
+        let has_url = |url: &str| self.node.urls.iter().any(|own| serves(own, url));
+        name.is_none_or(|name| self.node.name == name) && url.is_none_or(has_url)
+    }
+
+    /// Writes one object of two.
+    fn write(&self, seen: &Seen, out: &mut Vec<u8>) -> serde_json::Result<()> {
+        out.extend_from_slice(&self.own);
+        let border = out.len();
+        serde_json::to_writer(&mut *out, seen)?;
+        if let Some(brace) = out.get_mut(border) {
+            *brace = b',';
+        }
+        Ok(())
     }
 }
 
@@ -197,6 +266,29 @@ impl Seen {
 struct Group<'a> {
     targets: [String; 1],
     labels: Labels<'a>,
+}
+
+impl<'a> Group<'a> {
+    /// `None` for who can't be connected to.
+    fn new(view: &NodeView<'_>, node: &'a ListedNode) -> Option<Group<'a>> {
+        let port = node.port.filter(|_| view.entry.listed)?;
+        let host = &node.host;
+        let target = match host.parse() {
+            Ok(IpAddr::V6(host)) => format!("[{host}]:{port}"),
+            _ => format!("{host}:{port}"),
+        };
+        Some(Group {
+            targets: [target],
+            labels: Labels {
+                name: &node.name,
+                id: view.id.number().to_string(),
+                session: view.session.as_str(),
+                state: view.state.as_str(),
+                // With a comma at both ends, so that one of them is found by `.*,GET/goods,.*`.
+                urls: format!(",{},", node.urls.join(",")),
+            },
+        })
+    }
 }
 
 #[derive(Serialize)]

@@ -259,6 +259,50 @@ fn nodes_are_shown_and_found_by_name_and_url() {
 }
 
 #[test]
+fn a_list_that_is_written_in_several_turns_has_everybody_once() {
+    let operated = Operated::start_ready(&[]);
+    let count: u16 = 700;
+    let nodes: Vec<_> = (1..=count)
+        .map(|port| {
+            let mut node = operated.distributor.connect();
+            let name = format!("node-{port}");
+            node.send(&json!({"uri": "/distributes", "method": "POST", "key": 0,
+                "params": {"port": port, "name": name, "urls": ["GET/goods"]},
+                "session": {"version": 1, "watch": "none"}}));
+            node
+        })
+        .collect();
+    wait_until("all", || operated.json("/nodes")["entries"] == count);
+    let ports = |list: &Value| -> Vec<u64> {
+        let nodes = list["nodes"].as_array().unwrap();
+        let mut ports: Vec<u64> = nodes.iter().map(|n| n["port"].as_u64().unwrap()).collect();
+        ports.sort_unstable();
+        ports
+    };
+    let everybody: Vec<u64> = (1..=count.into()).collect();
+    assert_eq!(ports(&operated.json("/nodes")), everybody);
+    assert_eq!(
+        operated.json("/sd").as_array().unwrap().len(),
+        usize::from(count)
+    );
+    assert_eq!(ports(&operated.json("/nodes?name=node-650")), [650]);
+
+    // Who gives up while a list is written costs the next ones nothing.
+    for _ in 0..5 {
+        let mut stream = TcpStream::connect(operated.http).unwrap();
+        write!(stream, "GET /nodes HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    }
+    assert_eq!(ports(&operated.json("/nodes")), everybody);
+    // Who leaves while it is written is in it or not, and all others are.
+    drop(nodes);
+    wait_until("all gone", || {
+        let left = ports(&operated.json("/nodes"));
+        assert!(left.windows(2).all(|two| two[0] < two[1]), "{left:?}");
+        left.is_empty()
+    });
+}
+
+#[test]
 fn events_come_as_they_happen_and_go_on_where_they_ended() {
     let operated = Operated::start_ready(&[]);
     let mut events = operated.events(None);
