@@ -62,6 +62,10 @@ impl Browser {
             ])
             .args([
                 "--no-first-run",
+                // It asks nobody but the Distributor.
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
                 "--hide-scrollbars",
                 "--remote-debugging-pipe",
             ])
@@ -219,6 +223,14 @@ fn a_browser_shows_the_nodes_and_what_happens() {
         .zip(names)
         .map(|(port, name)| operated.distributor.join(name, port))
         .collect();
+    let mut many = operated.distributor.connect();
+    let urls: Vec<String> = (0..40).map(|i| format!("GET/many/{i}")).collect();
+    many.post(&json!({"port": 9030, "name": "many", "urls": urls}));
+    browser.wait_for("document.querySelector('#rows').textContent.includes('and 30 more')");
+    assert_eq!(browser.evaluate(&search("get/many/39")), 1);
+    browser.wait_for("document.querySelector('.urls').textContent.startsWith('GET/many/39  ')");
+    drop(many);
+
     let mut shots = Vec::new();
     for (name, size, scheme) in [
         ("light", WIDE, "light"),
