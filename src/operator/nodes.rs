@@ -219,8 +219,8 @@ impl Parsed {
     }
 
     fn matches(&self, name: Option<&str>, url: Option<&str>) -> bool {
-        let has_url = |url: &str| self.node.urls.iter().any(|own| serves(own, url));
-        name.is_none_or(|name| self.node.name == name) && url.is_none_or(has_url)
+        name.is_none_or(|name| self.node.name == name)
+            && url.is_none_or(|url| self.node.serves(url))
     }
 
     /// Writes one object of two.
@@ -233,12 +233,6 @@ impl Parsed {
         }
         Ok(())
     }
-}
-
-/// Whether `own`, as in `GET/goods`, is the url that is looked for; one without a method is a path.
-fn serves(own: &str, url: &str) -> bool {
-    let path = own.find('/').and_then(|slash| own.get(slash..));
-    own == url || path == Some(url)
 }
 
 impl Seen {
@@ -303,28 +297,4 @@ struct Labels<'a> {
     state: &'a str,
     #[serde(rename = "__meta_pilcrow_urls")]
     urls: String,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_is_looked_for_with_its_method_or_without() {
-        for (own, url) in [
-            ("GET/goods", "GET/goods"),
-            ("GET/goods", "/goods"),
-            ("POST/a/b", "/a/b"),
-        ] {
-            assert!(serves(own, url));
-        }
-        for (own, url) in [
-            ("GET/goods", "POST/goods"),
-            ("GET/goods", "/good"),
-            ("GET/goods", "goods"),
-            ("GET/goods", ""),
-        ] {
-            assert!(!serves(own, url), "{own} {url}");
-        }
-    }
 }

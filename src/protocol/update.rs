@@ -161,6 +161,14 @@ impl ListedNode {
                 .unwrap_or_default(),
         }
     }
+
+    /// Whether it lists this url, as in `GET/goods`. One without a method is a path.
+    pub fn serves(&self, url: &str) -> bool {
+        self.urls.iter().any(|own| {
+            let path = own.find('/').and_then(|slash| own.get(slash..));
+            own == url || path == Some(url)
+        })
+    }
 }
 
 #[cfg(test)]
@@ -257,6 +265,26 @@ mod tests {
             r#"{"port":null,"name":7,"urls":"x","host":[]}"#,
         ] {
             assert_eq!(node(text), ListedNode::default(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_looked_for_with_its_method_or_without() {
+        for (own, url, is_served) in [
+            ("GET/goods", "GET/goods", true),
+            ("GET/goods", "/goods", true),
+            ("POST/a/b", "/a/b", true),
+            ("GET/goods", "POST/goods", false),
+            ("GET/goods", "/good", false),
+            ("GET/goods", "goods", false),
+            ("GET/goods", "", false),
+        ] {
+            let urls = vec!["GET/other".to_owned(), own.to_owned()];
+            let node = ListedNode {
+                urls,
+                ..ListedNode::default()
+            };
+            assert_eq!(node.serves(url), is_served, "{own} {url}");
         }
     }
 }

@@ -67,6 +67,52 @@ fn nodes_are_a_table_for_people_and_json_for_machines() {
 }
 
 #[test]
+fn nodes_can_be_asked_for_as_nodes_do() {
+    let folder = Folder::new();
+    let file = folder.join("tokens");
+    std::fs::write(&file, "0123456789abcdef-node\n").unwrap();
+    let distributor = Distributor::start(&["--warm-up", "0s"]);
+    let _goods = distributor.join("goods", 9010);
+    let _shop = distributor.join("상점", 9011);
+    let at = distributor.addr.to_string();
+    let (code, stdout, stderr) = run(&["nodes", "--distributor", &at]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    let lines: Vec<&str> = stdout.lines().collect();
+    assert!(
+        lines[2].starts_with("goods  127.0.0.1:9010  -") && lines[2].ends_with("  GET/goods"),
+        "{stdout}"
+    );
+    assert_eq!(lines[4..], ["2 of 2 nodes"]);
+    let (_, stdout, _) = run(&["nodes", "--distributor", &at, "--json", "상점"]);
+    let list: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(
+        (&list["entries"], &list["nodes"][0]["port"]),
+        (&json!(2), &json!(9011))
+    );
+    assert_eq!(
+        (list["nodes"].as_array().unwrap().len(), &list["rev"]),
+        (1, &Value::Null)
+    );
+
+    // One that asks for a token.
+    let guarded = Distributor::start(&["--warm-up", "0s", "--token-file", &file]);
+    let at = guarded.addr.to_string();
+    let token = ["--token-file", &file];
+    let (code, stdout, stderr) = run(&[&["nodes", "--distributor", &at][..], &token].concat());
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.ends_with("0 of 0 nodes, revision 0\n"), "{stdout}");
+    std::fs::write(&file, "another-token-0123456789\n").unwrap();
+    let (code, _, stderr) = run(&[&["nodes", "--distributor", &at][..], &token].concat());
+    assert_eq!((code, stderr.lines().count()), (Some(1), 1));
+    assert!(stderr.contains("errorcode 5"), "{stderr}");
+
+    let nobody = ReservedPort::new();
+    let (code, _, stderr) = run(&["nodes", "--distributor", &nobody.addr.to_string()]);
+    assert_eq!((code, stderr.lines().count()), (Some(1), 1));
+    assert!(stderr.contains("is a Distributor there?"), "{stderr}");
+}
+
+#[test]
 fn why_tells_what_happened_to_a_node() {
     let operated = Operated::start_ready(&[]);
     drop(operated.distributor.join("goods", 9010));

@@ -7,14 +7,9 @@ use std::time::Duration;
 /// Whom to ask over HTTP, and how.
 #[derive(clap::Args, Debug)]
 pub(crate) struct HttpClientArgs {
-    /// Where the Distributor's --http is
-    #[arg(
-        long,
-        value_name = "ADDR",
-        env = "PILCROW_HTTP_AT",
-        default_value = "127.0.0.1:9001"
-    )]
-    pub(crate) http: String,
+    /// Where the Distributor's --http is [default: 127.0.0.1:9001]
+    #[arg(long, value_name = "ADDR", env = "PILCROW_HTTP_AT")]
+    pub(crate) http: Option<String>,
 
     /// Show the token in this file, if one is asked for
     #[arg(
@@ -39,6 +34,12 @@ pub(crate) struct NodesArgs {
     /// Only those that list this url, as in GET/goods, or this path, as in /goods
     #[arg(long)]
     pub(crate) url: Option<String>,
+
+    /// Ask where nodes do, not over HTTP: for a Distributor without --http, or the one of the book.
+    /// What nodes are not told is left out. Without this and --http, 127.0.0.1:9000 is asked if nobody
+    /// is at 127.0.0.1:9001
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) distributor: Option<SocketAddr>,
 
     #[command(flatten)]
     pub(crate) at: HttpClientArgs,

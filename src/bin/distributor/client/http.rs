@@ -19,6 +19,9 @@ pub(super) struct Client {
     authorization: Option<String>,
 }
 
+/// Where it is if nobody says.
+pub(super) const HTTP_BY_DEFAULT: &str = "127.0.0.1:9001";
+
 type Pairs<'a> = [(&'a str, Option<&'a str>)];
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,7 +31,8 @@ const MAX_ANSWER_BYTES: u64 = 1 << 30;
 
 impl Client {
     pub(super) fn new(args: &HttpClientArgs) -> Result<Client, Failure> {
-        let address = args.http.trim_end_matches('/');
+        let address = args.http.as_deref().unwrap_or(HTTP_BY_DEFAULT);
+        let address = address.trim_end_matches('/');
         if address.starts_with("https://") {
             return Err(wrong_usage(format!(
                 "--http {address}: there is no TLS here; it takes ADDRESS:PORT"

@@ -2,16 +2,20 @@
 
 mod call;
 mod http;
+mod list;
 mod show;
 
 use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 
 use clap::CommandFactory;
 use serde_json::Value;
 
 use crate::args::{CheckArgs, Command, CommandLine, DrainArgs, NodesArgs, WatchArgs, WhyArgs};
 use crate::{FAILED, Failure, USAGE};
-use http::Client;
+use http::{Client, HTTP_BY_DEFAULT};
+
+const DISTRIBUTOR_BY_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9000);
 
 /// Does what a command says.
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
@@ -64,8 +68,16 @@ fn say_json(value: &Value) -> Result<(), Failure> {
 }
 
 fn nodes(args: &NodesArgs) -> Result<(), Failure> {
-    let pairs = [("name", args.name.as_deref()), ("url", args.url.as_deref())];
-    let list = Client::new(&args.at)?.get_json("/nodes", &pairs)?;
+    let (name, url) = (args.name.as_deref(), args.url.as_deref());
+    let nobody_is_at_http = || TcpStream::connect(HTTP_BY_DEFAULT).is_err();
+    let distributor = match (args.distributor, &args.at.http) {
+        (None, None) if nobody_is_at_http() => Some(DISTRIBUTOR_BY_DEFAULT),
+        (distributor, _) => distributor,
+    };
+    let list = match distributor {
+        Some(distributor) => list::ask(distributor, args.at.token_file.as_deref(), name, url)?,
+        None => Client::new(&args.at)?.get_json("/nodes", &[("name", name), ("url", url)])?,
+    };
     match args.at.json {
         true => say_json(&list),
         false => say(&show::nodes(&list)),

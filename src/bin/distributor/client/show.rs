@@ -16,7 +16,7 @@ pub(super) fn nodes(list: &Value) -> String {
     for node in nodes {
         let mut session = harmless(&node["session"]);
         let state = harmless(&node["state"]);
-        if state != "connected" {
+        if !state.is_empty() && state != "connected" {
             let _ = write!(session, " ({state})");
         }
         if node["listed"] == false {
@@ -27,7 +27,7 @@ pub(super) fn nodes(list: &Value) -> String {
         rows.push(vec![
             or_dash(harmless(&node["name"])),
             address(node),
-            session,
+            or_dash(session),
             or_dash(harmless(&node["acked"])),
             node["age_seconds"].as_f64().map_or("-".to_owned(), age),
             or_dash(urls.join(" ")),
@@ -35,7 +35,10 @@ pub(super) fn nodes(list: &Value) -> String {
     }
     let mut text = aligned(&rows, Align::Left);
     let (shown, entries) = (nodes.len(), &list["entries"]);
-    let _ = write!(text, "{shown} of {entries} nodes, revision {}", list["rev"]);
+    let _ = write!(text, "{shown} of {entries} nodes");
+    if !list["rev"].is_null() {
+        let _ = write!(text, ", revision {}", list["rev"]);
+    }
     text.push_str(match list["complete"].as_bool() {
         Some(false) => "; warming up: the list may not be complete\n",
         _ => "\n",
