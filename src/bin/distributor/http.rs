@@ -1,16 +1,16 @@
 //! The operator's side: its flags, and how it is started.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use pilcrow::distributor::Distributor;
 use pilcrow::operator::{AdminToken, Config, Operator};
 use pilcrow::reactor::Net;
-use pilcrow::store::{Disk, OsDisk};
 
-use crate::listen::{ListenAddress, bind, name_of};
-use crate::output::Lines;
-use crate::{Failure, USAGE};
+use crate::failure::Failure;
+use crate::lines::Lines;
+use crate::listen::{ListenAddress, bind};
+use crate::text_file;
 
 /// What can be asked over HTTP.
 #[derive(clap::Args, Debug)]
@@ -19,31 +19,21 @@ pub(crate) struct HttpArgs {
     /// Where to serve a page with all nodes, /metrics, /events and more, again for more addresses;
     /// 127.0.0.1:9001 is where the subcommands look for it. As for --listen, addresses that others
     /// can reach need one of --token-file, --allow-from and --allow-anonymous
-    #[arg(long, value_name = "ADDR", env = "PILCROW_HTTP", value_delimiter = ',')]
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
     pub(crate) http: Vec<String>,
 
     /// Answer HTTP requests for this host name as well, again for more. Otherwise only those for
     /// localhost, an address, or a name in --http are: pages of others can't be let in by a name of
     /// theirs
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "PILCROW_HTTP_HOST",
-        value_delimiter = ','
-    )]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
     http_host: Vec<String>,
 
     /// Let the bearer of the token in this file change things over HTTP: drain nodes
-    #[arg(long, value_name = "FILE", env = "PILCROW_ADMIN_TOKEN_FILE")]
+    #[arg(long, value_name = "FILE")]
     admin_token_file: Option<PathBuf>,
 
     /// HTTP connections at a time, beside those of nodes
-    #[arg(
-        long,
-        value_name = "N",
-        env = "PILCROW_MAX_HTTP_CONNECTIONS",
-        default_value = "1024"
-    )]
+    #[arg(long, value_name = "N", default_value = "1024")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     max_http_connections: u16,
 }
@@ -60,10 +50,11 @@ impl HttpArgs {
     fn config(&self) -> Result<Config, Failure> {
         let admin_token = match &self.admin_token_file {
             None => None,
-            Some(file) => Some(read_token(file).map_err(|why| Failure {
-                code: USAGE,
-                message: format!("--admin-token-file {file:?}: {why}"),
-            })?),
+            Some(file) => {
+                let wrong = |why| Failure::usage(format!("--admin-token-file {file:?}: {why}"));
+                let text = text_file::read(file, MAX_FILE_BYTES).map_err(wrong)?;
+                Some(AdminToken::parse(&text).map_err(|why| wrong(why.to_owned()))?)
+            }
         };
         let named = self.http.iter().map(|text| name_of(text).to_owned());
         Ok(Config {
@@ -77,12 +68,9 @@ impl HttpArgs {
 
 const MAX_FILE_BYTES: u64 = 64 << 10;
 
-fn read_token(file: &Path) -> Result<AdminToken, String> {
-    let bytes = OsDisk::default()
-        .read(file, MAX_FILE_BYTES)
-        .map_err(|error| format!("cannot read it: {error}"))?;
-    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
-    Ok(AdminToken::parse(&text)?)
+/// The host in `HOST:PORT`.
+fn name_of(text: &str) -> &str {
+    text.rsplit_once(':').map_or(text, |(host, _)| host)
 }
 
 /// Serves HTTP on these addresses, if there are any.

@@ -4,43 +4,45 @@
 
 mod args;
 mod client;
+#[path = "../shared/failure.rs"]
+mod failure;
+#[path = "../shared/fd_limit.rs"]
+mod fd_limit;
 mod http;
+#[path = "../shared/lines.rs"]
+mod lines;
+#[path = "../shared/listen.rs"]
 mod listen;
-mod output;
+#[path = "../shared/log.rs"]
+mod log;
 mod serve;
+#[path = "../shared/signals.rs"]
 mod signals;
 mod state_file;
 #[path = "../shared/table.rs"]
 mod table;
+#[path = "../shared/text_file.rs"]
+mod text_file;
 mod tokens;
+#[path = "../shared/variables.rs"]
+mod variables;
 
-use std::io;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use args::CommandLine;
-use output::Lines;
-
-const FAILED: u8 = 1;
-const USAGE: u8 = 2;
-const CANNOT_LISTEN: u8 = 3;
-
-/// Why the program ends otherwise than by a signal: the line that says so, and the exit code.
-struct Failure {
-    code: u8,
-    message: String,
-}
+use failure::Failure;
 
 fn main() -> ExitCode {
-    let line = match CommandLine::try_parse() {
+    let line = match CommandLine::parse() {
         Ok(line) => line,
         Err(error) if !error.use_stderr() => {
             // Help or version. If nobody reads it there is nobody to tell.
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
-        Err(error) => return fail(USAGE, &one_line(&error)),
+        Err(error) => {
+            return Failure::usage(failure::one_line(&error)).tell("distributor");
+        }
     };
     let done = match line.command {
         None => serve::run(&line.serve),
@@ -49,30 +51,6 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => fail(failure.code, &failure.message),
+        Err(failure) => failure.tell("distributor"),
     }
-}
-
-fn fail(code: u8, message: &str) -> ExitCode {
-    let message = message.replace(char::is_control, " ");
-    // A standard error that is closed or full must not change how the program ends.
-    if let Ok(stderr) = Lines::on(io::stderr()) {
-        stderr.say(format!("distributor: {message}"));
-    }
-    ExitCode::from(code)
-}
-
-/// What is wrong with the command line, without the usage that follows it.
-fn one_line(error: &clap::Error) -> String {
-    let text = error.render().to_string();
-    let lines = text.lines().map(str::trim);
-    let said: Vec<&str> = lines
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-        .filter(|line| !line.is_empty())
-        .collect();
-    let said = said.join(" ");
-    format!(
-        "{} (see --help)",
-        said.strip_prefix("error: ").unwrap_or(&said)
-    )
 }

@@ -8,40 +8,45 @@ use pilcrow::distributor::{Config, Distributor, Restored};
 use pilcrow::operator::Operator;
 use pilcrow::reactor::{Net, Reactor};
 use pilcrow::registry::Cause;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{info, warn};
 
 use crate::args::Args;
-use crate::listen::{addresses_to_listen_on, bind};
-use crate::output::{Lines, Log};
-use crate::signals::{self, Asked};
+use crate::failure::Failure;
+use crate::lines::Lines;
+use crate::listen::{ListenAddress, bind, refuse_public};
+use crate::log::Log;
+use crate::signals::{self, Stop};
 use crate::state_file::{self, Saver};
-use crate::{FAILED, Failure, USAGE, http, tokens};
+use crate::tokens::NewTokens;
+use crate::{fd_limit, http, tokens};
 
 /// Serves until a signal stops it.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    args.check().map_err(|message| Failure {
-        code: USAGE,
-        message,
-    })?;
+    args.check().map_err(Failure::usage)?;
     let addresses = addresses_to_listen_on(args, "--listen", &args.listen)?;
     let http_addresses = addresses_to_listen_on(args, "--http", &args.http.http)?;
-    let log = Log::start(args);
+    let log = Log::start(&args.log);
     let stdout = Lines::on(io::stdout()).map_err(failed("cannot start a thread"))?;
     let beside = args.http.connections();
-    let max_connections = max_connections(args.connections.max_connections, beside);
+    let wanted = args.connections.max_connections;
+    let max_connections = fd_limit::connections(
+        wanted.unwrap_or(DEFAULT_MAX_CONNECTIONS),
+        wanted.is_some(),
+        FDS_KEPT_FREE + beside,
+    );
     let mut reactor = Reactor::new(args.limits(max_connections + size(beside)))
         .map_err(failed("cannot set up the event loop"))?;
     // Before anybody is served, so that no signal is missed.
     let token_files = args.token_files();
-    let asked = signals::listen(reactor.waker(), token_files.to_vec())
-        .map_err(failed("cannot handle signals"))?;
+    let new_tokens = NewTokens::default();
+    let reload = {
+        let (new_tokens, token_files) = (new_tokens.clone(), token_files.to_vec());
+        move || new_tokens.read(&token_files)
+    };
+    let stop = signals::listen(reactor.waker(), reload).map_err(failed("cannot handle signals"))?;
 
     let mut config = args.config();
-    config.access.tokens = tokens::read(token_files).map_err(|message| Failure {
-        code: USAGE,
-        message,
-    })?;
+    config.access.tokens = tokens::read(token_files).map_err(Failure::usage)?;
     if args.allow_anonymous && !config.access.is_open() {
         warn!("--allow-anonymous changes nothing: a token or an address of a range is needed");
     }
@@ -82,7 +87,13 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         distributor: &mut distributor,
         operator: operator.as_mut(),
     };
-    let served = serve(&mut reactor, &mut served, &asked, keeper.as_ref());
+    let served = serve(
+        &mut reactor,
+        &mut served,
+        &stop,
+        &new_tokens,
+        keeper.as_ref(),
+    );
     if let Some(keeper) = keeper {
         keeper.finish(&mut distributor);
     }
@@ -111,11 +122,25 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     served.map_err(failed("waiting for events failed"))
 }
 
-fn failed(what: &'static str) -> impl Fn(io::Error) -> Failure {
-    move |error| Failure {
-        code: FAILED,
-        message: format!("{what}: {error}"),
+/// The addresses of a flag, if everybody who can reach them may.
+fn addresses_to_listen_on(
+    args: &Args,
+    flag: &'static str,
+    texts: &[String],
+) -> Result<Vec<ListenAddress>, Failure> {
+    let addresses = ListenAddress::all(flag, texts, 9000)?;
+    if !args.allow_anonymous && !args.limits_access() {
+        refuse_public(
+            &addresses,
+            "register and read the list; say who may with --token-file or --allow-from, listen on \
+             a loopback address, or say --allow-anonymous if that is meant",
+        )?;
     }
+    Ok(addresses)
+}
+
+fn failed(what: &'static str) -> impl Fn(io::Error) -> Failure {
+    move |error| Failure::failed(format!("{what}: {error}"))
 }
 
 /// Keeps the list on disk.
@@ -198,11 +223,12 @@ impl Served<'_> {
 fn serve(
     reactor: &mut Reactor,
     served: &mut Served<'_>,
-    asked: &Asked,
+    stop: &Stop,
+    new_tokens: &NewTokens,
     keeper: Option<&Keeper>,
 ) -> io::Result<()> {
-    while !asked.to_stop() {
-        if let Some(tokens) = asked.take_tokens() {
+    while !stop.is_asked_for() {
+        if let Some(tokens) = new_tokens.take() {
             served.distributor.set_tokens(tokens);
         }
         if let Some(keeper) = keeper {
@@ -230,31 +256,6 @@ fn serve(
 /// Sockets that are no connections: listeners, the loop's own, logs, refusals being read.
 const FDS_KEPT_FREE: u64 = 64;
 const DEFAULT_MAX_CONNECTIONS: u64 = 10_000;
-
-/// How many connections of nodes this process can serve, beside so many others. Raises the soft fd limit to the hard one first.
-fn max_connections(wanted: Option<u64>, beside: u64) -> usize {
-    let mut limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => limit = raised,
-        Err(error) => warn!(%error, "could not raise the limit of open files to the hard one"),
-    }
-    let fds = limit.current.unwrap_or(u64::MAX);
-    let possible = fds - (FDS_KEPT_FREE + beside).min(fds / 2);
-    if let Some(wanted) = wanted
-        && wanted > possible
-    {
-        warn!(
-            wanted,
-            possible, fds, "fewer connections than wanted: the fd limit (ulimit -n) is too low"
-        );
-    }
-    let connections = wanted.unwrap_or(DEFAULT_MAX_CONNECTIONS).min(possible);
-    size(connections)
-}
 
 /// More than memory is as good as no limit.
 pub(crate) fn size(flag: u64) -> usize {

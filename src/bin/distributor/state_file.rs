@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use tracing::{info, warn};
 
-use crate::{Failure, USAGE};
+use crate::failure::Failure;
 
 /// A Distributor that is being stopped needs its file a little longer.
 const LONGEST_WAIT_FOR_LOCK: Duration = Duration::from_secs(3);
@@ -60,13 +60,10 @@ pub(crate) fn lock(path: &Path) -> Result<Lock, Failure> {
                 thread::sleep(Duration::from_millis(20));
             }
             Err(Errno::WOULDBLOCK) => {
-                return Err(Failure {
-                    code: USAGE,
-                    message: format!(
-                        "--state {path:?}: another Distributor keeps its list there; give each \
-                         one a file of its own"
-                    ),
-                });
+                return Err(Failure::usage(format!(
+                    "--state {path:?}: another Distributor keeps its list there; give each one a \
+                     file of its own"
+                )));
             }
             Err(error) => return unlocked(error.into()),
         }

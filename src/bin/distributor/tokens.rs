@@ -1,12 +1,37 @@
-//! Reading token files.
+//! Reading token files, and reading them again while the Distributor serves.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pilcrow::distributor::Tokens;
-use pilcrow::store::{Disk, OsDisk};
-use tracing::warn;
+use tracing::{info, warn};
+
+use crate::text_file;
 
 const MAX_FILE_BYTES: u64 = 16 << 20;
+
+/// Tokens on their way from the thread that reads them to the one that admits by them.
+#[derive(Clone, Default)]
+pub(crate) struct NewTokens(Arc<Mutex<Option<Tokens>>>);
+
+impl NewTokens {
+    /// Those that were read last, unless they were taken already.
+    pub(crate) fn take(&self) -> Option<Tokens> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Reads the files again. A mistake in one is said, and changes nothing.
+    pub(crate) fn read(&self, files: &[PathBuf]) {
+        match read(files) {
+            Ok(Some(tokens)) => {
+                info!(tokens = tokens.len(), "SIGHUP: read the tokens again");
+                *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(tokens);
+            }
+            Ok(None) => info!("SIGHUP: nothing to reload, there is no --token-file"),
+            Err(why) => warn!("SIGHUP: the tokens stay as they were: {why}"),
+        }
+    }
+}
 
 /// The tokens of all these files, `None` if there is no file. The error says what is wrong with one.
 pub(crate) fn read(files: &[PathBuf]) -> Result<Option<Tokens>, String> {
@@ -19,10 +44,7 @@ pub(crate) fn read(files: &[PathBuf]) -> Result<Option<Tokens>, String> {
 }
 
 fn read_one(file: &Path) -> Result<Tokens, String> {
-    let bytes = OsDisk::default()
-        .read(file, MAX_FILE_BYTES)
-        .map_err(|error| format!("cannot read it: {error}"))?;
-    let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+    let text = text_file::read(file, MAX_FILE_BYTES)?;
     let tokens = Tokens::parse(&text)?;
     if tokens.is_empty() {
         return Err(

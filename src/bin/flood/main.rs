@@ -8,12 +8,16 @@ mod capacity;
 mod child;
 mod churn;
 mod client;
+#[path = "../shared/failure.rs"]
+mod failure;
 mod format;
 mod heartbeats;
 mod herd;
 mod html;
 mod idle;
 mod joins;
+#[path = "../shared/lines.rs"]
+mod lines;
 mod progress;
 mod report;
 mod rpc;
@@ -32,33 +36,11 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use args::{Args, Command};
+pub(crate) use failure::Failure;
+use failure::one_line;
 use report::Report;
 
-const FAILED: u8 = 1;
-const USAGE: u8 = 2;
-
-/// Why the program ends without figures: the line that says so, and the exit code.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    code: u8,
-    message: String,
-}
-
 impl Failure {
-    pub(crate) fn failed(message: impl Into<String>) -> Failure {
-        Failure {
-            code: FAILED,
-            message: message.into(),
-        }
-    }
-
-    pub(crate) fn usage(message: impl Into<String>) -> Failure {
-        Failure {
-            code: USAGE,
-            message: message.into(),
-        }
-    }
-
     pub(crate) fn stopped() -> Failure {
         Failure::failed("stopped before there was anything to show")
     }
@@ -80,9 +62,9 @@ fn main() -> ExitCode {
         }
         Err(error) if error.kind() == ErrorKind::MissingSubcommand => {
             let what = "say what to do: storm, churn, slow, rpc or idle (see --help)";
-            return fail(&Failure::usage(what));
+            return Failure::usage(what).tell("flood");
         }
-        Err(error) => return fail(&Failure::usage(one_line(&error))),
+        Err(error) => return Failure::usage(one_line(&error)).tell("flood"),
     };
     let measured = match &args.command {
         Command::Storm(args) => storm::run(args),
@@ -95,7 +77,7 @@ fn main() -> ExitCode {
     let said = measured.and_then(|report| say(&args.command, &report));
     match said {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => fail(&failure),
+        Err(failure) => failure.tell("flood"),
     }
 }
 
@@ -134,24 +116,4 @@ pub(crate) fn tell(line: &str) {
     // A standard error that is closed or full must not change how the program ends.
     let line = line.replace(char::is_control, " ");
     let _ = writeln!(io::stderr(), "flood: {line}");
-}
-
-fn fail(failure: &Failure) -> ExitCode {
-    tell(&failure.message);
-    ExitCode::from(failure.code)
-}
-
-/// What is wrong with the command line, without the usage that follows it.
-fn one_line(error: &clap::Error) -> String {
-    let text = error.render().to_string();
-    let lines = text.lines().map(str::trim);
-    let said: Vec<&str> = lines
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-        .filter(|line| !line.is_empty())
-        .collect();
-    let said = said.join(" ");
-    format!(
-        "{} (see --help)",
-        said.strip_prefix("error: ").unwrap_or(&said)
-    )
 }

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
-use clap::{Parser, ValueEnum};
-use tracing_subscriber::filter::LevelFilter;
+use clap::builder::BoolishValueParser;
+use clap::{CommandFactory, FromArgMatches, Parser};
+
+use crate::log::LogArgs;
+use crate::variables;
 
 const ABOUT: &str = "\
 HTTP in, calls to nodes out: GET /goods?color=red goes to a node that lists GET/goods, with \
@@ -27,7 +29,7 @@ Statuses: 200 a node replied, whatever its errorcode; 404 no node lists the rout
 to the node was lost; 503 no node can take it; 504 the node did not reply in time; and 400, 408, 413,
 431 for requests that are malformed, slow or too large.
 
-Logs, with a line for each request, go to standard error, the addresses in use to standard output.
+Logs, with a line for each request (as info), go to standard error, the addresses in use to standard output.
 SIGINT and SIGTERM stop it when those who have asked are answered, within --deadline and a second.
 
 Exit codes: 0 stopped by a signal; 1 failed while serving; 2 a flag or variable is wrong;
@@ -38,12 +40,7 @@ Exit codes: 0 stopped by a signal; 1 failed while serving; 2 a flag or variable 
 #[command(name = "gateway", version, about = ABOUT, after_help = AFTER, max_term_width = 100)]
 pub(crate) struct Args {
     /// Where to listen: ADDRESS:PORT or NAME:PORT, again for more. A name means all its addresses
-    #[arg(
-        long,
-        value_name = "ADDR",
-        env = "PILCROW_GATEWAY_LISTEN",
-        value_delimiter = ','
-    )]
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
     #[arg(default_value = "localhost:8000")]
     pub(crate) listen: Vec<String>,
 
@@ -51,40 +48,24 @@ pub(crate) struct Args {
     /// every node
     #[arg(
         long,
-        env = "PILCROW_GATEWAY_ALLOW_ANONYMOUS",
         value_parser = BoolishValueParser::new()
     )]
     pub(crate) allow_anonymous: bool,
 
     /// Where the Distributor is
-    #[arg(
-        long,
-        value_name = "ADDR",
-        env = "PILCROW_GATEWAY_DISTRIBUTOR",
-        default_value = "localhost:9000"
-    )]
+    #[arg(long, value_name = "ADDR", default_value = "localhost:9000")]
     pub(crate) distributor: String,
 
     /// A file with the token that admits it at the Distributor, on its first line
-    #[arg(long, value_name = "FILE", env = "PILCROW_GATEWAY_TOKEN_FILE")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
 
     /// Under which it registers. Gateways of the book leave nodes with the name gate alone
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "PILCROW_GATEWAY_NAME",
-        default_value = "gate"
-    )]
+    #[arg(long, value_name = "NAME", default_value = "gate")]
     pub(crate) name: String,
 
     /// Time that a node may take for a reply
-    #[arg(
-        long,
-        value_name = "TIME",
-        env = "PILCROW_GATEWAY_DEADLINE",
-        default_value = "5s"
-    )]
+    #[arg(long, value_name = "TIME", default_value = "5s")]
     #[arg(value_parser = deadline)]
     pub(crate) deadline: Duration,
 
@@ -92,59 +73,34 @@ pub(crate) struct Args {
     #[arg(
         long,
         value_name = "ORIGIN",
-        env = "PILCROW_GATEWAY_CORS_ORIGIN",
         value_parser = origin
     )]
     pub(crate) cors_origin: Option<String>,
 
     /// HTTP connections at a time; one more is answered with 503. At most what the fd limit leaves
-    #[arg(
-        long,
-        value_name = "N",
-        env = "PILCROW_GATEWAY_MAX_CONNECTIONS",
-        default_value = "8192"
-    )]
+    #[arg(long, value_name = "N", default_value = "8192")]
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) max_connections: u64,
 
     /// Time that a connection may stay without a request
-    #[arg(
-        long,
-        value_name = "TIME",
-        env = "PILCROW_GATEWAY_KEEP_ALIVE",
-        default_value = "60s"
-    )]
+    #[arg(long, value_name = "TIME", default_value = "60s")]
     #[arg(value_parser = humantime::parse_duration)]
     pub(crate) keep_alive: Duration,
 
-    /// How log lines are written
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        env = "PILCROW_GATEWAY_LOG_FORMAT",
-        default_value = "text"
-    )]
-    pub(crate) log_format: LogFormat,
-
-    /// How much is logged. Requests are logged with info
-    #[arg(
-        long,
-        value_name = "LEVEL",
-        env = "PILCROW_GATEWAY_LOG_LEVEL",
-        default_value = "info"
-    )]
-    #[arg(value_parser = PossibleValuesParser::new(["off", "error", "warn", "info", "debug", "trace"])
-        .try_map(|level| level.parse::<LevelFilter>()))]
-    pub(crate) log_level: LevelFilter,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
 }
 
-/// How log lines are written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// One line for people
-    Text,
-    /// One JSON object a line
-    Json,
+impl Args {
+    /// The command line with the environment beside it.
+    pub(crate) fn with_variables() -> clap::Command {
+        variables::beside_flags(Args::command(), "PILCROW_GATEWAY_")
+    }
+
+    /// What this process was told.
+    pub(crate) fn parse() -> Result<Args, clap::Error> {
+        Args::from_arg_matches(&Args::with_variables().try_get_matches()?)
+    }
 }
 
 fn deadline(text: &str) -> Result<Duration, String> {
@@ -171,8 +127,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        use clap::CommandFactory;
-        Args::command().debug_assert();
+        Args::with_variables().debug_assert();
     }
 
     #[test]

@@ -2,112 +2,73 @@
 
 #![forbid(unsafe_code)]
 
-mod address;
 mod args;
-// What all programs say, they say in the same way.
-#[path = "../distributor/output.rs"]
-mod output;
+#[path = "../shared/failure.rs"]
+mod failure;
+#[path = "../shared/fd_limit.rs"]
+mod fd_limit;
+#[path = "../shared/lines.rs"]
+mod lines;
+#[path = "../shared/listen.rs"]
+mod listen;
+#[path = "../shared/log.rs"]
+mod log;
+#[path = "../shared/signals.rs"]
+mod signals;
+#[path = "../shared/text_file.rs"]
+mod text_file;
+#[path = "../shared/variables.rs"]
+mod variables;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use clap::Parser;
-use pilcrow::Waker;
 use pilcrow::gateway::{Config, Gateway};
 use pilcrow::http;
 use pilcrow::protocol::Token;
-use pilcrow::reactor::{Limits, Net, Reactor};
-use pilcrow::store::{Disk, OsDisk};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
-use tracing::{info, warn};
+use pilcrow::reactor::{Limits, Reactor};
+use tracing::info;
 
-use address::resolve;
 use args::Args;
-use output::{Lines, Log};
-
-const FAILED: u8 = 1;
-const USAGE: u8 = 2;
-const CANNOT_LISTEN: u8 = 3;
-
-/// Why the program ends otherwise than by a signal: the line that says so, and the exit code.
-struct Failure {
-    code: u8,
-    message: String,
-}
+use failure::Failure;
+use lines::Lines;
+use listen::{ListenAddress, bind, refuse_public, resolve};
+use log::Log;
+use signals::Stop;
 
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match Args::parse() {
         Ok(args) => args,
         Err(error) if !error.use_stderr() => {
             // Help or version. If nobody reads it there is nobody to tell.
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
-        Err(error) => return fail(USAGE, &one_line(&error)),
+        Err(error) => return Failure::usage(failure::one_line(&error)).tell("gateway"),
     };
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => fail(failure.code, &failure.message),
+        Err(failure) => failure.tell("gateway"),
     }
-}
-
-fn fail(code: u8, message: &str) -> ExitCode {
-    let message = message.replace(char::is_control, " ");
-    // A standard error that is closed or full must not change how the program ends.
-    if let Ok(stderr) = Lines::on(io::stderr()) {
-        stderr.say(format!("gateway: {message}"));
-    }
-    ExitCode::from(code)
-}
-
-/// What is wrong with the command line, without the usage that follows it.
-fn one_line(error: &clap::Error) -> String {
-    let text = error.render().to_string();
-    let lines = text.lines().map(str::trim);
-    let said: Vec<&str> = lines
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-        .filter(|line| !line.is_empty())
-        .collect();
-    let said = said.join(" ");
-    format!(
-        "{} (see --help)",
-        said.strip_prefix("error: ").unwrap_or(&said)
-    )
 }
 
 fn run(args: &Args) -> Result<(), Failure> {
     let listen_on = addresses_to_listen_on(args)?;
-    let distributor = resolve("--distributor", &args.distributor, 9000)
-        .map_err(|failure| Failure {
-            code: USAGE,
-            ..failure
-        })?
-        .first()
-        .copied();
-    let Some(distributor) = distributor else {
-        return Err(Failure {
-            code: USAGE,
-            message: format!(
-                "--distributor {}: the name has no address",
-                args.distributor
-            ),
-        });
-    };
+    let distributor = distributor(&args.distributor)?;
     let token = args.token_file.as_deref().map(read_token).transpose()?;
-    let log = Log::start(args);
+    let log = Log::start(&args.log);
     let stdout = Lines::on(io::stdout()).map_err(failed("cannot start a thread"))?;
-    let max_connections = max_connections(args.max_connections);
+    let max_connections = fd_limit::connections(args.max_connections, true, FDS_KEPT_FREE);
     let mut reactor = Reactor::new(loop_limits(max_connections))
         .map_err(failed("cannot set up the event loop"))?;
     // Before anybody is served, so that no signal is missed.
-    let stop = stop_on_signals(reactor.waker()).map_err(failed("cannot handle signals"))?;
+    let stop = signals::listen(reactor.waker(), || {
+        info!("SIGHUP: there is nothing to read again")
+    })
+    .map_err(failed("cannot handle signals"))?;
     let mut gateway = Gateway::new(Config {
         name: args.name.clone(),
         token,
@@ -120,8 +81,12 @@ fn run(args: &Args) -> Result<(), Failure> {
         },
         ..Config::new(distributor)
     });
-    for (text, addresses) in listen_on {
-        listen(reactor.net(), &mut gateway, text, &addresses, &stdout)?;
+    for address in listen_on {
+        bind(&address, |address| {
+            let bound = gateway.listen(reactor.net(), address)?;
+            stdout.say(format!("listening on {bound}"));
+            Ok(bound)
+        })?;
     }
     gateway
         .start(reactor.net())
@@ -150,10 +115,7 @@ fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn failed(what: &'static str) -> impl Fn(io::Error) -> Failure {
-    move |error| Failure {
-        code: FAILED,
-        message: format!("{what}: {error}"),
-    }
+    move |error| Failure::failed(format!("{what}: {error}"))
 }
 
 /// Replies that were begun get this long, beside the deadline, to be taken by their clients.
@@ -162,10 +124,10 @@ const LONGEST_GOODBYE: Duration = Duration::from_millis(500);
 fn serve(
     reactor: &mut Reactor,
     gateway: &mut Gateway,
-    stop: &AtomicBool,
+    stop: &Stop,
     deadline: Duration,
 ) -> io::Result<()> {
-    while !stop.load(Ordering::Acquire) {
+    while !stop.is_asked_for() {
         reactor.turn(None, gateway)?;
     }
     info!(clients = gateway.clients(), "stopping");
@@ -190,118 +152,30 @@ fn serve(
     Ok(())
 }
 
-fn stop_on_signals(waker: Waker) -> io::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let stopper = Arc::clone(&stop);
-    std::thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || {
-            for _ in signals.forever() {
-                stopper.store(true, Ordering::Release);
-                if let Err(error) = waker.wake() {
-                    warn!(%error, "could not wake the loop");
-                }
-            }
-        })?;
-    Ok(stop)
+fn addresses_to_listen_on(args: &Args) -> Result<Vec<ListenAddress>, Failure> {
+    let addresses = ListenAddress::all("--listen", &args.listen, 8000)?;
+    if !args.allow_anonymous {
+        refuse_public(
+            &addresses,
+            "call every node; listen on a loopback address, or say --allow-anonymous if that is \
+             meant",
+        )?;
+    }
+    Ok(addresses)
 }
 
-fn addresses_to_listen_on(args: &Args) -> Result<Vec<(&str, Vec<SocketAddr>)>, Failure> {
-    let mut all = Vec::new();
-    for text in &args.listen {
-        let addresses = resolve("--listen", text, 8000)?;
-        let public = addresses
-            .iter()
-            .find(|address| !address.ip().to_canonical().is_loopback());
-        if let Some(public) = public
-            && !args.allow_anonymous
-        {
-            return Err(Failure {
-                code: USAGE,
-                message: format!(
-                    "--listen {text}: whoever reaches {public} could call every node; listen on a \
-                     loopback address, or say --allow-anonymous if that is meant"
-                ),
-            });
-        }
-        all.push((text.as_str(), addresses));
-    }
-    Ok(all)
+fn distributor(text: &str) -> Result<SocketAddr, Failure> {
+    let resolved = resolve("--distributor", text, 9000);
+    // It is nowhere that the gateway would listen.
+    let addresses = resolved.map_err(|failure| Failure::usage(failure.message))?;
+    let first = addresses.first().copied();
+    first.ok_or_else(|| Failure::usage(format!("--distributor {text}: the name has no address")))
 }
 
-fn listen(
-    net: &mut Net,
-    gateway: &mut Gateway,
-    text: &str,
-    addresses: &[SocketAddr],
-    stdout: &Lines,
-) -> Result<(), Failure> {
-    let mut unavailable = None;
-    let mut chosen_port = None;
-    for address in addresses {
-        let mut address = *address;
-        if address.port() == 0 {
-            // All addresses of a name get the port that the first one was given.
-            address.set_port(chosen_port.unwrap_or(0));
-        }
-        match gateway.listen(net, address) {
-            Ok(bound) => {
-                chosen_port = Some(bound.port());
-                stdout.say(format!("listening on {bound}"));
-            }
-            Err(error) => match error.kind() {
-                // A name can have addresses that this machine is not set up for, as localhost has
-                // ::1 where there is no IPv6.
-                io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported => {
-                    unavailable = Some((address, error));
-                }
-                _ => return Err(cannot_listen(address, &error)),
-            },
-        }
-    }
-    if let Some((address, error)) = unavailable {
-        if chosen_port.is_none() {
-            return Err(cannot_listen(address, &error));
-        }
-        warn!(%address, %error, "not listening on this address of {text}");
-    }
-    Ok(())
-}
-
-fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
-    let advice = match error.kind() {
-        io::ErrorKind::AddrInUse => "; stop what listens there, or choose another with --listen",
-        io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege",
-        io::ErrorKind::AddrNotAvailable => "; it is not an address of this machine",
-        _ => "",
-    };
-    Failure {
-        code: CANNOT_LISTEN,
-        message: format!("cannot listen on {address}: {error}{advice}"),
-    }
-}
-
-const MAX_TOKEN_FILE_BYTES: u64 = 64 << 10;
-
-/// The first word of the first line that has one.
 fn read_token(file: &Path) -> Result<Token<'static>, Failure> {
-    let wrong = |why: &str| Failure {
-        code: USAGE,
-        message: format!("--token-file {file:?}: {why}"),
-    };
-    let bytes = OsDisk::default()
-        .read(file, MAX_TOKEN_FILE_BYTES)
-        .map_err(|error| wrong(&format!("cannot read it: {error}")))?;
-    let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8"))?;
-    let mut words = text
-        .lines()
-        .filter_map(|line| line.split_whitespace().next())
-        .filter(|word| !word.starts_with('#'));
-    let token = words
-        .next()
-        .ok_or_else(|| wrong("there is no token in it"))?;
-    Ok(Token::from(token.to_owned()))
+    text_file::first_token(file)
+        .map(Token::from)
+        .map_err(|why| Failure::usage(format!("--token-file {file:?}: {why}")))
 }
 
 /// Connections to nodes, beside those of HTTP clients.
@@ -320,25 +194,3 @@ fn loop_limits(max_connections: usize) -> Limits {
 
 /// Sockets that are no connections of clients: listeners, the loop's own, logs, some nodes.
 const FDS_KEPT_FREE: u64 = 256;
-
-/// How many clients this process can serve. Raises the soft fd limit to the hard one first.
-fn max_connections(wanted: u64) -> usize {
-    let mut limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => limit = raised,
-        Err(error) => warn!(%error, "could not raise the limit of open files to the hard one"),
-    }
-    let fds = limit.current.unwrap_or(u64::MAX);
-    let possible = fds - FDS_KEPT_FREE.min(fds / 2);
-    if wanted > possible {
-        warn!(
-            wanted,
-            possible, fds, "fewer connections than wanted: the fd limit (ulimit -n) is too low"
-        );
-    }
-    usize::try_from(wanted.min(possible)).unwrap_or(usize::MAX)
-}

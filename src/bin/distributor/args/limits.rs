@@ -8,56 +8,31 @@ use std::time::Duration;
 pub(crate) struct ConnectionArgs {
     /// Connections at a time; one more gets errorcode 6. At most what the fd limit leaves
     /// [default: 10000, or 64 less than the fd limit]
-    #[arg(long, value_name = "N", env = "PILCROW_MAX_CONNECTIONS", value_parser = at_least_one())]
+    #[arg(long, value_name = "N", value_parser = at_least_one())]
     pub(crate) max_connections: Option<u64>,
 
     /// Bytes of one frame, without its ¶
-    #[arg(
-        long,
-        value_name = "N",
-        env = "PILCROW_MAX_FRAME_BYTES",
-        default_value = "65536"
-    )]
+    #[arg(long, value_name = "N", default_value = "65536")]
     #[arg(value_parser = at_least_one())]
     pub(super) max_frame_bytes: u64,
 
     /// Time from a frame's first byte to its ¶
-    #[arg(
-        long,
-        value_name = "TIME",
-        env = "PILCROW_FRAME_TIMEOUT",
-        default_value = "10s"
-    )]
+    #[arg(long, value_name = "TIME", default_value = "10s")]
     #[arg(value_parser = humantime::parse_duration)]
     pub(super) frame_timeout: Duration,
 
     /// Time from being accepted to the first byte
-    #[arg(
-        long,
-        value_name = "TIME",
-        env = "PILCROW_FIRST_BYTE_TIMEOUT",
-        default_value = "60s"
-    )]
+    #[arg(long, value_name = "TIME", default_value = "60s")]
     #[arg(value_parser = humantime::parse_duration)]
     pub(super) first_byte_timeout: Duration,
 
     /// Bytes queued for one connection, the list not counted
-    #[arg(
-        long,
-        value_name = "N",
-        env = "PILCROW_MAX_UNSENT_BYTES",
-        default_value = "1048576"
-    )]
+    #[arg(long, value_name = "N", default_value = "1048576")]
     #[arg(value_parser = at_least_one())]
     pub(super) max_unsent_bytes: u64,
 
     /// Time that a connection may read nothing of what is queued for it
-    #[arg(
-        long,
-        value_name = "TIME",
-        env = "PILCROW_WRITE_TIMEOUT",
-        default_value = "10s"
-    )]
+    #[arg(long, value_name = "TIME", default_value = "10s")]
     #[arg(value_parser = humantime::parse_duration)]
     pub(super) write_timeout: Duration,
 }
@@ -67,72 +42,37 @@ pub(crate) struct ConnectionArgs {
 #[command(next_help_heading = "Limits for nodes")]
 pub(super) struct NodeArgs {
     /// Registered nodes
-    #[arg(
-        long,
-        value_name = "N",
-        env = "PILCROW_MAX_ENTRIES",
-        default_value = "10000"
-    )]
+    #[arg(long, value_name = "N", default_value = "10000")]
     #[arg(value_parser = at_least_one())]
     pub(super) max_entries: u64,
 
     /// Bytes of the whole list
-    #[arg(
-        long,
-        value_name = "N",
-        env = "PILCROW_MAX_LIST_BYTES",
-        default_value = "15728640"
-    )]
+    #[arg(long, value_name = "N", default_value = "15728640")]
     #[arg(value_parser = at_least_one())]
     pub(super) max_list_bytes: u64,
 
     /// Bytes of one registration's params
-    #[arg(
-        long,
-        value_name = "N",
-        env = "PILCROW_MAX_REGISTRATION_BYTES",
-        default_value = "16384"
-    )]
+    #[arg(long, value_name = "N", default_value = "16384")]
     #[arg(value_parser = at_least_one())]
     pub(super) max_registration_bytes: u64,
 
     /// Bytes of a name
-    #[arg(
-        long,
-        value_name = "N",
-        env = "PILCROW_MAX_NAME_BYTES",
-        default_value = "128"
-    )]
+    #[arg(long, value_name = "N", default_value = "128")]
     #[arg(value_parser = at_least_one())]
     pub(super) max_name_bytes: u64,
 
     /// Urls of one node
-    #[arg(
-        long,
-        value_name = "N",
-        env = "PILCROW_MAX_URLS",
-        default_value = "256"
-    )]
+    #[arg(long, value_name = "N", default_value = "256")]
     #[arg(value_parser = at_least_one())]
     pub(super) max_urls: u64,
 
     /// Bytes of one url
-    #[arg(
-        long,
-        value_name = "N",
-        env = "PILCROW_MAX_URL_BYTES",
-        default_value = "2048"
-    )]
+    #[arg(long, value_name = "N", default_value = "2048")]
     #[arg(value_parser = at_least_one())]
     pub(super) max_url_bytes: u64,
 
     /// Objects and arrays within each other in a registration
-    #[arg(
-        long,
-        value_name = "N",
-        env = "PILCROW_MAX_DEPTH",
-        default_value = "16"
-    )]
+    #[arg(long, value_name = "N", default_value = "16")]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=100))]
     pub(super) max_depth: u64,
 }
@@ -142,33 +82,18 @@ pub(super) struct NodeArgs {
 #[command(next_help_heading = "Sessions")]
 pub(super) struct SessionArgs {
     /// Time between two heartbeats of a node
-    #[arg(
-        long,
-        value_name = "TIME",
-        env = "PILCROW_HEARTBEAT",
-        default_value = "5s"
-    )]
+    #[arg(long, value_name = "TIME", default_value = "5s")]
     #[arg(value_parser = humantime::parse_duration)]
     pub(super) heartbeat: Duration,
 
     /// Time without a word after which a node is gone
-    #[arg(
-        long,
-        value_name = "TIME",
-        env = "PILCROW_SILENCE_TIMEOUT",
-        default_value = "15s"
-    )]
+    #[arg(long, value_name = "TIME", default_value = "15s")]
     #[arg(value_parser = humantime::parse_duration)]
     pub(super) silence_timeout: Duration,
 
     /// Time after the start in which lists are marked as not complete, and nodes of the last run
     /// (--state) may come back
-    #[arg(
-        long,
-        value_name = "TIME",
-        env = "PILCROW_WARM_UP",
-        default_value = "10s"
-    )]
+    #[arg(long, value_name = "TIME", default_value = "10s")]
     #[arg(value_parser = humantime::parse_duration)]
     pub(super) warm_up: Duration,
 }
@@ -178,32 +103,17 @@ pub(super) struct SessionArgs {
 #[command(next_help_heading = "Limits for one turn of the loop")]
 pub(super) struct TurnArgs {
     /// Connections accepted from one listener
-    #[arg(
-        long,
-        value_name = "N",
-        env = "PILCROW_MAX_ACCEPTS_PER_TURN",
-        default_value = "64"
-    )]
+    #[arg(long, value_name = "N", default_value = "64")]
     #[arg(value_parser = at_least_one())]
     pub(super) max_accepts_per_turn: u64,
 
     /// Bytes read from one connection
-    #[arg(
-        long,
-        value_name = "N",
-        env = "PILCROW_MAX_READ_BYTES_PER_TURN",
-        default_value = "65536"
-    )]
+    #[arg(long, value_name = "N", default_value = "65536")]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=16 << 20))]
     pub(super) max_read_bytes_per_turn: u64,
 
     /// Frames taken from one connection
-    #[arg(
-        long,
-        value_name = "N",
-        env = "PILCROW_MAX_FRAMES_PER_TURN",
-        default_value = "64"
-    )]
+    #[arg(long, value_name = "N", default_value = "64")]
     #[arg(value_parser = at_least_one())]
     pub(super) max_frames_per_turn: u64,
 }
@@ -213,62 +123,32 @@ pub(super) struct TurnArgs {
 #[command(next_help_heading = "TCP")]
 pub(super) struct TcpArgs {
     /// Connections that wait to be accepted; the kernel caps it at net.core.somaxconn
-    #[arg(
-        long,
-        value_name = "N",
-        env = "PILCROW_LISTEN_BACKLOG",
-        default_value = "4096"
-    )]
+    #[arg(long, value_name = "N", default_value = "4096")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=65535))]
     pub(super) listen_backlog: u32,
 
     /// Quiet time before a peer is probed
-    #[arg(
-        long,
-        value_name = "TIME",
-        env = "PILCROW_KEEPALIVE_IDLE",
-        default_value = "4s"
-    )]
+    #[arg(long, value_name = "TIME", default_value = "4s")]
     #[arg(value_parser = seconds)]
     pub(super) keepalive_idle: Duration,
 
     /// Time between two probes
-    #[arg(
-        long,
-        value_name = "TIME",
-        env = "PILCROW_KEEPALIVE_INTERVAL",
-        default_value = "2s"
-    )]
+    #[arg(long, value_name = "TIME", default_value = "2s")]
     #[arg(value_parser = seconds)]
     pub(super) keepalive_interval: Duration,
 
     /// Unanswered probes before a peer is gone
-    #[arg(
-        long,
-        value_name = "N",
-        env = "PILCROW_KEEPALIVE_PROBES",
-        default_value = "3"
-    )]
+    #[arg(long, value_name = "N", default_value = "3")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=127))]
     pub(super) keepalive_probes: u32,
 
     /// Time that sent bytes may stay unacknowledged before a peer is gone (Linux)
-    #[arg(
-        long,
-        value_name = "TIME",
-        env = "PILCROW_TCP_USER_TIMEOUT",
-        default_value = "10s"
-    )]
+    #[arg(long, value_name = "TIME", default_value = "10s")]
     #[arg(value_parser = humantime::parse_duration)]
     pub(super) tcp_user_timeout: Duration,
 
     /// Bytes that the kernel may hold for one connection that does not read
-    #[arg(
-        long,
-        value_name = "N",
-        env = "PILCROW_SEND_BUFFER_BYTES",
-        default_value = "131072"
-    )]
+    #[arg(long, value_name = "N", default_value = "131072")]
     #[arg(value_parser = clap::value_parser!(u32).range(4096..=1 << 30))]
     pub(super) send_buffer_bytes: u32,
 }

@@ -4,12 +4,14 @@ mod client;
 mod limits;
 mod serve;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::variables;
 
 pub(crate) use client::{
     CallArgs, CheckArgs, DrainArgs, HttpClientArgs, NodesArgs, WatchArgs, WhyArgs,
 };
-pub(crate) use serve::{Args, LogFormat};
+pub(crate) use serve::Args;
 
 const ABOUT: &str = "\
 A service registry that pushes: every node keeps one TCP connection to it, says who it is, and is \
@@ -58,6 +60,20 @@ pub(crate) struct CommandLine {
     pub(crate) serve: Args,
 }
 
+impl CommandLine {
+    /// The command line with the environment beside the server's flags.
+    pub(crate) fn with_variables() -> clap::Command {
+        let command = variables::beside_flags(CommandLine::command(), "PILCROW_");
+        command.mut_subcommand("serve", |serve| variables::beside_flags(serve, "PILCROW_"))
+    }
+
+    /// What this process was told.
+    pub(crate) fn parse() -> Result<CommandLine, clap::Error> {
+        let matches = CommandLine::with_variables().try_get_matches()?;
+        CommandLine::from_arg_matches(&matches)
+    }
+}
+
 /// What to do.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
@@ -85,11 +101,10 @@ pub(crate) enum Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_well_formed() {
-        CommandLine::command().debug_assert();
+        CommandLine::with_variables().debug_assert();
     }
 
     #[test]
@@ -107,5 +122,16 @@ mod tests {
             other => panic!("{other:?}"),
         }
         assert!(parse(&["distributor", "--listen", "127.0.0.1:1", "nodes"]).is_err());
+    }
+
+    #[test]
+    fn each_flag_of_the_server_has_its_variable() {
+        let command = CommandLine::with_variables();
+        let serve = command.find_subcommand("serve").unwrap();
+        for flag in command.get_arguments().chain(serve.get_arguments()) {
+            let long = flag.get_long().unwrap().to_uppercase().replace('-', "_");
+            let variable = flag.get_env().unwrap().to_str().unwrap();
+            assert_eq!(variable, format!("PILCROW_{long}"));
+        }
     }
 }

@@ -3,17 +3,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
-use clap::{Parser, ValueEnum};
+use clap::Parser;
+use clap::builder::BoolishValueParser;
 use pilcrow::TcpOptions;
 use pilcrow::distributor::{Access, AddressRange, Config};
 use pilcrow::protocol::RegistrationLimits;
 use pilcrow::reactor::Limits;
 use pilcrow::registry::Capacity;
-use tracing_subscriber::filter::LevelFilter;
 
 use super::limits::{ConnectionArgs, NodeArgs, SessionArgs, TcpArgs, TurnArgs};
 use crate::http::HttpArgs;
+use crate::log::LogArgs;
 use crate::serve::size;
 
 const ABOUT: &str = "Serve, which is what happens without a subcommand as well";
@@ -23,72 +23,39 @@ const ABOUT: &str = "Serve, which is what happens without a subcommand as well";
 #[command(name = "serve", about = ABOUT)]
 pub(crate) struct Args {
     /// Where to listen: ADDRESS:PORT or NAME:PORT, again for more. A name means all its addresses
-    #[arg(
-        long,
-        value_name = "ADDR",
-        env = "PILCROW_LISTEN",
-        value_delimiter = ','
-    )]
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
     #[arg(default_value = "localhost:9000")]
     pub(crate) listen: Vec<String>,
 
     /// Admit those who show a token of this file: a line each, TOKEN [NAME-PREFIX [URL-PREFIX…]],
     /// where * is any name, a URL-PREFIX is METHOD/path or /path, and # begins a comment. Read again
     /// on SIGHUP; who is connected stays
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "PILCROW_TOKEN_FILE",
-        value_delimiter = ','
-    )]
+    #[arg(long, value_name = "FILE", value_delimiter = ',')]
     token_file: Vec<PathBuf>,
 
     /// Admit addresses of this block without a token, as in 10.0.0.0/8, again for more. With
     /// --token-file either admits; peers of the book have no token to show
-    #[arg(
-        long,
-        value_name = "CIDR",
-        env = "PILCROW_ALLOW_FROM",
-        value_delimiter = ','
-    )]
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     allow_from: Vec<AddressRange>,
 
     /// Listen on addresses that other machines can reach, although whoever reaches them can
     /// register and is sent the list
-    #[arg(long, env = "PILCROW_ALLOW_ANONYMOUS", value_parser = BoolishValueParser::new())]
+    #[arg(long, value_parser = BoolishValueParser::new())]
     pub(crate) allow_anonymous: bool,
 
     /// Keep the list in this file, so that a restart goes unnoticed: the nodes in it are listed
     /// until they are back, or --warm-up is over [default: distributor.state in $STATE_DIRECTORY,
     /// if systemd sets that; else the list is not kept]
-    #[arg(long, value_name = "FILE", env = "PILCROW_STATE")]
+    #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
 
     /// List peers on this machine with this host, so that nodes on other machines reach them
     /// [default: their loopback address]
-    #[arg(long, value_name = "ADDR", env = "PILCROW_LOOPBACK_HOST", value_parser = host)]
+    #[arg(long, value_name = "ADDR", value_parser = host)]
     loopback_host: Option<String>,
 
-    /// How log lines are written
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        env = "PILCROW_LOG_FORMAT",
-        default_value = "text"
-    )]
-    pub(crate) log_format: LogFormat,
-
-    /// How much is logged
-    #[arg(
-        long,
-        value_name = "LEVEL",
-        env = "PILCROW_LOG_LEVEL",
-        default_value = "info"
-    )]
-    #[arg(value_parser = PossibleValuesParser::new(["off", "error", "warn", "info", "debug", "trace"])
-        .try_map(|level| level.parse::<LevelFilter>()))]
-    pub(crate) log_level: LevelFilter,
-
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
     #[command(flatten)]
     pub(crate) http: HttpArgs,
     #[command(flatten)]
@@ -101,15 +68,6 @@ pub(crate) struct Args {
     turn: TurnArgs,
     #[command(flatten)]
     tcp: TcpArgs,
-}
-
-/// How log lines are written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// One line for people
-    Text,
-    /// One JSON object a line
-    Json,
 }
 
 impl Args {
@@ -246,15 +204,6 @@ mod tests {
             check(&["--heartbeat", "1s", "--silence-timeout", "1500ms"]),
             Ok(())
         );
-    }
-
-    #[test]
-    fn every_flag_has_a_variable() {
-        for flag in Args::command().get_arguments() {
-            let long = flag.get_long().unwrap().to_uppercase().replace('-', "_");
-            let variable = flag.get_env().unwrap().to_str().unwrap();
-            assert_eq!(variable, format!("PILCROW_{long}"));
-        }
     }
 
     #[test]

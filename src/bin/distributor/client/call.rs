@@ -9,9 +9,9 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::http::token_in;
-use super::{failed, say, say_json, wrong_usage};
-use crate::Failure;
+use super::{say, say_json};
 use crate::args::CallArgs;
+use crate::failure::Failure;
 
 const LIST_WAIT: Duration = Duration::from_millis(500);
 
@@ -69,17 +69,18 @@ pub(super) fn run(args: &CallArgs) -> Result<(), Failure> {
     let url = &args.url;
     let place = url.find('/').filter(|place| *place > 0);
     let Some((method, path)) = place.and_then(|place| url.split_at_checked(place)) else {
-        return Err(wrong_usage(format!(
+        return Err(Failure::usage(format!(
             "{url}: it takes METHOD/path, as in GET/goods"
         )));
     };
     let params = RawValue::from_string(args.params.clone())
-        .map_err(|error| wrong_usage(format!("the params are no JSON: {error}")))?;
+        .map_err(|error| Failure::usage(format!("the params are no JSON: {error}")))?;
     let token = match &args.token_file {
         None => None,
         Some(file) => Some(Token::from(token_in(file)?)),
     };
-    let wrong = |error: std::io::Error| failed(format!("cannot set up the event loop: {error}"));
+    let wrong =
+        |error: std::io::Error| Failure::failed(format!("cannot set up the event loop: {error}"));
     let mut reactor = Reactor::new(Limits::default()).map_err(wrong)?;
     let config = Config {
         name: "distributor call".to_owned(),
@@ -92,11 +93,14 @@ pub(super) fn run(args: &CallArgs) -> Result<(), Failure> {
     let until = reactor.now() + args.deadline;
     while node.fleet(reactor.net()).link() != LinkState::Registered {
         if let Some(why) = &node.service().refused {
-            return Err(failed(format!("{}: not admitted: {why}", args.distributor)));
+            return Err(Failure::failed(format!(
+                "{}: not admitted: {why}",
+                args.distributor
+            )));
         }
         let left = until.saturating_since(reactor.now());
         if left.is_zero() {
-            return Err(failed(format!(
+            return Err(Failure::failed(format!(
                 "no Distributor answers at {}",
                 args.distributor
             )));
@@ -115,7 +119,7 @@ pub(super) fn run(args: &CallArgs) -> Result<(), Failure> {
         reactor.turn(None, &mut node).map_err(wrong)?;
     }
     let Some(answered) = &node.service().outcome else {
-        return Err(failed("there is no outcome"));
+        return Err(Failure::failed("there is no outcome"));
     };
     if args.json {
         say_json(&json!({
@@ -129,10 +133,10 @@ pub(super) fn run(args: &CallArgs) -> Result<(), Failure> {
     }
     match (answered.outcome, answered.errorcode) {
         ("reply", _) => Ok(()),
-        (_, Some(code)) => Err(failed(format!(
+        (_, Some(code)) => Err(Failure::failed(format!(
             "{url}: errorcode {code}: {}",
             answered.message
         ))),
-        _ => Err(failed(format!("{url}: {}", answered.message))),
+        _ => Err(Failure::failed(format!("{url}: {}", answered.message))),
     }
 }

@@ -3,14 +3,13 @@
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
-use pilcrow::store::{Disk, OsDisk};
 use serde_json::Value;
 use ureq::Agent;
 use ureq::http::Response;
 
-use super::{failed, wrong_usage};
-use crate::Failure;
 use crate::args::HttpClientArgs;
+use crate::failure::Failure;
+use crate::text_file;
 
 /// One Distributor's --http.
 pub(super) struct Client {
@@ -34,13 +33,13 @@ impl Client {
         let address = args.http.as_deref().unwrap_or(HTTP_BY_DEFAULT);
         let address = address.trim_end_matches('/');
         if address.starts_with("https://") {
-            return Err(wrong_usage(format!(
+            return Err(Failure::usage(format!(
                 "--http {address}: there is no TLS here; it takes ADDRESS:PORT"
             )));
         }
         let address = address.strip_prefix("http://").unwrap_or(address);
         if address.is_empty() || address.contains(['/', ' ', '@', '?']) {
-            return Err(wrong_usage(format!(
+            return Err(Failure::usage(format!(
                 "--http {address}: it takes ADDRESS:PORT, as in 127.0.0.1:9001"
             )));
         }
@@ -85,7 +84,7 @@ impl Client {
         match answer.status().as_u16() {
             200 => Ok((true, words)),
             503 => Ok((false, words)),
-            status => Err(failed(format!("{}: {status} {words}", self.base))),
+            status => Err(Failure::failed(format!("{}: {status} {words}", self.base))),
         }
     }
 
@@ -108,7 +107,7 @@ impl Client {
         }
         let (mut name, mut id) = (String::new(), String::new());
         for line in BufReader::new(answer.into_body().into_reader()).lines() {
-            let line = line.map_err(|error| failed(format!("{}: {error}", self.base)))?;
+            let line = line.map_err(|error| Failure::failed(format!("{}: {error}", self.base)))?;
             match line.split_once(": ") {
                 Some(("event", value)) => value.clone_into(&mut name),
                 Some(("id", value)) => value.clone_into(&mut id),
@@ -128,7 +127,7 @@ impl Client {
 
     fn reached<T>(&self, answer: Result<T, ureq::Error>) -> Result<T, Failure> {
         answer.map_err(|error| {
-            failed(format!(
+            Failure::failed(format!(
                 "{}: {error}; is a Distributor there, started with --http?",
                 self.base
             ))
@@ -148,14 +147,15 @@ impl Client {
                 401 | 403 => "; give it with --token-file FILE",
                 _ => "",
             };
-            return Err(failed(format!(
+            return Err(Failure::failed(format!(
                 "{}: {status}: {}{advice}",
                 self.base,
                 text.trim()
             )));
         }
-        serde_json::from_str(&text)
-            .map_err(|error| failed(format!("{}: that is no Distributor: {error}", self.base)))
+        serde_json::from_str(&text).map_err(|error| {
+            Failure::failed(format!("{}: that is no Distributor: {error}", self.base))
+        })
     }
 }
 
@@ -166,20 +166,8 @@ fn known<'a>(pairs: &Pairs<'a>) -> Vec<(&'a str, &'a str)> {
     known.collect()
 }
 
-const MAX_FILE_BYTES: u64 = 64 << 10;
-
 /// The first token in the file.
 pub(super) fn token_in(file: &std::path::Path) -> Result<String, Failure> {
-    let wrong = |why: String| wrong_usage(format!("--token-file {file:?}: {why}"));
-    let bytes = OsDisk::default()
-        .read(file, MAX_FILE_BYTES)
-        .map_err(|error| wrong(format!("cannot read it: {error}")))?;
-    let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8".to_owned()))?;
-    let mut words = text
-        .lines()
-        .filter_map(|line| line.split_whitespace().next());
-    words
-        .find(|word| !word.starts_with('#'))
-        .map(ToOwned::to_owned)
-        .ok_or_else(|| wrong("there is no token in it".to_owned()))
+    text_file::first_token(file)
+        .map_err(|why| Failure::usage(format!("--token-file {file:?}: {why}")))
 }

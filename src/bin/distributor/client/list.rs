@@ -9,9 +9,8 @@ use memchr::memmem;
 use pilcrow::protocol::{ListedNode, Reply, Update};
 use serde_json::{Value, json};
 
-use super::failed;
 use super::http::token_in;
-use crate::Failure;
+use crate::failure::Failure;
 
 /// How long all of it may take.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -28,11 +27,11 @@ pub(super) fn ask(
 ) -> Result<Value, Failure> {
     let token = token_file.map(token_in).transpose()?;
     let not_reached = |error: io::Error| match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => failed(format!(
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Failure::failed(format!(
             "{distributor}: no list came within {DEADLINE:?}; if it asks for a token, give it with \
              --token-file FILE"
         )),
-        _ => failed(format!("{distributor}: {error}; is a Distributor there?")),
+        _ => Failure::failed(format!("{distributor}: {error}; is a Distributor there?")),
     };
     let until = Instant::now() + DEADLINE;
     let mut stream = TcpStream::connect_timeout(&distributor, DEADLINE).map_err(not_reached)?;
@@ -91,7 +90,7 @@ fn read(
 ) -> Result<Option<Value>, Failure> {
     let Some(Update::List { entries, session }) = Update::parse(frame) else {
         return match Reply::parse(frame) {
-            Some(reply) if reply.errorcode != 0 => Err(failed(format!(
+            Some(reply) if reply.errorcode != 0 => Err(Failure::failed(format!(
                 "{distributor}: errorcode {}: {}",
                 reply.errorcode,
                 reply.message()

@@ -8,11 +8,10 @@ mod show;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 
-use clap::CommandFactory;
 use serde_json::Value;
 
 use crate::args::{CheckArgs, Command, CommandLine, DrainArgs, NodesArgs, WatchArgs, WhyArgs};
-use crate::{FAILED, Failure, USAGE};
+use crate::failure::Failure;
 use http::{Client, HTTP_BY_DEFAULT};
 
 const DISTRIBUTOR_BY_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9000);
@@ -29,23 +28,14 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Call(args) => call::run(&args),
         Command::Completions { shell } => {
             let mut text = Vec::new();
-            clap_complete::generate(shell, &mut CommandLine::command(), "distributor", &mut text);
+            clap_complete::generate(
+                shell,
+                &mut CommandLine::with_variables(),
+                "distributor",
+                &mut text,
+            );
             say(&String::from_utf8_lossy(&text))
         }
-    }
-}
-
-fn failed(message: impl Into<String>) -> Failure {
-    Failure {
-        code: FAILED,
-        message: message.into(),
-    }
-}
-
-fn wrong_usage(message: impl Into<String>) -> Failure {
-    Failure {
-        code: USAGE,
-        message: message.into(),
     }
 }
 
@@ -56,9 +46,9 @@ fn say(text: &str) -> Result<(), Failure> {
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush());
     match said {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(failed(format!("cannot write to standard output: {error}")))
-        }
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::failed(format!(
+            "cannot write to standard output: {error}"
+        ))),
         _ => Ok(()),
     }
 }
@@ -138,7 +128,7 @@ fn drain(args: &DrainArgs) -> Result<(), Failure> {
     }
     let late = drained["late"].as_array().map_or(0, Vec::len);
     match args.wait.is_some() && late > 0 {
-        true => Err(failed(format!(
+        true => Err(Failure::failed(format!(
             "{late} have not acknowledged within {wait:?}"
         ))),
         false => Ok(()),
@@ -154,6 +144,6 @@ fn check(args: &CheckArgs) -> Result<(), Failure> {
     }
     match is_ready {
         true => Ok(()),
-        false => Err(failed(words)),
+        false => Err(Failure::failed(words)),
     }
 }

@@ -1,59 +1,36 @@
-//! What the program says: the log on standard error, a few lines on standard output. Each has a thread
-//! of its own, so that nobody who does not read them holds up the loop.
+//! The log on standard error: its flags, and the thread that writes it, so that nobody who does not
+//! read it holds up the loop.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread;
-use std::time::Duration;
 
+use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::LevelFilter;
 
-use crate::args::{Args, LogFormat};
+/// What is logged, and how.
+#[derive(clap::Args, Debug)]
+pub(crate) struct LogArgs {
+    /// How log lines are written
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log_format: LogFormat,
 
-/// How long the program waits at its end for somebody to read its last lines.
-const LONGEST_FLUSH: Duration = Duration::from_millis(200);
-
-/// Lines on one of the standard streams.
-pub(crate) struct Lines {
-    lines: Option<Sender<String>>,
-    done: Receiver<()>,
+    /// How much is logged
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    #[arg(value_parser = PossibleValuesParser::new(["off", "error", "warn", "info", "debug", "trace"])
+        .try_map(|level| level.parse::<LevelFilter>()))]
+    log_level: LevelFilter,
 }
 
-impl Lines {
-    /// Errors are the system's, for want of threads.
-    pub(crate) fn on(mut stream: impl Write + Send + 'static) -> io::Result<Lines> {
-        let (lines, said) = mpsc::channel::<String>();
-        let (is_done, done) = mpsc::channel();
-        thread::Builder::new()
-            .name("lines".to_owned())
-            .spawn(move || {
-                for line in said {
-                    // Not with `println!`: that panics where nobody can read it.
-                    let _ = writeln!(stream, "{line}").and_then(|()| stream.flush());
-                }
-                let _ = is_done.send(());
-            })?;
-        Ok(Lines {
-            lines: Some(lines),
-            done,
-        })
-    }
-
-    pub(crate) fn say(&self, line: String) {
-        if let Some(lines) = &self.lines {
-            // It fails if the thread is gone. Then nobody can be told.
-            let _ = lines.send(line);
-        }
-    }
-}
-
-impl Drop for Lines {
-    fn drop(&mut self) {
-        self.lines = None;
-        let _ = self.done.recv_timeout(LONGEST_FLUSH);
-    }
+/// How log lines are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum LogFormat {
+    /// One line for people
+    Text,
+    /// One JSON object a line
+    Json,
 }
 
 /// Standard error, whose errors are nobody's concern and are counted.
@@ -75,8 +52,7 @@ impl Write for Stderr {
 /// Lines that wait to be written by the log's own thread. More are lost, and counted.
 const MAX_LOG_LINES_WAITING: usize = 10_000;
 
-/// Logging to standard error through a thread of its own, so that a slow reader of it never holds
-/// up the loop.
+/// Logging to standard error through a thread of its own.
 pub(crate) struct Log {
     writer: NonBlocking,
     errors: Arc<AtomicU64>,
@@ -84,7 +60,7 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    pub(crate) fn start(args: &Args) -> Log {
+    pub(crate) fn start(args: &LogArgs) -> Log {
         let errors = Arc::new(AtomicU64::new(0));
         let (writer, guard) = NonBlockingBuilder::default()
             .lossy(true)

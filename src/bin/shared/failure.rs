@@ -1,0 +1,56 @@
+//! How a program ends when it can't do what it was told.
+
+use std::io;
+use std::process::ExitCode;
+
+use crate::lines::Lines;
+
+/// The line that says why, and the exit code.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) code: u8,
+    pub(crate) message: String,
+}
+
+impl Failure {
+    /// Exit code 1: something went wrong on the way.
+    pub(crate) fn failed(message: impl Into<String>) -> Failure {
+        Failure {
+            code: 1,
+            message: message.into(),
+        }
+    }
+
+    /// Exit code 2: what it was told can't be meant.
+    pub(crate) fn usage(message: impl Into<String>) -> Failure {
+        Failure {
+            code: 2,
+            message: message.into(),
+        }
+    }
+
+    /// Says it as the program of this name.
+    pub(crate) fn tell(&self, program: &str) -> ExitCode {
+        let message = self.message.replace(char::is_control, " ");
+        // A standard error that is closed or full must not change how the program ends.
+        if let Ok(stderr) = Lines::on(io::stderr()) {
+            stderr.say(format!("{program}: {message}"));
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+/// What is wrong with the command line, without the usage that follows it.
+pub(crate) fn one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let lines = text.lines().map(str::trim);
+    let said: Vec<&str> = lines
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+        .filter(|line| !line.is_empty())
+        .collect();
+    let said = said.join(" ");
+    format!(
+        "{} (see --help)",
+        said.strip_prefix("error: ").unwrap_or(&said)
+    )
+}

@@ -1,0 +1,148 @@
+//! Addresses: what was written, what it means, and listening there.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+
+use tracing::warn;
+
+use crate::failure::Failure;
+
+/// One address as it was written, and the addresses that it means.
+pub(crate) struct ListenAddress {
+    flag: &'static str,
+    text: String,
+    addresses: Vec<SocketAddr>,
+}
+
+impl ListenAddress {
+    /// Those that are given with a flag. The port is one for examples.
+    pub(crate) fn all(
+        flag: &'static str,
+        texts: &[String],
+        port: u16,
+    ) -> Result<Vec<ListenAddress>, Failure> {
+        let listen_address = |text: &String| {
+            Ok(ListenAddress {
+                flag,
+                text: text.clone(),
+                addresses: resolve(flag, text, port)?,
+            })
+        };
+        texts.iter().map(listen_address).collect()
+    }
+}
+
+/// Fails if other machines can reach one of them, saying what they could do then and what to do
+/// about it.
+pub(crate) fn refuse_public(addresses: &[ListenAddress], why: &str) -> Result<(), Failure> {
+    for ListenAddress {
+        flag,
+        text,
+        addresses,
+    } in addresses
+    {
+        let mut addresses = addresses.iter();
+        if let Some(public) = addresses.find(|address| !address.ip().to_canonical().is_loopback()) {
+            return Err(Failure::usage(format!(
+                "{flag} {text}: whoever reaches {public} could {why}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The addresses that a flag names.
+pub(crate) fn resolve(flag: &str, text: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
+    let wrong = |what: &str| Err(Failure::usage(format!("{flag} {text}: {what}")));
+    let unknown = |why: &str| {
+        Err(cannot(format!(
+            "{flag} {text}: the name has no address{why}"
+        )))
+    };
+    if let Some(Ok(port)) = text.strip_prefix("localhost:").map(str::parse) {
+        // By its definition (RFC 6761) both loopback addresses, whatever a hosts file says.
+        return Ok(vec![
+            SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            SocketAddr::from((Ipv6Addr::LOCALHOST, port)),
+        ]);
+    }
+    if let Ok(address) = text.parse::<IpAddr>() {
+        let example = SocketAddr::new(address, port);
+        return wrong(&format!("it takes a port as well, as in {example}"));
+    }
+    let form = format!("it takes ADDRESS:PORT, as in 127.0.0.1:{port}");
+    let host = text.rsplit_once(':').map_or("", |(host, _)| host);
+    if host.is_empty() || host.contains(['/', '*']) {
+        return wrong(&form);
+    }
+    match text.to_socket_addrs() {
+        Ok(found) => {
+            let mut addresses = Vec::new();
+            for address in found {
+                if !addresses.contains(&address) {
+                    addresses.push(address);
+                }
+            }
+            match addresses.is_empty() {
+                true => unknown(""),
+                false => Ok(addresses),
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            wrong(&format!("{error}; {form}"))
+        }
+        Err(error) => unknown(&format!(": {error}")),
+    }
+}
+
+/// Listens on all addresses that are meant, by `listen`, which returns where with the port in use.
+pub(crate) fn bind(
+    wanted: &ListenAddress,
+    mut listen: impl FnMut(SocketAddr) -> io::Result<SocketAddr>,
+) -> Result<(), Failure> {
+    let flag = wanted.flag;
+    let mut unavailable = None;
+    let mut chosen_port = None;
+    for address in &wanted.addresses {
+        let mut address = *address;
+        if address.port() == 0 {
+            // All addresses of a name get the port that the first one was given.
+            address.set_port(chosen_port.unwrap_or(0));
+        }
+        match listen(address) {
+            Ok(bound) => chosen_port = Some(bound.port()),
+            Err(error) => match error.kind() {
+                // A name can have addresses that this machine is not set up for, as localhost has
+                // ::1 where there is no IPv6.
+                io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported => {
+                    unavailable = Some((address, error));
+                }
+                _ => return Err(cannot_listen(flag, address, &error)),
+            },
+        }
+    }
+    if let Some((address, error)) = unavailable {
+        if chosen_port.is_none() {
+            return Err(cannot_listen(flag, address, &error));
+        }
+        warn!(%address, %error, "not listening on this address of {}", wanted.text);
+    }
+    Ok(())
+}
+
+fn cannot_listen(flag: &str, address: SocketAddr, error: &io::Error) -> Failure {
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("; stop what listens there, or choose another with {flag}")
+        }
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "; it is not an address of this machine".to_owned(),
+        _ => String::new(),
+    };
+    cannot(format!("cannot listen on {address}: {error}{advice}"))
+}
+
+/// Exit code 3: there is nowhere to listen.
+fn cannot(message: String) -> Failure {
+    Failure { code: 3, message }
+}

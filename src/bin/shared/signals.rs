@@ -1,0 +1,47 @@
+//! Signals, taken by a thread of their own: SIGINT and SIGTERM stop the program, SIGHUP has files read
+//! again, and SIGXFSZ does nothing: without that a limit of file sizes would end the program, and not
+//! only the write.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use pilcrow::Waker;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::iterator::Signals;
+use tracing::warn;
+
+/// Whether a signal has asked the program to stop.
+pub(crate) struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    pub(crate) fn is_asked_for(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Takes signals from now on, and rings the waker for each. `hang_up` is called for SIGHUP, in the
+/// thread of the signals and not in the loop's: a disk may take its time.
+///
+/// Errors are the system's.
+pub(crate) fn listen(waker: Waker, mut hang_up: impl FnMut() + Send + 'static) -> io::Result<Stop> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGXFSZ])?;
+    let told = Arc::clone(&stop);
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for signal in signals.forever() {
+                match signal {
+                    SIGHUP => hang_up(),
+                    SIGXFSZ => continue,
+                    _ => told.store(true, Ordering::Release),
+                }
+                if let Err(error) = waker.wake() {
+                    warn!(%error, "could not wake the loop");
+                }
+            }
+        })?;
+    Ok(Stop(stop))
+}
