@@ -157,6 +157,11 @@ impl Gateway {
         self.http.stop(net);
     }
 
+    /// Has another token admit it, from when it registers next.
+    pub fn set_token(&mut self, net: &mut Net, token: Token<'static>) {
+        self.node.fleet(net).set_token(Some(token));
+    }
+
     /// Leaves the fleet.
     pub fn leave(&mut self, net: &mut Net) {
         self.node.fleet(net).stop();

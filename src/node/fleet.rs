@@ -10,7 +10,7 @@ use super::link::LinkState;
 use super::roster::Roster;
 use super::served::{ReplyTo, Request, refuse};
 use super::{Core, News, Role, Tag};
-use crate::protocol::{ErrorCode, write_reply, write_request};
+use crate::protocol::{ErrorCode, Token, write_reply, write_request};
 use crate::reactor::{Close, ConnId, Net, TimerId};
 use crate::time::Time;
 
@@ -232,6 +232,11 @@ impl<'a> Fleet<'a> {
         });
         self.core.look_at_waits(self.net);
         id
+    }
+
+    /// Has another [token](super::Config::token) admit the node, from when it registers next.
+    pub fn set_token(&mut self, token: Option<Token<'static>>) {
+        self.core.config.token = token;
     }
 
     /// Leaves in good order: the node goes out of the list but stays connected, and serves on.
