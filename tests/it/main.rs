@@ -12,6 +12,7 @@
 mod access;
 mod architecture;
 mod commands;
+mod config;
 mod embedding;
 mod examples;
 mod flood;

@@ -3,41 +3,19 @@
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write, pipe};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Output, Stdio};
-use std::sync::mpsc::RecvTimeoutError;
+use std::process::Command;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use socket2::SockRef;
 
 use crate::support::{
-    Client, DEADLINE, Distributor, FRAME_END, Folder, Program, ReservedPort, distributor_command,
-    in_background, names, wait_until,
+    Client, Distributor, FRAME_END, Folder, Program, ReservedPort, distributor_command, names,
+    output_of, wait_until,
 };
 
 const ANY_PORT: &str = "127.0.0.1:0";
 const PUBLIC: [&str; 3] = ["--listen", "0.0.0.0:0", "--allow-anonymous"];
-
-/// Runs a command that ends by itself.
-#[track_caller]
-fn output_of(command: &mut Command) -> Output {
-    let child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let pid = Pid::from_child(&child);
-    let output = in_background(|| child.wait_with_output().unwrap());
-    match output.recv_timeout(DEADLINE) {
-        Ok(output) => output,
-        Err(RecvTimeoutError::Timeout) => {
-            let _ = kill_process(pid, Signal::KILL);
-            panic!("{command:?} does not end");
-        }
-        Err(error) => panic!("{error}"),
-    }
-}
 
 /// Runs a command that must fail with this exit code, and returns the one line it says.
 #[track_caller]
@@ -114,7 +92,10 @@ fn help_names_every_flag_with_its_variable() {
     let parts: Vec<&str> = help.split("\n      --").skip(1).collect();
     assert!(parts.len() > 20, "{help}");
     for part in parts {
-        let (flag, _) = part.split_once([' ', '\n']).unwrap();
+        let (flag, _) = part.split_once([' ', '[', '\n']).unwrap();
+        if flag == "print-config" {
+            continue;
+        }
         let variable = format!("PILCROW_{}", flag.to_uppercase().replace('-', "_"));
         assert!(
             part.contains(&format!("[env: {variable}=")),

@@ -4,13 +4,14 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 /// How long anything may take before a test gives up. Generous: only a test that fails waits for it.
@@ -113,15 +114,15 @@ impl Program {
         found.unwrap()
     }
 
-    pub fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).unwrap();
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).unwrap();
     }
 
     /// Stops it where it stands, until [`Program::thaw`]. What is sent to it meanwhile, it finds
     /// all at once.
     pub fn freeze(&self) {
-        self.signal(rustix::process::Signal::STOP);
+        self.signal(Signal::STOP);
         let stat = format!("/proc/{}/stat", self.pid());
         wait_until("it to stand still", || {
             fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T "))
@@ -129,7 +130,7 @@ impl Program {
     }
 
     pub fn thaw(&self) {
-        self.signal(rustix::process::Signal::CONT);
+        self.signal(Signal::CONT);
     }
 
     /// SIGKILL: no chance to say goodbye.
@@ -468,4 +469,25 @@ pub fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stati
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(work()));
     receiver
+}
+
+/// Runs a command that ends by itself.
+#[track_caller]
+pub fn output_of(command: &mut Command) -> Output {
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = Pid::from_child(&child);
+    let output = in_background(|| child.wait_with_output().unwrap());
+    match output.recv_timeout(DEADLINE) {
+        Ok(output) => output,
+        Err(RecvTimeoutError::Timeout) => {
+            let _ = kill_process(pid, Signal::KILL);
+            panic!("{command:?} does not end");
+        }
+        Err(error) => panic!("{error}"),
+    }
 }

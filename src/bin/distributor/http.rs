@@ -47,7 +47,8 @@ impl HttpArgs {
         }
     }
 
-    fn config(&self) -> Result<Config, Failure> {
+    /// Reads the token of the administrator.
+    pub(crate) fn config(&self) -> Result<Config, Failure> {
         let admin_token = match &self.admin_token_file {
             None => None,
             Some(file) => {
@@ -75,13 +76,12 @@ fn name_of(text: &str) -> &str {
 
 /// Serves HTTP on these addresses, if there are any.
 pub(crate) fn start(
-    args: &HttpArgs,
+    config: Config,
     addresses: &[ListenAddress],
     net: &mut Net,
     distributor: &mut Distributor,
     stdout: &Lines,
 ) -> Result<Option<Operator>, Failure> {
-    let config = args.config()?;
     if addresses.is_empty() {
         return Ok(None);
     }

@@ -4,10 +4,14 @@
 
 mod args;
 mod client;
+#[path = "../shared/config_file.rs"]
+mod config_file;
 #[path = "../shared/failure.rs"]
 mod failure;
 #[path = "../shared/fd_limit.rs"]
 mod fd_limit;
+#[path = "../shared/handover.rs"]
+mod handover;
 mod http;
 #[path = "../shared/lines.rs"]
 mod lines;
@@ -15,7 +19,13 @@ mod lines;
 mod listen;
 #[path = "../shared/log.rs"]
 mod log;
+#[path = "../shared/print.rs"]
+mod print;
+#[path = "../shared/reload.rs"]
+mod reload;
 mod serve;
+#[path = "../shared/settings.rs"]
+mod settings;
 #[path = "../shared/signals.rs"]
 mod signals;
 mod state_file;
@@ -24,33 +34,34 @@ mod table;
 #[path = "../shared/text_file.rs"]
 mod text_file;
 mod tokens;
-#[path = "../shared/variables.rs"]
-mod variables;
 
 use std::process::ExitCode;
 
-use args::CommandLine;
-use failure::Failure;
+use clap::{CommandFactory, FromArgMatches};
+
+use args::{Args, Command, PREFIX, command_line};
+use failure::{Failure, one_line};
+use settings::{Settings, said_to};
 
 fn main() -> ExitCode {
-    let line = match CommandLine::parse() {
-        Ok(line) => line,
-        Err(error) if !error.use_stderr() => {
-            // Help or version. If nobody reads it there is nobody to tell.
-            let _ = error.print();
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            return Failure::usage(failure::one_line(&error)).tell("distributor");
-        }
-    };
-    let done = match line.command {
-        None => serve::run(&line.serve),
-        Some(args::Command::Serve(args)) => serve::run(&args),
-        Some(command) => client::run(command),
-    };
-    match done {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.tell("distributor"),
     }
+}
+
+fn run() -> Result<(), Failure> {
+    let Some(said) = said_to(command_line())? else {
+        return Ok(());
+    };
+    let to_server = match said.subcommand() {
+        None => said,
+        Some(("serve", said)) => said.clone(),
+        Some(_) => {
+            let command = Command::from_arg_matches(&said);
+            return client::run(command.map_err(|error| Failure::usage(one_line(&error)))?);
+        }
+    };
+    let settings = Settings::read(Args::command(), PREFIX, to_server)?;
+    serve::run(&settings).map_err(|failure| settings.blame(failure))
 }

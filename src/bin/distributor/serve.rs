@@ -4,28 +4,38 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use pilcrow::distributor::{Config, Distributor, Restored};
-use pilcrow::operator::Operator;
+use pilcrow::distributor::{Config, Distributor, Restored, Tokens};
+use pilcrow::operator::{self, Operator};
 use pilcrow::reactor::{Net, Reactor};
 use pilcrow::registry::Cause;
 use tracing::{info, warn};
 
 use crate::args::Args;
 use crate::failure::Failure;
+use crate::handover::Handover;
 use crate::lines::Lines;
 use crate::listen::{ListenAddress, bind, refuse_public};
 use crate::log::Log;
+use crate::print::print;
+use crate::reload::Reload;
+use crate::settings::Settings;
 use crate::signals::{self, Stop};
 use crate::state_file::{self, Saver};
-use crate::tokens::NewTokens;
 use crate::{fd_limit, http, tokens};
 
 /// Serves until a signal stops it.
-pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    args.check().map_err(Failure::usage)?;
-    let addresses = addresses_to_listen_on(args, "--listen", &args.listen)?;
-    let http_addresses = addresses_to_listen_on(args, "--http", &args.http.http)?;
+pub(crate) fn run(settings: &Settings) -> Result<(), Failure> {
+    let args: Args = settings.parse()?;
     let log = Log::start(&args.log);
+    let Plan {
+        addresses,
+        http_addresses,
+        http_config,
+        config,
+    } = Plan::new(&args)?;
+    if settings.are_asked_for() {
+        return print(&settings.to_toml()?);
+    }
     let stdout = Lines::on(io::stdout()).map_err(failed("cannot start a thread"))?;
     let beside = args.http.connections();
     let wanted = args.connections.max_connections;
@@ -37,23 +47,23 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut reactor = Reactor::new(args.limits(max_connections + size(beside)))
         .map_err(failed("cannot set up the event loop"))?;
     // Before anybody is served, so that no signal is missed.
-    let token_files = args.token_files();
-    let new_tokens = NewTokens::default();
-    let reload = {
-        let (new_tokens, token_files) = (new_tokens.clone(), token_files.to_vec());
-        move || new_tokens.read(&token_files)
+    let new_tokens = Handover::default();
+    let mut reload = Reload {
+        settings: settings.clone(),
+        level: log.level(),
+        check: |settings| settings.parse::<Args>()?.check(),
+        read_tokens: read_tokens_again(&args, &new_tokens),
     };
-    let stop = signals::listen(reactor.waker(), reload).map_err(failed("cannot handle signals"))?;
+    let stop = signals::listen(reactor.waker(), move || reload.run())
+        .map_err(failed("cannot handle signals"))?;
 
-    let mut config = args.config();
-    config.access.tokens = tokens::read(token_files).map_err(Failure::usage)?;
     if args.allow_anonymous && !config.access.is_open() {
         warn!("--allow-anonymous changes nothing: a token or an address of a range is needed");
     }
     let mut distributor = Distributor::new(config.clone());
     // Before the Distributor, which then keeps what is to be shown from its beginning.
     let mut operator = http::start(
-        &args.http,
+        http_config,
         &http_addresses,
         reactor.net(),
         &mut distributor,
@@ -67,7 +77,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         })?;
     }
     // Whoever connects meanwhile is accepted later.
-    let keeper = match args.state_file() {
+    let keeper = match args.state.clone() {
         Some(path) => Some(Keeper::start(
             path,
             &config,
@@ -120,6 +130,36 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         "stopped"
     );
     served.map_err(failed("waiting for events failed"))
+}
+
+/// What is to be served, with all that can be wrong with it looked at.
+struct Plan {
+    addresses: Vec<ListenAddress>,
+    http_addresses: Vec<ListenAddress>,
+    http_config: operator::Config,
+    config: Config,
+}
+
+impl Plan {
+    fn new(args: &Args) -> Result<Plan, Failure> {
+        args.check()?;
+        let mut config = args.config();
+        config.access.tokens = tokens::read(args.token_files()).map_err(Failure::usage)?;
+        Ok(Plan {
+            addresses: addresses_to_listen_on(args, "--listen", &args.listen)?,
+            http_addresses: addresses_to_listen_on(args, "--http", &args.http.http)?,
+            http_config: args.http.config()?,
+            config,
+        })
+    }
+}
+
+fn read_tokens_again(args: &Args, tokens: &Handover<Tokens>) -> Option<Box<dyn FnMut() + Send>> {
+    let (files, tokens) = (args.token_files().to_vec(), tokens.clone());
+    match files.is_empty() {
+        true => None,
+        false => Some(Box::new(move || tokens::read_again(&files, &tokens))),
+    }
 }
 
 /// The addresses of a flag, if everybody who can reach them may.
@@ -224,7 +264,7 @@ fn serve(
     reactor: &mut Reactor,
     served: &mut Served<'_>,
     stop: &Stop,
-    new_tokens: &NewTokens,
+    new_tokens: &Handover<Tokens>,
     keeper: Option<&Keeper>,
 ) -> io::Result<()> {
     while !stop.is_asked_for() {

@@ -1,35 +1,24 @@
 //! Reading token files, and reading them again while the Distributor serves.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use pilcrow::distributor::Tokens;
 use tracing::{info, warn};
 
+use crate::handover::Handover;
 use crate::text_file;
 
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
-/// Tokens on their way from the thread that reads them to the one that admits by them.
-#[derive(Clone, Default)]
-pub(crate) struct NewTokens(Arc<Mutex<Option<Tokens>>>);
-
-impl NewTokens {
-    /// Those that were read last, unless they were taken already.
-    pub(crate) fn take(&self) -> Option<Tokens> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    /// Reads the files again. A mistake in one is said, and changes nothing.
-    pub(crate) fn read(&self, files: &[PathBuf]) {
-        match read(files) {
-            Ok(Some(tokens)) => {
-                info!(tokens = tokens.len(), "SIGHUP: read the tokens again");
-                *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(tokens);
-            }
-            Ok(None) => info!("SIGHUP: nothing to reload, there is no --token-file"),
-            Err(why) => warn!("SIGHUP: the tokens stay as they were: {why}"),
+/// Reads the files again, for whoever takes them. A mistake in one is said, and changes nothing.
+pub(crate) fn read_again(files: &[PathBuf], tokens: &Handover<Tokens>) {
+    match read(files) {
+        Ok(Some(read)) => {
+            info!(tokens = read.len(), "SIGHUP: read the tokens again");
+            tokens.put(read);
         }
+        Ok(None) => {}
+        Err(why) => warn!("SIGHUP: the tokens stay as they were: {why}"),
     }
 }
 

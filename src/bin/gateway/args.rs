@@ -4,10 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
-use clap::{CommandFactory, FromArgMatches, Parser};
+use clap::{ArgAction, Parser};
 
 use crate::log::LogArgs;
-use crate::variables;
 
 const ABOUT: &str = "\
 HTTP in, calls to nodes out: GET /goods?color=red goes to a node that lists GET/goods, with \
@@ -46,10 +45,10 @@ pub(crate) struct Args {
 
     /// Listen on addresses that other machines can reach, although whoever reaches them can call
     /// every node
-    #[arg(
-        long,
-        value_parser = BoolishValueParser::new()
-    )]
+    #[arg(long, value_name = "true|false", value_parser = BoolishValueParser::new())]
+    #[arg(action = ArgAction::Set, num_args = 0..=1, require_equals = true)]
+    #[arg(default_value = "false", default_missing_value = "true")]
+    #[arg(hide_default_value = true, hide_possible_values = true)]
     pub(crate) allow_anonymous: bool,
 
     /// Where the Distributor is
@@ -70,11 +69,7 @@ pub(crate) struct Args {
     pub(crate) deadline: Duration,
 
     /// Let pages of this origin, written SCHEME://HOST, call it from a browser; * is every page
-    #[arg(
-        long,
-        value_name = "ORIGIN",
-        value_parser = origin
-    )]
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     pub(crate) cors_origin: Option<String>,
 
     /// HTTP connections at a time; one more is answered with 503. At most what the fd limit leaves
@@ -91,17 +86,8 @@ pub(crate) struct Args {
     pub(crate) log: LogArgs,
 }
 
-impl Args {
-    /// The command line with the environment beside it.
-    pub(crate) fn with_variables() -> clap::Command {
-        variables::beside_flags(Args::command(), "PILCROW_GATEWAY_")
-    }
-
-    /// What this process was told.
-    pub(crate) fn parse() -> Result<Args, clap::Error> {
-        Args::from_arg_matches(&Args::with_variables().try_get_matches()?)
-    }
-}
+/// Variables begin with it.
+pub(crate) const PREFIX: &str = "PILCROW_GATEWAY_";
 
 fn deadline(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
@@ -124,10 +110,12 @@ fn origin(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::with_sources;
+    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Args::with_variables().debug_assert();
+        with_sources(Args::command(), PREFIX).debug_assert();
     }
 
     #[test]

@@ -3,22 +3,30 @@
 #![forbid(unsafe_code)]
 
 mod args;
+#[path = "../shared/config_file.rs"]
+mod config_file;
 #[path = "../shared/failure.rs"]
 mod failure;
 #[path = "../shared/fd_limit.rs"]
 mod fd_limit;
+#[path = "../shared/handover.rs"]
+mod handover;
 #[path = "../shared/lines.rs"]
 mod lines;
 #[path = "../shared/listen.rs"]
 mod listen;
 #[path = "../shared/log.rs"]
 mod log;
+#[path = "../shared/print.rs"]
+mod print;
+#[path = "../shared/reload.rs"]
+mod reload;
+#[path = "../shared/settings.rs"]
+mod settings;
 #[path = "../shared/signals.rs"]
 mod signals;
 #[path = "../shared/text_file.rs"]
 mod text_file;
-#[path = "../shared/variables.rs"]
-mod variables;
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,49 +34,62 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::CommandFactory;
 use pilcrow::gateway::{Config, Gateway};
 use pilcrow::http;
 use pilcrow::protocol::Token;
 use pilcrow::reactor::{Limits, Reactor};
-use tracing::info;
+use tracing::{info, warn};
 
-use args::Args;
+use args::{Args, PREFIX};
 use failure::Failure;
+use handover::Handover;
 use lines::Lines;
 use listen::{ListenAddress, bind, refuse_public, resolve};
 use log::Log;
+use print::print;
+use reload::Reload;
+use settings::{Settings, said_to, with_sources};
 use signals::Stop;
 
 fn main() -> ExitCode {
-    let args = match Args::parse() {
-        Ok(args) => args,
-        Err(error) if !error.use_stderr() => {
-            // Help or version. If nobody reads it there is nobody to tell.
-            let _ = error.print();
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => return Failure::usage(failure::one_line(&error)).tell("gateway"),
-    };
-    match run(&args) {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.tell("gateway"),
     }
 }
 
-fn run(args: &Args) -> Result<(), Failure> {
-    let listen_on = addresses_to_listen_on(args)?;
+fn run() -> Result<(), Failure> {
+    let Some(said) = said_to(with_sources(Args::command(), PREFIX))? else {
+        return Ok(());
+    };
+    let settings = Settings::read(Args::command(), PREFIX, said)?;
+    run_with(&settings).map_err(|failure| settings.blame(failure))
+}
+
+fn run_with(settings: &Settings) -> Result<(), Failure> {
+    let args: Args = settings.parse()?;
+    let log = Log::start(&args.log);
+    let listen_on = addresses_to_listen_on(&args)?;
     let distributor = distributor(&args.distributor)?;
     let token = args.token_file.as_deref().map(read_token).transpose()?;
-    let log = Log::start(&args.log);
+    if settings.are_asked_for() {
+        return print(&settings.to_toml()?);
+    }
     let stdout = Lines::on(io::stdout()).map_err(failed("cannot start a thread"))?;
     let max_connections = fd_limit::connections(args.max_connections, true, FDS_KEPT_FREE);
     let mut reactor = Reactor::new(loop_limits(max_connections))
         .map_err(failed("cannot set up the event loop"))?;
     // Before anybody is served, so that no signal is missed.
-    let stop = signals::listen(reactor.waker(), || {
-        info!("SIGHUP: there is nothing to read again")
-    })
-    .map_err(failed("cannot handle signals"))?;
+    let new_token = Handover::default();
+    let mut reload = Reload {
+        settings: settings.clone(),
+        level: log.level(),
+        check: |settings| settings.parse::<Args>().map(drop),
+        read_tokens: read_token_again(&args, &new_token),
+    };
+    let stop = signals::listen(reactor.waker(), move || reload.run())
+        .map_err(failed("cannot handle signals"))?;
     let mut gateway = Gateway::new(Config {
         name: args.name.clone(),
         token,
@@ -99,7 +120,7 @@ fn run(args: &Args) -> Result<(), Failure> {
         "serving"
     );
 
-    let served = serve(&mut reactor, &mut gateway, &stop, args.deadline);
+    let served = serve(&mut reactor, &mut gateway, &stop, &new_token, args.deadline);
     let (counters, stats) = (reactor.net().counters(), gateway.stats());
     info!(
         accepted = counters.accepted,
@@ -125,9 +146,13 @@ fn serve(
     reactor: &mut Reactor,
     gateway: &mut Gateway,
     stop: &Stop,
+    new_token: &Handover<Token<'static>>,
     deadline: Duration,
 ) -> io::Result<()> {
     while !stop.is_asked_for() {
+        if let Some(token) = new_token.take() {
+            gateway.set_token(reactor.net(), token);
+        }
         reactor.turn(None, gateway)?;
     }
     info!(clients = gateway.clients(), "stopping");
@@ -176,6 +201,20 @@ fn read_token(file: &Path) -> Result<Token<'static>, Failure> {
     text_file::first_token(file)
         .map(Token::from)
         .map_err(|why| Failure::usage(format!("--token-file {file:?}: {why}")))
+}
+
+fn read_token_again(
+    args: &Args,
+    token: &Handover<Token<'static>>,
+) -> Option<Box<dyn FnMut() + Send>> {
+    let (file, token) = (args.token_file.clone()?, token.clone());
+    Some(Box::new(move || match read_token(&file) {
+        Ok(read) => {
+            info!("SIGHUP: read the token again");
+            token.put(read);
+        }
+        Err(failure) => warn!("SIGHUP: the token stays as it was: {}", failure.message),
+    }))
 }
 
 /// Connections to nodes, beside those of HTTP clients.

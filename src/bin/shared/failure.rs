@@ -2,6 +2,9 @@
 
 use std::io;
 use std::process::ExitCode;
+use std::time::SystemTime;
+
+use serde_json::json;
 
 use crate::lines::Lines;
 
@@ -10,31 +13,48 @@ use crate::lines::Lines;
 pub(crate) struct Failure {
     pub(crate) code: u8,
     pub(crate) message: String,
+    /// The line is a JSON object, as those of the log are.
+    is_json: bool,
 }
 
 impl Failure {
+    pub(crate) fn new(code: u8, message: impl Into<String>) -> Failure {
+        Failure {
+            code,
+            message: message.into(),
+            is_json: false,
+        }
+    }
+
     /// Exit code 1: something went wrong on the way.
     pub(crate) fn failed(message: impl Into<String>) -> Failure {
-        Failure {
-            code: 1,
-            message: message.into(),
-        }
+        Failure::new(1, message)
     }
 
     /// Exit code 2: what it was told can't be meant.
     pub(crate) fn usage(message: impl Into<String>) -> Failure {
-        Failure {
-            code: 2,
-            message: message.into(),
-        }
+        Failure::new(2, message)
+    }
+
+    /// To be told as the lines of a log in JSON are.
+    #[allow(dead_code, reason = "not every program has a log")]
+    pub(crate) fn in_json(self, is_json: bool) -> Failure {
+        Failure { is_json, ..self }
     }
 
     /// Says it as the program of this name.
     pub(crate) fn tell(&self, program: &str) -> ExitCode {
         let message = self.message.replace(char::is_control, " ");
+        let line = match self.is_json {
+            true => {
+                let now = humantime::format_rfc3339_micros(SystemTime::now()).to_string();
+                json!({"timestamp": now, "level": "ERROR", "message": message}).to_string()
+            }
+            false => format!("{program}: {message}"),
+        };
         // A standard error that is closed or full must not change how the program ends.
         if let Ok(stderr) = Lines::on(io::stderr()) {
-            stderr.say(format!("{program}: {message}"));
+            stderr.say(line);
         }
         ExitCode::from(self.code)
     }

@@ -144,5 +144,5 @@ fn cannot_listen(flag: &str, address: SocketAddr, error: &io::Error) -> Failure 
 
 /// Exit code 3: there is nowhere to listen.
 fn cannot(message: String) -> Failure {
-    Failure { code: 3, message }
+    Failure::new(3, message)
 }

@@ -9,6 +9,9 @@ use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 /// What is logged, and how.
 #[derive(clap::Args, Debug)]
@@ -21,7 +24,7 @@ pub(crate) struct LogArgs {
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     #[arg(value_parser = PossibleValuesParser::new(["off", "error", "warn", "info", "debug", "trace"])
         .try_map(|level| level.parse::<LevelFilter>()))]
-    log_level: LevelFilter,
+    pub(crate) log_level: LevelFilter,
 }
 
 /// How log lines are written.
@@ -54,6 +57,7 @@ const MAX_LOG_LINES_WAITING: usize = 10_000;
 
 /// Logging to standard error through a thread of its own.
 pub(crate) struct Log {
+    level: LogLevel,
     writer: NonBlocking,
     errors: Arc<AtomicU64>,
     _flushes_when_dropped: WorkerGuard,
@@ -67,20 +71,27 @@ impl Log {
             .buffered_lines_limit(MAX_LOG_LINES_WAITING)
             .thread_name("log")
             .finish(Stderr(Arc::clone(&errors)));
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(args.log_level)
-            .with_target(false)
-            .with_writer(writer.clone());
-        // It fails only if there is one already.
-        let _ = match args.log_format {
-            LogFormat::Text => subscriber.with_ansi(io::stderr().is_terminal()).try_init(),
-            LogFormat::Json => subscriber.json().flatten_event(true).try_init(),
+        let (level, handle) = reload::Layer::new(args.log_level);
+        let lines = fmt::layer().with_target(false).with_writer(writer.clone());
+        let lines = match args.log_format {
+            LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
+            LogFormat::Json => lines.json().flatten_event(true).boxed(),
         };
+        // It fails only if there is one already.
+        let _ = tracing_subscriber::registry()
+            .with(level)
+            .with(lines)
+            .try_init();
         Log {
+            level: LogLevel(handle),
             writer,
             errors,
             _flushes_when_dropped: guard,
         }
+    }
+
+    pub(crate) fn level(&self) -> LogLevel {
+        self.level.clone()
     }
 
     /// Times that standard error took nothing: it was closed, or its disk is full.
@@ -90,5 +101,20 @@ impl Log {
 
     pub(crate) fn lines_lost(&self) -> usize {
         self.writer.error_counter().dropped_lines()
+    }
+}
+
+/// How much is logged, which can change.
+#[derive(Clone)]
+pub(crate) struct LogLevel(reload::Handle<LevelFilter, Registry>);
+
+impl LogLevel {
+    pub(crate) fn get(&self) -> LevelFilter {
+        self.0.clone_current().unwrap_or(LevelFilter::OFF)
+    }
+
+    pub(crate) fn set(&self, level: LevelFilter) {
+        // It fails if nothing is logged any more.
+        let _ = self.0.reload(level);
     }
 }

@@ -4,9 +4,9 @@ mod client;
 mod limits;
 mod serve;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args as _, CommandFactory, Subcommand};
 
-use crate::variables;
+use crate::settings::with_sources;
 
 pub(crate) use client::{
     CallArgs, CheckArgs, DrainArgs, HttpClientArgs, NodesArgs, WatchArgs, WhyArgs,
@@ -49,36 +49,29 @@ Exit codes: 0 stopped by a signal; 1 failed while serving; 2 a flag or variable 
 file cannot be read, or another Distributor has the state file; 3 could not listen. Of the other commands: 0 done; 1 not ready, not there, not reached or \
 refused; 2 the command line is wrong.";
 
-/// The whole command line.
-#[derive(Parser, Debug)]
-#[command(name = "distributor", version, about = ABOUT, after_help = AFTER, max_term_width = 100)]
-#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
-pub(crate) struct CommandLine {
-    #[command(subcommand)]
-    pub(crate) command: Option<Command>,
-    #[command(flatten)]
-    pub(crate) serve: Args,
+/// Variables of the server begin with it.
+pub(crate) const PREFIX: &str = "PILCROW_";
+
+/// The whole command line. What has no subcommand is for the server, too.
+pub(crate) fn command_line() -> clap::Command {
+    let line = server(Args::augment_args(clap::Command::new("distributor")));
+    let line = line.subcommand(server(Args::command()));
+    Command::augment_subcommands(line)
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(ABOUT)
+        .after_help(AFTER)
+        .max_term_width(100)
+        .args_conflicts_with_subcommands(true)
+        .disable_help_subcommand(true)
 }
 
-impl CommandLine {
-    /// The command line with the environment beside the server's flags.
-    pub(crate) fn with_variables() -> clap::Command {
-        let command = variables::beside_flags(CommandLine::command(), "PILCROW_");
-        command.mut_subcommand("serve", |serve| variables::beside_flags(serve, "PILCROW_"))
-    }
-
-    /// What this process was told.
-    pub(crate) fn parse() -> Result<CommandLine, clap::Error> {
-        let matches = CommandLine::with_variables().try_get_matches()?;
-        CommandLine::from_arg_matches(&matches)
-    }
+fn server(command: clap::Command) -> clap::Command {
+    with_sources(serve::with_state_of_systemd(command), PREFIX)
 }
 
-/// What to do.
+/// What to do instead of serving.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
-    /// Serve; what happens without a subcommand as well
-    Serve(Box<Args>),
     /// Show who is there
     Nodes(NodesArgs),
     /// Show what happens, until Ctrl-C
@@ -104,34 +97,39 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        CommandLine::with_variables().debug_assert();
+        command_line().debug_assert();
     }
 
     #[test]
     fn without_a_subcommand_it_serves() {
-        let parse = |line: &[&str]| CommandLine::try_parse_from(line);
-        assert!(parse(&["distributor"]).unwrap().command.is_none());
+        let parse = |line: &[&str]| command_line().try_get_matches_from(line);
         let flags = ["--listen", "127.0.0.1:1"];
         let plain = parse(&[&["distributor"][..], &flags].concat()).unwrap();
-        assert_eq!(plain.serve.listen, ["127.0.0.1:1"]);
-        match parse(&[&["distributor", "serve"][..], &flags].concat())
-            .unwrap()
-            .command
-        {
-            Some(Command::Serve(args)) => assert_eq!(args.listen, ["127.0.0.1:1"]),
-            other => panic!("{other:?}"),
+        assert!(plain.subcommand().is_none());
+        let serve = parse(&[&["distributor", "serve"][..], &flags].concat()).unwrap();
+        for server in [&plain, serve.subcommand_matches("serve").unwrap()] {
+            assert_eq!(server.get_one::<String>("listen").unwrap(), "127.0.0.1:1");
         }
         assert!(parse(&["distributor", "--listen", "127.0.0.1:1", "nodes"]).is_err());
     }
 
     #[test]
     fn each_flag_of_the_server_has_its_variable() {
-        let command = CommandLine::with_variables();
+        let command = command_line();
         let serve = command.find_subcommand("serve").unwrap();
+        let mut flags = 0;
         for flag in command.get_arguments().chain(serve.get_arguments()) {
-            let long = flag.get_long().unwrap().to_uppercase().replace('-', "_");
+            let long = flag.get_long().unwrap();
+            if long == "print-config" {
+                // It would keep a server from serving.
+                assert!(flag.get_env().is_none());
+                continue;
+            }
             let variable = flag.get_env().unwrap().to_str().unwrap();
+            let long = long.to_uppercase().replace('-', "_");
             assert_eq!(variable, format!("PILCROW_{long}"));
+            flags += 1;
         }
+        assert!(flags > 40, "{flags}");
     }
 }

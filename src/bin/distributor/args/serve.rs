@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
 use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Command, Parser};
 use pilcrow::TcpOptions;
 use pilcrow::distributor::{Access, AddressRange, Config};
 use pilcrow::protocol::RegistrationLimits;
@@ -12,6 +12,7 @@ use pilcrow::reactor::Limits;
 use pilcrow::registry::Capacity;
 
 use super::limits::{ConnectionArgs, NodeArgs, SessionArgs, TcpArgs, TurnArgs};
+use crate::failure::Failure;
 use crate::http::HttpArgs;
 use crate::log::LogArgs;
 use crate::serve::size;
@@ -40,14 +41,17 @@ pub(crate) struct Args {
 
     /// Listen on addresses that other machines can reach, although whoever reaches them can
     /// register and is sent the list
-    #[arg(long, value_parser = BoolishValueParser::new())]
+    #[arg(long, value_name = "true|false", value_parser = BoolishValueParser::new())]
+    #[arg(action = ArgAction::Set, num_args = 0..=1, require_equals = true)]
+    #[arg(default_value = "false", default_missing_value = "true")]
+    #[arg(hide_default_value = true, hide_possible_values = true)]
     pub(crate) allow_anonymous: bool,
 
     /// Keep the list in this file, so that a restart goes unnoticed: the nodes in it are listed
     /// until they are back, or --warm-up is over [default: distributor.state in $STATE_DIRECTORY,
     /// if systemd sets that; else the list is not kept]
     #[arg(long, value_name = "FILE")]
-    state: Option<PathBuf>,
+    pub(crate) state: Option<PathBuf>,
 
     /// List peers on this machine with this host, so that nodes on other machines reach them
     /// [default: their loopback address]
@@ -72,18 +76,18 @@ pub(crate) struct Args {
 
 impl Args {
     /// What is wrong with flags that are right by themselves.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), Failure> {
         let sessions = &self.sessions;
         if sessions.heartbeat < Duration::from_millis(10) {
-            return Err("--heartbeat: at least 10ms".to_owned());
+            return Err(Failure::usage("--heartbeat: at least 10ms"));
         }
         // Nodes send it up to a fifth later than they are told.
         if sessions.silence_timeout < sessions.heartbeat * 3 / 2 {
-            return Err(format!(
+            return Err(Failure::usage(format!(
                 "--silence-timeout {:?}: at least one and a half times the --heartbeat of {:?}, \
                  or nodes are dropped between two heartbeats",
                 sessions.silence_timeout, sessions.heartbeat
-            ));
+            )));
         }
         Ok(())
     }
@@ -122,16 +126,6 @@ impl Args {
         &self.token_file
     }
 
-    /// Where to keep the list, if it is to be kept.
-    pub(crate) fn state_file(&self) -> Option<PathBuf> {
-        self.state.clone().or_else(|| {
-            let folders = std::env::var_os("STATE_DIRECTORY")?;
-            let first = std::env::split_paths(&folders).next()?;
-            let is_there = !first.as_os_str().is_empty();
-            is_there.then(|| first.join("distributor.state"))
-        })
-    }
-
     /// What the Distributor is told, but for the tokens.
     pub(crate) fn config(&self) -> Config {
         let nodes = &self.nodes;
@@ -156,6 +150,18 @@ impl Args {
             silence: self.sessions.silence_timeout,
             warm_up: self.sessions.warm_up,
         }
+    }
+}
+
+/// Where systemd has room for what outlives a restart, the list is kept there.
+pub(super) fn with_state_of_systemd(command: Command) -> Command {
+    let folders = std::env::var_os("STATE_DIRECTORY").unwrap_or_default();
+    match std::env::split_paths(&folders).next() {
+        Some(first) if !first.as_os_str().is_empty() => command.mut_arg("state", |state| {
+            let file = first.join("distributor.state").into_os_string();
+            state.default_value(file).hide_default_value(true)
+        }),
+        _ => command,
     }
 }
 
@@ -197,13 +203,10 @@ mod tests {
             let args = [&["distributor"], flags].concat();
             Args::try_parse_from(args).unwrap().check()
         };
-        assert_eq!(check(&[]), Ok(()));
+        assert!(check(&[]).is_ok());
         assert!(check(&["--heartbeat", "0s"]).is_err());
         assert!(check(&["--silence-timeout", "1s"]).is_err());
-        assert_eq!(
-            check(&["--heartbeat", "1s", "--silence-timeout", "1500ms"]),
-            Ok(())
-        );
+        assert!(check(&["--heartbeat", "1s", "--silence-timeout", "1500ms"]).is_ok());
     }
 
     #[test]

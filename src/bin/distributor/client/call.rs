@@ -9,9 +9,10 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::http::token_in;
-use super::{say, say_json};
+use super::say_json;
 use crate::args::CallArgs;
 use crate::failure::Failure;
+use crate::print::print;
 
 const LIST_WAIT: Duration = Duration::from_millis(500);
 
@@ -129,7 +130,7 @@ pub(super) fn run(args: &CallArgs) -> Result<(), Failure> {
             "results": answered.results,
         }))?;
     } else if answered.outcome == "reply" {
-        say(&format!("{:#}\n", answered.results))?;
+        print(&format!("{:#}\n", answered.results))?;
     }
     match (answered.outcome, answered.errorcode) {
         ("reply", _) => Ok(()),

@@ -5,13 +5,13 @@ mod http;
 mod list;
 mod show;
 
-use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 
 use serde_json::Value;
 
-use crate::args::{CheckArgs, Command, CommandLine, DrainArgs, NodesArgs, WatchArgs, WhyArgs};
+use crate::args::{CheckArgs, Command, DrainArgs, NodesArgs, WatchArgs, WhyArgs, command_line};
 use crate::failure::Failure;
+use crate::print::print;
 use http::{Client, HTTP_BY_DEFAULT};
 
 const DISTRIBUTOR_BY_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9000);
@@ -19,7 +19,6 @@ const DISTRIBUTOR_BY_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::
 /// Does what a command says.
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Serve(args) => crate::serve::run(&args),
         Command::Nodes(args) => nodes(&args),
         Command::Watch(args) => watch(&args),
         Command::Why(args) => why(&args),
@@ -28,33 +27,14 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Call(args) => call::run(&args),
         Command::Completions { shell } => {
             let mut text = Vec::new();
-            clap_complete::generate(
-                shell,
-                &mut CommandLine::with_variables(),
-                "distributor",
-                &mut text,
-            );
-            say(&String::from_utf8_lossy(&text))
+            clap_complete::generate(shell, &mut command_line(), "distributor", &mut text);
+            print(&String::from_utf8_lossy(&text))
         }
     }
 }
 
-/// Prints text that has its line ends. Whoever closes a pipe has read enough.
-fn say(text: &str) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    let said = stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush());
-    match said {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::failed(format!(
-            "cannot write to standard output: {error}"
-        ))),
-        _ => Ok(()),
-    }
-}
-
 fn say_json(value: &Value) -> Result<(), Failure> {
-    say(&format!("{value:#}\n"))
+    print(&format!("{value:#}\n"))
 }
 
 fn nodes(args: &NodesArgs) -> Result<(), Failure> {
@@ -70,7 +50,7 @@ fn nodes(args: &NodesArgs) -> Result<(), Failure> {
     };
     match args.at.json {
         true => say_json(&list),
-        false => say(&show::nodes(&list)),
+        false => print(&show::nodes(&list)),
     }
 }
 
@@ -83,7 +63,7 @@ fn why(args: &WhyArgs) -> Result<(), Failure> {
     let why = Client::new(&args.at)?.get_json("/why", &pairs)?;
     match args.at.json {
         true => say_json(&why),
-        false => say(&show::why(&why, args.name.as_deref())),
+        false => print(&show::why(&why, args.name.as_deref())),
     }
 }
 
@@ -97,7 +77,7 @@ fn watch(args: &WatchArgs) -> Result<(), Failure> {
                 true => format!("{data}\n"),
                 false => show::event_line(name, data),
             };
-            say(&line)
+            print(&line)
         });
         match told {
             // It was never there, or does not let us in.
@@ -124,7 +104,7 @@ fn drain(args: &DrainArgs) -> Result<(), Failure> {
     let drained = Client::new(&args.at)?.post_json("/drain", &pairs)?;
     match args.at.json {
         true => say_json(&drained)?,
-        false => say(&show::drained(&drained, &args.name))?,
+        false => print(&show::drained(&drained, &args.name))?,
     }
     let late = drained["late"].as_array().map_or(0, Vec::len);
     match args.wait.is_some() && late > 0 {
@@ -140,7 +120,7 @@ fn check(args: &CheckArgs) -> Result<(), Failure> {
     if args.at.json {
         say_json(&serde_json::json!({"ready": is_ready, "state": words}))?;
     } else if is_ready {
-        say(&format!("{words}\n"))?;
+        print(&format!("{words}\n"))?;
     }
     match is_ready {
         true => Ok(()),

@@ -1,0 +1,553 @@
+//! The configuration file of both programs: what goes before what, what is wrong with one, what is
+//! printed, and what is read again on a hangup.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::{
+    Client, Distributor, Folder, Program, command, distributor_command, output_of, wait_until,
+};
+
+const PROGRAMS: [&str; 2] = [
+    env!("CARGO_BIN_EXE_distributor"),
+    env!("CARGO_BIN_EXE_gateway"),
+];
+const GATEWAY: &str = PROGRAMS[1];
+
+/// Writes a configuration file and returns its path.
+fn file(folder: &Folder, text: &str) -> String {
+    let path = folder.join("config.toml");
+    fs::write(&path, text).unwrap();
+    path
+}
+
+/// What a command prints when asked for its configuration.
+#[track_caller]
+fn printed(command: &mut Command) -> String {
+    let output = output_of(command.arg("--print-config"));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A line of it: the value, and who has said it.
+#[track_caller]
+fn value<'t>(text: &'t str, key: &str) -> (&'t str, &'t str) {
+    let line = text.lines().find_map(|line| line.strip_prefix(key));
+    let line = line.and_then(|line| line.strip_prefix(" = "));
+    line.and_then(|line| line.split_once(" # "))
+        .unwrap_or_else(|| panic!("no {key} in {text}"))
+}
+
+/// All of it but who has said it.
+fn without_comments(text: &str) -> Vec<&str> {
+    let parts = text.lines().map(|line| line.rsplit_once(" # ").unwrap().0);
+    parts.collect()
+}
+
+/// The line that a command says which must fail with exit code 2.
+#[track_caller]
+fn mistake(command: &mut Command) -> String {
+    let output = output_of(command);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{command:?}: {said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(output.stdout.is_empty(), "{command:?}");
+    said
+}
+
+#[test]
+fn flags_go_before_the_environment_and_that_before_the_file() {
+    let folder = Folder::new();
+    let path = file(
+        &folder,
+        "max-entries = 1\nhttp_host = [\"a\", \"b\"]\nallow-anonymous = true\nwarm-up = \"1s\"\n",
+    );
+    for (key, flag, variable, in_file, default) in [
+        ("max-entries", ("3", "3"), ("2", "2"), "1", "10000"),
+        (
+            "http-host",
+            ("e,f", r#"["e", "f"]"#),
+            ("c,d", r#"["c", "d"]"#),
+            r#"["a", "b"]"#,
+            "",
+        ),
+        (
+            "warm-up",
+            ("3s", "\"3s\""),
+            ("2s", "\"2s\""),
+            "\"1s\"",
+            "\"10s\"",
+        ),
+        (
+            "allow-anonymous",
+            ("yes", "true"),
+            ("0", "false"),
+            "true",
+            "false",
+        ),
+    ] {
+        let name = format!("PILCROW_{}", key.to_uppercase().replace('-', "_"));
+        let set = format!("--{key}={}", flag.0);
+        for serve in [&["serve"][..], &[]] {
+            let all = [serve, &["--config", &path, &set]].concat();
+            let without_flag = [serve, &["--config", &path]].concat();
+            let told = |flags: &[&str], is_in_environment: bool| {
+                let mut command = distributor_command(flags);
+                if is_in_environment {
+                    command.env(&name, variable.0);
+                }
+                printed(&mut command)
+            };
+            let by_flag = format!("flag --{key}");
+            let by_variable = format!("environment variable {name}");
+            assert_eq!(value(&told(&all, true), key), (flag.1, &*by_flag));
+            assert_eq!(value(&told(&all, false), key), (flag.1, &*by_flag));
+            assert_eq!(
+                value(&told(&without_flag, true), key),
+                (variable.1, &*by_variable)
+            );
+            let text = told(&without_flag, false);
+            let (said, by) = value(&text, key);
+            assert_eq!(said, in_file);
+            assert!(by.starts_with(&format!("file {path}:")), "{by}");
+            match default {
+                "" => assert!(told(serve, false).contains(&format!("# {key} = "))),
+                default => assert_eq!(value(&told(serve, false), key), (default, "default")),
+            }
+        }
+    }
+    // A flag turns off what the file turns on.
+    let off = ["--config", &path, "--allow-anonymous=false"];
+    let text = printed(&mut distributor_command(&off));
+    assert_eq!(value(&text, "allow-anonymous").0, "false");
+    // The file can be named in the environment.
+    let text = printed(distributor_command(&[]).env("PILCROW_CONFIG", &path));
+    assert_eq!(value(&text, "max-entries").0, "1");
+    let gateway = file(&folder, "name = \"door\"\n");
+    let text = printed(command(GATEWAY, &[]).env("PILCROW_GATEWAY_CONFIG", &gateway));
+    assert_eq!(value(&text, "name").0, "\"door\"");
+}
+
+#[test]
+fn a_mistake_in_the_file_is_one_line_that_says_where() {
+    let folder = Folder::new();
+    for (text, line, words) in [
+        (
+            "\nmax-conections = 1",
+            2,
+            &["max-conections", "did you mean max-connections?"][..],
+        ),
+        ("zzz = 1", 1, &["zzz", "keys are the names of flags"]),
+        ("config = \"a\"", 1, &["config", "no such key"]),
+        ("print-config = true", 1, &["print-config", "no such key"]),
+        ("help = true", 1, &["help", "no such key"]),
+        ("[limits]\nmax-connections = 1", 1, &["limits", "no tables"]),
+        (
+            "listen = 5",
+            1,
+            &["listen", "a text in quotes or an array of them", "not 5"],
+        ),
+        (
+            "listen = [\"localhost:0\", true]",
+            1,
+            &["listen", "not this boolean"],
+        ),
+        ("listen = []", 1, &["listen", "at least one"]),
+        ("listen = \"foo\"", 1, &["--listen foo", "ADDRESS:PORT"]),
+        (
+            "# \n\n\nlisten = \"0.0.0.0:0\"",
+            4,
+            &["--listen 0.0.0.0:0", "--allow-anonymous"],
+        ),
+        ("max-depth = \"many\"", 1, &["--max-depth", "many"]),
+        ("max-depth = 1000", 1, &["--max-depth", "1000", "1..=100"]),
+        ("max-depth = -1", 1, &["max-depth", "a whole number", "-1"]),
+        (
+            "max-depth = 1.5",
+            1,
+            &["max-depth", "a whole number", "float"],
+        ),
+        (
+            "max-depth = [1]",
+            1,
+            &["max-depth", "a whole number", "array"],
+        ),
+        (
+            "warm-up = true",
+            1,
+            &["warm-up", "a time in quotes", "boolean"],
+        ),
+        ("warm-up = 5", 1, &["--warm-up", "'5'", "time unit needed"]),
+        ("warm-up = 2026-11-22", 1, &["warm-up", "datetime"]),
+        ("heartbeat = \"1ms\"", 1, &["--heartbeat", "10ms"]),
+        (
+            "warm-up = \"1s\"\nheartbeat = \"1m\"",
+            2,
+            &["--silence-timeout 15s", "--heartbeat"],
+        ),
+        (
+            "allow-anonymous = \"yes\"",
+            1,
+            &["allow-anonymous", "true or false"],
+        ),
+        ("log-level = \"loud\"", 1, &["--log-level", "loud", "trace"]),
+        ("log-format = \"xml\"", 1, &["--log-format", "xml", "json"]),
+        (
+            "token-file = [\"/nowhere\"]",
+            1,
+            &["--token-file", "/nowhere"],
+        ),
+        (
+            "admin-token-file = \"/nowhere\"",
+            1,
+            &["--admin-token-file", "/nowhere"],
+        ),
+        ("max-depth = 1\nmax_depth = 1", 2, &["max_depth", "line 1"]),
+        (
+            "max-depth = 1\nmax-depth = 1",
+            2,
+            &["no TOML", "duplicate key"],
+        ),
+        ("max-depth = 1\nmax-urls", 2, &["no TOML"]),
+        ("max-depth = ", 1, &["no TOML"]),
+    ] {
+        let path = file(&folder, text);
+        for more in [&[][..], &["--print-config"]] {
+            let flags = [&["--config", &path], more].concat();
+            let said = mistake(&mut distributor_command(&flags));
+            let begin = format!("distributor: {path}:{line}: ");
+            assert!(said.starts_with(&begin), "{text}: {said}");
+            for word in words {
+                assert!(said.contains(word), "{text}: {word}: {said}");
+            }
+        }
+    }
+    for (text, words) in [
+        ("dedline = \"1s\"", "did you mean deadline?"),
+        ("deadline = \"0s\"", "1ms and 1h"),
+        ("cors-origin = \"shop\"", "SCHEME://HOST"),
+        ("distributor = \"9000\"", "--distributor 9000"),
+        ("max-entries = 1", "no such key"),
+    ] {
+        let path = file(&folder, text);
+        let said = mistake(&mut command(GATEWAY, &["--config", &path]));
+        assert!(said.starts_with(&format!("gateway: {path}:1: ")), "{said}");
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_mistake() {
+    let folder = Folder::new();
+    let bytes = folder.join("bytes");
+    fs::write(&bytes, b"name = \"\xff\"").unwrap();
+    let large = folder.join("large");
+    fs::write(&large, vec![b'\n'; (1 << 20) + 1]).unwrap();
+    for program in PROGRAMS {
+        for (path, why) in [
+            ("/nowhere", "No such file"),
+            ("/", "not a file"),
+            (&bytes, "not UTF-8"),
+            (&large, "too large"),
+        ] {
+            let said = mistake(&mut command(program, &["--config", path]));
+            assert!(said.contains(&format!("--config {path}: ")), "{said}");
+            assert!(said.contains(why), "{said}");
+        }
+    }
+    // Who asks a server has no use for the server's.
+    let ask = ["check", "--http", "127.0.0.1:1"];
+    let output = output_of(distributor_command(&ask).env("PILCROW_CONFIG", "/nowhere"));
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_mistake_is_a_line_of_json_where_the_log_is() {
+    let folder = Folder::new();
+    for (text, flags) in [
+        ("log-format = \"json\"\nlisten = \"foo\"", &[][..]),
+        ("listen = 5", &["--log-format", "json"]),
+    ] {
+        let path = file(&folder, text);
+        for program in PROGRAMS {
+            let flags = [&["--config", &path], flags].concat();
+            let said: Value =
+                serde_json::from_str(&mistake(&mut command(program, &flags))).unwrap();
+            assert_eq!(said["level"], "ERROR");
+            assert!(said["timestamp"].is_string());
+            let message = said["message"].as_str().unwrap();
+            assert!(message.starts_with(&path), "{message}");
+        }
+    }
+}
+
+#[test]
+fn what_is_printed_is_the_same_configuration_again() {
+    let folder = Folder::new();
+    let tokens = folder.join("to \"k\" \\ ¶\u{7f}");
+    fs::write(&tokens, "0123456789abcdef\n").unwrap();
+    let distributor = [
+        "--listen",
+        "127.0.0.1:0",
+        "--listen",
+        "localhost:1",
+        "--token-file",
+        &tokens,
+        "--allow-from=10.0.0.0/8,::1/128",
+        "--max-connections=007",
+        "--heartbeat",
+        "1s 500ms",
+        "--http=localhost:0",
+        "--log-format",
+        "json",
+        "--state",
+        "a\tb",
+        "--allow-anonymous",
+    ];
+    let gateway = [
+        "--name",
+        "\"; drop\n",
+        "--token-file",
+        &tokens,
+        "--cors-origin=*",
+        "--deadline=1m",
+        "--allow-anonymous=on",
+        "--log-level=off",
+    ];
+    for (program, flags) in PROGRAMS.into_iter().zip([&distributor[..], &gateway]) {
+        for flags in [flags, &[]] {
+            let first = printed(&mut command(program, flags));
+            let path = file(&folder, &first);
+            let again = printed(&mut command(program, &["--config", &path]));
+            assert_eq!(without_comments(&first), without_comments(&again));
+            for line in first.lines().filter(|line| !line.starts_with('#')) {
+                let key = line.split(' ').next().unwrap();
+                assert!(value(&again, key).1.contains(&path), "{again}");
+            }
+            if !flags.is_empty() {
+                let said = first.lines().filter(|line| line.contains(" # flag --"));
+                assert!(said.count() > 5, "{first}");
+            }
+        }
+    }
+    let text = printed(distributor_command(&[]).env("STATE_DIRECTORY", "/var/lib/d:/e"));
+    let state = ("\"/var/lib/d/distributor.state\"", "default");
+    assert_eq!(value(&text, "state"), state);
+}
+
+#[test]
+fn a_file_alone_is_enough_to_serve() {
+    let folder = Folder::new();
+    file(
+        &folder,
+        "listen = \"127.0.0.1:0\"\ntoken-file = \"tokens\"\nallow_from = [\"127.0.0.0/8\"]\n\
+         max-name-bytes = 3\n",
+    );
+    fs::write(folder.join("tokens"), "0123456789abcdef\n").unwrap();
+    for flags in [
+        &["--config", "config.toml"][..],
+        &["serve", "--config", "config.toml"],
+    ] {
+        let mut command = distributor_command(flags);
+        // Paths in the file are relative to where the program runs.
+        let mut program = Program::start(command.current_dir(Path::new(&folder.join("."))));
+        let addr = program.wait_for_line("address", |line| {
+            line.strip_prefix("listening on ")?.parse().ok()
+        });
+        let mut client = Client::connect(addr);
+        client.register("four", 1);
+        assert_eq!(client.next_errorcode(), 4);
+    }
+}
+
+/// Every line of a log in JSON.
+fn records(program: &Program) -> Vec<Value> {
+    let lines = program.stderr();
+    let records = lines
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}")));
+    records.collect()
+}
+
+/// Sends a hangup, and returns what was logged about it from its first line with `word` on.
+#[track_caller]
+fn hang_up(program: &Program, word: &str) -> Value {
+    let before = program.stderr().len();
+    program.signal(Signal::HUP);
+    let mut found = None;
+    wait_until(&format!("{word:?} in {:#?}", program.stderr()), || {
+        let new = records(program).into_iter().skip(before);
+        let mut with_word = new.filter(|record| record.to_string().contains(word));
+        found = with_word.next();
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+#[test]
+fn a_hangup_has_the_log_level_read_again_by_the_distributor() {
+    let folder = Folder::new();
+    let path = file(&folder, "");
+    let listen = ["--config", &path, "--log-format", "json"];
+    let distributor = Distributor::start(&listen);
+    let program = &distributor.program;
+    let said = hang_up(program, "read the configuration again");
+    assert_eq!(said["log_level"], "info");
+
+    // Louder.
+    file(&folder, "log-level = \"trace\"\n");
+    assert_eq!(
+        hang_up(program, "read the configuration again")["log_level"],
+        "trace"
+    );
+    distributor.assert_serves();
+    wait_until("more than before", || {
+        let levels = ["DEBUG", "TRACE"];
+        let is_more = |record: &Value| levels.iter().any(|level| record["level"] == *level);
+        records(program).iter().any(is_more)
+    });
+
+    // A file with a mistake.
+    file(&folder, "log-level = \"off\"\nmax-depth = 0\n");
+    let said = hang_up(program, "all stays as it was");
+    assert_eq!(said["level"], "ERROR");
+    let message = said["message"].as_str().unwrap();
+    assert!(message.contains(&format!("{path}:2: ")), "{message}");
+    file(&folder, "silence-timeout = \"1s\"\n");
+    let said = hang_up(program, "all stays as it was");
+    assert!(
+        said["message"]
+            .as_str()
+            .unwrap()
+            .contains(":1: --silence-timeout")
+    );
+    fs::remove_file(&path).unwrap();
+    hang_up(program, "No such file");
+    distributor.assert_serves();
+
+    // What needs a restart.
+    file(
+        &folder,
+        "log-level = \"warn\"\nmax-depth = 7\nhttp-host = \"a\"\n",
+    );
+    let said = hang_up(program, "need a restart");
+    assert_eq!(said["keys"], "http-host, max-depth");
+
+    // Quieter: from now on nobody who joins is told of.
+    let before = program.stderr().len();
+    distributor.assert_serves();
+    let said = hang_up(program, "need a restart");
+    assert_eq!(said["level"], "WARN");
+    let since = records(program).split_off(before);
+    let is_quiet = |record: &Value| record["level"] == "WARN";
+    assert!(since.iter().all(is_quiet), "{since:#?}");
+    program.signal(Signal::TERM);
+}
+
+#[test]
+fn a_flag_or_a_variable_keeps_its_log_level_on_a_hangup() {
+    let folder = Folder::new();
+    let path = file(&folder, "log-level = \"debug\"\n");
+    let flags = ["--config", &path, "--log-format", "json"];
+    for program in PROGRAMS {
+        let prefix = if program == GATEWAY {
+            "PILCROW_GATEWAY"
+        } else {
+            "PILCROW"
+        };
+        let variable = format!("{prefix}_LOG_LEVEL");
+        for by_flag in [true, false] {
+            let mut command = command(program, &flags);
+            command.args(["--listen", "127.0.0.1:0"]);
+            match by_flag {
+                true => command.args(["--log-level", "info"]),
+                false => command.env(&variable, "info"),
+            };
+            let mut program = Program::start(&mut command);
+            program.wait_for_line("address", |line| {
+                line.strip_prefix("listening on ").map(drop)
+            });
+            let said = hang_up(&program, "the log level stays info");
+            let who = if by_flag { "--log-level" } else { &*variable };
+            let message = said["message"].as_str().unwrap();
+            assert!(message.contains(who), "{message}");
+        }
+    }
+}
+
+#[test]
+fn a_hangup_has_token_and_log_level_read_again_by_the_gateway() {
+    let folder = Folder::new();
+    let (tokens, token) = (folder.join("tokens"), folder.join("token"));
+    fs::write(&tokens, "right-token-0123456789\n").unwrap();
+    fs::write(&token, "wrong-token-0123456789\n").unwrap();
+    let distributor = Distributor::start(&["--token-file", &tokens]);
+    let config = format!(
+        "distributor = \"{}\"\nlisten = \"127.0.0.1:0\"\ntoken-file = \"{token}\"\n\
+         log-format = \"json\"\n",
+        distributor.addr
+    );
+    let path = file(&folder, &config);
+    let mut program = Program::start(&mut command(GATEWAY, &["--config", &path]));
+    program.wait_for_line("address", |line| {
+        line.strip_prefix("listening on ").map(drop)
+    });
+    distributor.program.wait_for_log(&["refused"]);
+
+    fs::write(&token, "\n").unwrap();
+    hang_up(&program, "the token stays as it was");
+    fs::write(&token, "right-token-0123456789\n").unwrap();
+    file(
+        &folder,
+        &format!("{config}log-level = \"debug\"\nname = \"door\"\n"),
+    );
+    let said = hang_up(&program, "read the configuration again");
+    assert_eq!(said["log_level"], "debug");
+    hang_up(&program, "read the token again");
+    assert_eq!(hang_up(&program, "need a restart")["keys"], "name");
+    distributor
+        .program
+        .wait_for_log(&["joined", "name=\"gate\""]);
+
+    file(&folder, "listen = [");
+    assert_eq!(hang_up(&program, "all stays as it was")["level"], "ERROR");
+    assert!(program.is_running());
+    program.signal(Signal::TERM);
+    assert_eq!(program.wait().code(), Some(0));
+    records(&program);
+}
+
+#[test]
+fn all_that_is_said_at_the_start_is_json_if_that_is_wanted() {
+    let folder = Folder::new();
+    let tokens = folder.join("tokens");
+    fs::write(&tokens, "short\n").unwrap();
+    let flags = [
+        "--listen=0.0.0.0:0",
+        "--allow-anonymous",
+        "--log-format=json",
+        "--token-file",
+        &tokens,
+        "--max-connections=100000",
+    ];
+    for program in PROGRAMS {
+        let few_files = "ulimit -n 1000; exec \"$0\" \"$@\"";
+        let mut command = command("sh", &["-c", few_files, program]);
+        let mut program = Program::start(command.args(flags));
+        program.wait_for_line("address", |line| {
+            line.strip_prefix("listening on ").map(drop)
+        });
+        hang_up(&program, "SIGHUP");
+        let all = records(&program);
+        let warned = |record: &Value| record["level"] == "WARN" && record["wanted"] == 100_000;
+        assert!(all.iter().any(warned), "{all:#?}");
+        program.signal(Signal::TERM);
+        program.wait();
+        records(&program);
+    }
+}
