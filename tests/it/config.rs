@@ -551,3 +551,48 @@ fn all_that_is_said_at_the_start_is_json_if_that_is_wanted() {
         records(&program);
     }
 }
+
+#[test]
+fn the_example_files_have_all_keys_with_their_defaults() {
+    let folder = Folder::new();
+    for (program, name) in PROGRAMS.into_iter().zip(["distributor", "gateway"]) {
+        let path = format!("{}/packaging/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+        let example = fs::read_to_string(&path).unwrap();
+        // As it is it changes nothing.
+        let defaults = printed(&mut command(program, &[]));
+        assert_eq!(
+            printed(&mut command(program, &["--config", &path])),
+            defaults
+        );
+        // A line is prose, a heading or a key.
+        let mut keys: Vec<&str> = Vec::new();
+        for line in example.lines().filter_map(|line| line.strip_prefix('#')) {
+            if line.is_empty() || line.starts_with([' ', '#']) {
+                continue;
+            }
+            let (key, value) = line.split_once(" = ").expect(line);
+            let set = defaults
+                .lines()
+                .find(|set| set.starts_with(&format!("{key} = ")));
+            if let Some(set) = set {
+                assert_eq!(set, format!("{line} # default"));
+            } else {
+                assert!(defaults.contains(&format!("\n# {key} = ")), "{key}");
+                // What has no default has an example that is right. What it names is not there.
+                let value = value.replace("/etc/", "/nowhere/");
+                let file = file(&folder, &format!("{key} = {value}\n"));
+                let output =
+                    output_of(command(program, &["--config", &file]).arg("--print-config"));
+                let said = String::from_utf8(output.stderr).unwrap();
+                let is_right = output.status.success() || said.contains("No such file");
+                assert!(is_right, "{said}");
+            }
+            keys.push(key);
+        }
+        let all = defaults.lines().map(|line| line.trim_start_matches("# "));
+        let mut all: Vec<&str> = all.map(|line| line.split(' ').next().unwrap()).collect();
+        all.sort_unstable();
+        keys.sort_unstable();
+        assert_eq!(keys, all);
+    }
+}

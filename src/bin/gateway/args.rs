@@ -15,8 +15,8 @@ HTTP in, calls to nodes out: GET /goods?color=red goes to a node that lists GET/
 The params of POST and PUT come from the body, urlencoded or application/json, those of all other \
 methods from the query. A path that nobody lists goes to whoever lists its longest beginning.
 
-Every flag can be given in the environment, by the name that is shown with it; a flag goes before \
-its variable. Times are written as 500ms, 10s or 2m.";
+Every flag can be given in the environment, by the name that is shown with it, and by its own name \
+in a file (--config); a flag goes before its variable, and that before the file. Times are written as 500ms, 10s or 2m.";
 
 const AFTER: &str = "\
 Examples:
@@ -30,9 +30,10 @@ to the node was lost; 503 no node can take it; 504 the node did not reply in tim
 
 Logs, with a line for each request (as info), go to standard error, the addresses in use to standard output.
 SIGINT and SIGTERM stop it when those who have asked are answered, within --deadline and a second.
+SIGHUP reads the token again, and the log level in the file of --config.
 
-Exit codes: 0 stopped by a signal; 1 failed while serving; 2 a flag or variable is wrong;
-3 could not listen.";
+Exit codes: 0 stopped by a signal; 1 failed while serving; 2 a flag, a variable or the configuration
+file is wrong; 3 could not listen.";
 
 /// The command line of the gateway.
 #[derive(Parser, Debug)]
@@ -55,7 +56,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDR", default_value = "localhost:9000")]
     pub(crate) distributor: String,
 
-    /// A file with the token that admits it at the Distributor, on its first line
+    /// A file with the token that admits it at the Distributor, on its first line. Read again on
+    /// SIGHUP; a connection that it has stays
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
 

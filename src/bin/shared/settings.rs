@@ -24,15 +24,16 @@ pub(crate) fn with_sources(command: Command, prefix: &str) -> Command {
         .help_heading(None)
         .help(
             "Read from this file what no flag and no variable says: TOML, whose keys are the names \
-             of flags, as in max-connections = 20000. Its log-level is read again on SIGHUP",
+             of flags, as in max-connections = 20000. Paths in it are relative to the working \
+             directory. Its log-level is read again on SIGHUP",
         );
     let print_config = Arg::new("print_config")
         .long("print-config")
         .action(ArgAction::SetTrue)
         .help_heading(None)
         .help(
-            "Print what it would be started with as such a file, and where each value comes from; \
-             serve nothing. Exit code 0 if it could be started with this",
+            "Check all flags, and print what it would be started with as such a file, with where \
+             each value comes from. Nothing is served",
         );
     let beside_flags = command.arg(config).mut_args(|arg| match arg.get_long() {
         Some(long) => {

@@ -20,8 +20,8 @@ sent the list of all live nodes whenever one joins or leaves.
 Packets are JSON objects ended by ¶, as in {\"uri\":\"/distributes\",\"method\":\"POST\",\"key\":0,\
 \"params\":{\"port\":9010,\"name\":\"goods\",\"urls\":[\"GET/goods\"]}}¶
 
-Every flag can be given in the environment, by the name that is shown with it; a flag goes before \
-its variable. Times are written as 500ms, 10s or 2m.";
+Every flag can be given in the environment, by the name that is shown with it, and by its own name \
+in a file (--config); a flag goes before its variable, and that before the file. Times are written as 500ms, 10s or 2m.";
 
 const AFTER: &str = "\
 Examples:
@@ -39,14 +39,14 @@ Examples:
 
 Logs go to standard error, the addresses in use to standard output.
 SIGINT and SIGTERM stop it within two seconds; connected nodes keep their last list. SIGHUP reads \
-the tokens again.
+the tokens again, and the log level in the file of --config.
 
 A state file that cannot be used is renamed to FILE.broken-TIME, and one that cannot be written is \
 tried again each second; both are said in the log, and change nothing else. FILE.lock keeps a \
 second Distributor from the same file.
 
-Exit codes: 0 stopped by a signal; 1 failed while serving; 2 a flag or variable is wrong, a token \
-file cannot be read, or another Distributor has the state file; 3 could not listen. Of the other commands: 0 done; 1 not ready, not there, not reached or \
+Exit codes: 0 stopped by a signal; 1 failed while serving; 2 a flag, a variable or the configuration \
+file is wrong, a token file cannot be read, or another Distributor has the state file; 3 could not listen. Of the other commands: 0 done; 1 not ready, not there, not reached or \
 refused; 2 the command line is wrong.";
 
 /// Variables of the server begin with it.
