@@ -60,7 +60,7 @@ pub use access::{Access, AddressRange, Tokens};
 pub use drain::DrainId;
 #[cfg(feature = "fuzzing")]
 pub(crate) use log::Escaped as LoggedText;
-pub use observer::{Event, Histogram, Observed, Pushed, What};
+pub use observer::{Event, Histogram, LateSessions, Observed, Pushed, What};
 pub use orphans::Restored;
 pub use state::{State, Unreadable, UnsavedState};
 pub use stats::Stats;

@@ -24,6 +24,8 @@ pub(super) struct Desk {
     waiting: VecDeque<(ResponseTo, Asked)>,
     /// Until when what was answered takes up the time.
     taken_until: Time,
+    /// When something was answered in the last turn, and what all turns before had taken.
+    answered: Option<(Time, Duration)>,
     timer: Option<TimerId>,
     nodes: Nodes,
     /// The list that is being written. Who comes later waits for it.
@@ -101,18 +103,19 @@ impl Asked {
         found.map(|(_, value)| value.as_str())
     }
 
-    fn knows_only(&self, names: &[&str]) -> Result<(), Answer> {
-        let unknown = self
-            .pairs
-            .iter()
-            .find(|(name, _)| !names.contains(&name.as_str()));
-        match unknown {
-            Some(_) => Err(Answer::text(
-                400,
-                format!("the parameters here are: {}", names.join(", ")),
-            )),
-            None => Ok(()),
+    /// Refuses what would be overlooked: parameters that are none here, and a second value.
+    pub(super) fn knows_only(&self, names: &[&str]) -> Result<(), Answer> {
+        let mut seen: Vec<&str> = Vec::new();
+        for (name, _) in &self.pairs {
+            if !names.contains(&name.as_str()) || seen.contains(&name.as_str()) {
+                return Err(Answer::text(
+                    400,
+                    format!("the parameters here are, each once: {}", names.join(", ")),
+                ));
+            }
+            seen.push(name);
         }
+        Ok(())
     }
 }
 
@@ -165,6 +168,7 @@ impl Desk {
             config,
             waiting: VecDeque::new(),
             taken_until: Time::ZERO,
+            answered: None,
             timer: None,
             nodes: Nodes::default(),
             listing: None,
@@ -189,10 +193,20 @@ impl Desk {
         server: &mut Server,
         distributor: &mut Distributor,
     ) {
+        let turns = |distributor: &Distributor| {
+            let observed = distributor.observed();
+            observed.map_or(Duration::ZERO, |observed| observed.turns().sum())
+        };
+        if let Some((at, before)) = self.answered.take() {
+            // It may have taken longer than was reckoned: who turns the loop knows.
+            let took = turns(distributor).saturating_sub(before);
+            self.taken_until = self.taken_until.max(at + took * TIMES_AS_LONG);
+        }
         if !self.has_work() || self.timer.is_some() {
             return;
         }
         if net.now() >= self.taken_until {
+            self.answered = Some((net.now(), turns(distributor)));
             let mut took = Duration::ZERO;
             while took < LONGEST_IN_TURN {
                 took += PER_ANSWER;
@@ -361,7 +375,7 @@ impl Desk {
                 (Err(answer), _) => answer,
                 (_, Some(Err(_))) => Answer::text(400, "limit is a number of events"),
                 (_, limit) => {
-                    cost = why::COST;
+                    cost = why::cost(distributor);
                     let limit = limit.and_then(Result::ok);
                     why::answer(distributor, asked.pair("name"), limit)
                 }

@@ -39,6 +39,8 @@ mod drain;
 mod events;
 mod metrics;
 mod nodes;
+#[cfg(test)]
+mod tests;
 mod why;
 
 use std::io;

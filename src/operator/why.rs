@@ -6,10 +6,13 @@ use serde::Serialize;
 
 use super::answer::Answer;
 use super::events::Told;
-use crate::distributor::{Distributor, Pushed};
+use crate::distributor::{Distributor, LateSessions, Pushed};
 
-/// What looking through the whole ring takes, about.
-pub(super) const COST: Duration = Duration::from_micros(200);
+/// What looking through the whole ring, and at all sessions, takes, about.
+pub(super) fn cost(distributor: &Distributor) -> Duration {
+    let entries = u32::try_from(distributor.registry().len()).unwrap_or(u32::MAX);
+    Duration::from_micros(200) + Duration::from_nanos(50) * entries
+}
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
@@ -54,11 +57,13 @@ struct Push<'a> {
 }
 
 impl<'a> Push<'a> {
-    fn new(pushed: &'a Pushed, distributor: &'a Distributor) -> Push<'a> {
-        let is_acked = pushed.acked >= pushed.of;
-        let (late_names, late) = match is_acked {
-            true => (Vec::new(), 0),
-            false => distributor.late_for(pushed.revision),
+    fn new(pushed: &'a Pushed, late: &'a LateSessions<'_>) -> Push<'a> {
+        let (late, late_names) = match pushed.acked >= pushed.of {
+            true => (0, Vec::new()),
+            false => {
+                let (late, names) = late.behind(pushed.revision);
+                (late, names.collect())
+            }
         };
         Push {
             rev: pushed.revision,
@@ -87,6 +92,7 @@ pub(super) fn answer(
         return Answer::text(503, "nothing is observed");
     };
     let limit = limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
+    let late = distributor.late_sessions();
     let is_wanted = |of: &str| name.is_none_or(|name| name == of);
     let mut matching = observed
         .events()
@@ -99,7 +105,7 @@ pub(super) fn answer(
             event: Told::new(event, observed),
             push: event.changed_list.then(|| {
                 let pushed = observed.push_of(event.revision);
-                pushed.map(|pushed| Push::new(pushed, distributor))
+                pushed.map(|pushed| Push::new(pushed, &late))
             }),
         })
         .collect();

@@ -256,23 +256,35 @@ impl Distributor {
         }
     }
 
-    /// The names of sessions that have not applied this revision yet though they were told of it,
-    /// and how many there are.
-    pub fn late_for(&self, revision: u64) -> (Vec<&str>, usize) {
-        let is_late =
-            |session: &Session| session.awaited_from().is_some_and(|from| from < revision);
-        let mut names = Vec::new();
-        let mut count = 0;
-        for (_, session) in self.sessions.iter().filter(|(_, session)| is_late(session)) {
-            count += 1;
-            let entry = session.entry.and_then(|id| self.registry.get(id));
-            if let Some(entry) = entry
-                && names.len() < MAX_NAMES
-            {
-                names.push(&*entry.name);
-            }
-        }
-        (names, count)
+    /// Who has not acknowledged everything yet. Looks at all sessions, once: who asks about many
+    /// revisions asks this.
+    pub fn late_sessions(&self) -> LateSessions<'_> {
+        let newest = self.registry.revision();
+        let mut all: Vec<(u64, &str)> = self
+            .sessions
+            .iter()
+            .filter_map(|(_, session)| {
+                let from = session.awaited_from().filter(|from| *from < newest)?;
+                let entry = session.entry.and_then(|id| self.registry.get(id));
+                Some((from, entry.map_or("", |entry| &*entry.name)))
+            })
+            .collect();
+        all.sort_by_key(|(from, _)| *from);
+        LateSessions(all)
+    }
+}
+
+/// Sessions that were told of something and have not said that they applied it: each with the
+/// revision that it has, the furthest behind first.
+#[derive(Debug)]
+pub struct LateSessions<'a>(Vec<(u64, &'a str)>);
+
+impl LateSessions<'_> {
+    /// How many have not applied this revision, and the names of some that are listed.
+    pub fn behind(&self, revision: u64) -> (usize, impl Iterator<Item = &str>) {
+        let count = self.0.partition_point(|(from, _)| *from < revision);
+        let names = self.0.iter().take(count).map(|(_, name)| *name);
+        (count, names.filter(|name| !name.is_empty()).take(MAX_NAMES))
     }
 }
 
