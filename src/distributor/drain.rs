@@ -1,5 +1,6 @@
 //! Leaving in good order: a node that drains is told when everyone knows that it is gone.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -104,9 +105,13 @@ impl Distributor {
     /// if they register again. What came of it is told by [`Distributor::take_drained`], after this
     /// time (at most a minute) at the latest.
     pub fn drain_entries(&mut self, net: &mut Net, ids: &[EntryId], wait: Duration) -> DrainId {
+        let sessions = self.sessions.iter();
+        let holders: BTreeMap<EntryId, ConnId> = sessions
+            .filter_map(|(conn, session)| Some((session.entry?, conn)))
+            .collect();
         for id in ids {
-            match self.holder_of(*id) {
-                Some(conn) => self.let_drained_go(net, conn, *id, BY_OPERATOR),
+            match holders.get(id) {
+                Some(conn) => self.let_drained_go(net, *conn, *id, BY_OPERATOR),
                 None => self.let_orphan_go(net, *id, Cause::Drained),
             }
         }
@@ -119,12 +124,6 @@ impl Distributor {
     /// The drains of an operator that everybody has acknowledged, or whose time is over.
     pub fn take_drained(&mut self) -> Vec<(DrainId, Drained)> {
         std::mem::take(&mut self.operator_drains.done)
-    }
-
-    fn holder_of(&self, id: EntryId) -> Option<ConnId> {
-        let mut sessions = self.sessions.iter();
-        let holder = sessions.find(|(_, session)| session.entry == Some(id));
-        holder.map(|(conn, _)| conn)
     }
 
     fn let_drained_go(&mut self, net: &Net, conn: ConnId, id: EntryId, why: &'static str) {

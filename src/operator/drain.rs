@@ -1,5 +1,6 @@
 //! Taking nodes out of the list by hand.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -52,6 +53,10 @@ impl Drains {
         to: ResponseTo,
         asked: &Asked,
     ) -> Result<(), (ResponseTo, Answer)> {
+        // Another node than was meant would leave.
+        if let Err(answer) = asked.knows_only(&["name", "id", "wait_ms"]) {
+            return Err((to, answer));
+        }
         let wait = match asked.pair("wait_ms").unwrap_or("1000").parse() {
             Ok(millis) => Duration::from_millis(millis).min(LONGEST_WAIT),
             Err(_) => return Err((to, Answer::text(400, "wait_ms is a number of milliseconds"))),
@@ -89,19 +94,26 @@ impl Drains {
         server: &mut Server,
         distributor: &mut Distributor,
     ) {
-        for (id, drained) in distributor.take_drained() {
+        let done = distributor.take_drained();
+        // They may be as many as there are nodes.
+        let names: BTreeMap<u64, &str> =
+            match done.iter().any(|(_, drained)| !drained.late.is_empty()) {
+                true => {
+                    let entries = distributor.registry().iter();
+                    entries
+                        .map(|(id, entry)| (id.number(), &*entry.name))
+                        .collect()
+                }
+                false => BTreeMap::new(),
+            };
+        for (id, drained) in done {
             let Some(place) = self.0.iter().position(|waiting| waiting.id == id) else {
                 continue;
             };
             let waiting = self.0.swap_remove(place);
-            let name_of = |number: u64| {
-                let mut entries = distributor.registry().iter();
-                let found = entries.find(|(id, _)| id.number() == number);
-                found.map_or("", |(_, entry)| &*entry.name)
-            };
             let late = drained.late.iter().map(|id| Late {
                 id: *id,
-                name: name_of(*id),
+                name: names.get(id).copied().unwrap_or_default(),
             });
             let results = Results {
                 drained: &waiting.entries,

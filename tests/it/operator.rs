@@ -234,6 +234,7 @@ fn nodes_are_shown_and_found_by_name_and_url() {
     assert_eq!(names("/nodes?url=/shop"), ["shop"]);
     assert!(names("/nodes?name=sho").is_empty() && names("/nodes?url=GET/all").is_empty());
     assert_eq!(operated.get("/nodes?nam=shop").status, 400);
+    assert_eq!(operated.get("/nodes?name=shop&name=x").status, 400);
 
     let targets = operated.json("/sd");
     assert_eq!(targets[1]["targets"], json!(["127.0.0.1:9020"]));
@@ -455,6 +456,9 @@ fn whoever_drains_must_show_the_admin_token() {
     assert_eq!(operated.ask("GET", "/drain?name=goods", admin).status, 405);
     assert_eq!(drain("/drain", admin).status, 400);
     assert_eq!(drain("/drain?name=goods&wait_ms=x", admin).status, 400);
+    // What was overlooked could be the wrong node.
+    assert_eq!(drain("/drain?id=2&nam=watcher", admin).status, 400);
+    assert_eq!(drain("/drain?name=nobody&name=goods", admin).status, 400);
     assert_eq!(drain("/drain?name=nobody", admin).status, 404);
     assert_eq!(operated.json("/nodes")["entries"], 2);
 
