@@ -6,7 +6,7 @@
 use httparse::{Header, Status};
 
 use super::reader::Refusal;
-use super::target::Target;
+use super::target::{Target, is_of_host};
 
 /// More header lines than this are refused.
 pub(super) const MAX_HEADERS: usize = 100;
@@ -139,8 +139,7 @@ fn check_host(headers: &[Header<'_>], is_1_0: bool) -> Result<(), Refusal> {
     if hosts.next().is_some() {
         return Err(bad("a request has one Host"));
     }
-    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_~:[]%!$&'()*+;=".contains(byte);
-    match host.iter().all(fits) {
+    match host.iter().all(|byte| is_of_host(*byte)) {
         true => Ok(()),
         false => Err(bad("the Host is not a host and a port")),
     }

@@ -45,6 +45,11 @@ impl<'b> Request<'b> {
         pairs(&self.body)
     }
 
+    /// Who is asked: the host and port of a target that is a whole URL, else the `Host`.
+    pub fn host(&self) -> Option<&str> {
+        self.head.target.authority.or_else(|| self.header("host"))
+    }
+
     /// The first header with this name, in whatever case, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers()

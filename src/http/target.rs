@@ -11,6 +11,8 @@ pub(super) struct Target<'b> {
     pub(super) path: &'b str,
     /// What stands behind the `?`, as it came.
     pub(super) query: Option<&'b str>,
+    /// The host and port of a whole URL: who is asked, whatever the `Host` says.
+    pub(super) authority: Option<&'b str>,
 }
 
 impl<'b> Target<'b> {
@@ -20,14 +22,18 @@ impl<'b> Target<'b> {
             return Ok(Target {
                 path: text,
                 query: None,
+                authority: None,
             });
         }
         if text.contains('#') {
             return Err("a target has no fragment");
         }
-        let text = match text.starts_with('/') {
-            true => text,
-            false => behind_authority(text)?,
+        let (authority, text) = match text.starts_with('/') {
+            true => (None, text),
+            false => {
+                let (authority, text) = split_authority(text)?;
+                (Some(authority), text)
+            }
         };
         let (path, query) = match text.split_once('?') {
             Some((path, query)) => (path, Some(query)),
@@ -35,12 +41,16 @@ impl<'b> Target<'b> {
         };
         let path = if path.is_empty() { "/" } else { path };
         check_path(path)?;
-        Ok(Target { path, query })
+        Ok(Target {
+            path,
+            query,
+            authority,
+        })
     }
 }
 
-/// What follows the authority of an absolute target.
-fn behind_authority(text: &str) -> Result<&str, &'static str> {
+/// The authority of an absolute target, and what follows it.
+fn split_authority(text: &str) -> Result<(&str, &str), &'static str> {
     let no_path = "a target is a path, or a whole http URL";
     let (scheme, rest) = text.split_once("://").ok_or(no_path)?;
     if !["http", "https"]
@@ -51,10 +61,15 @@ fn behind_authority(text: &str) -> Result<&str, &'static str> {
     }
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, rest) = rest.split_at(end);
-    if authority.is_empty() || authority.contains(['@', '\\']) {
+    if authority.is_empty() || !authority.bytes().all(is_of_host) {
         return Err("the host of the target is not a host and a port");
     }
-    Ok(rest)
+    Ok((authority, rest))
+}
+
+/// Whether a byte may stand in a host and a port.
+pub(super) fn is_of_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+;=".contains(&byte)
 }
 
 /// How often what a path encodes is looked at: whoever it is passed to may decode it once more.
@@ -109,8 +124,24 @@ mod tests {
             let target = Target::read("GET", text);
             match path.is_empty() {
                 true => assert!(target.is_err(), "{text}"),
-                false => assert_eq!(target, Ok(Target { path, query }), "{text}"),
+                false => {
+                    let target = target.unwrap();
+                    assert_eq!((target.path, target.query), (path, query), "{text}");
+                }
             }
+        }
+    }
+
+    #[test]
+    fn a_whole_url_says_who_is_asked() {
+        for (text, authority) in [
+            ("/a?http://b", None),
+            ("http://a.example", Some("a.example")),
+            ("http://[::1]:80/x", Some("[::1]:80")),
+            ("HTTPS://a?x", Some("a")),
+        ] {
+            let target = Target::read("GET", text).unwrap();
+            assert_eq!(target.authority, authority, "{text}");
         }
     }
 
@@ -127,6 +158,8 @@ mod tests {
             "http:/goods",
             "http://u@a/goods",
             "http://a\\b/goods",
+            "http://a,b/goods",
+            "http://\u{444}/goods",
             "javascript:1",
             "/..",
             "/goods/../secret",

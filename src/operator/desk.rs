@@ -139,7 +139,7 @@ impl App for Desk {
             route: Route::of(request.method(), request.path()),
             pairs: request.query_pairs().into_owned().collect(),
             last_event_id: request.header("last-event-id").map(ToOwned::to_owned),
-            host: request.header("host").map(ToOwned::to_owned),
+            host: request.host().map(ToOwned::to_owned),
             shown: Shown::read(request.header("authorization")),
             peer: http.peer_addr(&to),
         };

@@ -565,6 +565,14 @@ fn pages_of_others_and_wrong_requests_are_told_so() {
             "{host}"
         );
     }
+    // A whole URL says who is asked, whatever the Host says.
+    for (target, host, status) in [
+        ("http://evil.example/nodes", "localhost", 421),
+        ("http://localhost/nodes", "evil.example", 200),
+    ] {
+        let answer = operated.ask("GET", target, &format!("Host: {host}\r\n"));
+        assert_eq!(answer.status, status, "{target}");
+    }
     for (method, target, status) in [
         ("GET", "/nothing", 404),
         ("POST", "/nodes", 405),
