@@ -66,8 +66,8 @@ pub struct EventStream {
 }
 
 /// How much of a response is queued at a time, and how much may be queued before the next request is
-/// read. The kernel takes about half of it at once.
-const FEED_BYTES: usize = 256 << 10;
+/// read: with what the kernel takes beside it, all that a client who does not read costs.
+const FEED_BYTES: usize = 64 << 10;
 /// The timer that is for no connection.
 pub(super) const FEED_TAG: u64 = u64::MAX;
 
@@ -125,7 +125,10 @@ impl<'a> Http<'a> {
         let is_long = response.body.len() > FEED_BYTES;
         let too_much = Response::text(503, "too much of other responses is not read yet\n");
         let response = match is_long && unread > self.server.limits.max_unread_bytes {
-            true => &too_much,
+            true => {
+                self.server.limit_hits.unread_bytes += 1;
+                &too_much
+            }
             false => response,
         };
         let asked = &mut connection.asked;
@@ -228,6 +231,7 @@ impl<'a> Http<'a> {
         }
         let unread = self.net.pending_bytes(stream.conn) + text.len();
         if unread > self.server.limits.max_stream_backlog_bytes {
+            self.server.limit_hits.stream_backlog_bytes += 1;
             self.net.close(stream.conn, Close::Now);
             return false;
         }

@@ -28,6 +28,30 @@ pub struct Limits {
     pub stream_heartbeat: Duration,
 }
 
+/// How often each limit was hit so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LimitHits {
+    /// [`Limits::max_connections`].
+    pub connections: u64,
+    /// [`Limits::max_head_bytes`], or too many headers.
+    pub head_bytes: u64,
+    /// [`Limits::max_body_bytes`].
+    pub body_bytes: u64,
+    /// [`Limits::request_timeout`].
+    pub request_timeout: u64,
+    /// [`Limits::response_timeout`].
+    pub response_timeout: u64,
+    /// [`Limits::max_held_bytes`].
+    pub held_bytes: u64,
+    /// [`Limits::max_unread_bytes`].
+    pub unread_bytes: u64,
+    /// [`Limits::max_stream_backlog_bytes`].
+    pub stream_backlog_bytes: u64,
+    /// The client took nothing of what it was sent for too long, or far too slowly: limits of the
+    /// loop and of the kernel.
+    pub write_timeout: u64,
+}
+
 impl Default for Limits {
     fn default() -> Limits {
         Limits {

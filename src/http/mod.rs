@@ -151,7 +151,7 @@ use connection::{Connection, Phase};
 
 pub use connection::{EventStream, Http, ResponseTo};
 pub use form_urlencoded::Parse as Pairs;
-pub use limits::Limits;
+pub use limits::{LimitHits, Limits};
 pub use request::Request;
 pub use response::{Event, Response};
 pub use serving::Serving;
@@ -202,6 +202,7 @@ pub struct Server {
     /// What waits of responses that are too long to be queued at once.
     rest_bytes: usize,
     is_stopping: bool,
+    limit_hits: LimitHits,
     /// The `Date` of responses, and the second that it is of.
     date: (u64, String),
 }
@@ -220,6 +221,7 @@ impl Server {
             held_bytes: 0,
             rest_bytes: 0,
             is_stopping: false,
+            limit_hits: LimitHits::default(),
             date: (0, String::new()),
         }
     }
@@ -252,6 +254,16 @@ impl Server {
     /// Under whom it makes everything: a callback is the server's if [`Net::owner`] says so.
     pub fn owner(&self) -> Owner {
         self.owner
+    }
+
+    /// How often each limit was hit so far.
+    pub fn limit_hits(&self) -> &LimitHits {
+        &self.limit_hits
+    }
+
+    /// Connections with more of a response to write than is queued at a time.
+    pub fn feeding(&self) -> usize {
+        self.feeding.len()
     }
 
     /// What it keeps for its clients: of requests that are not complete, and of responses that are

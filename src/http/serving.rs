@@ -21,6 +21,13 @@ impl<'s> Serving<'s> {
 
     fn refuse(&mut self, net: &mut Net, conn: ConnId, refusal: Refusal) {
         let Refusal { status, why } = refusal;
+        let hits = &mut self.server.limit_hits;
+        match status {
+            408 => hits.request_timeout += 1,
+            413 => hits.body_bytes += 1,
+            431 => hits.head_bytes += 1,
+            _ => {}
+        }
         let peer = net.peer_addr(conn);
         let mut http = self.server.http(net);
         http.refuse(conn, status, why);
@@ -28,14 +35,17 @@ impl<'s> Serving<'s> {
     }
 
     /// Notes that a request is not complete, and what is kept of it.
-    fn wait(&mut self, net: &mut Net, conn: ConnId, bytes: usize, wants_continue: bool) {
+    fn wait(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8], wants_continue: bool) {
         let Some(connection) = self.server.connections.get_mut(conn) else {
             return;
         };
-        let begins = !std::mem::replace(&mut connection.has_begun, true);
-        let held = std::mem::replace(&mut connection.held_bytes, bytes);
-        self.server.held_bytes = self.server.held_bytes - held + bytes;
+        // Half an empty line begins nothing, or a line now and then would keep a connection for ever.
+        let has_begun = bytes != b"\r";
+        let begins = !std::mem::replace(&mut connection.has_begun, has_begun) && has_begun;
+        let held = std::mem::replace(&mut connection.held_bytes, bytes.len());
+        self.server.held_bytes = self.server.held_bytes - held + bytes.len();
         if self.server.held_bytes > self.server.limits.max_held_bytes {
+            self.server.limit_hits.held_bytes += 1;
             let why = "too much of other requests is being held";
             return self.refuse(net, conn, Refusal { status: 503, why });
         }
@@ -84,6 +94,7 @@ impl Handler for Serving<'_> {
             .connections
             .insert(conn, Connection::new(deadline));
         if is_full {
+            self.server.limit_hits.connections += 1;
             let why = "too many connections; try later";
             return self.refuse(net, conn, Refusal { status: 503, why });
         }
@@ -113,7 +124,7 @@ impl Handler for Serving<'_> {
                 bytes
             }
             Step::More { wants_continue } => {
-                self.wait(net, conn, bytes.len(), wants_continue);
+                self.wait(net, conn, bytes, wants_continue);
                 0
             }
             Step::Refused(refusal) => {
@@ -146,10 +157,15 @@ impl Handler for Serving<'_> {
         self.server.http(net).feed(conn);
     }
 
-    fn on_close(&mut self, net: &mut Net, conn: ConnId, _: CloseReason) {
+    fn on_close(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
         let Some(connection) = self.server.connections.remove(conn) else {
             return;
         };
+        if let CloseReason::WriteTimeout | CloseReason::TooMuchUnsent | CloseReason::PeerVanished =
+            why
+        {
+            self.server.limit_hits.write_timeout += 1;
+        }
         self.server.held_bytes -= connection.held_bytes;
         self.server.rest_bytes -= connection.rest.len();
         let mut http = self.server.http(net);
@@ -191,12 +207,16 @@ impl Handler for Serving<'_> {
             Phase::Reading if has_begun => self.refuse(net, conn, TOO_SLOW),
             Phase::Reading => http.end(conn),
             Phase::Answering { number } => {
+                self.server.limit_hits.response_timeout += 1;
                 let why = "it took too long";
                 self.refuse(net, conn, Refusal { status: 503, why });
                 let mut http = self.server.http(net);
                 self.app.on_unwanted(&mut http, ResponseTo { conn, number });
             }
-            Phase::Writing => http.net().close(conn, crate::reactor::Close::Now),
+            Phase::Writing => {
+                http.server.limit_hits.response_timeout += 1;
+                http.net().close(conn, crate::reactor::Close::Now);
+            }
             Phase::Streaming { number } => {
                 http.send_to_stream(EventStream { conn, number }, b":\n\n");
                 let next = http.net().now() + http.server.limits.stream_heartbeat;

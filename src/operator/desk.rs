@@ -44,6 +44,7 @@ pub(super) struct Counts {
     pub(super) refused: u64,
     pub(super) streams_opened: u64,
     pub(super) streams_ended: u64,
+    pub(super) streams_refused: u64,
     pub(super) events_sent: u64,
 }
 
@@ -384,8 +385,11 @@ impl Desk {
                 let streams = self.followers.len();
                 let listing = usize::from(self.listing.is_some());
                 let waiting = self.waiting.len() + listing + self.drains.len();
-                let make =
-                    || metrics::answer(net, server, distributor, &self.counts, streams, waiting);
+                let texts = self.nodes.len();
+                let make = || {
+                    let counts = &self.counts;
+                    metrics::answer(net, server, distributor, counts, streams, waiting, texts)
+                };
                 self.figures.get(net.now(), make).clone()
             }
             Route::WrongMethod(allow) => Answer::text(405, "not with this method").with(allow),
@@ -408,6 +412,7 @@ impl Desk {
         asked: &Asked,
     ) {
         if self.followers.len() >= self.config.max_streams {
+            self.counts.streams_refused += 1;
             let answer = Answer::text(503, "as many streams of events as there may be: try later");
             return answer.give(|response| server.http(net).respond(to, response));
         }

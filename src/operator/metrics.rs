@@ -112,7 +112,8 @@ impl Shared {
     }
 }
 
-/// All figures. `followers` are streams of events, and `waiting` requests without an answer.
+/// All figures. `followers` are streams of events, `waiting` requests without an answer, and
+/// `node_texts` what was made of nodes' own words.
 pub(super) fn answer(
     net: &Net,
     server: &Server,
@@ -120,12 +121,20 @@ pub(super) fn answer(
     counts: &Counts,
     followers: usize,
     waiting: usize,
+    node_texts: usize,
 ) -> Answer {
     let mut text = Text::default();
     nodes(&mut text, net, distributor);
     times(&mut text, distributor);
-    limits(&mut text, net, distributor);
-    sizes(&mut text, net, server, distributor, followers, waiting);
+    limits(&mut text, net, server, distributor, counts);
+    let own = [
+        ("http_connections", server.connections()),
+        ("http_feeding", server.feeding()),
+        ("http_streams", followers),
+        ("http_waiting", waiting),
+        ("http_node_texts", node_texts),
+    ];
+    sizes(&mut text, net, server, distributor, own);
     the_loop(&mut text, net);
     http(&mut text, server, counts, followers);
     Answer {
@@ -265,8 +274,8 @@ fn times(text: &mut Text, distributor: &Distributor) {
     );
 }
 
-fn limits(text: &mut Text, net: &Net, distributor: &Distributor) {
-    let (stats, counters) = (distributor.stats(), net.counters());
+fn limits(text: &mut Text, net: &Net, server: &Server, distributor: &Distributor, counts: &Counts) {
+    let (stats, counters, http) = (distributor.stats(), net.counters(), server.limit_hits());
     text.labelled(
         Counter,
         "pilcrow_limit_hits_total",
@@ -283,6 +292,16 @@ fn limits(text: &mut Text, net: &Net, distributor: &Distributor) {
             ("unsent_bytes", stats.unsent_overflows),
             ("write_timeout", stats.write_timeouts),
             ("old_lists", stats.old_lists_cut),
+            ("http_connections", http.connections),
+            ("http_head_bytes", http.head_bytes),
+            ("http_body_bytes", http.body_bytes),
+            ("http_request_timeout", http.request_timeout),
+            ("http_response_timeout", http.response_timeout),
+            ("http_held_bytes", http.held_bytes),
+            ("http_unread_bytes", http.unread_bytes),
+            ("http_stream_backlog_bytes", http.stream_backlog_bytes),
+            ("http_write_timeout", http.write_timeout),
+            ("http_streams", counts.streams_refused),
         ],
     );
     text.single(
@@ -310,14 +329,8 @@ fn sizes(
     net: &Net,
     server: &Server,
     distributor: &Distributor,
-    followers: usize,
-    waiting: usize,
+    own: [(&'static str, usize); 5],
 ) {
-    let own = [
-        ("http_connections", server.connections()),
-        ("http_streams", followers),
-        ("http_waiting", waiting),
-    ];
     let all = distributor.sizes().chain(net.sizes()).chain(own);
     text.labelled(
         Gauge,
@@ -327,12 +340,9 @@ fn sizes(
         all,
     );
     let [requests, responses] = server.bytes_kept().map(|(_, bytes)| bytes);
-    let own = [
-        ("spare_buffers", net.spare_bytes()),
-        ("http_requests", requests),
-        ("http_responses", responses),
-    ];
-    let all = distributor.bytes_kept().into_iter().chain(own);
+    let own = [("http_requests", requests), ("http_responses", responses)];
+    let all = distributor.bytes_kept().into_iter();
+    let all = all.chain(net.bytes_kept()).chain(own);
     text.labelled(
         Gauge,
         "pilcrow_collection_bytes",

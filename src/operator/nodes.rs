@@ -141,6 +141,11 @@ impl Listing {
 const CLOSING: &[u8] = b"]}";
 
 impl Nodes {
+    /// Of how many it was made.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Writes some more nodes of a list. Returns what that cost, about.
     pub(super) fn write_some(
         &mut self,

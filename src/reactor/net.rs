@@ -162,14 +162,29 @@ impl Net {
             ("timers", self.timers.len()),
             ("ready", self.ready.len()),
             ("dirty", self.dirty.len()),
+            (
+                "marked",
+                self.marked.len() + self.marked_for_next_turn.len(),
+            ),
             ("spare_buffers", self.output_pool.spare()),
         ]
         .into_iter()
     }
 
-    /// Bytes of buffers that wait to be used again.
-    pub fn spare_bytes(&self) -> usize {
-        self.output_pool.spare_bytes()
+    /// What they take, in bytes: input that is not taken yet, output that is not written yet, and
+    /// buffers that wait to be used again. Looks at all connections. A frame that several are sent
+    /// is not counted: whoever shares it knows.
+    pub fn bytes_kept(&self) -> [(&'static str, usize); 3] {
+        let connections = self.connections.iter().map(|(_, connection)| connection);
+        let (input, output) = connections.fold((0, 0), |(input, output), connection| {
+            let unsent = connection.output.unsent_owned_bytes();
+            (input + connection.input.unfinished().len(), output + unsent)
+        });
+        [
+            ("input", input),
+            ("output", output),
+            ("spare_buffers", self.output_pool.spare_bytes()),
+        ]
     }
 
     /// Listens. A listener with port 0 gets a free port: see [`Net::local_addr`].

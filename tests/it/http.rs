@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pilcrow::Waker;
 use pilcrow::http::{App, Event, EventStream, Http, Limits, Request, Response, ResponseTo, Server};
@@ -431,6 +431,21 @@ fn who_is_slow_is_told_and_who_is_idle_is_not() {
     }
     let mut idle = server.connect();
     idle.assert_closed();
+    // Nor is half an empty line the beginning of anything.
+    let mut dripping = server.connect();
+    let short = Some(Duration::from_millis(30));
+    dripping.0.get_ref().set_read_timeout(short).unwrap();
+    let began = Instant::now();
+    for byte in b"\r\n".iter().cycle() {
+        let _ = dripping.0.get_mut().write_all(&[*byte]);
+        match dripping.0.read(&mut [0; 64]) {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                assert!(began.elapsed() < DEADLINE, "it is kept for ever");
+            }
+            Ok(0) | Err(_) => break,
+            Ok(_) => panic!("there was no request"),
+        }
+    }
     let mut used = server.connect();
     used.get("/hello");
     used.assert_closed();

@@ -783,6 +783,19 @@ fn figures_can_be_scraped() {
         value("pilcrow_limit_hits_total{limit=\"first_byte_timeout\"}") == 1.0
     });
     drop(silent);
+    // As does who asks for too much.
+    for (request, limit) in [
+        ("GET /".to_owned() + &"x".repeat(17 << 10), "head"),
+        (
+            "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n".to_owned(),
+            "body",
+        ),
+    ] {
+        let mut client = TcpStream::connect(operated.http).unwrap();
+        client.write_all(request.as_bytes()).unwrap();
+        let series = format!("pilcrow_limit_hits_total{{limit=\"http_{limit}_bytes\"}}");
+        wait_until(&series, || value(&series) == 1.0);
+    }
     // At most one change a second is a sample. The acknowledgement of the last session ends it.
     wait_until("the sample", || {
         drop(operated.distributor.join("gone", 9010));
