@@ -124,6 +124,31 @@ fn what_took_longer_than_was_reckoned_is_waited_for_as_well() {
     assert!(waited <= 10 * MILLI, "{waited:?}");
 }
 
+#[test]
+fn a_long_list_is_written_in_many_short_turns() {
+    let mut bench = Bench::new();
+    for number in 0..600 {
+        bench.join(&format!("n{number}"), None);
+    }
+    let client = bench.ask("/nodes");
+    let answers = |bench: &Bench| bench.system.world().socket(client).written.len();
+    let mut turns = 0;
+    while answers(&bench) == 0 {
+        bench.turn(MILLI);
+        turns += 1;
+    }
+    // At most 128 in each, and between two of them the loop was left to the nodes.
+    assert!(turns >= 5, "{turns}");
+    for _ in 0..20 {
+        bench.turn(MILLI);
+    }
+    let written = bench.system.world().socket(client).written.clone();
+    let text = String::from_utf8(written).unwrap();
+    let (_, body) = text.split_once("\r\n\r\n").unwrap();
+    let list: Value = serde_json::from_str(body).unwrap();
+    assert_eq!(list["nodes"].as_array().unwrap().len(), 600);
+}
+
 /// Each event was looked up among all sessions: with thousands of them the loop stood still for
 /// half a second.
 #[test]
