@@ -337,6 +337,15 @@ fn shells_can_complete_the_command_line() {
         for word in ["nodes", "drain", "token-file"] {
             assert!(script.contains(word), "{shell}: {word}");
         }
+        // The value of some flags is a file.
+        let (flag, end, completes_files) = match shell {
+            "bash" => ("--config)", ";;", "compgen -f"),
+            "zsh" => ("'--config=", "\n", ":FILE:_files"),
+            _ => (" -l config ", "\n", " -r -F"),
+        };
+        let (_, rest) = script.split_once(flag).unwrap();
+        let (part, _) = rest.split_once(end).unwrap();
+        assert!(part.contains(completes_files), "{shell}: {part}");
         // The shell itself takes it.
         let folder = Folder::new();
         let file = folder.join("script");

@@ -157,6 +157,11 @@ fn a_mistake_in_the_file_is_one_line_that_says_where() {
             1,
             &["listen", "not this boolean"],
         ),
+        (
+            "http = [\n  \"localhost:0\",\n  7,\n]",
+            3,
+            &["http", "not 7"],
+        ),
         ("listen = []", 1, &["listen", "at least one"]),
         ("listen = \"foo\"", 1, &["--listen foo", "ADDRESS:PORT"]),
         (

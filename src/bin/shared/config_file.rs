@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, Command};
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::failure::{Failure, one_line};
@@ -63,7 +64,7 @@ fn entries(text: &str, command: &Command) -> Result<Vec<Entry>, Mistake> {
     for (written, value) in in_order {
         let line = line_of(written.span().start);
         let wrong = |what: String| Mistake { line, what };
-        let (written, value) = (written.get_ref().as_ref(), value.get_ref());
+        let written = written.get_ref().as_ref();
         let key = written.replace('_', "-");
         if let Some(before) = entries.iter().find(|entry| entry.key == key) {
             let before = before.line;
@@ -77,12 +78,15 @@ fn entries(text: &str, command: &Command) -> Result<Vec<Entry>, Mistake> {
         else {
             return Err(wrong(format!(
                 "{written}: there is no such key; {}",
-                advice(command, &key, value)
+                advice(command, &key, value.get_ref())
             )));
         };
         let values = Kind::of(arg)
             .values(arg, value)
-            .map_err(|takes| wrong(format!("{written}: {takes}")))?;
+            .map_err(|(at, takes)| Mistake {
+                line: line_of(at),
+                what: format!("{written}: {takes}"),
+            })?;
         for value in &values {
             let flag = [command.get_name().to_owned(), format!("--{key}={value}")];
             let parsed = command.clone().try_get_matches_from(flag);
@@ -141,17 +145,26 @@ impl Kind {
         }
     }
 
-    /// Each value as text. The error says what is taken instead.
-    fn values(self, arg: &Arg, value: &DeValue<'_>) -> Result<Vec<String>, String> {
-        let one = |value: &DeValue<'_>| self.value(value).ok_or_else(|| self.takes(arg, value));
-        match value {
+    /// Each value as text. The error says what is taken instead, and of which value in the file.
+    fn values(
+        self,
+        arg: &Arg,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Result<Vec<String>, (usize, String)> {
+        let at = |value: &Spanned<DeValue<'_>>| value.span().start;
+        let one = |value: &Spanned<DeValue<'_>>| {
+            let text = self.value(value.get_ref());
+            text.ok_or_else(|| (at(value), self.takes(arg, value.get_ref())))
+        };
+        match value.get_ref() {
             DeValue::Array(array) if takes_more(arg) => {
                 if array.is_empty() && !arg.get_default_values().is_empty() {
-                    return Err("it takes at least one, and the array is empty".to_owned());
+                    let why = "it takes at least one, and the array is empty";
+                    return Err((at(value), why.to_owned()));
                 }
-                array.iter().map(|value| one(value.get_ref())).collect()
+                array.iter().map(one).collect()
             }
-            value => Ok(vec![one(value)?]),
+            _ => Ok(vec![one(value)?]),
         }
     }
 

@@ -118,3 +118,22 @@ impl LogLevel {
         let _ = self.0.reload(level);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_logged_is_found_out_first() {
+        let log = Log::start(&LogArgs {
+            log_format: LogFormat::Json,
+            log_level: LevelFilter::INFO,
+        });
+        for level in [LevelFilter::TRACE, LevelFilter::OFF, LevelFilter::INFO] {
+            log.level().set(level);
+            assert_eq!(log.level().get(), level);
+            // Where this is too low for a line, nothing else is looked at.
+            assert_eq!(LevelFilter::current(), level);
+        }
+    }
+}
