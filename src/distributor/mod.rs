@@ -25,7 +25,9 @@ mod view;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use tracing::{debug, info, warn};
@@ -167,19 +169,19 @@ impl Distributor {
     }
 
     /// Listens, and returns the address with the port in use. Errors are those of [`Net::listen`].
-    pub fn listen(&mut self, net: &mut Net, addr: SocketAddr) -> std::io::Result<SocketAddr> {
-        let busy = Refusal {
-            code: ErrorCode::Busy,
-            message: "as many connections as this Distributor takes: try later".into(),
-        };
-        let options = ListenOptions {
-            refusal: SharedFrame::new(|out| {
-                // Writing to memory does not fail.
-                let _ = write_error(out, &Packet::default(), &busy);
-            }),
-            ..ListenOptions::default()
-        };
-        let listener = net.listen(addr, options)?;
+    pub fn listen(&mut self, net: &mut Net, addr: SocketAddr) -> io::Result<SocketAddr> {
+        let listener = net.listen(addr, listen_options())?;
+        self.serve_on(net, listener)
+    }
+
+    /// Listens on a socket that listens already, and returns its address. Errors are those of
+    /// [`Net::listen_on`].
+    pub fn listen_on(&mut self, net: &mut Net, socket: OwnedFd) -> io::Result<SocketAddr> {
+        let listener = net.listen_on(socket, listen_options())?;
+        self.serve_on(net, listener)
+    }
+
+    fn serve_on(&mut self, net: &mut Net, listener: ListenerId) -> io::Result<SocketAddr> {
         if self.listeners.is_empty() {
             self.epoch = format!("{:016x}", net.random());
             if self.salt == Salt::default() {
@@ -192,7 +194,8 @@ impl Distributor {
             net.arm(net.now() + liveness::SILENCE_CHECK, TAG_SILENCE);
         }
         self.listeners.push(listener);
-        Ok(net.local_addr(listener).unwrap_or(addr))
+        net.local_addr(listener)
+            .ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     /// Begins to stop: nothing more is accepted, and each connection is closed after what is
@@ -315,6 +318,20 @@ impl Distributor {
                 );
             });
         }
+    }
+}
+
+fn listen_options() -> ListenOptions {
+    let busy = Refusal {
+        code: ErrorCode::Busy,
+        message: "as many connections as this Distributor takes: try later".into(),
+    };
+    ListenOptions {
+        refusal: SharedFrame::new(|out| {
+            // Writing to memory does not fail.
+            let _ = write_error(out, &Packet::default(), &busy);
+        }),
+        ..ListenOptions::default()
     }
 }
 

@@ -27,6 +27,7 @@ mod routes;
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::http::{self, Server};
@@ -123,6 +124,15 @@ impl Gateway {
     /// Errors are those of [`Net::listen`].
     pub fn listen(&mut self, net: &mut Net, addr: SocketAddr) -> io::Result<SocketAddr> {
         let bound = self.http.listen(net, addr)?;
+        self.port.get_or_insert(bound.port());
+        Ok(bound)
+    }
+
+    /// Listens for HTTP on a socket that listens already, also several times. Returns where.
+    ///
+    /// Errors are those of [`Net::listen_on`].
+    pub fn listen_on(&mut self, net: &mut Net, socket: OwnedFd) -> io::Result<SocketAddr> {
+        let bound = self.http.listen_on(net, socket)?;
         self.port.get_or_insert(bound.port());
         Ok(bound)
     }

@@ -143,6 +143,7 @@ mod target;
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::reactor::conn_map::ConnMap;
@@ -231,14 +232,31 @@ impl Server {
     /// Errors are those of [`Net::listen`].
     pub fn listen(&mut self, net: &mut Net, addr: SocketAddr) -> io::Result<SocketAddr> {
         net.set_owner(self.owner);
-        let options = ListenOptions {
+        let listener = net.listen(addr, self.listen_options())?;
+        self.serve_on(net, listener)
+    }
+
+    /// Listens on a socket that listens already, also several times. Returns where.
+    ///
+    /// Errors are those of [`Net::listen_on`].
+    pub fn listen_on(&mut self, net: &mut Net, socket: OwnedFd) -> io::Result<SocketAddr> {
+        net.set_owner(self.owner);
+        let listener = net.listen_on(socket, self.listen_options())?;
+        self.serve_on(net, listener)
+    }
+
+    fn listen_options(&self) -> ListenOptions {
+        ListenOptions {
             framing: Framing::Raw,
             max_frame_bytes: Some(self.limits.max_request_bytes()),
             ..ListenOptions::default()
-        };
-        let listener = net.listen(addr, options)?;
+        }
+    }
+
+    fn serve_on(&mut self, net: &Net, listener: ListenerId) -> io::Result<SocketAddr> {
         self.listeners.push(listener);
-        Ok(net.local_addr(listener).unwrap_or(addr))
+        net.local_addr(listener)
+            .ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     /// The server as a handler that serves by this app.

@@ -45,6 +45,7 @@ mod why;
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 
 use crate::distributor::Distributor;
 use crate::http::{Limits, Server};
@@ -116,6 +117,21 @@ impl Operator {
     ) -> io::Result<SocketAddr> {
         distributor.observe(net);
         let bound = self.server.listen(net, addr);
+        net.set_owner(Owner::default());
+        bound
+    }
+
+    /// As [`Operator::listen`], on a socket that listens already.
+    ///
+    /// Errors are those of [`Net::listen_on`].
+    pub fn listen_on(
+        &mut self,
+        net: &mut Net,
+        distributor: &mut Distributor,
+        socket: OwnedFd,
+    ) -> io::Result<SocketAddr> {
+        distributor.observe(net);
+        let bound = self.server.listen_on(net, socket);
         net.set_owner(Owner::default());
         bound
     }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use slab::Slab;
@@ -204,12 +205,29 @@ impl Net {
         Ok(id)
     }
 
+    /// Listens on a TCP socket that listens already, as a service manager hands it over; a
+    /// [`std::net::TcpListener`] converts into one. Whoever else holds it keeps the connections that
+    /// wait: no one is refused while this process ends and the next one starts.
+    ///
+    /// Its backlog is not changed. Errors are the system's, and
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if it is no TCP socket that listens.
+    pub fn listen_on(&mut self, socket: OwnedFd, options: ListenOptions) -> io::Result<ListenerId> {
+        let generation = self.generation();
+        let entry = self.listeners.vacant_entry();
+        let id = ListenerId::new(entry.key(), generation);
+        let token = Token::Listener(id).pack();
+        let (socket, addr) = self.system.listen_on(socket, &self.limits.tcp, token)?;
+        entry.insert(Listener::new(id, self.owner, socket, addr, options));
+        Ok(id)
+    }
+
     /// Where a listener listens, with the port in use.
     pub fn local_addr(&self, listener: ListenerId) -> Option<SocketAddr> {
         self.listener(listener).map(|listener| listener.addr)
     }
 
-    /// Stops listening. Connections that were accepted stay; those that wait to be are reset.
+    /// Stops listening. Connections that were accepted stay; those that wait to be are reset, unless
+    /// somebody else holds the socket ([`Net::listen_on`]).
     pub fn close_listener(&mut self, id: ListenerId) {
         if self.listener(id).is_none() {
             self.counters.stale += 1;

@@ -25,7 +25,7 @@ pub mod sim;
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,6 +64,17 @@ pub(crate) trait System {
         tcp: &TcpOptions,
         token: u64,
     ) -> io::Result<(SocketId, SocketAddr)>;
+
+    /// As [`System::listen`], on a socket that listens already and that other processes may hold as
+    /// well. A system that is not the real one has no such sockets.
+    fn listen_on(
+        &mut self,
+        _socket: OwnedFd,
+        _tcp: &TcpOptions,
+        _token: u64,
+    ) -> io::Result<(SocketId, SocketAddr)> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Takes a connection from a listener. No event comes for it before [`System::watch`].
     fn accept(&mut self, listener: SocketId) -> io::Result<(SocketId, SocketAddr)>;

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::hash::BuildHasher;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -30,6 +30,8 @@ pub(crate) struct OsSystem {
 
 enum Socket {
     Listener(TcpListener),
+    /// Others hold it too, and it may have listened before it got its options.
+    SharedListener(TcpListener, TcpOptions),
     Stream(TcpStream),
 }
 
@@ -123,12 +125,38 @@ impl System for OsSystem {
         Ok((id, addr))
     }
 
+    fn listen_on(
+        &mut self,
+        socket: OwnedFd,
+        tcp: &TcpOptions,
+        token: u64,
+    ) -> io::Result<(SocketId, SocketAddr)> {
+        let socket = RawSocket::from(socket);
+        let addr = listening_at(&socket)
+            .ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "no TCP socket that listens"))?;
+        socket.set_nonblocking(true)?;
+        set_options(&SockRef::from(&socket), tcp)?;
+        let mut listener = TcpListener::from_std(socket.into());
+        self.poll
+            .registry()
+            .register(&mut listener, mio_token(token)?, Interest::READABLE)?;
+        let id = SocketId(self.sockets.insert(Socket::SharedListener(listener, *tcp)));
+        Ok((id, addr))
+    }
+
     fn accept(&mut self, listener: SocketId) -> io::Result<(SocketId, SocketAddr)> {
-        let Some(Socket::Listener(listener)) = self.sockets.get(listener.0) else {
-            return Err(ErrorKind::NotConnected.into());
+        let (stream, peer) = match self.sockets.get(listener.0) {
+            // On Linux the options of the listener are inherited: no further system call is needed.
+            Some(Socket::Listener(listener)) => listener.accept()?,
+            Some(Socket::SharedListener(listener, tcp)) => {
+                let (stream, peer) = listener.accept()?;
+                // Who connected before this process was there has inherited nothing.
+                set_options(&SockRef::from(&stream), tcp)
+                    .map_err(|_| ErrorKind::ConnectionAborted)?;
+                (stream, peer)
+            }
+            _ => return Err(ErrorKind::NotConnected.into()),
         };
-        // On Linux the options of the listener are inherited: no further system call is needed.
-        let (stream, peer) = listener.accept()?;
         Ok((self.insert_stream(stream), peer))
     }
 
@@ -192,8 +220,12 @@ impl System for OsSystem {
     }
 
     fn close(&mut self, socket: SocketId) {
-        // The kernel forgets the registration with the fd: no call to deregister is needed.
-        self.sockets.try_remove(socket.0);
+        // The kernel forgets the registration with the last fd: no call to deregister is needed,
+        // unless others hold the socket.
+        if let Some(Socket::SharedListener(mut listener, _)) = self.sockets.try_remove(socket.0) {
+            // It can only fail if it is not registered, and then all is well.
+            let _ = self.poll.registry().deregister(&mut listener);
+        }
     }
 
     fn release_reserve(&mut self) {
@@ -213,6 +245,14 @@ impl System for OsSystem {
     fn poll_fd(&self) -> BorrowedFd<'_> {
         self.poll.registry().as_fd()
     }
+}
+
+/// Where it listens, if it is a TCP socket and does.
+fn listening_at(socket: &RawSocket) -> Option<SocketAddr> {
+    let is_stream = socket.r#type().is_ok_and(|kind| kind == Type::STREAM);
+    let listens = socket.is_listener().unwrap_or(false);
+    let addr = socket.local_addr().ok()?.as_socket();
+    addr.filter(|_| is_stream && listens)
 }
 
 /// mio connects only from where the kernel chooses.
@@ -261,14 +301,13 @@ mod tests {
         let any_port = "127.0.0.1:0".parse().unwrap();
         let (listener, addr) = system.listen(any_port, 16, &tcp, 1).unwrap();
         let _client = std::net::TcpStream::connect(addr).unwrap();
-        let (accepted, _) = loop {
-            match system.accept(listener) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::yield_now(),
-                other => break other.unwrap(),
-            }
-        };
-        let stream = system.stream(accepted).unwrap();
-        let socket = SockRef::from(stream);
+        let accepted = accept(&mut system, listener);
+        assert_has_options(&system, accepted, &tcp);
+    }
+
+    #[cfg(target_os = "linux")]
+    fn assert_has_options(system: &OsSystem, stream: SocketId, tcp: &TcpOptions) {
+        let socket = SockRef::from(system.stream(stream).unwrap());
         assert!(socket.tcp_nodelay().unwrap());
         assert!(socket.keepalive().unwrap());
         // Linux counts its own overhead in.
@@ -283,6 +322,67 @@ mod tests {
             tcp.keepalive_probes
         );
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(tcp.user_timeout));
+    }
+
+    #[cfg(target_os = "linux")]
+    fn accept(system: &mut OsSystem, listener: SocketId) -> SocketId {
+        loop {
+            match system.accept(listener) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::yield_now(),
+                other => break other.unwrap().0,
+            }
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn who_waited_at_a_socket_that_is_handed_over_has_its_options() {
+        let handed_over = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = handed_over.local_addr().unwrap();
+        let _early = std::net::TcpStream::connect(addr).unwrap();
+        let mut system = OsSystem::new().unwrap();
+        let tcp = TcpOptions::default();
+        let (listener, told) = system.listen_on(handed_over.into(), &tcp, 1).unwrap();
+        assert_eq!(told, addr);
+        let _late = std::net::TcpStream::connect(addr).unwrap();
+        for _ in 0..2 {
+            let accepted = accept(&mut system, listener);
+            assert_has_options(&system, accepted, &tcp);
+        }
+    }
+
+    #[test]
+    fn who_waits_at_a_socket_that_others_hold_is_theirs_when_it_is_closed() {
+        let others = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = others.local_addr().unwrap();
+        let mut system = OsSystem::new().unwrap();
+        let ours = others.try_clone().unwrap().into();
+        let (listener, _) = system.listen_on(ours, &TcpOptions::default(), 1).unwrap();
+        let early = std::net::TcpStream::connect(addr).unwrap();
+        system.close(listener);
+        let late = std::net::TcpStream::connect(addr).unwrap();
+        // The kernel would go on telling of a socket that others hold.
+        let mut events = Vec::new();
+        system.poll(&mut events, Some(Duration::ZERO)).unwrap();
+        assert_eq!(events, []);
+        for client in [early, late] {
+            let (_, peer) = others.accept().unwrap();
+            assert_eq!(peer, client.local_addr().unwrap());
+        }
+    }
+
+    #[test]
+    fn only_tcp_sockets_that_listen_can_be_handed_over() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (unix, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
+        let file = File::open("/dev/null").unwrap();
+        let mut system = OsSystem::new().unwrap();
+        for other in [stream.into(), udp.into(), unix.into(), OwnedFd::from(file)] {
+            let tried = system.listen_on(other, &TcpOptions::default(), 1);
+            assert_eq!(tried.unwrap_err().kind(), ErrorKind::InvalidInput);
+        }
     }
 
     #[test]

@@ -110,6 +110,32 @@ fn a_connection_out_and_one_in_share_a_thread() {
 }
 
 #[test]
+fn who_connects_while_one_reactor_follows_another_is_served_by_the_next() {
+    let held = TcpListener::bind(any_port()).unwrap();
+    let addr = held.local_addr().unwrap();
+    let mut clients = Vec::new();
+    for run in 1..=3 {
+        let mut client = TcpStream::connect(addr).unwrap();
+        client.write_all("{}¶".as_bytes()).unwrap();
+        clients.push(client);
+        let mut reactor = Reactor::new(Limits::default()).unwrap();
+        let ours = held.try_clone().unwrap().into();
+        let listener = reactor.net().listen_on(ours, ListenOptions::default());
+        let listener = listener.unwrap();
+        assert_eq!(reactor.net().local_addr(listener), Some(addr));
+        let mut echo = Echo::default();
+        turn_until(&mut reactor, &mut echo, |echo| echo.frames.len() == 1);
+        reactor.net().close_listener(listener);
+        // For the next one.
+        clients.push(TcpStream::connect(addr).unwrap());
+        reactor
+            .turn(Some(Duration::from_millis(10)), &mut echo)
+            .unwrap();
+        assert_eq!(echo.opened.len(), if run == 1 { 1 } else { 2 });
+    }
+}
+
+#[test]
 fn a_connect_that_is_refused_is_told_as_its_close() {
     let nobody = TcpListener::bind(any_port()).unwrap().local_addr().unwrap();
     let mut reactor = Reactor::new(Limits::default()).unwrap();
