@@ -85,6 +85,12 @@ impl Connection {
             timer: None,
         }
     }
+
+    /// It waits for its first request, and nothing of that has come.
+    pub(super) fn is_fresh(&self) -> bool {
+        // Behind a request it is read from only if that keeps it alive.
+        self.phase == Phase::Reading && !self.has_begun && !self.asked.keeps_alive
+    }
 }
 
 /// What an app can do: answer. Given to it in each callback, and between callbacks by

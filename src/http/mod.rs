@@ -208,6 +208,9 @@ pub struct Server {
     date: (u64, String),
 }
 
+/// A request that was sent before its connection was accepted is there long before that.
+const FIRST_REQUEST_AT_STOP: Duration = Duration::from_millis(250);
+
 impl Server {
     /// A server without listeners, which makes everything under `owner`.
     pub fn new(owner: Owner, limits: Limits) -> Server {
@@ -300,13 +303,15 @@ impl Server {
 
     /// Accepts nobody any more and closes what has no request. Requests that have come, or are
     /// coming, are answered, and their connections closed behind that; streams of events are ended.
+    /// Who has connected and not asked yet has a quarter of a second for that.
     /// What has no answer yet is seen in [`Server::connections`].
     pub fn stop(&mut self, net: &mut Net) {
         self.is_stopping = true;
         for listener in self.listeners.drain(..) {
             net.close_listener(listener);
         }
-        let done: Vec<ConnId> = self
+        let first_requests_until = net.now() + FIRST_REQUEST_AT_STOP;
+        let waiting: Vec<(ConnId, bool)> = self
             .connections
             .iter()
             .filter(|(_, connection)| match connection.phase {
@@ -314,10 +319,14 @@ impl Server {
                 Phase::Streaming { .. } => true,
                 Phase::Answering { .. } | Phase::Writing | Phase::Closing => false,
             })
-            .map(|(conn, _)| conn)
+            .map(|(conn, connection)| (conn, connection.is_fresh()))
             .collect();
-        for conn in done {
-            self.http(net).end(conn);
+        for (conn, is_fresh) in waiting {
+            match is_fresh {
+                // Its request may have come already, and be read in the next turn.
+                true => self.http(net).set_deadline(conn, first_requests_until),
+                false => self.http(net).end(conn),
+            }
         }
     }
 

@@ -600,6 +600,32 @@ fn requests_that_are_held_have_a_bound_together() {
 }
 
 #[test]
+fn who_came_right_before_a_stop_is_answered() {
+    let mut reactor = Reactor::new(LoopLimits::default()).unwrap();
+    let mut server = Server::new(Owner(3), Limits::default());
+    let any_port = "127.0.0.1:0".parse().unwrap();
+    let addr = server.listen(reactor.net(), any_port).unwrap();
+    let connect = || Client::new(TcpStream::connect(addr).unwrap());
+    let (mut asking, mut silent) = (connect(), connect());
+    let mut pages = Pages::default();
+    let wait = Some(Duration::from_millis(100));
+    while server.connections() < 2 {
+        reactor.turn(wait, &mut server.with(&mut pages)).unwrap();
+    }
+    asking.send(&get("/hello"));
+    server.stop(reactor.net());
+    while server.connections() > 0 {
+        reactor.turn(wait, &mut server.with(&mut pages)).unwrap();
+    }
+    drop(reactor);
+    let answer = asking.answer();
+    assert_eq!(answer.body, "hello");
+    assert_eq!(answer.header("Connection").as_deref(), Some("close"));
+    asking.assert_closed();
+    silent.assert_closed();
+}
+
+#[test]
 fn a_stop_ends_what_is_idle_and_answers_what_is_not() {
     let server = Running::start(Limits::default());
     let mut idle = server.connect();
