@@ -10,6 +10,7 @@
 )]
 
 mod access;
+mod activation;
 mod architecture;
 mod commands;
 mod config;

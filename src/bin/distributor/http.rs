@@ -1,6 +1,5 @@
 //! The operator's side: its flags, and how it is started.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use pilcrow::distributor::Distributor;
@@ -9,7 +8,7 @@ use pilcrow::reactor::Net;
 
 use crate::failure::Failure;
 use crate::lines::Lines;
-use crate::listen::{ListenAddress, bind};
+use crate::listen::{ListenAddress, Place, bind};
 use crate::text_file;
 
 /// What can be asked over HTTP.
@@ -41,10 +40,7 @@ pub(crate) struct HttpArgs {
 impl HttpArgs {
     /// Connections that it takes beside those of nodes.
     pub(crate) fn connections(&self) -> u64 {
-        match self.http.is_empty() {
-            true => 0,
-            false => u64::from(self.max_http_connections),
-        }
+        self.max_http_connections.into()
     }
 
     /// Reads the token of the administrator.
@@ -77,7 +73,7 @@ fn name_of(text: &str) -> &str {
 /// Serves HTTP on these addresses, if there are any.
 pub(crate) fn start(
     config: Config,
-    addresses: &[ListenAddress],
+    addresses: Vec<ListenAddress>,
     net: &mut Net,
     distributor: &mut Distributor,
     stdout: &Lines,
@@ -87,8 +83,11 @@ pub(crate) fn start(
     }
     let mut operator = Operator::new(config);
     for address in addresses {
-        bind(address, |address: SocketAddr| {
-            let bound = operator.listen(net, distributor, address)?;
+        bind(address, |place| {
+            let bound = match place {
+                Place::At(address) => operator.listen(net, distributor, address)?,
+                Place::On(socket) => operator.listen_on(net, distributor, socket)?,
+            };
             stdout.say(format!("http on http://{bound}/"));
             Ok(bound)
         })?;

@@ -13,6 +13,8 @@ mod fd_limit;
 #[path = "../shared/handover.rs"]
 mod handover;
 mod http;
+#[path = "../shared/inherited.rs"]
+mod inherited;
 #[path = "../shared/lines.rs"]
 mod lines;
 #[path = "../shared/listen.rs"]
@@ -24,6 +26,8 @@ mod print;
 #[path = "../shared/reload.rs"]
 mod reload;
 mod serve;
+#[path = "../shared/service_manager.rs"]
+mod service_manager;
 #[path = "../shared/settings.rs"]
 mod settings;
 #[path = "../shared/signals.rs"]

@@ -13,11 +13,13 @@ use tracing::{info, warn};
 use crate::args::Args;
 use crate::failure::Failure;
 use crate::handover::Handover;
+use crate::inherited::{self, Inherited};
 use crate::lines::Lines;
-use crate::listen::{ListenAddress, bind, refuse_public};
+use crate::listen::{ListenAddress, Place, bind, refuse_public};
 use crate::log::Log;
 use crate::print::print;
 use crate::reload::Reload;
+use crate::service_manager::{ServiceManager, Watchdog};
 use crate::settings::Settings;
 use crate::signals::{self, Stop};
 use crate::state_file::{self, Saver};
@@ -25,6 +27,7 @@ use crate::{fd_limit, http, tokens};
 
 /// Serves until a signal stops it.
 pub(crate) fn run(settings: &Settings) -> Result<(), Failure> {
+    let inherited = inherited::take()?;
     let args: Args = settings.parse()?;
     let log = Log::start(&args.log);
     let Plan {
@@ -32,12 +35,15 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Failure> {
         http_addresses,
         http_config,
         config,
-    } = Plan::new(&args)?;
+    } = Plan::new(&args, settings, inherited)?;
     if settings.are_asked_for() {
         return print(&settings.to_toml()?);
     }
     let stdout = Lines::on(io::stdout()).map_err(failed("cannot start a thread"))?;
-    let beside = args.http.connections();
+    let beside = match http_addresses.is_empty() {
+        true => 0,
+        false => args.http.connections(),
+    };
     let wanted = args.connections.max_connections;
     let max_connections = fd_limit::connections(
         wanted.unwrap_or(DEFAULT_MAX_CONNECTIONS),
@@ -54,7 +60,9 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Failure> {
         check: |settings| settings.parse::<Args>()?.check(),
         read_tokens: read_tokens_again(&args, &new_tokens),
     };
-    let stop = signals::listen(reactor.waker(), move || reload.run())
+    let service_manager = ServiceManager::of_environment();
+    let told = service_manager.clone();
+    let stop = signals::listen(reactor.waker(), told, move || reload.run())
         .map_err(failed("cannot handle signals"))?;
 
     if args.allow_anonymous && !config.access.is_open() {
@@ -64,14 +72,17 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Failure> {
     // Before the Distributor, which then keeps what is to be shown from its beginning.
     let mut operator = http::start(
         http_config,
-        &http_addresses,
+        http_addresses,
         reactor.net(),
         &mut distributor,
         &stdout,
     )?;
     for address in addresses {
-        bind(&address, |address| {
-            let bound = distributor.listen(reactor.net(), address)?;
+        bind(address, |place| {
+            let bound = match place {
+                Place::At(address) => distributor.listen(reactor.net(), address)?,
+                Place::On(socket) => distributor.listen_on(reactor.net(), socket)?,
+            };
             stdout.say(format!("listening on {bound}"));
             Ok(bound)
         })?;
@@ -92,6 +103,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Failure> {
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );
+    service_manager.ready();
 
     let mut served = Served {
         distributor: &mut distributor,
@@ -103,6 +115,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Failure> {
         &stop,
         &new_tokens,
         keeper.as_ref(),
+        Watchdog::of_environment(service_manager),
     );
     if let Some(keeper) = keeper {
         keeper.finish(&mut distributor);
@@ -141,13 +154,19 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(args: &Args) -> Result<Plan, Failure> {
+    fn new(args: &Args, settings: &Settings, inherited: Vec<Inherited>) -> Result<Plan, Failure> {
         args.check()?;
+        let (for_http, for_nodes) = inherited.into_iter().partition(|one| one.name == "http");
+        let addresses = |flag, texts, inherited| {
+            let addresses = ListenAddress::all(settings, flag, texts, 9000, inherited)?;
+            refuse_strangers(args, &addresses)?;
+            Ok(addresses)
+        };
         let mut config = args.config();
         config.access.tokens = tokens::read(args.token_files()).map_err(Failure::usage)?;
         Ok(Plan {
-            addresses: addresses_to_listen_on(args, "--listen", &args.listen)?,
-            http_addresses: addresses_to_listen_on(args, "--http", &args.http.http)?,
+            addresses: addresses("--listen", &args.listen, for_nodes)?,
+            http_addresses: addresses("--http", &args.http.http, for_http)?,
             http_config: args.http.config()?,
             config,
         })
@@ -162,21 +181,16 @@ fn read_tokens_again(args: &Args, tokens: &Handover<Tokens>) -> Option<Box<dyn F
     }
 }
 
-/// The addresses of a flag, if everybody who can reach them may.
-fn addresses_to_listen_on(
-    args: &Args,
-    flag: &'static str,
-    texts: &[String],
-) -> Result<Vec<ListenAddress>, Failure> {
-    let addresses = ListenAddress::all(flag, texts, 9000)?;
-    if !args.allow_anonymous && !args.limits_access() {
-        refuse_public(
-            &addresses,
-            "register and read the list; say who may with --token-file or --allow-from, listen on \
-             a loopback address, or say --allow-anonymous if that is meant",
-        )?;
+/// Fails if somebody can reach an address who need not be meant.
+fn refuse_strangers(args: &Args, addresses: &[ListenAddress]) -> Result<(), Failure> {
+    if args.allow_anonymous || args.limits_access() {
+        return Ok(());
     }
-    Ok(addresses)
+    refuse_public(
+        addresses,
+        "register and read the list; say who may with --token-file or --allow-from, listen on \
+         a loopback address, or say --allow-anonymous if that is meant",
+    )
 }
 
 fn failed(what: &'static str) -> impl Fn(io::Error) -> Failure {
@@ -266,6 +280,7 @@ fn serve(
     stop: &Stop,
     new_tokens: &Handover<Tokens>,
     keeper: Option<&Keeper>,
+    mut watchdog: Watchdog,
 ) -> io::Result<()> {
     while !stop.is_asked_for() {
         if let Some(tokens) = new_tokens.take() {
@@ -274,7 +289,11 @@ fn serve(
         if let Some(keeper) = keeper {
             keeper.keep(reactor, served.distributor);
         }
-        served.turn(reactor, None)?;
+        let wait = watchdog.turned(|| {
+            let nodes = served.distributor.registry().len();
+            format!("serving {nodes} nodes")
+        });
+        served.turn(reactor, wait)?;
     }
     info!(connections = reactor.net().connections(), "stopping");
     served.stop(reactor.net());

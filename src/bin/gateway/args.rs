@@ -32,8 +32,13 @@ Logs, with a line for each request (as info), go to standard error, the addresse
 SIGINT and SIGTERM stop it when those who have asked are answered, within --deadline and a second.
 SIGHUP reads the token again, and the log level in the file of --config.
 
+Sockets that a service manager hands over (LISTEN_FDS, as systemd does it) are served instead of the
+default of --listen; --listen beside them is refused, and so is one that other machines reach without
+--allow-anonymous. A service manager that wants to know (NOTIFY_SOCKET, WATCHDOG_USEC) is told when it
+serves and stops, and that it has not come to a stand.
+
 Exit codes: 0 stopped by a signal; 1 failed while serving; 2 a flag, a variable or the configuration
-file is wrong; 3 could not listen.";
+file is wrong, or a socket that is handed over cannot be meant; 3 could not listen.";
 
 /// The command line of the gateway.
 #[derive(Parser, Debug)]

@@ -11,6 +11,8 @@ mod failure;
 mod fd_limit;
 #[path = "../shared/handover.rs"]
 mod handover;
+#[path = "../shared/inherited.rs"]
+mod inherited;
 #[path = "../shared/lines.rs"]
 mod lines;
 #[path = "../shared/listen.rs"]
@@ -21,6 +23,8 @@ mod log;
 mod print;
 #[path = "../shared/reload.rs"]
 mod reload;
+#[path = "../shared/service_manager.rs"]
+mod service_manager;
 #[path = "../shared/settings.rs"]
 mod settings;
 #[path = "../shared/signals.rs"]
@@ -44,11 +48,13 @@ use tracing::{info, warn};
 use args::{Args, PREFIX};
 use failure::Failure;
 use handover::Handover;
+use inherited::Inherited;
 use lines::Lines;
-use listen::{ListenAddress, bind, refuse_public, resolve};
+use listen::{ListenAddress, Place, bind, refuse_public, resolve};
 use log::Log;
 use print::print;
 use reload::Reload;
+use service_manager::{ServiceManager, Watchdog};
 use settings::{Settings, said_to, with_sources};
 use signals::Stop;
 
@@ -68,9 +74,10 @@ fn run() -> Result<(), Failure> {
 }
 
 fn run_with(settings: &Settings) -> Result<(), Failure> {
+    let inherited = inherited::take()?;
     let args: Args = settings.parse()?;
     let log = Log::start(&args.log);
-    let listen_on = addresses_to_listen_on(&args)?;
+    let listen_on = addresses_to_listen_on(&args, settings, inherited)?;
     let distributor = distributor(&args.distributor)?;
     let token = args.token_file.as_deref().map(read_token).transpose()?;
     if settings.are_asked_for() {
@@ -88,7 +95,9 @@ fn run_with(settings: &Settings) -> Result<(), Failure> {
         check: |settings| settings.parse::<Args>().map(drop),
         read_tokens: read_token_again(&args, &new_token),
     };
-    let stop = signals::listen(reactor.waker(), move || reload.run())
+    let service_manager = ServiceManager::of_environment();
+    let told = service_manager.clone();
+    let stop = signals::listen(reactor.waker(), told, move || reload.run())
         .map_err(failed("cannot handle signals"))?;
     let mut gateway = Gateway::new(Config {
         name: args.name.clone(),
@@ -103,8 +112,11 @@ fn run_with(settings: &Settings) -> Result<(), Failure> {
         ..Config::new(distributor)
     });
     for address in listen_on {
-        bind(&address, |address| {
-            let bound = gateway.listen(reactor.net(), address)?;
+        bind(address, |place| {
+            let bound = match place {
+                Place::At(address) => gateway.listen(reactor.net(), address)?,
+                Place::On(socket) => gateway.listen_on(reactor.net(), socket)?,
+            };
             stdout.say(format!("listening on {bound}"));
             Ok(bound)
         })?;
@@ -119,8 +131,16 @@ fn run_with(settings: &Settings) -> Result<(), Failure> {
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );
+    service_manager.ready();
 
-    let served = serve(&mut reactor, &mut gateway, &stop, &new_token, args.deadline);
+    let served = serve(
+        &mut reactor,
+        &mut gateway,
+        &stop,
+        &new_token,
+        Watchdog::of_environment(service_manager),
+        args.deadline,
+    );
     let (counters, stats) = (reactor.net().counters(), gateway.stats());
     info!(
         accepted = counters.accepted,
@@ -147,13 +167,15 @@ fn serve(
     gateway: &mut Gateway,
     stop: &Stop,
     new_token: &Handover<Token<'static>>,
+    mut watchdog: Watchdog,
     deadline: Duration,
 ) -> io::Result<()> {
     while !stop.is_asked_for() {
         if let Some(token) = new_token.take() {
             gateway.set_token(reactor.net(), token);
         }
-        reactor.turn(None, gateway)?;
+        let wait = watchdog.turned(|| format!("serving {} clients", gateway.clients()));
+        reactor.turn(wait, gateway)?;
     }
     info!(clients = gateway.clients(), "stopping");
     gateway.stop(reactor.net());
@@ -177,8 +199,12 @@ fn serve(
     Ok(())
 }
 
-fn addresses_to_listen_on(args: &Args) -> Result<Vec<ListenAddress>, Failure> {
-    let addresses = ListenAddress::all("--listen", &args.listen, 8000)?;
+fn addresses_to_listen_on(
+    args: &Args,
+    settings: &Settings,
+    inherited: Vec<Inherited>,
+) -> Result<Vec<ListenAddress>, Failure> {
+    let addresses = ListenAddress::all(settings, "--listen", &args.listen, 8000, inherited)?;
     if !args.allow_anonymous {
         refuse_public(
             &addresses,

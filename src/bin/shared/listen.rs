@@ -1,34 +1,66 @@
-//! Addresses: what was written, what it means, and listening there.
+//! Where to listen: what was written, what it means, and what is handed over instead.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
 
 use tracing::warn;
 
 use crate::failure::Failure;
+use crate::inherited::Inherited;
+use crate::settings::Settings;
 
-/// One address as it was written, and the addresses that it means.
+/// One address as it was written, and the addresses that it means; or a socket that was handed over.
 pub(crate) struct ListenAddress {
     flag: &'static str,
     text: String,
     addresses: Vec<SocketAddr>,
+    socket: Option<OwnedFd>,
+}
+
+/// What to listen on.
+pub(crate) enum Place {
+    At(SocketAddr),
+    /// It listens already.
+    On(OwnedFd),
 }
 
 impl ListenAddress {
-    /// Those that are given with a flag. The port is one for examples.
+    /// The sockets that were handed over, else those that are given with a flag. Both is a mistake.
+    /// The port is one for examples.
     pub(crate) fn all(
+        settings: &Settings,
         flag: &'static str,
         texts: &[String],
         port: u16,
+        inherited: Vec<Inherited>,
     ) -> Result<Vec<ListenAddress>, Failure> {
-        let listen_address = |text: &String| {
-            Ok(ListenAddress {
-                flag,
-                text: text.clone(),
-                addresses: resolve(flag, text, port)?,
-            })
+        let Some(first) = inherited.first() else {
+            let listen_address = |text: &String| {
+                Ok(ListenAddress {
+                    flag,
+                    text: text.clone(),
+                    addresses: resolve(flag, text, port)?,
+                    socket: None,
+                })
+            };
+            return texts.iter().map(listen_address).collect();
         };
-        texts.iter().map(listen_address).collect()
+        if settings.is_said(flag.trim_start_matches("--")) {
+            return Err(Failure::usage(format!(
+                "{flag} {}: the service manager hands over {} already; say where to listen in its \
+                 .socket unit, or mask that",
+                texts.join(","),
+                first.address
+            )));
+        }
+        let listen_address = |inherited: Inherited| ListenAddress {
+            flag: "the socket that is handed over as",
+            text: inherited.name,
+            addresses: vec![inherited.address],
+            socket: Some(inherited.socket.into()),
+        };
+        Ok(inherited.into_iter().map(listen_address).collect())
     }
 }
 
@@ -39,6 +71,7 @@ pub(crate) fn refuse_public(addresses: &[ListenAddress], why: &str) -> Result<()
         flag,
         text,
         addresses,
+        ..
     } in addresses
     {
         let mut addresses = addresses.iter();
@@ -97,10 +130,16 @@ pub(crate) fn resolve(flag: &str, text: &str, port: u16) -> Result<Vec<SocketAdd
 
 /// Listens on all addresses that are meant, by `listen`, which returns where with the port in use.
 pub(crate) fn bind(
-    wanted: &ListenAddress,
-    mut listen: impl FnMut(SocketAddr) -> io::Result<SocketAddr>,
+    wanted: ListenAddress,
+    mut listen: impl FnMut(Place) -> io::Result<SocketAddr>,
 ) -> Result<(), Failure> {
     let flag = wanted.flag;
+    if let Some(socket) = wanted.socket {
+        return match listen(Place::On(socket)) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(cannot(format!("{flag} {}: {error}", wanted.text))),
+        };
+    }
     let mut unavailable = None;
     let mut chosen_port = None;
     for address in &wanted.addresses {
@@ -109,7 +148,7 @@ pub(crate) fn bind(
             // All addresses of a name get the port that the first one was given.
             address.set_port(chosen_port.unwrap_or(0));
         }
-        match listen(address) {
+        match listen(Place::At(address)) {
             Ok(bound) => chosen_port = Some(bound.port()),
             Err(error) => match error.kind() {
                 // A name can have addresses that this machine is not set up for, as localhost has

@@ -148,6 +148,14 @@ impl Settings {
         self.said.get_flag("print_config")
     }
 
+    /// Whether somebody has said what this is.
+    pub(crate) fn is_said(&self, key: &str) -> bool {
+        self.get(key).is_some_and(|setting| match setting.origin {
+            Origin::Flag | Origin::Variable(_) | Origin::File(_) => true,
+            Origin::Default | Origin::Nobody => false,
+        })
+    }
+
     /// Whoever goes before the file, in which this key stands in vain.
     pub(crate) fn overruled_by(&self, key: &str) -> Option<String> {
         self.file.as_ref()?.get(key)?;

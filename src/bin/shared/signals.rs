@@ -12,6 +12,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use tracing::warn;
 
+use crate::service_manager::ServiceManager;
+
 /// Whether a signal has asked the program to stop.
 pub(crate) struct Stop(Arc<AtomicBool>);
 
@@ -22,10 +24,15 @@ impl Stop {
 }
 
 /// Takes signals from now on, and rings the waker for each. `hang_up` is called for SIGHUP, in the
-/// thread of the signals and not in the loop's: a disk may take its time.
+/// thread of the signals and not in the loop's: a disk may take its time. The service manager is told
+/// of both.
 ///
 /// Errors are the system's.
-pub(crate) fn listen(waker: Waker, mut hang_up: impl FnMut() + Send + 'static) -> io::Result<Stop> {
+pub(crate) fn listen(
+    waker: Waker,
+    service_manager: ServiceManager,
+    mut hang_up: impl FnMut() + Send + 'static,
+) -> io::Result<Stop> {
     let stop = Arc::new(AtomicBool::new(false));
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGXFSZ])?;
     let told = Arc::clone(&stop);
@@ -34,9 +41,16 @@ pub(crate) fn listen(waker: Waker, mut hang_up: impl FnMut() + Send + 'static) -
         .spawn(move || {
             for signal in signals.forever() {
                 match signal {
-                    SIGHUP => hang_up(),
+                    SIGHUP => {
+                        service_manager.reloading();
+                        hang_up();
+                        service_manager.ready();
+                    }
                     SIGXFSZ => continue,
-                    _ => told.store(true, Ordering::Release),
+                    _ => {
+                        service_manager.stopping();
+                        told.store(true, Ordering::Release);
+                    }
                 }
                 if let Err(error) = waker.wake() {
                     warn!(%error, "could not wake the loop");

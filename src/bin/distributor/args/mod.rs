@@ -41,12 +41,19 @@ Logs go to standard error, the addresses in use to standard output.
 SIGINT and SIGTERM stop it within two seconds; connected nodes keep their last list. SIGHUP reads \
 the tokens again, and the log level in the file of --config.
 
+Sockets that a service manager hands over (LISTEN_FDS, as systemd does it) are served instead of \
+the default of --listen; one with the name http is served as --http would be. --listen or --http \
+beside them is refused, and so is one that other machines reach if nothing says who may connect. A \
+service manager that wants to know (NOTIFY_SOCKET, WATCHDOG_USEC) is told when it serves, reads \
+files again and stops, and that it has not come to a stand.
+
 A state file that cannot be used is renamed to FILE.broken-TIME, and one that cannot be written is \
 tried again each second; both are said in the log, and change nothing else. FILE.lock keeps a \
 second Distributor from the same file.
 
 Exit codes: 0 stopped by a signal; 1 failed while serving; 2 a flag, a variable or the configuration \
-file is wrong, a token file cannot be read, or another Distributor has the state file; 3 could not listen. Of the other commands: 0 done; 1 not ready, not there, not reached or \
+file is wrong, a token file cannot be read, a socket that is handed over cannot be meant, or another \
+Distributor has the state file; 3 could not listen. Of the other commands: 0 done; 1 not ready, not there, not reached or \
 refused; 2 the command line is wrong.";
 
 /// Variables of the server begin with it.

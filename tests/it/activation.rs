@@ -1,0 +1,478 @@
+//! The programs under a service manager: sockets that it hands over, what it is told, and restarts that
+//! refuse nobody.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::support::{
+    Client, DEADLINE, Folder, Program, ReservedPort, command, distributor_command, names,
+    wait_until,
+};
+
+const DISTRIBUTOR: &str = env!("CARGO_BIN_EXE_distributor");
+const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
+
+/// A program with sockets as a service manager hands them over, from fd 3 on. With more than one
+/// its standard error is not to be had.
+fn with_sockets(program: Command, names: &str, sockets: Vec<OwnedFd>) -> Command {
+    let count = sockets.len().to_string();
+    let mut sockets = sockets.into_iter();
+    // The shell finds them where its standard streams were, and has the program's process id.
+    let setup = match sockets.len() {
+        1 => "exec 3<&0 </dev/null",
+        2 => "exec 3<&0 4<&2 </dev/null 2>/dev/null",
+        more => panic!("{more} sockets"),
+    };
+    let script =
+        format!("{setup}; LISTEN_PID=${{LISTEN_FOR:-$$}}; export LISTEN_PID; exec \"$0\" \"$@\"");
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(script).arg(program.get_program());
+    shell.args(program.get_args());
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell.env("LISTEN_FDS", count).env("LISTEN_FDNAMES", names);
+    shell.stdin(sockets.next().unwrap()).stdout(Stdio::piped());
+    match sockets.next() {
+        Some(second) => shell.stderr(second),
+        None => shell.stderr(Stdio::piped()),
+    };
+    shell
+}
+
+fn listener(addr: &str) -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind(addr).unwrap();
+    let addr = listener.local_addr().unwrap();
+    (listener, addr)
+}
+
+/// The same socket again, for the next run.
+fn copy(listener: &TcpListener) -> OwnedFd {
+    listener.try_clone().unwrap().into()
+}
+
+fn serving(command: &mut Command) -> Program {
+    let mut program = Program::start_as_is(command);
+    program.wait_for_line("word that it serves", |line| {
+        line.starts_with("serving").then_some(())
+    });
+    program
+}
+
+/// The one line with which it ends, and 2.
+#[track_caller]
+fn refusal(mut command: Command) -> String {
+    let mut program = Program::start_as_is(&mut command);
+    let status = program.wait();
+    let said = program.stderr();
+    assert_eq!(status.code(), Some(2), "{said:?}");
+    assert_eq!(said.len(), 1, "{said:?}");
+    said[0].clone()
+}
+
+fn get(addr: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.write_all(&get_request(path)).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn get_request(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").into_bytes()
+}
+
+#[test]
+fn sockets_that_are_handed_over_are_served_instead_of_the_default() {
+    let (nodes, nodes_addr) = listener("127.0.0.1:0");
+    let (http, http_addr) = listener("127.0.0.1:0");
+    for order in ["nodes:http", "http:anything"] {
+        let mut sockets = vec![copy(&nodes), copy(&http)];
+        if order.starts_with("http") {
+            sockets.reverse();
+        }
+        let program = serving(&mut with_sockets(distributor_command(&[]), order, sockets));
+        let said = program.stdout();
+        let of = |start: &str| said.iter().filter(|line| line.starts_with(start)).count();
+        assert_eq!((of("listening on "), of("http on ")), (1, 1), "{said:?}");
+        assert!(said.contains(&format!("listening on {nodes_addr}")));
+        let mut client = Client::connect(nodes_addr);
+        client.next_list();
+        client.register("goods", 9010);
+        client.wait_for_list("goods", |names| names == ["goods"]);
+        assert!(get(http_addr, "/healthz").starts_with("HTTP/1.1 200 "));
+        assert!(get(http_addr, "/nodes").contains("goods"));
+    }
+}
+
+#[test]
+fn sockets_for_somebody_else_are_left_alone() {
+    let (theirs, their_addr) = listener("127.0.0.1:0");
+    let program = distributor_command(&["--listen", "127.0.0.1:0"]);
+    let mut command = with_sockets(program, "nodes", vec![copy(&theirs)]);
+    // Told to a process that is not the one that serves: what is left in the environment.
+    let mut program = serving(command.env("LISTEN_FOR", "1"));
+    let addr = program.wait_for_line("address", |line| {
+        line.strip_prefix("listening on ")?
+            .parse::<SocketAddr>()
+            .ok()
+    });
+    assert_ne!(addr, their_addr);
+    Client::connect(addr).next_list();
+}
+
+#[test]
+fn whoever_reaches_a_socket_that_is_handed_over_must_be_meant() {
+    let (public, addr) = listener("0.0.0.0:0");
+    let distributor = |flags: &[&str]| {
+        let program = distributor_command(flags);
+        with_sockets(program, "nodes", vec![copy(&public)])
+    };
+    let said = refusal(distributor(&[]));
+    assert!(said.contains(&addr.to_string()), "{said}");
+    assert!(said.contains("--token-file"), "{said}");
+    let gateway = |flags: &[&str]| {
+        let program = command(GATEWAY, flags);
+        with_sockets(program, "web", vec![copy(&public)])
+    };
+    let said = refusal(gateway(&[]));
+    assert!(said.contains(&addr.to_string()), "{said}");
+    assert!(said.contains("--allow-anonymous"), "{said}");
+
+    let folder = Folder::new();
+    let tokens = folder.join("tokens");
+    std::fs::write(&tokens, "6f0a7c9e1b5d4f8299d3c1a2b4e6f807\n").unwrap();
+    for flags in [
+        ["--token-file", &tokens].as_slice(),
+        &["--allow-from", "10.0.0.0/8"],
+        &["--allow-anonymous"],
+    ] {
+        serving(&mut distributor(flags));
+    }
+    serving(&mut gateway(&["--allow-anonymous"]));
+    // The same for HTTP.
+    let http = with_sockets(distributor_command(&[]), "http", vec![copy(&public)]);
+    let said = refusal(http);
+    assert!(said.contains(&addr.to_string()), "{said}");
+}
+
+#[test]
+fn where_to_listen_is_said_in_one_place() {
+    let (held, addr) = listener("127.0.0.1:0");
+    let folder = Folder::new();
+    for (program, name, key) in [
+        (DISTRIBUTOR, "nodes", "listen"),
+        (DISTRIBUTOR, "http", "http"),
+        (GATEWAY, "", "listen"),
+    ] {
+        let flag = format!("--{key}");
+        let file = folder.join(&format!("{key}.toml"));
+        std::fs::write(&file, format!("{key} = [\"127.0.0.1:0\"]\n")).unwrap();
+        for flags in [[&flag, "127.0.0.1:0"], ["--config", &file]] {
+            let program = command(program, &flags);
+            let said = refusal(with_sockets(program, name, vec![copy(&held)]));
+            assert!(said.contains(&flag), "{said}");
+            assert!(said.contains(&addr.to_string()), "{said}");
+            assert!(said.contains(".socket"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_listened_on_is_refused() {
+    let (listener, addr) = listener("127.0.0.1:0");
+    let stream = TcpStream::connect(addr).unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let unix = UnixDatagram::unbound().unwrap();
+    let file = std::fs::File::open("/dev/null").unwrap();
+    for (socket, why) in [
+        (OwnedFd::from(stream), "does not listen"),
+        (udp.into(), "tcp"),
+        (unix.into(), "tcp"),
+        (file.into(), "not a socket"),
+    ] {
+        for program in [distributor_command(&[]), command(GATEWAY, &[])] {
+            let socket = socket.try_clone().unwrap();
+            let said = refusal(with_sockets(program, "odd", vec![socket]));
+            assert!(said.contains(why) && said.contains("\"odd\""), "{said}");
+        }
+    }
+    // One that is said to be there and is not.
+    let mut command = with_sockets(distributor_command(&[]), "nodes", vec![copy(&listener)]);
+    let said = refusal({
+        command.env("LISTEN_FDS", "2");
+        command
+    });
+    assert!(said.contains("socket 2"), "{said}");
+}
+
+/// A service manager's ear.
+struct Ear {
+    socket: UnixDatagram,
+    _folder: Folder,
+    path: String,
+}
+
+impl Ear {
+    fn new() -> Ear {
+        let folder = Folder::new();
+        let path = folder.join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        Ear {
+            socket,
+            _folder: folder,
+            path,
+        }
+    }
+
+    /// What it is told next.
+    #[track_caller]
+    fn next(&self) -> String {
+        let mut bytes = [0; 4096];
+        let length = self.socket.recv(&mut bytes).unwrap();
+        String::from_utf8(bytes[..length].to_vec()).unwrap()
+    }
+}
+
+#[test]
+fn a_service_manager_is_told_what_happens() {
+    let folder = Folder::new();
+    let tokens = folder.join("tokens");
+    std::fs::write(&tokens, "6f0a7c9e1b5d4f8299d3c1a2b4e6f807\n").unwrap();
+    let any_port = ["--listen", "127.0.0.1:0"];
+    let with_tokens = [&any_port[..], &["--token-file", &tokens]].concat();
+    for mut command in [
+        distributor_command(&with_tokens),
+        command(GATEWAY, &any_port),
+    ] {
+        std::fs::write(&tokens, "6f0a7c9e1b5d4f8299d3c1a2b4e6f807\n").unwrap();
+        let ear = Ear::new();
+        let mut program = Program::start(command.env("NOTIFY_SOCKET", &ear.path));
+        let ready = ear.next();
+        assert!(ready.starts_with("READY=1\nSTATUS=serving"), "{ready}");
+        // Also if nothing can be read: it goes on with what it has.
+        for text in ["591785b794601e212b260e25925636fd\n", ""] {
+            std::fs::write(&tokens, text).unwrap();
+            program.signal(Signal::HUP);
+            let reloading = ear.next();
+            let at = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=");
+            let at: u64 = at.unwrap().trim().parse().unwrap();
+            assert!(at > 0);
+            assert!(ear.next().starts_with("READY=1\n"));
+        }
+        program.signal(Signal::TERM);
+        assert!(ear.next().starts_with("STOPPING=1\n"));
+        assert_eq!(program.wait().code(), Some(0));
+    }
+}
+
+#[test]
+fn who_cannot_listen_is_not_ready() {
+    let (_taken, addr) = listener("127.0.0.1:0");
+    let ear = Ear::new();
+    ear.socket.set_nonblocking(true).unwrap();
+    let mut command = distributor_command(&["--listen", &addr.to_string()]);
+    let mut program = Program::start(command.env("NOTIFY_SOCKET", &ear.path));
+    assert_eq!(program.wait().code(), Some(3));
+    let heard = ear.socket.recv(&mut [0; 4096]);
+    assert_eq!(heard.unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
+#[test]
+fn the_watchdog_hears_from_the_loop() {
+    let any_port = ["--listen", "127.0.0.1:0"];
+    for mut command in [distributor_command(&any_port), command(GATEWAY, &any_port)] {
+        let ear = Ear::new();
+        command.env("NOTIFY_SOCKET", &ear.path);
+        let program = Program::start(command.env("WATCHDOG_USEC", "100000"));
+        assert!(ear.next().starts_with("READY=1\n"));
+        for _ in 0..5 {
+            let alive = ear.next();
+            assert!(
+                alive.starts_with("WATCHDOG=1\nSTATUS=serving 0 "),
+                "{alive}"
+            );
+        }
+        // Who stands still says nothing.
+        program.freeze();
+        ear.socket.set_nonblocking(true).unwrap();
+        while ear.socket.recv(&mut [0; 4096]).is_ok() {}
+        thread::sleep(Duration::from_millis(300));
+        let heard = ear.socket.recv(&mut [0; 4096]);
+        assert_eq!(heard.unwrap_err().kind(), ErrorKind::WouldBlock);
+        ear.socket.set_nonblocking(false).unwrap();
+        program.thaw();
+        assert!(ear.next().starts_with("WATCHDOG=1\n"));
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_service_manager_may_have_an_abstract_address() {
+    use std::os::linux::net::SocketAddrExt;
+    let name = format!("pilcrow-notify-{}", std::process::id());
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+    let socket = UnixDatagram::bind_addr(&address).unwrap();
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut command = distributor_command(&["--listen", "127.0.0.1:0"]);
+    let _program = Program::start(command.env("NOTIFY_SOCKET", format!("@{name}")));
+    let mut bytes = [0; 4096];
+    let length = socket.recv(&mut bytes).unwrap();
+    assert!(bytes[..length].starts_with(b"READY=1\n"));
+}
+
+#[test]
+fn a_service_manager_that_is_not_there_changes_nothing() {
+    let folder = Folder::new();
+    let mut command = distributor_command(&["--listen", "127.0.0.1:0"]);
+    let mut program = Program::start(command.env("NOTIFY_SOCKET", folder.join("nobody")));
+    program.wait_for_line("word that it serves", |line| {
+        line.starts_with("serving").then_some(())
+    });
+    program.wait_for_log(&["NOTIFY_SOCKET", "WARN"]);
+}
+
+/// Clients that come all the time, and count what became of them.
+#[derive(Default)]
+struct Crowd {
+    is_over: AtomicBool,
+    answered: AtomicUsize,
+}
+
+const CLIENTS: usize = 4;
+const RESTARTS: usize = 4;
+
+/// Restarts a program that is started by `start` while clients come by `visit`, which says whether
+/// they have got what they wanted or must come again. Some come while nobody is there.
+fn restart_under(
+    start: impl Fn() -> Program,
+    visit: impl Fn(usize) -> bool + Send + Sync + 'static,
+) {
+    let crowd = Arc::new(Crowd::default());
+    let visit = Arc::new(visit);
+    let mut program = start();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|client| {
+            let (crowd, visit) = (Arc::clone(&crowd), Arc::clone(&visit));
+            thread::spawn(move || {
+                while !crowd.is_over.load(Ordering::Relaxed) {
+                    let is_answered = visit(client);
+                    crowd
+                        .answered
+                        .fetch_add(is_answered.into(), Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    for _ in 0..RESTARTS {
+        let before = crowd.answered.load(Ordering::Relaxed);
+        wait_until("some to be answered", || {
+            crowd.answered.load(Ordering::Relaxed) >= before + 50
+        });
+        program.signal(Signal::TERM);
+        assert_eq!(program.wait().code(), Some(0));
+        // Each of them comes and waits, for nobody.
+        thread::sleep(Duration::from_millis(50));
+        program = start();
+    }
+    let before = crowd.answered.load(Ordering::Relaxed);
+    wait_until("some to be answered again", || {
+        crowd.answered.load(Ordering::Relaxed) >= before + 50
+    });
+    crowd.is_over.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.join().unwrap();
+    }
+}
+
+#[test]
+fn a_restart_of_the_distributor_refuses_no_node() {
+    let (held, addr) = listener("127.0.0.1:0");
+    let folder = Folder::new();
+    let state = folder.join("state");
+    let start = || {
+        let program = distributor_command(&["--state", &state]);
+        serving(&mut with_sockets(program, "nodes", vec![copy(&held)]))
+    };
+    restart_under(start, move |client| {
+        let stream = TcpStream::connect(addr).expect("nobody is refused");
+        let mut node = Client::on(stream);
+        let name = format!("node-{client}");
+        if node.next_text().is_none() {
+            // It came in the moment of the stop. Who waits for the next run is not reset.
+            assert!(!node.was_reset);
+            return false;
+        }
+        node.post(&json!({"port": 9010 + client, "name": name, "urls": []}));
+        while let Some(list) = node.next_text() {
+            if names(&serde_json::from_str(&list).unwrap()).contains(&name) {
+                return true;
+            }
+        }
+        false
+    });
+}
+
+#[test]
+fn a_restart_of_the_gateway_refuses_no_client() {
+    let (held, addr) = listener("127.0.0.1:0");
+    let start = || {
+        let program = command(GATEWAY, &["--distributor", "127.0.0.1:1"]);
+        serving(&mut with_sockets(program, "", vec![copy(&held)]))
+    };
+    restart_under(start, move |_| {
+        let mut client = TcpStream::connect(addr).expect("nobody is refused");
+        client.set_read_timeout(Some(DEADLINE)).unwrap();
+        // Who takes long to ask may find that the one who accepted it is gone.
+        let mut answer = String::new();
+        let asked = client.write_all(&get_request("/goods"));
+        let read = asked.and_then(|()| client.read_to_string(&mut answer));
+        match read {
+            Ok(0) => false,
+            Err(error) => {
+                assert_ne!(error.kind(), ErrorKind::WouldBlock, "it waits in vain");
+                false
+            }
+            Ok(_) => {
+                assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+                true
+            }
+        }
+    });
+}
+
+#[test]
+fn systemd_starts_it_for_who_connects() {
+    let launcher = "systemd-socket-activate";
+    if Command::new(launcher).arg("--version").output().is_err() {
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED: {launcher} is not installed, so nothing but a shell has handed over sockets"
+        );
+        return;
+    }
+    let port = ReservedPort::new();
+    let flags = ["--listen", &port.addr.to_string(), "--fdname=nodes"];
+    let mut command = command(launcher, &flags);
+    let mut program = Program::start(command.arg(DISTRIBUTOR));
+    program.wait_for_log(&["Listening on"]);
+    let mut client = Client::connect(port.addr);
+    client.next_list();
+    program.signal(Signal::TERM);
+    assert_eq!(program.wait().code(), Some(0));
+}
