@@ -22,6 +22,7 @@ mod http;
 mod limits;
 mod nodes;
 mod operator;
+mod packaging;
 mod page;
 mod peers;
 mod program;

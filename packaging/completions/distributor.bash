@@ -1,0 +1,2 @@
+# The program knows best.
+eval "$(distributor completions bash)"

@@ -1,0 +1,2 @@
+# The program knows best.
+distributor completions fish | source

@@ -1,0 +1,127 @@
+//! What is installed: units that systemd understands, and files that are where the package looks for them.
+
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::support::Folder;
+
+const UNITS: [&str; 5] = [
+    "pilcrow-distributor.service",
+    "pilcrow-distributor.socket",
+    "pilcrow-distributor-http.socket",
+    "pilcrow-gateway.service",
+    "pilcrow-gateway.socket",
+];
+
+fn read(file: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
+}
+
+/// The units with the programs of this build, in a folder.
+fn units() -> Folder {
+    let folder = Folder::new();
+    for unit in UNITS {
+        let text = read(&format!("packaging/systemd/{unit}"))
+            .replace("/usr/bin/distributor", env!("CARGO_BIN_EXE_distributor"))
+            .replace("/usr/bin/gateway", env!("CARGO_BIN_EXE_gateway"));
+        fs::write(folder.join(unit), text).unwrap();
+    }
+    folder
+}
+
+/// What `systemd-analyze` says, unless there is none.
+fn analyze(arguments: &[&str]) -> Option<Output> {
+    let output = Command::new("systemd-analyze").args(arguments).output();
+    match output {
+        Ok(output) => Some(output),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            // Past the capture of test output: it is to be seen.
+            let _ = writeln!(
+                std::io::stderr(),
+                "SKIPPED: no systemd-analyze is installed here, so nobody has looked at the units"
+            );
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn systemd_has_nothing_to_say_about_the_units() {
+    let folder = units();
+    let paths = UNITS.map(|unit| folder.join(unit));
+    let mut arguments = vec!["verify", "--man=no"];
+    arguments.extend(paths.iter().map(String::as_str));
+    let Some(output) = analyze(&arguments) else {
+        return;
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    let about_ours: Vec<&str> = said
+        .lines()
+        .filter(|line| line.contains("pilcrow"))
+        .collect();
+    assert!(
+        output.status.success() && about_ours.is_empty(),
+        "{about_ours:#?}"
+    );
+}
+
+#[test]
+fn a_service_is_exposed_to_little() {
+    let folder = units();
+    for unit in UNITS.iter().filter(|unit| unit.ends_with(".service")) {
+        // Of 10; what is left is that they serve a network.
+        let path = folder.join(unit);
+        let arguments = ["security", "--offline=true", "--threshold=15", &path];
+        let Some(output) = analyze(&arguments) else {
+            return;
+        };
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{said}");
+    }
+}
+
+#[test]
+fn a_unit_that_is_wrong_is_seen() {
+    let folder = units();
+    let path = folder.join(UNITS[0]);
+    let text = fs::read_to_string(&path).unwrap();
+    let wrong = text.replace("Type=notify", "Type=notifier\nCapabilityBoundSet=");
+    assert_ne!(text, wrong);
+    fs::write(&path, wrong).unwrap();
+    let Some(output) = analyze(&["verify", "--man=no", &path]) else {
+        return;
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("pilcrow-distributor.service"), "{said}");
+}
+
+/// All that may be left behind in the file system, where it is expected.
+#[test]
+fn what_the_package_takes_is_there() {
+    let manifest = read("Cargo.toml");
+    let (_, metadata) = manifest.split_once("[package.metadata.deb]").unwrap();
+    let assets = metadata.lines().filter_map(|line| {
+        let line = line.trim().strip_prefix("[\"")?;
+        line.split('"').next()
+    });
+    let mut checked = 0;
+    for asset in assets.filter(|asset| !asset.starts_with("target/release/")) {
+        assert!(!read(asset).is_empty(), "{asset}");
+        checked += 1;
+    }
+    assert!(checked > 3, "the assets are where this test looks");
+    for unit in UNITS {
+        let (stem, _) = unit.rsplit_once('.').unwrap();
+        let named = format!("unit-name = \"{stem}\"");
+        assert!(metadata.contains(&named), "{stem} is not in the package");
+    }
+    for user in ["pilcrow-distributor", "pilcrow-gateway"] {
+        let unit = read(&format!("packaging/systemd/{user}.service"));
+        assert!(unit.contains(&format!("\nUser={user}\n")));
+        let users = read("packaging/sysusers.d/pilcrow.conf");
+        assert!(users.contains(&format!("u {user} ")));
+    }
+}
