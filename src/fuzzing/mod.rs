@@ -6,6 +6,7 @@
 
 mod distributor;
 mod framing;
+mod http_requests;
 mod list_and_delta;
 mod node_link;
 mod packets;
@@ -16,6 +17,7 @@ mod text;
 
 pub use distributor::distributor;
 pub use framing::framing;
+pub use http_requests::http_requests;
 pub use list_and_delta::list_and_delta;
 pub use node_link::node_link;
 pub use packets::packets;
@@ -27,9 +29,10 @@ pub use text::{log_escape, url};
 pub type Property = fn(&[u8]);
 
 /// Every property, under the name of its fuzz target.
-pub const PROPERTIES: [(&str, Property); 9] = [
+pub const PROPERTIES: [(&str, Property); 10] = [
     ("distributor", distributor),
     ("framing", framing),
+    ("http_requests", http_requests),
     ("list_and_delta", list_and_delta),
     ("log_escape", log_escape),
     ("node_link", node_link),

@@ -9,7 +9,7 @@ use super::reader::Refusal;
 use super::target::{Target, is_of_host};
 
 /// More header lines than this are refused.
-pub(super) const MAX_HEADERS: usize = 100;
+pub(crate) const MAX_HEADERS: usize = 100;
 
 /// The head of a request that is well-formed.
 #[derive(Debug)]

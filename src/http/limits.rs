@@ -76,7 +76,7 @@ impl Limits {
     }
 
     /// The longest request, as it comes.
-    pub(super) fn max_request_bytes(&self) -> usize {
+    pub(crate) fn max_request_bytes(&self) -> usize {
         self.max_chunked_bytes() + self.max_head_bytes
     }
 }

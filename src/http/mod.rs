@@ -133,9 +133,9 @@
 
 mod chunked;
 mod connection;
-mod head;
+pub(crate) mod head;
 mod limits;
-mod reader;
+pub(crate) mod reader;
 mod request;
 mod response;
 mod serving;

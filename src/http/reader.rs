@@ -12,15 +12,15 @@ use super::request::Request;
 
 /// Why a request is not served. Where the next one begins is then not known, so none is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Refusal {
-    pub(super) status: u16,
-    pub(super) why: &'static str,
+pub(crate) struct Refusal {
+    pub(crate) status: u16,
+    pub(crate) why: &'static str,
 }
 
 /// Finds requests in the bytes of one connection. It keeps none of them: it is shown the same ones
 /// again, with more behind them, until it says how many it is done with.
 #[derive(Debug, Default)]
-pub(super) struct RequestReader {
+pub(crate) struct RequestReader {
     /// What of the head was searched for line ends.
     scanned: usize,
     line_start: usize,
@@ -48,7 +48,7 @@ enum BodyEnd {
 
 /// What the bytes that were shown are.
 #[derive(Debug)]
-pub(super) enum Step<'b> {
+pub(crate) enum Step<'b> {
     /// So many of them are nothing: an empty line before a request.
     Skip(usize),
     /// The beginning of a request, or nothing at all.
@@ -65,7 +65,7 @@ pub(super) enum Step<'b> {
 
 impl RequestReader {
     /// What `bytes` are. After `Skip` and `Complete` those that they name are not shown again.
-    pub(super) fn step<'b>(
+    pub(crate) fn step<'b>(
         &mut self,
         bytes: &'b [u8],
         slots: &'b mut [Header<'b>; MAX_HEADERS],
@@ -143,14 +143,15 @@ impl RequestReader {
         });
         while let Some(found) = memchr(b'\n', bytes.get(self.scanned..).unwrap_or_default()) {
             let at = self.scanned + found;
+            // First, as where the line's end has not come yet.
+            if at >= max_bytes {
+                return too_large;
+            }
             if at == 0 || bytes.get(at - 1) != Some(&b'\r') {
                 return Err(bad("a line of the head ends in CRLF"));
             }
             let is_empty = at - self.line_start == 1;
             (self.scanned, self.line_start) = (at + 1, at + 1);
-            if self.scanned > max_bytes {
-                return too_large;
-            }
             if is_empty {
                 return Ok(Some(self.scanned));
             }
@@ -189,13 +190,17 @@ impl Body {
             BodyEnd::After(length) => Ok((behind.len() >= *length).then_some(*length)),
             BodyEnd::Chunked { decoder, taken } => {
                 let new = behind.get(*taken..).unwrap_or_default();
+                let room = limits.max_chunked_bytes() - *taken;
+                // What is beyond is not looked at, as if it had not come yet.
+                let (new, beyond) = new.split_at_checked(room).unwrap_or((new, &[]));
                 let (used, is_complete) =
                     decoder.take(new, limits.max_body_bytes, limits.max_head_bytes)?;
                 *taken += used;
-                if *taken > limits.max_chunked_bytes() {
-                    return Err(TOO_LARGE);
+                match is_complete {
+                    true => Ok(Some(*taken)),
+                    false if beyond.is_empty() => Ok(None),
+                    false => Err(TOO_LARGE),
                 }
-                Ok(is_complete.then_some(*taken))
             }
         }
     }
@@ -401,6 +406,16 @@ mod tests {
             ),
             431,
         );
+    }
+
+    #[test]
+    fn what_is_wrong_beyond_a_limit_is_too_large_however_it_is_cut() {
+        let line = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\n", "x".repeat(300));
+        assert_refused(&line, 431);
+        let chunks = "1;eeeeeeeeee\r\nx\r\n".repeat(40);
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert_refused(&format!("{head}{chunks}bad"), 413);
+        assert_refused(&format!("{head}{chunks}0\r\n\r\n"), 413);
     }
 
     #[test]

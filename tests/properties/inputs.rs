@@ -40,6 +40,44 @@ pub fn stream() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// Two limits, how to cut, and requests with what could make their ends a matter of taste.
+pub fn http_stream() -> impl Strategy<Value = Vec<u8>> {
+    const LINES: &[&str] = &[
+        "GET / HTTP/1.1\r\nHost: a\r\n",
+        "POST /g?a=1 HTTP/1.1\r\nHost: a\r\n",
+        "PUT /%2e%2e/x HTTP/1.1\r\nHost: a\r\n",
+        "GET http://b/c HTTP/1.0\r\n",
+        "Content-Length: 3\r\n",
+        "content-length:0003 \r\n",
+        "Content-Length: 0\r\n",
+        "Content-Length : 3\r\n",
+        "Content-Length: 3, 3\r\n",
+        "Transfer-Encoding: chunked\r\n",
+        "TRANSFER-ENCODING:\tChunked\t\r\n",
+        "Transfer-Encoding: gzip, chunked\r\n",
+        "Expect: 100-continue\r\n",
+        "X: y\r\n",
+        " folded\r\n",
+        "\r\n",
+        "\r\n",
+        "\r\n",
+        "abc",
+        "3\r\nabc\r\n",
+        "03;e=\"f\"\r\nabc\r\n",
+        "0x1\r\na\r\n",
+        "0\r\n\r\n",
+        "0\r\nT: x\r\n\r\n",
+        "\n",
+        "\r",
+    ];
+    let limits = (20..255u8, select(vec![0u8, 3, 100]));
+    let cuts = vec(1..40u8, 0..12);
+    (limits, cuts, parts(LINES, 14)).prop_map(|((head, body), cuts, stream)| {
+        let count = u8::try_from(cuts.len()).unwrap();
+        [&[head, body, count], &*cuts, &*stream].concat()
+    })
+}
+
 fn json() -> impl Strategy<Value = String> {
     let words = [
         "null",

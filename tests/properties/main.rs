@@ -29,6 +29,11 @@ proptest! {
     }
 
     #[test]
+    fn any_cut_gives_the_same_requests(input in inputs::http_stream()) {
+        fuzzing::http_requests(&input);
+    }
+
+    #[test]
     fn a_registration_is_harmless_or_refused(input in inputs::registration()) {
         fuzzing::registration(&input);
     }
