@@ -23,6 +23,7 @@ const MAY_NAME: [(&str, &[&str]); 13] = [
     (
         "fuzzing",
         &[
+            "http",
             "protocol",
             "registry",
             "reactor",
@@ -31,6 +32,7 @@ const MAY_NAME: [(&str, &[&str]); 13] = [
             "node",
         ],
     ),
+    // `sys` is for its tests, on a scripted system.
     (
         "operator",
         &[
@@ -39,6 +41,7 @@ const MAY_NAME: [(&str, &[&str]); 13] = [
             "protocol",
             "registry",
             "reactor",
+            "sys",
             "time",
         ],
     ),
