@@ -186,6 +186,12 @@ fn a_browser_shows_the_nodes_and_what_happens() {
         "0Distributor"
     );
 
+    // Nor does a name turn around what stands behind it.
+    assert_eq!(
+        browser.evaluate("getComputedStyle(document.querySelector('#events strong')).unicodeBidi"),
+        "isolate"
+    );
+
     // What happens is shown as it does, without the page being loaded again.
     let goods = operated.distributor.join("goods", 9011);
     browser.wait_for("document.querySelector('#rows').textContent.includes('127.0.0.1:9011')");

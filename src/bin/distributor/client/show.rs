@@ -193,9 +193,12 @@ fn harmless(value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let acts = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    // Those that are not seen, and those that turn the rest around.
+    let acts = |c: char| match c {
+        '\u{ad}' | '\u{61c}' | '\u{feff}' => true,
+        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' => true,
+        '\u{2060}'..='\u{206f}' | '\u{e0000}'..='\u{e0fff}' => true,
+        _ => c.is_control(),
     };
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
@@ -215,8 +218,8 @@ mod tests {
     #[test]
     fn a_terminal_shows_names_and_acts_on_none() {
         assert_eq!(
-            harmless(&json!("상품 \u{1b}[31m\u{202e}")),
-            "상품 \\u{1b}[31m\\u{202e}"
+            harmless(&json!("상품 \u{1b}[31m\u{202e}\u{200b}\u{61c}")),
+            "상품 \\u{1b}[31m\\u{202e}\\u{200b}\\u{61c}"
         );
         assert_eq!(
             (harmless(&json!(7)), harmless(&Value::Null)),
