@@ -208,7 +208,11 @@ pub(super) fn answer_all(
     for ended in node.service().ended.drain(..) {
         let Ended { waiting, end, node } = ended;
         let Waiting { to, asked } = waiting;
+        let mut http = server.http(net);
         let (status, body) = match end {
+            End::Replied(packet) if !http.has_room_for(packet.len()) => {
+                failed(503, "too much of other replies is not read yet")
+            }
             End::Replied(packet) => {
                 stats.replied += 1;
                 (200, packet)
@@ -220,7 +224,6 @@ pub(super) fn answer_all(
             End::Late => failed(504, "the node did not reply in time; it may have been done"),
             End::Nobody => failed(503, "no node that serves it can take it now"),
         };
-        let mut http = server.http(net);
         answer(config, &mut http, to, &asked, status, &body);
         stats.answered += 1;
         log(net, &asked, status, node);

@@ -11,7 +11,7 @@
 //! | 404 | no node lists the route |
 //! | 413 | more than a node takes |
 //! | 502 | the connection to the node was lost behind the request: it may have been done |
-//! | 503 | nobody can take it: the nodes of the route are gone or busy, or the list of nodes has not come yet |
+//! | 503 | nobody can take it: the nodes of the route are gone or busy, or the list of nodes has not come yet; or too much of other replies is not read |
 //! | 504 | the node did not reply in time: it may have been done, or may still be |
 //!
 //! A request that did not reach its node goes to another one; with the methods `GET` and `HEAD` even

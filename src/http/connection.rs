@@ -117,9 +117,17 @@ impl<'a> Http<'a> {
         self.net.peer_addr(to.conn)
     }
 
+    /// Whether there is room for a body of this length. If not, the response would be another one:
+    /// a 503 in plain text.
+    pub fn has_room_for(&self, body_bytes: usize) -> bool {
+        let unread = self.server.rest_bytes + body_bytes;
+        body_bytes <= FEED_BYTES || unread <= self.server.limits.max_unread_bytes
+    }
+
     /// Answers a request. Nothing happens if its client is gone.
     pub fn respond(&mut self, to: ResponseTo, response: &Response<'_>) {
         let is_stopping = self.server.is_stopping;
+        let has_room = self.has_room_for(response.body.len());
         let Some(connection) = self.server.connections.get_mut(to.conn) else {
             return;
         };
@@ -127,15 +135,13 @@ impl<'a> Http<'a> {
         if connection.phase != (Phase::Answering { number }) {
             return;
         }
-        let unread = self.server.rest_bytes + response.body.len();
-        let is_long = response.body.len() > FEED_BYTES;
         let too_much = Response::text(503, "too much of other responses is not read yet\n");
-        let response = match is_long && unread > self.server.limits.max_unread_bytes {
-            true => {
+        let response = match has_room {
+            true => response,
+            false => {
                 self.server.limit_hits.unread_bytes += 1;
                 &too_much
             }
-            false => response,
         };
         let asked = &mut connection.asked;
         asked.keeps_alive &= !is_stopping;

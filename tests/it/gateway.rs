@@ -37,6 +37,7 @@ impl Service for Shop {
                 self.held.push(reply_to);
             }
             "/deadly" => self.dies.store(true, Ordering::Release),
+            "/long" => fleet.reply(reply_to, &"x".repeat(600_000)),
             "/refused" => fleet.refuse(reply_to, ErrorCode::InvalidParameters, "not like this"),
             uri => {
                 let params: Value = request.parse_params().unwrap();
@@ -204,6 +205,60 @@ fn results(answer: &Answer) -> Value {
     let told = answer.header("X-Request-Id").map(Value::String);
     assert_eq!(request_id, told, "the node was told the same");
     results
+}
+
+/// A gateway in a thread of the test, for limits that have no flag. It ends with the test.
+fn start_within(distributor: SocketAddr, http: pilcrow::http::Limits) -> SocketAddr {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let mut reactor = Reactor::new(Limits::default()).unwrap();
+        let mut gateway = pilcrow::gateway::Gateway::new(pilcrow::gateway::Config {
+            http,
+            ..pilcrow::gateway::Config::new(distributor)
+        });
+        let any_port = "127.0.0.1:0".parse().unwrap();
+        tell.send(gateway.listen(reactor.net(), any_port).unwrap())
+            .unwrap();
+        gateway.start(reactor.net()).unwrap();
+        loop {
+            reactor.turn(None, &mut gateway).unwrap();
+        }
+    });
+    told.recv().unwrap()
+}
+
+#[test]
+fn a_reply_that_there_is_no_room_for_is_told_as_other_failures_are() {
+    let distributor = Distributor::start(&[]);
+    let addr = start_within(
+        distributor.addr,
+        pilcrow::http::Limits {
+            max_unread_bytes: 1 << 20,
+            ..pilcrow::http::Limits::default()
+        },
+    );
+    let shop = Shopkeeper::start(distributor.addr, "shop", &["GET/long"]);
+    let ask = || {
+        let mut client = Client::new(TcpStream::connect(addr).unwrap());
+        client.send(&request("GET", "/long", "X-Request-Id: r1\r\n", ""));
+        client.answer()
+    };
+    wait_until("the route", || ask().status == 200);
+    let mut stuck = crate::support::Client::connect_narrow(addr);
+    let served = shop.served();
+    stuck.send_raw(request("GET", "/long", "", "").as_bytes());
+    wait_until("its reply", || shop.served() > served);
+    let mut refused = None;
+    wait_until("no room", || {
+        refused = Some(ask()).filter(|answer| answer.status == 503);
+        refused.is_some()
+    });
+    let refused = refused.unwrap();
+    assert!(error(&refused).contains("not read"), "{refused:?}");
+    assert_eq!(refused.header("X-Request-Id").as_deref(), Some("r1"));
+    // There is room again when it is gone.
+    drop(stuck);
+    wait_until("room", || ask().status == 200);
 }
 
 fn error(answer: &Answer) -> String {
