@@ -16,7 +16,7 @@ pub struct Limits {
     /// How long the [`App`](super::App) may take for a response, which is then a 503, and the client
     /// to read one. The program that waits for others sets shorter times itself.
     pub response_timeout: Duration,
-    /// Connections at a time; one more is answered with 503.
+    /// Connections at a time; one more is answered with 503, or closed if they are very many.
     pub max_connections: usize,
     /// What all requests that are not complete may take together; one more is refused with 503.
     pub max_held_bytes: usize,

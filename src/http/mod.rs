@@ -204,6 +204,8 @@ pub struct Server {
     rest_bytes: usize,
     is_stopping: bool,
     limit_hits: LimitHits,
+    /// The second in which clients were last told that there are too many, and how many were.
+    turned_away: (u64, u32),
     /// The `Date` of responses, and the second that it is of.
     date: (u64, String),
 }
@@ -226,6 +228,7 @@ impl Server {
             rest_bytes: 0,
             is_stopping: false,
             limit_hits: LimitHits::default(),
+            turned_away: (0, 0),
             date: (0, String::new()),
         }
     }
@@ -328,6 +331,18 @@ impl Server {
                 false => self.http(net).end(conn),
             }
         }
+    }
+
+    /// Whether one more who is turned away is told why. Until he has read it he takes the place of
+    /// somebody else on the same loop.
+    fn may_say_why(&mut self, now: Duration) -> bool {
+        const MOST_IN_A_SECOND: u32 = 32;
+        let second = now.as_secs();
+        if self.turned_away.0 != second {
+            self.turned_away = (second, 0);
+        }
+        self.turned_away.1 += 1;
+        self.turned_away.1 <= MOST_IN_A_SECOND
     }
 
     fn date(&mut self, now: Duration) -> &str {

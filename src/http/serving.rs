@@ -6,7 +6,7 @@ use super::connection::{Asked, Connection, FEED_TAG, Phase};
 use super::head::MAX_HEADERS;
 use super::reader::{Refusal, Step};
 use super::{App, EventStream, ResponseTo, Server};
-use crate::reactor::{CloseReason, ConnId, Handler, Net, Origin, TimerId};
+use crate::reactor::{Close, CloseReason, ConnId, Handler, Net, Origin, TimerId};
 
 /// A [`Server`] with the [`App`] that it was lent: a handler.
 pub struct Serving<'s> {
@@ -89,6 +89,10 @@ impl<'s> Serving<'s> {
 impl Handler for Serving<'_> {
     fn on_open(&mut self, net: &mut Net, conn: ConnId, _: Origin) {
         let is_full = self.server.connections.len() >= self.server.limits.max_connections;
+        if is_full && !self.server.may_say_why(net.unix_time()) {
+            self.server.limit_hits.connections += 1;
+            return net.close(conn, Close::Now);
+        }
         let deadline = net.now() + self.server.limits.keep_alive;
         self.server
             .connections
@@ -215,7 +219,7 @@ impl Handler for Serving<'_> {
             }
             Phase::Writing => {
                 http.server.limit_hits.response_timeout += 1;
-                http.net().close(conn, crate::reactor::Close::Now);
+                http.net().close(conn, Close::Now);
             }
             Phase::Streaming { number } => {
                 http.send_to_stream(EventStream { conn, number }, b":\n\n");

@@ -806,6 +806,18 @@ fn figures_can_be_scraped() {
 }
 
 #[test]
+fn however_many_come_over_http_nodes_find_their_place() {
+    let flags = ["--max-connections", "200", "--max-http-connections", "10"];
+    let operated = Operated::start_ready(&flags);
+    // Some are closed while they connect.
+    let clients: Vec<_> = (0..500)
+        .map(|_| TcpStream::connect(operated.http))
+        .collect();
+    let _node = operated.distributor.join("goods", 9010);
+    assert!(clients.iter().filter(|client| client.is_ok()).count() > 10);
+}
+
+#[test]
 fn who_does_not_read_is_bounded_and_cut() {
     let operated = Operated::start_ready(&["--write-timeout", "500ms"]);
     let mut stuck = Vec::new();
