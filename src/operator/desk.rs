@@ -22,6 +22,8 @@ use crate::time::Time;
 pub(super) struct Desk {
     config: Config,
     waiting: VecDeque<(ResponseTo, Asked)>,
+    /// Who only asks whether it runs or is ready: they are answered before all others.
+    probes: VecDeque<(ResponseTo, Asked)>,
     /// Until when what was answered takes up the time.
     taken_until: Time,
     /// When something was answered in the last turn, and what all turns before had taken.
@@ -144,7 +146,10 @@ impl App for Desk {
             shown: Shown::read(request.header("authorization")),
             peer: http.peer_addr(&to),
         };
-        self.waiting.push_back((to, asked));
+        match asked.route {
+            Route::Healthz | Route::Readyz => self.probes.push_back((to, asked)),
+            _ => self.waiting.push_back((to, asked)),
+        }
     }
 
     fn on_refused(&mut self, _: &mut Http<'_>, _: Option<SocketAddr>, _: u16, _: &str) {
@@ -153,6 +158,7 @@ impl App for Desk {
 
     fn on_unwanted(&mut self, _: &mut Http<'_>, to: ResponseTo) {
         self.waiting.retain(|(waiting, _)| *waiting != to);
+        self.probes.retain(|(waiting, _)| *waiting != to);
         self.listing.take_if(|(waiting, _)| *waiting == to);
         self.drains.forget(&to);
     }
@@ -168,6 +174,7 @@ impl Desk {
         Desk {
             config,
             waiting: VecDeque::new(),
+            probes: VecDeque::new(),
             taken_until: Time::ZERO,
             answered: None,
             timer: None,
@@ -211,7 +218,9 @@ impl Desk {
             let mut took = Duration::ZERO;
             while took < LONGEST_IN_TURN {
                 took += PER_ANSWER;
-                if let Some((to, listing)) = self.listing.take() {
+                if let Some((to, asked)) = self.probes.pop_front() {
+                    took += self.answer(net, server, distributor, to, &asked);
+                } else if let Some((to, listing)) = self.listing.take() {
                     took += self.go_on(net, server, distributor, to, listing);
                 } else if let Some((to, asked)) = self.waiting.pop_front() {
                     took += self.answer(net, server, distributor, to, &asked);
@@ -228,7 +237,7 @@ impl Desk {
     }
 
     fn has_work(&self) -> bool {
-        !self.waiting.is_empty() || self.listing.is_some()
+        !self.waiting.is_empty() || !self.probes.is_empty() || self.listing.is_some()
     }
 
     /// Writes more of a list, and answers when it has all. Returns what that costs, about.
@@ -384,7 +393,8 @@ impl Desk {
             Route::Metrics => {
                 let streams = self.followers.len();
                 let listing = usize::from(self.listing.is_some());
-                let waiting = self.waiting.len() + listing + self.drains.len();
+                let waiting = self.waiting.len() + self.probes.len();
+                let waiting = waiting + listing + self.drains.len();
                 let texts = self.nodes.len();
                 let make = || {
                     let counts = &self.counts;

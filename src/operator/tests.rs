@@ -91,9 +91,13 @@ impl Bench {
 
     fn ask(&mut self, target: &str) -> SocketId {
         let socket = self.connect(HTTP_LISTENER);
+        self.ask_on(socket, target);
+        socket
+    }
+
+    fn ask_on(&mut self, socket: SocketId, target: &str) {
         let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         self.system.world().arrive(socket, request.as_bytes());
-        socket
     }
 
     /// When something of an answer was there.
@@ -147,6 +151,26 @@ fn a_long_list_is_written_in_many_short_turns() {
     let (_, body) = text.split_once("\r\n\r\n").unwrap();
     let list: Value = serde_json::from_str(body).unwrap();
     assert_eq!(list["nodes"].as_array().unwrap().len(), 600);
+}
+
+#[test]
+fn who_asks_whether_it_runs_is_answered_before_all_others() {
+    let mut bench = Bench::new();
+    for number in 0..600 {
+        bench.join(&format!("n{number}"), None);
+    }
+    let clients: Vec<SocketId> = (0..10).map(|_| bench.connect(HTTP_LISTENER)).collect();
+    let probe = bench.connect(HTTP_LISTENER);
+    for client in &clients {
+        bench.ask_on(*client, "/nodes");
+    }
+    bench.ask_on(probe, "/healthz");
+    bench.answered_at(probe);
+    let mut world = bench.system.world();
+    let answered = clients
+        .iter()
+        .filter(|client| !world.socket(**client).written.is_empty());
+    assert_eq!(answered.count(), 0);
 }
 
 #[test]
