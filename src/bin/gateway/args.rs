@@ -24,21 +24,22 @@ Examples:
       Serve this machine on port 8000, with the Distributor on port 9000 of it.
   gateway --listen 10.0.0.5:8000 --allow-anonymous --distributor 10.0.0.4:9000
 
-Statuses: 200 a node replied, whatever its errorcode; 404 no node lists the route; 502 the connection
-to the node was lost; 503 no node can take it; 504 the node did not reply in time; and 400, 408, 413,
-431 for requests that are malformed, slow or too large.
+Statuses: 200 a node replied, whatever its errorcode; 404 no node lists the route; 502 the \
+connection to the node was lost; 503 no node can take it; 504 the node did not reply in time; and \
+400, 408, 413, 431 for requests that are malformed, slow or too large.
 
-Logs, with a line for each request (as info), go to standard error, the addresses in use to standard output.
+Logs, with a line for each request (as info), go to standard error, the addresses in use to \
+standard output.
 SIGINT and SIGTERM stop it when those who have asked are answered, within --deadline and a second.
 SIGHUP reads the token again, and the log level in the file of --config.
 
-Sockets that a service manager hands over (LISTEN_FDS, as systemd does it) are served instead of the
-default of --listen; --listen beside them is refused, and so is one that other machines reach without
---allow-anonymous. A service manager that wants to know (NOTIFY_SOCKET, WATCHDOG_USEC) is told when it
-serves and stops, and that it has not come to a stand.
+Sockets that a service manager hands over (LISTEN_FDS, as systemd does it) are served instead of \
+the default of --listen; --listen beside them is refused, and so is one that other machines reach \
+without --allow-anonymous. A service manager that wants to know (NOTIFY_SOCKET, WATCHDOG_USEC) is \
+told when it serves and stops, and that it has not come to a stand.
 
-Exit codes: 0 stopped by a signal; 1 failed while serving; 2 a flag, a variable or the configuration
-file is wrong, or a socket that is handed over cannot be meant; 3 could not listen.";
+Exit codes: 0 stopped by a signal; 1 failed while serving; 2 a flag, a variable or the \
+configuration file is wrong, or a socket that is handed over cannot be meant; 3 could not listen.";
 
 /// The command line of the gateway.
 #[derive(Parser, Debug)]

@@ -35,7 +35,7 @@ Examples:
       Let a restart go unnoticed.
   distributor --listen localhost:9000 --log-format json --log-level debug
   distributor --http 127.0.0.1:9001
-      Show all of it on a page, and let the commands below ask: nodes, watch, why, drain and check.
+      Show all of it on a page, and let other commands ask: nodes, watch, why, drain and check.
 
 Logs go to standard error, the addresses in use to standard output.
 SIGINT and SIGTERM stop it within two seconds; connected nodes keep their last list. SIGHUP reads \
