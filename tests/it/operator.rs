@@ -617,6 +617,7 @@ fn addresses_that_others_reach_are_not_served_by_mistake() {
     );
     let (code, why) = refused(&["--http", "127.0.0.1"]);
     assert_eq!(code, Some(2), "{why}");
+    assert!(why.contains("as in 127.0.0.1:9001"), "{why}");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let (code, why) = refused(&["--http", &taken.local_addr().unwrap().to_string()]);
     assert_eq!(code, Some(3), "{why}");

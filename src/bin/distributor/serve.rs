@@ -157,16 +157,16 @@ impl Plan {
     fn new(args: &Args, settings: &Settings, inherited: Vec<Inherited>) -> Result<Plan, Failure> {
         args.check()?;
         let (for_http, for_nodes) = inherited.into_iter().partition(|one| one.name == "http");
-        let addresses = |flag, texts, inherited| {
-            let addresses = ListenAddress::all(settings, flag, texts, 9000, inherited)?;
+        let addresses = |flag, texts, port, inherited| {
+            let addresses = ListenAddress::all(settings, flag, texts, port, inherited)?;
             refuse_strangers(args, &addresses)?;
             Ok(addresses)
         };
         let mut config = args.config();
         config.access.tokens = tokens::read(args.token_files()).map_err(Failure::usage)?;
         Ok(Plan {
-            addresses: addresses("--listen", &args.listen, for_nodes)?,
-            http_addresses: addresses("--http", &args.http.http, for_http)?,
+            addresses: addresses("--listen", &args.listen, 9000, for_nodes)?,
+            http_addresses: addresses("--http", &args.http.http, 9001, for_http)?,
             http_config: args.http.config()?,
             config,
         })
