@@ -1,6 +1,6 @@
 //! The commands that ask a running Distributor, as people and scripts use them.
 
-use std::io::ErrorKind;
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::process::{Command, Output, Stdio};
 
 use pilcrow::node::{Config, Fleet, Node, ReplyTo, Request, Service};
@@ -77,6 +77,12 @@ fn nodes_can_be_asked_for_as_nodes_do() {
     let at = distributor.addr.to_string();
     let (code, stdout, stderr) = run(&["nodes", "--distributor", &at]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    // A name is as good as an address.
+    let by_name = format!("localhost:{}", distributor.addr.port());
+    assert_eq!(run(&["nodes", "--distributor", &by_name]).1, stdout);
+    let (code, _, stderr) = run(&["nodes", "--distributor", "9000"]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("--distributor 9000: it takes"), "{stderr}");
     let lines: Vec<&str> = stdout.lines().collect();
     assert!(
         lines[2].starts_with("goods  127.0.0.1:9010  -") && lines[2].ends_with("  GET/goods"),
@@ -178,10 +184,34 @@ fn a_watcher_is_told_at_once_and_goes_on_after_a_restart() {
 }
 
 #[test]
+fn a_watcher_that_nobody_reads_ends() {
+    let operated = Operated::start_ready(&[]);
+    let http = operated.http.to_string();
+    let mut command = distributor_command(&["watch", "--http", &http]);
+    let mut watcher = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    // As `head -1` does it.
+    let mut stdout = BufReader::new(watcher.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    assert!(line.starts_with("watching: "), "{line}");
+    drop(stdout);
+    // Nothing happens that could be printed.
+    wait_until("the watcher has ended", || {
+        watcher.try_wait().unwrap().is_some()
+    });
+    assert_eq!(watcher.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn drain_says_who_knows() {
     let folder = Folder::new();
     let file = folder.join("admin");
     std::fs::write(&file, "0123456789abcdef-admin\n").unwrap();
+    let (_, _, stderr) = ask(&Operated::start_ready(&[]), &["drain", "goods"]);
+    assert!(
+        stderr.ends_with("start the Distributor with --admin-token-file FILE\n"),
+        "{stderr}"
+    );
     let operated = Operated::start_ready(&["--admin-token-file", &file]);
     let _goods = operated.distributor.join("goods", 9010);
     let (code, stdout, stderr) = ask(&operated, &["drain", "goods"]);

@@ -33,7 +33,6 @@ mod signals;
 mod text_file;
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -50,7 +49,7 @@ use failure::Failure;
 use handover::Handover;
 use inherited::Inherited;
 use lines::Lines;
-use listen::{ListenAddress, Place, bind, refuse_public, resolve};
+use listen::{ListenAddress, Place, bind, refuse_public, resolve_one};
 use log::Log;
 use print::print;
 use reload::Reload;
@@ -78,7 +77,7 @@ fn run_with(settings: &Settings) -> Result<(), Failure> {
     let args: Args = settings.parse()?;
     let log = Log::start(&args.log);
     let listen_on = addresses_to_listen_on(&args, settings, inherited)?;
-    let distributor = distributor(&args.distributor)?;
+    let distributor = resolve_one("--distributor", &args.distributor, 9000)?;
     let token = args.token_file.as_deref().map(read_token).transpose()?;
     if settings.are_asked_for() {
         return print(&settings.to_toml()?);
@@ -213,14 +212,6 @@ fn addresses_to_listen_on(
         )?;
     }
     Ok(addresses)
-}
-
-fn distributor(text: &str) -> Result<SocketAddr, Failure> {
-    let resolved = resolve("--distributor", text, 9000);
-    // It is nowhere that the gateway would listen.
-    let addresses = resolved.map_err(|failure| Failure::usage(failure.message))?;
-    let first = addresses.first().copied();
-    first.ok_or_else(|| Failure::usage(format!("--distributor {text}: the name has no address")))
 }
 
 fn read_token(file: &Path) -> Result<Token<'static>, Failure> {

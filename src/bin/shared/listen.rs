@@ -85,7 +85,7 @@ pub(crate) fn refuse_public(addresses: &[ListenAddress], why: &str) -> Result<()
 }
 
 /// The addresses that a flag names.
-pub(crate) fn resolve(flag: &str, text: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
+fn resolve(flag: &str, text: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
     let wrong = |what: &str| Err(Failure::usage(format!("{flag} {text}: {what}")));
     let unknown = |why: &str| {
         Err(cannot(format!(
@@ -126,6 +126,15 @@ pub(crate) fn resolve(flag: &str, text: &str, port: u16) -> Result<Vec<SocketAdd
         }
         Err(error) => unknown(&format!(": {error}")),
     }
+}
+
+/// Where to connect: the first address that a flag names.
+pub(crate) fn resolve_one(flag: &str, text: &str, port: u16) -> Result<SocketAddr, Failure> {
+    let addresses = resolve(flag, text, port);
+    // It is nowhere that the program would listen.
+    let addresses = addresses.map_err(|failure| Failure::usage(failure.message))?;
+    let first = addresses.first().copied();
+    first.ok_or_else(|| Failure::usage(format!("{flag} {text}: the name has no address")))
 }
 
 /// Listens on all addresses that are meant, by `listen`, which returns where with the port in use.

@@ -1,6 +1,5 @@
 //! The flags of the commands that ask a running Distributor.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -39,7 +38,7 @@ pub(crate) struct NodesArgs {
     /// What nodes are not told is left out. Without this and --http, 127.0.0.1:9000 is asked if nobody
     /// is at 127.0.0.1:9001
     #[arg(long, value_name = "ADDR")]
-    pub(crate) distributor: Option<SocketAddr>,
+    pub(crate) distributor: Option<String>,
 
     #[command(flatten)]
     pub(crate) at: HttpClientArgs,
@@ -107,7 +106,7 @@ pub(crate) struct CallArgs {
         env = "PILCROW_DISTRIBUTOR",
         default_value = "127.0.0.1:9000"
     )]
-    pub(crate) distributor: SocketAddr,
+    pub(crate) distributor: String,
 
     /// Show the token in this file to the Distributor, if it asks for one
     #[arg(long, value_name = "FILE", env = "PILCROW_CLIENT_TOKEN_FILE")]

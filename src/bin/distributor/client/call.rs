@@ -80,12 +80,13 @@ pub(super) fn run(args: &CallArgs) -> Result<(), Failure> {
         None => None,
         Some(file) => Some(Token::from(token_in(file)?)),
     };
+    let distributor = super::distributor(&args.distributor)?;
     let wrong =
         |error: std::io::Error| Failure::failed(format!("cannot set up the event loop: {error}"));
     let mut reactor = Reactor::new(Limits::default()).map_err(wrong)?;
     let config = Config {
         name: "distributor call".to_owned(),
-        distributor: Some(args.distributor),
+        distributor: Some(distributor),
         token,
         ..Config::default()
     };
@@ -95,15 +96,13 @@ pub(super) fn run(args: &CallArgs) -> Result<(), Failure> {
     while node.fleet(reactor.net()).link() != LinkState::Registered {
         if let Some(why) = &node.service().refused {
             return Err(Failure::failed(format!(
-                "{}: not admitted: {why}",
-                args.distributor
+                "{distributor}: not admitted: {why}"
             )));
         }
         let left = until.saturating_since(reactor.now());
         if left.is_zero() {
             return Err(Failure::failed(format!(
-                "no Distributor answers at {}",
-                args.distributor
+                "no Distributor answers at {distributor}"
             )));
         }
         reactor.turn(Some(left), &mut node).map_err(wrong)?;

@@ -1,6 +1,7 @@
 //! Asking over HTTP.
 
 use std::io::{BufRead, BufReader};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -88,12 +89,12 @@ impl Client {
         }
     }
 
-    /// Tells what happens, behind the event `last_id`, until the stream ends or cannot be told.
-    pub(super) fn follow(
+    /// Tells what happens, behind the event `last_id`, until the stream ends or `tell` has enough.
+    pub(super) fn follow<B>(
         &self,
         last_id: &mut Option<String>,
-        mut tell: impl FnMut(&str, &str) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        mut tell: impl FnMut(&str, &str) -> ControlFlow<B>,
+    ) -> Result<ControlFlow<B>, Failure> {
         let mut request = self.agent.get(self.url("/events"));
         if let Some(authorization) = &self.authorization {
             request = request.header("Authorization", authorization);
@@ -103,7 +104,7 @@ impl Client {
         }
         let answer = self.reached(request.call())?;
         if answer.status() != 200 {
-            return self.json(answer).map(|_| ());
+            return self.json(answer).map(|_| ControlFlow::Continue(()));
         }
         let (mut name, mut id) = (String::new(), String::new());
         for line in BufReader::new(answer.into_body().into_reader()).lines() {
@@ -112,13 +113,15 @@ impl Client {
                 Some(("event", value)) => value.clone_into(&mut name),
                 Some(("id", value)) => value.clone_into(&mut id),
                 Some(("data", data)) => {
-                    tell(&name, data)?;
+                    if let ControlFlow::Break(enough) = tell(&name, data) {
+                        return Ok(ControlFlow::Break(enough));
+                    }
                     *last_id = Some(id.clone());
                 }
                 _ => {}
             }
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 
     fn url(&self, path: &str) -> String {
@@ -143,8 +146,9 @@ impl Client {
         let text = self.text(&mut answer)?;
         if answer.status() != 200 {
             let status = answer.status().as_u16();
-            let advice = match status {
-                401 | 403 => "; give it with --token-file FILE",
+            let advice = match (status, &self.authorization) {
+                (401, None) => "; give it with --token-file FILE",
+                (401, Some(_)) => "; the one that was shown is none",
                 _ => "",
             };
             return Err(Failure::failed(format!(

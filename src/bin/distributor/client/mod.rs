@@ -6,11 +6,17 @@ mod list;
 mod show;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::ops::ControlFlow;
+use std::time::Duration;
+use std::{io, process, thread};
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use serde_json::Value;
 
 use crate::args::{CheckArgs, Command, DrainArgs, NodesArgs, WatchArgs, WhyArgs, command_line};
 use crate::failure::Failure;
+use crate::listen::resolve_one;
 use crate::print::print;
 use http::{Client, HTTP_BY_DEFAULT};
 
@@ -40,9 +46,10 @@ fn say_json(value: &Value) -> Result<(), Failure> {
 fn nodes(args: &NodesArgs) -> Result<(), Failure> {
     let (name, url) = (args.name.as_deref(), args.url.as_deref());
     let nobody_is_at_http = || TcpStream::connect(HTTP_BY_DEFAULT).is_err();
-    let distributor = match (args.distributor, &args.at.http) {
+    let distributor = match (&args.distributor, &args.at.http) {
+        (Some(text), _) => Some(distributor(text)?),
         (None, None) if nobody_is_at_http() => Some(DISTRIBUTOR_BY_DEFAULT),
-        (distributor, _) => distributor,
+        (None, _) => None,
     };
     let list = match distributor {
         Some(distributor) => list::ask(distributor, args.at.token_file.as_deref(), name, url)?,
@@ -52,6 +59,11 @@ fn nodes(args: &NodesArgs) -> Result<(), Failure> {
         true => say_json(&list),
         false => print(&show::nodes(&list)),
     }
+}
+
+/// Where nodes ask.
+fn distributor(text: &str) -> Result<SocketAddr, Failure> {
+    resolve_one("--distributor", text, DISTRIBUTOR_BY_DEFAULT.port())
 }
 
 fn why(args: &WhyArgs) -> Result<(), Failure> {
@@ -70,6 +82,7 @@ fn why(args: &WhyArgs) -> Result<(), Failure> {
 /// Goes on where it was when the Distributor, or the way to it, was gone for a while.
 fn watch(args: &WatchArgs) -> Result<(), Failure> {
     let client = Client::new(&args.at)?;
+    end_when_nobody_reads()?;
     let mut last_id = None;
     loop {
         let told = client.follow(&mut last_id, |name, data| {
@@ -77,18 +90,41 @@ fn watch(args: &WatchArgs) -> Result<(), Failure> {
                 true => format!("{data}\n"),
                 false => show::event_line(name, data),
             };
-            print(&line)
+            match print(&line) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(failure) => ControlFlow::Break(failure),
+            }
         });
         match told {
+            Ok(ControlFlow::Break(failure)) => return Err(failure),
             // It was never there, or does not let us in.
             Err(failure) if last_id.is_none() => return Err(failure),
-            Err(_) | Ok(()) => {}
+            Err(_) | Ok(ControlFlow::Continue(())) => {}
         }
-        std::thread::sleep(RECONNECT);
+        thread::sleep(RECONNECT);
     }
 }
 
-const RECONNECT: std::time::Duration = std::time::Duration::from_secs(1);
+const RECONNECT: Duration = Duration::from_secs(1);
+
+/// Ends the program when the reader of its output is gone, as `head` soon is: also while nothing
+/// happens that could be printed.
+fn end_when_nobody_reads() -> Result<(), Failure> {
+    let waiter = thread::Builder::new().name("reader".to_owned());
+    let started = waiter.spawn(|| {
+        let stdout = io::stdout();
+        let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
+        // Asked for nothing, it returns when there is nothing to be had any more.
+        while poll(&mut fds, None) == Err(Errno::INTR) {}
+        if fds.iter().any(|fd| !fd.revents().is_empty()) {
+            process::exit(0);
+        }
+    });
+    match started {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::failed(format!("cannot start a thread: {error}"))),
+    }
+}
 
 #[expect(
     clippy::indexing_slicing,
