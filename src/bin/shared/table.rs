@@ -1,5 +1,7 @@
 //! Tables in text. The programs share it.
 
+use unicode_width::UnicodeWidthStr;
+
 /// Where the cells of a column stand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(dead_code, reason = "each program has one kind of table")]
@@ -14,23 +16,24 @@ pub(crate) enum Align {
 pub(crate) fn aligned(rows: &[Vec<String>], align: Align) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        cells.map(|cell| cell.width()).max().unwrap_or(0)
     };
     let mut text = String::new();
     for (number, row) in rows.iter().enumerate() {
         let mut line = String::new();
         for (column, cell) in row.iter().enumerate() {
-            let width = width(column);
+            // Some characters take two places on a terminal, and some none.
+            let room = " ".repeat(width(column).saturating_sub(cell.width()));
             let gap = if column == 0 { "" } else { "  " };
             line += &match (column, align) {
-                (0, _) | (_, Align::Left) => format!("{gap}{cell:<width$}"),
-                (_, Align::FiguresRight) => format!("{gap}{cell:>width$}"),
+                (0, _) | (_, Align::Left) => format!("{gap}{cell}{room}"),
+                (_, Align::FiguresRight) => format!("{gap}{room}{cell}"),
             };
         }
         text += line.trim_end();
         text.push('\n');
         if number == 0 {
-            text += &"─".repeat(line.chars().count());
+            text += &"─".repeat(line.width());
             text.push('\n');
         }
     }
@@ -44,14 +47,15 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let row = |cells: [&str; 2]| cells.map(ToOwned::to_owned).to_vec();
-        let rows = [row(["name", "n"]), row(["상품", "12"])];
+        // On a terminal the second name is as wide as the third.
+        let rows = [row(["", "n"]), row(["상품", "12"]), row(["shop", "7"])];
         assert_eq!(
             aligned(&rows, Align::Left),
-            "name  n\n────────\n상품    12\n"
+            "      n\n────────\n상품  12\nshop  7\n"
         );
         assert_eq!(
             aligned(&rows, Align::FiguresRight),
-            "name   n\n────────\n상품    12\n"
+            "       n\n────────\n상품  12\nshop   7\n"
         );
     }
 }
