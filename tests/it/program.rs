@@ -1,11 +1,12 @@
 //! The program as people and supervisors meet it: flags, variables, exit codes, signals, logs.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write, pipe};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
 use socket2::SockRef;
 
@@ -690,5 +691,44 @@ fn it_starts_again_on_its_port_right_after_being_killed() {
         distributor = Distributor::start_at(&listen, &[]);
         distributor.assert_serves();
         drop(still_open);
+    }
+}
+
+/// All that a program says to a terminal as its standard error.
+fn said_to_a_terminal(mut command: Command) -> String {
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let name = ptsname(&terminal, Vec::new()).unwrap();
+    let side = File::options()
+        .read(true)
+        .write(true)
+        .open(name.to_str().unwrap());
+    command.stdout(Stdio::null()).stderr(side.unwrap());
+    assert!(command.status().unwrap().success());
+    drop(command);
+    let mut said = Vec::new();
+    // It ends with an error when nobody has the other side any more.
+    let _ = File::from(terminal).read_to_end(&mut said);
+    String::from_utf8(said).unwrap()
+}
+
+#[test]
+fn colors_are_for_terminals_and_people_who_want_them() {
+    let folder = Folder::new();
+    let file = folder.join("tokens");
+    std::fs::write(&file, "short\n").unwrap();
+    for (variables, is_colored) in [
+        (&[][..], true),
+        (&[("NO_COLOR", "")], true),
+        (&[("NO_COLOR", "1")], false),
+        (&[("TERM", "dumb")], false),
+    ] {
+        let mut command = distributor_command(&["--print-config", "--token-file", &file]);
+        command.env_remove("NO_COLOR").env("TERM", "xterm");
+        command.envs(variables.iter().copied());
+        let said = said_to_a_terminal(command);
+        assert!(said.contains("can be guessed"), "{said}");
+        assert_eq!(said.contains('\u{1b}'), is_colored, "{variables:?}: {said}");
     }
 }

@@ -1,6 +1,7 @@
 //! The log on standard error: its flags, and the thread that writes it, so that nobody who does not
 //! read it holds up the loop.
 
+use std::env;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -74,7 +75,7 @@ impl Log {
         let (level, handle) = reload::Layer::new(args.log_level);
         let lines = fmt::layer().with_target(false).with_writer(writer.clone());
         let lines = match args.log_format {
-            LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
+            LogFormat::Text => lines.with_ansi(takes_colors()).boxed(),
             LogFormat::Json => lines.json().flatten_event(true).boxed(),
         };
         // It fails only if there is one already.
@@ -102,6 +103,14 @@ impl Log {
     pub(crate) fn lines_lost(&self) -> usize {
         self.writer.error_counter().dropped_lines()
     }
+}
+
+/// Whether standard error is a terminal, and nobody objects (no-color.org).
+fn takes_colors() -> bool {
+    let is_refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stderr().is_terminal()
+        && !is_refused
+        && env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// How much is logged, which can change.
