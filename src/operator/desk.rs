@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::access::{Shown, is_our_host};
+use super::access::{AdminToken, Shown, is_our_host};
 use super::answer::{Answer, EVERYWHERE};
 use super::drain::Drains;
 use super::events::Followers;
@@ -185,6 +185,10 @@ impl Desk {
             figures: metrics::Shared::default(),
             counts: Counts::default(),
         }
+    }
+
+    pub(super) fn set_admin_token(&mut self, token: AdminToken) {
+        self.config.admin_token = Some(token);
     }
 
     pub(super) fn timer_rang(&mut self, timer: TimerId) {

@@ -136,6 +136,11 @@ impl Operator {
         bound
     }
 
+    /// Admits to what changes something from now on, in place of the one before.
+    pub fn set_admin_token(&mut self, token: AdminToken) {
+        self.desk.set_admin_token(token);
+    }
+
     /// Both as one handler, for a turn.
     pub fn beside<'a>(&'a mut self, distributor: &'a mut Distributor) -> Both<'a> {
         Both {

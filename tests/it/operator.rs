@@ -499,6 +499,32 @@ fn whoever_drains_must_show_the_admin_token() {
 }
 
 #[test]
+fn a_hangup_has_the_admin_token_read_again() {
+    let folder = Folder::new();
+    let file = folder.join("admin");
+    std::fs::write(&file, "0123456789abcdef-old\n").unwrap();
+    let operated = Operated::start_ready(&["--admin-token-file", &file]);
+    let status = |token: &str| {
+        let shown = format!("Authorization: Bearer {token}\r\n");
+        operated.ask("POST", "/drain?name=nobody", &shown).status
+    };
+    let hang_up = |text: &str, said: &str| {
+        std::fs::write(&file, text).unwrap();
+        let program = &operated.distributor.program;
+        program.signal(rustix::process::Signal::HUP);
+        program.wait_for_log(&[said]);
+    };
+    assert_eq!(status("0123456789abcdef-old"), 404);
+    hang_up("0123456789abcdef-new\n", "read the admin token again");
+    wait_until("the new token to be known", || {
+        status("0123456789abcdef-new") == 404
+    });
+    assert_eq!(status("0123456789abcdef-old"), 403);
+    hang_up("short\n", "the admin token stays as it was");
+    assert_eq!(status("0123456789abcdef-new"), 404);
+}
+
+#[test]
 fn without_an_admin_token_nothing_can_be_changed() {
     let operated = Operated::start_ready(&[]);
     let answer = operated.ask("POST", "/drain?name=a", "Authorization: Bearer x\r\n");

@@ -1,12 +1,14 @@
 //! The operator's side: its flags, and how it is started.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use pilcrow::distributor::Distributor;
 use pilcrow::operator::{AdminToken, Config, Operator};
 use pilcrow::reactor::Net;
+use tracing::{info, warn};
 
 use crate::failure::Failure;
+use crate::handover::Handover;
 use crate::lines::Lines;
 use crate::listen::{ListenAddress, Place, bind};
 use crate::text_file;
@@ -27,9 +29,10 @@ pub(crate) struct HttpArgs {
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     http_host: Vec<String>,
 
-    /// Let the bearer of the token in this file change things over HTTP: drain nodes
+    /// Let the bearer of the token in this file change things over HTTP: drain nodes. Read again on
+    /// SIGHUP
     #[arg(long, value_name = "FILE")]
-    admin_token_file: Option<PathBuf>,
+    pub(crate) admin_token_file: Option<PathBuf>,
 
     /// HTTP connections at a time, beside those of nodes
     #[arg(long, value_name = "N", default_value = "1024")]
@@ -45,22 +48,36 @@ impl HttpArgs {
 
     /// Reads the token of the administrator.
     pub(crate) fn config(&self) -> Result<Config, Failure> {
-        let admin_token = match &self.admin_token_file {
-            None => None,
-            Some(file) => {
-                let wrong = |why| Failure::usage(format!("--admin-token-file {file:?}: {why}"));
-                let text = text_file::read(file, MAX_FILE_BYTES).map_err(wrong)?;
-                Some(AdminToken::parse(&text).map_err(|why| wrong(why.to_owned()))?)
-            }
-        };
+        let admin_token = self.admin_token_file.as_deref().map(read_admin_token);
         let named = self.http.iter().map(|text| name_of(text).to_owned());
         Ok(Config {
             hosts: self.http_host.iter().cloned().chain(named).collect(),
-            admin_token,
+            admin_token: admin_token.transpose()?,
             max_connections: self.max_http_connections.into(),
             ..Config::default()
         })
     }
+}
+
+/// Reads the token of the administrator again, for whoever takes it. A mistake is said, and changes
+/// nothing.
+pub(crate) fn read_again(file: &Path, token: &Handover<AdminToken>) {
+    match read_admin_token(file) {
+        Ok(read) => {
+            info!("SIGHUP: read the admin token again");
+            token.put(read);
+        }
+        Err(failure) => warn!(
+            "SIGHUP: the admin token stays as it was: {}",
+            failure.message
+        ),
+    }
+}
+
+fn read_admin_token(file: &Path) -> Result<AdminToken, Failure> {
+    let wrong = |why| Failure::usage(format!("--admin-token-file {file:?}: {why}"));
+    let text = text_file::read(file, MAX_FILE_BYTES).map_err(wrong)?;
+    AdminToken::parse(&text).map_err(|why| wrong(why.to_owned()))
 }
 
 const MAX_FILE_BYTES: u64 = 64 << 10;

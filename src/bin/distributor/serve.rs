@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pilcrow::distributor::{Config, Distributor, Restored, Tokens};
-use pilcrow::operator::{self, Operator};
+use pilcrow::operator::{self, AdminToken, Operator};
 use pilcrow::reactor::{Net, Reactor};
 use pilcrow::registry::Cause;
 use tracing::{info, warn};
@@ -53,7 +53,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Failure> {
     let mut reactor = Reactor::new(args.limits(max_connections + size(beside)))
         .map_err(failed("cannot set up the event loop"))?;
     // Before anybody is served, so that no signal is missed.
-    let new_tokens = Handover::default();
+    let new_tokens = NewTokens::default();
     let mut reload = Reload {
         settings: settings.clone(),
         level: log.level(),
@@ -173,12 +173,25 @@ impl Plan {
     }
 }
 
-fn read_tokens_again(args: &Args, tokens: &Handover<Tokens>) -> Option<Box<dyn FnMut() + Send>> {
+/// Tokens that were read again, and wait to be taken.
+#[derive(Clone, Default)]
+struct NewTokens {
+    of_nodes: Handover<Tokens>,
+    of_admin: Handover<AdminToken>,
+}
+
+fn read_tokens_again(args: &Args, tokens: &NewTokens) -> Option<Box<dyn FnMut() + Send>> {
     let (files, tokens) = (args.token_files().to_vec(), tokens.clone());
-    match files.is_empty() {
-        true => None,
-        false => Some(Box::new(move || tokens::read_again(&files, &tokens))),
+    let admin_file = args.http.admin_token_file.clone();
+    if files.is_empty() && admin_file.is_none() {
+        return None;
     }
+    Some(Box::new(move || {
+        tokens::read_again(&files, &tokens.of_nodes);
+        if let Some(file) = &admin_file {
+            http::read_again(file, &tokens.of_admin);
+        }
+    }))
 }
 
 /// Fails if somebody can reach an address who need not be meant.
@@ -278,13 +291,16 @@ fn serve(
     reactor: &mut Reactor,
     served: &mut Served<'_>,
     stop: &Stop,
-    new_tokens: &Handover<Tokens>,
+    new_tokens: &NewTokens,
     keeper: Option<&Keeper>,
     mut watchdog: Watchdog,
 ) -> io::Result<()> {
     while !stop.is_asked_for() {
-        if let Some(tokens) = new_tokens.take() {
+        if let Some(tokens) = new_tokens.of_nodes.take() {
             served.distributor.set_tokens(tokens);
+        }
+        if let (Some(operator), Some(token)) = (&mut served.operator, new_tokens.of_admin.take()) {
+            operator.set_admin_token(token);
         }
         if let Some(keeper) = keeper {
             keeper.keep(reactor, served.distributor);
