@@ -209,6 +209,15 @@ fn why_knows_of_each_change_who_is_late() {
             })
             .collect()
     };
+    let asked = |bench: &Bench, name| -> Vec<Value> {
+        let answer = why::answer(&bench.distributor, Some(name), None);
+        let why: Value = serde_json::from_slice(&answer.body).unwrap();
+        let events = why["events"].as_array().unwrap().iter();
+        events
+            .map(|event| event["push"]["ack_asked"].clone())
+            .collect()
+    };
+    assert_eq!(asked(&bench, "flapping"), [false; 4]);
     let each = |late: [u64; 4]| -> Vec<(u64, u64)> { changes.iter().copied().zip(late).collect() };
     assert_eq!(late(&bench), each([3, 3, 3, 3]));
     for (socket, revision) in sessions.into_iter().zip([changes[1], changes[3]]) {
@@ -220,4 +229,12 @@ fn why_knows_of_each_change_who_is_late() {
     }
     bench.settle();
     assert_eq!(late(&bench), each([1, 1, 2, 2]));
+
+    // One change a second is to be acknowledged at once.
+    for _ in 0..6 {
+        pushed(&mut bench);
+    }
+    bench.join("calm", None);
+    pushed(&mut bench);
+    assert_eq!(asked(&bench, "calm"), [true]);
 }

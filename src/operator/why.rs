@@ -46,6 +46,8 @@ struct Push<'a> {
     /// Sessions that say it, and how many did.
     of: u64,
     acked: u64,
+    /// Whether they were to say it at once, and not with their next heartbeat.
+    ack_asked: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_ack_after_ms: Option<f64>,
     /// Who had not read the one before, and got the newest later. Some names.
@@ -71,6 +73,7 @@ impl<'a> Push<'a> {
             blind: pushed.blind,
             of: pushed.of,
             acked: pushed.acked,
+            ack_asked: pushed.asks_for_ack,
             last_ack_after_ms: pushed
                 .last_ack_after()
                 .map(|after| after.as_secs_f64() * 1000.0),

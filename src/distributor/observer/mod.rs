@@ -203,6 +203,7 @@ impl Distributor {
             backlogged: 0,
             backlogged_names: Vec::new(),
             of: 0,
+            asks_for_ack,
             acked: 0,
             last_acked_at: None,
             blind: 0,
@@ -228,7 +229,7 @@ impl Distributor {
                 pushed.backlogged_names.push(entry.name.clone());
             }
         }
-        observed.pushes.begin(pushed, asks_for_ack);
+        observed.pushes.begin(pushed);
     }
 
     /// What the last push took is known now.

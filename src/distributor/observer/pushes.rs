@@ -22,6 +22,8 @@ pub struct Pushed {
     pub backlogged_names: Vec<Box<str>>,
     /// Sessions that watched then, and say what they have applied.
     pub of: u64,
+    /// Whether they were to say so at once. Otherwise their next heartbeat does, some seconds later.
+    pub asks_for_ack: bool,
     /// How many of them have applied it since.
     pub acked: u64,
     /// When the last of these said so.
@@ -59,9 +61,9 @@ impl Pushes {
         self.changed_at.get_or_insert(now);
     }
 
-    pub(super) fn begin(&mut self, pushed: Pushed, asks_for_ack: bool) {
+    pub(super) fn begin(&mut self, pushed: Pushed) {
         if let Some(changed_at) = self.changed_at.take()
-            && asks_for_ack
+            && pushed.asks_for_ack
             && pushed.of > 0
         {
             if self.samples.len() >= MAX_SAMPLES {
@@ -156,12 +158,13 @@ mod tests {
             backlogged: 0,
             backlogged_names: Vec::new(),
             of,
+            asks_for_ack: true,
             acked: 0,
             last_acked_at: None,
             blind: 0,
         };
         pushes.changed(at(revision * 10 - 5));
-        pushes.begin(pushed, true);
+        pushes.begin(pushed);
     }
 
     #[test]

@@ -78,8 +78,11 @@ fn told(push: &Value) -> String {
         "    told {} in revision {}; {} of {} sessions acknowledged",
         push["told"], push["rev"], push["acked"], push["of"]
     );
+    // Whoever was not asked to say so at once does it with a heartbeat, some seconds later.
+    let is_asked = push["ack_asked"] != false;
     if let Some(millis) = push["last_ack_after_ms"].as_f64() {
-        let _ = write!(text, ", the last after {millis:.1} ms");
+        let how = if is_asked { "" } else { " with a heartbeat" };
+        let _ = write!(text, ", the last{how} after {millis:.1} ms");
     }
     if push["blind"] != 0 {
         let _ = write!(text, "; {} can't say", push["blind"]);
@@ -90,7 +93,14 @@ fn told(push: &Value) -> String {
             "backlogged_names",
             "had not read the one before",
         ),
-        ("late", "late_names", "late"),
+        (
+            "late",
+            "late_names",
+            match is_asked {
+                true => "late",
+                false => "to say so with their next heartbeat",
+            },
+        ),
     ] {
         if push[count].as_u64().unwrap_or(0) > 0 {
             let none = Vec::new();
@@ -246,11 +256,17 @@ mod tests {
 
     #[test]
     fn why_says_who_was_told() {
-        let push = json!({"rev": 4, "told": 3, "of": 2, "acked": 1, "blind": 1, "last_ack_after_ms": 2.5, "backlogged": 0, "late": 1, "late_names": ["shop"]});
+        let mut push = json!({"rev": 4, "told": 3, "of": 2, "acked": 1, "ack_asked": true, "blind": 1, "last_ack_after_ms": 2.5, "backlogged": 0, "late": 1, "late_names": ["shop"]});
         let event = json!({"unix_ms": 0, "event": "left", "name": "goods", "cause": "closed", "reason": "reset", "rev": 4, "push": push});
         assert_eq!(
             why(&json!({"events": [event], "more": false}), None),
             "1970-01-01T00:00:00.000Z  left        goods  cause closed (reset)  rev 4\n    told 3 in revision 4; 1 of 2 sessions acknowledged, the last after 2.5 ms; 1 can't say\n    late: 1 (shop)\n"
+        );
+        // Nobody is late who was not asked.
+        push["ack_asked"] = json!(false);
+        assert_eq!(
+            told(&push),
+            "    told 3 in revision 4; 1 of 2 sessions acknowledged, the last with a heartbeat after 2.5 ms; 1 can't say\n    to say so with their next heartbeat: 1 (shop)\n"
         );
     }
 }
