@@ -247,6 +247,24 @@ fn a_mistake_in_the_file_is_one_line_that_says_where() {
 }
 
 #[test]
+fn a_mistake_in_a_variable_is_one_line_that_names_it() {
+    for (variable, value, says) in [
+        ("PILCROW_MAX_DEPTH", "1000", "'--max-depth <N>': 1000 is"),
+        ("PILCROW_HEARTBEAT", "1ms", "--heartbeat: at least 10ms"),
+        ("PILCROW_LISTEN", "9000", "--listen 9000: it takes"),
+    ] {
+        let said = mistake(distributor_command(&["--print-config"]).env(variable, value));
+        assert!(
+            said.contains(&format!(": {variable}: ")) && said.contains(says),
+            "{said}"
+        );
+    }
+    // What a flag says is the flag's.
+    let said = mistake(distributor_command(&["--max-depth", "0"]).env("PILCROW_MAX_DEPTH", "1"));
+    assert!(!said.contains("PILCROW"), "{said}");
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_a_mistake() {
     let folder = Folder::new();
     let bytes = folder.join("bytes");

@@ -1,11 +1,13 @@
 //! What a program is told: by flags, by the environment beside them, by a configuration file, and by
 //! nobody, each before the next.
 
+use std::env;
 use std::ffi::OsString;
 use std::iter;
 use std::path::{Path, PathBuf};
 
 use clap::builder::ValueParser;
+use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, ValueHint};
 
@@ -79,15 +81,43 @@ enum Origin {
 
 /// What was said to this process; `None` if it wanted to know something, which was told.
 pub(crate) fn said_to(command: Command) -> Result<Option<ArgMatches>, Failure> {
-    match command.try_get_matches() {
+    match command.clone().try_get_matches() {
         Ok(said) => Ok(Some(said)),
         Err(error) if !error.use_stderr() => {
             // Help or version. If nobody reads it there is nobody to tell.
             let _ = error.print();
             Ok(None)
         }
-        Err(error) => Err(Failure::usage(one_line(&error))),
+        Err(error) => {
+            let line = one_line(&error);
+            Err(Failure::usage(match variable_of(&error, &command) {
+                Some(variable) => format!("{variable}: {line}"),
+                None => line,
+            }))
+        }
     }
+}
+
+/// The variable that said what is wrong, if it was no flag.
+fn variable_of(error: &clap::Error, command: &Command) -> Option<String> {
+    let Some(ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let flag = shown.split([' ', '[', '=']).next()?;
+    let is_given = |word: OsString| {
+        let word = word.to_string_lossy();
+        let behind = word.strip_prefix(flag);
+        behind.is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    };
+    if env::args_os().any(is_given) {
+        return None;
+    }
+    let mut args = iter::once(command)
+        .chain(command.get_subcommands())
+        .flat_map(Command::get_arguments)
+        .filter(|arg| arg.get_long() == flag.strip_prefix("--"));
+    let variable = args.find_map(|arg| arg.get_env().filter(|name| env::var_os(name).is_some()))?;
+    Some(variable.to_string_lossy().into_owned())
 }
 
 impl Settings {
@@ -174,7 +204,8 @@ impl Settings {
             .collect()
     }
 
-    /// A failure for something in them: says which line of the file it names, if it does.
+    /// A failure for something in them: says which line of the file it names, or which variable, if
+    /// it does.
     pub(crate) fn blame(&self, failure: Failure) -> Failure {
         let flags = failure
             .message
@@ -184,7 +215,7 @@ impl Settings {
             flags
                 .filter_map(|key| self.get(key))
                 .find_map(|setting| match &setting.origin {
-                    Origin::File(place) => Some(place),
+                    Origin::File(place) | Origin::Variable(place) => Some(place),
                     _ => None,
                 });
         let message = match place {
