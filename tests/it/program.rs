@@ -231,6 +231,11 @@ fn localhost_is_both_loopback_addresses_with_one_port() {
         return;
     }
     assert_eq!(addresses(&program, 2), [v4, v6]);
+    // On Linux ::, which is all addresses of IPv6, is those of IPv4 as well.
+    let all = format!("[::]:{}", v4.port());
+    let flags = ["--listen", all.as_str(), "--allow-anonymous"];
+    let said = failure_of(&mut distributor_command(&flags), 3);
+    assert!(said.contains("[::] means all addresses of IPv4"), "{said}");
     let mut other = Client::connect(v6);
     other.register("other", 2);
     // The host of both is one that existing peers can dial.

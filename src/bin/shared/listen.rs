@@ -180,6 +180,11 @@ pub(crate) fn bind(
 
 fn cannot_listen(flag: &str, address: SocketAddr, error: &io::Error) -> Failure {
     let advice = match error.kind() {
+        // It may be ourselves, on 0.0.0.0.
+        io::ErrorKind::AddrInUse if address.ip() == Ipv6Addr::UNSPECIFIED => format!(
+            "; stop what listens there, or choose another with {flag}: [::] means all addresses \
+             of IPv4 as well"
+        ),
         io::ErrorKind::AddrInUse => {
             format!("; stop what listens there, or choose another with {flag}")
         }
