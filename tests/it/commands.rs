@@ -250,6 +250,14 @@ fn drain_says_who_knows() {
         stderr.contains("1 have not acknowledged within 50ms"),
         "{stderr}"
     );
+    for (words, why) in [
+        (["drain", "--wait", "other"], "a NAME goes before --wait"),
+        (["drain", "other", "--wait=2m"], "a minute at most"),
+    ] {
+        let (code, _, stderr) = ask(&operated, &words);
+        assert_eq!(code, Some(2), "{stderr}");
+        assert!(stderr.contains(why), "{stderr}");
+    }
 }
 
 #[test]

@@ -74,7 +74,7 @@ pub(crate) struct DrainArgs {
     /// Wait so long for everybody to know (a minute at most), and fail if somebody does not; alone:
     /// 10s. Without it nobody is waited for
     #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "10s")]
-    #[arg(value_parser = humantime::parse_duration)]
+    #[arg(value_parser = wait)]
     pub(crate) wait: Option<Duration>,
 
     #[command(flatten)]
@@ -120,4 +120,13 @@ pub(crate) struct CallArgs {
     /// Print the whole outcome as JSON, for programs
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+fn wait(text: &str) -> Result<Duration, String> {
+    let wait = humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; a NAME goes before --wait"))?;
+    match wait <= Duration::from_secs(60) {
+        true => Ok(wait),
+        false => Err("a minute at most".to_owned()),
+    }
 }
