@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use crate::table::{Align, aligned};
 
+/// A node may list hundreds. All are in the JSON.
+const MOST_URLS: usize = 10;
+
 /// The list as a table.
 pub(super) fn nodes(list: &Value) -> String {
     let none = Vec::new();
@@ -23,7 +26,11 @@ pub(super) fn nodes(list: &Value) -> String {
             session.push_str(" (not listed)");
         }
         let urls = node["urls"].as_array().unwrap_or(&none);
-        let urls: Vec<String> = urls.iter().map(harmless).collect();
+        let more = urls.len().saturating_sub(MOST_URLS);
+        let mut urls: Vec<String> = urls.iter().take(MOST_URLS).map(harmless).collect();
+        if more > 0 {
+            urls.push(format!("and {more} more"));
+        }
         rows.push(vec![
             or_dash(harmless(&node["name"])),
             address(node),
@@ -252,6 +259,13 @@ mod tests {
             lines[3],
             "1 of 2 nodes, revision 3; warming up: the list may not be complete"
         );
+    }
+
+    #[test]
+    fn of_very_many_urls_the_first_are_shown() {
+        let urls: Vec<String> = (0..12).map(|number| format!("GET/{number}")).collect();
+        let text = nodes(&json!({"rev": 1, "entries": 1, "nodes": [{"name": "a", "urls": urls}]}));
+        assert!(text.contains("GET/9 and 2 more\n"), "{text}");
     }
 
     #[test]
