@@ -637,6 +637,23 @@ fn a_signal_ends_it_behind_the_last_answer() {
 }
 
 #[test]
+fn a_second_signal_ends_it_at_once() {
+    let distributor = Distributor::start(&[]);
+    let shop = Shopkeeper::start(distributor.addr, "shop", &["GET/goods", "POST/held"]);
+    let mut gateway = Gateway::start(distributor.addr, &["--deadline", "1h"]);
+    gateway.wait_for("/goods");
+    let served = shop.served();
+    let mut waiting = gateway.connect();
+    waiting.send(&request("POST", "/held", "", ""));
+    wait_until("the request", || shop.served() > served);
+    gateway.program.signal(Signal::TERM);
+    gateway.program.wait_for_log(&["stopping"]);
+    gateway.program.signal(Signal::TERM);
+    assert!(gateway.program.wait().success());
+    shop.release();
+}
+
+#[test]
 fn a_request_that_is_none_costs_the_others_nothing() {
     let distributor = Distributor::start(&[]);
     let shop = Shopkeeper::start(distributor.addr, "shop", &["GET/goods", "POST/goods"]);

@@ -30,7 +30,8 @@ connection to the node was lost; 503 no node can take it; 504 the node did not r
 
 Logs, with a line for each request (as info), go to standard error, the addresses in use to \
 standard output.
-SIGINT and SIGTERM stop it when those who have asked are answered, within --deadline and a second.
+SIGINT and SIGTERM stop it when those who have asked are answered, within --deadline and a second; \
+a second one stops it at once.
 SIGHUP reads the token again, and the log level in the file of --config.
 
 Sockets that a service manager hands over (LISTEN_FDS, as systemd does it) are served instead of \

@@ -179,7 +179,7 @@ fn serve(
     info!(clients = gateway.clients(), "stopping");
     gateway.stop(reactor.net());
     let until = reactor.now() + deadline + LONGEST_GOODBYE;
-    while gateway.clients() > 0 {
+    while gateway.clients() > 0 && !stop.is_asked_for_again() {
         let left = until.saturating_since(reactor.now());
         if left.is_zero() {
             break;

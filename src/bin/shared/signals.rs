@@ -4,7 +4,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use pilcrow::Waker;
@@ -14,12 +14,18 @@ use tracing::warn;
 
 use crate::service_manager::ServiceManager;
 
-/// Whether a signal has asked the program to stop.
-pub(crate) struct Stop(Arc<AtomicBool>);
+/// How often a signal has asked the program to stop.
+pub(crate) struct Stop(Arc<AtomicU64>);
 
 impl Stop {
     pub(crate) fn is_asked_for(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.load(Ordering::Acquire) > 0
+    }
+
+    /// Whoever says it twice does not want to wait.
+    #[allow(dead_code, reason = "a Distributor does not take long")]
+    pub(crate) fn is_asked_for_again(&self) -> bool {
+        self.0.load(Ordering::Acquire) > 1
     }
 }
 
@@ -33,7 +39,7 @@ pub(crate) fn listen(
     service_manager: ServiceManager,
     mut hang_up: impl FnMut() + Send + 'static,
 ) -> io::Result<Stop> {
-    let stop = Arc::new(AtomicBool::new(false));
+    let stop = Arc::new(AtomicU64::new(0));
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGXFSZ])?;
     let told = Arc::clone(&stop);
     thread::Builder::new()
@@ -49,7 +55,7 @@ pub(crate) fn listen(
                     SIGXFSZ => continue,
                     _ => {
                         service_manager.stopping();
-                        told.store(true, Ordering::Release);
+                        told.fetch_add(1, Ordering::Release);
                     }
                 }
                 if let Err(error) = waker.wake() {
