@@ -420,7 +420,10 @@ fn a_hangup_has_the_log_level_read_again_by_the_distributor() {
     let distributor = Distributor::start(&listen);
     let program = &distributor.program;
     let said = hang_up(program, "read the configuration again");
-    assert_eq!(said["log_level"], "info");
+    assert_eq!(
+        (&said["log_level"], &said["file"]),
+        (&"info".into(), &path.as_str().into())
+    );
 
     // Louder.
     file(&folder, "log-level = \"trace\"\n");

@@ -233,7 +233,7 @@ impl Keeper {
             let Restored { entries, left_out } = distributor.restore(net, state);
             let wait = config.warm_up;
             info!(
-                ?path,
+                path = &*path.to_string_lossy(),
                 entries,
                 left_out,
                 "listing the nodes of the last run; who is not back in {wait:?} leaves"

@@ -41,7 +41,7 @@ pub(crate) fn resolve(path: PathBuf) -> PathBuf {
 pub(crate) fn lock(path: &Path) -> Result<Lock, Failure> {
     let lock_path = store::beside(path, ".lock");
     let unlocked = |error: io::Error| {
-        warn!(path = ?lock_path, %error, "cannot lock the state file: let no other Distributor use it");
+        warn!(path = &*lock_path.to_string_lossy(), %error, "cannot lock the state file: let no other Distributor use it");
         Ok(Lock { _file: None })
     };
     let mut options = OpenOptions::new();
@@ -83,13 +83,13 @@ pub(crate) fn load(path: &Path, config: &Config) -> Option<State> {
         },
         Err(error) if error.kind() == ErrorKind::NotFound => {
             info!(
-                ?path,
+                path = &*path.to_string_lossy(),
                 "no list of an earlier run: this is the first with this file"
             );
             return None;
         }
         Err(error) if error.kind() == ErrorKind::InvalidInput => {
-            warn!(?path, %error, "the list of an earlier run can't be read, and none can be kept");
+            warn!(path = &*path.to_string_lossy(), %error, "the list of an earlier run can't be read, and none can be kept");
             return None;
         }
         Err(error) => error.to_string(),
@@ -98,14 +98,14 @@ pub(crate) fn load(path: &Path, config: &Config) -> Option<State> {
     match store::set_aside(&mut disk, path, now.unwrap_or_default().as_secs()) {
         Ok(aside) => {
             warn!(
-                ?path,
-                ?aside,
+                path = &*path.to_string_lossy(),
+                aside = &*aside.to_string_lossy(),
                 why,
                 "starting without a list of an earlier run: the file was set aside"
             );
         }
         Err(error) => {
-            warn!(?path, why, %error, "starting without a list of an earlier run: the file can't be set aside, and may be overwritten");
+            warn!(path = &*path.to_string_lossy(), why, %error, "starting without a list of an earlier run: the file can't be set aside, and may be overwritten");
         }
     }
     None
@@ -242,7 +242,10 @@ impl Writer {
                 self.complained_at = None;
                 if let Some(before) = self.failing_since_total.take() {
                     let failures = self.shared.failed.load(Ordering::Relaxed) - before;
-                    info!(path = ?self.path, failures, "the list is on disk again");
+                    info!(
+                        path = &*self.path.to_string_lossy(),
+                        failures, "the list is on disk again"
+                    );
                 }
             }
             Err(error) => {
@@ -254,7 +257,7 @@ impl Writer {
                 {
                     self.complained_at = Some(Instant::now());
                     let failures = before + 1;
-                    warn!(path = ?self.path, %error, failures, "cannot keep the list on disk; trying on");
+                    warn!(path = &*self.path.to_string_lossy(), %error, failures, "cannot keep the list on disk; trying on");
                 }
             }
         }

@@ -43,7 +43,7 @@ fn read_one(file: &Path) -> Result<Tokens, String> {
     if tokens.short() > 0 {
         let short = tokens.short();
         warn!(
-            ?file,
+            file = &*file.to_string_lossy(),
             short, "tokens of fewer than 16 characters can be guessed"
         );
     }
@@ -52,7 +52,7 @@ fn read_one(file: &Path) -> Result<Tokens, String> {
         && std::os::unix::fs::MetadataExt::mode(&metadata) & 0o004 != 0
     {
         warn!(
-            ?file,
+            file = &*file.to_string_lossy(),
             "everybody on this machine can read the tokens: chmod 600"
         );
     }

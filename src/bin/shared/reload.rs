@@ -55,7 +55,7 @@ impl Reload {
         if is_louder {
             self.level.set(level);
         }
-        info!(?file, log_level = %level, "SIGHUP: read the configuration again");
+        info!(file = &*file.to_string_lossy(), log_level = %level, "SIGHUP: read the configuration again");
         if let Some(who) = new.overruled_by("log-level") {
             warn!("SIGHUP: the log level stays {level}: {who} goes before the file");
         }
