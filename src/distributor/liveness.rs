@@ -219,12 +219,20 @@ impl Distributor {
     pub(super) fn begin_warm_up(&mut self, net: &mut Net) {
         self.is_complete = is_made(Mistake::CompleteAtOnce);
         self.note(net.now(), What::WarmUpBegan, About::default());
-        self.warms_up_until = net.now() + self.config.warm_up;
-        net.arm(self.warms_up_until, TAG_WARM_UP_ENDS);
+        self.warm_up_until(net, net.now() + self.config.warm_up);
         for (_, session) in self.sessions.iter_mut() {
             if let Some(link) = &mut session.link {
                 link.needs_list = true;
             }
+        }
+    }
+
+    /// Has the warm-up end then, and not when it would have.
+    pub(super) fn warm_up_until(&mut self, net: &mut Net, end: Time) {
+        self.warms_up_until = end;
+        let timer = net.arm(end, TAG_WARM_UP_ENDS);
+        if let Some(before) = self.warm_up_timer.replace(timer) {
+            net.disarm(before);
         }
     }
 
@@ -245,8 +253,7 @@ impl Distributor {
     /// Everybody who was there before has had the time to come back.
     pub(super) fn warm_up_is_over(&mut self, net: &mut Net) {
         if self.let_absent_go(net) {
-            self.warms_up_until = net.now() + ABSENT_BEFORE_COMPLETE;
-            net.arm(self.warms_up_until, TAG_WARM_UP_ENDS);
+            self.warm_up_until(net, net.now() + ABSENT_BEFORE_COMPLETE);
         } else {
             self.end_warm_up();
             self.note(net.now(), What::WarmUpEnded, About::default());

@@ -126,6 +126,7 @@ pub struct Distributor {
     /// Lists up to this revision may have been told as incomplete.
     incomplete_revision: u64,
     warms_up_until: Time,
+    warm_up_timer: Option<TimerId>,
     turned_at: Time,
     push: Push,
     log: LogLimiter,
@@ -156,6 +157,7 @@ impl Distributor {
             is_complete: false,
             incomplete_revision: 0,
             warms_up_until: Time::ZERO,
+            warm_up_timer: None,
             turned_at: Time::ZERO,
             push: Push::default(),
             log: LogLimiter::default(),
@@ -500,8 +502,7 @@ impl Handler for Distributor {
 
     fn on_timer(&mut self, net: &mut Net, timer: TimerId, tag: u64) {
         match tag {
-            TAG_WARM_UP_ENDS if net.now() >= self.warms_up_until => self.warm_up_is_over(net),
-            TAG_WARM_UP_ENDS => {}
+            TAG_WARM_UP_ENDS => self.warm_up_is_over(net),
             TAG_SILENCE if !self.is_stopping => {
                 self.drop_unadmitted(net);
                 self.drop_silent(net);

@@ -116,8 +116,7 @@ impl Distributor {
             self.let_absent_go(net);
         }
         if is_made(Mistake::AbsentTooEarly) {
-            self.warms_up_until = net.now() + self.config.warm_up / 2;
-            net.arm(self.warms_up_until, super::TAG_WARM_UP_ENDS);
+            self.warm_up_until(net, net.now() + self.config.warm_up / 2);
         }
         self.note_restored(net.now(), restored.entries);
         restored

@@ -342,6 +342,19 @@ fn the_list_outlasts_the_distributor() {
 }
 
 #[test]
+fn that_the_list_is_complete_is_told_once() {
+    // A warm-up began when the list was restored, and another one when it listened.
+    let mut bench = Bench::new();
+    let watcher = bench.join("watcher", &json!({"watch": "delta"}));
+    bench.pass(9 * SECOND);
+    bench.beat(&[watcher]);
+    let before = bench.distributor.registry().revision();
+    bench.pass(2 * SECOND);
+    assert!(bench.distributor.is_complete);
+    assert_eq!(bench.distributor.registry().revision(), before + 1);
+}
+
+#[test]
 fn who_is_told_to_come_back_is_back_before_the_next_warm_up_ends() {
     for nodes in [1u32, 100, 500, 4999, 8000, 10_000] {
         let step = retry_step(usize::try_from(nodes).unwrap());
