@@ -183,8 +183,12 @@ pub(super) fn drained(drained: &Value, name: &str) -> String {
 
 fn address(node: &Value) -> String {
     let (host, port) = (harmless(&node["host"]), harmless(&node["port"]));
-    match host.contains(':') {
-        true => format!("[{host}]:{port}"),
+    let host = match host.contains(':') {
+        true => format!("[{host}]"),
+        false => host,
+    };
+    match port.is_empty() {
+        true => host,
         false => format!("{host}:{port}"),
     }
 }
@@ -247,17 +251,21 @@ mod tests {
     #[test]
     fn nodes_are_a_table() {
         let list = json!({"rev": 3, "entries": 2, "complete": false, "nodes": [
+            {"name": "call", "host": "::2", "port": null, "session": "book", "listed": false},
             {"name": "goods", "host": "::2", "port": 9010, "urls": ["GET/goods"], "session": "delta", "state": "suspect", "acked": 3, "age_seconds": 3725.9},
         ]});
         let text = nodes(&list);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
-            lines[2],
-            "goods  [::2]:9010  delta (suspect)  3      1h 2m  GET/goods"
+            lines[2..4],
+            [
+                "call   [::2]       book (not listed)  -      -      -",
+                "goods  [::2]:9010  delta (suspect)    3      1h 2m  GET/goods"
+            ]
         );
         assert_eq!(
-            lines[3],
-            "1 of 2 nodes, revision 3; warming up: the list may not be complete"
+            lines[4],
+            "2 of 2 nodes, revision 3; warming up: the list may not be complete"
         );
     }
 
