@@ -55,6 +55,10 @@ impl App for Front<'_> {
         log(http.net(), &asked, status, None);
     }
 
+    fn refusal(&self, status: u16, why: &str) -> (&'static str, String) {
+        (JSON, problem(status, why))
+    }
+
     fn on_refused(&mut self, _: &mut Http<'_>, peer: Option<SocketAddr>, status: u16, why: &str) {
         self.stats.refused += 1;
         let peer = peer.map(tracing::field::display);
@@ -234,6 +238,8 @@ fn failed(status: u16, why: &str) -> (u16, String) {
     (status, problem(status, why))
 }
 
+const JSON: &str = "application/json";
+
 /// What stands in the place of a reply.
 fn problem(status: u16, why: &str) -> String {
     #[derive(Serialize)]
@@ -253,7 +259,7 @@ fn answer(
     body: &str,
 ) {
     let mut headers = vec![
-        ("Content-Type", "application/json"),
+        ("Content-Type", JSON),
         ("X-Request-Id", asked.request_id.as_str()),
     ];
     if status == 503 {

@@ -286,18 +286,11 @@ impl<'a> Http<'a> {
     }
 
     /// Answers what is no request, and closes its connection.
-    pub(super) fn refuse(&mut self, conn: ConnId, status: u16, why: &str) {
-        let text = format!("{status} {}: {why}\n", super::response::reason(status));
-        let response = Response::text(status, &text);
-        let length = Length::Bytes(response.body.len());
-        self.write(
-            conn,
-            status,
-            response.headers,
-            length,
-            After::Closes,
-            response.body,
-        );
+    pub(super) fn refuse(&mut self, conn: ConnId, status: u16, content_type: &str, body: &str) {
+        let headers = [("Content-Type", content_type)];
+        let length = Length::Bytes(body.len());
+        let body = body.as_bytes();
+        self.write(conn, status, &headers, length, After::Closes, body);
         if let Some(connection) = self.server.connections.get_mut(conn) {
             connection.phase = Phase::Closing;
         }

@@ -164,6 +164,13 @@ pub trait App {
     /// [`Limits::response_timeout`].
     fn on_request(&mut self, http: &mut Http<'_>, request: &Request<'_>, to: ResponseTo);
 
+    /// The content type and the body for what is refused before it is a request. Plain text, unless
+    /// you say otherwise.
+    fn refusal(&self, status: u16, why: &str) -> (&'static str, String) {
+        let text = format!("{status} {}: {why}\n", response::reason(status));
+        ("text/plain; charset=utf-8", text)
+    }
+
     /// Something was refused before it was a request, and its connection is being closed: for the log.
     fn on_refused(
         &mut self,

@@ -30,7 +30,8 @@ impl<'s> Serving<'s> {
         }
         let peer = net.peer_addr(conn);
         let mut http = self.server.http(net);
-        http.refuse(conn, status, why);
+        let (content_type, body) = self.app.refusal(status, why);
+        http.refuse(conn, status, content_type, &body);
         self.app.on_refused(&mut http, peer, status, why);
     }
 

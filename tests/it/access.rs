@@ -239,7 +239,7 @@ fn others_can_only_reach_it_if_it_is_said_who_may() {
     distributor
         .program
         .wait_for_log(&["WARN", "can be guessed"]);
-    distributor.program.wait_for_log(&["WARN", "chmod 600"]);
+    distributor.program.wait_for_log(&["WARN", "chmod o-r"]);
 }
 
 #[test]

@@ -679,7 +679,12 @@ fn a_request_that_is_none_costs_the_others_nothing() {
     ] {
         let mut client = gateway.connect();
         client.send(&(head.to_owned() + &smuggled));
-        assert_eq!(client.answer().status, status, "{head:?}");
+        let answer = client.answer();
+        assert_eq!(answer.status, status, "{head:?}");
+        assert!(
+            !error(&answer).is_empty(),
+            "it is JSON, as of all that fails"
+        );
         client.assert_closed();
     }
     assert_eq!(shop.served(), served);

@@ -132,6 +132,7 @@ fn a_wrong_flag_is_one_line_and_exit_code_2() {
         (&["--max-connections", "0"], "--max-connections"),
         (&["--max-depth", "1000"], "1..=100"),
         (&["--frame-timeout", "soon"], "--frame-timeout"),
+        (&["--frame-timeout", "0s"], "at least 1ms"),
         (&["--keepalive-idle", "1500ms"], "whole seconds"),
         (&["--log-level", "loud"], "trace"),
         (&["--log-format", "xml"], "json"),

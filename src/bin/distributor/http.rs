@@ -77,6 +77,7 @@ pub(crate) fn read_again(file: &Path, token: &Handover<AdminToken>) {
 fn read_admin_token(file: &Path) -> Result<AdminToken, Failure> {
     let wrong = |why| Failure::usage(format!("--admin-token-file {file:?}: {why}"));
     let text = text_file::read(file, MAX_FILE_BYTES).map_err(wrong)?;
+    text_file::warn_if_public(file);
     AdminToken::parse(&text).map_err(|why| wrong(why.to_owned()))
 }
 

@@ -47,14 +47,6 @@ fn read_one(file: &Path) -> Result<Tokens, String> {
             short, "tokens of fewer than 16 characters can be guessed"
         );
     }
-    #[cfg(unix)]
-    if let Ok(metadata) = std::fs::metadata(file)
-        && std::os::unix::fs::MetadataExt::mode(&metadata) & 0o004 != 0
-    {
-        warn!(
-            file = &*file.to_string_lossy(),
-            "everybody on this machine can read the tokens: chmod 600"
-        );
-    }
+    text_file::warn_if_public(file);
     Ok(tokens)
 }

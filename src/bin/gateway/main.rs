@@ -215,9 +215,10 @@ fn addresses_to_listen_on(
 }
 
 fn read_token(file: &Path) -> Result<Token<'static>, Failure> {
-    text_file::first_token(file)
-        .map(Token::from)
-        .map_err(|why| Failure::usage(format!("--token-file {file:?}: {why}")))
+    let token = text_file::first_token(file)
+        .map_err(|why| Failure::usage(format!("--token-file {file:?}: {why}")))?;
+    text_file::warn_if_public(file);
+    Ok(Token::from(token))
 }
 
 fn read_token_again(

@@ -18,12 +18,12 @@ pub(crate) struct ConnectionArgs {
 
     /// Time from a frame's first byte to its ¶
     #[arg(long, value_name = "TIME", default_value = "10s")]
-    #[arg(value_parser = humantime::parse_duration)]
+    #[arg(value_parser = more_than_none)]
     pub(super) frame_timeout: Duration,
 
     /// Time from being accepted to the first byte
     #[arg(long, value_name = "TIME", default_value = "60s")]
-    #[arg(value_parser = humantime::parse_duration)]
+    #[arg(value_parser = more_than_none)]
     pub(super) first_byte_timeout: Duration,
 
     /// Bytes queued for one connection, the list not counted
@@ -33,7 +33,7 @@ pub(crate) struct ConnectionArgs {
 
     /// Time that a connection may read nothing of what is queued for it
     #[arg(long, value_name = "TIME", default_value = "10s")]
-    #[arg(value_parser = humantime::parse_duration)]
+    #[arg(value_parser = more_than_none)]
     pub(super) write_timeout: Duration,
 }
 
@@ -144,7 +144,7 @@ pub(super) struct TcpArgs {
 
     /// Time that sent bytes may stay unacknowledged before a peer is gone (Linux)
     #[arg(long, value_name = "TIME", default_value = "10s")]
-    #[arg(value_parser = humantime::parse_duration)]
+    #[arg(value_parser = more_than_none)]
     pub(super) tcp_user_timeout: Duration,
 
     /// Bytes that the kernel may hold for one connection that does not read
@@ -155,6 +155,15 @@ pub(super) struct TcpArgs {
 
 fn at_least_one() -> clap::builder::RangedU64ValueParser<u64> {
     clap::value_parser!(u64).range(1..)
+}
+
+/// A time after which something ends. Without any, it would end before it begins.
+fn more_than_none(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if time < Duration::from_millis(1) {
+        return Err("it is at least 1ms".to_owned());
+    }
+    Ok(time)
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
