@@ -185,6 +185,7 @@ impl Distributor {
 
     fn serve_on(&mut self, net: &mut Net, listener: ListenerId) -> io::Result<SocketAddr> {
         if self.listeners.is_empty() {
+            self.push.set_owner(net.owner());
             self.epoch = format!("{:016x}", net.random());
             if self.salt == Salt::default() {
                 self.salt = Salt::new(net.random(), net.random());

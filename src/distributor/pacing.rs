@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::reactor::{Net, TimerId};
+use crate::reactor::{Net, Owner, TimerId};
 use crate::time::Time;
 
 /// Over time, a push takes up this many times as long as its writing took. Mass joins then cost a few
@@ -26,6 +26,8 @@ pub(super) struct Pacing {
     /// Until when the pushes so far take up the time.
     taken_until: Time,
     timer: Option<(TimerId, Time)>,
+    /// Under whom the Distributor's connections are. What is written to others is no push.
+    owner: Owner,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +35,7 @@ struct LastPush {
     began_at: Time,
     /// How many were registered then.
     entries: usize,
-    /// The loop's total before it. What is added while it is written is what it takes.
+    /// The Distributor's total before it. What is added while it is written is what it takes.
     flush_time_before: Duration,
     /// How long it takes up, once it is all written.
     takes_up: Option<Duration>,
@@ -41,11 +43,16 @@ struct LastPush {
 }
 
 impl Pacing {
+    /// Says under whom the Distributor's connections are.
+    pub(super) fn set_owner(&mut self, owner: Owner) {
+        self.owner = owner;
+    }
+
     pub(super) fn began(&mut self, net: &mut Net, entries: usize) {
         self.last = Some(LastPush {
             began_at: net.now(),
             entries,
-            flush_time_before: net.counters().flush_time,
+            flush_time_before: net.flush_time_of(self.owner),
             takes_up: None,
             is_read_by_existing_peers: false,
         });
@@ -69,7 +76,7 @@ impl Pacing {
             && last.began_at < net.now()
             && !net.has_unflushed()
         {
-            let flush_time = net.counters().flush_time;
+            let flush_time = net.flush_time_of(self.owner);
             let took = flush_time.saturating_sub(last.flush_time_before);
             let takes_up = (took * TIMES_AS_LONG).min(LONGEST_PAUSE);
             last.takes_up = Some(takes_up);

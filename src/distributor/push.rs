@@ -16,7 +16,7 @@ use crate::mistakes::{Mistake, is_made};
 use crate::protocol::{
     LIST_HEAD_BYTES, Stamp, Watch, write_delta, write_list, write_list_head, write_session_list,
 };
-use crate::reactor::{Close, ConnId, Net, SharedFrame, TimerId};
+use crate::reactor::{Close, ConnId, Net, Owner, SharedFrame, TimerId};
 use crate::registry::Registry;
 use crate::time::Time;
 
@@ -35,6 +35,11 @@ pub(super) struct Push {
 }
 
 impl Push {
+    /// Says under whom the connections are that it goes to.
+    pub(super) fn set_owner(&mut self, owner: Owner) {
+        self.pacing.set_owner(owner);
+    }
+
     pub(super) fn owe(&mut self, conn: ConnId) {
         self.owed.push(conn);
     }

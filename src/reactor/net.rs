@@ -1,6 +1,6 @@
 //! What a handler may ask of the loop.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -48,6 +48,8 @@ pub struct Net {
     pub(super) output_pool: BufferPool,
     /// The last flush ran out of time.
     pub(super) was_flush_cut: bool,
+    /// What of [`Counters::flush_time`] went to whose connections.
+    pub(super) flush_times: BTreeMap<Owner, Duration>,
     pub(super) counters: Counters,
 }
 
@@ -102,6 +104,7 @@ impl Net {
             refused_connections: 0,
             output_pool: BufferPool::default(),
             was_flush_cut: false,
+            flush_times: BTreeMap::new(),
             counters: Counters::default(),
         };
         net.now = net.system.now();
@@ -331,6 +334,12 @@ impl Net {
     pub fn is_backlogged(&self, conn: ConnId) -> bool {
         self.connection(conn)
             .is_some_and(|connection| connection.backlogged)
+    }
+
+    /// Time spent writing to the connections of this owner, about: what of
+    /// [`Counters::flush_time`] was theirs.
+    pub fn flush_time_of(&self, owner: Owner) -> Duration {
+        self.flush_times.get(&owner).copied().unwrap_or_default()
     }
 
     /// Whether the last turn ran out of time while writing, so that this one goes on with it.

@@ -1,14 +1,16 @@
 //! How what was queued is written, and how connections end.
 
 use std::io::{ErrorKind, IoSlice};
+use std::time::Duration;
 
 use super::Handler;
 use super::buffer_pool::BufferPool;
 use super::connection::{Farewell, State};
-use super::ids::ConnId;
+use super::ids::{ConnId, Owner};
 use super::input::failure;
 use super::net::{Due, Net, live};
 use crate::mistakes::{Mistake, is_made};
+use crate::time::Time;
 
 /// Blocks that one `writev` takes. A queue rarely has more than two.
 const SLICES_PER_WRITE: usize = 16;
@@ -29,7 +31,19 @@ impl Net {
         let until = started + self.limits.max_flush_per_turn;
         let (mut connections, mut bytes) = (0, 0);
         let mut now = started;
+        // Whose connections are being written, and since when.
+        let mut whose: Option<(Owner, Time)> = None;
         while let Some(id) = self.dirty.pop_front() {
+            let owner = live(&mut self.connections, id).map(|connection| connection.owner);
+            match (whose, owner) {
+                (Some((before, since)), Some(owner)) if before != owner => {
+                    now = self.system.now();
+                    self.note_flush_time(before, now.saturating_since(since));
+                    whose = Some((owner, now));
+                }
+                (None, Some(owner)) => whose = Some((owner, started)),
+                _ => {}
+            }
             bytes += self.write_to(id, handler);
             connections += 1;
             if connections >= CONNECTIONS_PER_CLOCK || bytes >= BYTES_PER_CLOCK {
@@ -43,6 +57,9 @@ impl Net {
         if connections > 0 {
             now = self.system.now();
         }
+        if let Some((owner, since)) = whose {
+            self.note_flush_time(owner, now.saturating_since(since));
+        }
         self.counters.flush_time += now.saturating_since(started);
 
         self.was_flush_cut = !self.dirty.is_empty();
@@ -52,6 +69,10 @@ impl Net {
                 self.set_backlogged(id);
             }
         }
+    }
+
+    fn note_flush_time(&mut self, owner: Owner, took: Duration) {
+        *self.flush_times.entry(owner).or_default() += took;
     }
 
     /// One write to one connection. Returns how many bytes it took.

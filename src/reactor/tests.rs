@@ -1162,6 +1162,32 @@ fn writing_stops_when_its_time_is_over_and_goes_on_after_reading() {
 }
 
 #[test]
+fn the_time_that_writing_takes_is_counted_for_its_owner() {
+    let mut bench = Bench::new();
+    bench.reactor.net().set_owner(Owner(7));
+    let other = bench
+        .reactor
+        .net()
+        .connect(any_addr(), ConnectOptions::default());
+    bench.world().socket(SocketId(1)).connected = Some(Ok(()));
+    bench.world().event(SocketId(1), false, true, false);
+    bench.settle();
+    let (first, _) = bench.accept();
+    let (second, _) = bench.accept();
+    let net = bench.reactor.net();
+    for conn in [first, other, second] {
+        send(net, conn, "x");
+    }
+    bench.world().write_takes = MILLI;
+    bench.turn();
+    let net = bench.reactor.net();
+    assert_eq!(net.flush_time_of(Owner(0)), 2 * MILLI);
+    assert_eq!(net.flush_time_of(Owner(7)), MILLI);
+    assert_eq!(net.flush_time_of(Owner(8)), Duration::ZERO);
+    assert_eq!(net.counters().flush_time, 3 * MILLI);
+}
+
+#[test]
 fn a_handler_that_sends_when_drained_is_flushed_in_the_same_turn() {
     let mut bench = Bench::new();
     let (conn, socket) = bench.accept();
