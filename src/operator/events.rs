@@ -29,10 +29,11 @@ struct Follower {
     seen: u64,
 }
 
-/// How many are told before the loop does something else, and for how long it does. With hundreds of
-/// them each hears several times a second, and of several events at once.
+/// How many are told before the loop does something else, and for how long it does. A few hear ten
+/// times a second, hundreds about once a second and of many events at once: each time costs as much as
+/// telling several nodes of a change.
 const FOLLOWERS_AT_A_TIME: usize = 20;
-const PAUSE: Duration = Duration::from_millis(25);
+const PAUSE: Duration = Duration::from_millis(100);
 /// While all who are behind read too slowly.
 const LONG_PAUSE: Duration = Duration::from_millis(200);
 /// What one is sent at once, at most about.
