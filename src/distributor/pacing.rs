@@ -6,9 +6,11 @@ use std::time::Duration;
 use crate::reactor::{Net, Owner, TimerId};
 use crate::time::Time;
 
-/// Over time, a push takes up this many times as long as its writing took. Mass joins then cost a few
-/// lists and not one each.
-const TIMES_AS_LONG: u32 = 4;
+/// Over time, a push of whole lists takes up this many times as long as its writing took. Mass joins
+/// then cost a few lists and not one each.
+const LIST_TAKES_UP: u32 = 4;
+/// One of changes saves less by waiting: whatever is put together, each change is told once to each.
+const CHANGES_TAKE_UP: u32 = 2;
 /// So many pushes may be ahead of that: a join and the leave that follows it are both told at once.
 const PUSHES_AHEAD: u32 = 2;
 /// Existing peers lose lists that pile up while they are busy: if any got the last push, the next one
@@ -39,7 +41,18 @@ struct LastPush {
     flush_time_before: Duration,
     /// How long it takes up, once it is all written.
     takes_up: Option<Duration>,
-    is_read_by_existing_peers: bool,
+    receivers: Receivers,
+}
+
+/// Who is sent a push, as far as it matters for the next one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Receivers {
+    /// What changed, and nothing else.
+    OfChanges,
+    /// Whole lists, at least one of them.
+    OfLists,
+    /// The same, some of them existing peers.
+    WithoutSessions,
 }
 
 impl Pacing {
@@ -54,17 +67,17 @@ impl Pacing {
             entries,
             flush_time_before: net.flush_time_of(self.owner),
             takes_up: None,
-            is_read_by_existing_peers: false,
+            receivers: Receivers::OfLists,
         });
         if let Some((timer, _)) = self.timer.take() {
             net.disarm(timer);
         }
     }
 
-    /// The push that has begun goes to peers without a session as well.
-    pub(super) fn is_read_by_existing_peers(&mut self) {
+    /// Says to whom the push goes that has begun.
+    pub(super) fn goes_to(&mut self, receivers: Receivers) {
         if let Some(last) = &mut self.last {
-            last.is_read_by_existing_peers = true;
+            last.receivers = receivers;
         }
     }
 
@@ -78,7 +91,7 @@ impl Pacing {
         {
             let flush_time = net.flush_time_of(self.owner);
             let took = flush_time.saturating_sub(last.flush_time_before);
-            let takes_up = (took * TIMES_AS_LONG).min(LONGEST_PAUSE);
+            let takes_up = (took * last.receivers.takes_up()).min(LONGEST_PAUSE);
             last.takes_up = Some(takes_up);
             self.taken_until = self.taken_until.max(last.began_at) + takes_up;
             return Some(took);
@@ -119,9 +132,9 @@ impl Pacing {
         let Some(takes_up) = last.takes_up else {
             return latest;
         };
-        let earliest = match last.is_read_by_existing_peers {
-            true => last.began_at + SHORTEST_PAUSE,
-            false => last.began_at,
+        let earliest = match last.receivers {
+            Receivers::WithoutSessions => last.began_at + SHORTEST_PAUSE,
+            Receivers::OfChanges | Receivers::OfLists => last.began_at,
         };
         let ahead = self.taken_until.saturating_since(last.began_at);
         let waits = ahead.saturating_sub(takes_up * PUSHES_AHEAD);
@@ -137,6 +150,15 @@ impl Pacing {
     }
 }
 
+impl Receivers {
+    fn takes_up(self) -> u32 {
+        match self {
+            Receivers::OfChanges => CHANGES_TAKE_UP,
+            Receivers::OfLists | Receivers::WithoutSessions => LIST_TAKES_UP,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,20 +166,20 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     /// Pushes that take so long each, as early as they may: when each one begins.
-    fn begin(took: Duration, is_read_by_existing_peers: bool, count: usize) -> Vec<Duration> {
+    fn begin(took: Duration, receivers: Receivers, count: usize) -> Vec<Duration> {
         let mut pacing = Pacing::default();
         let mut now = Time::ZERO + 1000 * MS;
         let began = now;
         let mut all = Vec::new();
         for _ in 0..count {
             all.push(now.saturating_since(began));
-            let takes_up = took * TIMES_AS_LONG;
+            let takes_up = took * receivers.takes_up();
             let last = LastPush {
                 began_at: now,
                 entries: 100,
                 flush_time_before: Duration::ZERO,
                 takes_up: Some(takes_up),
-                is_read_by_existing_peers,
+                receivers,
             };
             pacing.taken_until = pacing.taken_until.max(now) + takes_up;
             now = pacing.next_at(&last, 100).max(now + took);
@@ -167,15 +189,21 @@ mod tests {
 
     #[test]
     fn a_few_pushes_are_early_and_then_they_take_a_quarter_of_the_time() {
-        let began = begin(5 * MS, false, 6);
+        let began = begin(5 * MS, Receivers::OfLists, 6);
         assert_eq!(began, [0, 5, 10, 20, 40, 60].map(|at| at * MS));
     }
 
     #[test]
+    fn pushes_of_changes_take_half_of_the_time() {
+        let began = begin(5 * MS, Receivers::OfChanges, 6);
+        assert_eq!(began, [0, 5, 10, 15, 20, 30].map(|at| at * MS));
+    }
+
+    #[test]
     fn existing_peers_get_time_to_read() {
-        let began = begin(MS / 10, true, 4);
+        let began = begin(MS / 10, Receivers::WithoutSessions, 4);
         assert_eq!(began, [0, 10, 20, 30].map(|at| at * MS));
-        assert!(begin(MS / 10, false, 4)[3] < 10 * MS);
+        assert!(begin(MS / 10, Receivers::OfLists, 4)[3] < 10 * MS);
     }
 
     #[test]
@@ -185,7 +213,7 @@ mod tests {
             entries: 1000,
             flush_time_before: Duration::ZERO,
             takes_up: Some(100 * MS),
-            is_read_by_existing_peers: false,
+            receivers: Receivers::OfLists,
         };
         let pacing = Pacing {
             taken_until: Time::ZERO + 400 * MS,
@@ -199,7 +227,7 @@ mod tests {
 
     #[test]
     fn nothing_waits_longer_than_a_second() {
-        let began = begin(900 * MS, false, 5);
+        let began = begin(900 * MS, Receivers::OfLists, 5);
         let gaps = began.windows(2).map(|pair| pair[1] - pair[0]);
         assert!(gaps.into_iter().all(|gap| gap <= LONGEST_PAUSE));
     }

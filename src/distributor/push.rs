@@ -10,7 +10,7 @@ use tracing::warn;
 use super::Distributor;
 use super::log::Subject;
 use super::observer::What;
-use super::pacing::Pacing;
+use super::pacing::{Pacing, Receivers};
 use super::session::Session;
 use crate::mistakes::{Mistake, is_made};
 use crate::protocol::{
@@ -179,10 +179,10 @@ impl Frames {
         Some(revision)
     }
 
-    /// What brings `session` to the current revision.
-    fn for_session(&mut self, source: Source<'_>, session: &Session) -> SharedFrame {
+    /// What brings `session` to the current revision, and whether that is a whole list.
+    fn for_session(&mut self, source: Source<'_>, session: &Session) -> (SharedFrame, bool) {
         let Some(link) = &session.link else {
-            return self.list(source, false).clone();
+            return (self.list(source, false).clone(), true);
         };
         let must_hear_all = link.was_told_incomplete && source.is_complete;
         let from = session
@@ -192,8 +192,10 @@ impl Frames {
             true => from.map(|_| source.registry.revision().saturating_sub(1)),
             false => from,
         };
-        from.and_then(|from| self.delta(source, from))
-            .unwrap_or_else(|| self.list(source, true).clone())
+        match from.and_then(|from| self.delta(source, from)) {
+            Some(delta) => (delta, false),
+            None => (self.list(source, true).clone(), true),
+        }
     }
 
     /// What leads from the revision `from` to the current one, if it is not too long ago and not
@@ -319,7 +321,7 @@ impl Distributor {
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
-        let frame = self.push.frames.for_session(source, session);
+        let (frame, _) = self.push.frames.for_session(source, session);
         self.stats.lists_sent += u64::from(net.send_shared(conn, &frame));
         session.was_sent(revision, self.is_complete);
     }
@@ -369,20 +371,23 @@ impl Distributor {
             epoch: &self.epoch,
             is_complete: self.is_complete,
         };
-        let mut receivers_of_plain_lists = 0;
+        let (mut receivers_of_plain_lists, mut has_lists) = (0, false);
         for (conn, session) in self.sessions.iter_mut() {
             let is_free = !net.is_backlogged(conn) || is_made(Mistake::ListsPileUp);
             if session.is_behind(revision) && is_free {
-                let frame = self.push.frames.for_session(source, session);
+                let (frame, is_list) = self.push.frames.for_session(source, session);
                 let sent = u64::from(net.send_shared(conn, &frame));
                 session.was_sent(revision, self.is_complete);
                 self.stats.lists_sent += sent;
                 receivers_of_plain_lists += if session.link.is_none() { sent } else { 0 };
+                has_lists |= is_list;
             }
         }
-        if receivers_of_plain_lists > 0 {
-            self.push.pacing.is_read_by_existing_peers();
-        }
+        self.push.pacing.goes_to(match receivers_of_plain_lists {
+            0 if has_lists => Receivers::OfLists,
+            0 => Receivers::OfChanges,
+            _ => Receivers::WithoutSessions,
+        });
         let bytes = self.push.frames.plain_list.frame.as_bytes().len();
         self.watch_size(net, bytes, receivers_of_plain_lists);
     }
