@@ -4,6 +4,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+use crate::operator::Operated;
 use crate::support::{Distributor, Program, ReservedPort, wait_until};
 
 fn flood(flags: &[&str]) -> Output {
@@ -95,6 +96,17 @@ fn what_is_wrong_is_said_in_one_line() {
         (&["storm", "--timeout", "584000000000y"], 2, "--timeout"),
         (&["storm", "--timeout", "0s"], 2, "--timeout"),
         (&["storm", "--nodes", "1", "--to", &to], 2, "--nodes"),
+        (
+            &["churn", "--http-readers", "5", "--to", &to],
+            2,
+            "--http ADDR",
+        ),
+        (&["churn", "--http", &to], 2, "--http-readers"),
+        (
+            &["storm", "--spawn", "--http-readers", "5", "--http", &to],
+            2,
+            "--http",
+        ),
     ] {
         let output = flood(flags);
         let said = String::from_utf8(output.stderr).unwrap();
@@ -147,6 +159,44 @@ fn watchers_that_do_not_read_stand_beside_none() {
             figure(&report, "stuck watchers cut, all rounds")["value"],
             0.0
         );
+    }
+}
+
+#[test]
+fn readers_of_the_http_side_stand_beside_none() {
+    let operated = Operated::start_ready(&[]);
+    let to = operated.distributor.addr.to_string();
+    let http = operated.http.to_string();
+    let churn = "churn --nodes 10 --rate 50 --duration 400ms --rounds 2 --http-readers 6";
+    let storm = "storm --nodes 10 --rounds 2 --http-readers 6";
+    for (flags, joins) in [(churn, Some(20.0)), (storm, None)] {
+        for server in [
+            &["--spawn"][..],
+            &["--to", &to, "--http", &http],
+            &["--spawn", "--baseline"],
+        ] {
+            let flags: Vec<&str> = flags.split(' ').chain(server.iter().copied()).collect();
+            let report = measured(&flags);
+            let beside = match (server.len(), joins) {
+                (2, Some(_)) => "bare send loop",
+                (2, None) => "bare acceptor",
+                _ => "no readers",
+            };
+            assert_eq!(report["baseline"], beside, "{flags:?}");
+            if let Some(joins) = joins {
+                let told = figure(&report, "joins all watchers were told of");
+                assert_eq!(
+                    (&told["value"], &told["baseline"]),
+                    (&joins.into(), &joins.into())
+                );
+            }
+            let read = figure(&report, "read from the HTTP side, all rounds");
+            assert!(read["value"].as_f64() > Some(0.0), "{report:#}");
+            assert_eq!(
+                figure(&report, "HTTP readers cut, all rounds")["value"],
+                0.0
+            );
+        }
     }
 }
 

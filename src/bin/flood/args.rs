@@ -21,6 +21,7 @@ Examples:
   flood rpc --to 127.0.0.1:9020 --connections 10 --depth 16
   flood idle --spawn --connections 5000
   flood slow --spawn --nodes 500 --stuck 20
+  flood churn --spawn --http-readers 500
 
 The table goes to standard output, everything else to standard error. Ctrl-C ends a run early.
 
@@ -89,6 +90,20 @@ pub(crate) struct ServerArgs {
     pub(crate) html: Option<PathBuf>,
 }
 
+/// Who reads the HTTP side meanwhile.
+#[derive(clap::Args, Debug)]
+pub(crate) struct HttpArgs {
+    /// Clients of its HTTP side that read 10 KiB a second each, half of them /events and half
+    /// /metrics; without --baseline, beside the same without them
+    #[arg(long, value_name = "K", value_parser = count())]
+    pub(crate) http_readers: Option<usize>,
+
+    /// Where the HTTP side is, unless --spawn starts one
+    #[arg(long, value_name = "ADDR", value_parser = address, requires = "http_readers",
+          conflicts_with = "spawn")]
+    pub(crate) http: Option<SocketAddr>,
+}
+
 /// `flood storm`.
 #[derive(clap::Args, Debug)]
 pub(crate) struct StormArgs {
@@ -104,6 +119,8 @@ pub(crate) struct StormArgs {
     #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: u32,
 
+    #[command(flatten)]
+    pub(crate) http: HttpArgs,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
 }
@@ -175,6 +192,8 @@ pub(crate) struct ChurnArgs {
 
     #[command(flatten)]
     schedule: ScheduleArgs,
+    #[command(flatten)]
+    pub(crate) http: HttpArgs,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
 }

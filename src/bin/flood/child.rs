@@ -10,8 +10,9 @@ use std::time::Duration;
 use clap::ValueEnum;
 use pilcrow::distributor::{Config as DistributorConfig, Distributor};
 use pilcrow::node::{Config as NodeConfig, Fleet, Node, ReplyTo, Request, Service};
+use pilcrow::operator::{Config as OperatorConfig, Operator};
 use pilcrow::protocol::ErrorCode;
-use pilcrow::reactor::{Handler, Limits, Reactor};
+use pilcrow::reactor::{Limits, Reactor};
 use pilcrow::registry::Capacity;
 use serde_json::value::RawValue;
 
@@ -24,6 +25,8 @@ use crate::usage::Process;
 pub(crate) enum Role {
     /// A Distributor of this crate.
     Distributor,
+    /// The same with its HTTP side.
+    DistributorWithHttp,
     /// A node of this crate that echoes.
     EchoNode,
     /// What `bare` has.
@@ -37,6 +40,8 @@ pub(crate) struct Server {
     commands: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
     pub(crate) addr: SocketAddr,
+    /// Of its HTTP side, if it has one.
+    pub(crate) http: Option<SocketAddr>,
 }
 
 impl Server {
@@ -60,15 +65,18 @@ impl Server {
         };
         let mut line = String::new();
         answers.read_line(&mut line)?;
-        let addr = line.trim().parse().map_err(|_| {
+        let mut addrs = line.split_whitespace().map_while(|addr| addr.parse().ok());
+        let Some(addr) = addrs.next() else {
             let _ = child.kill();
-            io::Error::other(format!("the child did not serve: {}", line.trim()))
-        })?;
+            let line = line.trim();
+            return Err(io::Error::other(format!("the child did not serve: {line}")));
+        };
         Ok(Server {
             child,
             commands,
             answers,
             addr,
+            http: addrs.next(),
         })
     }
 
@@ -110,7 +118,9 @@ impl Drop for Server {
 pub(crate) fn serve(role: Role, connections: usize) -> ExitCode {
     let served = match role {
         Role::Bare => raise_fd_limit().and_then(|_| bare::serve()),
-        Role::Distributor | Role::EchoNode => serve_on_reactor(role, connections),
+        Role::Distributor => serve_distributor(connections, false),
+        Role::DistributorWithHttp => serve_distributor(connections, true),
+        Role::EchoNode => serve_echo_node(connections),
     };
     match served {
         Ok(()) => ExitCode::SUCCESS,
@@ -124,50 +134,72 @@ pub(crate) fn serve(role: Role, connections: usize) -> ExitCode {
 /// Connections beside those of the run.
 const SPARE: usize = 1024;
 
-fn serve_on_reactor(role: Role, connections: usize) -> io::Result<()> {
+fn any_port() -> SocketAddr {
+    ([127, 0, 0, 1], 0).into()
+}
+
+fn reactor_for(connections: usize) -> io::Result<Reactor> {
     raise_fd_limit()?;
     let defaults = Limits::default();
-    let limits = Limits {
+    Reactor::new(Limits {
         max_connections: defaults.max_connections.max(connections + SPARE),
         ..defaults
-    };
-    let mut reactor = Reactor::new(limits)?;
-    let any_port: SocketAddr = ([127, 0, 0, 1], 0).into();
-    let mut distributor;
-    let mut node;
-    let (addr, handler): (_, &mut dyn Handler) = if role == Role::Distributor {
-        let capacity = Capacity::default();
-        distributor = Distributor::new(DistributorConfig {
-            capacity: Capacity {
-                max_entries: capacity.max_entries.max(connections + SPARE),
-                ..capacity
-            },
-            // When it ends every session is sent the whole list once. In the midst of a run that
-            // would be taken for what a change costs.
-            warm_up: Duration::ZERO,
-            ..DistributorConfig::default()
-        });
-        let addr = distributor.listen(reactor.net(), any_port)?;
-        (Some(addr), &mut distributor)
-    } else {
-        let config = NodeConfig {
-            name: "echo".to_owned(),
-            urls: vec!["GET/echo".to_owned()],
-            listen: Some(any_port),
-            ..NodeConfig::default()
-        };
-        node = Node::new(config, Echo);
-        (node.start(reactor.net())?, &mut node)
-    };
-    end_with_standard_input();
-    if let Some(addr) = addr {
-        let mut out = io::stdout().lock();
-        writeln!(out, "{addr}")?;
-        out.flush()?;
+    })
+}
+
+fn serve_distributor(connections: usize, with_http: bool) -> io::Result<()> {
+    let mut reactor = reactor_for(connections)?;
+    let capacity = Capacity::default();
+    let mut distributor = Distributor::new(DistributorConfig {
+        capacity: Capacity {
+            max_entries: capacity.max_entries.max(connections + SPARE),
+            ..capacity
+        },
+        // When it ends every session is sent the whole list once. In the midst of a run that
+        // would be taken for what a change costs.
+        warm_up: Duration::ZERO,
+        ..DistributorConfig::default()
+    });
+    if !with_http {
+        let addr = distributor.listen(reactor.net(), any_port())?;
+        begin_to_serve(&addr.to_string())?;
+        loop {
+            reactor.turn(None, &mut distributor)?;
+        }
     }
+    let mut operator = Operator::new(OperatorConfig::default());
+    let http = operator.listen(reactor.net(), &mut distributor, any_port())?;
+    let addr = distributor.listen(reactor.net(), any_port())?;
+    begin_to_serve(&format!("{addr} {http}"))?;
     loop {
-        reactor.turn(None, handler)?;
+        reactor.turn(None, &mut operator.beside(&mut distributor))?;
+        let (ended, began) = (reactor.now(), reactor.turn_began_at());
+        distributor.note_turn(ended.saturating_since(began));
     }
+}
+
+fn serve_echo_node(connections: usize) -> io::Result<()> {
+    let mut reactor = reactor_for(connections)?;
+    let config = NodeConfig {
+        name: "echo".to_owned(),
+        urls: vec!["GET/echo".to_owned()],
+        listen: Some(any_port()),
+        ..NodeConfig::default()
+    };
+    let mut node = Node::new(config, Echo);
+    let addr = node.start(reactor.net())?;
+    begin_to_serve(&addr.map_or_else(String::new, |addr| addr.to_string()))?;
+    loop {
+        reactor.turn(None, &mut node)?;
+    }
+}
+
+/// Says where, and ends when nobody wants it any more.
+fn begin_to_serve(addrs: &str) -> io::Result<()> {
+    end_with_standard_input();
+    let mut out = io::stdout().lock();
+    writeln!(out, "{addrs}")?;
+    out.flush()
 }
 
 fn end_with_standard_input() {

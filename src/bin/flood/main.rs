@@ -14,6 +14,7 @@ mod format;
 mod heartbeats;
 mod herd;
 mod html;
+mod http_readers;
 mod idle;
 mod joins;
 #[path = "../shared/lines.rs"]

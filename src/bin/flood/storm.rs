@@ -8,9 +8,10 @@ use crate::child::Server;
 use crate::client::{Client, Waited, pause_after};
 use crate::format::Unit;
 use crate::herd::{Herd, Manners, Says, Watch};
+use crate::http_readers::Read;
 use crate::progress::Progress;
 use crate::report::{Line, Report, TimeLine, Times, record, times};
-use crate::target::Target;
+use crate::target::{HttpLoad, Target};
 use crate::usage::Process;
 use crate::view::Names;
 
@@ -39,7 +40,7 @@ pub(crate) fn run(args: &StormArgs) -> Result<Report, Failure> {
     if args.nodes < 2 {
         return Err(Failure::usage("--nodes: at least 2"));
     }
-    let mut target = Target::reach(&args.server, args.nodes, 0)?;
+    let mut target = Target::reach_with_http(&args.server, &args.http, args.nodes, 0)?;
     let nodes = target.plan.connections;
     if nodes < 2 {
         return Err(Failure::failed("a storm of one node shows nothing"));
@@ -61,14 +62,20 @@ pub(crate) fn run(args: &StormArgs) -> Result<Report, Failure> {
         frames: None,
     };
     let mut ours = Vec::new();
-    let mut bare = Vec::new();
+    let mut other = Vec::new();
+    let mut read = Read::default();
     let progress = Progress::of_rounds("storm", args.rounds);
     let mut done = 0;
     for _ in 0..args.rounds {
         let process = target.process;
         let (to, sources) = (target.addr, target.plan.sources.clone());
         let herd = Herd::new(to, &sources, &storm.names, &storm.manners);
-        let Some(round) = storm.round(herd, process)? else {
+        let readers = target.http.map(HttpLoad::start).transpose()?;
+        let round = storm.round(herd, process)?;
+        if let Some(readers) = readers {
+            read.add(readers.stop());
+        }
+        let Some(round) = round else {
             break;
         };
         ours.push(round);
@@ -79,7 +86,13 @@ pub(crate) fn run(args: &StormArgs) -> Result<Report, Failure> {
             let Some(round) = storm.bare_round(server, &sources)? else {
                 break;
             };
-            bare.push(round);
+            other.push(round);
+        } else if target.http.is_some() {
+            let herd = Herd::new(to, &sources, &storm.names, &storm.manners);
+            let Some(round) = storm.round(herd, process)? else {
+                break;
+            };
+            other.push(round);
         }
         done += 1;
         progress.round_done();
@@ -88,7 +101,16 @@ pub(crate) fn run(args: &StormArgs) -> Result<Report, Failure> {
     if ours.is_empty() {
         return Err(Failure::stopped());
     }
-    let mut report = report(args, nodes, &ours, &bare);
+    let baseline = match (&target.bare, target.http) {
+        (Some(_), _) => Some("bare acceptor"),
+        (None, Some(_)) => Some("no readers"),
+        (None, None) => None,
+    };
+    let mut report = report(args, nodes, &ours, baseline, &other);
+    if let Some(http) = target.http {
+        report.setting("HTTP readers", http.readers);
+        read.report(&mut report);
+    }
     report.rounds_done(done, args.rounds);
     target.report(&mut report);
     Ok(report)
@@ -210,12 +232,18 @@ fn difference(before: Option<Duration>, after: Option<Duration>) -> Option<Durat
     Some(after?.saturating_sub(before?))
 }
 
-fn report(args: &StormArgs, nodes: usize, ours: &[Round], bare: &[Round]) -> Report {
+fn report(
+    args: &StormArgs,
+    nodes: usize,
+    ours: &[Round],
+    baseline: Option<&'static str>,
+    other: &[Round],
+) -> Report {
     let mut report = Report::new("storm");
     report.setting("nodes", nodes);
     report.setting("watch", name_of(args.watch));
     report.setting("rounds", ours.len());
-    report.baseline = (!bare.is_empty()).then_some("bare acceptor");
+    report.baseline = baseline.filter(|_| !other.is_empty());
 
     let least = |rounds: &[Round], of: &dyn Fn(&Round) -> Option<Duration>| {
         rounds.iter().filter_map(of).min()
@@ -224,7 +252,7 @@ fn report(args: &StormArgs, nodes: usize, ours: &[Round], bare: &[Round]) -> Rep
         (!rounds.is_empty()).then(|| rounds.iter().map(of).sum::<f64>() / rounds.len() as f64)
     };
     let mut time = |name: &str, of: &dyn Fn(&Round) -> Option<Duration>| {
-        report.time(name, least(ours, of), least(bare, of));
+        report.time(name, least(ours, of), least(other, of));
     };
     time("until all hold all", &|round| Some(round.converged));
     time("server CPU while they join", &|round| round.cpu);
@@ -234,7 +262,7 @@ fn report(args: &StormArgs, nodes: usize, ours: &[Round], bare: &[Round]) -> Rep
     time("server CPU while they leave", &|round| round.leaving_cpu);
     let per_node = |total: u64| total as f64 / nodes as f64;
     let mut count = |name: &str, unit: Unit, of: &dyn Fn(&Round) -> f64| {
-        report.figure(name, unit, mean(ours, of), mean(bare, of));
+        report.figure(name, unit, mean(ours, of), mean(other, of));
     };
     count("lists a node", Unit::Count, &|round| per_node(round.lists));
     count("lists of the node with most", Unit::Count, &|round| {
@@ -252,17 +280,17 @@ fn report(args: &StormArgs, nodes: usize, ours: &[Round], bare: &[Round]) -> Rep
         "server memory while all are there, resident",
         Unit::Bytes,
         resident(ours),
-        resident(bare),
+        resident(other),
     );
     report.latencies(
         "until a node holds all",
         &all_times(ours),
-        Some(&all_times(bare)),
+        Some(&all_times(other)),
     );
     report.time_line = Some(TimeLine {
         what: "nodes that hold all, in the fastest round",
         unit: Some(Unit::Count),
-        lines: [("Distributor", ours), ("bare", bare)]
+        lines: [("Distributor", ours), (baseline.unwrap_or_default(), other)]
             .into_iter()
             .filter_map(|(name, rounds)| {
                 let fastest = rounds.iter().min_by_key(|round| round.converged)?;

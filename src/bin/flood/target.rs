@@ -4,10 +4,11 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::time::Duration;
 
 use crate::Failure;
-use crate::args::ServerArgs;
+use crate::args::{HttpArgs, ServerArgs};
 use crate::capacity::{Capacity, Machine};
 use crate::child::{Role, Server};
 use crate::format::Unit;
+use crate::http_readers::HttpReaders;
 use crate::report::Report;
 use crate::usage::Process;
 
@@ -19,8 +20,28 @@ pub(crate) struct Target {
     /// What it had used before the run.
     cpu_before: Duration,
     pub(crate) bare: Option<Server>,
+    /// Who reads its HTTP side, if anybody does.
+    pub(crate) http: Option<HttpLoad>,
     pub(crate) plan: Capacity,
-    _spawned: Option<Server>,
+    spawned: Option<Server>,
+}
+
+/// Clients of the HTTP side.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HttpLoad {
+    at: SocketAddr,
+    pub(crate) readers: usize,
+}
+
+impl HttpLoad {
+    pub(crate) fn start(self) -> Result<HttpReaders, Failure> {
+        HttpReaders::start(self.at, self.readers).map_err(|error| {
+            let at = self.at;
+            Failure::failed(format!(
+                "the HTTP side at {at} (--http) cannot be asked: {error}"
+            ))
+        })
+    }
 }
 
 /// Where a Distributor listens by default, and where `examples/echo.rs` does.
@@ -39,6 +60,29 @@ impl Target {
         Target::reach_as(Role::Distributor, args, connections, others)
     }
 
+    /// The same, and its HTTP side if somebody is to read it.
+    pub(crate) fn reach_with_http(
+        args: &ServerArgs,
+        http: &HttpArgs,
+        connections: usize,
+        others: usize,
+    ) -> Result<Target, Failure> {
+        let Some(readers) = http.http_readers else {
+            return Target::reach(args, connections, others);
+        };
+        if http.http.is_none() && !args.spawn {
+            return Err(Failure::usage(
+                "--http-readers: say with --http ADDR where they are to ask, or start a Distributor \
+                 for the run with --spawn",
+            ));
+        }
+        let role = Role::DistributorWithHttp;
+        let mut target = Target::reach_as(role, args, connections, others + readers)?;
+        let spawned = target.spawned.as_ref().and_then(|server| server.http);
+        target.http = http.http.or(spawned).map(|at| HttpLoad { at, readers });
+        Ok(target)
+    }
+
     pub(crate) fn reach_as(
         role: Role,
         args: &ServerArgs,
@@ -51,7 +95,7 @@ impl Target {
         };
         let default = match role {
             Role::EchoNode => DEFAULT_NODE,
-            Role::Distributor | Role::Bare => DEFAULT_DISTRIBUTOR,
+            Role::Distributor | Role::DistributorWithHttp | Role::Bare => DEFAULT_DISTRIBUTOR,
         };
         let wanted = args.to.unwrap_or(SocketAddr::V4(default));
         let addr = spawned.as_ref().map_or(wanted, |server| server.addr);
@@ -98,8 +142,9 @@ impl Target {
             process,
             cpu_before,
             bare,
+            http: None,
             plan,
-            _spawned: spawned,
+            spawned,
         })
     }
 

@@ -12,9 +12,10 @@ use crate::args::{ChurnArgs, Schedule, SlowArgs, name_of};
 use crate::child::Server;
 use crate::client::{Client, Waited};
 use crate::herd::{Herd, Manners, Watch, number_in_registration};
+use crate::http_readers::Read;
 use crate::progress::Progress;
 use crate::report::Report;
-use crate::target::Target;
+use crate::target::{HttpLoad, Target};
 use crate::view::NUMBER_DIGITS;
 use frames::Frames;
 use load::Load;
@@ -23,15 +24,19 @@ use slice::Slice;
 
 pub(crate) fn run(args: &ChurnArgs) -> Result<Report, Failure> {
     let (server, schedule) = (&args.server, &args.schedule());
-    let mut target = Target::reach(server, args.nodes, SPARE)?;
+    let mut target = Target::reach_with_http(server, &args.http, args.nodes, SPARE)?;
     let mut client = Client::new(target.plan.connections + SPARE, server.timeout)?;
     let load = Load::new(&target, &mut client, server, schedule, args.watch, 0);
     let mut report = Report::new("churn");
     report.setting("watchers", load.watchers);
+    if let Some(http) = target.http {
+        report.setting("HTTP readers", http.readers);
+    }
     settings(&mut report, args.watch, schedule);
-    let compared = match target.bare.is_some() {
-        true => Compared::Bare,
-        false => Compared::Nothing,
+    let compared = match (&target.bare, target.http) {
+        (Some(_), _) => Compared::Bare,
+        (None, Some(_)) => Compared::WithoutHttpReaders,
+        (None, None) => Compared::Nothing,
     };
     measure(
         &mut client,
@@ -92,6 +97,8 @@ enum Compared {
     Bare,
     /// The same server without the watchers that don't read.
     NoneStuck,
+    /// The same server while nobody reads its HTTP side.
+    WithoutHttpReaders,
 }
 
 fn measure(
@@ -107,12 +114,17 @@ fn measure(
     let mut ours = Outcome::default();
     let mut other = Outcome::default();
     let mut frames = None;
+    let mut read = Read::default();
     let progress = Progress::of_rounds(report.command, rounds);
     let mut done = 0;
     for _ in 0..rounds {
         let herd = Herd::new(addr, &sources, &load.names, &load.manners);
         let mut slice = Slice::new(client, load, process);
+        let readers = target.http.map(HttpLoad::start).transpose()?;
         let waited = slice.run(herd, &mut ours, &mut frames)?;
+        if let Some(readers) = readers {
+            read.add(readers.stop());
+        }
         if waited == Waited::Stopped {
             break;
         }
@@ -125,6 +137,10 @@ fn measure(
                 };
                 let herd = Herd::new(addr, &sources, &load.names, &load.manners);
                 Slice::new(client, &load, process).run(herd, &mut other, &mut frames)?
+            }
+            Compared::WithoutHttpReaders => {
+                let herd = Herd::new(addr, &sources, &load.names, &load.manners);
+                Slice::new(client, load, process).run(herd, &mut other, &mut frames)?
             }
             Compared::Bare => {
                 let (Some(server), Some(frames)) = (&mut target.bare, &mut frames) else {
@@ -156,11 +172,15 @@ fn measure(
         Compared::Nothing => (None, None),
         Compared::Bare => (Some("bare send loop"), Some(&other)),
         Compared::NoneStuck => (Some("none stuck"), Some(&other)),
+        Compared::WithoutHttpReaders => (Some("no readers"), Some(&other)),
     };
     // Nothing is no figure.
     let other = other.filter(|other| other.joins > 0);
     report.baseline = name.filter(|_| other.is_some());
     outcome::figures(report, load, &ours, other);
+    if target.http.is_some() {
+        read.report(report);
+    }
     report.rounds_done(done, rounds);
     target.report(report);
     Ok(())
