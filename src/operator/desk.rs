@@ -404,7 +404,8 @@ impl Desk {
                     let counts = &self.counts;
                     metrics::answer(net, server, distributor, counts, streams, waiting, texts)
                 };
-                self.figures.get(net.now(), make).clone()
+                let figures = self.figures.get(net.now(), net.connections(), make);
+                figures.clone()
             }
             Route::WrongMethod(allow) => Answer::text(405, "not with this method").with(allow),
             Route::Unknown | Route::Nodes | Route::Sd | Route::Events | Route::Drain => {

@@ -95,16 +95,28 @@ pub(super) struct Shared {
 
 /// In this time
 const WINDOW: Duration = Duration::from_millis(200);
-/// so many get figures of their own.
+/// so many get figures of their own,
 const MOST_FRESH: u32 = 8;
+/// or as many as can be made in a hundredth of it, but one at least. Each connection is looked at.
+const MOST_TIME: Duration = Duration::from_millis(2);
+const COST: Duration = Duration::from_micros(40);
+const COST_OF_CONNECTION: Duration = Duration::from_nanos(30);
 
 impl Shared {
     /// The figures that were made last, if enough were made lately.
-    pub(super) fn get(&mut self, now: Time, make: impl FnOnce() -> Answer) -> &Answer {
+    pub(super) fn get(
+        &mut self,
+        now: Time,
+        connections: usize,
+        make: impl FnOnce() -> Answer,
+    ) -> &Answer {
         if now.saturating_since(self.window_began_at) >= WINDOW {
             (self.window_began_at, self.answered) = (now, 0);
         }
-        if self.answered < MOST_FRESH {
+        let connections = u32::try_from(connections).unwrap_or(u32::MAX);
+        let cost = COST + COST_OF_CONNECTION * connections;
+        let most_fresh = MOST_TIME.div_duration_f64(cost);
+        if f64::from(self.answered) < most_fresh.clamp(1.0, f64::from(MOST_FRESH)) {
             self.answered += 1;
             self.last = None;
         }
@@ -465,7 +477,7 @@ mod tests {
     fn few_get_their_own_figures_and_many_share() {
         let (mut shared, mut made) = (Shared::default(), 0);
         let mut ask = |millis| {
-            shared.get(Time::from_millis(millis), || {
+            shared.get(Time::from_millis(millis), 1000, || {
                 made += 1;
                 Answer::text(200, made.to_string())
             });
@@ -474,6 +486,20 @@ mod tests {
         let all: Vec<u32> = (1000..1020).map(&mut ask).collect();
         assert_eq!((all[7], all[19]), (8, 8));
         assert_eq!((ask(1199), ask(1200), ask(1201)), (8, 9, 10));
+    }
+
+    #[test]
+    fn figures_that_cost_more_are_made_less_often() {
+        for (connections, fresh) in [(0, 8), (5_000, 8), (19_000, 4), (1_000_000, 1)] {
+            let (mut shared, mut made) = (Shared::default(), 0);
+            for _ in 0..20 {
+                shared.get(Time::from_millis(1000), connections, || {
+                    made += 1;
+                    Answer::text(200, "")
+                });
+            }
+            assert_eq!(made, fresh, "{connections}");
+        }
     }
 
     #[test]
