@@ -1,6 +1,11 @@
 //! The load tool, on small loads.
 
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -142,6 +147,89 @@ fn churn_reaches_every_watcher_beside_its_baseline() {
         );
         assert!(report["notes"].as_array().unwrap().is_empty(), "{report}");
     }
+}
+
+/// Hands on what two watchers and the Distributor say, but to the first one nothing before the
+/// second has its list. Those who come later are forwarded as they are.
+fn hold_back_the_first(to: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let (release, released) = mpsc::channel::<()>();
+        let mut released = Some(released);
+        let mut release = Some(release);
+        for number in 0.. {
+            let Ok((client, _)) = listener.accept() else {
+                return;
+            };
+            let server = TcpStream::connect(to).unwrap();
+            let (mut from_client, mut to_server) =
+                (client.try_clone().unwrap(), server.try_clone().unwrap());
+            let (registered, is_registered) = mpsc::channel();
+            thread::spawn(move || {
+                let mut bytes = [0; 4096];
+                while let Ok(count @ 1..) = from_client.read(&mut bytes) {
+                    if to_server.write_all(&bytes[..count]).is_err() {
+                        break;
+                    }
+                    let _ = registered.send(());
+                }
+                let _ = to_server.shutdown(Shutdown::Both);
+            });
+            let held = released.take_if(|_| number == 1);
+            let release = release.take_if(|_| number == 2);
+            let (mut from_server, mut to_client) = (server, client);
+            if number == 1 {
+                // The second one comes when this one's registration has been answered.
+                is_registered.recv().unwrap();
+                let mut first = vec![0; 64 << 10];
+                let mut length = 0;
+                while !String::from_utf8_lossy(&first[..length]).contains("\"errorcode\":0") {
+                    length += from_server.read(&mut first[length..]).unwrap();
+                }
+                thread::spawn(move || {
+                    held.unwrap().recv().unwrap();
+                    to_client.write_all(&first[..length]).unwrap();
+                    let _ = io::copy(&mut from_server, &mut to_client);
+                });
+                continue;
+            }
+            thread::spawn(move || {
+                let mut bytes = [0; 64 << 10];
+                let mut all = Vec::new();
+                while let Ok(count @ 1..) = from_server.read(&mut bytes) {
+                    if to_client.write_all(&bytes[..count]).is_err() {
+                        break;
+                    }
+                    all.extend_from_slice(&bytes[..count]);
+                    if let Some(release) = &release
+                        && String::from_utf8_lossy(&all).contains("w00000001")
+                    {
+                        // So that the newer list has been read when the older one comes.
+                        thread::sleep(Duration::from_millis(200));
+                        let _ = release.send(());
+                    }
+                }
+                let _ = to_client.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    addr
+}
+
+#[test]
+fn an_older_list_that_comes_last_is_not_what_the_baseline_sends() {
+    let distributor = Distributor::start(&["--warm-up", "0s"]);
+    let to = hold_back_the_first(distributor.addr).to_string();
+    let flags =
+        "churn --nodes 2 --rate 20 --duration 200ms --rounds 1 --baseline --timeout 20s --to";
+    let flags: Vec<&str> = flags.split(' ').chain([to.as_str()]).collect();
+    let report = measured(&flags);
+    let joins = figure(&report, "joins all watchers were told of");
+    assert_eq!(
+        (&joins["value"], &joins["baseline"]),
+        (&4.0.into(), &4.0.into())
+    );
 }
 
 #[test]
@@ -453,7 +541,7 @@ fn a_refusal_ends_the_run_with_what_the_server_said() {
 #[test]
 fn nodes_that_never_hold_all_fail_the_run_in_time() {
     // It accepts, and says nothing.
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let to = silent.local_addr().unwrap().to_string();
     let output = flood(&["storm", "--nodes", "3", "--timeout", "200ms", "--to", &to]);
     let said = String::from_utf8(output.stderr).unwrap();

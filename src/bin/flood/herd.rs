@@ -329,6 +329,12 @@ impl Herd {
         stuck.filter(|member| member.conn.is_none()).count()
     }
 
+    /// Whether the last whole list has so many watchers.
+    pub(crate) fn is_last_list_of(&self, watchers: usize) -> bool {
+        let list = self.last_list.as_ref();
+        list.is_some_and(|list| list.watchers == Some(watchers))
+    }
+
     /// The last whole list as it was sent.
     pub(crate) fn last_list_frame(&self) -> Vec<u8> {
         let list = self.last_list.as_ref();

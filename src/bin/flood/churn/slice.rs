@@ -77,7 +77,7 @@ impl<'a> Slice<'a> {
         Ok(waited)
     }
 
-    /// All watchers come, some at a time, until each holds all.
+    /// All watchers come, some at a time, until each holds all, and somebody a list of all.
     fn gather(&mut self, herd: &mut Herd) -> Result<Waited, Failure> {
         let all = self.load.watchers + self.load.stuck;
         let listed = if self.load.manners.unlisted { 0 } else { all };
@@ -92,6 +92,17 @@ impl<'a> Slice<'a> {
         })?;
         if waited != Waited::Stopped && herd.reached() < all {
             return Err(herd.failure("watch", herd.reached(), all, self.load.timeout));
+        }
+        if waited == Waited::Stopped || herd.is_last_list_of(listed) {
+            return Ok(waited);
+        }
+        // To those who follow changes, an older list may have come after the newest one.
+        herd.ask(self.client.net(), 0);
+        let waited = self.client.run_until(herd, until, |herd, _| {
+            herd.is_last_list_of(listed) || herd.lost > 0
+        })?;
+        if waited != Waited::Stopped && !herd.is_last_list_of(listed) {
+            return Err(herd.failure("was sent the list of all", 0, 1, self.load.timeout));
         }
         Ok(waited)
     }
