@@ -6,10 +6,10 @@ use std::time::Duration;
 use crate::reactor::{Net, Owner, TimerId};
 use crate::time::Time;
 
-/// Over time, a push of whole lists takes up this many times as long as its writing took. Mass joins
+/// Over time, a push that is mostly whole lists takes up this many times as long as its writing took. Mass joins
 /// then cost a few lists and not one each.
 const LIST_TAKES_UP: u32 = 4;
-/// One of changes saves less by waiting: whatever is put together, each change is told once to each.
+/// One that is mostly changes saves less by waiting: each change is told once to each anyway.
 const CHANGES_TAKE_UP: u32 = 2;
 /// So many pushes may be ahead of that: a join and the leave that follows it are both told at once.
 const PUSHES_AHEAD: u32 = 2;
@@ -41,18 +41,16 @@ struct LastPush {
     flush_time_before: Duration,
     /// How long it takes up, once it is all written.
     takes_up: Option<Duration>,
-    receivers: Receivers,
+    sent: Sent,
 }
 
-/// Who is sent a push, as far as it matters for the next one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Receivers {
-    /// What changed, and nothing else.
-    OfChanges,
-    /// Whole lists, at least one of them.
-    OfLists,
-    /// The same, some of them existing peers.
-    WithoutSessions,
+/// What a push sends to all together, as far as it matters for the next one.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Sent {
+    pub(super) bytes_of_lists: usize,
+    pub(super) bytes_of_changes: usize,
+    /// Peers without a session that were sent a list.
+    pub(super) existing_peers: u64,
 }
 
 impl Pacing {
@@ -67,17 +65,17 @@ impl Pacing {
             entries,
             flush_time_before: net.flush_time_of(self.owner),
             takes_up: None,
-            receivers: Receivers::OfLists,
+            sent: Sent::default(),
         });
         if let Some((timer, _)) = self.timer.take() {
             net.disarm(timer);
         }
     }
 
-    /// Says to whom the push goes that has begun.
-    pub(super) fn goes_to(&mut self, receivers: Receivers) {
+    /// Says what the push that has begun sends.
+    pub(super) fn sends(&mut self, sent: Sent) {
         if let Some(last) = &mut self.last {
-            last.receivers = receivers;
+            last.sent = sent;
         }
     }
 
@@ -91,7 +89,7 @@ impl Pacing {
         {
             let flush_time = net.flush_time_of(self.owner);
             let took = flush_time.saturating_sub(last.flush_time_before);
-            let takes_up = (took * last.receivers.takes_up()).min(LONGEST_PAUSE);
+            let takes_up = (took * last.sent.takes_up()).min(LONGEST_PAUSE);
             last.takes_up = Some(takes_up);
             self.taken_until = self.taken_until.max(last.began_at) + takes_up;
             return Some(took);
@@ -132,9 +130,9 @@ impl Pacing {
         let Some(takes_up) = last.takes_up else {
             return latest;
         };
-        let earliest = match last.receivers {
-            Receivers::WithoutSessions => last.began_at + SHORTEST_PAUSE,
-            Receivers::OfChanges | Receivers::OfLists => last.began_at,
+        let earliest = match last.sent.existing_peers {
+            0 => last.began_at,
+            _ => last.began_at + SHORTEST_PAUSE,
         };
         let ahead = self.taken_until.saturating_since(last.began_at);
         let waits = ahead.saturating_sub(takes_up * PUSHES_AHEAD);
@@ -150,11 +148,13 @@ impl Pacing {
     }
 }
 
-impl Receivers {
+impl Sent {
+    /// How many times as long as it takes. Whoever joins and watches is sent a list with the push that
+    /// tells others of it: by that alone it is no push of lists.
     fn takes_up(self) -> u32 {
-        match self {
-            Receivers::OfChanges => CHANGES_TAKE_UP,
-            Receivers::OfLists | Receivers::WithoutSessions => LIST_TAKES_UP,
+        match self.bytes_of_changes > self.bytes_of_lists {
+            true => CHANGES_TAKE_UP,
+            false => LIST_TAKES_UP,
         }
     }
 }
@@ -165,21 +165,32 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
+    const LISTS: Sent = Sent {
+        bytes_of_lists: 2,
+        bytes_of_changes: 1,
+        existing_peers: 0,
+    };
+    const CHANGES: Sent = Sent {
+        bytes_of_lists: 1,
+        bytes_of_changes: 2,
+        existing_peers: 0,
+    };
+
     /// Pushes that take so long each, as early as they may: when each one begins.
-    fn begin(took: Duration, receivers: Receivers, count: usize) -> Vec<Duration> {
+    fn begin(took: Duration, sent: Sent, count: usize) -> Vec<Duration> {
         let mut pacing = Pacing::default();
         let mut now = Time::ZERO + 1000 * MS;
         let began = now;
         let mut all = Vec::new();
         for _ in 0..count {
             all.push(now.saturating_since(began));
-            let takes_up = took * receivers.takes_up();
+            let takes_up = took * sent.takes_up();
             let last = LastPush {
                 began_at: now,
                 entries: 100,
                 flush_time_before: Duration::ZERO,
                 takes_up: Some(takes_up),
-                receivers,
+                sent,
             };
             pacing.taken_until = pacing.taken_until.max(now) + takes_up;
             now = pacing.next_at(&last, 100).max(now + took);
@@ -189,21 +200,25 @@ mod tests {
 
     #[test]
     fn a_few_pushes_are_early_and_then_they_take_a_quarter_of_the_time() {
-        let began = begin(5 * MS, Receivers::OfLists, 6);
+        let began = begin(5 * MS, LISTS, 6);
         assert_eq!(began, [0, 5, 10, 20, 40, 60].map(|at| at * MS));
     }
 
     #[test]
     fn pushes_of_changes_take_half_of_the_time() {
-        let began = begin(5 * MS, Receivers::OfChanges, 6);
+        let began = begin(5 * MS, CHANGES, 6);
         assert_eq!(began, [0, 5, 10, 15, 20, 30].map(|at| at * MS));
     }
 
     #[test]
     fn existing_peers_get_time_to_read() {
-        let began = begin(MS / 10, Receivers::WithoutSessions, 4);
+        let to_one = Sent {
+            existing_peers: 1,
+            ..CHANGES
+        };
+        let began = begin(MS / 10, to_one, 4);
         assert_eq!(began, [0, 10, 20, 30].map(|at| at * MS));
-        assert!(begin(MS / 10, Receivers::OfLists, 4)[3] < 10 * MS);
+        assert!(begin(MS / 10, LISTS, 4)[3] < 10 * MS);
     }
 
     #[test]
@@ -213,7 +228,7 @@ mod tests {
             entries: 1000,
             flush_time_before: Duration::ZERO,
             takes_up: Some(100 * MS),
-            receivers: Receivers::OfLists,
+            sent: LISTS,
         };
         let pacing = Pacing {
             taken_until: Time::ZERO + 400 * MS,
@@ -227,7 +242,7 @@ mod tests {
 
     #[test]
     fn nothing_waits_longer_than_a_second() {
-        let began = begin(900 * MS, Receivers::OfLists, 5);
+        let began = begin(900 * MS, LISTS, 5);
         let gaps = began.windows(2).map(|pair| pair[1] - pair[0]);
         assert!(gaps.into_iter().all(|gap| gap <= LONGEST_PAUSE));
     }

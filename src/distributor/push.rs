@@ -10,7 +10,7 @@ use tracing::warn;
 use super::Distributor;
 use super::log::Subject;
 use super::observer::What;
-use super::pacing::{Pacing, Receivers};
+use super::pacing::{Pacing, Sent};
 use super::session::Session;
 use crate::mistakes::{Mistake, is_made};
 use crate::protocol::{
@@ -371,25 +371,24 @@ impl Distributor {
             epoch: &self.epoch,
             is_complete: self.is_complete,
         };
-        let (mut receivers_of_plain_lists, mut has_lists) = (0, false);
+        let mut sent = Sent::default();
         for (conn, session) in self.sessions.iter_mut() {
             let is_free = !net.is_backlogged(conn) || is_made(Mistake::ListsPileUp);
             if session.is_behind(revision) && is_free {
                 let (frame, is_list) = self.push.frames.for_session(source, session);
-                let sent = u64::from(net.send_shared(conn, &frame));
+                let is_sent = net.send_shared(conn, &frame);
                 session.was_sent(revision, self.is_complete);
-                self.stats.lists_sent += sent;
-                receivers_of_plain_lists += if session.link.is_none() { sent } else { 0 };
-                has_lists |= is_list;
+                self.stats.lists_sent += u64::from(is_sent);
+                sent.existing_peers += u64::from(is_sent && session.link.is_none());
+                match is_list {
+                    true => sent.bytes_of_lists += frame.as_bytes().len(),
+                    false => sent.bytes_of_changes += frame.as_bytes().len(),
+                }
             }
         }
-        self.push.pacing.goes_to(match receivers_of_plain_lists {
-            0 if has_lists => Receivers::OfLists,
-            0 => Receivers::OfChanges,
-            _ => Receivers::WithoutSessions,
-        });
+        self.push.pacing.sends(sent);
         let bytes = self.push.frames.plain_list.frame.as_bytes().len();
-        self.watch_size(net, bytes, receivers_of_plain_lists);
+        self.watch_size(net, bytes, sent.existing_peers);
     }
 
     fn watch_size(&mut self, net: &Net, bytes: usize, receivers: u64) {

@@ -366,3 +366,45 @@ fn who_is_told_to_come_back_is_back_before_the_next_warm_up_ends() {
         assert!(step >= SHORTEST_STEP || nodes > 8000, "{nodes}: {step:?}");
     }
 }
+
+/// How often all were told, while the list changed each 5 ms for a second and each write took 1 ms.
+/// The first of `watches` are there from the beginning; who changes the list is the last one.
+fn pushes_in_a_second(watches: &[&str], changer_watches: &str) -> u64 {
+    let mut bench = Bench::new();
+    let session = |watch: &str| json!({"version": 1, "watch": watch});
+    let mut all: Vec<SocketId> = watches
+        .iter()
+        .enumerate()
+        .map(|(number, watch)| bench.join(&format!("watcher-{number}"), &session(watch)))
+        .collect();
+    all.push(bench.join("changer", &session(changer_watches)));
+    // Until the list is complete: then all are sent it once more.
+    for _ in 0..12 {
+        bench.pass(SECOND);
+        bench.beat(&all);
+    }
+    let changer = *all.last().unwrap();
+    let before = bench.distributor.stats().pushes;
+    bench.world().write_takes = MILLI;
+    let until = bench.world().now + SECOND;
+    let mut number = 0;
+    while bench.world().now < until {
+        number += 1;
+        let name = format!("changer-{number}");
+        let packet = json!({"uri": "/distributes", "method": "POST", "key": 1,
+            "params": {"port": 1, "name": name}, "session": session(changer_watches)});
+        bench.send(changer, &packet);
+        bench.pass(5 * MILLI);
+    }
+    bench.distributor.stats().pushes - before
+}
+
+#[test]
+fn pushes_that_are_mostly_changes_may_come_twice_as_often() {
+    let deltas = pushes_in_a_second(&["delta"; 10], "none");
+    let lists = pushes_in_a_second(&["list"; 10], "none");
+    assert!(lists >= 10 && deltas >= lists * 3 / 2, "{deltas} {lists}");
+    // Who joins and watches is sent a list: one among many changes.
+    let with_a_list = pushes_in_a_second(&["delta"; 10], "list");
+    assert!(with_a_list >= lists * 3 / 2, "{with_a_list} {lists}");
+}
