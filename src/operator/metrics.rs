@@ -115,8 +115,8 @@ impl Shared {
         }
         let connections = u32::try_from(connections).unwrap_or(u32::MAX);
         let cost = COST + COST_OF_CONNECTION * connections;
-        let most_fresh = MOST_TIME.div_duration_f64(cost);
-        if f64::from(self.answered) < most_fresh.clamp(1.0, f64::from(MOST_FRESH)) {
+        let affordable = MOST_TIME.as_nanos() / cost.as_nanos();
+        if u128::from(self.answered) < affordable.clamp(1, u128::from(MOST_FRESH)) {
             self.answered += 1;
             self.last = None;
         }
@@ -490,7 +490,7 @@ mod tests {
 
     #[test]
     fn figures_that_cost_more_are_made_less_often() {
-        for (connections, fresh) in [(0, 8), (5_000, 8), (19_000, 4), (1_000_000, 1)] {
+        for (connections, fresh) in [(0, 8), (5_000, 8), (19_000, 3), (1_000_000, 1)] {
             let (mut shared, mut made) = (Shared::default(), 0);
             for _ in 0..20 {
                 shared.get(Time::from_millis(1000), connections, || {

@@ -238,3 +238,46 @@ fn why_knows_of_each_change_who_is_late() {
     pushed(&mut bench);
     assert_eq!(asked(&bench, "calm"), [true]);
 }
+
+#[test]
+fn many_followers_of_events_are_told_in_turn_and_catch_up() {
+    const FOLLOWERS: usize = 100;
+    let mut bench = Bench::new();
+    let all: Vec<SocketId> = (0..FOLLOWERS).map(|_| bench.ask("/events")).collect();
+    for socket in &all {
+        bench.answered_at(*socket);
+    }
+    let told = |bench: &Bench, name: &str| {
+        let mut world = bench.system.world();
+        let of_it = |socket: &&SocketId| {
+            let written = &world.socket(**socket).written;
+            let end = &written[written.len().saturating_sub(500)..];
+            memchr::memmem::find(end, name.as_bytes()).is_some()
+        };
+        all.iter().filter(of_it).count()
+    };
+    let pass_until_told = |bench: &mut Bench, name: &str| {
+        let began = bench.now();
+        while told(bench, name) < FOLLOWERS {
+            bench.turn(MILLI);
+        }
+        bench.now().saturating_since(began)
+    };
+    let node = bench.join("alone", None);
+    let took = pass_until_told(&mut bench, "\"alone\"");
+    assert!(took >= 400 * MILLI && took <= 600 * MILLI, "{took:?}");
+
+    // What is several times as long as what one is sent at once.
+    let rename = |bench: &mut Bench, name: &str| {
+        let packet = json!({"uri": "/distributes", "method": "POST", "key": 1,
+            "params": {"port": 1, "name": name}});
+        bench.send(node, &packet);
+        bench.turn(Duration::ZERO);
+    };
+    for number in 0..2000 {
+        rename(&mut bench, &format!("name-{number}"));
+    }
+    rename(&mut bench, "last");
+    let took = pass_until_told(&mut bench, "\"last\"");
+    assert!(took <= 1000 * MILLI, "{took:?}");
+}
