@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::operator::Operated;
-use crate::support::{Distributor, Program, ReservedPort, wait_until};
+use crate::support::{Distributor, Folder, Program, ReservedPort, wait_until};
 
 fn flood(flags: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flood"));
@@ -286,6 +286,53 @@ fn readers_of_the_http_side_stand_beside_none() {
             );
         }
     }
+}
+
+#[test]
+fn an_http_side_that_cannot_be_read_fails_the_run() {
+    let folder = Folder::new();
+    let tokens = folder.join("tokens");
+    std::fs::write(&tokens, "0123456789abcdef\n").unwrap();
+    let operated = Operated::start_ready(&["--token-file", &tokens]);
+    let open = Distributor::start(&[]);
+    let to = open.addr.to_string();
+    let nobody = ReservedPort::new();
+    for (http, part) in [
+        (nobody.addr, "refused"),
+        (open.addr, "invalid HTTP"),
+        (operated.http, "401"),
+    ] {
+        let http = http.to_string();
+        let flags = [
+            "storm",
+            "--nodes",
+            "3",
+            "--rounds",
+            "1",
+            "--http-readers",
+            "3",
+        ];
+        let output = flood(&[&flags[..], &["--to", &to, "--http", &http]].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(part) && said.contains(&http), "{said}");
+    }
+}
+
+#[test]
+fn readers_that_are_too_many_are_told_of() {
+    let operated = Operated::start_ready(&["--max-http-connections", "4"]);
+    let to = operated.distributor.addr.to_string();
+    let http = operated.http.to_string();
+    let flags = "churn --nodes 3 --rate 10 --duration 1s --rounds 1 --http-readers 8";
+    let flags: Vec<&str> = flags.split(' ').collect();
+    let report = measured(&[&flags[..], &["--to", &to, "--http", &http]].concat());
+    assert_eq!(
+        figure(&report, "HTTP readers cut, all rounds")["value"],
+        0.0
+    );
+    let notes = report["notes"].to_string();
+    assert!(notes.contains("refused"), "{notes}");
 }
 
 #[test]

@@ -167,7 +167,12 @@ fn serve_distributor(connections: usize, with_http: bool) -> io::Result<()> {
             reactor.turn(None, &mut distributor)?;
         }
     }
-    let mut operator = Operator::new(OperatorConfig::default());
+    // Which of the connections ask for HTTP is not said.
+    let mut operator = Operator::new(OperatorConfig {
+        max_connections: connections + SPARE,
+        max_streams: connections + SPARE,
+        ..OperatorConfig::default()
+    });
     let http = operator.listen(reactor.net(), &mut distributor, any_port())?;
     let addr = distributor.listen(reactor.net(), any_port())?;
     begin_to_serve(&format!("{addr} {http}"))?;

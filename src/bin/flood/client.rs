@@ -136,7 +136,8 @@ const REST: Duration = Duration::from_millis(3);
 const MOST_LOOKS: u32 = 100;
 
 /// How long to wait after something that took so long, until a Distributor is calm: after a push it
-/// lets some time pass before the next one, up to four times as long as that one took, and at most a second.
+/// lets some time pass before the next one, up to four times as long as that one took, and a second at
+/// most.
 pub(crate) fn pause_after(took: Duration) -> Duration {
     const SHORTEST: Duration = Duration::from_millis(50);
     const LONGEST: Duration = Duration::from_millis(1200);

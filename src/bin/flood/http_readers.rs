@@ -1,7 +1,7 @@
 //! Clients of a Distributor's HTTP side that read slowly, in a thread of their own. Half of them follow
 //! `/events`, half ask for `/metrics`, and again when they have read the answer. Who is cut comes again.
 
-use std::io::{self, ErrorKind, Read as _, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
+use crate::Failure;
 use crate::format::Unit;
 use crate::report::Report;
 
@@ -28,21 +29,21 @@ const COMES_AGAIN_AFTER: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct HttpReaders {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Read>,
+    thread: Option<JoinHandle<Tally>>,
 }
 
 /// What came of it.
 #[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct Read {
+pub(crate) struct Tally {
     bytes: u64,
     /// Connections that the server ended.
     cut: u64,
-    /// Answers that were none: there are more than the HTTP side takes.
+    /// Connections that were closed, or told another status, before there was an answer.
     refused: u64,
 }
 
-impl Read {
-    pub(crate) fn add(&mut self, other: Read) {
+impl Tally {
+    pub(crate) fn add(&mut self, other: Tally) {
         self.bytes += other.bytes;
         self.cut += other.cut;
         self.refused += other.refused;
@@ -70,12 +71,13 @@ impl Read {
 impl HttpReaders {
     /// Returns when all have connected and asked.
     pub(crate) fn start(to: SocketAddr, count: usize) -> io::Result<HttpReaders> {
+        try_one(to)?;
         let all = (0..count).map(|number| Reader::connect(to, number));
         let mut all = all.collect::<io::Result<Vec<Reader>>>()?;
         let stop = Arc::new(AtomicBool::new(false));
         let is_stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || {
-            let mut read = Read::default();
+            let mut tally = Tally::default();
             let mut due = Instant::now();
             for group in (0..GROUPS).cycle() {
                 due += TICK;
@@ -83,19 +85,46 @@ impl HttpReaders {
                 if is_stopped.load(Ordering::Relaxed) {
                     break;
                 }
-                for reader in all.iter_mut().skip(group).step_by(GROUPS) {
-                    reader.read(to, &mut read);
+                let of_group = all.iter_mut().skip(group).step_by(GROUPS);
+                for reader in of_group.take_while(|_| !is_stopped.load(Ordering::Relaxed)) {
+                    reader.read(to, &mut tally);
                 }
             }
-            read
+            tally
         });
-        Ok(HttpReaders { stop, thread })
+        Ok(HttpReaders {
+            stop,
+            thread: Some(thread),
+        })
     }
 
-    pub(crate) fn stop(self) -> Read {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap_or_default()
+    pub(crate) fn stop(mut self) -> Result<Tally, Failure> {
+        let tally = self.join().transpose();
+        let panicked = |_| Failure::failed("the thread of the HTTP readers panicked");
+        Ok(tally.map_err(panicked)?.unwrap_or_default())
     }
+
+    fn join(&mut self) -> Option<thread::Result<Tally>> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().map(JoinHandle::join)
+    }
+}
+
+impl Drop for HttpReaders {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+/// Fails where nobody would be answered.
+fn try_one(to: SocketAddr) -> io::Result<()> {
+    let config = ureq::Agent::config_builder().proxy(None);
+    let config = config.timeout_global(Some(CONNECT_TIMEOUT));
+    let asked = config
+        .build()
+        .new_agent()
+        .get(format!("http://{to}/metrics"));
+    asked.call().map(drop).map_err(io::Error::other)
 }
 
 #[derive(Debug)]
@@ -139,7 +168,7 @@ impl Reader {
         }
     }
 
-    fn read(&mut self, to: SocketAddr, read: &mut Read) {
+    fn read(&mut self, to: SocketAddr, tally: &mut Tally) {
         let stream = match &mut self.stream {
             Ok(stream) => stream,
             Err(since) if since.elapsed() < COMES_AGAIN_AFTER => return,
@@ -157,19 +186,26 @@ impl Reader {
             Ok(count) if count > 0 => bytes.get(..count).unwrap_or_default(),
             _ => &[],
         };
-        read.bytes += came.len() as u64;
+        let has_head = self.answer.left.is_some();
         let goes_on = match self.answer.take(came) {
+            // Too many are closed before they are answered.
+            Taken::Part if came.is_empty() && !has_head => {
+                tally.refused += 1;
+                self.stream = Err(Instant::now());
+                return;
+            }
             _ if came.is_empty() => false,
             Taken::Part => true,
             Taken::End => self.ask().is_ok(),
             Taken::Refused => {
-                read.refused += 1;
+                tally.refused += 1;
                 self.stream = Err(Instant::now());
                 return;
             }
         };
+        tally.bytes += came.len() as u64;
         if !goes_on {
-            read.cut += 1;
+            tally.cut += 1;
             self.stream = Err(Instant::now());
         }
     }

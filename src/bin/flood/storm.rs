@@ -8,7 +8,7 @@ use crate::child::Server;
 use crate::client::{Client, Waited, pause_after};
 use crate::format::Unit;
 use crate::herd::{Herd, Manners, Says, Watch};
-use crate::http_readers::Read;
+use crate::http_readers::Tally;
 use crate::progress::Progress;
 use crate::report::{Line, Report, TimeLine, Times, record, times};
 use crate::target::{HttpLoad, Target};
@@ -63,7 +63,7 @@ pub(crate) fn run(args: &StormArgs) -> Result<Report, Failure> {
     };
     let mut ours = Vec::new();
     let mut other = Vec::new();
-    let mut read = Read::default();
+    let mut read = Tally::default();
     let progress = Progress::of_rounds("storm", args.rounds);
     let mut done = 0;
     for _ in 0..args.rounds {
@@ -73,7 +73,7 @@ pub(crate) fn run(args: &StormArgs) -> Result<Report, Failure> {
         let readers = target.http.map(HttpLoad::start).transpose()?;
         let round = storm.round(herd, process)?;
         if let Some(readers) = readers {
-            read.add(readers.stop());
+            read.add(readers.stop()?);
         }
         let Some(round) = round else {
             break;
@@ -92,7 +92,11 @@ pub(crate) fn run(args: &StormArgs) -> Result<Report, Failure> {
             let Some(round) = storm.round(herd, process)? else {
                 break;
             };
-            other.push(round);
+            // It keeps the memory that it had for its readers.
+            other.push(Round {
+                resident_bytes: None,
+                ..round
+            });
         }
         done += 1;
         progress.round_done();

@@ -37,9 +37,7 @@ impl HttpLoad {
     pub(crate) fn start(self) -> Result<HttpReaders, Failure> {
         HttpReaders::start(self.at, self.readers).map_err(|error| {
             let at = self.at;
-            Failure::failed(format!(
-                "the HTTP side at {at} (--http) cannot be asked: {error}"
-            ))
+            Failure::failed(format!("the HTTP side at {at} cannot be read: {error}"))
         })
     }
 }
@@ -79,7 +77,10 @@ impl Target {
         let role = Role::DistributorWithHttp;
         let mut target = Target::reach_as(role, args, connections, others + readers)?;
         let spawned = target.spawned.as_ref().and_then(|server| server.http);
-        target.http = http.http.or(spawned).map(|at| HttpLoad { at, readers });
+        let at = http.http.or(spawned);
+        let at =
+            at.ok_or_else(|| Failure::failed("the child did not say where its HTTP side is"))?;
+        target.http = Some(HttpLoad { at, readers });
         Ok(target)
     }
 

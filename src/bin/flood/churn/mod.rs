@@ -12,7 +12,7 @@ use crate::args::{ChurnArgs, Schedule, SlowArgs, name_of};
 use crate::child::Server;
 use crate::client::{Client, Waited};
 use crate::herd::{Herd, Manners, Watch, number_in_registration};
-use crate::http_readers::Read;
+use crate::http_readers::Tally;
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::target::{HttpLoad, Target};
@@ -114,7 +114,7 @@ fn measure(
     let mut ours = Outcome::default();
     let mut other = Outcome::default();
     let mut frames = None;
-    let mut read = Read::default();
+    let mut read = Tally::default();
     let progress = Progress::of_rounds(report.command, rounds);
     let mut done = 0;
     for _ in 0..rounds {
@@ -123,7 +123,7 @@ fn measure(
         let readers = target.http.map(HttpLoad::start).transpose()?;
         let waited = slice.run(herd, &mut ours, &mut frames)?;
         if let Some(readers) = readers {
-            read.add(readers.stop());
+            read.add(readers.stop()?);
         }
         if waited == Waited::Stopped {
             break;
@@ -140,7 +140,11 @@ fn measure(
             }
             Compared::WithoutHttpReaders => {
                 let herd = Herd::new(addr, &sources, &load.names, &load.manners);
-                Slice::new(client, load, process).run(herd, &mut other, &mut frames)?
+                let waited =
+                    Slice::new(client, load, process).run(herd, &mut other, &mut frames)?;
+                // It keeps the memory that it had for its readers.
+                other.resident_bytes = 0;
+                waited
             }
             Compared::Bare => {
                 let (Some(server), Some(frames)) = (&mut target.bare, &mut frames) else {
