@@ -21,7 +21,7 @@ use mio::{Events, Interest, Poll, Token};
 use pilcrow::distributor::{self, Distributor};
 use pilcrow::gateway::{self, Gateway};
 use pilcrow::http::{self, App, Http, Response, ResponseTo, Server};
-use pilcrow::node::{self, Fleet, Node, ReplyTo, Service};
+use pilcrow::node::{self, Context, Node, ReplyTo, Service};
 use pilcrow::reactor::{ByOwner, Handler, Limits, Owner, Reactor};
 use side_by_side::{compare, cpu_of, is_asked_for, print_head};
 
@@ -54,11 +54,11 @@ fn start_fleet() -> SocketAddr {
     impl Service for Goods {
         fn on_request(
             &mut self,
-            fleet: &mut Fleet<'_>,
+            cx: &mut Context<'_>,
             request: &node::Request<'_>,
             reply_to: ReplyTo,
         ) {
-            fleet.reply(reply_to, request.raw_params());
+            cx.reply(reply_to, request.raw_params());
         }
     }
 
@@ -130,8 +130,8 @@ impl Ours {
         let addr = addr.unwrap();
         gateway.start(reactor.net()).unwrap();
         loop {
-            let fleet = gateway.fleet(reactor.net());
-            if fleet.roster().serving("GET", "/goods").next().is_some() {
+            let cx = gateway.context(reactor.net());
+            if cx.roster().serving("GET", "/goods").next().is_some() {
                 break;
             }
             reactor.turn(None, &mut gateway).unwrap();

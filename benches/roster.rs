@@ -48,12 +48,12 @@ fn look_up(criterion: &mut Criterion) {
     };
     let mut node = Node::new(config, ());
     node.start(reactor.net()).unwrap();
-    while node.fleet(reactor.net()).roster().members().len() < NODES {
+    while node.context(reactor.net()).roster().members().len() < NODES {
         let wait = Some(Duration::from_secs(1));
         reactor.turn(wait, &mut node).unwrap();
     }
-    let fleet = node.fleet(reactor.net());
-    let roster = fleet.roster();
+    let cx = node.context(reactor.net());
+    let roster = cx.roster();
     let paths: Vec<String> = (0..NODES).map(|n| format!("/service-{n}")).collect();
     let longer: Vec<String> = paths.iter().map(|path| format!("{path}/17")).collect();
     let bare: HashMap<String, Vec<usize>> = paths

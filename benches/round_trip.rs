@@ -20,7 +20,7 @@ use std::thread::{self, JoinHandle};
 use memchr::memmem;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
-use pilcrow::node::{Config, Fleet, Node, ReplyTo, Request, Service};
+use pilcrow::node::{Config, Context, Node, ReplyTo, Request, Service};
 use pilcrow::protocol::ErrorCode;
 use pilcrow::reactor::{Limits, Reactor};
 use serde::{Deserialize, Serialize};
@@ -89,15 +89,15 @@ fn beside(
 struct Echo(usize);
 
 impl Service for Echo {
-    fn on_request(&mut self, fleet: &mut Fleet<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+    fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
         if (request.method(), request.uri()) != ("GET", "/echo") {
-            fleet.refuse(reply_to, ErrorCode::NotFound, "here is only GET /echo");
+            cx.refuse(reply_to, ErrorCode::NotFound, "here is only GET /echo");
             return;
         }
         self.0 += 1;
-        fleet.reply(reply_to, request.raw_params());
-        if fleet.roster().named("logs").next().is_some() {
-            fleet.notify("logs", "POST", "/logs", "echo served a request");
+        cx.reply(reply_to, request.raw_params());
+        if cx.roster().named("logs").next().is_some() {
+            cx.notify("logs", "POST", "/logs", "echo served a request");
         }
     }
 }

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
-use pilcrow::node::{CallId, Config, Event, Fleet, Node, Outcome, Service};
+use pilcrow::node::{CallId, Config, Context, Event, Node, Outcome, Service};
 use pilcrow::reactor::{Limits, Reactor};
 use serde_json::value::RawValue;
 
@@ -45,7 +45,7 @@ struct Caller {
 }
 
 impl Service for Caller {
-    fn on_outcome(&mut self, _fleet: &mut Fleet<'_>, _call: CallId, outcome: Outcome<'_>) {
+    fn on_outcome(&mut self, _cx: &mut Context<'_>, _call: CallId, outcome: Outcome<'_>) {
         self.outcomes += 1;
         match outcome {
             Outcome::Reply(reply) => println!("{}", reply.results()),
@@ -58,7 +58,7 @@ impl Service for Caller {
         }
     }
 
-    fn on_event(&mut self, _fleet: &mut Fleet<'_>, event: Event<'_>) {
+    fn on_event(&mut self, _cx: &mut Context<'_>, event: Event<'_>) {
         match event {
             Event::Link(state) => println!("the Distributor: {state:?}"),
             Event::Waited(_, is_there) => self.is_served = Some(is_there),
@@ -80,7 +80,7 @@ fn main() -> io::Result<()> {
     node.start(reactor.net())?;
 
     let url = format!("{}{}", args.method, args.uri);
-    node.fleet(reactor.net()).wait_for(&[&url], 10 * SECOND);
+    node.context(reactor.net()).wait_for(&[&url], 10 * SECOND);
     while node.service().is_served.is_none() {
         reactor.turn(None, &mut node)?;
     }
@@ -94,8 +94,8 @@ fn main() -> io::Result<()> {
             reactor.turn(Some(left), &mut node)?;
         }
         next_call_at = next_call_at + SECOND;
-        let mut fleet = node.fleet(reactor.net());
-        fleet.call(&args.method, &args.uri, &*params, SECOND);
+        let mut cx = node.context(reactor.net());
+        cx.call(&args.method, &args.uri, &*params, SECOND);
         while node.service().outcomes < asked {
             reactor.turn(None, &mut node)?;
         }

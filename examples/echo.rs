@@ -16,7 +16,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use clap::Parser;
-use pilcrow::node::{Config, Event, Fleet, Node, ReplyTo, Request, Service};
+use pilcrow::node::{Config, Context, Event, Node, ReplyTo, Request, Service};
 use pilcrow::protocol::ErrorCode;
 use pilcrow::reactor::{Limits, Reactor};
 
@@ -34,18 +34,18 @@ struct Args {
 struct Echo;
 
 impl Service for Echo {
-    fn on_request(&mut self, fleet: &mut Fleet<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+    fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
         if (request.method(), request.uri()) != ("GET", "/echo") {
-            fleet.refuse(reply_to, ErrorCode::NotFound, "here is only GET /echo");
+            cx.refuse(reply_to, ErrorCode::NotFound, "here is only GET /echo");
             return;
         }
-        fleet.reply(reply_to, request.raw_params());
-        if fleet.roster().named("logs").next().is_some() {
-            fleet.notify("logs", "POST", "/logs", "echo served a request");
+        cx.reply(reply_to, request.raw_params());
+        if cx.roster().named("logs").next().is_some() {
+            cx.notify("logs", "POST", "/logs", "echo served a request");
         }
     }
 
-    fn on_event(&mut self, _fleet: &mut Fleet<'_>, event: Event<'_>) {
+    fn on_event(&mut self, _cx: &mut Context<'_>, event: Event<'_>) {
         if let Event::Link(state) = event {
             println!("the Distributor: {state:?}");
         }

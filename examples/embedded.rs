@@ -19,7 +19,7 @@ use clap::{Parser, ValueEnum};
 use mio::net::UdpSocket;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use pilcrow::node::{Config, Fleet, Node, ReplyTo, Request, Service};
+use pilcrow::node::{Config, Context, Node, ReplyTo, Request, Service};
 use pilcrow::reactor::{Limits, Reactor};
 
 /// A node inside a loop that is not ours
@@ -52,9 +52,9 @@ enum Way {
 struct Count;
 
 impl Service for Count {
-    fn on_request(&mut self, fleet: &mut Fleet<'_>, _request: &Request<'_>, reply_to: ReplyTo) {
-        let nodes = fleet.roster().members().len();
-        fleet.reply(reply_to, &nodes);
+    fn on_request(&mut self, cx: &mut Context<'_>, _request: &Request<'_>, reply_to: ReplyTo) {
+        let nodes = cx.roster().members().len();
+        cx.reply(reply_to, &nodes);
     }
 }
 
@@ -115,7 +115,7 @@ fn nested(
         if events.iter().any(|event| event.token() == UDP) {
             let mut datagram = [0; 64];
             while let Ok((_, peer)) = udp.recv_from(&mut datagram) {
-                let nodes = node.fleet(reactor.net()).roster().members().len();
+                let nodes = node.context(reactor.net()).roster().members().len();
                 udp.send_to(format!("{nodes} nodes\n").as_bytes(), peer)?;
             }
         }

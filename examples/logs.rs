@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Parser;
-use pilcrow::node::{Config, Fleet, Node, ReplyTo, Request, Service};
+use pilcrow::node::{Config, Context, Node, ReplyTo, Request, Service};
 use pilcrow::protocol::ErrorCode;
 use pilcrow::reactor::{Limits, Reactor};
 
@@ -38,9 +38,9 @@ enum Output {
 }
 
 impl Service for Logs {
-    fn on_request(&mut self, fleet: &mut Fleet<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+    fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
         if (request.method(), request.uri()) != ("POST", "/logs") {
-            fleet.refuse(reply_to, ErrorCode::NotFound, "here is only POST /logs");
+            cx.refuse(reply_to, ErrorCode::NotFound, "here is only POST /logs");
             return;
         }
         // Text as it is, anything else as JSON; and one line, whatever is in it.

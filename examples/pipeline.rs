@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
-use pilcrow::node::{CallId, Config, Event, Fleet, Node, Outcome, ReplyTo, Request, Service};
+use pilcrow::node::{CallId, Config, Context, Event, Node, Outcome, ReplyTo, Request, Service};
 use pilcrow::protocol::ErrorCode;
 use pilcrow::reactor::{ByOwner, Limits, Net, Owner, Reactor};
 use serde_json::{Value, json};
@@ -35,11 +35,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 struct Goods;
 
 impl Service for Goods {
-    fn on_request(&mut self, fleet: &mut Fleet<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+    fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
         let params: Value = request.parse_params().unwrap_or_default();
         match params["name"].as_str() {
-            Some(name) => fleet.reply(reply_to, &json!({ "price": 100 + name.len() })),
-            None => fleet.refuse(reply_to, ErrorCode::InvalidParameters, "which goods?"),
+            Some(name) => cx.reply(reply_to, &json!({ "price": 100 + name.len() })),
+            None => cx.refuse(reply_to, ErrorCode::InvalidParameters, "which goods?"),
         }
     }
 }
@@ -51,25 +51,25 @@ struct Prices {
 }
 
 impl Service for Prices {
-    fn on_request(&mut self, fleet: &mut Fleet<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+    fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
         let params: Value = request.parse_params().unwrap_or_default();
         let count = params["count"].as_u64().unwrap_or(1);
         // It waits no longer than whoever asks: what is left of their time travels with the call.
-        let call = fleet.call("GET", "/goods", &params, PATIENCE);
+        let call = cx.call("GET", "/goods", &params, PATIENCE);
         self.asked.insert(call, (reply_to, count));
     }
 
-    fn on_outcome(&mut self, fleet: &mut Fleet<'_>, call: CallId, outcome: Outcome<'_>) {
+    fn on_outcome(&mut self, cx: &mut Context<'_>, call: CallId, outcome: Outcome<'_>) {
         let Some((reply_to, count)) = self.asked.remove(&call) else {
             return;
         };
         let Outcome::Reply(reply) = outcome else {
-            fleet.refuse(reply_to, ErrorCode::Busy, "nobody knows what it costs");
+            cx.refuse(reply_to, ErrorCode::Busy, "nobody knows what it costs");
             return;
         };
         let goods: Value = serde_json::from_str(reply.results()).unwrap_or_default();
         let price = goods["price"].as_u64().unwrap_or(0);
-        fleet.reply(reply_to, &json!({ "total": price * count }));
+        cx.reply(reply_to, &json!({ "total": price * count }));
     }
 }
 
@@ -80,15 +80,15 @@ struct Purchases {
 }
 
 impl Service for Purchases {
-    fn on_request(&mut self, fleet: &mut Fleet<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+    fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
         self.sold += 1;
-        fleet.notify(
+        cx.notify(
             "logs",
             "POST",
             "/logs",
             &format!("sold: {}", request.params()),
         );
-        fleet.reply(reply_to, &json!({ "number": self.sold }));
+        cx.reply(reply_to, &json!({ "number": self.sold }));
     }
 }
 
@@ -102,7 +102,7 @@ struct Customer {
 }
 
 impl Service for Customer {
-    fn on_outcome(&mut self, _fleet: &mut Fleet<'_>, call: CallId, outcome: Outcome<'_>) {
+    fn on_outcome(&mut self, _cx: &mut Context<'_>, call: CallId, outcome: Outcome<'_>) {
         let result = match outcome {
             Outcome::Reply(reply) => {
                 serde_json::from_str(reply.results()).map_err(|e| e.to_string())
@@ -112,7 +112,7 @@ impl Service for Customer {
         self.outcomes.push((call, result));
     }
 
-    fn on_event(&mut self, _fleet: &mut Fleet<'_>, event: Event<'_>) {
+    fn on_event(&mut self, _cx: &mut Context<'_>, event: Event<'_>) {
         match event {
             Event::Waited(_, is_there) => self.is_ready = Some(is_there),
             Event::Drained(_) | Event::DrainedUnproven => self.is_drained = true,
@@ -178,7 +178,7 @@ impl Shop {
     ) -> io::Result<Result<Value, String>> {
         let call = self
             .customer
-            .fleet(reactor.net())
+            .context(reactor.net())
             .call(method, uri, params, PATIENCE);
         loop {
             self.turn(reactor)?;
@@ -198,7 +198,7 @@ fn main() -> io::Result<()> {
 
     let urls = ["GET/goods", "GET/prices", "POST/purchases"];
     shop.customer
-        .fleet(reactor.net())
+        .context(reactor.net())
         .wait_for(&urls, Duration::from_secs(60));
     println!(
         "waiting for the Distributor at {} and three services",
@@ -219,18 +219,18 @@ fn main() -> io::Result<()> {
     }
 
     println!("leaving");
-    shop.goods.fleet(reactor.net()).drain(PATIENCE);
-    shop.prices.fleet(reactor.net()).drain(PATIENCE);
-    shop.purchases.fleet(reactor.net()).drain(PATIENCE);
-    shop.customer.fleet(reactor.net()).drain(PATIENCE);
+    shop.goods.context(reactor.net()).drain(PATIENCE);
+    shop.prices.context(reactor.net()).drain(PATIENCE);
+    shop.purchases.context(reactor.net()).drain(PATIENCE);
+    shop.customer.context(reactor.net()).drain(PATIENCE);
     while !shop.customer.service().is_drained {
         shop.turn(&mut reactor)?;
     }
     // Everybody knows, so nobody calls any more.
-    shop.goods.fleet(reactor.net()).stop();
-    shop.prices.fleet(reactor.net()).stop();
-    shop.purchases.fleet(reactor.net()).stop();
-    shop.customer.fleet(reactor.net()).stop();
+    shop.goods.context(reactor.net()).stop();
+    shop.prices.context(reactor.net()).stop();
+    shop.purchases.context(reactor.net()).stop();
+    shop.customer.context(reactor.net()).stop();
     while reactor.net().connections() > 0 {
         shop.turn(&mut reactor)?;
     }

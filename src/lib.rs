@@ -22,17 +22,17 @@
 //! call all others.
 //!
 //! ```no_run
-//! use pilcrow::node::{Config, Fleet, Node, ReplyTo, Request, Service};
+//! use pilcrow::node::{Config, Context, Node, ReplyTo, Request, Service};
 //! use pilcrow::protocol::ErrorCode;
 //! use pilcrow::reactor::{Limits, Reactor};
 //!
 //! struct Goods;
 //!
 //! impl Service for Goods {
-//!     fn on_request(&mut self, fleet: &mut Fleet<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+//!     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
 //!         match (request.method(), request.uri()) {
-//!             ("GET", "/goods") => fleet.reply(reply_to, &["apples", "pears"]),
-//!             _ => fleet.refuse(reply_to, ErrorCode::NotFound, "no such uri or method here"),
+//!             ("GET", "/goods") => cx.reply(reply_to, &["apples", "pears"]),
+//!             _ => cx.refuse(reply_to, ErrorCode::NotFound, "no such uri or method here"),
 //!         }
 //!     }
 //! }

@@ -14,7 +14,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use pilcrow::distributor::{Config, Distributor};
-use pilcrow::node::{self, CallId, Fleet, LinkState, Node, Outcome, ReplyTo, Request, Service};
+use pilcrow::node::{self, CallId, Context, LinkState, Node, Outcome, ReplyTo, Request, Service};
 use pilcrow::reactor::{
     CloseReason, ConnId, Handler, Limits, ListenOptions, Net, Origin, Owner, Reactor, SharedFrame,
     TimerId,
@@ -219,16 +219,16 @@ struct Counter {
 }
 
 impl Service for Counter {
-    fn on_request(&mut self, fleet: &mut Fleet<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+    fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
         self.served += 1;
         match request.uri() {
-            "/work" => fleet.reply(reply_to, request.params()),
+            "/work" => cx.reply(reply_to, request.params()),
             // Its caller waits in vain.
             _ => drop(reply_to),
         }
     }
 
-    fn on_outcome(&mut self, _fleet: &mut Fleet<'_>, _call: CallId, outcome: Outcome<'_>) {
+    fn on_outcome(&mut self, _cx: &mut Context<'_>, _call: CallId, outcome: Outcome<'_>) {
         match outcome {
             Outcome::Reply(_) => self.answered += 1,
             Outcome::Deadline => self.late += 1,
@@ -308,8 +308,8 @@ fn a_call_allocates_nothing_on_either_side() {
     let mut town = Town { distributor, nodes };
     let all_know = |town: &mut Town, reactor: &mut Reactor| {
         town.nodes.iter_mut().all(|node| {
-            let fleet = node.fleet(reactor.net());
-            fleet.link() == LinkState::Registered && fleet.roster().members().len() == 2
+            let cx = node.context(reactor.net());
+            cx.link() == LinkState::Registered && cx.roster().members().len() == 2
         })
     };
     while !all_know(&mut town, &mut reactor) {
@@ -337,11 +337,11 @@ fn a_call_allocates_nothing_on_either_side() {
         let before = ALLOCATIONS.get();
         for index in 0..8 {
             let uri = ["/work", "/never", "/work", "/work"][if index == 1 { 1 } else { 0 }];
-            let mut fleet = town.nodes[index % 2].fleet(reactor.net());
+            let mut cx = town.nodes[index % 2].context(reactor.net());
             let deadline = Duration::from_millis(if index == 1 { 2 } else { 60_000 });
             match index % 3 {
-                0 => fleet.call_idempotent("GET", uri, &params, deadline),
-                _ => fleet.call("GET", uri, &params, deadline),
+                0 => cx.call_idempotent("GET", uri, &params, deadline),
+                _ => cx.call("GET", uri, &params, deadline),
             };
         }
         while ended(town) < all {

@@ -106,8 +106,8 @@ fn send_delta(bench: &mut Bench, registry: &Registry, from: u64) -> Option<u64> 
 fn assert_same(bench: &mut Bench, registry: &Registry) {
     let listed = registry.iter().filter(|(_, entry)| entry.listed);
     let expected: Vec<&[u8]> = listed.map(|(_, entry)| &*entry.encoded).collect();
-    let fleet = bench.fleet();
-    let roster = fleet.roster();
+    let cx = bench.context();
+    let roster = cx.roster();
     let members = roster.members();
     let seen: Vec<&[u8]> = members
         .iter()

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::script::Script;
-use crate::node::{Config, Fleet, LinkState, Node};
+use crate::node::{Config, Context, LinkState, Node};
 use crate::reactor::{Limits, Reactor};
 use crate::sys::SocketId;
 use crate::sys::scripted::{Scripted, World};
@@ -93,8 +93,8 @@ impl Bench {
         self.pass(Duration::from_millis(1));
     }
 
-    pub(super) fn fleet(&mut self) -> Fleet<'_> {
-        self.node.fleet(self.reactor.net())
+    pub(super) fn context(&mut self) -> Context<'_> {
+        self.node.context(self.reactor.net())
     }
 
     /// What the node has said last on its link.
@@ -145,13 +145,13 @@ pub fn node_link(input: &[u8]) {
             3 => bench.say(script.bytes()),
             4 => {
                 let wait = Duration::from_millis(u64::from(script.byte()));
-                bench.fleet().drain(wait);
+                bench.context().drain(wait);
             }
             5 => {
-                let fleet = bench.fleet();
-                let members = fleet.roster().members();
+                let cx = bench.context();
+                let members = cx.roster().members();
                 for member in members {
-                    let named = fleet.roster().named(&member.node.name);
+                    let named = cx.roster().named(&member.node.name);
                     assert!(named.count() > 0, "it is found by its name");
                 }
             }
@@ -170,6 +170,6 @@ pub fn node_link(input: &[u8]) {
         }
     }
     bench.end(false);
-    let state = bench.fleet().link();
+    let state = bench.context().link();
     assert_ne!(state, LinkState::Registered, "its connection has ended");
 }

@@ -131,9 +131,9 @@ impl Front<'_> {
         let method = self.route(http.net(), request)?;
         let mut params = params(request)?;
         let deadline = self.config.deadline;
-        let mut fleet = self.node.fleet(http.net());
-        params.set_key(fleet.next_call().key());
-        fleet.set_request_id(&asked.request_id);
+        let mut cx = self.node.context(http.net());
+        params.set_key(cx.next_call().key());
+        cx.set_request_id(&asked.request_id);
         // Encoding makes six bytes of one at worst.
         let longest = 6 * (request.body().len() + request.query().map_or(0, str::len) + path.len());
         if longest + ENVELOPE_BYTES > MAX_PACKET_BYTES
@@ -143,16 +143,16 @@ impl Front<'_> {
             return Err((413, why.to_owned()));
         }
         Ok(match method {
-            "GET" | "HEAD" => fleet.call_idempotent(method, path, &params, deadline),
-            _ => fleet.call(method, path, &params, deadline),
+            "GET" | "HEAD" => cx.call_idempotent(method, path, &params, deadline),
+            _ => cx.call(method, path, &params, deadline),
         })
     }
 
     /// The method under which somebody serves what is asked for.
     fn route<'r>(&mut self, net: &mut Net, request: &'r Request<'_>) -> Result<&'r str, Failure> {
         let (method, path) = (request.method(), request.path());
-        let fleet = self.node.fleet(net);
-        let roster = fleet.roster();
+        let cx = self.node.context(net);
+        let roster = cx.roster();
         let serves = |method: &str| roster.serving_prefix(method, path).next().is_some();
         if serves(method) {
             return Ok(method);

@@ -31,7 +31,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::http::{self, Server};
-use crate::node::{self, Fleet, Node};
+use crate::node::{self, Context, Node};
 use crate::protocol::Token;
 use crate::reactor::{CloseReason, ConnId, Handler, Net, Origin, Owner, TimerId};
 use front::Front;
@@ -147,8 +147,8 @@ impl Gateway {
     }
 
     /// What its node can do, and whom it knows.
-    pub fn fleet<'a>(&'a mut self, net: &'a mut Net) -> Fleet<'a> {
-        self.node.fleet(net)
+    pub fn context<'a>(&'a mut self, net: &'a mut Net) -> Context<'a> {
+        self.node.context(net)
     }
 
     /// What it has done so far.
@@ -169,12 +169,12 @@ impl Gateway {
 
     /// Has another token admit it, from when it registers next.
     pub fn set_token(&mut self, net: &mut Net, token: Token<'static>) {
-        self.node.fleet(net).set_token(Some(token));
+        self.node.context(net).set_token(Some(token));
     }
 
     /// Leaves the fleet.
     pub fn leave(&mut self, net: &mut Net) {
-        self.node.fleet(net).stop();
+        self.node.context(net).stop();
     }
 
     /// Hands a callback to the one whom it is about.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::routes::GoneRoutes;
 use crate::http::ResponseTo;
-use crate::node::{CallId, Event, Fleet, Outcome, Service};
+use crate::node::{CallId, Context, Event, Outcome, Service};
 use crate::time::Time;
 
 /// One HTTP request that waits for what comes of its call.
@@ -65,7 +65,7 @@ impl Outcomes {
 }
 
 impl Service for Outcomes {
-    fn on_outcome(&mut self, fleet: &mut Fleet<'_>, call: CallId, outcome: Outcome<'_>) {
+    fn on_outcome(&mut self, cx: &mut Context<'_>, call: CallId, outcome: Outcome<'_>) {
         let Some(waiting) = self.waiting.remove(&call) else {
             return;
         };
@@ -78,13 +78,13 @@ impl Service for Outcomes {
             Outcome::Deadline => End::Late,
             Outcome::Nobody => End::Nobody,
         };
-        let node = fleet.asked();
+        let node = cx.asked();
         self.ended.push(Ended { waiting, end, node });
     }
 
-    fn on_event(&mut self, fleet: &mut Fleet<'_>, event: Event<'_>) {
+    fn on_event(&mut self, cx: &mut Context<'_>, event: Event<'_>) {
         match event {
-            Event::Left(member) => self.gone.left(member, fleet.net().now()),
+            Event::Left(member) => self.gone.left(member, cx.net().now()),
             Event::RegistrationRefused(reply) => {
                 tracing::warn!(
                     errorcode = reply.errorcode,

@@ -29,7 +29,7 @@ pub enum LinkState {
 }
 
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct DistributorLink {
     state: LinkState,
     conn: Option<ConnId>,
     phase: Phase,
@@ -88,9 +88,9 @@ const SILENT_HEARTBEATS: u32 = 3;
 const SHORTEST_TOLD_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_TOLD_RETRY: Duration = Duration::from_secs(60);
 
-impl Link {
-    pub(super) fn new() -> Link {
-        Link {
+impl DistributorLink {
+    pub(super) fn new() -> DistributorLink {
+        DistributorLink {
             state: LinkState::Searching,
             conn: None,
             phase: Phase::Apart,

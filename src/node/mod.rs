@@ -2,22 +2,22 @@
 //!
 //! A [`Node`] is a [`Handler`]. It registers with a Distributor, keeps a
 //! [`Roster`] of who is there, serves requests through your [`Service`], and calls other nodes
-//! through [`Fleet`]. It works with a [`Distributor`](crate::distributor::Distributor) of this crate,
+//! through [`Context`]. It works with a [`Distributor`](crate::distributor::Distributor) of this crate,
 //! and with that of the book: the one in Node.js that the protocol comes from, which sends lists and
 //! knows nothing of sessions.
 //!
 //! ```no_run
-//! use pilcrow::node::{Config, Fleet, Node, ReplyTo, Request, Service};
+//! use pilcrow::node::{Config, Context, Node, ReplyTo, Request, Service};
 //! use pilcrow::protocol::ErrorCode;
 //! use pilcrow::reactor::{Limits, Reactor};
 //!
 //! struct Goods;
 //!
 //! impl Service for Goods {
-//!     fn on_request(&mut self, fleet: &mut Fleet<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+//!     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
 //!         match (request.method(), request.uri()) {
-//!             ("GET", "/goods") => fleet.reply(reply_to, &["apples", "pears"]),
-//!             _ => fleet.refuse(reply_to, ErrorCode::NotFound, "no such uri or method here"),
+//!             ("GET", "/goods") => cx.reply(reply_to, &["apples", "pears"]),
+//!             _ => cx.refuse(reply_to, ErrorCode::NotFound, "no such uri or method here"),
 //!         }
 //!     }
 //! }
@@ -39,10 +39,10 @@
 //! }
 //! ```
 //!
-//! [`Fleet`] is given to each callback, and between turns by [`Node::fleet`]. [`Fleet::call`] asks
+//! [`Context`] is given to each callback, and between turns by [`Node::context`]. [`Context::call`] asks
 //! whoever serves a url; its [`Outcome`] comes by [`Service::on_outcome`]. What else happens comes by
-//! [`Service::on_event`]: the link to the Distributor, nodes that join and leave. [`Fleet::drain`] and
-//! then [`Fleet::stop`] leave in good order.
+//! [`Service::on_event`]: the link to the Distributor, nodes that join and leave. [`Context::drain`] and
+//! then [`Context::stop`] leave in good order.
 //!
 //! A node lives in the thread of its reactor, and several can share one: see
 //! [`ByOwner`](crate::reactor::ByOwner) and [`Config::owner`]. Other threads call through a
@@ -53,14 +53,14 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use pilcrow::node::{CallId, Config, Fleet, Node, Outcome, ReplyTo, Request, Service};
+//! use pilcrow::node::{CallId, Config, Context, Node, Outcome, ReplyTo, Request, Service};
 //! use pilcrow::reactor::{ByOwner, Limits, Owner, Reactor};
 //!
 //! struct Server;
 //!
 //! impl Service for Server {
-//!     fn on_request(&mut self, fleet: &mut Fleet<'_>, request: &Request<'_>, reply_to: ReplyTo) {
-//!         fleet.reply(reply_to, request.uri());
+//!     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+//!         cx.reply(reply_to, request.uri());
 //!     }
 //! }
 //!
@@ -68,7 +68,7 @@
 //! struct Client(Option<String>);
 //!
 //! impl Service for Client {
-//!     fn on_outcome(&mut self, _: &mut Fleet<'_>, _: CallId, outcome: Outcome<'_>) {
+//!     fn on_outcome(&mut self, _: &mut Context<'_>, _: CallId, outcome: Outcome<'_>) {
 //!         if let Outcome::Reply(reply) = outcome {
 //!             self.0 = Some(reply.results().to_owned());
 //!         }
@@ -85,7 +85,7 @@
 //!     let mut client = Node::new(Config { owner, ..Config::default() }, Client::default());
 //!     client.start(reactor.net())?;
 //!     let second = Duration::from_secs(1);
-//!     client.fleet(reactor.net()).call_at(addr, "GET", "/hello", &(), second);
+//!     client.context(reactor.net()).call_at(addr, "GET", "/hello", &(), second);
 //!     while client.service().0.is_none() {
 //!         reactor.turn(None, &mut ByOwner(&mut [&mut server, &mut client]))?;
 //!     }
@@ -95,7 +95,8 @@
 //! ```
 
 mod calls;
-mod fleet;
+mod context;
+
 mod handle;
 mod link;
 mod peers;
@@ -115,11 +116,11 @@ use crate::reactor::{
     CloseReason, ConnId, Handler, ListenOptions, ListenerId, Net, Origin, Owner, TimerId, Waker,
 };
 use calls::Calls;
-use link::Link;
+use link::DistributorLink;
 use peers::Peers;
 
 pub use calls::CallId;
-pub use fleet::{Fleet, WaitId};
+pub use context::{Context, WaitId};
 pub use handle::{Answer, Handle};
 pub use link::LinkState;
 pub use roster::{Member, Roster};
@@ -183,21 +184,21 @@ impl Default for Config {
 
 /// What you do with requests, outcomes and news. Everything has a default: implement what you need.
 pub trait Service {
-    /// Somebody asks for something. Answer with [`Fleet::reply`] or [`Fleet::refuse`], now or
+    /// Somebody asks for something. Answer with [`Context::reply`] or [`Context::refuse`], now or
     /// later: `reply_to` can be kept. What is never answered costs its caller the deadline.
-    fn on_request(&mut self, fleet: &mut Fleet<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+    fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
         let _ = request;
-        fleet.refuse(reply_to, ErrorCode::NotFound, "no such uri or method here");
+        cx.refuse(reply_to, ErrorCode::NotFound, "no such uri or method here");
     }
 
-    /// What became of a call: told exactly once for each, never before [`Fleet::call`] returns.
-    fn on_outcome(&mut self, fleet: &mut Fleet<'_>, call: CallId, outcome: Outcome<'_>) {
-        let _ = (fleet, call, outcome);
+    /// What became of a call: told exactly once for each, never before [`Context::call`] returns.
+    fn on_outcome(&mut self, cx: &mut Context<'_>, call: CallId, outcome: Outcome<'_>) {
+        let _ = (cx, call, outcome);
     }
 
     /// Something changed around the node.
-    fn on_event(&mut self, fleet: &mut Fleet<'_>, event: Event<'_>) {
-        let _ = (fleet, event);
+    fn on_event(&mut self, cx: &mut Context<'_>, event: Event<'_>) {
+        let _ = (cx, event);
     }
 }
 
@@ -231,7 +232,7 @@ pub enum Event<'a> {
     Joined(&'a Member),
     /// A node is gone.
     Left(&'a Member),
-    /// What [`Fleet::wait_for`] waited for is there (`true`), or its time is over.
+    /// What [`Context::wait_for`] waited for is there (`true`), or its time is over.
     Waited(WaitId, bool),
     /// The node is out of the list, and this is who knows.
     Drained(&'a Drained),
@@ -254,10 +255,10 @@ struct Core {
     listener: Option<ListenerId>,
     roles: ConnMap<Role>,
     roster: Roster,
-    link: Link,
+    link: DistributorLink,
     peers: Peers,
     calls: Calls,
-    waits: Vec<fleet::Wait>,
+    waits: Vec<context::Wait>,
     next_wait: u64,
     /// What the service is to be told as soon as nobody is in a callback of it.
     news: Vec<News>,
@@ -288,7 +289,7 @@ impl<S: Service> Node<S> {
     pub fn new(config: Config, service: S) -> Node<S> {
         Node {
             core: Core {
-                link: Link::new(),
+                link: DistributorLink::new(),
                 config,
                 listener: None,
                 roles: ConnMap::default(),
@@ -324,8 +325,8 @@ impl<S: Service> Node<S> {
     }
 
     /// What the node can do, between turns of its reactor.
-    pub fn fleet<'a>(&'a mut self, net: &'a mut Net) -> Fleet<'a> {
-        Fleet::new(&mut self.core, net)
+    pub fn context<'a>(&'a mut self, net: &'a mut Net) -> Context<'a> {
+        Context::new(&mut self.core, net)
     }
 
     /// Your service.
@@ -350,7 +351,7 @@ impl<S: Service> Node<S> {
                 News::DrainedUnproven => Event::DrainedUnproven,
             };
             self.service
-                .on_event(&mut Fleet::new(&mut self.core, net), event);
+                .on_event(&mut Context::new(&mut self.core, net), event);
         }
         for _ in 0..self.core.calls.ended.len() {
             let Some((call, end)) = self.core.calls.ended.pop_front() else {
@@ -367,8 +368,8 @@ impl<S: Service> Node<S> {
         match call.answer_to {
             Some(answer_to) => handle::answer(&answer_to, outcome),
             None => {
-                let fleet = &mut Fleet::telling(&mut self.core, net, call.asked_addr);
-                self.service.on_outcome(fleet, call.id, outcome);
+                let cx = &mut Context::telling(&mut self.core, net, call.asked_addr);
+                self.service.on_outcome(cx, call.id, outcome);
             }
         }
     }
@@ -377,8 +378,8 @@ impl<S: Service> Node<S> {
         let Some((request, reply_to)) = served::read(net, conn, frame) else {
             return;
         };
-        let mut fleet = Fleet::within(&mut self.core, net, &request);
-        self.service.on_request(&mut fleet, &request, reply_to);
+        let mut cx = Context::within(&mut self.core, net, &request);
+        self.service.on_request(&mut cx, &request, reply_to);
     }
 
     fn on_reply_frame(&mut self, net: &mut Net, peer: usize, frame: &[u8]) {
@@ -400,9 +401,9 @@ impl<S: Service> Node<S> {
 
     fn on_distributor_frame(&mut self, net: &mut Net, frame: &[u8]) {
         if let Some(refusal) = self.core.link_frame(net, frame) {
-            let fleet = &mut Fleet::new(&mut self.core, net);
+            let cx = &mut Context::new(&mut self.core, net);
             self.service
-                .on_event(fleet, Event::RegistrationRefused(refusal));
+                .on_event(cx, Event::RegistrationRefused(refusal));
         }
     }
 }

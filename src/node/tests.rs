@@ -33,15 +33,15 @@ struct Notes {
 }
 
 impl Service for Notes {
-    fn on_request(&mut self, fleet: &mut Fleet<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+    fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
         self.requests += 1;
         if self.forwards {
-            fleet.call("GET", "/goods", &json!({}), 10 * SECOND);
+            cx.call("GET", "/goods", &json!({}), 10 * SECOND);
         }
-        fleet.reply(reply_to, request.uri());
+        cx.reply(reply_to, request.uri());
     }
 
-    fn on_outcome(&mut self, _fleet: &mut Fleet<'_>, call: CallId, outcome: Outcome<'_>) {
+    fn on_outcome(&mut self, _cx: &mut Context<'_>, call: CallId, outcome: Outcome<'_>) {
         let words = match outcome {
             Outcome::Reply(reply) => format!("reply {}", reply.results()),
             Outcome::Refused(reply) => format!("refused {}", reply.errorcode),
@@ -52,7 +52,7 @@ impl Service for Notes {
         self.outcomes.push((call, words));
     }
 
-    fn on_event(&mut self, _fleet: &mut Fleet<'_>, event: Event<'_>) {
+    fn on_event(&mut self, _cx: &mut Context<'_>, event: Event<'_>) {
         self.events.push(match event {
             Event::Link(state) => format!("{state:?}"),
             Event::RegistrationRefused(reply) => format!("refused {}", reply.errorcode),
@@ -245,10 +245,10 @@ impl Bench {
     }
 
     fn call_with(&mut self, deadline: Duration, is_idempotent: bool) -> CallId {
-        let mut fleet = self.node.fleet(self.reactor.net());
+        let mut cx = self.node.context(self.reactor.net());
         match is_idempotent {
-            true => fleet.call_idempotent("GET", "/goods", &json!({}), deadline),
-            false => fleet.call("GET", "/goods", &json!({}), deadline),
+            true => cx.call_idempotent("GET", "/goods", &json!({}), deadline),
+            false => cx.call("GET", "/goods", &json!({}), deadline),
         }
     }
 
@@ -732,7 +732,7 @@ fn who_was_merged_does_not_stay_if_the_link_is_lost_meanwhile() {
 fn a_drain_ends_with_who_knows() {
     let mut bench = Bench::registered(&[1]);
     let link = bench.socket(distributor());
-    bench.node.fleet(bench.reactor.net()).drain(5 * SECOND);
+    bench.node.context(bench.reactor.net()).drain(5 * SECOND);
     bench.settle();
     let delete = bench.sent(link).remove(0);
     assert_eq!(
@@ -753,7 +753,7 @@ fn a_drain_ends_with_who_knows() {
 fn a_drain_whose_link_is_lost_stays_unproven_until_its_time_is_over() {
     let mut bench = Bench::registered(&[1]);
     let link = bench.socket(distributor());
-    bench.node.fleet(bench.reactor.net()).drain(5 * SECOND);
+    bench.node.context(bench.reactor.net()).drain(5 * SECOND);
     bench.settle();
     bench.end(link);
     assert_eq!(bench.events(), ["Lost"]);
@@ -768,11 +768,11 @@ fn a_wait_ends_when_somebody_is_there_or_in_vain() {
     let mut bench = Bench::registered(&[]);
     bench
         .node
-        .fleet(bench.reactor.net())
+        .context(bench.reactor.net())
         .wait_for(&["GET/goods"], SECOND);
     bench
         .node
-        .fleet(bench.reactor.net())
+        .context(bench.reactor.net())
         .wait_for(&["GET/other"], SECOND);
     bench.settle();
     assert!(bench.events().is_empty());
@@ -828,7 +828,7 @@ fn what_goes_to_another_node_is_not_written_to_the_first_any_more() {
 fn a_node_that_stopped_asks_nobody_any_more() {
     let mut bench = Bench::registered(&[1, 2]);
     bench.call();
-    bench.node.fleet(bench.reactor.net()).stop();
+    bench.node.context(bench.reactor.net()).stop();
     bench.call();
     bench.settle();
     assert_eq!(bench.outcomes().len(), 2);
@@ -877,7 +877,7 @@ fn a_drain_without_a_session_leaves_the_list_by_leaving_the_distributor() {
             bench.pass(3 * SECOND);
         }
         bench.events();
-        bench.node.fleet(bench.reactor.net()).drain(5 * SECOND);
+        bench.node.context(bench.reactor.net()).drain(5 * SECOND);
         bench.pass(4 * SECOND);
         assert!(bench.sockets(distributor()).is_empty());
         bench.pass(2 * SECOND);
@@ -895,7 +895,7 @@ fn a_drain_without_a_session_leaves_the_list_by_leaving_the_distributor() {
 fn a_drain_that_is_not_answered_ends_all_the_same() {
     let mut bench = Bench::registered(&[1]);
     let link = bench.socket(distributor());
-    bench.node.fleet(bench.reactor.net()).drain(SECOND);
+    bench.node.context(bench.reactor.net()).drain(SECOND);
     bench.settle();
     let delete = bench.sent(link).remove(0);
     bench.pass(4 * SECOND);
@@ -923,9 +923,9 @@ fn a_peer_that_reads_nothing_is_full_before_it_is_cut() {
     bench.open(peer(1));
     let long = "x".repeat(100 << 10);
     for _ in 0..12 {
-        let mut fleet = bench.node.fleet(bench.reactor.net());
-        fleet.notify("goods", "POST", "/logs", &long);
-        fleet.call("GET", "/goods", &long, SECOND);
+        let mut cx = bench.node.context(bench.reactor.net());
+        cx.notify("goods", "POST", "/logs", &long);
+        cx.call("GET", "/goods", &long, SECOND);
     }
     bench.settle();
     assert!(bench.world().is_open(socket));
@@ -966,8 +966,8 @@ fn a_call_dials_no_peer_again_that_could_not_be_reached() {
 fn a_peer_that_is_called_by_its_address_keeps_its_connection_for_a_while() {
     let mut bench = Bench::registered(&[]);
     let call_at = |bench: &mut Bench, port, params: &str| {
-        let mut fleet = bench.node.fleet(bench.reactor.net());
-        fleet.call_at(peer(port), "GET", "/goods", params, SECOND);
+        let mut cx = bench.node.context(bench.reactor.net());
+        cx.call_at(peer(port), "GET", "/goods", params, SECOND);
     };
     call_at(&mut bench, 8, "");
     let socket = bench.open(peer(8));
@@ -991,7 +991,7 @@ fn a_peer_that_is_called_by_its_address_keeps_its_connection_for_a_while() {
 fn a_drain_that_is_refused_leaves_the_list_by_leaving_the_distributor() {
     let mut bench = Bench::registered(&[1]);
     let link = bench.socket(distributor());
-    bench.node.fleet(bench.reactor.net()).drain(5 * SECOND);
+    bench.node.context(bench.reactor.net()).drain(5 * SECOND);
     bench.settle();
     let delete = bench.sent(link).remove(0);
     bench.receive(link, &json!({"key": delete["key"], "errorcode": 2}));
@@ -1008,7 +1008,7 @@ fn a_second_drain_does_not_end_the_first() {
     let mut bench = Bench::registered(&[1]);
     let link = bench.socket(distributor());
     for _ in 0..2 {
-        bench.node.fleet(bench.reactor.net()).drain(5 * SECOND);
+        bench.node.context(bench.reactor.net()).drain(5 * SECOND);
         bench.settle();
     }
     let asked = bench.sent(link);
@@ -1138,10 +1138,10 @@ fn who_is_turned_away_is_told_so_and_tries_later() {
 fn the_longest_times_overflow_nothing() {
     let mut bench = Bench::registered(&[1]);
     bench.call_with(Duration::MAX, false);
-    let mut fleet = bench.node.fleet(bench.reactor.net());
-    fleet.wait_for(&["GET/other"], Duration::MAX);
+    let mut cx = bench.node.context(bench.reactor.net());
+    cx.wait_for(&["GET/other"], Duration::MAX);
     bench.pass(3600 * SECOND);
-    bench.node.fleet(bench.reactor.net()).drain(Duration::MAX);
+    bench.node.context(bench.reactor.net()).drain(Duration::MAX);
     bench.settle();
     assert_eq!(bench.node.core.calls.len(), 0);
     assert_eq!(bench.outcomes(), ["nobody"]);
@@ -1150,8 +1150,8 @@ fn the_longest_times_overflow_nothing() {
 #[test]
 fn nobody_waits_for_less_than_somebody_who_can_be_called() {
     let mut bench = Bench::registered(&[]);
-    let mut fleet = bench.node.fleet(bench.reactor.net());
-    fleet.wait_for(&["GET/goods"], SECOND);
+    let mut cx = bench.node.context(bench.reactor.net());
+    cx.wait_for(&["GET/goods"], SECOND);
     let link = bench.socket(distributor());
     let (mut named, mut ipv6) = (entry(1), entry(2));
     named["host"] = json!("goods.example");

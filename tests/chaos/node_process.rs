@@ -31,7 +31,7 @@ fn be_a_node() {
     let mut told = usize::MAX;
     loop {
         reactor.turn(None, &mut node).unwrap();
-        let view = node.fleet(reactor.net()).roster().members().len();
+        let view = node.context(reactor.net()).roster().members().len();
         if told != view {
             println!("\nview {view}");
             told = view;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use pilcrow::node::{Config, Event, Fleet, LinkState, Node, Service};
+use pilcrow::node::{Config, Context, Event, LinkState, Node, Service};
 use pilcrow::reactor::{Limits, Reactor};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -264,7 +264,7 @@ fn an_entry_is_taken_over_with_the_same_token_only() {
 struct Told(Vec<String>);
 
 impl Service for Told {
-    fn on_event(&mut self, _: &mut Fleet<'_>, event: Event<'_>) {
+    fn on_event(&mut self, _: &mut Context<'_>, event: Event<'_>) {
         self.0.push(match event {
             Event::RegistrationRefused(reply) => format!("refused {}", reply.errorcode),
             other => format!("{other:?}"),
@@ -295,7 +295,7 @@ fn a_node_shows_its_token() {
         wait_until("its registration", || {
             let wait = Some(std::time::Duration::from_millis(10));
             reactor.turn(wait, &mut node).unwrap();
-            let link = node.fleet(reactor.net()).link();
+            let link = node.context(reactor.net()).link();
             let is_refused = node.service().0.iter().any(|event| event == "refused 5");
             assert!(!(is_right && is_refused) && (is_right || link != LinkState::Registered));
             is_refused || link == LinkState::Registered

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::process::{Command, Output, Stdio};
 
-use pilcrow::node::{Config, Fleet, Node, ReplyTo, Request, Service};
+use pilcrow::node::{Config, Context, Node, ReplyTo, Request, Service};
 use pilcrow::protocol::ErrorCode;
 use pilcrow::reactor::{Limits, Reactor};
 use serde_json::{Value, json};
@@ -297,10 +297,10 @@ fn check_has_an_exit_code_and_one_line() {
 struct Goods;
 
 impl Service for Goods {
-    fn on_request(&mut self, fleet: &mut Fleet<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+    fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
         match request.uri() {
-            "/goods" => fleet.reply(reply_to, &["apples", "pears"]),
-            _ => fleet.refuse(reply_to, ErrorCode::NotFound, "no such uri or method here"),
+            "/goods" => cx.reply(reply_to, &["apples", "pears"]),
+            _ => cx.refuse(reply_to, ErrorCode::NotFound, "no such uri or method here"),
         }
     }
 }

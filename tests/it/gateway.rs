@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use pilcrow::Waker;
-use pilcrow::node::{CallId, Config, Fleet, Node, Outcome, ReplyTo, Request, Service};
+use pilcrow::node::{CallId, Config, Context, Node, Outcome, ReplyTo, Request, Service};
 use pilcrow::protocol::ErrorCode;
 use pilcrow::reactor::{Limits, Reactor};
 use rustix::process::Signal;
@@ -28,32 +28,32 @@ struct Shop {
 }
 
 impl Service for Shop {
-    fn on_request(&mut self, fleet: &mut Fleet<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+    fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
         self.served.fetch_add(1, Ordering::Relaxed);
         match request.uri() {
             "/held" => self.held.push(reply_to),
             "/relay" => {
-                fleet.call("GET", "/goods", &json!({}), DEADLINE);
+                cx.call("GET", "/goods", &json!({}), DEADLINE);
                 self.held.push(reply_to);
             }
             "/deadly" => self.dies.store(true, Ordering::Release),
-            "/long" => fleet.reply(reply_to, &"x".repeat(600_000)),
-            "/refused" => fleet.refuse(reply_to, ErrorCode::InvalidParameters, "not like this"),
+            "/long" => cx.reply(reply_to, &"x".repeat(600_000)),
+            "/refused" => cx.refuse(reply_to, ErrorCode::InvalidParameters, "not like this"),
             uri => {
                 let params: Value = request.parse_params().unwrap();
                 let answer = json!({"by": self.name, "uri": uri, "method": request.method(), "params": params, "request_id": request.request_id()});
-                fleet.reply(reply_to, &answer);
+                cx.reply(reply_to, &answer);
             }
         }
     }
 
-    fn on_outcome(&mut self, fleet: &mut Fleet<'_>, _: CallId, outcome: Outcome<'_>) {
+    fn on_outcome(&mut self, cx: &mut Context<'_>, _: CallId, outcome: Outcome<'_>) {
         let Outcome::Reply(reply) = outcome else {
             panic!("{outcome:?}");
         };
         let results: Value = serde_json::from_str(reply.results()).unwrap();
         for reply_to in self.held.drain(..) {
-            fleet.reply(reply_to, &results);
+            cx.reply(reply_to, &results);
         }
     }
 }
@@ -95,7 +95,7 @@ impl Shopkeeper {
                 reactor.turn(None, &mut node).unwrap();
                 if node.service().releases.load(Ordering::Acquire) {
                     for reply_to in std::mem::take(&mut node.service().held) {
-                        node.fleet(reactor.net()).reply(reply_to, "released");
+                        node.context(reactor.net()).reply(reply_to, "released");
                     }
                 }
             }

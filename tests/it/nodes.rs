@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pilcrow::node::{
-    Answer, CallId, Config, Event, Fleet, LinkState, Node, Outcome, ReplyTo, Request, Roster,
+    Answer, CallId, Config, Context, Event, LinkState, Node, Outcome, ReplyTo, Request, Roster,
     Service,
 };
 use pilcrow::reactor::{
@@ -48,23 +48,23 @@ struct Worker {
 }
 
 impl Service for Worker {
-    fn on_request(&mut self, fleet: &mut Fleet<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+    fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
         if request.uri() != "/work" {
             self.notices += 1;
             return;
         }
         let params: Value = request.parse_params().unwrap();
         let Some(number) = params["number"].as_u64() else {
-            return fleet.reply(reply_to, &params);
+            return cx.reply(reply_to, &params);
         };
         self.ledger.borrow_mut().calls[usize::try_from(number).unwrap()].done += 1;
         match number % 4 {
             0 => self.held.push((reply_to, number)),
-            _ => fleet.reply(reply_to, &number),
+            _ => cx.reply(reply_to, &number),
         }
     }
 
-    fn on_outcome(&mut self, _fleet: &mut Fleet<'_>, call: CallId, outcome: Outcome<'_>) {
+    fn on_outcome(&mut self, _cx: &mut Context<'_>, call: CallId, outcome: Outcome<'_>) {
         let words = match outcome {
             Outcome::Reply(reply) => reply.results().to_owned(),
             other => format!("{other:?}"),
@@ -78,7 +78,7 @@ impl Service for Worker {
         }
     }
 
-    fn on_event(&mut self, _fleet: &mut Fleet<'_>, event: Event<'_>) {
+    fn on_event(&mut self, _cx: &mut Context<'_>, event: Event<'_>) {
         match event {
             Event::Joined(_) | Event::Left(_) => {}
             Event::Drained(drained) => {
@@ -220,9 +220,9 @@ impl Town {
         self.nodes.0[place].as_mut().unwrap()
     }
 
-    fn fleet(&mut self, place: usize) -> Fleet<'_> {
+    fn context(&mut self, place: usize) -> Context<'_> {
         let node = self.nodes.0[place].as_mut().unwrap();
-        node.fleet(self.reactor.net())
+        node.context(self.reactor.net())
     }
 
     fn places(&self) -> Vec<usize> {
@@ -246,9 +246,9 @@ impl Town {
 
     fn all_have(&mut self, view: impl Fn(&Roster) -> bool) -> bool {
         self.places().into_iter().all(|place| {
-            let fleet = self.fleet(place);
-            let roster = fleet.roster();
-            fleet.link() == LinkState::Registered && roster.is_complete() && view(roster)
+            let cx = self.context(place);
+            let roster = cx.roster();
+            cx.link() == LinkState::Registered && roster.is_complete() && view(roster)
         })
     }
 
@@ -256,14 +256,14 @@ impl Town {
         let places = self.places();
         places
             .into_iter()
-            .all(|place| self.fleet(place).link() == LinkState::Lost)
+            .all(|place| self.context(place).link() == LinkState::Lost)
     }
 
     /// A turn, in which what was held back before is answered.
     fn turn(&mut self) {
         for place in self.places() {
             for (reply_to, number) in std::mem::take(&mut self.node(place).service().held) {
-                self.fleet(place).reply(reply_to, &number);
+                self.context(place).reply(reply_to, &number);
             }
         }
         self.reactor.turn(Some(MILLI), &mut self.nodes).unwrap();
@@ -307,14 +307,14 @@ impl Town {
         };
         // Who has just started knows nobody yet.
         let mut places = self.places();
-        places.retain(|place| !self.fleet(*place).roster().members().is_empty());
+        places.retain(|place| !self.context(*place).roster().members().is_empty());
         self.draws += 1;
         let place = places[self.draws % places.len()];
         let params = json!({ "number": number });
-        let mut fleet = self.fleet(place);
+        let mut cx = self.context(place);
         let call = match is_idempotent {
-            true => fleet.call_idempotent("GET", "/work", &params, CALL),
-            false => fleet.call("GET", "/work", &params, CALL),
+            true => cx.call_idempotent("GET", "/work", &params, CALL),
+            false => cx.call("GET", "/work", &params, CALL),
         };
         self.node(place).service().calls.insert(call, number);
     }
@@ -351,20 +351,20 @@ fn no_call_fails_while_ten_nodes_are_replaced_in_good_order() {
     let mut town = Town::of(10, &config);
     town.call_for(100 * MILLI);
     for old in 0..10 {
-        town.fleet(old).drain(DEADLINE);
+        town.context(old).drain(DEADLINE);
         town.call_until("it is drained", |town| {
             town.events(old).iter().any(|event| event == "drained")
         });
         town.call_until("its callers have gone", |town| {
-            let fleet = town.fleet(old);
-            fleet.callers() == 0 && fleet.calls_in_flight() == 0
+            let cx = town.context(old);
+            cx.callers() == 0 && cx.calls_in_flight() == 0
         });
-        town.fleet(old).stop();
+        town.context(old).stop();
         town.turn();
         town.nodes.0[old] = None;
         let (new, _) = town.add(config.clone());
         town.call_until("the new one is there", |town| {
-            town.fleet(new).link() == LinkState::Registered
+            town.context(new).link() == LinkState::Registered
         });
         town.call_for(100 * MILLI);
     }
@@ -467,10 +467,10 @@ fn nodes_wait_for_a_distributor_that_starts_after_them() {
     for _ in 0..3 {
         town.add(config(place));
     }
-    town.fleet(0).wait_for(&["GET/work"], DEADLINE);
+    town.context(0).wait_for(&["GET/work"], DEADLINE);
     let until = Instant::now() + 500 * MILLI;
     town.turn_until("they have tried", |_| Instant::now() > until);
-    assert_eq!(town.fleet(0).link(), LinkState::Searching);
+    assert_eq!(town.context(0).link(), LinkState::Searching);
     let _distributor = Distributor::start_at(&place.to_string(), &SOON_COMPLETE);
     town.turn_until("the wait ends", |town| {
         town.events(0)
@@ -561,10 +561,10 @@ fn handles_notices_and_calls_to_all() {
     assert_eq!(answers.unwrap(), (here, Answer::Nobody));
 
     let mut calls = Vec::new();
-    town.fleet(1)
+    town.context(1)
         .call_all("work", "GET", "/work", &json!({}), CALL, &mut calls);
     assert_eq!(calls.len(), 3);
-    assert_eq!(town.fleet(2).notify("work", "POST", "/notice", "hear"), 3);
+    assert_eq!(town.context(2).notify("work", "POST", "/notice", "hear"), 3);
     town.turn_until("all have heard and answered", |town| {
         let answers = town.events(1).iter().filter(|event| *event == "{}").count();
         let notices: usize = (0..3).map(|place| town.node(place).service().notices).sum();
@@ -655,7 +655,7 @@ fn a_mixed_fleet_calls_each_other() {
     let mut town = Town::new();
     town.add(config(distributor.addr));
     town.turn_until("the Node.js service is there", |town| {
-        town.fleet(0).roster().named("goods").count() == 1
+        town.context(0).roster().named("goods").count() == 1
     });
     for url in ["GET/goods", "GET/work"] {
         let mut seen = false;
@@ -683,7 +683,8 @@ fn a_mixed_fleet_calls_each_other() {
             "{body}"
         );
     }
-    town.fleet(0).call("GET", "/goods", &json!({"b": 2}), CALL);
+    town.context(0)
+        .call("GET", "/goods", &json!({"b": 2}), CALL);
     town.turn_until("the Node.js service answers", |town| {
         town.events(0).iter().any(|event| event == "{\"b\":2}")
     });

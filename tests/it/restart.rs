@@ -300,7 +300,7 @@ fn nodes_of_this_crate_lose_nobody() {
                 reactor.turn(wait, &mut ByOwner(&mut all)).unwrap();
                 let views: Vec<usize> = nodes
                     .iter_mut()
-                    .map(|node| node.fleet(reactor.net()).roster().members().len())
+                    .map(|node| node.context(reactor.net()).roster().members().len())
                     .collect();
                 fewest = fewest.min(views.iter().copied().min().unwrap());
                 assert!(views.iter().all(|known| *known <= 4), "{views:?}");

@@ -229,7 +229,7 @@ fn drain_one(fleet: &mut Fleet) {
         node.is_draining = true;
         node.node.service().drained = None;
         let net = node.reactor.net();
-        node.node.fleet(net).drain(3 * SECOND);
+        node.node.context(net).drain(3 * SECOND);
     }
     let own = format!("\"name\":\"node {id}\"");
     for _ in 0..300 {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use pilcrow::Time;
 use pilcrow::node::{
-    CallId, Config, Event, Fleet, LinkState, Node, Outcome, ReplyTo, Request, Service,
+    CallId, Config, Context, Event, LinkState, Node, Outcome, ReplyTo, Request, Service,
 };
 use pilcrow::reactor::{CloseReason, ConnId, Handler, Limits, Net, Origin, Reactor, TimerId};
 use pilcrow::sim::{Process, ProcessId, Random, World};
@@ -53,8 +53,8 @@ struct Echoed {
 }
 
 impl Echo {
-    fn answer(&mut self, fleet: &mut Fleet<'_>, to: ReplyTo, nonce: u64) {
-        fleet.reply(to, &echo(nonce, self.actor));
+    fn answer(&mut self, cx: &mut Context<'_>, to: ReplyTo, nonce: u64) {
+        cx.reply(to, &echo(nonce, self.actor));
     }
 }
 
@@ -64,7 +64,7 @@ fn echo(nonce: u64, by: ActorId) -> serde_json::Value {
 }
 
 impl Service for Echo {
-    fn on_request(&mut self, fleet: &mut Fleet<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+    fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
         let Ok(Nonce { nonce }) = request.parse_params::<Nonce>() else {
             let what = format!("a request that nobody made: {}", request.params());
             self.shared.model.borrow_mut().break_promise(7, what);
@@ -77,19 +77,19 @@ impl Service for Echo {
         let mut random = self.shared.random.borrow_mut();
         if self.delays_one_in > 0 && random.below(self.delays_one_in) == 0 {
             let wait = random.duration(Duration::from_millis(1), Duration::from_secs(4));
-            let at = fleet.net().now() + wait;
+            let at = cx.net().now() + wait;
             drop(random);
             let place = self.delayed.partition_point(|(other, ..)| *other <= at);
             self.delayed.insert(place, (at, reply_to, nonce));
-            fleet.net().arm(at, u64::MAX);
+            cx.net().arm(at, u64::MAX);
             return;
         }
         drop(random);
-        self.answer(fleet, reply_to, nonce);
+        self.answer(cx, reply_to, nonce);
     }
 
-    fn on_outcome(&mut self, fleet: &mut Fleet<'_>, call: CallId, outcome: Outcome<'_>) {
-        let now = fleet.net().now();
+    fn on_outcome(&mut self, cx: &mut Context<'_>, call: CallId, outcome: Outcome<'_>) {
+        let now = cx.net().now();
         let mut calls = self.shared.calls.borrow_mut();
         let ended = match outcome {
             Outcome::Reply(reply) => match serde_json::from_str::<Echoed>(reply.results()) {
@@ -105,7 +105,7 @@ impl Service for Echo {
         }
     }
 
-    fn on_event(&mut self, _fleet: &mut Fleet<'_>, event: Event<'_>) {
+    fn on_event(&mut self, _cx: &mut Context<'_>, event: Event<'_>) {
         match event {
             Event::Link(state) => {
                 self.link = state;
@@ -196,10 +196,10 @@ impl NodeProcess {
         let params = serde_json::json!({ "nonce": nonce });
         let net = self.reactor.net();
         let until = net.now() + deadline;
-        let fleet = &mut self.node.fleet(net);
+        let cx = &mut self.node.context(net);
         let call = match is_idempotent {
-            true => fleet.call_idempotent("GET", &path, &params, deadline),
-            false => fleet.call("GET", &path, &params, deadline),
+            true => cx.call_idempotent("GET", &path, &params, deadline),
+            false => cx.call("GET", &path, &params, deadline),
         };
         let mut calls = self.shared.calls.borrow_mut();
         calls.began(self.actor, call, nonce, until, is_idempotent);
@@ -207,8 +207,8 @@ impl NodeProcess {
 
     /// The entries of its view, as they are.
     pub fn view(&mut self) -> Vec<String> {
-        let fleet = self.node.fleet(self.reactor.net());
-        let members = fleet.roster().members().iter();
+        let cx = self.node.context(self.reactor.net());
+        let members = cx.roster().members().iter();
         members.map(|member| member.entry.to_string()).collect()
     }
 }
@@ -264,7 +264,7 @@ impl Handler for Watched<'_> {
             let mut delayed = std::mem::take(&mut self.node.service().delayed);
             while delayed.front().is_some_and(|(at, ..)| *at <= now) {
                 if let Some((_, to, nonce)) = delayed.pop_front() {
-                    self.node.fleet(net).reply(to, &echo(nonce, self.actor));
+                    self.node.context(net).reply(to, &echo(nonce, self.actor));
                 }
             }
             self.node.service().delayed = delayed;

@@ -220,7 +220,7 @@ impl Fleet {
                 {
                     node.is_draining = true;
                     let net = node.reactor.net();
-                    node.node.fleet(net).drain(2 * SECOND);
+                    node.node.context(net).drain(2 * SECOND);
                 }
             }
             Trouble::NodePause => {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use pilcrow::distributor::{Config as DistributorConfig, Distributor};
-use pilcrow::node::{Config as NodeConfig, Fleet, Node, ReplyTo, Request, Service};
+use pilcrow::node::{Config as NodeConfig, Context, Node, ReplyTo, Request, Service};
 use pilcrow::operator::{Config as OperatorConfig, Operator};
 use pilcrow::protocol::ErrorCode;
 use pilcrow::reactor::{Limits, Reactor};
@@ -219,15 +219,15 @@ fn end_with_standard_input() {
 struct Echo;
 
 impl Service for Echo {
-    fn on_request(&mut self, fleet: &mut Fleet<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+    fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
         if (request.method(), request.uri()) != ("GET", "/echo") {
-            fleet.refuse(reply_to, ErrorCode::NotFound, "here is only GET /echo");
+            cx.refuse(reply_to, ErrorCode::NotFound, "here is only GET /echo");
             return;
         }
         match request.parse_params::<&RawValue>() {
-            Ok(params) => fleet.reply(reply_to, params),
+            Ok(params) => cx.reply(reply_to, params),
             Err(error) => {
-                fleet.refuse(reply_to, ErrorCode::InvalidParameters, &error.to_string());
+                cx.refuse(reply_to, ErrorCode::InvalidParameters, &error.to_string());
             }
         }
     }

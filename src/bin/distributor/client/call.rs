@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pilcrow::node::{CallId, Config, Event, Fleet, LinkState, Node, Outcome, Service};
+use pilcrow::node::{CallId, Config, Context, Event, LinkState, Node, Outcome, Service};
 use pilcrow::protocol::Token;
 use pilcrow::reactor::{Limits, Reactor};
 use serde_json::value::RawValue;
@@ -32,7 +32,7 @@ struct Answered {
 }
 
 impl Service for Caller {
-    fn on_outcome(&mut self, _: &mut Fleet<'_>, _: CallId, outcome: Outcome<'_>) {
+    fn on_outcome(&mut self, _: &mut Context<'_>, _: CallId, outcome: Outcome<'_>) {
         let plain = |outcome, message: &str| Answered {
             outcome,
             errorcode: None,
@@ -56,7 +56,7 @@ impl Service for Caller {
         });
     }
 
-    fn on_event(&mut self, _: &mut Fleet<'_>, event: Event<'_>) {
+    fn on_event(&mut self, _: &mut Context<'_>, event: Event<'_>) {
         match event {
             Event::Waited(_, is_there) => self.is_served = Some(is_there),
             Event::RegistrationRefused(reply) => self.refused = Some(reply.message().into_owned()),
@@ -93,7 +93,7 @@ pub(super) fn run(args: &CallArgs) -> Result<(), Failure> {
     let mut node = Node::new(config, Caller::default());
     node.start(reactor.net()).map_err(wrong)?;
     let until = reactor.now() + args.deadline;
-    while node.fleet(reactor.net()).link() != LinkState::Registered {
+    while node.context(reactor.net()).link() != LinkState::Registered {
         if let Some(why) = &node.service().refused {
             return Err(Failure::failed(format!(
                 "{distributor}: not admitted: {why}"
@@ -108,13 +108,14 @@ pub(super) fn run(args: &CallArgs) -> Result<(), Failure> {
         reactor.turn(Some(left), &mut node).map_err(wrong)?;
     }
     // The list comes at once. If nobody lists exactly this, somebody may list a beginning of it.
-    node.fleet(reactor.net())
+    node.context(reactor.net())
         .wait_for(&[url], LIST_WAIT.min(args.deadline));
     while node.service().is_served.is_none() {
         reactor.turn(None, &mut node).map_err(wrong)?;
     }
     let left = until.saturating_since(reactor.now());
-    node.fleet(reactor.net()).call(method, path, &*params, left);
+    node.context(reactor.net())
+        .call(method, path, &*params, left);
     while node.service().outcome.is_none() {
         reactor.turn(None, &mut node).map_err(wrong)?;
     }

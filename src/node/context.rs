@@ -15,9 +15,9 @@ use crate::reactor::{Close, ConnId, Net, TimerId};
 use crate::time::Time;
 
 /// All that a node can do, given to its [`Service`](super::Service) in each callback, and to its
-/// owner between turns by [`Node::fleet`](super::Node::fleet).
+/// owner between turns by [`Node::context`](super::Node::context).
 #[derive(Debug)]
-pub struct Fleet<'a> {
+pub struct Context<'a> {
     core: &'a mut Core,
     net: &'a mut Net,
     /// Until when whoever is being served waits.
@@ -28,7 +28,7 @@ pub struct Fleet<'a> {
     request_id: Option<&'a str>,
 }
 
-/// Names one [`Fleet::wait_for`].
+/// Names one [`Context::wait_for`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct WaitId(u64);
 
@@ -39,10 +39,10 @@ pub(super) struct Wait {
     timer: TimerId,
 }
 
-impl<'a> Fleet<'a> {
-    pub(super) fn new(core: &'a mut Core, net: &'a mut Net) -> Fleet<'a> {
+impl<'a> Context<'a> {
+    pub(super) fn new(core: &'a mut Core, net: &'a mut Net) -> Context<'a> {
         net.set_owner(core.config.owner);
-        Fleet {
+        Context {
             core,
             net,
             request_deadline: None,
@@ -56,18 +56,18 @@ impl<'a> Fleet<'a> {
         core: &'a mut Core,
         net: &'a mut Net,
         request: &'a Request<'_>,
-    ) -> Fleet<'a> {
-        Fleet {
+    ) -> Context<'a> {
+        Context {
             request_deadline: request.deadline(),
             request_id: request.request_id(),
-            ..Fleet::new(core, net)
+            ..Context::new(core, net)
         }
     }
 
     pub(super) fn telling(core: &'a mut Core, net: &'a mut Net, asked: Option<SocketAddr>) -> Self {
-        Fleet {
+        Context {
             asked,
-            ..Fleet::new(core, net)
+            ..Context::new(core, net)
         }
     }
 
@@ -118,7 +118,7 @@ impl<'a> Fleet<'a> {
         self.call_target(Target::Anyone, method, uri, params, deadline, false)
     }
 
-    /// As [`Fleet::call`], for what does no harm if it is done twice: it is moved to another node
+    /// As [`Context::call`], for what does no harm if it is done twice: it is moved to another node
     /// even if the first may have done it.
     pub fn call_idempotent(
         &mut self,
