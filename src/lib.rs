@@ -122,8 +122,8 @@
 //! HTTP/1.1, [`http`], with the [`gateway`] and what shows a Distributor by it, [`operator`]; `cli`
 //! has it with it.
 //!
-//! `sim` is for this crate's own tests: a simulated network under the reactor, and mistakes made on
-//! purpose. Nothing of it is in a build without.
+//! `sim` is for this crate's own tests: a simulated network under the reactor. Nothing of it is in a
+//! build without.
 
 #![forbid(unsafe_code)]
 
@@ -142,11 +142,6 @@ pub mod fuzzing;
 pub mod gateway;
 #[cfg(feature = "http")]
 pub mod http;
-#[cfg(feature = "sim")]
-pub mod mistakes;
-#[cfg(not(feature = "sim"))]
-#[expect(unreachable_pub, reason = "it is public with the feature")]
-mod mistakes;
 pub mod node;
 #[cfg(feature = "http")]
 pub mod operator;

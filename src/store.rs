@@ -4,7 +4,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::mistakes::{Mistake, is_made};
 pub use crate::sys::{Disk, FileKind, OsDisk};
 
 /// Puts `bytes` in the place of `path`, and returns when they outlast a crash.
@@ -20,18 +19,12 @@ pub fn replace(disk: &mut dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()>
         .create(&new)
         .and_then(|()| disk.write(bytes))
         // Before the name: else the name could outlast a crash, and the bytes not.
-        .and_then(|()| match is_made(Mistake::RenamedBeforeSync) {
-            true => Ok(()),
-            false => disk.sync(),
-        })
+        .and_then(|()| disk.sync())
         .and_then(|()| disk.rename(&new, path));
     if let Err(error) = written {
         // What it would leave behind may be what fills the disk. If this fails too so be it.
         let _ = disk.remove(&new);
         return Err(error);
-    }
-    if is_made(Mistake::FolderNotSynced) {
-        return Ok(());
     }
     disk.sync_folder(folder_of(path))
 }

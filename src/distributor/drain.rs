@@ -9,7 +9,6 @@ use tracing::info;
 use super::Distributor;
 use super::log::{Escaped, Subject};
 use super::observer::{About, What};
-use crate::mistakes::{Mistake, is_made};
 use crate::protocol::{DrainRequest, Drained, ErrorCode, Packet, Refusal, write_success};
 use crate::reactor::{ConnId, Net, TimerId};
 use crate::registry::{Cause, EntryId};
@@ -220,9 +219,6 @@ impl Distributor {
     /// Answers the drains that everybody has acknowledged, or whose time is over.
     pub(super) fn finish_drains(&mut self, net: &mut Net) {
         let now = net.now();
-        if is_made(Mistake::DrainAnsweredEarly) {
-            self.drains.iter_mut().for_each(|drain| drain.late.clear());
-        }
         let is_over = |drain: &mut Drain| drain.late.is_empty() || drain.until <= now;
         for drain in self.drains.extract_if(.., is_over) {
             net.disarm(drain.timer);

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::token::TokenMark;
-use crate::mistakes::{Mistake, is_made};
 use crate::reactor::ConnId;
 use crate::registry::EntryId;
 use crate::time::Time;
@@ -55,7 +54,7 @@ impl Instances {
         let Some(holder) = holder.filter(|holder| holder.conn != conn) else {
             return Claim::Free;
         };
-        let is_elsewhere = holder.host != host && !is_made(Mistake::InstanceOfAnyHost);
+        let is_elsewhere = holder.host != host;
         if is_elsewhere || holder.token != token {
             return Claim::NotAllowed;
         }

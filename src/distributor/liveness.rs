@@ -11,7 +11,6 @@ use super::orphans::Why;
 use super::session::Session;
 use super::suspicion::Suspect;
 use super::{Distributor, TAG_SILENCE, TAG_WARM_UP_ENDS};
-use crate::mistakes::{Mistake, is_made};
 use crate::protocol::{Applied, ErrorCode, Packet, Refusal, write_success};
 use crate::reactor::{Close, CloseReason, ConnId, Net};
 use crate::registry::{Cause, EntryId};
@@ -62,7 +61,6 @@ impl Distributor {
             self.note_acked(net.now(), awaited_from, acked);
         }
         if packet.key().is_some()
-            && !is_made(Mistake::HeartbeatUnanswered)
             && let Some(mut reply) = net.send(conn)
         {
             let results = json!({ "rev": self.registry.revision() });
@@ -84,7 +82,6 @@ impl Distributor {
             .sessions
             .iter_mut()
             .filter(|(_, session)| quiet_for(session).is_some_and(|quiet| quiet >= silence))
-            .filter(|_| !is_made(Mistake::SilenceUnchecked))
             .map(|(conn, _)| conn)
             .collect();
         let is_node = |conn: &&ConnId| {
@@ -217,7 +214,7 @@ impl Distributor {
 
     /// From now on everybody gets time to come back. Those who are there keep whom they know.
     pub(super) fn begin_warm_up(&mut self, net: &mut Net) {
-        self.is_complete = is_made(Mistake::CompleteAtOnce);
+        self.is_complete = false;
         self.note(net.now(), What::WarmUpBegan, About::default());
         self.warm_up_until(net, net.now() + self.config.warm_up);
         for (_, session) in self.sessions.iter_mut() {

@@ -32,7 +32,6 @@ use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
-use crate::mistakes::{Mistake, is_made};
 use crate::protocol::{
     DISTRIBUTES, ErrorCode, HEARTBEAT, Packet, Refusal, RegistrationLimits, write_draining,
     write_error,
@@ -226,13 +225,6 @@ impl Distributor {
                 retry_after += step;
             }
             net.close(conn, Close::AfterFlush);
-        }
-        if is_made(Mistake::StopEmptiesState) {
-            for (_, session) in self.sessions.iter_mut() {
-                if let Some(id) = session.entry.take() {
-                    self.registry.leave(id, Cause::Closed);
-                }
-            }
         }
     }
 
@@ -469,9 +461,6 @@ impl Handler for Distributor {
             self.instances.release(instance, conn);
         }
         self.forget_drains_of(net, conn);
-        if matches!(why, CloseReason::Failed(_)) && is_made(Mistake::EntryOutlivesReset) {
-            return;
-        }
         let cause = self.cause_of(net.now(), &session, why);
         if let Some(id) = session.entry
             && cause == Cause::Silent

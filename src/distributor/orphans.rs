@@ -13,7 +13,6 @@ use super::observer::{About, What};
 use super::state::{State, UnsavedState};
 use super::token::TokenMark;
 use super::{Distributor, saving};
-use crate::mistakes::{Mistake, is_made};
 use crate::reactor::Net;
 use crate::registry::{Cause, Entry, EntryId};
 
@@ -112,12 +111,6 @@ impl Distributor {
             self.abandon(id, Why::LastRun);
             restored.entries += 1;
         }
-        if is_made(Mistake::OrphansForgotten) {
-            self.let_absent_go(net);
-        }
-        if is_made(Mistake::AbsentTooEarly) {
-            self.warm_up_until(net, net.now() + self.config.warm_up / 2);
-        }
         self.note_restored(net.now(), restored.entries);
         restored
     }
@@ -166,9 +159,7 @@ impl Distributor {
         token: Option<TokenMark>,
     ) -> OrphanClaim {
         let of_instance = instance.and_then(|instance| self.orphans.by_instance.get(instance));
-        if let Some(id) = of_instance
-            && !is_made(Mistake::InstanceIgnoredByClaim)
-        {
+        if let Some(id) = of_instance {
             return match self.identities.get(id) {
                 Some(identity) if identity.may_be(address, token) => OrphanClaim::Entry(*id),
                 _ => OrphanClaim::NotAllowed,
@@ -185,9 +176,6 @@ impl Distributor {
         let identity = self.identities.get(&id);
         let instance = identity.and_then(|identity| identity.instance.as_deref());
         let entry = self.registry.get(id)?;
-        if is_made(Mistake::OrphanClaimedTwice) {
-            return self.orphans.by_entry.get(&id).copied();
-        }
         self.orphans.remove(id, entry, instance)
     }
 
@@ -197,7 +185,7 @@ impl Distributor {
             .orphans
             .by_entry
             .iter()
-            .filter(|(_, why)| **why == Why::LastRun && !is_made(Mistake::AbsentNever))
+            .filter(|(_, why)| **why == Why::LastRun)
             .map(|(id, _)| *id)
             .collect();
         for id in &absent {

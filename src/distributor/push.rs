@@ -12,7 +12,6 @@ use super::log::Subject;
 use super::observer::What;
 use super::pacing::{Pacing, Sent};
 use super::session::Session;
-use crate::mistakes::{Mistake, is_made};
 use crate::protocol::{
     LIST_HEAD_BYTES, Stamp, Watch, write_delta, write_list, write_list_head, write_session_list,
 };
@@ -188,10 +187,6 @@ impl Frames {
         let from = session
             .listed_revision
             .filter(|_| link.watch == Watch::Delta && !must_hear_all && !link.needs_list);
-        let from = match is_made(Mistake::DeltaFromWrongBase) {
-            true => from.map(|_| source.registry.revision().saturating_sub(1)),
-            false => from,
-        };
         match from.and_then(|from| self.delta(source, from)) {
             Some(delta) => (delta, false),
             None => (self.list(source, true).clone(), true),
@@ -246,7 +241,7 @@ impl Distributor {
 
     /// A connection that was backlogged has taken all: now it gets what it missed.
     pub(super) fn catch_up(&mut self, net: &mut Net, conn: ConnId) {
-        if self.is_stopping || is_made(Mistake::DrainedForgotten) {
+        if self.is_stopping {
             return;
         }
         self.send_owed_to(net, conn);
@@ -373,7 +368,7 @@ impl Distributor {
         };
         let mut sent = Sent::default();
         for (conn, session) in self.sessions.iter_mut() {
-            let is_free = !net.is_backlogged(conn) || is_made(Mistake::ListsPileUp);
+            let is_free = !net.is_backlogged(conn);
             if session.is_behind(revision) && is_free {
                 let (frame, is_list) = self.push.frames.for_session(source, session);
                 let is_sent = net.send_shared(conn, &frame);

@@ -13,7 +13,6 @@ use super::orphans::OrphanClaim;
 use super::session::Link;
 use super::state::Identity;
 use super::token::TokenMark;
-use crate::mistakes::{Mistake, is_made};
 use crate::protocol::{
     ErrorCode, Packet, Refusal, Registered, Registration, SessionRequest, Watch, write_success,
 };
@@ -162,9 +161,7 @@ impl Distributor {
     /// The entry of `from` is that of `conn` now.
     fn supersede(&mut self, net: &mut Net, conn: ConnId, from: ConnId) {
         let (peer, before) = (self.peer(conn), self.peer(from));
-        if let Some(old) = self.sessions.get_mut(from)
-            && !is_made(Mistake::OldCloseRemovesEntry)
-        {
+        if let Some(old) = self.sessions.get_mut(from) {
             old.entry = None;
         }
         self.registry.superseded();

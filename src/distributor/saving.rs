@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::mistakes::{Mistake, is_made};
 use crate::reactor::{Net, TimerId};
 use crate::time::Time;
 
@@ -34,7 +33,7 @@ impl Saving {
         if let Some(last) = self.handed_over_at {
             let next_at = last + SHORTEST_PAUSE;
             if now < next_at {
-                self.is_unsaved = !is_made(Mistake::ChangeNotKept);
+                self.is_unsaved = true;
                 self.timer
                     .get_or_insert_with(|| net.arm(next_at, super::TAG_SAVING));
                 return false;

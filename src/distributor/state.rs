@@ -12,7 +12,6 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::token::{Salt, TokenMark};
-use crate::mistakes::{Mistake, is_made};
 use crate::protocol::{ListedNode, Registration, RegistrationLimits, is_instance};
 use crate::registry::Entry;
 
@@ -133,7 +132,7 @@ impl State {
         }
         let body = rest.get(1..).unwrap_or_default();
         let is_whole = body.len() == header.bytes && hash(body) == header.sha256;
-        if !is_whole && !is_made(Mistake::TornStateTaken) {
+        if !is_whole {
             return Err(Unreadable::Torn);
         }
         State::decode_body(body, limits).ok_or(Unreadable::Torn)

@@ -11,7 +11,6 @@ use slab::Slab;
 use super::handle::{AnswerTo, PostedCall};
 use super::peers::Load;
 use super::{Core, Outcome, Role, Tag};
-use crate::mistakes::{Mistake, is_made};
 use crate::protocol::write_encoded_request;
 use crate::reactor::buffer_pool::BufferPool;
 use crate::reactor::{Close, CloseReason, ConnId, Net, TimerId};
@@ -318,7 +317,7 @@ impl Core {
         let slot = self.calls.slot(key)?;
         let call = self.calls.open.get(slot)?;
         let is_asked = call.asked.is_some_and(|asked| asked.peer == peer);
-        if !is_asked && !is_made(Mistake::AnyPeerMayAnswer) {
+        if !is_asked {
             return None;
         }
         self.peers.succeeded(peer);
@@ -326,9 +325,7 @@ impl Core {
     }
 
     pub(super) fn call_deadline(&mut self, net: &mut Net, key: u64) {
-        if let Some(slot) = self.calls.slot(key)
-            && !is_made(Mistake::DeadlineForgotten)
-        {
+        if let Some(slot) = self.calls.slot(key) {
             self.end(net, slot, End::Deadline);
         }
     }
@@ -381,7 +378,6 @@ impl Core {
                 .is_some_and(|asked| asked.written_at <= written);
             // After a stop, what is queued is still written.
             let may_move = !was_written || call.is_idempotent;
-            let may_move = may_move || is_made(Mistake::WrittenCallMoved);
             let goes_on = may_move && !self.link.is_stopped();
             if let Some(place) = call.unreachable.get_mut(call.attempts - 1)
                 && !was_reached
@@ -406,22 +402,13 @@ impl Core {
             if self.calls.ended.is_empty() {
                 self.wake_next_turn(net);
             }
-            if is_made(Mistake::OutcomeToldTwice) {
-                let again = Ended {
-                    answer_to: None,
-                    ..ended
-                };
-                self.calls.ended.push_back((again, end));
-            }
             self.calls.ended.push_back((ended, end));
         }
     }
 
     fn close_call(&mut self, net: &mut Net, slot: usize) -> Option<Ended> {
         let call = self.calls.open.try_remove(slot)?;
-        if !is_made(Mistake::DeadlineLeftArmed) {
-            net.disarm(call.timer);
-        }
+        net.disarm(call.timer);
         self.calls.pool.give(call.text);
         if let Some(asked) = call.asked {
             if let Some(peer) = self.peers.get_mut(asked.peer) {

@@ -9,7 +9,6 @@ use tracing::{debug, warn};
 
 use super::roster::Changes;
 use super::{Core, News, Role, Tag};
-use crate::mistakes::{Mistake, is_made};
 use crate::protocol::{
     Drained, ErrorCode, Registered, Reply, SessionRequest, Update, UpdateSession, Watch,
 };
@@ -429,8 +428,7 @@ impl Core {
                 entries,
                 session: Some(session),
             } => {
-                let merges =
-                    session.complete == Some(false) && !is_made(Mistake::IncompleteListReplaces);
+                let merges = session.complete == Some(false);
                 let changes = self
                     .roster
                     .apply_list(&entries, &session.ids, merges, net.now());

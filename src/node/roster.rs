@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde_json::value::RawValue;
 
-use crate::mistakes::{Mistake, is_made};
 use crate::protocol::{Left, ListedNode};
 use crate::time::Time;
 
@@ -164,9 +163,7 @@ impl Roster {
         }
         let mut rest: Vec<Member> = old.into_values().flatten().collect();
         if merges {
-            if !is_made(Mistake::HashOrderDecides) {
-                rest.sort_by(|a, b| a.entry.cmp(&b.entry));
-            }
+            rest.sort_by(|a, b| a.entry.cmp(&b.entry));
             self.members.extend(rest.into_iter().map(|member| Member {
                 id: None,
                 is_from_before: true,

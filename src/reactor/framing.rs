@@ -3,7 +3,6 @@
 use memchr::memchr;
 
 use super::buffer_pool::BufferPool;
-use crate::mistakes::{Mistake, is_made};
 
 /// How the bytes of a connection are cut.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -184,7 +183,7 @@ impl FrameBuffer {
     /// its end is among them.
     fn rest_of_frame(&self, input: &[u8]) -> (usize, bool) {
         let ends_at_once = self.kept.last() == Some(&LEAD) && input.first() == Some(&TRAIL);
-        if ends_at_once && !is_made(Mistake::HalfEndSkipped) {
+        if ends_at_once {
             return (1, true);
         }
         find_end(input, 0).map_or((input.len(), false), |end| (end + FRAME_END.len(), true))
@@ -232,8 +231,7 @@ impl Cursor {
             let Some(end) = find_end(bytes, self.scanned) else {
                 self.scanned = scannable(bytes);
                 let begun = self.scanned.saturating_sub(self.start);
-                let is_unlimited = is_made(Mistake::FrameLimitUnchecked);
-                return if begun > max_frame_bytes && !is_unlimited {
+                return if begun > max_frame_bytes {
                     Fed::TooLarge
                 } else {
                     Fed::Drained
@@ -243,7 +241,7 @@ impl Cursor {
             self.start = end + FRAME_END.len();
             self.scanned = self.start;
             // White space at its end counts, as it did while the frame was unfinished.
-            if frame.len() > max_frame_bytes && !is_made(Mistake::FrameLimitUnchecked) {
+            if frame.len() > max_frame_bytes {
                 return Fed::TooLarge;
             }
             let frame = frame.trim_ascii_end();

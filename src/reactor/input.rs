@@ -9,7 +9,6 @@ use super::framing::{Fed, Flow, Framing};
 use super::ids::{ConnId, ListenerId, Token};
 use super::net::{Due, Net, live};
 use super::{Handler, Reactor};
-use crate::mistakes::{Mistake, is_made};
 use crate::sys::SocketId;
 use crate::time::Time;
 
@@ -52,9 +51,6 @@ impl Net {
                     | ErrorKind::NetworkDown => {}
                     _ => {
                         self.counters.accept_failures += 1;
-                        if is_made(Mistake::AcceptNotRetried) {
-                            return;
-                        }
                         let goes_on = is_want_of_resources(&error) && self.shed(id);
                         if !goes_on {
                             self.retry_accept_later(id);
@@ -200,7 +196,7 @@ impl Net {
             return false;
         };
         match self.system.connected(socket) {
-            Ok(None) if !is_made(Mistake::WritableTakenForConnected) => false,
+            Ok(None) => false,
             Ok(_) => {
                 self.disarm_input(id);
                 if let Some(connection) = self.connection_mut(id) {
@@ -242,7 +238,6 @@ impl Net {
         connection.input_timer = None;
         match connection.state {
             State::Connecting => self.mark(id, CloseReason::ConnectTimeout, Farewell::Drop),
-            State::Lingering { .. } if is_made(Mistake::LingerWithoutEnd) => {}
             State::Lingering { .. } => self.die(id),
             State::Open if !connection.has_spoken && connection.reading == Reading::Paused => {
                 self.arm_input(id, now + self.limits.first_byte_timeout);
@@ -341,7 +336,6 @@ impl Reactor {
         if let Some(connection) = self.net.connection(id)
             && connection.is_delivering()
             && (connection.readable || connection.frames_kept)
-            && !is_made(Mistake::ReadyListForgotten)
         {
             self.net.make_ready(id);
         }

@@ -58,7 +58,6 @@ pub use write_queue::SharedFrame;
 
 pub use crate::sys::{TcpOptions, Waker};
 
-use crate::mistakes::{Mistake, is_made};
 use crate::sys::{Event, OsSystem, System};
 use crate::time::Time;
 use buffer_pool::BufferPool;
@@ -227,9 +226,6 @@ impl Reactor {
         }
         let quiet = self.events.is_empty() && self.net.ready.is_empty();
 
-        if is_made(Mistake::TimersBeforeReading) {
-            self.expire_timers(handler);
-        }
         self.take_events(handler);
         self.serve_ready(handler);
 
@@ -287,10 +283,7 @@ impl Reactor {
                     self.may_have_more_events = is_full;
                     break;
                 }
-                Err(error)
-                    if error.kind() == io::ErrorKind::Interrupted
-                        && !is_made(Mistake::InterruptedPollEnds) =>
-                {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                     let gone = net.system.now().saturating_since(started);
                     left = timeout.map(|timeout| timeout.saturating_sub(gone));
                 }
@@ -336,9 +329,6 @@ impl Reactor {
             net.counters.stale += 1;
             return;
         };
-        if closed && is_made(Mistake::ClosedFlagBelieved) {
-            return net.mark(id, CloseReason::PeerClosed, Farewell::Flush);
-        }
         connection.closed_hint |= closed;
         connection.readable |= readable || closed;
         // A failed connection may be told as closed alone: writing finds out.
@@ -356,9 +346,7 @@ impl Reactor {
         {
             net.make_ready(id);
         }
-        if !is_made(Mistake::RoomForgotten) {
-            net.make_dirty(id);
-        }
+        net.make_dirty(id);
     }
 
     fn serve_ready(&mut self, handler: &mut dyn Handler) {
@@ -399,8 +387,7 @@ impl Reactor {
             connection.input.release(&mut self.input_pool);
             connection.frames_kept = false;
             connection.state = State::Flushing {
-                linger: farewell == Farewell::FlushAndLinger
-                    && !is_made(Mistake::CloseWithoutLinger),
+                linger: farewell == Farewell::FlushAndLinger,
             };
             net.counters.closed += 1;
             net.call_as_owner_of(id, |net| handler.on_close(net, id, why));

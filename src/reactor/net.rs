@@ -17,7 +17,6 @@ use super::limits::Limits;
 use super::listener::{ListenOptions, Listener};
 use super::timer_wheel::{TimerId, TimerWheel};
 use super::write_queue::{SharedFrame, end_frame, escape_frame};
-use crate::mistakes::{Mistake, is_made};
 use crate::sys::System;
 use crate::time::Time;
 
@@ -521,7 +520,7 @@ impl Net {
 /// As [`Net::connection_mut`], where the other parts of `Net` are needed at the same time.
 pub(super) fn live(connections: &mut Slab<Connection>, id: ConnId) -> Option<&mut Connection> {
     let found = connections.get_mut(id.slot())?;
-    (found.id == id || is_made(Mistake::GenerationUnchecked)).then_some(found)
+    (found.id == id).then_some(found)
 }
 
 impl std::fmt::Debug for Net {

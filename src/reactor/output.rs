@@ -9,7 +9,6 @@ use super::connection::{Farewell, State};
 use super::ids::{ConnId, Owner};
 use super::input::failure;
 use super::net::{Due, Net, live};
-use crate::mistakes::{Mistake, is_made};
 use crate::time::Time;
 
 /// Blocks that one `writev` takes. A queue rarely has more than two.
@@ -98,11 +97,7 @@ impl Net {
 
         match self.system.write(socket, slices) {
             Ok(written) => {
-                let gone = match is_made(Mistake::ShortWriteForgotten) {
-                    true => offered,
-                    false => written,
-                };
-                connection.output.advance(gone, &mut self.output_pool);
+                connection.output.advance(written, &mut self.output_pool);
                 connection.written_bytes += written as u64;
                 if connection.state == State::Open {
                     // A farewell has its time as a whole.
@@ -172,7 +167,7 @@ impl Net {
             return;
         };
         connection.output_timer = None;
-        if !connection.backlogged || is_made(Mistake::WriteTimeoutUnchecked) {
+        if !connection.backlogged {
             return;
         }
         let deadline = connection.write_progress_at + write_timeout;

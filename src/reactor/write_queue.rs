@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use super::buffer_pool::BufferPool;
 use super::framing::{FRAME_END, find_end};
-use crate::mistakes::{Mistake, is_made};
 
 /// One frame, encoded once, that many connections' queues can hold at the same time.
 ///
@@ -64,7 +63,7 @@ pub(super) fn end_frame(bytes: &mut Vec<u8>, start: usize) {
 /// Escapes each raw `¶` in `bytes[start..]`. In JSON the pair can only stand inside a string, where
 /// `\u00b6` means the same.
 pub(super) fn escape_frame(bytes: &mut Vec<u8>, start: usize) {
-    if find_end(bytes, start).is_none() || is_made(Mistake::EndEscapedNowhere) {
+    if find_end(bytes, start).is_none() {
         return;
     }
     let frame = bytes.split_off(start);
@@ -213,9 +212,7 @@ impl WriteQueue {
                 self.sent += gone;
                 return;
             }
-            if !is_made(Mistake::SentOffsetKept) {
-                self.sent = 0;
-            }
+            self.sent = 0;
             if let Some(Block::Owned(bytes)) = self.pop_first() {
                 pool.give(bytes);
             }

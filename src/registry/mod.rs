@@ -10,7 +10,6 @@ use std::io::Write;
 pub use cause::Cause;
 pub use history::Delta;
 
-use crate::mistakes::{Mistake, is_made};
 use history::{History, What};
 
 /// Names an entry for the lifetime of the registry. Ids rise in the order of first registration.
@@ -173,7 +172,7 @@ impl Registry {
         };
         self.encoded_bytes = bytes;
         self.entries.insert(id, entry);
-        if let Some(what) = what.filter(|_| !is_made(Mistake::RevisionNotRaised)) {
+        if let Some(what) = what {
             self.changed(id, what);
         }
         Ok(what.is_some())

@@ -4,20 +4,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module of the library, and the others that it may name.
-const MAY_NAME: [(&str, &[&str]); 13] = [
-    ("mistakes", &[]),
+const MAY_NAME: [(&str, &[&str]); 12] = [
     ("time", &[]),
     ("sys", &["time"]),
-    ("store", &["mistakes", "sys"]),
-    ("reactor", &["mistakes", "sys", "time"]),
+    ("store", &["sys"]),
+    ("reactor", &["sys", "time"]),
     ("http", &["reactor", "time"]),
     ("protocol", &[]),
-    ("registry", &["mistakes", "protocol"]),
+    ("registry", &["protocol"]),
     (
         "distributor",
-        &["mistakes", "protocol", "registry", "reactor", "sys", "time"],
+        &["protocol", "registry", "reactor", "sys", "time"],
     ),
-    ("node", &["mistakes", "protocol", "reactor", "sys", "time"]),
+    ("node", &["protocol", "reactor", "sys", "time"]),
     ("gateway", &["http", "node", "protocol", "reactor", "time"]),
     // Looks at all from above. Only in tests.
     (

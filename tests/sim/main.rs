@@ -22,7 +22,6 @@ mod forger;
 mod keeper;
 mod large;
 mod model;
-mod museum;
 mod nodes;
 mod orphans;
 mod raw;
