@@ -5,7 +5,7 @@
 //! objects ended by `¶`; existing Node.js peers speak them unchanged.
 //!
 //! ```text
-//!               bin/distributor       your service      bin/gateway      your program
+//!               cli/distributor       your service      cli/gateway      your program
 //!                  │     │                 │                 │                 │
 //!  handlers        │  operator ── http     │     http ── gateway               │        say what the protocol means
 //!                  │     │       │         │      │          │                 │
@@ -127,6 +127,9 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 pub mod distributor;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

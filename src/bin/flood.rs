@@ -1,0 +1,7 @@
+//! The load tool as a program.
+
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    pilcrow::cli::flood::main()
+}

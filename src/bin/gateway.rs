@@ -1,0 +1,7 @@
+//! The gateway as a program.
+
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    pilcrow::cli::gateway::main()
+}

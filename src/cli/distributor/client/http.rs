@@ -1,0 +1,177 @@
+//! Asking over HTTP.
+
+use std::io::{BufRead, BufReader};
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use serde_json::Value;
+use ureq::Agent;
+use ureq::http::Response;
+
+use crate::cli::distributor::args::HttpClientArgs;
+use crate::cli::failure::Failure;
+use crate::cli::text_file;
+
+/// One Distributor's --http.
+pub(super) struct Client {
+    agent: Agent,
+    base: String,
+    authorization: Option<String>,
+}
+
+/// Where it is if nobody says.
+pub(super) const HTTP_BY_DEFAULT: &str = "127.0.0.1:9001";
+
+type Pairs<'a> = [(&'a str, Option<&'a str>)];
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longer than a drain may wait.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(80);
+const MAX_ANSWER_BYTES: u64 = 1 << 30;
+
+impl Client {
+    pub(super) fn new(args: &HttpClientArgs) -> Result<Client, Failure> {
+        let address = args.http.as_deref().unwrap_or(HTTP_BY_DEFAULT);
+        let address = address.trim_end_matches('/');
+        if address.starts_with("https://") {
+            return Err(Failure::usage(format!(
+                "--http {address}: there is no TLS here; it takes ADDRESS:PORT"
+            )));
+        }
+        let address = address.strip_prefix("http://").unwrap_or(address);
+        if address.is_empty() || address.contains(['/', ' ', '@', '?']) {
+            return Err(Failure::usage(format!(
+                "--http {address}: it takes ADDRESS:PORT, as in 127.0.0.1:9001"
+            )));
+        }
+        let token = match &args.token_file {
+            None => None,
+            Some(file) => Some(token_in(file)?),
+        };
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .proxy(None)
+            .max_redirects(0)
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_recv_response(Some(ANSWER_TIMEOUT))
+            .build();
+        Ok(Client {
+            agent: config.into(),
+            base: format!("http://{address}"),
+            authorization: token.map(|token| format!("Bearer {token}")),
+        })
+    }
+
+    pub(super) fn get_json(&self, path: &str, pairs: &Pairs<'_>) -> Result<Value, Failure> {
+        let mut request = self.agent.get(self.url(path)).query_pairs(known(pairs));
+        if let Some(authorization) = &self.authorization {
+            request = request.header("Authorization", authorization);
+        }
+        self.json(self.reached(request.call())?)
+    }
+
+    pub(super) fn post_json(&self, path: &str, pairs: &Pairs<'_>) -> Result<Value, Failure> {
+        let mut request = self.agent.post(self.url(path)).query_pairs(known(pairs));
+        if let Some(authorization) = &self.authorization {
+            request = request.header("Authorization", authorization);
+        }
+        self.json(self.reached(request.send_empty())?)
+    }
+
+    /// Whether the Distributor is ready, and in words.
+    pub(super) fn ready(&self) -> Result<(bool, String), Failure> {
+        let mut answer = self.reached(self.agent.get(self.url("/readyz")).call())?;
+        let words = self.text(&mut answer)?.trim().to_owned();
+        match answer.status().as_u16() {
+            200 => Ok((true, words)),
+            503 => Ok((false, words)),
+            status => Err(Failure::failed(format!("{}: {status} {words}", self.base))),
+        }
+    }
+
+    /// Tells what happens, behind the event `last_id`, until the stream ends or `tell` has enough.
+    pub(super) fn follow<B>(
+        &self,
+        last_id: &mut Option<String>,
+        mut tell: impl FnMut(&str, &str) -> ControlFlow<B>,
+    ) -> Result<ControlFlow<B>, Failure> {
+        let mut request = self.agent.get(self.url("/events"));
+        if let Some(authorization) = &self.authorization {
+            request = request.header("Authorization", authorization);
+        }
+        if let Some(id) = last_id {
+            request = request.header("Last-Event-ID", &*id);
+        }
+        let answer = self.reached(request.call())?;
+        if answer.status() != 200 {
+            return self.json(answer).map(|_| ControlFlow::Continue(()));
+        }
+        let (mut name, mut id) = (String::new(), String::new());
+        for line in BufReader::new(answer.into_body().into_reader()).lines() {
+            let line = line.map_err(|error| Failure::failed(format!("{}: {error}", self.base)))?;
+            match line.split_once(": ") {
+                Some(("event", value)) => value.clone_into(&mut name),
+                Some(("id", value)) => value.clone_into(&mut id),
+                Some(("data", data)) => {
+                    if let ControlFlow::Break(enough) = tell(&name, data) {
+                        return Ok(ControlFlow::Break(enough));
+                    }
+                    *last_id = Some(id.clone());
+                }
+                _ => {}
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    fn reached<T>(&self, answer: Result<T, ureq::Error>) -> Result<T, Failure> {
+        answer.map_err(|error| {
+            Failure::failed(format!(
+                "{}: {error}; is a Distributor there, started with --http?",
+                self.base
+            ))
+        })
+    }
+
+    fn text(&self, answer: &mut Response<ureq::Body>) -> Result<String, Failure> {
+        let body = answer.body_mut().with_config().limit(MAX_ANSWER_BYTES);
+        self.reached(body.read_to_string())
+    }
+
+    fn json(&self, mut answer: Response<ureq::Body>) -> Result<Value, Failure> {
+        let text = self.text(&mut answer)?;
+        if answer.status() != 200 {
+            let status = answer.status().as_u16();
+            let advice = match (status, &self.authorization) {
+                (401, None) => "; give it with --token-file FILE",
+                (401, Some(_)) => "; the one that was shown is none",
+                _ => "",
+            };
+            return Err(Failure::failed(format!(
+                "{}: {status}: {}{advice}",
+                self.base,
+                text.trim()
+            )));
+        }
+        serde_json::from_str(&text).map_err(|error| {
+            Failure::failed(format!("{}: that is no Distributor: {error}", self.base))
+        })
+    }
+}
+
+fn known<'a>(pairs: &Pairs<'a>) -> Vec<(&'a str, &'a str)> {
+    let known = pairs
+        .iter()
+        .filter_map(|(name, value)| Some((*name, (*value)?)));
+    known.collect()
+}
+
+/// The first token in the file.
+pub(super) fn token_in(file: &std::path::Path) -> Result<String, Failure> {
+    text_file::first_token(file)
+        .map_err(|why| Failure::usage(format!("--token-file {file:?}: {why}")))
+}

@@ -1,0 +1,167 @@
+//! The commands that ask a running Distributor.
+
+mod call;
+mod http;
+mod list;
+mod show;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::ops::ControlFlow;
+use std::time::Duration;
+use std::{io, process, thread};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use serde_json::Value;
+
+use crate::cli::distributor::args::{
+    CheckArgs, Command, DrainArgs, NodesArgs, WatchArgs, WhyArgs, command_line,
+};
+use crate::cli::failure::Failure;
+use crate::cli::listen::resolve_one;
+use crate::cli::print::print;
+use http::{Client, HTTP_BY_DEFAULT};
+
+const DISTRIBUTOR_BY_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9000);
+
+/// Does what a command says.
+pub(crate) fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Nodes(args) => nodes(&args),
+        Command::Watch(args) => watch(&args),
+        Command::Why(args) => why(&args),
+        Command::Drain(args) => drain(&args),
+        Command::Check(args) => check(&args),
+        Command::Call(args) => call::run(&args),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut command_line(), "distributor", &mut text);
+            print(&String::from_utf8_lossy(&text))
+        }
+    }
+}
+
+fn say_json(value: &Value) -> Result<(), Failure> {
+    print(&format!("{value:#}\n"))
+}
+
+fn nodes(args: &NodesArgs) -> Result<(), Failure> {
+    let (name, url) = (args.name.as_deref(), args.url.as_deref());
+    let nobody_is_at_http = || TcpStream::connect(HTTP_BY_DEFAULT).is_err();
+    let distributor = match (&args.distributor, &args.at.http) {
+        (Some(text), _) => Some(distributor(text)?),
+        (None, None) if nobody_is_at_http() => Some(DISTRIBUTOR_BY_DEFAULT),
+        (None, _) => None,
+    };
+    let list = match distributor {
+        Some(distributor) => list::ask(distributor, args.at.token_file.as_deref(), name, url)?,
+        None => Client::new(&args.at)?.get_json("/nodes", &[("name", name), ("url", url)])?,
+    };
+    match args.at.json {
+        true => say_json(&list),
+        false => print(&show::nodes(&list)),
+    }
+}
+
+/// Where nodes ask.
+fn distributor(text: &str) -> Result<SocketAddr, Failure> {
+    resolve_one("--distributor", text, DISTRIBUTOR_BY_DEFAULT.port())
+}
+
+fn why(args: &WhyArgs) -> Result<(), Failure> {
+    let limit = args.limit.to_string();
+    let pairs = [
+        ("name", args.name.as_deref()),
+        ("limit", Some(limit.as_str())),
+    ];
+    let why = Client::new(&args.at)?.get_json("/why", &pairs)?;
+    match args.at.json {
+        true => say_json(&why),
+        false => print(&show::why(&why, args.name.as_deref())),
+    }
+}
+
+/// Goes on where it was when the Distributor, or the way to it, was gone for a while.
+fn watch(args: &WatchArgs) -> Result<(), Failure> {
+    let client = Client::new(&args.at)?;
+    end_when_nobody_reads()?;
+    let mut last_id = None;
+    loop {
+        let told = client.follow(&mut last_id, |name, data| {
+            let line = match args.at.json {
+                true => format!("{data}\n"),
+                false => show::event_line(name, data),
+            };
+            match print(&line) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(failure) => ControlFlow::Break(failure),
+            }
+        });
+        match told {
+            Ok(ControlFlow::Break(failure)) => return Err(failure),
+            // It was never there, or does not let us in.
+            Err(failure) if last_id.is_none() => return Err(failure),
+            Err(_) | Ok(ControlFlow::Continue(())) => {}
+        }
+        thread::sleep(RECONNECT);
+    }
+}
+
+const RECONNECT: Duration = Duration::from_secs(1);
+
+/// Ends the program when the reader of its output is gone, as `head` soon is: also while nothing
+/// happens that could be printed.
+fn end_when_nobody_reads() -> Result<(), Failure> {
+    let waiter = thread::Builder::new().name("reader".to_owned());
+    let started = waiter.spawn(|| {
+        let stdout = io::stdout();
+        let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
+        // Asked for nothing, it returns when there is nothing to be had any more.
+        while poll(&mut fds, None) == Err(Errno::INTR) {}
+        if fds.iter().any(|fd| !fd.revents().is_empty()) {
+            process::exit(0);
+        }
+    });
+    match started {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::failed(format!("cannot start a thread: {error}"))),
+    }
+}
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "what a JSON value does not have is null"
+)]
+fn drain(args: &DrainArgs) -> Result<(), Failure> {
+    let wait = args.wait.unwrap_or_default();
+    let wait_ms = wait.as_millis().to_string();
+    let pairs = [
+        ("name", Some(args.name.as_str())),
+        ("wait_ms", Some(wait_ms.as_str())),
+    ];
+    let drained = Client::new(&args.at)?.post_json("/drain", &pairs)?;
+    match args.at.json {
+        true => say_json(&drained)?,
+        false => print(&show::drained(&drained, &args.name))?,
+    }
+    let late = drained["late"].as_array().map_or(0, Vec::len);
+    match args.wait.is_some() && late > 0 {
+        true => Err(Failure::failed(format!(
+            "{late} have not acknowledged within {wait:?}"
+        ))),
+        false => Ok(()),
+    }
+}
+
+fn check(args: &CheckArgs) -> Result<(), Failure> {
+    let (is_ready, words) = Client::new(&args.at)?.ready()?;
+    if args.at.json {
+        say_json(&serde_json::json!({"ready": is_ready, "state": words}))?;
+    } else if is_ready {
+        print(&format!("{words}\n"))?;
+    }
+    match is_ready {
+        true => Ok(()),
+        false => Err(Failure::failed(words)),
+    }
+}

@@ -1,0 +1,114 @@
+//! The operator's side: its flags, and how it is started.
+
+use std::path::{Path, PathBuf};
+
+use crate::distributor::Distributor;
+use crate::operator::{AdminToken, Config, Operator};
+use crate::reactor::Net;
+use tracing::{info, warn};
+
+use crate::cli::failure::Failure;
+use crate::cli::handover::Handover;
+use crate::cli::lines::Lines;
+use crate::cli::listen::{ListenAddress, Place, bind};
+use crate::cli::text_file;
+
+/// What can be asked over HTTP.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "HTTP for operators")]
+pub(crate) struct HttpArgs {
+    /// Where to serve a page with all nodes, /metrics, /events and more, again for more addresses;
+    /// 127.0.0.1:9001 is where the subcommands look for it. As for --listen, addresses that others
+    /// can reach need one of --token-file, --allow-from and --allow-anonymous
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    pub(crate) http: Vec<String>,
+
+    /// Answer HTTP requests for this host name as well, again for more. Otherwise only those for
+    /// localhost, an address, or a name in --http are: pages of others can't be let in by a name of
+    /// theirs
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    http_host: Vec<String>,
+
+    /// Let the bearer of the token in this file change things over HTTP: drain nodes. Read again on
+    /// SIGHUP
+    #[arg(long, value_name = "FILE")]
+    pub(crate) admin_token_file: Option<PathBuf>,
+
+    /// HTTP connections at a time, beside those of nodes
+    #[arg(long, value_name = "N", default_value = "1024")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    max_http_connections: u16,
+}
+
+impl HttpArgs {
+    /// Connections that it takes beside those of nodes.
+    pub(crate) fn connections(&self) -> u64 {
+        self.max_http_connections.into()
+    }
+
+    /// Reads the token of the administrator.
+    pub(crate) fn config(&self) -> Result<Config, Failure> {
+        let admin_token = self.admin_token_file.as_deref().map(read_admin_token);
+        let named = self.http.iter().map(|text| name_of(text).to_owned());
+        Ok(Config {
+            hosts: self.http_host.iter().cloned().chain(named).collect(),
+            admin_token: admin_token.transpose()?,
+            max_connections: self.max_http_connections.into(),
+            ..Config::default()
+        })
+    }
+}
+
+/// Reads the token of the administrator again, for whoever takes it. A mistake is said, and changes
+/// nothing.
+pub(crate) fn read_again(file: &Path, token: &Handover<AdminToken>) {
+    match read_admin_token(file) {
+        Ok(read) => {
+            info!("SIGHUP: read the admin token again");
+            token.put(read);
+        }
+        Err(failure) => warn!(
+            "SIGHUP: the admin token stays as it was: {}",
+            failure.message
+        ),
+    }
+}
+
+fn read_admin_token(file: &Path) -> Result<AdminToken, Failure> {
+    let wrong = |why| Failure::usage(format!("--admin-token-file {file:?}: {why}"));
+    let text = text_file::read(file, MAX_FILE_BYTES).map_err(wrong)?;
+    text_file::warn_if_public(file);
+    AdminToken::parse(&text).map_err(|why| wrong(why.to_owned()))
+}
+
+const MAX_FILE_BYTES: u64 = 64 << 10;
+
+/// The host in `HOST:PORT`.
+fn name_of(text: &str) -> &str {
+    text.rsplit_once(':').map_or(text, |(host, _)| host)
+}
+
+/// Serves HTTP on these addresses, if there are any.
+pub(crate) fn start(
+    config: Config,
+    addresses: Vec<ListenAddress>,
+    net: &mut Net,
+    distributor: &mut Distributor,
+    stdout: &Lines,
+) -> Result<Option<Operator>, Failure> {
+    if addresses.is_empty() {
+        return Ok(None);
+    }
+    let mut operator = Operator::new(config);
+    for address in addresses {
+        bind(address, |place| {
+            let bound = match place {
+                Place::At(address) => operator.listen(net, distributor, address)?,
+                Place::On(socket) => operator.listen_on(net, distributor, socket)?,
+            };
+            stdout.say(format!("http on http://{bound}/"));
+            Ok(bound)
+        })?;
+    }
+    Ok(Some(operator))
+}

@@ -1,0 +1,22 @@
+//! The programs: what each does with its command line, and what they share.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "programs print")]
+
+mod config_file;
+pub mod distributor;
+mod failure;
+mod fd_limit;
+pub mod flood;
+pub mod gateway;
+mod handover;
+mod inherited;
+mod lines;
+mod listen;
+mod log;
+mod print;
+mod reload;
+mod service_manager;
+mod settings;
+mod signals;
+mod table;
+mod text_file;

@@ -1,0 +1,75 @@
+//! What SIGHUP does: the tokens are read again, and the log level of the configuration file.
+
+use std::path::Path;
+
+use tracing::{error, info, warn};
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::cli::failure::Failure;
+use crate::cli::log::{LogArgs, LogLevel};
+use crate::cli::settings::Settings;
+
+/// What is read again, and what it was.
+pub(crate) struct Reload {
+    pub(crate) settings: Settings,
+    pub(crate) level: LogLevel,
+    /// Fails for settings that the program would not start with.
+    pub(crate) check: fn(&Settings) -> Result<(), Failure>,
+    /// Reads tokens again, if there are any.
+    pub(crate) read_tokens: Option<Box<dyn FnMut() + Send>>,
+}
+
+impl Reload {
+    /// A mistake in a file is said, and changes nothing.
+    pub(crate) fn run(&mut self) {
+        if self.settings.file().is_none() && self.read_tokens.is_none() {
+            info!("SIGHUP: nothing to reload, there is no --token-file and no --config");
+            return;
+        }
+        let new = self.settings.read_again();
+        let checked = new.and_then(|new| {
+            (self.check)(&new).map_err(|failure| new.blame(failure))?;
+            let level = new.parse::<LogArgs>()?.log_level;
+            Ok((new, level))
+        });
+        match checked {
+            Ok((new, level)) => {
+                if let Some(file) = new.file() {
+                    self.take(&new, file, level);
+                }
+            }
+            Err(failure) => {
+                error!("SIGHUP: all stays as it was: {}", failure.message);
+                return;
+            }
+        }
+        if let Some(read_tokens) = &mut self.read_tokens {
+            read_tokens();
+        }
+    }
+
+    /// Takes the log level. All else would need a restart.
+    fn take(&self, new: &Settings, file: &Path, level: LevelFilter) {
+        // What is to be said has to be heard.
+        let is_louder = level > self.level.get();
+        if is_louder {
+            self.level.set(level);
+        }
+        info!(file = &*file.to_string_lossy(), log_level = %level, "SIGHUP: read the configuration again");
+        if let Some(who) = new.overruled_by("log-level") {
+            warn!("SIGHUP: the log level stays {level}: {who} goes before the file");
+        }
+        let mut keys = self.settings.changed(new);
+        keys.retain(|key| *key != "log-level");
+        if !keys.is_empty() {
+            let keys = keys.join(", ");
+            warn!(
+                keys,
+                "SIGHUP: these are other values now, which need a restart"
+            );
+        }
+        if !is_louder {
+            self.level.set(level);
+        }
+    }
+}
