@@ -149,6 +149,7 @@ pub mod node;
 #[cfg(feature = "http")]
 pub mod operator;
 pub mod protocol;
+mod rate_limit;
 pub mod reactor;
 pub mod registry;
 pub mod store;

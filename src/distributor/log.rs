@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
-use std::time::Duration;
 
 use crate::protocol::ErrorCode;
+use crate::rate_limit::RateLimit;
 use crate::reactor::CloseReason;
 use crate::time::Time;
 
@@ -97,7 +97,7 @@ impl Subject {
     const COUNT: usize = 16 + 8;
 
     /// How many lines a second are let through. Mistakes are of a kind; each join is one.
-    fn lines_a_second(self) -> u64 {
+    fn lines_per_second(self) -> u32 {
         match self {
             Subject::Joined | Subject::Registered | Subject::Left | Subject::Suspect => 200,
             _ => 1,
@@ -142,37 +142,21 @@ impl Subject {
 /// Lets few lines a second through for each subject, and counts the others.
 #[derive(Debug, Default)]
 pub(super) struct LogLimiter {
-    subjects: [Spoken; Subject::COUNT],
+    subjects: [Option<RateLimit>; Subject::COUNT],
 }
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Spoken {
-    second_began_at: Option<Time>,
-    lines: u64,
-    suppressed: u64,
-}
-
-const SECOND: Duration = Duration::from_secs(1);
 
 impl LogLimiter {
     /// Calls `log`, with the number of lines that were left out since the last if there were any; or
     /// does not.
     pub(super) fn say(&mut self, now: Time, subject: Subject, log: impl FnOnce(Option<u64>)) {
-        let Some(spoken) = self.subjects.get_mut(subject.index()) else {
+        let Some(limit) = self.subjects.get_mut(subject.index()) else {
             return;
         };
-        let is_new_second = |began| now.saturating_since(began) >= SECOND;
-        if spoken.second_began_at.is_none_or(is_new_second) {
-            spoken.second_began_at = Some(now);
-            spoken.lines = 0;
+        let limit = limit.get_or_insert(RateLimit::per_second(subject.lines_per_second()));
+        if limit.allow(now) {
+            let more = limit.take_suppressed();
+            log((more > 0).then_some(more));
         }
-        if spoken.lines >= subject.lines_a_second() {
-            spoken.suppressed += 1;
-            return;
-        }
-        spoken.lines += 1;
-        let more = std::mem::take(&mut spoken.suppressed);
-        log((more > 0).then_some(more));
     }
 }
 

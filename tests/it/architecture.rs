@@ -4,20 +4,34 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module of the library, and the others that it may name.
-const MAY_NAME: [(&str, &[&str]); 12] = [
+const MAY_NAME: [(&str, &[&str]); 13] = [
     ("time", &[]),
+    ("rate_limit", &["time"]),
     ("sys", &["time"]),
     ("store", &["sys"]),
     ("reactor", &["sys", "time"]),
-    ("http", &["reactor", "time"]),
+    ("http", &["rate_limit", "reactor", "time"]),
     ("protocol", &[]),
     ("registry", &["protocol"]),
     (
         "distributor",
-        &["protocol", "registry", "reactor", "sys", "time"],
+        &[
+            "protocol",
+            "rate_limit",
+            "registry",
+            "reactor",
+            "sys",
+            "time",
+        ],
     ),
-    ("node", &["protocol", "reactor", "sys", "time"]),
-    ("gateway", &["http", "node", "protocol", "reactor", "time"]),
+    (
+        "node",
+        &["protocol", "rate_limit", "reactor", "sys", "time"],
+    ),
+    (
+        "gateway",
+        &["http", "node", "protocol", "rate_limit", "reactor", "time"],
+    ),
     // Looks at all from above. Only in tests.
     (
         "fuzzing",
@@ -38,6 +52,7 @@ const MAY_NAME: [(&str, &[&str]); 12] = [
             "distributor",
             "http",
             "protocol",
+            "rate_limit",
             "registry",
             "reactor",
             "sys",

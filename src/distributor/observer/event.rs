@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use crate::protocol::ErrorCode;
+use crate::rate_limit::RateLimit;
 use crate::registry::{Cause, EntryId};
 use crate::time::Time;
 
@@ -95,11 +96,11 @@ impl What {
 }
 
 /// The last events, the oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ring {
     events: VecDeque<Event>,
     last_number: u64,
-    noise: Noise,
+    noise: RateLimit,
     pub(super) left_out: u64,
 }
 
@@ -107,17 +108,22 @@ pub(super) struct Ring {
 pub(super) const MAX_EVENTS: usize = 10_000;
 
 /// What strangers cause must not push out what happened to nodes.
-const MAX_NOISE_A_SECOND: u32 = 20;
+const MAX_NOISE_PER_SECOND: u32 = 20;
 
-#[derive(Debug, Default)]
-struct Noise {
-    second: u64,
-    events: u32,
+impl Default for Ring {
+    fn default() -> Ring {
+        Ring {
+            events: VecDeque::new(),
+            last_number: 0,
+            noise: RateLimit::per_second(MAX_NOISE_PER_SECOND),
+            left_out: 0,
+        }
+    }
 }
 
 impl Ring {
     pub(super) fn push(&mut self, mut event: Event) {
-        if event.what.is_noise() && !self.noise.takes_one(event.at) {
+        if event.what.is_noise() && !self.noise.allow(event.at) {
             self.left_out += 1;
             return;
         }
@@ -146,17 +152,6 @@ impl Ring {
 
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Event> {
         self.events.iter()
-    }
-}
-
-impl Noise {
-    fn takes_one(&mut self, at: Time) -> bool {
-        let second = at.as_millis() / 1000;
-        if self.second != second {
-            *self = Noise { second, events: 0 };
-        }
-        self.events += 1;
-        self.events <= MAX_NOISE_A_SECOND
     }
 }
 
