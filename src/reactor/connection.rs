@@ -104,6 +104,7 @@ pub(crate) struct Connection {
     /// `input` may hold complete frames.
     pub(crate) frames_kept: bool,
     pub(crate) in_ready_list: bool,
+    pub(crate) read_bytes: u64,
     /// A frame began, or bytes came that are raw. White space says nothing.
     pub(crate) has_spoken: bool,
     pub(crate) first_frame_done: bool,
@@ -158,6 +159,7 @@ impl Connection {
             in_dirty_list: false,
             backlogged: false,
             written_bytes: 0,
+            read_bytes: 0,
             write_progress_at: Time::ZERO,
             output_timer: None,
         }

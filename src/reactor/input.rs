@@ -318,6 +318,7 @@ impl Reactor {
                         connection.readable = false;
                     }
                     bytes_left -= count;
+                    connection.read_bytes += count as u64;
                     self.net.counters.bytes_read += count as u64;
                     let bytes = self.scratch.get(..count).unwrap_or_default();
                     let pool = &mut self.input_pool;

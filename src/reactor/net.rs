@@ -328,6 +328,12 @@ impl Net {
             .map_or(0, |connection| connection.written_bytes)
     }
 
+    /// Returns the number of bytes read from the connection so far. Still known in `on_close`.
+    pub fn read_bytes(&self, conn: ConnId) -> u64 {
+        self.connection(conn)
+            .map_or(0, |connection| connection.read_bytes)
+    }
+
     /// Whether an earlier turn could not write all that was queued. Then, and only then,
     /// `on_drained` comes as soon as all is written, or `on_close`.
     pub fn is_backlogged(&self, conn: ConnId) -> bool {
