@@ -8,8 +8,8 @@ use tracing::{info, warn};
 use super::log::{Escaped, Subject};
 use super::observer::{About, What};
 use super::orphans::Why;
+use super::self_preservation::Suspect;
 use super::session::Session;
-use super::suspicion::Suspect;
 use super::{Distributor, TAG_SILENCE, TAG_WARM_UP_ENDS};
 use crate::protocol::{Applied, ErrorCode, Packet, Refusal, write_success};
 use crate::reactor::{Close, CloseReason, ConnId, Net};
@@ -76,7 +76,8 @@ impl Distributor {
     /// them if they are many.
     pub(super) fn drop_silent(&mut self, net: &mut Net) {
         let (now, silence) = (net.now(), self.config.silence);
-        self.suspicion.note_stalls(now, net.counters().stalls);
+        self.self_preservation
+            .note_stalls(now, net.counters().stalls);
         let quiet_for = |session: &Session| session.quiet_for(now);
         let fallen: Vec<ConnId> = self
             .sessions
@@ -99,7 +100,7 @@ impl Distributor {
                 Some(id) if holds => {
                     session.is_suspect = true;
                     self.note_suspect(net, id);
-                    self.suspicion.hold(now, Suspect::Connected(conn));
+                    self.self_preservation.hold(now, Suspect::Connected(conn));
                 }
                 _ => {
                     session.is_silent = true;
@@ -131,9 +132,10 @@ impl Distributor {
     /// Whether so many, who fell silent now, are to be held.
     pub(super) fn holds_silent(&mut self, net: &Net, fallen: usize) -> bool {
         let (now, late) = (net.now(), self.lateness());
-        self.suspicion.note_stalls(now, net.counters().stalls);
+        self.self_preservation
+            .note_stalls(now, net.counters().stalls);
         // Those who are late already may be next. Once some are held, so are all who follow.
-        let falling = match self.suspicion.is_holding() {
+        let falling = match self.self_preservation.is_holding() {
             true => 0,
             false => {
                 let silence = self.config.silence;
@@ -146,9 +148,9 @@ impl Distributor {
                 sessions.filter(|(_, session)| is_falling(session)).count()
             }
         };
-        let was_holding = self.suspicion.is_holding();
+        let was_holding = self.self_preservation.is_holding();
         let holds = self
-            .suspicion
+            .self_preservation
             .holds(now, fallen, falling, self.registry.len());
         if holds && !was_holding {
             let entries = self.registry.len();
@@ -171,7 +173,8 @@ impl Distributor {
         if !was_suspect {
             self.note_suspect(net, id);
         }
-        self.suspicion.hold(net.now(), Suspect::Orphan(id));
+        self.self_preservation
+            .hold(net.now(), Suspect::Unclaimed(id));
         self.abandon(id, Why::Suspect);
     }
 
@@ -198,16 +201,16 @@ impl Distributor {
             Suspect::Connected(conn) => sessions
                 .get(conn)
                 .is_some_and(|session| session.is_suspect && session.entry.is_some()),
-            Suspect::Orphan(id) => orphans.is_suspect(id),
+            Suspect::Unclaimed(id) => orphans.is_suspect(id),
         };
-        match self.suspicion.let_one_go(net.now(), is_suspect) {
+        match self.self_preservation.evict_one(net.now(), is_suspect) {
             Some(Suspect::Connected(conn)) => {
                 if let Some(session) = self.sessions.get_mut(conn) {
                     session.is_silent = true;
                 }
                 net.close(conn, Close::Now);
             }
-            Some(Suspect::Orphan(id)) => self.let_orphan_go(net, id, Cause::Silent),
+            Some(Suspect::Unclaimed(id)) => self.let_orphan_go(net, id, Cause::Silent),
             None => {}
         }
     }

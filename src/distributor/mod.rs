@@ -2,10 +2,9 @@
 //!
 //! It is a [`Handler`]: lend it to a [`Reactor`](crate::reactor::Reactor) that listens.
 
-mod access;
+mod admission;
 mod drain;
 mod foreign;
-mod instances;
 mod liveness;
 mod log;
 mod observer;
@@ -14,11 +13,10 @@ mod pacing;
 mod push;
 mod register;
 mod saving;
+mod self_preservation;
 mod session;
 mod state;
 mod stats;
-mod suspicion;
-mod token;
 mod view;
 
 #[cfg(test)]
@@ -43,21 +41,19 @@ use crate::reactor::{
 };
 use crate::registry::{Capacity, Cause, EntryId, Registry};
 use crate::time::Time;
-use access::not_admitted;
+use admission::{Instances, Salt, not_admitted};
 use drain::{Drain, OperatorDrains};
 use foreign::foreign_protocol;
-use instances::Instances;
 use log::{Escaped, LogLimiter, Subject};
 use observer::About;
 use orphans::Orphans;
 use push::Push;
 use saving::Saving;
+use self_preservation::SelfPreservation;
 use session::Session;
 use state::Identity;
-use suspicion::Suspicion;
-use token::Salt;
 
-pub use access::{Access, AddressRange, Tokens};
+pub use admission::{Access, AddressRange, Tokens};
 pub use drain::DrainId;
 #[cfg(feature = "fuzzing")]
 pub(crate) use log::Escaped as LoggedText;
@@ -115,7 +111,7 @@ pub struct Distributor {
     /// Whose each entry of the registry is.
     identities: BTreeMap<EntryId, Identity>,
     orphans: Orphans,
-    suspicion: Suspicion,
+    self_preservation: SelfPreservation,
     saving: Saving,
     salt: Salt,
     /// Drawn at the start, so that nobody takes this run's revisions for another's.
@@ -149,7 +145,7 @@ impl Distributor {
             operator_drains: OperatorDrains::default(),
             identities: BTreeMap::new(),
             orphans: Orphans::default(),
-            suspicion: Suspicion::default(),
+            self_preservation: SelfPreservation::default(),
             saving: Saving::default(),
             salt: Salt::default(),
             epoch: String::new(),

@@ -8,10 +8,10 @@ use std::net::IpAddr;
 
 use tracing::info;
 
+use super::admission::TokenMark;
 use super::log::{Escaped, Subject};
 use super::observer::{About, What};
 use super::state::{State, UnsavedState};
-use super::token::TokenMark;
 use super::{Distributor, saving};
 use crate::reactor::Net;
 use crate::registry::{Cause, Entry, EntryId};

@@ -6,13 +6,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use tracing::{debug, info, warn};
 
 use super::Distributor;
-use super::instances::Claim;
+use super::admission::Claim;
+use super::admission::TokenMark;
 use super::log::{Escaped, Subject};
 use super::observer::{About, What};
 use super::orphans::OrphanClaim;
 use super::session::Link;
 use super::state::Identity;
-use super::token::TokenMark;
 use crate::protocol::{
     ErrorCode, Packet, Refusal, Registered, Registration, SessionRequest, Watch, write_success,
 };

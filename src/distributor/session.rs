@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::access::Admission;
-use super::token::TokenMark;
+use super::admission::Admission;
+use super::admission::TokenMark;
 use crate::protocol::Watch;
 use crate::registry::EntryId;
 use crate::time::Time;

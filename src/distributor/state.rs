@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::token::{Salt, TokenMark};
+use super::admission::{Salt, TokenMark};
 use crate::protocol::{ListedNode, Registration, RegistrationLimits, is_instance};
 use crate::registry::Entry;
 

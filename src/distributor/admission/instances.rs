@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::token::TokenMark;
+use super::token_mark::TokenMark;
 use crate::reactor::ConnId;
 use crate::registry::EntryId;
 use crate::time::Time;
 
 /// The nodes with an entry that named an instance.
 #[derive(Debug, Default)]
-pub(super) struct Instances(HashMap<Box<str>, Holder>);
+pub(crate) struct Instances(HashMap<Box<str>, Holder>);
 
 #[derive(Clone, Debug)]
 struct Holder {
@@ -25,7 +25,7 @@ struct Holder {
 
 /// What becomes of a registration that names an instance.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Claim {
+pub(crate) enum Claim {
     /// No other connection holds it.
     Free,
     /// This connection holds it, and the claimant may take it over.
@@ -42,7 +42,7 @@ const MAX_TAKE_OVERS_PER_WINDOW: u32 = 3;
 impl Instances {
     /// A connection claims the entry of `instance`. It has it when it says so by
     /// [`hold`](Instances::hold).
-    pub(super) fn claim(
+    pub(crate) fn claim(
         &mut self,
         instance: &str,
         conn: ConnId,
@@ -73,7 +73,7 @@ impl Instances {
     }
 
     /// The entry of `conn` is that of `instance` from now on.
-    pub(super) fn hold(
+    pub(crate) fn hold(
         &mut self,
         instance: &str,
         conn: ConnId,
@@ -97,12 +97,12 @@ impl Instances {
         self.0.insert(instance.into(), holder);
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// `conn` is gone, or has no entry any more.
-    pub(super) fn release(&mut self, instance: &str, conn: ConnId) {
+    pub(crate) fn release(&mut self, instance: &str, conn: ConnId) {
         if self
             .0
             .get(instance)

@@ -1,6 +1,7 @@
-//! When many fall silent at once, it may be this side that is cut off, or that stood still. Then
-//! they are held as suspect, and let go slowly: a part of the list that is wrong does less harm than
-//! a list that is empty.
+//! Self-preservation: when many nodes fall silent at once, the fault may be on this side.
+//!
+//! They are then held as suspect and evicted slowly: a list that is partly wrong does less harm
+//! than an empty one. Pure: all times are arguments.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,37 +10,37 @@ use crate::reactor::ConnId;
 use crate::registry::EntryId;
 use crate::time::Time;
 
-/// Those who fall silent within this time are counted together.
+/// Nodes that fall silent within this time are counted together.
 const WINDOW: Duration = Duration::from_secs(15);
-/// More than so many of a hundred are many,
+/// A loss above this share of all entries is a mass loss,
 const MANY_PERCENT: usize = 15;
-/// but not fewer than this.
+/// if it is at least this many.
 const MANY_AT_LEAST: usize = 3;
-/// From one who is let go to the next.
+/// Time between two evictions of suspects.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Somebody who fell silent and is held.
+/// An entry whose node fell silent and that is held.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Suspect {
-    /// The connection is still there, and may be heard of again.
+    /// The connection is open, and may be heard from again.
     Connected(ConnId),
-    /// The connection is gone, and the entry may be claimed.
-    Orphan(EntryId),
+    /// The connection is gone; the entry may be claimed.
+    Unclaimed(EntryId),
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Suspicion {
-    /// When each of those within the window fell silent.
+pub(super) struct SelfPreservation {
+    /// When each node that fell silent within the window did.
     fell_at: VecDeque<Time>,
     stalls: u64,
     stalled_at: Option<Time>,
-    /// In the order in which they are let go. Some may not be suspect any more.
+    /// In the order of eviction. Some may no longer be suspect.
     held: VecDeque<Suspect>,
     next_let_go_at: Time,
 }
 
-impl Suspicion {
-    /// How often the loop has stood still so far.
+impl SelfPreservation {
+    /// Notes the number of stalls of the loop so far.
     pub(super) fn note_stalls(&mut self, now: Time, stalls: u64) {
         if stalls > self.stalls {
             self.stalls = stalls;
@@ -59,14 +60,16 @@ impl Suspicion {
         self.fell_at.len()
     }
 
-    /// `fallen` have fallen silent, `falling` are late by so much that they may follow, and `listed`
-    /// are there, all of these included. Whether those who fell are to be held.
+    /// Returns whether nodes that fell silent now are to be held.
+    ///
+    /// `fallen` nodes fell silent, `falling` ones are so late that they may follow, of `entries`
+    /// in all, both included.
     pub(super) fn holds(
         &mut self,
         now: Time,
         fallen: usize,
         falling: usize,
-        listed: usize,
+        entries: usize,
     ) -> bool {
         let is_recent = |at: Time| now.saturating_since(at) < WINDOW;
         while self.fell_at.front().is_some_and(|at| !is_recent(*at)) {
@@ -77,8 +80,8 @@ impl Suspicion {
         if self.is_holding() || self.stalled_at.is_some_and(is_recent) {
             return true;
         }
-        // Nobody was held: those who fell before are gone.
-        let (silent, all) = (before + fallen + falling, before + listed);
+        // None was held before, so earlier ones are no longer among `entries`.
+        let (silent, all) = (before + fallen + falling, before + entries);
         silent >= MANY_AT_LEAST && silent * 100 > MANY_PERCENT * all
     }
 
@@ -89,8 +92,8 @@ impl Suspicion {
         self.held.push_back(suspect);
     }
 
-    /// Whom to let go now: the first who still `is_suspect`, if it is time.
-    pub(super) fn let_one_go(
+    /// Returns the suspect to evict now: the first for which `is_suspect` still holds, if it is due.
+    pub(super) fn evict_one(
         &mut self,
         now: Time,
         mut is_suspect: impl FnMut(Suspect) -> bool,
@@ -119,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn few_are_let_go_at_once_and_many_are_held() {
+    fn holds_more_than_15_percent_and_at_least_three() {
         // Each of these alone, of so many: one more than 15 % and than two.
         for (listed, most) in [
             (1, 1),
@@ -130,7 +133,7 @@ mod tests {
             (100, 15),
             (1000, 150),
         ] {
-            let fresh = || Suspicion::default();
+            let fresh = || SelfPreservation::default();
             assert!(!fresh().holds(at(0), most, 0, listed), "{most} of {listed}");
             assert!(most == listed || fresh().holds(at(0), most + 1, 0, listed));
             assert!(most == listed || fresh().holds(at(0), most, 1, listed));
@@ -138,40 +141,40 @@ mod tests {
     }
 
     #[test]
-    fn they_are_counted_within_a_window() {
-        let mut suspicion = Suspicion::default();
+    fn counts_losses_within_a_window() {
+        let mut mode = SelfPreservation::default();
         for (second, listed) in [(0, 10), (14, 9)] {
-            assert!(!suspicion.holds(at(second * 1000), 1, 0, listed));
+            assert!(!mode.holds(at(second * 1000), 1, 0, listed));
         }
         // The first is out of it.
-        assert!(!suspicion.holds(at(15_000), 1, 0, 8));
-        assert!(suspicion.holds(at(28_999), 1, 0, 7));
+        assert!(!mode.holds(at(15_000), 1, 0, 8));
+        assert!(mode.holds(at(28_999), 1, 0, 7));
     }
 
     #[test]
-    fn after_a_stall_everybody_is_held_for_a_while() {
-        let mut suspicion = Suspicion::default();
-        suspicion.note_stalls(at(0), 0);
-        assert!(!suspicion.holds(at(0), 1, 0, 100));
-        suspicion.note_stalls(at(1000), 1);
-        suspicion.note_stalls(at(9000), 1);
-        assert!(suspicion.holds(at(15_999), 1, 0, 100));
-        assert!(!suspicion.holds(at(16_000), 1, 0, 100));
+    fn holds_all_for_a_while_after_a_stall() {
+        let mut mode = SelfPreservation::default();
+        mode.note_stalls(at(0), 0);
+        assert!(!mode.holds(at(0), 1, 0, 100));
+        mode.note_stalls(at(1000), 1);
+        mode.note_stalls(at(9000), 1);
+        assert!(mode.holds(at(15_999), 1, 0, 100));
+        assert!(!mode.holds(at(16_000), 1, 0, 100));
     }
 
     #[test]
-    fn one_a_second_is_let_go_and_none_who_is_back() {
-        let mut suspicion = Suspicion::default();
+    fn evicts_one_per_second_and_none_that_is_back() {
+        let mut mode = SelfPreservation::default();
         let suspects: Vec<Suspect> = (0..4)
             .map(|slot| Suspect::Connected(ConnId::new(slot, 1)))
             .collect();
         for suspect in &suspects {
-            suspicion.hold(at(100), *suspect);
+            mode.hold(at(100), *suspect);
         }
         let is_back = suspects[1];
         let mut gone = Vec::new();
         for millis in (0..5000).step_by(50) {
-            let one = suspicion.let_one_go(at(millis), |suspect| suspect != is_back);
+            let one = mode.evict_one(at(millis), |suspect| suspect != is_back);
             gone.extend(one.map(|suspect| (millis, suspect)));
         }
         let wanted = [
@@ -180,6 +183,6 @@ mod tests {
             (3100, suspects[3]),
         ];
         assert_eq!(gone, wanted);
-        assert!(!suspicion.is_holding());
+        assert!(!mode.is_holding());
     }
 }

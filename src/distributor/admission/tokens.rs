@@ -1,0 +1,222 @@
+//! Tokens, and what each of them allows.
+
+use std::fmt;
+use std::sync::Arc;
+
+use constant_time_eq::constant_time_eq_32;
+use sha2::{Digest, Sha256};
+
+/// A set of tokens, each with the names and URLs that it admits. Only hashes are kept.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Tokens {
+    grants: Vec<Grant>,
+    short: usize,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Grant {
+    digest: [u8; 32],
+    scope: Arc<Scope>,
+}
+
+/// The names and URLs that a token admits.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Scope {
+    /// Empty: every name.
+    name_prefix: Box<str>,
+    /// Empty: every URL.
+    url_prefixes: Vec<Box<str>>,
+}
+
+impl Scope {
+    pub(crate) fn allows(&self, name: &str, urls: &[impl AsRef<str>]) -> bool {
+        let is_bound = |url: &str| {
+            self.url_prefixes
+                .iter()
+                .any(|prefix| has_prefix(url, prefix))
+        };
+        name.starts_with(&*self.name_prefix)
+            && (self.url_prefixes.is_empty() || urls.iter().all(|url| is_bound(url.as_ref())))
+    }
+}
+
+/// Returns whether `url` starts with `prefix`; a prefix without a method matches the path.
+fn has_prefix(url: &str, prefix: &str) -> bool {
+    let path = url.find('/').and_then(|slash| url.get(slash..));
+    if prefix.starts_with('/') {
+        path.is_some_and(|path| path.starts_with(prefix))
+    } else {
+        url.starts_with(prefix)
+    }
+}
+
+/// Shorter tokens can be guessed; they are accepted, and counted.
+const SHORT_BYTES: usize = 16;
+const MAX_BYTES: usize = 512;
+
+impl Tokens {
+    /// Parses a token file.
+    ///
+    /// Each line holds a token, optionally followed by the required prefix of a name (`*`: any
+    /// name) and by URL prefixes, one of which each URL must have: `METHOD/path`, or `/path` for
+    /// every method. Lines that start with `#` are comments. A token may be on several lines, of
+    /// which one has to match.
+    ///
+    /// Errors name the line, never its content.
+    pub fn parse(text: &str) -> Result<Tokens, String> {
+        let mut tokens = Tokens::default();
+        for (number, line) in text.lines().enumerate() {
+            let mut words = line.split_whitespace();
+            let Some(token) = words.next().filter(|token| !token.starts_with('#')) else {
+                continue;
+            };
+            let wrong = |what: &str| Err(format!("line {}: {what}", number + 1));
+            if token.len() > MAX_BYTES {
+                return wrong("token too long: use at most 512 bytes");
+            }
+            if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return wrong("invalid character in the token: use printable ASCII");
+            }
+            let words: Vec<&str> = words.collect();
+            if words.iter().any(|word| word.starts_with('#')) {
+                return wrong("comment after a token: move it to a line of its own");
+            }
+            let mut words = words.into_iter();
+            let name_prefix = words.next().filter(|prefix| *prefix != "*");
+            let url_prefixes: Vec<Box<str>> = words.map(Into::into).collect();
+            if url_prefixes.iter().any(|prefix| !prefix.contains('/')) {
+                return wrong("invalid URL prefix: write METHOD/path, or /path for every method");
+            }
+            tokens.short += usize::from(token.len() < SHORT_BYTES);
+            tokens.grants.push(Grant {
+                digest: Sha256::digest(token).into(),
+                scope: Arc::new(Scope {
+                    name_prefix: name_prefix.unwrap_or_default().into(),
+                    url_prefixes,
+                }),
+            });
+        }
+        Ok(tokens)
+    }
+
+    /// Adds the tokens of another file.
+    pub fn extend(&mut self, other: Tokens) {
+        self.grants.extend(other.grants);
+        self.short += other.short;
+    }
+
+    /// Returns the number of lines with a token.
+    pub fn len(&self) -> usize {
+        self.grants.len()
+    }
+
+    /// Returns whether there is no token.
+    pub fn is_empty(&self) -> bool {
+        self.grants.is_empty()
+    }
+
+    /// Returns the number of tokens with fewer than 16 bytes.
+    pub fn short(&self) -> usize {
+        self.short
+    }
+
+    /// Returns the scopes of a token; empty if the token is unknown.
+    ///
+    /// The time it takes tells nothing about known tokens: all hashes are compared, to their end.
+    pub(crate) fn scopes_of(&self, token: &str) -> Vec<Arc<Scope>> {
+        let digest: [u8; 32] = Sha256::digest(token).into();
+        self.grants
+            .iter()
+            .filter(|grant| constant_time_eq_32(&grant.digest, &digest))
+            .map(|grant| Arc::clone(&grant.scope))
+            .collect()
+    }
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tokens({})", self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "\
+# of everybody
+aaaaaaaaaaaaaaaa
+   bbbbbbbbbbbbbbbb goods
+cccccccccccccccc * GET/goods /public
+
+dddddddddddddddd goods- POST/goods
+dddddddddddddddd members-\t/members
+";
+
+    pub(crate) fn allows(tokens: &Tokens, token: &str, name: &str, urls: &[&str]) -> bool {
+        let scopes = tokens.scopes_of(token);
+        scopes.iter().any(|scope| scope.allows(name, urls))
+    }
+
+    #[test]
+    fn admits_names_and_urls_by_prefix() {
+        let tokens = Tokens::parse(FILE).unwrap();
+        assert_eq!((tokens.len(), tokens.short()), (5, 0));
+        for (token, name, urls) in [
+            ("aaaaaaaaaaaaaaaa", "", &["GET/x"][..]),
+            ("bbbbbbbbbbbbbbbb", "goods-7", &["GET/x"]),
+            ("cccccccccccccccc", "any", &["GET/goods/7", "PUT/public"]),
+            ("cccccccccccccccc", "any", &[]),
+            ("dddddddddddddddd", "goods-1", &["POST/goods"]),
+            (
+                "dddddddddddddddd",
+                "members-1",
+                &["GET/members", "POST/members/x"],
+            ),
+        ] {
+            assert!(
+                allows(&tokens, token, name, urls),
+                "{token} {name} {urls:?}"
+            );
+        }
+        for (token, name, urls) in [
+            ("", "", &[][..]),
+            ("#", "", &[]),
+            ("aaaaaaaaaaaaaaa", "", &[]),
+            ("aaaaaaaaaaaaaaaaa", "", &[]),
+            ("bbbbbbbbbbbbbbbb", "good", &[]),
+            ("cccccccccccccccc", "any", &["GET/goods", "POST/goods"]),
+            ("cccccccccccccccc", "any", &["GET/x/public"]),
+            ("dddddddddddddddd", "goods-1", &["GET/members"]),
+        ] {
+            assert!(
+                !allows(&tokens, token, name, urls),
+                "{token} {name} {urls:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn parse_errors_name_the_line_and_no_token() {
+        let long = "x".repeat(513);
+        for text in [
+            "ok\nsecret name goods",
+            "ok\nsecrét",
+            "ok\nsecret #goods",
+            "ok\nsecret * /goods # goods",
+            &format!("\n{long}"),
+        ] {
+            let mistake = Tokens::parse(text).unwrap_err();
+            assert!(mistake.starts_with("line 2: "), "{mistake}");
+            assert!(
+                !mistake.contains("secr") && !mistake.contains("goods"),
+                "{mistake}"
+            );
+        }
+        let tokens = Tokens::parse("secret").unwrap();
+        assert_eq!(
+            (tokens.short(), format!("{tokens:?}")),
+            (1, "Tokens(1)".to_owned())
+        );
+    }
+}
