@@ -122,8 +122,8 @@
 //! HTTP/1.1, [`http`], with the [`gateway`] and what shows a Distributor by it, [`operator`]; `cli`
 //! has it with it.
 //!
-//! `sim` is for this crate's own tests: a simulated network under the reactor. Nothing of it is in a
-//! build without.
+//! `testing` is for this crate's own tests: a simulated network and a scripted system under the
+//! reactor. Nothing of it is in a build without it.
 
 #![forbid(unsafe_code)]
 
@@ -154,10 +154,15 @@ pub mod reactor;
 pub mod registry;
 pub mod store;
 mod sys;
+#[cfg(any(test, feature = "testing"))]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "what fails here fails a test; no peer data gets here"
+)]
+pub mod testing;
 mod time;
-
-#[cfg(feature = "sim")]
-pub use sys::sim;
 
 pub use sys::{TcpOptions, Waker};
 pub use time::Time;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::reactor::{Limits, Reactor};
 use crate::sys::SocketId;
-use crate::sys::scripted::{Accept, Read, Scripted, World};
+use crate::testing::scripted::{Accept, Read, Scripted, World};
 
 const MILLI: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);

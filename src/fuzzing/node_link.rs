@@ -8,7 +8,7 @@ use super::script::Script;
 use crate::node::{Config, Context, LinkState, Node};
 use crate::reactor::{Limits, Reactor};
 use crate::sys::SocketId;
-use crate::sys::scripted::{Scripted, World};
+use crate::testing::scripted::{Scripted, World};
 
 /// A node whose Distributor is played by the script.
 pub(super) struct Bench {

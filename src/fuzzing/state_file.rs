@@ -6,7 +6,7 @@ use super::script::Script;
 use crate::distributor::{Config, Distributor, State};
 use crate::protocol::RegistrationLimits;
 use crate::reactor::{Limits, Reactor};
-use crate::sys::scripted::Scripted;
+use crate::testing::scripted::Scripted;
 
 fn decode(file: &[u8]) -> Option<State> {
     State::decode(file, &RegistrationLimits::default()).ok()

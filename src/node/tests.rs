@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::reactor::{Limits, Reactor};
 use crate::sys::SocketId;
-use crate::sys::scripted::{Accept, Scripted, World, Write};
+use crate::testing::scripted::{Accept, Scripted, World, Write};
 use crate::time::Time;
 
 const MILLI: Duration = Duration::from_millis(1);

@@ -8,7 +8,7 @@ use super::*;
 use crate::distributor;
 use crate::reactor::{Limits as LoopLimits, Reactor};
 use crate::sys::SocketId;
-use crate::sys::scripted::{Accept, Scripted};
+use crate::testing::scripted::{Accept, Scripted};
 use crate::time::Time;
 
 const MILLI: Duration = Duration::from_millis(1);

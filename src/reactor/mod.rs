@@ -159,12 +159,6 @@ impl Reactor {
         Ok(Reactor::on(Box::new(OsSystem::new()?), limits))
     }
 
-    /// A reactor on a simulated process.
-    #[cfg(feature = "sim")]
-    pub fn simulated(process: crate::sys::sim::Process, limits: Limits) -> Reactor {
-        Reactor::on(Box::new(process), limits)
-    }
-
     pub(crate) fn on(system: Box<dyn System>, limits: Limits) -> Reactor {
         Reactor {
             scratch: vec![0; limits.max_read_bytes_per_turn.max(1)],

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::sys::SocketId;
-use crate::sys::scripted::{Accept, Read, Scripted, World, Write};
+use crate::testing::scripted::{Accept, Read, Scripted, World, Write};
 
 const MILLI: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);

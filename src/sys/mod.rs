@@ -4,24 +4,6 @@
 
 mod disk;
 mod os;
-#[cfg(any(test, feature = "fuzzing"))]
-#[cfg_attr(
-    feature = "fuzzing",
-    allow(
-        dead_code,
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        reason = "what fails here fails a test"
-    )
-)]
-pub(crate) mod scripted;
-#[cfg(feature = "sim")]
-#[expect(
-    clippy::indexing_slicing,
-    reason = "a simulation that is wrong had better stop; no peer data gets here"
-)]
-pub mod sim;
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};

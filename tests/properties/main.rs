@@ -10,6 +10,8 @@
     clippy::indexing_slicing
 )]
 
+extern crate pilcrow_testing as pilcrow;
+
 mod inputs;
 
 use std::fs;

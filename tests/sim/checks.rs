@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pilcrow::node::LinkState;
-use pilcrow::sim::ProcessId;
+use pilcrow::testing::sim::ProcessId;
 
 use crate::fleet::{Fleet, Running};
 

@@ -11,7 +11,7 @@ use pilcrow::Time;
 use pilcrow::distributor::{Config, Distributor, Restored};
 use pilcrow::reactor::{CloseReason, ConnId, Handler, Limits, Net, Origin, Reactor, TimerId};
 use pilcrow::registry::Cause;
-use pilcrow::sim::{Process, ProcessId, World};
+use pilcrow::testing::sim::{Process, ProcessId, World};
 
 use crate::keeper::Keeper;
 use crate::model::Model;

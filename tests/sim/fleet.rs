@@ -9,7 +9,7 @@ use std::time::Duration;
 use pilcrow::Time;
 use pilcrow::distributor::Config;
 use pilcrow::reactor::Limits;
-use pilcrow::sim::{Faults, HostId, Link, ProcessId, Random, World};
+use pilcrow::testing::sim::{Faults, HostId, Link, ProcessId, Random, World};
 
 use crate::calls::Calls;
 use crate::distributor::DistributorProcess;

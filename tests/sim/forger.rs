@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use pilcrow::sim::{Process, Socket};
+use pilcrow::testing::sim::{Process, Socket};
 use serde::Deserialize;
 
 use crate::calls::Calls;

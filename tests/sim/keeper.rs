@@ -11,8 +11,8 @@ use std::time::Duration;
 use pilcrow::Time;
 use pilcrow::distributor::{State, UnsavedState};
 use pilcrow::protocol::RegistrationLimits;
-use pilcrow::sim::{Files, HostId, ProcessId, World};
 use pilcrow::store::{self, Disk};
+use pilcrow::testing::sim::{Files, HostId, ProcessId, World};
 
 use crate::model::Model;
 use crate::run::Saved;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use pilcrow::distributor::{Config, Distributor};
 use pilcrow::reactor::{Limits, Reactor};
 use pilcrow::registry::Capacity;
-use pilcrow::sim::{Faults, Process, Random, Socket, World};
+use pilcrow::testing::sim::{Faults, Process, Random, Socket, World};
 
 use crate::number;
 use crate::raw::find_end;

@@ -13,6 +13,9 @@
     clippy::indexing_slicing
 )]
 
+// The library with the feature `testing`: see library/Cargo.toml.
+extern crate pilcrow_testing as pilcrow;
+
 mod calls;
 mod checks;
 mod distributor;

@@ -13,7 +13,7 @@ use crate::shelf::Shelf;
 use crate::views::View;
 use pilcrow::Time;
 use pilcrow::reactor::CloseReason;
-use pilcrow::sim::{ProcessId, World};
+use pilcrow::testing::sim::{ProcessId, World};
 
 /// A promise that was not kept.
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@ use pilcrow::node::{
     CallId, Config, Context, Event, LinkState, Node, Outcome, ReplyTo, Request, Service,
 };
 use pilcrow::reactor::{CloseReason, ConnId, Handler, Limits, Net, Origin, Reactor, TimerId};
-use pilcrow::sim::{Process, ProcessId, Random, World};
+use pilcrow::testing::sim::{Process, ProcessId, Random, World};
 use serde::Deserialize;
 
 use crate::calls::Calls;

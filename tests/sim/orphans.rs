@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use pilcrow::Time;
-use pilcrow::sim::ProcessId;
+use pilcrow::testing::sim::ProcessId;
 
 use crate::model::Model;
 use crate::run::{Doubt, Entry, Run, Saved};

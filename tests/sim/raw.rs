@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use pilcrow::Time;
-use pilcrow::sim::{Process, Random, Socket};
+use pilcrow::testing::sim::{Process, Random, Socket};
 
 use crate::calls::Calls;
 use crate::forger::Forger;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pilcrow::sim::{Faults, Random};
+use pilcrow::testing::sim::{Faults, Random};
 
 use crate::fleet::{ActorKind, Fleet};
 use crate::raw::Kind;

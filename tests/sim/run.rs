@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use pilcrow::Time;
-use pilcrow::sim::ProcessId;
+use pilcrow::testing::sim::ProcessId;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind};
 
-use pilcrow::sim::ProcessId;
+use pilcrow::testing::sim::ProcessId;
 
 use crate::model::Model;
 use crate::run::{Run, Saved};

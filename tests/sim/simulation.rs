@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use pilcrow::Time;
-use pilcrow::sim::{Fault, Faults, Random};
+use pilcrow::testing::sim::{Fault, Faults, Random};
 
 use crate::finale::finish;
 use crate::fleet::{ActorKind, Fleet};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pilcrow::reactor::Limits;
-use pilcrow::sim::{Link, ProcessId, Random};
+use pilcrow::testing::sim::{Link, ProcessId, Random};
 
 use crate::fleet::{ActorKind, Fleet, Later, Running};
 use crate::keeper::FILE;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pilcrow::Time;
-use pilcrow::sim::{HostId, ProcessId};
+use pilcrow::testing::sim::{HostId, ProcessId};
 
 use crate::fleet::{Actor, Fleet, Running};
 use crate::model::ActorId;

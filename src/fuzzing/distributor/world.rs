@@ -12,7 +12,7 @@ use crate::protocol::RegistrationLimits;
 use crate::reactor::{Limits, Reactor};
 use crate::registry::Capacity;
 use crate::sys::SocketId;
-use crate::sys::scripted::{Accept, Read, Scripted, World, Write};
+use crate::testing::scripted::{Accept, Read, Scripted, World, Write};
 
 const MILLI: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);

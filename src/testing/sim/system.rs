@@ -11,11 +11,19 @@ use super::faults::Fault;
 use super::process::{Process, ProcessId};
 use super::socket::Edges;
 use super::world::Inner;
+use crate::reactor::{Limits, Reactor};
 use crate::sys::{Event, SocketId, System, TcpOptions, Waker};
 use crate::time::Time;
 
 /// Events that one poll tells.
 const EVENTS_PER_POLL: usize = 1024;
+
+impl Reactor {
+    /// Creates a reactor on a simulated process.
+    pub fn simulated(process: Process, limits: Limits) -> Reactor {
+        Reactor::on(Box::new(process), limits)
+    }
+}
 
 impl Inner {
     /// What a poll finds: each change once, in any order, with some that are none.

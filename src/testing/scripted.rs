@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use super::{Event, SocketId, System, TcpOptions, Waker};
+use crate::sys::{Event, SocketId, System, TcpOptions, Waker};
 use crate::time::Time;
 
 /// What a read finds.
