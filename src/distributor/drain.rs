@@ -86,8 +86,8 @@ impl Distributor {
                 message: "an earlier drain of this connection is not answered yet".into(),
             });
         }
-        let session = self.sessions.get(conn);
-        let Some(id) = session.and_then(|session| session.entry) else {
+        let peer = self.peers.get(conn);
+        let Some(id) = peer.and_then(|peer| peer.entry) else {
             return Err(Refusal {
                 code: ErrorCode::InvalidParameters,
                 message: "there is no registration of this connection to be drained".into(),
@@ -104,9 +104,9 @@ impl Distributor {
     /// if they register again. What came of it is told by [`Distributor::take_drained`], after this
     /// time (at most a minute) at the latest.
     pub fn drain_entries(&mut self, net: &mut Net, ids: &[EntryId], wait: Duration) -> DrainId {
-        let sessions = self.sessions.iter();
-        let holders: BTreeMap<EntryId, ConnId> = sessions
-            .filter_map(|(conn, session)| Some((session.entry?, conn)))
+        let peers = self.peers.iter();
+        let holders: BTreeMap<EntryId, ConnId> = peers
+            .filter_map(|(conn, peer)| Some((peer.entry?, conn)))
             .collect();
         for id in ids {
             match holders.get(id) {
@@ -126,20 +126,20 @@ impl Distributor {
     }
 
     fn let_drained_go(&mut self, net: &Net, conn: ConnId, id: EntryId, why: &'static str) {
-        let Some(session) = self.sessions.get_mut(conn) else {
+        let Some(peer) = self.peers.get_mut(conn) else {
             return;
         };
-        session.entry = None;
-        let peer = session.peer;
-        let link = session.link.as_ref();
-        if let Some(instance) = link.and_then(|link| link.instance.as_deref()) {
+        peer.entry = None;
+        let addr = peer.addr;
+        let session = peer.session.as_ref();
+        if let Some(instance) = session.and_then(|session| session.instance.as_deref()) {
             self.instances.release(instance, conn);
         }
         let Some(entry) = self.let_go(id, Cause::Drained) else {
             return;
         };
         let about = About {
-            peer: Some(peer),
+            addr: Some(addr),
             name: &entry.name,
             entry: Some(id),
         };
@@ -148,7 +148,7 @@ impl Distributor {
         let (entries, revision) = (self.registry.len(), self.registry.revision());
         let cause = Cause::Drained;
         self.log.say(net.now(), Subject::Left, |more| {
-            info!(%peer, name = name.to_string(), %cause, entries, revision, more, "left");
+            info!(peer = %addr, name = name.to_string(), %cause, entries, revision, more, "left");
         });
     }
 
@@ -165,20 +165,20 @@ impl Distributor {
             blind: 0,
             late: Vec::new(),
         };
-        for (other, session) in self.sessions.iter() {
+        for (other, peer) in self.peers.iter() {
             if drain.is_of(other) {
                 continue;
             }
-            match &session.link {
-                None => drain.blind += u64::from(session.is_registered),
-                Some(_) if !session.is_watching() => {}
-                Some(link) => {
+            match &peer.session {
+                None => drain.blind += u64::from(peer.is_registered),
+                Some(_) if !peer.is_watching() => {}
+                Some(session) => {
                     drain.of += 1;
-                    if link.acked_revision < revision {
+                    if session.acked_revision < revision {
                         drain.late.push(Awaited {
                             conn: other,
-                            instance: link.instance.clone(),
-                            entry: session.entry.map_or(0, |id| id.number()),
+                            instance: session.instance.clone(),
+                            entry: peer.entry.map_or(0, |id| id.number()),
                         });
                     }
                 }

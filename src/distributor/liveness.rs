@@ -8,8 +8,8 @@ use tracing::{info, warn};
 use super::log::{Escaped, Subject};
 use super::observer::{About, What};
 use super::orphans::Why;
+use super::peer::Peer;
 use super::self_preservation::Suspect;
-use super::session::Session;
 use super::{Distributor, TAG_SILENCE, TAG_WARM_UP_ENDS};
 use crate::protocol::{Applied, ErrorCode, Packet, Refusal, write_success};
 use crate::reactor::{Close, CloseReason, ConnId, Net};
@@ -26,12 +26,12 @@ const ABSENT_BEFORE_COMPLETE: Duration = Duration::from_millis(50);
 impl Distributor {
     /// Something came of it, whatever it is.
     pub(super) fn hear(&mut self, net: &Net, conn: ConnId) {
-        let session = self.sessions.get_mut(conn);
-        if session.is_some_and(|session| session.hear(net.now())) {
-            let peer = self.peer(conn);
+        let peer = self.peers.get_mut(conn);
+        if peer.is_some_and(|peer| peer.hear(net.now())) {
+            let addr = self.addr_of(conn);
             self.note_conn(net.now(), What::Heard, conn);
             self.log.say(net.now(), Subject::Suspect, |more| {
-                info!(%peer, more, "suspect no more: it was heard of");
+                info!(peer = %addr, more, "suspect no more: it was heard of");
             });
         }
     }
@@ -44,19 +44,19 @@ impl Distributor {
         packet: &Packet<'_>,
     ) -> Result<(), Refusal> {
         let applied = Applied::parse(packet.session());
-        let session = self.sessions.get_mut(conn);
-        let sent = session.as_ref().and_then(|session| session.listed_revision);
-        let link = session.and_then(|session| session.link.as_mut());
-        let (Some(applied), Some(link)) = (applied, link) else {
+        let peer = self.peers.get_mut(conn);
+        let sent = peer.as_ref().and_then(|peer| peer.listed_revision);
+        let session = peer.and_then(|peer| peer.session.as_mut());
+        let (Some(applied), Some(session)) = (applied, session) else {
             return Err(Refusal {
                 code: ErrorCode::InvalidParameters,
                 message: "a heartbeat is for those with a session, and names its rev".into(),
             });
         };
         // Nobody has applied what it was not sent, whatever revision of another epoch it knows.
-        let awaited_from = link.acked_revision.max(link.opened_at_push);
-        link.acked_revision = applied.rev.min(sent.unwrap_or(0));
-        let acked = link.acked_revision;
+        let awaited_from = session.acked_revision.max(session.opened_at_push);
+        session.acked_revision = applied.rev.min(sent.unwrap_or(0));
+        let acked = session.acked_revision;
         if acked > awaited_from {
             self.note_acked(net.now(), awaited_from, acked);
         }
@@ -78,32 +78,32 @@ impl Distributor {
         let (now, silence) = (net.now(), self.config.silence);
         self.self_preservation
             .note_stalls(now, net.counters().stalls);
-        let quiet_for = |session: &Session| session.quiet_for(now);
+        let quiet_for = |peer: &Peer| peer.quiet_for(now);
         let fallen: Vec<ConnId> = self
-            .sessions
+            .peers
             .iter_mut()
-            .filter(|(_, session)| quiet_for(session).is_some_and(|quiet| quiet >= silence))
+            .filter(|(_, peer)| quiet_for(peer).is_some_and(|quiet| quiet >= silence))
             .map(|(conn, _)| conn)
             .collect();
         let is_node = |conn: &&ConnId| {
-            self.sessions
+            self.peers
                 .get(**conn)
-                .is_some_and(|session| session.entry.is_some())
+                .is_some_and(|peer| peer.entry.is_some())
         };
         let nodes = fallen.iter().filter(is_node).count();
         let holds = nodes > 0 && self.holds_silent(net, nodes);
         for conn in fallen {
-            let Some(session) = self.sessions.get_mut(conn) else {
+            let Some(peer) = self.peers.get_mut(conn) else {
                 continue;
             };
-            match session.entry {
+            match peer.entry {
                 Some(id) if holds => {
-                    session.is_suspect = true;
+                    peer.is_suspect = true;
                     self.note_suspect(net, id);
                     self.self_preservation.hold(now, Suspect::Connected(conn));
                 }
                 _ => {
-                    session.is_silent = true;
+                    peer.is_silent = true;
                     net.close(conn, Close::Now);
                 }
             }
@@ -113,13 +113,13 @@ impl Distributor {
     }
 
     /// What the end of this connection says of the node.
-    pub(super) fn cause_of(&self, now: Time, session: &Session, why: CloseReason) -> Cause {
-        let is_late = || session.quiet_for(now) >= Some(self.lateness());
+    pub(super) fn cause_of(&self, now: Time, peer: &Peer, why: CloseReason) -> Cause {
+        let is_late = || peer.quiet_for(now) >= Some(self.lateness());
         match why {
             CloseReason::PeerVanished => Cause::Silent,
             // It neither takes anything nor says anything.
-            CloseReason::WriteTimeout if session.is_suspect || is_late() => Cause::Silent,
-            _ if session.is_silent => Cause::Silent,
+            CloseReason::WriteTimeout if peer.is_suspect || is_late() => Cause::Silent,
+            _ if peer.is_silent => Cause::Silent,
             _ => Cause::Closed,
         }
     }
@@ -139,13 +139,13 @@ impl Distributor {
             true => 0,
             false => {
                 let silence = self.config.silence;
-                let is_falling = |session: &Session| {
-                    let quiet = session.quiet_for(now);
+                let is_falling = |peer: &Peer| {
+                    let quiet = peer.quiet_for(now);
                     let is_late = quiet.is_some_and(|quiet| late <= quiet && quiet < silence);
-                    is_late && session.entry.is_some()
+                    is_late && peer.entry.is_some()
                 };
-                let sessions = self.sessions.iter_mut();
-                sessions.filter(|(_, session)| is_falling(session)).count()
+                let peers = self.peers.iter_mut();
+                peers.filter(|(_, peer)| is_falling(peer)).count()
             }
         };
         let was_holding = self.self_preservation.is_holding();
@@ -183,7 +183,7 @@ impl Distributor {
         if let Some(entry) = self.registry.get(id) {
             let name = entry.name.clone();
             let about = About {
-                peer: None,
+                addr: None,
                 name: &name,
                 entry: Some(id),
             };
@@ -196,17 +196,17 @@ impl Distributor {
     }
 
     fn let_one_suspect_go(&mut self, net: &mut Net) {
-        let (sessions, orphans) = (&self.sessions, &self.orphans);
+        let (peers, orphans) = (&self.peers, &self.orphans);
         let is_suspect = |suspect| match suspect {
-            Suspect::Connected(conn) => sessions
+            Suspect::Connected(conn) => peers
                 .get(conn)
-                .is_some_and(|session| session.is_suspect && session.entry.is_some()),
+                .is_some_and(|peer| peer.is_suspect && peer.entry.is_some()),
             Suspect::Unclaimed(id) => orphans.is_suspect(id),
         };
         match self.self_preservation.evict_one(net.now(), is_suspect) {
             Some(Suspect::Connected(conn)) => {
-                if let Some(session) = self.sessions.get_mut(conn) {
-                    session.is_silent = true;
+                if let Some(peer) = self.peers.get_mut(conn) {
+                    peer.is_silent = true;
                 }
                 net.close(conn, Close::Now);
             }
@@ -220,9 +220,9 @@ impl Distributor {
         self.is_complete = false;
         self.note(net.now(), What::WarmUpBegan, About::default());
         self.warm_up_until(net, net.now() + self.config.warm_up);
-        for (_, session) in self.sessions.iter_mut() {
-            if let Some(link) = &mut session.link {
-                link.needs_list = true;
+        for (_, peer) in self.peers.iter_mut() {
+            if let Some(session) = &mut peer.session {
+                session.needs_list = true;
             }
         }
     }
@@ -263,29 +263,24 @@ impl Distributor {
     fn end_warm_up(&mut self) {
         self.is_complete = true;
         self.incomplete_revision = self.registry.revision();
-        let was_told = |session: &Session| {
-            session
-                .link
+        let was_told = |peer: &Peer| {
+            peer.session
                 .as_ref()
-                .is_some_and(|link| link.was_told_incomplete)
+                .is_some_and(|session| session.was_told_incomplete)
         };
-        if !self
-            .sessions
-            .iter_mut()
-            .any(|(_, session)| was_told(session))
-        {
+        if !self.peers.iter_mut().any(|(_, peer)| was_told(peer)) {
             return;
         }
         // That the list is complete is news to those who were told otherwise, and to them alone.
         let before = self.registry.revision();
         self.registry.renew();
-        for (_, session) in self.sessions.iter_mut() {
-            let knows = session
-                .link
+        for (_, peer) in self.peers.iter_mut() {
+            let knows = peer
+                .session
                 .as_ref()
-                .is_none_or(|link| !link.was_told_incomplete);
-            if knows && session.listed_revision == Some(before) {
-                session.listed_revision = Some(self.registry.revision());
+                .is_none_or(|session| !session.was_told_incomplete);
+            if knows && peer.listed_revision == Some(before) {
+                peer.listed_revision = Some(self.registry.revision());
             }
         }
     }

@@ -10,11 +10,11 @@ mod log;
 mod observer;
 mod orphans;
 mod pacing;
+mod peer;
 mod push;
 mod register;
 mod saving;
 mod self_preservation;
-mod session;
 mod state;
 mod stats;
 mod view;
@@ -47,10 +47,10 @@ use foreign::foreign_protocol;
 use log::{Escaped, LogLimiter, Subject};
 use observer::About;
 use orphans::Orphans;
+use peer::Peer;
 use push::Push;
 use saving::Saving;
 use self_preservation::SelfPreservation;
-use session::Session;
 use state::Identity;
 
 pub use admission::{Access, AddressRange, Tokens};
@@ -104,7 +104,7 @@ impl Default for Config {
 pub struct Distributor {
     config: Config,
     registry: Registry,
-    sessions: ConnMap<Session>,
+    peers: ConnMap<Peer>,
     instances: Instances,
     drains: Vec<Drain>,
     operator_drains: OperatorDrains,
@@ -139,7 +139,7 @@ impl Distributor {
         Distributor {
             registry: Registry::new(config.capacity.clone()),
             config,
-            sessions: ConnMap::default(),
+            peers: ConnMap::default(),
             instances: Instances::default(),
             drains: Vec::new(),
             operator_drains: OperatorDrains::default(),
@@ -205,14 +205,14 @@ impl Distributor {
         for listener in self.listeners.drain(..) {
             net.close_listener(listener);
         }
-        let links = self
-            .sessions
+        let sessions = self
+            .peers
             .iter_mut()
-            .filter(|(_, session)| session.link.is_some());
-        let step = retry_step(links.count());
+            .filter(|(_, peer)| peer.session.is_some());
+        let step = retry_step(sessions.count());
         let mut retry_after = FIRST_RETRY;
-        for (conn, session) in self.sessions.iter_mut() {
-            if session.link.is_some()
+        for (conn, peer) in self.peers.iter_mut() {
+            if peer.session.is_some()
                 && let Some(mut goodbye) = net.send(conn)
             {
                 // Writing to a queue does not fail.
@@ -243,11 +243,11 @@ impl Distributor {
         why: &Refusal,
     ) {
         self.stats.refused_packets += 1;
-        let peer = self.peer(conn);
+        let addr = self.addr_of(conn);
         self.note_conn(net.now(), What::Refused(why.code), conn);
         self.log.say(net.now(), Subject::Refused(why.code), |more| {
             let frame = Escaped::frame(frame);
-            warn!(%peer, errorcode = why.code as u8, why = &*why.message, frame = frame.to_string(), more, "refused a packet");
+            warn!(peer = %addr, errorcode = why.code as u8, why = &*why.message, frame = frame.to_string(), more, "refused a packet");
         });
         if let Some(mut reply) = net.send(conn) {
             // Writing to a queue does not fail.
@@ -256,12 +256,12 @@ impl Distributor {
         }
         // Who is over a limit is closed, so that it tries again and somebody notices. Who is
         // registered keeps what it has.
-        let Some(session) = self.sessions.get(conn) else {
+        let Some(peer) = self.peers.get(conn) else {
             return;
         };
-        let is_over = why.code == ErrorCode::TooMuch && session.entry.is_none();
+        let is_over = why.code == ErrorCode::TooMuch && peer.entry.is_none();
         // Whoever tries tokens needs a connection for each.
-        let is_outside = why.code == ErrorCode::NotAllowed && !session.is_inside();
+        let is_outside = why.code == ErrorCode::NotAllowed && !peer.is_inside();
         self.stats.not_admitted += u64::from(is_outside);
         if is_over || is_outside {
             net.close(conn, Close::AfterFlush);
@@ -270,20 +270,18 @@ impl Distributor {
 
     fn close_foreign(&mut self, net: &mut Net, conn: ConnId, what: &'static str, bytes: &[u8]) {
         self.stats.foreign_connections += 1;
-        let peer = self.peer(conn);
+        let addr = self.addr_of(conn);
         self.note_conn(net.now(), What::Foreign(what), conn);
         self.log.say(net.now(), Subject::Foreign, |more| {
             let bytes = Escaped::frame(bytes);
-            warn!(%peer, bytes = bytes.to_string(), more, "closed: what came is {what}");
+            warn!(peer = %addr, bytes = bytes.to_string(), more, "closed: what came is {what}");
         });
         net.close(conn, Close::AfterFlush);
     }
 
-    fn peer(&self, conn: ConnId) -> SocketAddr {
+    fn addr_of(&self, conn: ConnId) -> SocketAddr {
         let unknown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        self.sessions
-            .get(conn)
-            .map_or(unknown, |session| session.peer)
+        self.peers.get(conn).map_or(unknown, |peer| peer.addr)
     }
 
     fn report_limits(&mut self, net: &Net) {
@@ -328,15 +326,15 @@ fn listen_options() -> ListenOptions {
 
 impl Handler for Distributor {
     fn on_open(&mut self, net: &mut Net, conn: ConnId, _origin: Origin) {
-        let Some(peer) = net.peer_addr(conn) else {
+        let Some(addr) = net.peer_addr(conn) else {
             return;
         };
-        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        debug!(%peer, "connected");
-        let admission = self.config.access.of_address(peer.ip());
+        let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
+        debug!(peer = %addr, "connected");
+        let admission = self.config.access.of_address(addr.ip());
         let (is_admitted, needs_token) = (admission.is_some(), self.config.access.tokens.is_some());
-        let session = Session::new(peer, net.now(), admission);
-        self.sessions.insert(conn, session);
+        let peer = Peer::new(addr, net.now(), admission);
+        self.peers.insert(conn, peer);
         if is_admitted {
             self.push.owe(conn);
         } else if !needs_token {
@@ -362,17 +360,17 @@ impl Handler for Distributor {
         let uri = packet.uri();
         let method = packet.method();
         let is_admitted = self
-            .sessions
+            .peers
             .get(conn)
-            .is_some_and(|session| session.admission.is_some());
+            .is_some_and(|peer| peer.admission.is_some());
         let done = match (uri.as_deref(), method.as_deref()) {
             (Some(DISTRIBUTES), Some("POST")) => self
                 .register(net, conn, &packet)
                 .map(|()| self.push.owe(conn)),
             _ if !is_admitted => Err(not_admitted("a token is needed here: register with it")),
             (Some(DISTRIBUTES), Some("GET")) => {
-                if let Some(session) = self.sessions.get_mut(conn) {
-                    session.get_key = Some(packet.key().map_or("null", |key| key.get()).into());
+                if let Some(peer) = self.peers.get_mut(conn) {
+                    peer.get_key = Some(packet.key().map_or("null", |key| key.get()).into());
                     // One list at a time: what it asks next is read when this one was sent.
                     net.pause(conn);
                     self.push.owe(conn);
@@ -436,42 +434,42 @@ impl Handler for Distributor {
         if Subject::of_limit(why).is_some() {
             self.note_conn(net.now(), What::LimitHit(log::in_words(why)), conn);
         }
-        let Some(session) = self.sessions.remove(conn) else {
+        let Some(peer) = self.peers.remove(conn) else {
             return;
         };
-        let peer = session.peer;
+        let addr = peer.addr;
         self.stats.count_limit(why);
         if let Some(subject) = Subject::of_limit(why) {
             self.log.say(net.now(), subject, |more| {
-                warn!(%peer, more, "closed: {}", log::in_words(why));
+                warn!(peer = %addr, more, "closed: {}", log::in_words(why));
             });
         }
         if self.is_stopping {
             return;
         }
-        if let Some(instance) = session
-            .link
+        if let Some(instance) = peer
+            .session
             .as_ref()
-            .and_then(|link| link.instance.as_deref())
+            .and_then(|session| session.instance.as_deref())
         {
             self.instances.release(instance, conn);
         }
         self.forget_drains_of(net, conn);
-        let cause = self.cause_of(net.now(), &session, why);
-        if let Some(id) = session.entry
+        let cause = self.cause_of(net.now(), &peer, why);
+        if let Some(id) = peer.entry
             && cause == Cause::Silent
-            && !session.is_silent
-            && (session.is_suspect || self.holds_silent(net, 1))
+            && !peer.is_silent
+            && (peer.is_suspect || self.holds_silent(net, 1))
         {
-            return self.hold_orphan(net, id, session.is_suspect);
+            return self.hold_orphan(net, id, peer.is_suspect);
         }
-        let left = session.entry.and_then(|id| self.let_go(id, cause));
+        let left = peer.entry.and_then(|id| self.let_go(id, cause));
         match left {
             Some(entry) => {
                 let about = About {
-                    peer: Some(peer),
+                    addr: Some(addr),
                     name: &entry.name,
-                    entry: session.entry,
+                    entry: peer.entry,
                 };
                 let what = What::Left(cause, log::in_words(why));
                 self.note(net.now(), what, about);
@@ -479,10 +477,10 @@ impl Handler for Distributor {
                 let (entries, revision) = (self.registry.len(), self.registry.revision());
                 let reason = log::in_words(why);
                 self.log.say(net.now(), Subject::Left, |more| {
-                    info!(%peer, name = name.to_string(), %cause, reason, entries, revision, more, "left");
+                    info!(peer = %addr, name = name.to_string(), %cause, reason, entries, revision, more, "left");
                 });
             }
-            None => debug!(%peer, reason = log::in_words(why), "disconnected"),
+            None => debug!(peer = %addr, reason = log::in_words(why), "disconnected"),
         }
     }
 

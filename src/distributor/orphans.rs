@@ -200,7 +200,7 @@ impl Distributor {
             return;
         };
         let about = About {
-            peer: None,
+            addr: None,
             name: &entry.name,
             entry: Some(id),
         };

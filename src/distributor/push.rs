@@ -11,7 +11,7 @@ use super::Distributor;
 use super::log::Subject;
 use super::observer::What;
 use super::pacing::{Pacing, Sent};
-use super::session::Session;
+use super::peer::Peer;
 use crate::protocol::{
     LIST_HEAD_BYTES, Stamp, Watch, write_delta, write_list, write_list_head, write_session_list,
 };
@@ -179,14 +179,14 @@ impl Frames {
     }
 
     /// What brings `session` to the current revision, and whether that is a whole list.
-    fn for_session(&mut self, source: Source<'_>, session: &Session) -> (SharedFrame, bool) {
-        let Some(link) = &session.link else {
+    fn for_session(&mut self, source: Source<'_>, peer: &Peer) -> (SharedFrame, bool) {
+        let Some(session) = &peer.session else {
             return (self.list(source, false).clone(), true);
         };
-        let must_hear_all = link.was_told_incomplete && source.is_complete;
-        let from = session
+        let must_hear_all = session.was_told_incomplete && source.is_complete;
+        let from = peer
             .listed_revision
-            .filter(|_| link.watch == Watch::Delta && !must_hear_all && !link.needs_list);
+            .filter(|_| session.watch == Watch::Delta && !must_hear_all && !session.needs_list);
         match from.and_then(|from| self.delta(source, from)) {
             Some(delta) => (delta, false),
             None => (self.list(source, true).clone(), true),
@@ -246,9 +246,9 @@ impl Distributor {
         }
         self.send_owed_to(net, conn);
         let pushed = self.push.pushed_revision;
-        if let Some(session) = self.sessions.get(conn)
-            && session.is_watching()
-            && session.listed_revision.is_none_or(|listed| listed < pushed)
+        if let Some(peer) = self.peers.get(conn)
+            && peer.is_watching()
+            && peer.listed_revision.is_none_or(|listed| listed < pushed)
         {
             self.send_update(net, conn);
         }
@@ -258,16 +258,16 @@ impl Distributor {
         if net.is_backlogged(conn) {
             return;
         }
-        let Some(session) = self.sessions.get_mut(conn) else {
+        let Some(peer) = self.peers.get_mut(conn) else {
             return;
         };
-        if let Some(key) = session.get_key.take() {
+        if let Some(key) = peer.get_key.take() {
             self.answer_get(net, conn, &key);
             return;
         }
         let revision = self.registry.revision();
-        let push_follows = revision != self.push.pushed_revision && session.is_behind(revision);
-        if session.owes_list && !push_follows {
+        let push_follows = revision != self.push.pushed_revision && peer.is_behind(revision);
+        if peer.owes_list && !push_follows {
             self.send_update(net, conn);
         }
     }
@@ -283,10 +283,10 @@ impl Distributor {
             epoch: &self.epoch,
             is_complete: self.is_complete,
         };
-        let Some(session) = self.sessions.get_mut(conn) else {
+        let Some(peer) = self.peers.get_mut(conn) else {
             return;
         };
-        let list = self.push.frames.list(source, session.link.is_some());
+        let list = self.push.frames.list(source, peer.session.is_some());
         if let Some(mut answer) = net.send(conn) {
             // Writing to a queue does not fail.
             let _ = write_list_head(&mut answer, key);
@@ -295,9 +295,9 @@ impl Distributor {
         }
         // To a session it is as good as one that is sent by itself. A plain peer is sent its own
         // all the same; if it is in this turn, it shares the memory.
-        if let Some(link) = &mut session.link {
-            link.heard_at = net.now();
-            session.was_sent(revision, self.is_complete);
+        if let Some(session) = &mut peer.session {
+            session.heard_at = net.now();
+            peer.was_sent(revision, self.is_complete);
         }
         net.resume(conn);
     }
@@ -313,30 +313,30 @@ impl Distributor {
             epoch: &self.epoch,
             is_complete: self.is_complete,
         };
-        let Some(session) = self.sessions.get_mut(conn) else {
+        let Some(peer) = self.peers.get_mut(conn) else {
             return;
         };
-        let (frame, _) = self.push.frames.for_session(source, session);
+        let (frame, _) = self.push.frames.for_session(source, peer);
         self.stats.lists_sent += u64::from(net.send_shared(conn, &frame));
-        session.was_sent(revision, self.is_complete);
+        peer.was_sent(revision, self.is_complete);
     }
 
     /// Cuts those who hold the oldest lists, while all old ones together are too much.
     pub(super) fn cut_the_farthest_behind(&mut self, net: &mut Net) {
         while let Some(revision) = self.push.frames.too_old() {
             let holders: Vec<ConnId> = self
-                .sessions
+                .peers
                 .iter()
-                .filter(|(_, session)| session.listed_revision == Some(revision))
+                .filter(|(_, peer)| peer.listed_revision == Some(revision))
                 .map(|(conn, _)| conn)
                 .collect();
             for conn in holders {
                 if net.is_backlogged(conn) {
-                    let peer = self.peer(conn);
+                    let addr = self.addr_of(conn);
                     self.note_conn(net.now(), What::LimitHit("old lists"), conn);
                     self.stats.old_lists_cut += 1;
                     self.log.say(net.now(), Subject::OldList, |more| {
-                        warn!(%peer, more, "closed: it reads too slowly, and memory is short");
+                        warn!(peer = %addr, more, "closed: it reads too slowly, and memory is short");
                     });
                     net.close(conn, Close::Now);
                 }
@@ -367,14 +367,14 @@ impl Distributor {
             is_complete: self.is_complete,
         };
         let mut sent = Sent::default();
-        for (conn, session) in self.sessions.iter_mut() {
+        for (conn, peer) in self.peers.iter_mut() {
             let is_free = !net.is_backlogged(conn);
-            if session.is_behind(revision) && is_free {
-                let (frame, is_list) = self.push.frames.for_session(source, session);
+            if peer.is_behind(revision) && is_free {
+                let (frame, is_list) = self.push.frames.for_session(source, peer);
                 let is_sent = net.send_shared(conn, &frame);
-                session.was_sent(revision, self.is_complete);
+                peer.was_sent(revision, self.is_complete);
                 self.stats.lists_sent += u64::from(is_sent);
-                sent.existing_peers += u64::from(is_sent && session.link.is_none());
+                sent.existing_peers += u64::from(is_sent && peer.session.is_none());
                 match is_list {
                     true => sent.bytes_of_lists += frame.as_bytes().len(),
                     false => sent.bytes_of_changes += frame.as_bytes().len(),

@@ -11,7 +11,7 @@ use super::admission::TokenMark;
 use super::log::{Escaped, Subject};
 use super::observer::{About, What};
 use super::orphans::OrphanClaim;
-use super::session::Link;
+use super::peer::Session;
 use super::state::Identity;
 use crate::protocol::{
     ErrorCode, Packet, Refusal, Registered, Registration, SessionRequest, Watch, write_success,
@@ -35,17 +35,17 @@ impl Distributor {
         let instance = request
             .as_ref()
             .and_then(|request| request.instance.as_deref());
-        let Some(session) = self.sessions.get(conn) else {
+        let Some(peer) = self.peers.get(conn) else {
             return Ok(());
         };
-        let (own, token) = (session.entry, session.token.as_deref().copied());
-        let peer_addr = session.peer.ip();
-        let host_addr = one_loopback(peer_addr);
+        let (own, token) = (peer.entry, peer.token.as_deref().copied());
+        let addr = peer.addr.ip();
+        let host_addr = one_loopback(addr);
         let held = match instance {
             Some(instance) => self.claim(net, conn, instance, token)?,
             None => None,
         };
-        let host = listed_host(peer_addr, self.config.loopback_host.as_deref());
+        let host = listed_host(addr, self.config.loopback_host.as_deref());
         let mut encoded = Vec::new();
         registration.write_with_host(&mut encoded, &host);
         let entry = Entry {
@@ -55,9 +55,9 @@ impl Distributor {
         };
         // A node that only calls others has a session and no port: it need not be warned of that.
         if !entry.listed && request.is_none() {
-            let (peer, name) = (self.peer(conn), Escaped::text(registration.name()));
+            let (addr, name) = (self.addr_of(conn), Escaped::text(registration.name()));
             self.log.say(net.now(), Subject::Unlisted, |more| {
-                warn!(%peer, name = name.to_string(), more, "registered without a port from 1 to 65535: not listed");
+                warn!(peer = %addr, name = name.to_string(), more, "registered without a port from 1 to 65535: not listed");
             });
         }
         let place = match held.map(|(_, id)| id).or(own) {
@@ -80,10 +80,10 @@ impl Distributor {
             }
         };
         if orphaned.is_some() {
-            let peer = self.peer(conn);
+            let addr = self.addr_of(conn);
             self.note_conn(net.now(), What::Back, conn);
             self.log.say(net.now(), Subject::Registered, |more| {
-                info!(%peer, more, "back: it has its old entry");
+                info!(peer = %addr, more, "back: it has its old entry");
             });
         }
         // Not before there is room for what the new connection says of itself.
@@ -93,33 +93,27 @@ impl Distributor {
 
         self.stats.registrations += 1;
         let now = net.now();
-        if let Some(session) = self.sessions.get_mut(conn) {
-            session.is_registered = true;
+        if let Some(peer) = self.peers.get_mut(conn) {
+            peer.is_registered = true;
             // Those with a session know what they were sent, and get what is new.
-            session.owes_list = session.link.is_none();
+            peer.owes_list = peer.session.is_none();
         }
         if let Some(request) = &request {
-            self.open_link(net, conn, packet, request, id);
+            self.open_session(net, conn, packet, request, id);
             if let Some(instance) = instance {
                 self.instances
                     .hold(instance, conn, id, host_addr, token, now);
                 self.drain_returned(instance, conn);
             }
-            let link = self
-                .sessions
-                .get(conn)
-                .and_then(|session| session.link.as_ref());
-            if let Some(revision) = link.map(|link| link.acked_revision) {
+            let session = self.peers.get(conn).and_then(|peer| peer.session.as_ref());
+            if let Some(revision) = session.map(|session| session.acked_revision) {
                 self.drain_acked(net, conn, revision);
             }
         }
-        let link = self
-            .sessions
-            .get(conn)
-            .and_then(|session| session.link.as_ref());
+        let session = self.peers.get(conn).and_then(|peer| peer.session.as_ref());
         let identity = Identity {
             address: host_addr,
-            instance: link.and_then(|link| link.instance.clone()),
+            instance: session.and_then(|session| session.instance.clone()),
             token,
         };
         self.identities.insert(id, identity);
@@ -135,17 +129,17 @@ impl Distributor {
         instance: &str,
         token: Option<TokenMark>,
     ) -> Result<Option<(ConnId, EntryId)>, Refusal> {
-        let Some(session) = self.sessions.get(conn) else {
+        let Some(peer) = self.peers.get(conn) else {
             return Ok(None);
         };
-        let host = one_loopback(session.peer.ip());
+        let host = one_loopback(peer.addr.ip());
         let refused = |code, message: &'static str| {
             let message = Cow::Borrowed(message);
             Err(Refusal { code, message })
         };
         match self.instances.claim(instance, conn, host, token, net.now()) {
             Claim::Free => Ok(None),
-            Claim::Held { .. } if session.entry.is_some() => refused(
+            Claim::Held { .. } if peer.entry.is_some() => refused(
                 ErrorCode::NotAllowed,
                 "this instance has another connection, and this connection an entry of its own",
             ),
@@ -160,15 +154,15 @@ impl Distributor {
 
     /// The entry of `from` is that of `conn` now.
     fn supersede(&mut self, net: &mut Net, conn: ConnId, from: ConnId) {
-        let (peer, before) = (self.peer(conn), self.peer(from));
-        if let Some(old) = self.sessions.get_mut(from) {
+        let (addr, before) = (self.addr_of(conn), self.addr_of(from));
+        if let Some(old) = self.peers.get_mut(from) {
             old.entry = None;
         }
         self.registry.superseded();
         let cause = Cause::Superseded;
         self.note_conn(net.now(), What::Superseded, conn);
         self.log.say(net.now(), Subject::Registered, |more| {
-            info!(%peer, %before, %cause, more, "superseded: the node is back before its old connection was gone");
+            info!(peer = %addr, %before, %cause, more, "superseded: the node is back before its old connection was gone");
         });
         net.close(from, Close::Now);
     }
@@ -187,9 +181,9 @@ impl Distributor {
             message: full.to_string().into(),
         };
         let name = entry.name.clone();
-        let peer = self.peer(conn);
+        let addr = self.addr_of(conn);
         let about = |id| About {
-            peer: Some(peer),
+            addr: Some(addr),
             name: &name,
             entry: Some(id),
         };
@@ -200,7 +194,7 @@ impl Distributor {
                 self.note(net.now(), What::Joined, about(id));
                 let (entries, revision) = (self.registry.len(), self.registry.revision());
                 self.log.say(net.now(), Subject::Joined, |more| {
-                    info!(%peer, name = shown.to_string(), %host, entries, revision, more, "joined");
+                    info!(peer = %addr, name = shown.to_string(), %host, entries, revision, more, "joined");
                 });
                 id
             }
@@ -210,22 +204,22 @@ impl Distributor {
                 if changed {
                     self.note(net.now(), What::Changed, about(id));
                     self.log.say(net.now(), Subject::Registered, |more| {
-                        info!(%peer, name = shown.to_string(), %host, revision, more, "registered anew");
+                        info!(peer = %addr, name = shown.to_string(), %host, revision, more, "registered anew");
                     });
                 } else {
-                    debug!(%peer, name = shown.to_string(), "registered again, with no change");
+                    debug!(peer = %addr, name = shown.to_string(), "registered again, with no change");
                 }
                 id
             }
         };
-        if let Some(session) = self.sessions.get_mut(conn) {
-            session.entry = Some(id);
+        if let Some(peer) = self.peers.get_mut(conn) {
+            peer.entry = Some(id);
         }
         Ok(id)
     }
 
     /// Gives `conn` the session that it asked for, and says so.
-    fn open_link(
+    fn open_session(
         &mut self,
         net: &mut Net,
         conn: ConnId,
@@ -235,14 +229,14 @@ impl Distributor {
     ) {
         self.note_lost(net.now(), conn);
         let opened_at_push = self.push.pushed_revision();
-        let Some(session) = self.sessions.get_mut(conn) else {
+        let Some(peer) = self.peers.get_mut(conn) else {
             return;
         };
         // Who names another instance than before holds that one no more.
-        if let Some(before) = session
-            .link
+        if let Some(before) = peer
+            .session
             .as_ref()
-            .and_then(|link| link.instance.as_deref())
+            .and_then(|session| session.instance.as_deref())
             && request.instance.as_deref() != Some(before)
         {
             self.instances.release(before, conn);
@@ -255,10 +249,10 @@ impl Distributor {
                 && *rev > self.incomplete_revision
                 && self.registry.delta_since(*rev).is_some()
         });
-        session.listed_revision = known;
+        peer.listed_revision = known;
         // No push need follow: a node that takes its entry over as it was changes nothing.
-        session.owes_list = request.watch != Watch::None && known != Some(self.registry.revision());
-        session.link = Some(Box::new(Link {
+        peer.owes_list = request.watch != Watch::None && known != Some(self.registry.revision());
+        peer.session = Some(Box::new(Session {
             watch: request.watch,
             instance: request.instance.as_deref().map(Into::into),
             acked_revision: known.unwrap_or(0),
@@ -287,26 +281,26 @@ fn not_the_same() -> Refusal {
 }
 
 /// Programs that say `localhost` arrive over either family, now the one and then the other.
-fn one_loopback(peer: IpAddr) -> IpAddr {
-    match peer.is_ipv6() && peer.is_loopback() {
+fn one_loopback(addr: IpAddr) -> IpAddr {
+    match addr.is_ipv6() && addr.is_loopback() {
         true => Ipv4Addr::LOCALHOST.into(),
-        false => peer,
+        false => addr,
     }
 }
 
 /// What stands as `host` in the entry of a peer with this address.
-fn listed_host(peer: IpAddr, loopback_host: Option<&str>) -> String {
-    let peer = peer.to_canonical();
-    if peer.is_loopback() {
+fn listed_host(addr: IpAddr, loopback_host: Option<&str>) -> String {
+    let addr = addr.to_canonical();
+    if addr.is_loopback() {
         if let Some(host) = loopback_host {
             return host.to_owned();
         }
-        if peer.is_ipv6() {
+        if addr.is_ipv6() {
             // Who listens on both finds the other; who listens on one mostly means this one.
             return Ipv4Addr::LOCALHOST.to_string();
         }
     }
-    peer.to_string()
+    addr.to_string()
 }
 
 #[cfg(test)]
@@ -315,7 +309,7 @@ mod tests {
 
     #[test]
     fn hosts_are_written_as_existing_peers_can_dial_them() {
-        let host = |peer: &str| listed_host(peer.parse().unwrap(), None);
+        let host = |addr: &str| listed_host(addr.parse().unwrap(), None);
         assert_eq!(host("10.1.2.3"), "10.1.2.3");
         assert_eq!(host("::ffff:10.1.2.3"), "10.1.2.3");
         assert_eq!(host("::1"), "127.0.0.1");
@@ -326,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_loopback_host_stands_for_this_machine_only() {
-        let host = |peer: &str| listed_host(peer.parse().unwrap(), Some("10.9.9.9"));
+        let host = |addr: &str| listed_host(addr.parse().unwrap(), Some("10.9.9.9"));
         assert_eq!(host("127.0.0.1"), "10.9.9.9");
         assert_eq!(host("::1"), "10.9.9.9");
         assert_eq!(host("10.1.2.3"), "10.1.2.3");

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::Distributor;
-use super::session::Session;
+use super::peer::Peer;
 use crate::protocol::Watch;
 use crate::reactor::{ConnId, Net};
 use crate::registry::{Entry, EntryId};
@@ -69,9 +69,9 @@ impl SessionKind {
         }
     }
 
-    fn of(session: &Session) -> SessionKind {
-        match session.link.as_ref().map(|link| link.watch) {
-            None if session.is_registered => SessionKind::Book,
+    fn of(peer: &Peer) -> SessionKind {
+        match peer.session.as_ref().map(|session| session.watch) {
+            None if peer.is_registered => SessionKind::Book,
             None => SessionKind::None,
             Some(Watch::List) => SessionKind::List,
             Some(Watch::Delta) => SessionKind::Delta,
@@ -116,9 +116,9 @@ impl Distributor {
     /// them with [`Distributor::node`] little by little.
     pub fn entries_and_connections(&self) -> Vec<(EntryId, Option<ConnId>)> {
         let mut connected: Vec<(EntryId, ConnId)> = self
-            .sessions
+            .peers
             .iter()
-            .filter_map(|(conn, session)| session.entry.map(|id| (id, conn)))
+            .filter_map(|(conn, peer)| peer.entry.map(|id| (id, conn)))
             .collect();
         connected.sort_unstable();
         let mut connected = connected.into_iter().peekable();
@@ -136,24 +136,24 @@ impl Distributor {
         conn: Option<ConnId>,
     ) -> Option<NodeView<'a>> {
         let entry = self.registry.get(id)?;
-        let session = conn.and_then(|conn| self.sessions.get(conn));
-        let session = session.filter(|session| session.entry == Some(id));
+        let peer = conn.and_then(|conn| self.peers.get(conn));
+        let peer = peer.filter(|peer| peer.entry == Some(id));
         let unread_bytes = |conn| net.pending_bytes(conn);
-        let pending_bytes = session.and(conn).map_or(0, unread_bytes);
-        let state = match session {
+        let pending_bytes = peer.and(conn).map_or(0, unread_bytes);
+        let state = match peer {
             None if self.orphans.is_suspect(id) => NodeState::Suspect,
             None => NodeState::Absent,
-            Some(session) if session.is_suspect => NodeState::Suspect,
+            Some(peer) if peer.is_suspect => NodeState::Suspect,
             Some(_) if pending_bytes > 0 => NodeState::Behind,
             Some(_) => NodeState::Connected,
         };
         Some(NodeView {
             id,
             entry,
-            peer: session.map(|session| session.peer),
-            session: session.map_or(SessionKind::None, SessionKind::of),
-            sent: session.and_then(|session| session.listed_revision),
-            acked: session.and_then(|session| Some(session.link.as_ref()?.acked_revision)),
+            peer: peer.map(|peer| peer.addr),
+            session: peer.map_or(SessionKind::None, SessionKind::of),
+            sent: peer.and_then(|peer| peer.listed_revision),
+            acked: peer.and_then(|peer| Some(peer.session.as_ref()?.acked_revision)),
             pending_bytes,
             state,
             joined_at: self.observed().and_then(|observed| observed.joined_at(id)),
@@ -163,8 +163,8 @@ impl Distributor {
     /// How many connections there are of each kind.
     pub fn sessions(&self) -> impl Iterator<Item = (SessionKind, usize)> {
         let mut counts = SessionKind::ALL.map(|kind| (kind, 0));
-        for (_, session) in self.sessions.iter() {
-            if let Some((_, count)) = counts.get_mut(SessionKind::of(session) as usize) {
+        for (_, peer) in self.peers.iter() {
+            if let Some((_, count)) = counts.get_mut(SessionKind::of(peer) as usize) {
                 *count += 1;
             }
         }
@@ -180,7 +180,7 @@ impl Distributor {
         [
             ("entries", self.registry.len()),
             ("history", self.registry.history_len()),
-            ("sessions", self.sessions.len()),
+            ("sessions", self.peers.len()),
             ("instances", self.instances.len()),
             ("identities", self.identities.len()),
             ("orphans", orphans),

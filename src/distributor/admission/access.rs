@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::address_range::AddressRange;
 use super::tokens::{Scope, Tokens};
 use crate::distributor::Distributor;
-use crate::distributor::session::Session;
+use crate::distributor::peer::Peer;
 use crate::protocol::{ErrorCode, Packet, Refusal, Registration, Token};
 use crate::reactor::{Close, ConnId, Net};
 
@@ -68,20 +68,20 @@ impl Distributor {
     /// Admits a connection that registers, if it may.
     pub(crate) fn admit(&mut self, conn: ConnId, token: Option<&Token<'_>>) -> Result<(), Refusal> {
         let access = &self.config.access;
-        let Some(session) = self.sessions.get_mut(conn) else {
+        let Some(peer) = self.peers.get_mut(conn) else {
             return Ok(());
         };
-        match (&session.admission, token) {
+        match (&peer.admission, token) {
             // Who needs no token may have any.
             (Some(Admission::Address), _) | (Some(Admission::Token(_)), None) => {}
             (None, None) => return Err(not_admitted("a token is needed here: session.token")),
             (_, Some(token)) => match access.of_token(token) {
-                Some(admission) => session.admission = Some(admission),
+                Some(admission) => peer.admission = Some(admission),
                 None => return Err(not_admitted("this token admits nobody")),
             },
         }
         if let Some(token) = token {
-            session.token = Some(Box::new(self.salt.mark(token.reveal())));
+            peer.token = Some(Box::new(self.salt.mark(token.reveal())));
         }
         Ok(())
     }
@@ -92,8 +92,8 @@ impl Distributor {
         conn: ConnId,
         registration: &Registration<'_>,
     ) -> Result<(), Refusal> {
-        let session = self.sessions.get(conn);
-        match session.and_then(|session| session.admission.as_ref()) {
+        let peer = self.peers.get(conn);
+        match peer.and_then(|peer| peer.admission.as_ref()) {
             Some(admission) if admission.allows(registration) => Ok(()),
             _ => Err(not_admitted("the token is bound to other names or urls")),
         }
@@ -103,13 +103,13 @@ impl Distributor {
     /// all: whatever they said instead, they hold the place of somebody who may come in.
     pub(crate) fn drop_unadmitted(&mut self, net: &mut Net) {
         let (now, allowed) = (net.now(), net.limits().first_byte_timeout);
-        let is_late = |session: &Session| {
-            session.admission.is_none() && now.saturating_since(session.connected_at) > allowed
+        let is_late = |peer: &Peer| {
+            peer.admission.is_none() && now.saturating_since(peer.connected_at) > allowed
         };
         let late: Vec<ConnId> = self
-            .sessions
+            .peers
             .iter()
-            .filter(|(_, session)| is_late(session))
+            .filter(|(_, peer)| is_late(peer))
             .map(|(conn, _)| conn)
             .collect();
         for conn in late {

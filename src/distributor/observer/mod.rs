@@ -15,7 +15,7 @@ pub use histogram::Histogram;
 pub use pushes::Pushed;
 
 use super::Distributor;
-use super::session::Session;
+use super::peer::Peer;
 use crate::reactor::{ConnId, Net};
 use crate::registry::EntryId;
 use crate::time::Time;
@@ -102,7 +102,7 @@ impl Observed {
 /// What an event is about.
 #[derive(Clone, Copy, Default)]
 pub(super) struct About<'a> {
-    pub(super) peer: Option<SocketAddr>,
+    pub(super) addr: Option<SocketAddr>,
     pub(super) name: &'a str,
     pub(super) entry: Option<EntryId>,
 }
@@ -157,7 +157,7 @@ impl Distributor {
             number: 0,
             at: now,
             what,
-            peer: about.peer,
+            peer: about.addr,
             name: about.name.into(),
             entry: about.entry,
             revision,
@@ -170,12 +170,12 @@ impl Distributor {
         if self.observed.is_none() {
             return;
         }
-        let session = self.sessions.get(conn);
-        let entry = session.and_then(|session| session.entry);
+        let peer = self.peers.get(conn);
+        let entry = peer.and_then(|peer| peer.entry);
         let name = entry.and_then(|id| self.registry.get(id));
         let name: Box<str> = name.map(|entry| entry.name.clone()).unwrap_or_default();
         let about = About {
-            peer: session.map(|session| session.peer),
+            addr: peer.map(|peer| peer.addr),
             name: &name,
             entry,
         };
@@ -208,12 +208,8 @@ impl Distributor {
             last_acked_at: None,
             blind: 0,
         };
-        for (conn, session) in self
-            .sessions
-            .iter()
-            .filter(|(_, session)| session.is_watching())
-        {
-            match &session.link {
+        for (conn, peer) in self.peers.iter().filter(|(_, peer)| peer.is_watching()) {
+            match &peer.session {
                 Some(_) => pushed.of += 1,
                 None => pushed.blind += 1,
             }
@@ -222,7 +218,7 @@ impl Distributor {
                 continue;
             }
             pushed.backlogged += 1;
-            let entry = session.entry.and_then(|id| self.registry.get(id));
+            let entry = peer.entry.and_then(|id| self.registry.get(id));
             if let Some(entry) = entry
                 && pushed.backlogged_names.len() < MAX_NAMES
             {
@@ -249,8 +245,8 @@ impl Distributor {
 
     /// A session is over, or is another from now on.
     pub(super) fn note_lost(&mut self, now: Time, conn: ConnId) {
-        let session = self.sessions.get(conn);
-        let awaited_from = session.and_then(Session::awaited_from);
+        let peer = self.peers.get(conn);
+        let awaited_from = peer.and_then(Peer::awaited_from);
         if let (Some(observed), Some(before)) = (&mut self.observed, awaited_from) {
             let times = &mut observed.join_to_last_ack;
             observed.pushes.lost(now, before, times);
@@ -262,11 +258,11 @@ impl Distributor {
     pub fn late_sessions(&self) -> LateSessions<'_> {
         let newest = self.registry.revision();
         let mut all: Vec<(u64, &str)> = self
-            .sessions
+            .peers
             .iter()
-            .filter_map(|(_, session)| {
-                let from = session.awaited_from().filter(|from| *from < newest)?;
-                let entry = session.entry.and_then(|id| self.registry.get(id));
+            .filter_map(|(_, peer)| {
+                let from = peer.awaited_from().filter(|from| *from < newest)?;
+                let entry = peer.entry.and_then(|id| self.registry.get(id));
                 Some((from, entry.map_or("", |entry| &*entry.name)))
             })
             .collect();
@@ -289,10 +285,10 @@ impl LateSessions<'_> {
     }
 }
 
-impl Session {
+impl Peer {
     /// It is to acknowledge what is pushed behind this revision.
     pub(super) fn awaited_from(&self) -> Option<u64> {
-        let link = self.link.as_deref().filter(|_| self.is_watching())?;
-        Some(link.acked_revision.max(link.opened_at_push))
+        let session = self.session.as_deref().filter(|_| self.is_watching())?;
+        Some(session.acked_revision.max(session.opened_at_push))
     }
 }

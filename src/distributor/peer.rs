@@ -11,15 +11,15 @@ use crate::time::Time;
 
 /// What only some have is boxed: there is one of these for every idle connection.
 #[derive(Debug)]
-pub(super) struct Session {
-    pub(super) peer: SocketAddr,
+pub(super) struct Peer {
+    pub(super) addr: SocketAddr,
     pub(super) connected_at: Time,
     /// Its entry, from registering until it drains or another connection takes it over.
     pub(super) entry: Option<EntryId>,
     /// It has registered once. From then on it gets every change of the list.
     pub(super) is_registered: bool,
     /// What it asked for beyond the protocol of the book.
-    pub(super) link: Option<Box<Link>>,
+    pub(super) session: Option<Box<Session>>,
     /// The revision of the list that was last queued for it.
     pub(super) listed_revision: Option<u64>,
     /// It gets a list even if that has not changed: it has just connected, or registered.
@@ -38,7 +38,7 @@ pub(super) struct Session {
 
 /// The part of a session that only those have who asked for one.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct Session {
     pub(super) watch: Watch,
     pub(super) instance: Option<Box<str>>,
     /// The revision that it last said it has applied.
@@ -52,14 +52,14 @@ pub(super) struct Link {
     pub(super) needs_list: bool,
 }
 
-impl Session {
-    pub(super) fn new(peer: SocketAddr, now: Time, admission: Option<Admission>) -> Session {
-        Session {
-            peer,
+impl Peer {
+    pub(super) fn new(addr: SocketAddr, now: Time, admission: Option<Admission>) -> Peer {
+        Peer {
+            addr,
             connected_at: now,
             entry: None,
             is_registered: false,
-            link: None,
+            session: None,
             listed_revision: None,
             owes_list: admission.is_some(),
             get_key: None,
@@ -74,9 +74,9 @@ impl Session {
     /// waits for a list. Until it has that nothing is read of it. Nor is it asked of one who is
     /// suspect already.
     pub(super) fn quiet_for(&self, now: Time) -> Option<Duration> {
-        let link = self.link.as_ref()?;
+        let session = self.session.as_ref()?;
         let is_heard = self.get_key.is_none() && !self.is_suspect;
-        is_heard.then(|| now.saturating_since(link.heard_at))
+        is_heard.then(|| now.saturating_since(session.heard_at))
     }
 
     /// It is admitted by its address, or has registered with a token.
@@ -90,8 +90,8 @@ impl Session {
 
     /// Something came of it. Whether it was suspect until now.
     pub(super) fn hear(&mut self, now: Time) -> bool {
-        if let Some(link) = &mut self.link {
-            link.heard_at = now;
+        if let Some(session) = &mut self.session {
+            session.heard_at = now;
         }
         std::mem::take(&mut self.is_suspect)
     }
@@ -100,9 +100,9 @@ impl Session {
     pub(super) fn was_sent(&mut self, revision: u64, is_complete: bool) {
         self.owes_list = false;
         self.listed_revision = Some(revision);
-        if let Some(link) = &mut self.link {
-            link.was_told_incomplete = !is_complete;
-            link.needs_list = false;
+        if let Some(session) = &mut self.session {
+            session.was_told_incomplete = !is_complete;
+            session.needs_list = false;
         }
     }
 
@@ -110,9 +110,9 @@ impl Session {
     pub(super) fn is_watching(&self) -> bool {
         self.is_registered
             && self
-                .link
+                .session
                 .as_ref()
-                .is_none_or(|link| link.watch != Watch::None)
+                .is_none_or(|session| session.watch != Watch::None)
     }
 
     /// Whether it watches the list and was last sent another than that of `revision`.
