@@ -66,11 +66,7 @@
 //!
 //! impl Handler for Echo {
 //!     fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
-//!         if let Some(mut reply) = net.send(conn) {
-//!             // Writing to a connection's queue does not fail.
-//!             let _ = reply.write_all(frame);
-//!             reply.finish();
-//!         }
+//!         net.send_with(conn, |reply| reply.write_all(frame));
 //!     }
 //! }
 //!

@@ -96,9 +96,7 @@ struct Echo(SharedFrame);
 
 impl Handler for Echo {
     fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
-        let mut reply = net.send(conn).unwrap();
-        reply.write_all(frame).unwrap();
-        reply.finish();
+        assert!(net.send_with(conn, |reply| reply.write_all(frame)));
         net.send_shared(conn, &self.0);
     }
 }

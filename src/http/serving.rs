@@ -107,8 +107,6 @@ impl Handler for Serving<'_> {
     }
 
     /// Never called: all connections are raw.
-    fn on_frame(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
-
     fn on_bytes(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8]) -> usize {
         let Some(connection) = self.server.connections.get_mut(conn) else {
             return bytes.len();

@@ -76,9 +76,13 @@ pub trait Handler {
         let _ = (net, conn, origin);
     }
 
-    /// A frame came, without its end and without white space around it; never an empty one. It
-    /// may be no JSON and no UTF-8.
-    fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]);
+    /// A frame was received on a connection with [`Framing::Pilcrow`].
+    ///
+    /// Without its end, without white space around it, and never empty. It may be neither JSON nor
+    /// UTF-8.
+    fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
+        let _ = (net, conn, frame);
+    }
 
     /// All bytes there are, on a connection with [`Framing::Raw`]. Returns how many of them the
     /// handler is done with; the others come again with what follows. Called again at once while

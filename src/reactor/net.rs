@@ -277,9 +277,37 @@ impl Net {
         id
     }
 
-    /// A writer of one frame to `conn`, or `None` if the connection is gone or being closed.
+    /// Queues the frame that `write` writes. It goes out at the end of the turn.
     ///
-    /// What is written goes out at the end of the turn. [`FrameWriter::finish`] commits it.
+    /// Returns `false` and sends nothing if the connection is gone or being closed, or if `write`
+    /// fails. Writing to the queue itself does not fail, so an error is always one of encoding.
+    ///
+    /// ```
+    /// # use std::io::Write;
+    /// # use pilcrow::reactor::{ConnId, Net};
+    /// # fn answer(net: &mut Net, conn: ConnId) {
+    /// net.send_with(conn, |out| write!(out, "{}", 6 * 7));
+    /// # }
+    /// ```
+    pub fn send_with<E>(
+        &mut self,
+        conn: ConnId,
+        write: impl FnOnce(&mut FrameWriter<'_>) -> Result<(), E>,
+    ) -> bool {
+        let Some(mut frame) = self.send(conn) else {
+            return false;
+        };
+        let written = write(&mut frame).is_ok();
+        if written {
+            frame.finish();
+        }
+        written
+    }
+
+    /// Returns a writer of one frame, or `None` if the connection is gone or being closed.
+    ///
+    /// [`FrameWriter::finish`] queues the frame; it goes out at the end of the turn. For a frame
+    /// that is written in one place, use [`Net::send_with`].
     pub fn send(&mut self, conn: ConnId) -> Option<FrameWriter<'_>> {
         let Some(connection) = live(&mut self.connections, conn) else {
             self.counters.stale += 1;

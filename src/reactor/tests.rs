@@ -116,10 +116,7 @@ impl Handler for Recorder {
 }
 
 fn send(net: &mut Net, conn: ConnId, text: &str) {
-    if let Some(mut frame) = net.send(conn) {
-        frame.write_all(text.as_bytes()).unwrap();
-        frame.finish();
-    }
+    net.send_with(conn, |frame| frame.write_all(text.as_bytes()));
 }
 
 fn any_addr() -> SocketAddr {

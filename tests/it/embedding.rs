@@ -35,15 +35,11 @@ impl Handler for Echo {
         if let Some((_, Origin::Connected)) = self.opened.iter().find(|(id, _)| *id == conn) {
             return;
         }
-        let mut reply = net.send(conn).unwrap();
-        reply.write_all(frame).unwrap();
-        reply.finish();
+        assert!(net.send_with(conn, |reply| reply.write_all(frame)));
     }
 
     fn on_bytes(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8]) -> usize {
-        let mut reply = net.send(conn).unwrap();
-        write!(reply, "{} bytes", bytes.len()).unwrap();
-        reply.finish();
+        assert!(net.send_with(conn, |reply| write!(reply, "{} bytes", bytes.len())));
         net.close(conn, Close::AfterFlush);
         bytes.len()
     }
