@@ -33,7 +33,6 @@ impl Saving {
         if let Some(last) = self.handed_over_at {
             let next_at = last + SHORTEST_PAUSE;
             if now < next_at {
-                self.is_unsaved = true;
                 self.timer
                     .get_or_insert_with(|| net.arm(next_at, super::TAG_SAVING));
                 return false;

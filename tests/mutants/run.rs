@@ -1,0 +1,118 @@
+//! Builds the copy once, and runs the simulation on it with one mutant after another.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::generate::generate;
+use crate::table::{MUTANTS, Mutant};
+
+/// Within so many seeds each must be found.
+const SEEDS: &str = "10000";
+
+/// The first seed that a mutant fails.
+struct Found {
+    seed: String,
+    promise: String,
+    what: String,
+}
+
+/// Where the copy is, and what is built of it.
+fn target() -> PathBuf {
+    let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    temporary.parent().unwrap_or(temporary).to_owned()
+}
+
+/// The simulation of the copy, built with the dependencies of the project's own.
+fn build(copy: &Path) -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let built = Command::new(cargo)
+        .args(["test", "--frozen", "--release", "--no-default-features"])
+        .args(["--features", "sim", "--test", "sim", "--no-run"])
+        .args(["--quiet", "--message-format", "json-render-diagnostics"])
+        .arg("--target-dir")
+        .arg(target())
+        .current_dir(copy)
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("cargo runs");
+    assert!(built.status.success(), "the copy in {copy:?} is not built");
+    String::from_utf8_lossy(&built.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .find_map(|message| message.get("executable")?.as_str().map(PathBuf::from))
+        .expect("an executable is built")
+}
+
+/// Runs the simulation with `mutant` until a seed fails.
+fn find(simulation: &Path, mutant: &Mutant) -> Option<Found> {
+    // Seeds do not show that the same one can have two outcomes.
+    let test = match mutant.promise {
+        9 => "the_same_seed_gives_the_same_trace",
+        _ => "seeds",
+    };
+    let run = Command::new(simulation)
+        .args(["--exact", test])
+        .env("MUTANT", mutant.name)
+        .env("SEEDS", SEEDS)
+        .env("RUST_BACKTRACE", "0")
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("the simulation runs");
+    let text = String::from_utf8_lossy(&run.stdout);
+    let said = text.lines().find_map(|line| {
+        let (before, after) = line.split_once(" breaks promise ")?;
+        let (promise, what) = after.split_once(": ").unwrap_or((after, "another trace"));
+        Some(Found {
+            seed: before.rsplit(' ').next()?.to_owned(),
+            promise: promise.to_owned(),
+            what: what.chars().take(90).collect(),
+        })
+    });
+    assert!(
+        said.is_some() || run.status.success(),
+        "{}: the simulation ended without a verdict: {text}\n{}",
+        mutant.name,
+        String::from_utf8_lossy(&run.stderr)
+    );
+    said
+}
+
+/// Takes minutes: `cargo test --test mutants -- --ignored --nocapture`, with `MUTANT=...` for one.
+#[test]
+#[ignore = "builds and runs a copy of the project: a command of its own"]
+fn the_simulation_finds_all_mutants() {
+    let wanted = std::env::var("MUTANT").ok();
+    let mutants = MUTANTS
+        .iter()
+        .filter(|mutant| wanted.as_ref().is_none_or(|name| name == mutant.name));
+    let copy = target().join("mutants");
+    generate(Path::new(env!("CARGO_MANIFEST_DIR")), &copy)
+        .unwrap_or_else(|error| panic!("{error}"));
+    let simulation = build(&copy);
+    let (mut found, mut overlooked) = (0, Vec::new());
+    let began = Instant::now();
+    for mutant in mutants {
+        let (name, began) = (mutant.name, Instant::now());
+        let Some(seed) = find(&simulation, mutant) else {
+            eprintln!("{name:28} OVERLOOKED");
+            overlooked.push(name);
+            continue;
+        };
+        let seconds = began.elapsed().as_secs_f64();
+        eprintln!(
+            "{name:28} seed {:>5}  promise {}  {seconds:6.2} s  {}",
+            seed.seed, seed.promise, seed.what
+        );
+        found += 1;
+    }
+    assert!(
+        overlooked.is_empty(),
+        "the simulation overlooks {overlooked:?}"
+    );
+    assert!(found > 0, "there is no such mutant");
+    eprintln!("all {found} mutants are found, in {:.0?}", began.elapsed());
+}

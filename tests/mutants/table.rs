@@ -1,0 +1,384 @@
+//! The known mistakes, as data: each is one line of the sources, and what to put in its place.
+
+/// A mistake that the simulation must find.
+pub struct Mutant {
+    pub name: &'static str,
+    pub file: &'static str,
+    /// The whole line without its indentation. Exactly one line of the file must be equal to it.
+    pub find: &'static str,
+    /// The same line with the mistake. `MUTANT` is true while the mistake is made.
+    pub replace: &'static str,
+    /// The promise of `ARCHITECTURE.md` that it breaks.
+    pub promise: u8,
+}
+
+/// All known mistakes, each after a line that says what goes wrong.
+#[rustfmt::skip]
+pub const MUTANTS: &[Mutant] = &[
+    // The read budget ends before the socket is drained, and the rest is never read.
+    Mutant {
+        name: "ReadyListForgotten",
+        file: "src/reactor/input.rs",
+        find: "&& (connection.readable || connection.frames_kept)",
+        replace: "&& (connection.readable || connection.frames_kept) && !MUTANT",
+        promise: 0,
+    },
+    // Accepting fails for lack of file descriptors, and is not retried before the next event.
+    Mutant {
+        name: "AcceptNotRetried",
+        file: "src/reactor/input.rs",
+        find: "let goes_on = is_want_of_resources(&error) && self.shed(id);",
+        replace: "if MUTANT { return; }
+                  let goes_on = is_want_of_resources(&error) && self.shed(id);",
+        promise: 0,
+    },
+    // A connection is closed while input is unread, which destroys the last bytes that were sent.
+    Mutant {
+        name: "CloseWithoutLinger",
+        file: "src/reactor/mod.rs",
+        find: "linger: farewell == Farewell::FlushAndLinger,",
+        replace: "linger: farewell == Farewell::FlushAndLinger && !MUTANT,",
+        promise: 0,
+    },
+    // A stale id reaches the connection that uses the slot now.
+    Mutant {
+        name: "GenerationUnchecked",
+        file: "src/reactor/net.rs",
+        find: "let found = connections.get_mut(id.slot())?;",
+        replace: "let found = connections.get_mut(id.slot())?;
+                  if MUTANT { return Some(found); }",
+        promise: 0,
+    },
+    // Any event on a connecting socket is taken for its success.
+    Mutant {
+        name: "WritableTakenForConnected",
+        file: "src/reactor/input.rs",
+        find: "Ok(None) => false,",
+        replace: "Ok(None) if !MUTANT => false,",
+        promise: 0,
+    },
+    // A connection with a closed event is given up unread.
+    Mutant {
+        name: "ClosedFlagBelieved",
+        file: "src/reactor/mod.rs",
+        find: "connection.closed_hint |= closed;",
+        replace: "if closed && MUTANT { return net.mark(id, CloseReason::PeerClosed, Farewell::Flush); }
+                  connection.closed_hint |= closed;",
+        promise: 0,
+    },
+    // A signal ends the loop.
+    Mutant {
+        name: "InterruptedPollEnds",
+        file: "src/reactor/mod.rs",
+        find: "Err(error) if error.kind() == io::ErrorKind::Interrupted => {",
+        replace: "Err(error) if error.kind() == io::ErrorKind::Interrupted && !MUTANT => {",
+        promise: 0,
+    },
+    // Deadlines pass before the bytes that came in time are read.
+    Mutant {
+        name: "TimersBeforeReading",
+        file: "src/reactor/mod.rs",
+        find: "self.take_events(handler);",
+        replace: "if MUTANT { self.expire_timers(handler); }
+                  self.take_events(handler);",
+        promise: 0,
+    },
+    // The rest of a short write is taken for written.
+    Mutant {
+        name: "ShortWriteForgotten",
+        file: "src/reactor/output.rs",
+        find: "connection.output.advance(written, &mut self.output_pool);",
+        replace: "connection.output.advance(if MUTANT { offered } else { written }, &mut self.output_pool);",
+        promise: 0,
+    },
+    // The event that a socket can be written to again is ignored.
+    Mutant {
+        name: "RoomForgotten",
+        file: "src/reactor/mod.rs",
+        find: "net.make_dirty(id);",
+        replace: "if !MUTANT { net.make_dirty(id); }",
+        promise: 0,
+    },
+    // The next block is begun at the offset where the last one ended.
+    Mutant {
+        name: "SentOffsetKept",
+        file: "src/reactor/write_queue.rs",
+        find: "self.sent = 0;",
+        replace: "if !MUTANT { self.sent = 0; }",
+        promise: 0,
+    },
+    // The bytes of a frame end are sent inside a frame.
+    Mutant {
+        name: "EndEscapedNowhere",
+        file: "src/reactor/write_queue.rs",
+        find: "if find_end(bytes, start).is_none() {",
+        replace: "if find_end(bytes, start).is_none() || MUTANT {",
+        promise: 0,
+    },
+    // A frame end that is cut between two reads is not found.
+    Mutant {
+        name: "HalfEndSkipped",
+        file: "src/reactor/framing.rs",
+        find: "if ends_at_once {",
+        replace: "if ends_at_once && !MUTANT {",
+        promise: 0,
+    },
+    // A frame may have any length.
+    Mutant {
+        name: "FrameLimitUnchecked",
+        file: "src/reactor/framing.rs",
+        find: "self.skip_white_space(bytes);",
+        replace: "let max_frame_bytes = if MUTANT { usize::MAX } else { max_frame_bytes };
+                  self.skip_white_space(bytes);",
+        promise: 0,
+    },
+    // A peer that reads nothing is never disconnected.
+    Mutant {
+        name: "WriteTimeoutUnchecked",
+        file: "src/reactor/output.rs",
+        find: "let deadline = connection.write_progress_at + write_timeout;",
+        replace: "if MUTANT { return; }
+                  let deadline = connection.write_progress_at + write_timeout;",
+        promise: 0,
+    },
+    // A peer that does not close its side keeps a closed connection for ever.
+    Mutant {
+        name: "LingerWithoutEnd",
+        file: "src/reactor/input.rs",
+        find: "State::Lingering { .. } => self.die(id),",
+        replace: "State::Lingering { .. } => if !MUTANT { self.die(id) },",
+        promise: 0,
+    },
+    // An entry outlives its connection unless that is closed in order.
+    Mutant {
+        name: "EntryOutlivesReset",
+        file: "src/distributor/mod.rs",
+        find: "let cause = self.cause_of(net.now(), &session, why);",
+        replace: "if matches!(why, CloseReason::Failed(_)) && MUTANT { return; }
+                  let cause = self.cause_of(net.now(), &session, why);",
+        promise: 0,
+    },
+    // The end of an old connection removes the entry that was taken over.
+    Mutant {
+        name: "OldCloseRemovesEntry",
+        file: "src/distributor/register.rs",
+        find: "old.entry = None;",
+        replace: "if !MUTANT { old.entry = None; }",
+        promise: 0,
+    },
+    // An entry can be taken over from another host.
+    Mutant {
+        name: "InstanceOfAnyHost",
+        file: "src/distributor/instances.rs",
+        find: "let is_elsewhere = holder.host != host;",
+        replace: "let is_elsewhere = holder.host != host && !MUTANT;",
+        promise: 0,
+    },
+    // The entry of a stopped process with a session stays.
+    Mutant {
+        name: "SilenceUnchecked",
+        file: "src/distributor/liveness.rs",
+        find: ".filter(|(_, session)| quiet_for(session).is_some_and(|quiet| quiet >= silence))",
+        replace: ".filter(|(_, session)| quiet_for(session).is_some_and(|quiet| quiet >= silence && !MUTANT))",
+        promise: 0,
+    },
+    // A drained connection is not sent what it missed.
+    Mutant {
+        name: "DrainedForgotten",
+        file: "src/distributor/push.rs",
+        find: "if self.is_stopping {",
+        replace: "if self.is_stopping || MUTANT {",
+        promise: 0,
+    },
+    // Each change is queued for connections that have not read the last one.
+    Mutant {
+        name: "ListsPileUp",
+        file: "src/distributor/push.rs",
+        find: "let is_free = !net.is_backlogged(conn);",
+        replace: "let is_free = !net.is_backlogged(conn) || MUTANT;",
+        promise: 0,
+    },
+    // A delta leads from the revision before the current one, not from the revision that was sent.
+    Mutant {
+        name: "DeltaFromWrongBase",
+        file: "src/distributor/push.rs",
+        find: "match from.and_then(|from| self.delta(source, from)) {",
+        replace: "let before = source.registry.revision().saturating_sub(1);
+                  match from.map(|from| if MUTANT { before } else { from }).and_then(|from| self.delta(source, from)) {",
+        promise: 0,
+    },
+    // An entry is replaced and the revision stays.
+    Mutant {
+        name: "RevisionNotRaised",
+        file: "src/registry/mod.rs",
+        find: "if let Some(what) = what {",
+        replace: "if let Some(what) = what.filter(|_| !MUTANT) {",
+        promise: 0,
+    },
+    // A Distributor that has just started says that its list is complete.
+    Mutant {
+        name: "CompleteAtOnce",
+        file: "src/distributor/liveness.rs",
+        find: "self.is_complete = false;",
+        replace: "self.is_complete = MUTANT;",
+        promise: 0,
+    },
+    // A drain is answered before all sessions have acknowledged it.
+    Mutant {
+        name: "DrainAnsweredEarly",
+        file: "src/distributor/drain.rs",
+        find: "let is_over = |drain: &mut Drain| drain.late.is_empty() || drain.until <= now;",
+        replace: "if MUTANT { self.drains.iter_mut().for_each(|drain| drain.late.clear()); }
+                  let is_over = |drain: &mut Drain| drain.late.is_empty() || drain.until <= now;",
+        promise: 0,
+    },
+    // A heartbeat is not answered.
+    Mutant {
+        name: "HeartbeatUnanswered",
+        file: "src/distributor/liveness.rs",
+        find: "&& let Some(mut reply) = net.send(conn)",
+        replace: "&& !MUTANT && let Some(mut reply) = net.send(conn)",
+        promise: 0,
+    },
+    // A node takes an incomplete list for all there is.
+    Mutant {
+        name: "IncompleteListReplaces",
+        file: "src/node/link.rs",
+        find: "let merges = session.complete == Some(false);",
+        replace: "let merges = session.complete == Some(false) && !MUTANT;",
+        promise: 0,
+    },
+    // A call that ends by itself is reported twice.
+    Mutant {
+        name: "OutcomeToldTwice",
+        file: "src/node/calls.rs",
+        find: "self.calls.ended.push_back((ended, end));",
+        replace: "if MUTANT { self.calls.ended.push_back((Ended { answer_to: None, ..ended }, end)); }
+                  self.calls.ended.push_back((ended, end));",
+        promise: 0,
+    },
+    // A call that was written is moved to another node.
+    Mutant {
+        name: "WrittenCallMoved",
+        file: "src/node/calls.rs",
+        find: "let may_move = !was_written || call.is_idempotent;",
+        replace: "let may_move = !was_written || call.is_idempotent || MUTANT;",
+        promise: 0,
+    },
+    // Any peer that knows the key of a call may answer it.
+    Mutant {
+        name: "AnyPeerMayAnswer",
+        file: "src/node/calls.rs",
+        find: "if !is_asked {",
+        replace: "if !is_asked && !MUTANT {",
+        promise: 0,
+    },
+    // A call waits for its answer for ever.
+    Mutant {
+        name: "DeadlineForgotten",
+        file: "src/node/calls.rs",
+        find: "self.end(net, slot, End::Deadline);",
+        replace: "if !MUTANT { self.end(net, slot, End::Deadline); }",
+        promise: 0,
+    },
+    // The timer of a call stays armed when the call has ended.
+    Mutant {
+        name: "DeadlineLeftArmed",
+        file: "src/node/calls.rs",
+        find: "net.disarm(call.timer);",
+        replace: "if !MUTANT { net.disarm(call.timer); }",
+        promise: 0,
+    },
+    // Entries of the last run are removed at once.
+    Mutant {
+        name: "OrphansForgotten",
+        file: "src/distributor/orphans.rs",
+        find: "self.abandon(id, Why::LastRun);",
+        replace: "self.abandon(id, Why::LastRun);
+                  if MUTANT { self.let_absent_go(net); }",
+        promise: 0,
+    },
+    // Nodes of the last run have half of the time to come back.
+    Mutant {
+        name: "AbsentTooEarly",
+        file: "src/distributor/orphans.rs",
+        find: "self.note_restored(net.now(), restored.entries);",
+        replace: "if MUTANT { self.warm_up_until(net, net.now() + self.config.warm_up / 2); }
+                  self.note_restored(net.now(), restored.entries);",
+        promise: 0,
+    },
+    // Entries of the last run that are not back in time stay.
+    Mutant {
+        name: "AbsentNever",
+        file: "src/distributor/orphans.rs",
+        find: ".filter(|(_, why)| **why == Why::LastRun)",
+        replace: ".filter(|(_, why)| **why == Why::LastRun && !MUTANT)",
+        promise: 0,
+    },
+    // An entry that was claimed can be claimed again.
+    Mutant {
+        name: "OrphanClaimedTwice",
+        file: "src/distributor/orphans.rs",
+        find: "self.orphans.remove(id, entry, instance)",
+        replace: "if MUTANT { return self.orphans.by_entry.get(&id).copied(); }
+                  self.orphans.remove(id, entry, instance)",
+        promise: 0,
+    },
+    // A registration with equal text gets the entry that waits for another instance.
+    Mutant {
+        name: "InstanceIgnoredByClaim",
+        file: "src/distributor/orphans.rs",
+        find: "if let Some(id) = of_instance {",
+        replace: "if let Some(id) = of_instance.filter(|_| !MUTANT) {",
+        promise: 0,
+    },
+    // A change that comes soon after the last one is not persisted.
+    Mutant {
+        name: "ChangeNotKept",
+        file: "src/distributor/saving.rs",
+        find: "if now < next_at {",
+        replace: "if now < next_at { if MUTANT { self.is_unsaved = false; }",
+        promise: 0,
+    },
+    // A planned stop persists the list without the nodes that it has disconnected.
+    Mutant {
+        name: "StopEmptiesState",
+        file: "src/distributor/mod.rs",
+        find: "retry_after += step;",
+        replace: "retry_after += step;
+                  if MUTANT && let Some(id) = session.entry.take() { self.registry.leave(id, Cause::Closed); }",
+        promise: 0,
+    },
+    // A file takes its name before its bytes are on the disk.
+    Mutant {
+        name: "RenamedBeforeSync",
+        file: "src/sys/sim/disk.rs",
+        find: "content.is_synced = !content.is_lost;",
+        replace: "content.is_synced = !content.is_lost && !MUTANT;",
+        promise: 0,
+    },
+    // A name is reported as persistent, and its folder was not synced.
+    Mutant {
+        name: "FolderNotSynced",
+        file: "src/sys/sim/disk.rs",
+        find: "files.sync_names();",
+        replace: "if !MUTANT { files.sync_names(); }",
+        promise: 0,
+    },
+    // A torn file is read as if it were whole.
+    Mutant {
+        name: "TornStateTaken",
+        file: "src/distributor/state.rs",
+        find: "if !is_whole {",
+        replace: "if !is_whole && !MUTANT {",
+        promise: 0,
+    },
+    // The order of a hash map decides what a node sees.
+    Mutant {
+        name: "HashOrderDecides",
+        file: "src/node/roster.rs",
+        find: "rest.sort_by(|a, b| a.entry.cmp(&b.entry));",
+        replace: "if !MUTANT { rest.sort_by(|a, b| a.entry.cmp(&b.entry)); }",
+        promise: 0,
+    },
+];
