@@ -7,7 +7,7 @@
 //! ```text
 //!               cli/distributor       your service      cli/gateway      your program
 //!                  │     │                 │                 │                 │
-//!  handlers        │  operator ── http     │     http ── gateway               │        say what the protocol means
+//!  handlers        │   admin ──── http     │     http ── gateway               │        say what the protocol means
 //!                  │     │       │         │      │          │                 │
 //!                distributor     │       node ────│──────────┘           your Handler
 //!                  │     └───────│──┐  ┌───┘      │                            │
@@ -115,7 +115,7 @@
 //!
 //! `cli` (on by default) is what the programs need. Embedders switch it off:
 //! `pilcrow = { path = "../pilcrow", default-features = false }`. `http` is the server side of
-//! HTTP/1.1, [`http`], with the [`gateway`] and what shows a Distributor by it, [`operator`]; `cli`
+//! HTTP/1.1, [`http`], with the [`gateway`] and what shows a Distributor by it, [`admin`]; `cli`
 //! has it with it.
 //!
 //! `testing` is for this crate's own tests: a simulated network and a scripted system under the
@@ -123,6 +123,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "http")]
+pub mod admin;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
@@ -142,8 +144,6 @@ pub mod gateway;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod node;
-#[cfg(feature = "http")]
-pub mod operator;
 pub mod protocol;
 mod rate_limit;
 pub mod reactor;

@@ -49,7 +49,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     // `sys` is for its tests, on a scripted system.
     (
-        "operator",
+        "admin",
         &[
             "distributor",
             "http",
@@ -71,7 +71,7 @@ const PURE: [&str; 7] = [
     "distributor",
     "node",
     "gateway",
-    "operator",
+    "admin",
 ];
 const IMPURE: [&str; 8] = [
     "mio",

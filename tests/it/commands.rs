@@ -8,7 +8,7 @@ use pilcrow::protocol::ErrorCode;
 use pilcrow::reactor::{Limits, Reactor};
 use serde_json::{Value, json};
 
-use crate::operator::Operated;
+use crate::admin::AdminServer;
 use crate::support::{Distributor, Folder, Program, ReservedPort, distributor_command, wait_until};
 
 /// Runs a command to its end.
@@ -25,24 +25,24 @@ fn run(words: &[&str]) -> (Option<i32>, String, String) {
     (status.code(), text(stdout), text(stderr))
 }
 
-fn ask(operated: &Operated, words: &[&str]) -> (Option<i32>, String, String) {
-    let http = operated.http.to_string();
+fn ask(admin: &AdminServer, words: &[&str]) -> (Option<i32>, String, String) {
+    let http = admin.http.to_string();
     run(&[words, &["--http", &http]].concat())
 }
 
 #[track_caller]
-fn json_of(operated: &Operated, words: &[&str]) -> Value {
-    let (code, stdout, stderr) = ask(operated, &[words, &["--json"]].concat());
+fn json_of(admin: &AdminServer, words: &[&str]) -> Value {
+    let (code, stdout, stderr) = ask(admin, &[words, &["--json"]].concat());
     assert_eq!(code, Some(0), "{stderr}");
     serde_json::from_str(&stdout).unwrap()
 }
 
 #[test]
 fn nodes_are_a_table_for_people_and_json_for_machines() {
-    let operated = Operated::start_ready(&[]);
-    let _goods = operated.distributor.join("goods", 9010);
-    let _shop = operated.distributor.join("상점", 9011);
-    let (code, stdout, stderr) = ask(&operated, &["nodes"]);
+    let admin = AdminServer::start_ready(&[]);
+    let _goods = admin.distributor.join("goods", 9010);
+    let _shop = admin.distributor.join("상점", 9011);
+    let (code, stdout, stderr) = ask(&admin, &["nodes"]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     let lines: Vec<&str> = stdout.lines().collect();
     assert!(lines[0].starts_with("NAME   ADDRESS"), "{stdout}");
@@ -51,12 +51,12 @@ fn nodes_are_a_table_for_people_and_json_for_machines() {
         "{stdout}"
     );
     assert!(lines[4].starts_with("2 of 2 nodes, revision 2"), "{stdout}");
-    let (_, stdout, _) = ask(&operated, &["nodes", "--url", "GET/goods"]);
+    let (_, stdout, _) = ask(&admin, &["nodes", "--url", "GET/goods"]);
     assert!(
         stdout.contains("1 of 2 nodes") && !stdout.contains("상점"),
         "{stdout}"
     );
-    let list = json_of(&operated, &["nodes", "상점"]);
+    let list = json_of(&admin, &["nodes", "상점"]);
     assert_eq!(
         (
             list["nodes"].as_array().unwrap().len(),
@@ -120,12 +120,12 @@ fn nodes_can_be_asked_for_as_nodes_do() {
 
 #[test]
 fn why_tells_what_happened_to_a_node() {
-    let operated = Operated::start_ready(&[]);
-    drop(operated.distributor.join("goods", 9010));
+    let admin = AdminServer::start_ready(&[]);
+    drop(admin.distributor.join("goods", 9010));
     wait_until("the departure", || {
-        operated.get("/why?name=goods").body.contains("closed")
+        admin.get("/why?name=goods").body.contains("closed")
     });
-    let (code, stdout, _) = ask(&operated, &["why", "goods"]);
+    let (code, stdout, _) = ask(&admin, &["why", "goods"]);
     assert_eq!(code, Some(0));
     assert!(
         stdout.contains("joined") && stdout.contains("cause closed (closed by the peer)"),
@@ -135,12 +135,12 @@ fn why_tells_what_happened_to_a_node() {
         stdout.contains("    told ") || stdout.contains("nobody was told yet"),
         "{stdout}"
     );
-    let why = json_of(&operated, &["why", "goods", "--limit", "1"]);
+    let why = json_of(&admin, &["why", "goods", "--limit", "1"]);
     assert_eq!(
         (&why["events"][0]["cause"], &why["more"]),
         (&json!("closed"), &json!(true))
     );
-    let (code, stdout, _) = ask(&operated, &["why", "nobody"]);
+    let (code, stdout, _) = ask(&admin, &["why", "nobody"]);
     assert_eq!(code, Some(0));
     assert!(
         stdout.starts_with("nothing is known of \"nobody\""),
@@ -185,8 +185,8 @@ fn a_watcher_is_told_at_once_and_goes_on_after_a_restart() {
 
 #[test]
 fn a_watcher_that_nobody_reads_ends() {
-    let operated = Operated::start_ready(&[]);
-    let http = operated.http.to_string();
+    let admin = AdminServer::start_ready(&[]);
+    let http = admin.http.to_string();
     let mut command = distributor_command(&["watch", "--http", &http]);
     let mut watcher = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
@@ -207,14 +207,14 @@ fn drain_says_who_knows() {
     let folder = Folder::new();
     let file = folder.join("admin");
     std::fs::write(&file, "0123456789abcdef-admin\n").unwrap();
-    let (_, _, stderr) = ask(&Operated::start_ready(&[]), &["drain", "goods"]);
+    let (_, _, stderr) = ask(&AdminServer::start_ready(&[]), &["drain", "goods"]);
     assert!(
         stderr.ends_with("start the Distributor with --admin-token-file FILE\n"),
         "{stderr}"
     );
-    let operated = Operated::start_ready(&["--admin-token-file", &file]);
-    let _goods = operated.distributor.join("goods", 9010);
-    let (code, stdout, stderr) = ask(&operated, &["drain", "goods"]);
+    let admin = AdminServer::start_ready(&["--admin-token-file", &file]);
+    let _goods = admin.distributor.join("goods", 9010);
+    let (code, stdout, stderr) = ask(&admin, &["drain", "goods"]);
     assert_eq!((code, stdout.as_str()), (Some(1), ""));
     assert!(
         stderr.contains("401") && stderr.contains("--token-file"),
@@ -222,7 +222,7 @@ fn drain_says_who_knows() {
     );
     let token = ["--admin-token-file", &file];
     let (code, stdout, stderr) = ask(
-        &operated,
+        &admin,
         &[&["drain", "goods", "--wait"][..], &token].concat(),
     );
     assert_eq!(code, Some(0), "{stderr}");
@@ -230,17 +230,17 @@ fn drain_says_who_knows() {
         stdout.starts_with("drained 1 named \"goods\" in revision 2: 0 of 0 sessions know"),
         "{stdout}"
     );
-    let (code, _, stderr) = ask(&operated, &[&["drain", "goods"][..], &token].concat());
+    let (code, _, stderr) = ask(&admin, &[&["drain", "goods"][..], &token].concat());
     assert_eq!(code, Some(1));
     assert!(stderr.contains("404: there is no such node"), "{stderr}");
 
     // Somebody who watches and does not say what it knows.
-    let mut late = operated.distributor.connect();
+    let mut late = admin.distributor.connect();
     late.send(&json!({"uri": "/distributes", "method": "POST", "key": 1,
         "params": {"port": 9011, "name": "late"}, "session": {"version": 1, "watch": "list"}}));
-    let _other = operated.distributor.join("other", 9012);
+    let _other = admin.distributor.join("other", 9012);
     let words = ["drain", "other", "--wait", "50ms"];
-    let (code, stdout, stderr) = ask(&operated, &[&words[..], &token].concat());
+    let (code, stdout, stderr) = ask(&admin, &[&words[..], &token].concat());
     assert_eq!(code, Some(1));
     assert!(
         stdout.contains("0 of 1 sessions know; ") && stdout.ends_with("; late: late\n"),
@@ -254,7 +254,7 @@ fn drain_says_who_knows() {
         (["drain", "--wait", "other"], "a NAME goes before --wait"),
         (["drain", "other", "--wait=2m"], "a minute at most"),
     ] {
-        let (code, _, stderr) = ask(&operated, &words);
+        let (code, _, stderr) = ask(&admin, &words);
         assert_eq!(code, Some(2), "{stderr}");
         assert!(stderr.contains(why), "{stderr}");
     }
@@ -262,16 +262,16 @@ fn drain_says_who_knows() {
 
 #[test]
 fn check_has_an_exit_code_and_one_line() {
-    let operated = Operated::start(&["--warm-up", "2s"]);
-    let (code, stdout, stderr) = ask(&operated, &["check"]);
+    let admin = AdminServer::start(&["--warm-up", "2s"]);
+    let (code, stdout, stderr) = ask(&admin, &["check"]);
     assert_eq!((code, stdout.as_str()), (Some(1), ""));
     assert!(
         stderr.starts_with("distributor: warming up") && stderr.lines().count() == 1,
         "{stderr}"
     );
-    wait_until("it to be ready", || ask(&operated, &["check"]).0 == Some(0));
-    assert_eq!(ask(&operated, &["check"]).1, "ready\n");
-    assert_eq!(json_of(&operated, &["check"])["ready"], true);
+    wait_until("it to be ready", || ask(&admin, &["check"]).0 == Some(0));
+    assert_eq!(ask(&admin, &["check"]).1, "ready\n");
+    assert_eq!(json_of(&admin, &["check"])["ready"], true);
     // Nobody is there.
     let nobody = ReservedPort::new();
     let (code, _, stderr) = run(&["check", "--http", &nobody.addr.to_string()]);
@@ -307,8 +307,8 @@ impl Service for Goods {
 
 #[test]
 fn call_asks_whoever_serves_a_url() {
-    let operated = Operated::start_ready(&[]);
-    let distributor = operated.distributor.addr;
+    let admin = AdminServer::start_ready(&[]);
+    let distributor = admin.distributor.addr;
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
     let serving = std::thread::spawn(move || {
         let mut reactor = Reactor::new(Limits::default()).unwrap();
@@ -331,7 +331,7 @@ fn call_asks_whoever_serves_a_url() {
         }
     });
     wait_until("the node", || {
-        operated.get("/nodes").body.contains("GET/goods")
+        admin.get("/nodes").body.contains("GET/goods")
     });
     let at = distributor.to_string();
     let call = |words: &[&str]| run(&[&["call", "--distributor", &at][..], words].concat());
@@ -351,7 +351,7 @@ fn call_asks_whoever_serves_a_url() {
         "nobody"
     );
     // Who only calls is never listed.
-    assert!(!operated.get("/sd").body.contains("distributor call"));
+    assert!(!admin.get("/sd").body.contains("distributor call"));
     drop(stop);
     serving.join().unwrap();
     let nobody = ReservedPort::new();
@@ -400,8 +400,8 @@ fn shells_can_complete_the_command_line() {
 
 #[test]
 fn variables_of_the_server_are_nothing_to_the_other_commands() {
-    let operated = Operated::start_ready(&[]);
-    let http = operated.http.to_string();
+    let admin = AdminServer::start_ready(&[]);
+    let http = admin.http.to_string();
     let mut command = distributor_command(&["check", "--http", &http]);
     let output = command
         .env("PILCROW_LISTEN", "127.0.0.1:1")

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::operator::Operated;
+use crate::admin::AdminServer;
 use crate::support::{Distributor, Folder, Program, ReservedPort, wait_until};
 
 fn flood(flags: &[&str]) -> Output {
@@ -252,9 +252,9 @@ fn watchers_that_do_not_read_stand_beside_none() {
 
 #[test]
 fn readers_of_the_http_side_stand_beside_none() {
-    let operated = Operated::start_ready(&[]);
-    let to = operated.distributor.addr.to_string();
-    let http = operated.http.to_string();
+    let admin = AdminServer::start_ready(&[]);
+    let to = admin.distributor.addr.to_string();
+    let http = admin.http.to_string();
     let churn = "churn --nodes 10 --rate 50 --duration 400ms --rounds 2 --http-readers 6";
     let storm = "storm --nodes 10 --rounds 2 --http-readers 6";
     for (flags, joins) in [(churn, Some(20.0)), (storm, None)] {
@@ -293,14 +293,14 @@ fn an_http_side_that_cannot_be_read_fails_the_run() {
     let folder = Folder::new();
     let tokens = folder.join("tokens");
     std::fs::write(&tokens, "0123456789abcdef\n").unwrap();
-    let operated = Operated::start_ready(&["--token-file", &tokens]);
+    let admin = AdminServer::start_ready(&["--token-file", &tokens]);
     let open = Distributor::start(&[]);
     let to = open.addr.to_string();
     let nobody = ReservedPort::new();
     for (http, part) in [
         (nobody.addr, "refused"),
         (open.addr, "invalid HTTP"),
-        (operated.http, "401"),
+        (admin.http, "401"),
     ] {
         let http = http.to_string();
         let flags = [
@@ -321,9 +321,9 @@ fn an_http_side_that_cannot_be_read_fails_the_run() {
 
 #[test]
 fn readers_that_are_too_many_are_told_of() {
-    let operated = Operated::start_ready(&["--max-http-connections", "4"]);
-    let to = operated.distributor.addr.to_string();
-    let http = operated.http.to_string();
+    let admin = AdminServer::start_ready(&["--max-http-connections", "4"]);
+    let to = admin.distributor.addr.to_string();
+    let http = admin.http.to_string();
     let flags = "churn --nodes 3 --rate 10 --duration 1s --rounds 1 --http-readers 8";
     let flags: Vec<&str> = flags.split(' ').collect();
     let report = measured(&[&flags[..], &["--to", &to, "--http", &http]].concat());

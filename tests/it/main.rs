@@ -11,6 +11,7 @@
 
 mod access;
 mod activation;
+mod admin;
 mod architecture;
 mod commands;
 mod config;
@@ -21,7 +22,6 @@ mod gateway;
 mod http;
 mod limits;
 mod nodes;
-mod operator;
 mod packaging;
 mod page;
 mod peers;

@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::operator::Operated;
+use crate::admin::AdminServer;
 use crate::support::{Folder, wait_until};
 
 /// Whichever Chromium is installed.
@@ -168,11 +168,11 @@ fn a_browser_shows_the_nodes_and_what_happens() {
     let Some(name) = installed() else {
         return;
     };
-    let operated = Operated::start_ready(&[]);
+    let admin = AdminServer::start_ready(&[]);
     // What would run, were it taken for markup.
     let evil = "<img src=x onerror=document.title='pwned'>";
-    let _evil = operated.distributor.join(evil, 9010);
-    let url = format!("http://{}/", operated.http);
+    let _evil = admin.distributor.join(evil, 9010);
+    let url = format!("http://{}/", admin.http);
     let mut browser = Browser::start(name);
     browser.open(&url, WIDE, "light");
     browser.wait_for("document.querySelector('#state')?.textContent === 'live'");
@@ -193,7 +193,7 @@ fn a_browser_shows_the_nodes_and_what_happens() {
     );
 
     // What happens is shown as it does, without the page being loaded again.
-    let goods = operated.distributor.join("goods", 9011);
+    let goods = admin.distributor.join("goods", 9011);
     browser.wait_for("document.querySelector('#rows').textContent.includes('127.0.0.1:9011')");
     browser.wait_for("document.querySelector('#events li').textContent.includes('goods joined')");
     browser.wait_for("document.querySelector('#nodes-now').textContent === '2'");
@@ -227,9 +227,9 @@ fn a_browser_shows_the_nodes_and_what_happens() {
     let names = ["goods", "members", "purchases", "gateway", "logs", "search"];
     let _nodes: Vec<_> = (9020u16..)
         .zip(names)
-        .map(|(port, name)| operated.distributor.join(name, port))
+        .map(|(port, name)| admin.distributor.join(name, port))
         .collect();
-    let mut many = operated.distributor.connect();
+    let mut many = admin.distributor.connect();
     let urls: Vec<String> = (0..40).map(|i| format!("GET/many/{i}")).collect();
     many.post(&json!({"port": 9030, "name": "many", "urls": urls}));
     browser.wait_for("document.querySelector('#rows').textContent.includes('and 30 more')");
@@ -262,6 +262,6 @@ fn a_browser_shows_the_nodes_and_what_happens() {
     );
 
     // It says so when the Distributor is gone.
-    drop(operated);
+    drop(admin);
     browser.wait_for("document.querySelector('#state').textContent.startsWith('not reachable')");
 }

@@ -1,9 +1,9 @@
-//! The operator's side: its flags, and how it is started.
+//! The admin's side: its flags, and how it is started.
 
 use std::path::{Path, PathBuf};
 
+use crate::admin::{AdminApi, AdminToken, Config};
 use crate::distributor::Distributor;
-use crate::operator::{AdminToken, Config, Operator};
 use crate::reactor::Net;
 use tracing::{info, warn};
 
@@ -15,7 +15,7 @@ use crate::cli::text_file;
 
 /// What can be asked over HTTP.
 #[derive(clap::Args, Debug)]
-#[command(next_help_heading = "HTTP for operators")]
+#[command(next_help_heading = "Admin API (HTTP)")]
 pub(crate) struct HttpArgs {
     /// Where to serve a page with all nodes, /metrics, /events and more, again for more addresses;
     /// 127.0.0.1:9001 is where the subcommands look for it. As for --listen, addresses that others
@@ -95,20 +95,20 @@ pub(crate) fn start(
     net: &mut Net,
     distributor: &mut Distributor,
     stdout: &Lines,
-) -> Result<Option<Operator>, Failure> {
+) -> Result<Option<AdminApi>, Failure> {
     if addresses.is_empty() {
         return Ok(None);
     }
-    let mut operator = Operator::new(config);
+    let mut admin = AdminApi::new(config);
     for address in addresses {
         bind(address, |place| {
             let bound = match place {
-                Place::At(address) => operator.listen(net, distributor, address)?,
-                Place::On(socket) => operator.listen_on(net, distributor, socket)?,
+                Place::At(address) => admin.listen(net, distributor, address)?,
+                Place::On(socket) => admin.listen_on(net, distributor, socket)?,
             };
             stdout.say(format!("http on http://{bound}/"));
             Ok(bound)
         })?;
     }
-    Ok(Some(operator))
+    Ok(Some(admin))
 }

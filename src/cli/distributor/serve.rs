@@ -4,8 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::admin::{self, AdminApi, AdminToken};
 use crate::distributor::{Config, Distributor, Restored, Tokens};
-use crate::operator::{self, AdminToken, Operator};
 use crate::reactor::{Net, Reactor};
 use crate::registry::Cause;
 use tracing::{info, warn};
@@ -72,7 +72,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Failure> {
     }
     let mut distributor = Distributor::new(config.clone());
     // Before the Distributor, which then keeps what is to be shown from its beginning.
-    let mut operator = http::start(
+    let mut admin = http::start(
         http_config,
         http_addresses,
         reactor.net(),
@@ -109,7 +109,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Failure> {
 
     let mut served = Served {
         distributor: &mut distributor,
-        operator: operator.as_mut(),
+        admin: admin.as_mut(),
     };
     let served = serve(
         &mut reactor,
@@ -151,7 +151,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Failure> {
 struct Plan {
     addresses: Vec<ListenAddress>,
     http_addresses: Vec<ListenAddress>,
-    http_config: operator::Config,
+    http_config: admin::Config,
     config: Config,
 }
 
@@ -267,23 +267,23 @@ const LONGEST_GOODBYE: Duration = Duration::from_millis(500);
 /// The Distributor, and who shows it if somebody does.
 struct Served<'a> {
     distributor: &'a mut Distributor,
-    operator: Option<&'a mut Operator>,
+    admin: Option<&'a mut AdminApi>,
 }
 
 impl Served<'_> {
     fn turn(&mut self, reactor: &mut Reactor, wait: Option<Duration>) -> io::Result<()> {
-        let Some(operator) = &mut self.operator else {
+        let Some(admin) = &mut self.admin else {
             return reactor.turn(wait, self.distributor);
         };
-        reactor.turn(wait, &mut operator.beside(self.distributor))?;
+        reactor.turn(wait, &mut admin.beside(self.distributor))?;
         let (ended, began) = (reactor.now(), reactor.turn_began_at());
         self.distributor.note_turn(ended.saturating_since(began));
         Ok(())
     }
 
     fn stop(&mut self, net: &mut Net) {
-        if let Some(operator) = &mut self.operator {
-            operator.stop(net);
+        if let Some(admin) = &mut self.admin {
+            admin.stop(net);
         }
         self.distributor.stop(net);
     }
@@ -301,8 +301,8 @@ fn serve(
         if let Some(tokens) = new_tokens.of_nodes.take() {
             served.distributor.set_tokens(tokens);
         }
-        if let (Some(operator), Some(token)) = (&mut served.operator, new_tokens.of_admin.take()) {
-            operator.set_admin_token(token);
+        if let (Some(admin), Some(token)) = (&mut served.admin, new_tokens.of_admin.take()) {
+            admin.set_admin_token(token);
         }
         if let Some(keeper) = keeper {
             keeper.keep(reactor, served.distributor);

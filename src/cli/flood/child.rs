@@ -7,9 +7,9 @@ use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use std::time::Duration;
 
+use crate::admin::{AdminApi, Config as AdminConfig};
 use crate::distributor::{Config as DistributorConfig, Distributor};
 use crate::node::{Config as NodeConfig, Context, Node, ReplyTo, Request, Service};
-use crate::operator::{Config as OperatorConfig, Operator};
 use crate::protocol::ErrorCode;
 use crate::reactor::{Limits, Reactor};
 use crate::registry::Capacity;
@@ -168,16 +168,16 @@ fn serve_distributor(connections: usize, with_http: bool) -> io::Result<()> {
         }
     }
     // Which of the connections ask for HTTP is not said.
-    let mut operator = Operator::new(OperatorConfig {
+    let mut admin = AdminApi::new(AdminConfig {
         max_connections: connections + SPARE,
         max_streams: connections + SPARE,
-        ..OperatorConfig::default()
+        ..AdminConfig::default()
     });
-    let http = operator.listen(reactor.net(), &mut distributor, any_port())?;
+    let http = admin.listen(reactor.net(), &mut distributor, any_port())?;
     let addr = distributor.listen(reactor.net(), any_port())?;
     begin_to_serve(&format!("{addr} {http}"))?;
     loop {
-        reactor.turn(None, &mut operator.beside(&mut distributor))?;
+        reactor.turn(None, &mut admin.beside(&mut distributor))?;
         let (ended, began) = (reactor.now(), reactor.turn_began_at());
         distributor.note_turn(ended.saturating_since(began));
     }

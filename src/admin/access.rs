@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use constant_time_eq::constant_time_eq_32;
 use sha2::{Digest, Sha256};
 
-/// What admits an operator to what changes something. Kept as a hash.
+/// What admits a request that changes something. Kept as a hash.
 #[derive(Clone)]
 pub struct AdminToken([u8; 32]);
 

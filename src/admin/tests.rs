@@ -1,4 +1,4 @@
-//! The operator's side on a scripted system: what asking costs the nodes.
+//! The admin API on a scripted system: what asking costs the nodes.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use crate::time::Time;
 
 const MILLI: Duration = Duration::from_millis(1);
 
-/// A Distributor with an operator's side, in virtual time.
+/// A Distributor with an admin API, in virtual time.
 struct Bench {
     system: Scripted,
     reactor: Reactor,
     distributor: Distributor,
-    operator: Operator,
+    admin: AdminApi,
 }
 
 const HTTP_LISTENER: SocketId = SocketId(0);
@@ -32,9 +32,9 @@ impl Bench {
             warm_up: Duration::ZERO,
             ..distributor::Config::default()
         });
-        let mut operator = Operator::new(Config::default());
+        let mut admin = AdminApi::new(Config::default());
         let addr = |port| ([127, 0, 0, 1], port).into();
-        operator
+        admin
             .listen(reactor.net(), &mut distributor, addr(9001))
             .unwrap();
         distributor.listen(reactor.net(), addr(9000)).unwrap();
@@ -42,12 +42,12 @@ impl Bench {
             system,
             reactor,
             distributor,
-            operator,
+            admin,
         }
     }
 
     fn turn(&mut self, wait: Duration) {
-        let mut both = self.operator.beside(&mut self.distributor);
+        let mut both = self.admin.beside(&mut self.distributor);
         self.reactor.turn(Some(wait), &mut both).unwrap();
         let (ended, began) = (self.reactor.now(), self.reactor.turn_began_at());
         self.distributor.note_turn(ended.saturating_since(began));

@@ -1,4 +1,4 @@
-//! The operator's side, asked as browsers, scrapers and scripts ask it.
+//! The admin API, asked as browsers, scrapers and scripts ask it.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 
 use crate::support::{Client, DEADLINE, Distributor, Folder, wait_until};
 
-/// A Distributor with an operator's side, and where that is.
-pub struct Operated {
+/// A Distributor with an admin API, and its address.
+pub struct AdminServer {
     pub distributor: Distributor,
     pub http: SocketAddr,
 }
 
-impl Operated {
-    pub fn start(flags: &[&str]) -> Operated {
+impl AdminServer {
+    pub fn start(flags: &[&str]) -> AdminServer {
         let all = [&["--http", "127.0.0.1:0"], flags].concat();
         let mut distributor = Distributor::start(&all);
         let http = distributor
@@ -25,14 +25,14 @@ impl Operated {
                 let rest = line.strip_prefix("http on http://")?;
                 rest.strip_suffix('/')?.parse().ok()
             });
-        Operated { distributor, http }
+        AdminServer { distributor, http }
     }
 
     /// One whose list is complete at once.
-    pub fn start_ready(flags: &[&str]) -> Operated {
-        let operated = Operated::start(&[&["--warm-up", "0s"], flags].concat());
-        wait_until("it to be ready", || operated.get("/readyz").status == 200);
-        operated
+    pub fn start_ready(flags: &[&str]) -> AdminServer {
+        let admin = AdminServer::start(&[&["--warm-up", "0s"], flags].concat());
+        wait_until("it to be ready", || admin.get("/readyz").status == 200);
+        admin
     }
 
     /// Asks, and takes the answer.
@@ -169,8 +169,8 @@ impl Events {
 
 /// Joins with a session that gets changes.
 #[track_caller]
-fn join_session(operated: &Operated, name: &str) -> Client {
-    let mut client = operated.distributor.connect();
+fn join_session(admin: &AdminServer, name: &str) -> Client {
+    let mut client = admin.distributor.connect();
     let params = json!({"port": 9020, "name": name, "urls": [format!("GET/{name}"), "POST/all"]});
     let session = json!({"version": 1, "watch": "delta"});
     client.send(&json!({"uri": "/distributes", "method": "POST", "key": 1, "params": params, "session": session}));
@@ -189,19 +189,19 @@ fn ack(client: &mut Client, revision: u64) {
 
 #[test]
 fn nodes_are_shown_and_found_by_name_and_url() {
-    let operated = Operated::start_ready(&[]);
-    let empty = operated.json("/nodes");
+    let admin = AdminServer::start_ready(&[]);
+    let empty = admin.json("/nodes");
     assert_eq!(
         (&empty["entries"], &empty["nodes"]),
         (&json!(0), &json!([]))
     );
-    let book = operated.distributor.join("good<s>\"", 9010);
-    let _session = join_session(&operated, "shop");
+    let book = admin.distributor.join("good<s>\"", 9010);
+    let _session = join_session(&admin, "shop");
     wait_until("the acknowledgement", || {
-        operated.json("/nodes?name=shop")["nodes"][0]["acked"] == 2
+        admin.json("/nodes?name=shop")["nodes"][0]["acked"] == 2
     });
 
-    let all = operated.json("/nodes");
+    let all = admin.json("/nodes");
     assert_eq!(
         (&all["entries"], &all["rev"], &all["complete"]),
         (&json!(2), &json!(2), &json!(true))
@@ -221,7 +221,7 @@ fn nodes_are_shown_and_found_by_name_and_url() {
     assert!(second["age_seconds"].as_f64().unwrap() >= 0.0);
 
     let names = |target: &str| {
-        let list = operated.json(target);
+        let list = admin.json(target);
         let nodes = list["nodes"].as_array().unwrap().clone();
         nodes
             .iter()
@@ -233,10 +233,10 @@ fn nodes_are_shown_and_found_by_name_and_url() {
     assert_eq!(names("/nodes?url=POST/all"), ["shop"]);
     assert_eq!(names("/nodes?url=/shop"), ["shop"]);
     assert!(names("/nodes?name=sho").is_empty() && names("/nodes?url=GET/all").is_empty());
-    assert_eq!(operated.get("/nodes?nam=shop").status, 400);
-    assert_eq!(operated.get("/nodes?name=shop&name=x").status, 400);
+    assert_eq!(admin.get("/nodes?nam=shop").status, 400);
+    assert_eq!(admin.get("/nodes?name=shop&name=x").status, 400);
 
-    let targets = operated.json("/sd");
+    let targets = admin.json("/sd");
     assert_eq!(targets[1]["targets"], json!(["127.0.0.1:9020"]));
     assert_eq!(targets[1]["labels"]["__meta_pilcrow_name"], "shop");
     for group in targets.as_array().unwrap() {
@@ -256,16 +256,16 @@ fn nodes_are_shown_and_found_by_name_and_url() {
     // Who left is in neither, and what a node says anew is shown.
     drop(book);
     wait_until("it to be gone", || names("/nodes") == ["shop"]);
-    assert_eq!(operated.json("/sd").as_array().unwrap().len(), 1);
+    assert_eq!(admin.json("/sd").as_array().unwrap().len(), 1);
 }
 
 #[test]
 fn a_list_that_is_written_in_several_turns_has_everybody_once() {
-    let operated = Operated::start_ready(&[]);
+    let admin = AdminServer::start_ready(&[]);
     let count: u16 = 700;
     let nodes: Vec<_> = (1..=count)
         .map(|port| {
-            let mut node = operated.distributor.connect();
+            let mut node = admin.distributor.connect();
             let name = format!("node-{port}");
             node.send(&json!({"uri": "/distributes", "method": "POST", "key": 0,
                 "params": {"port": port, "name": name, "urls": ["GET/goods"]},
@@ -273,7 +273,7 @@ fn a_list_that_is_written_in_several_turns_has_everybody_once() {
             node
         })
         .collect();
-    wait_until("all", || operated.json("/nodes")["entries"] == count);
+    wait_until("all", || admin.json("/nodes")["entries"] == count);
     let ports = |list: &Value| -> Vec<u64> {
         let nodes = list["nodes"].as_array().unwrap();
         let mut ports: Vec<u64> = nodes.iter().map(|n| n["port"].as_u64().unwrap()).collect();
@@ -281,23 +281,23 @@ fn a_list_that_is_written_in_several_turns_has_everybody_once() {
         ports
     };
     let everybody: Vec<u64> = (1..=count.into()).collect();
-    assert_eq!(ports(&operated.json("/nodes")), everybody);
+    assert_eq!(ports(&admin.json("/nodes")), everybody);
     assert_eq!(
-        operated.json("/sd").as_array().unwrap().len(),
+        admin.json("/sd").as_array().unwrap().len(),
         usize::from(count)
     );
-    assert_eq!(ports(&operated.json("/nodes?name=node-650")), [650]);
+    assert_eq!(ports(&admin.json("/nodes?name=node-650")), [650]);
 
     // Who gives up while a list is written costs the next ones nothing.
     for _ in 0..5 {
-        let mut stream = TcpStream::connect(operated.http).unwrap();
+        let mut stream = TcpStream::connect(admin.http).unwrap();
         write!(stream, "GET /nodes HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     }
-    assert_eq!(ports(&operated.json("/nodes")), everybody);
+    assert_eq!(ports(&admin.json("/nodes")), everybody);
     // Who leaves while it is written is in it or not, and all others are.
     drop(nodes);
     wait_until("all gone", || {
-        let left = ports(&operated.json("/nodes"));
+        let left = ports(&admin.json("/nodes"));
         assert!(left.windows(2).all(|two| two[0] < two[1]), "{left:?}");
         left.is_empty()
     });
@@ -305,10 +305,10 @@ fn a_list_that_is_written_in_several_turns_has_everybody_once() {
 
 #[test]
 fn events_come_as_they_happen_and_go_on_where_they_ended() {
-    let operated = Operated::start_ready(&[]);
-    let mut events = operated.events(None);
+    let admin = AdminServer::start_ready(&[]);
+    let mut events = admin.events(None);
     assert_eq!(events.next().0, "hello");
-    let node = operated.distributor.join("goods id: 7", 9010);
+    let node = admin.distributor.join("goods id: 7", 9010);
     let (id, joined) = events.wait_for("joined");
     assert_eq!(
         (&joined["name"], &joined["rev"]),
@@ -322,16 +322,16 @@ fn events_come_as_they_happen_and_go_on_where_they_ended() {
     );
 
     // From any place, what is behind it and no more.
-    let mut again = operated.events(Some(&id));
+    let mut again = admin.events(Some(&id));
     assert_eq!(again.next(), ("left".to_owned(), left_id.clone(), left));
-    let mut at_end = operated.events(Some(&left_id));
-    let _other = operated.distributor.join("other", 9011);
+    let mut at_end = admin.events(Some(&left_id));
+    let _other = admin.distributor.join("other", 9011);
     assert_eq!(at_end.next().0, "joined");
 
     // A page that has read what happened goes on behind that.
-    let mut stream = TcpStream::connect(operated.http).unwrap();
+    let mut stream = TcpStream::connect(admin.http).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    let number = operated.json("/why?name=other")["events"][0]["number"].clone();
+    let number = admin.json("/why?name=other")["events"][0]["number"].clone();
     write!(
         stream,
         "GET /events?last_event_id={} HTTP/1.0\r\n\r\n",
@@ -343,7 +343,7 @@ fn events_come_as_they_happen_and_go_on_where_they_ended() {
 
     // Of a place that is not known here the client is told so.
     for unknown in ["0123456789abcdef-1", "nonsense", "999999"] {
-        let (name, id, data) = operated.events(Some(unknown)).next();
+        let (name, id, data) = admin.events(Some(unknown)).next();
         assert_eq!(
             (name.as_str(), &data["entries"]),
             ("reset", &json!(1)),
@@ -355,13 +355,13 @@ fn events_come_as_they_happen_and_go_on_where_they_ended() {
 
 #[test]
 fn why_says_who_was_told_and_who_is_late() {
-    let operated = Operated::start_ready(&[]);
-    let mut quick = join_session(&operated, "quick");
-    let _late = join_session(&operated, "late");
-    let _blind = operated.distributor.join("blind", 9010);
-    drop(operated.distributor.join("gone", 9011));
+    let admin = AdminServer::start_ready(&[]);
+    let mut quick = join_session(&admin, "quick");
+    let _late = join_session(&admin, "late");
+    let _blind = admin.distributor.join("blind", 9010);
+    drop(admin.distributor.join("gone", 9011));
     let last = |name: &str| {
-        let why = operated.json(&format!("/why?name={name}"));
+        let why = admin.json(&format!("/why?name={name}"));
         why["events"]
             .as_array()
             .unwrap()
@@ -388,7 +388,7 @@ fn why_says_who_was_told_and_who_is_late() {
     assert_eq!(push["late_names"], json!(["late"]));
     assert!(push["last_ack_after_ms"].as_f64().unwrap() > 0.0);
     // All of the node's, and of nobody else.
-    let events = operated.json("/why?name=gone")["events"]
+    let events = admin.json("/why?name=gone")["events"]
         .as_array()
         .unwrap()
         .clone();
@@ -397,7 +397,7 @@ fn why_says_who_was_told_and_who_is_late() {
         .map(|event| event["event"].as_str().unwrap())
         .collect();
     assert_eq!(kinds, ["joined", "left"]);
-    let limited = operated.json("/why?limit=1");
+    let limited = admin.json("/why?limit=1");
     assert_eq!(
         (
             limited["events"].as_array().unwrap().len(),
@@ -405,28 +405,28 @@ fn why_says_who_was_told_and_who_is_late() {
         ),
         (1, &json!(true))
     );
-    assert_eq!(operated.json("/why?name=nobody")["events"], json!([]));
-    assert_eq!(operated.get("/why?limit=x").status, 400);
+    assert_eq!(admin.json("/why?name=nobody")["events"], json!([]));
+    assert_eq!(admin.get("/why?limit=x").status, 400);
 }
 
 #[test]
 fn it_is_ready_when_the_list_is_complete() {
-    let mut operated = Operated::start(&["--warm-up", "2s"]);
-    let warming = operated.get("/readyz");
-    assert_eq!(operated.get("/healthz").status, 200);
+    let mut admin = AdminServer::start(&["--warm-up", "2s"]);
+    let warming = admin.get("/readyz");
+    assert_eq!(admin.get("/healthz").status, 200);
     assert_eq!(warming.status, 503, "{warming:?}");
     assert!(warming.body.starts_with("warming up: "), "{}", warming.body);
-    assert_eq!(operated.json("/nodes")["complete"], false);
-    wait_until("it to be ready", || operated.get("/readyz").status == 200);
-    assert_eq!(operated.json("/nodes")["complete"], true);
+    assert_eq!(admin.json("/nodes")["complete"], false);
+    wait_until("it to be ready", || admin.get("/readyz").status == 200);
+    assert_eq!(admin.json("/nodes")["complete"], true);
     // It stops in time, with somebody who follows.
-    let mut events = operated.events(None);
+    let mut events = admin.events(None);
     events.next();
-    operated
+    admin
         .distributor
         .program
         .signal(rustix::process::Signal::TERM);
-    assert!(operated.distributor.program.wait().success());
+    assert!(admin.distributor.program.wait().success());
     let mut rest = String::new();
     events.0.read_to_string(&mut rest).unwrap();
 }
@@ -436,11 +436,11 @@ fn whoever_drains_must_show_the_admin_token() {
     let folder = Folder::new();
     let file = folder.join("admin");
     std::fs::write(&file, "0123456789abcdef-admin\n").unwrap();
-    let operated = Operated::start_ready(&["--admin-token-file", &file]);
-    let mut watcher = join_session(&operated, "watcher");
-    let mut goods = operated.distributor.join("goods", 9010);
-    let drain = |target: &str, authorization: &str| operated.ask("POST", target, authorization);
-    let admin = "Authorization: Bearer 0123456789abcdef-admin\r\n";
+    let admin = AdminServer::start_ready(&["--admin-token-file", &file]);
+    let mut watcher = join_session(&admin, "watcher");
+    let mut goods = admin.distributor.join("goods", 9010);
+    let drain = |target: &str, authorization: &str| admin.ask("POST", target, authorization);
+    let bearer = "Authorization: Bearer 0123456789abcdef-admin\r\n";
     assert_eq!(drain("/drain?name=goods", "").status, 401);
     assert_eq!(
         drain(
@@ -453,17 +453,17 @@ fn whoever_drains_must_show_the_admin_token() {
     // 0123456789abcdef-admin as the password, as a browser would add it.
     let basic = "Authorization: Basic OjAxMjM0NTY3ODlhYmNkZWYtYWRtaW4=\r\n";
     assert_eq!(drain("/drain?name=goods", basic).status, 401);
-    assert_eq!(operated.ask("GET", "/drain?name=goods", admin).status, 405);
-    assert_eq!(drain("/drain", admin).status, 400);
-    assert_eq!(drain("/drain?name=goods&wait_ms=x", admin).status, 400);
+    assert_eq!(admin.ask("GET", "/drain?name=goods", bearer).status, 405);
+    assert_eq!(drain("/drain", bearer).status, 400);
+    assert_eq!(drain("/drain?name=goods&wait_ms=x", bearer).status, 400);
     // What was overlooked could be the wrong node.
-    assert_eq!(drain("/drain?id=2&nam=watcher", admin).status, 400);
-    assert_eq!(drain("/drain?name=nobody&name=goods", admin).status, 400);
-    assert_eq!(drain("/drain?name=nobody", admin).status, 404);
-    assert_eq!(operated.json("/nodes")["entries"], 2);
+    assert_eq!(drain("/drain?id=2&nam=watcher", bearer).status, 400);
+    assert_eq!(drain("/drain?name=nobody&name=goods", bearer).status, 400);
+    assert_eq!(drain("/drain?name=nobody", bearer).status, 404);
+    assert_eq!(admin.json("/nodes")["entries"], 2);
 
     // Nobody acknowledges within the time.
-    let answer = drain("/drain?name=goods&wait_ms=50", admin);
+    let answer = drain("/drain?name=goods&wait_ms=50", bearer);
     let drained: Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!(
         [&drained["acked"], &drained["of"], &drained["blind"]],
@@ -471,10 +471,10 @@ fn whoever_drains_must_show_the_admin_token() {
         "{drained}"
     );
     assert_eq!(drained["late"][0]["name"], "watcher");
-    assert_eq!(operated.json("/nodes")["entries"], 1);
+    assert_eq!(admin.json("/nodes")["entries"], 1);
     // Its connection stays, and it may come back.
     goods.register("goods", 9010);
-    wait_until("it to be back", || operated.json("/nodes")["entries"] == 2);
+    wait_until("it to be back", || admin.json("/nodes")["entries"] == 2);
 
     let revision = drained["rev"].as_u64().unwrap() + 2;
     let acks = std::thread::spawn(move || {
@@ -482,7 +482,7 @@ fn whoever_drains_must_show_the_admin_token() {
         ack(&mut watcher, revision);
         watcher
     });
-    let answer = drain("/drain?name=goods&wait_ms=60000", admin);
+    let answer = drain("/drain?name=goods&wait_ms=60000", bearer);
     let drained: Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!(
         [&drained["rev"], &drained["acked"], &drained["of"]],
@@ -491,7 +491,7 @@ fn whoever_drains_must_show_the_admin_token() {
     );
     assert_eq!(drained["late"], json!([]));
     acks.join().unwrap();
-    let why = operated.json("/why?name=goods");
+    let why = admin.json("/why?name=goods");
     assert_eq!(
         why["events"].as_array().unwrap().last().unwrap()["cause"],
         "drained"
@@ -503,14 +503,14 @@ fn a_hangup_has_the_admin_token_read_again() {
     let folder = Folder::new();
     let file = folder.join("admin");
     std::fs::write(&file, "0123456789abcdef-old\n").unwrap();
-    let operated = Operated::start_ready(&["--admin-token-file", &file]);
+    let admin = AdminServer::start_ready(&["--admin-token-file", &file]);
     let status = |token: &str| {
         let shown = format!("Authorization: Bearer {token}\r\n");
-        operated.ask("POST", "/drain?name=nobody", &shown).status
+        admin.ask("POST", "/drain?name=nobody", &shown).status
     };
     let hang_up = |text: &str, said: &str| {
         std::fs::write(&file, text).unwrap();
-        let program = &operated.distributor.program;
+        let program = &admin.distributor.program;
         program.signal(rustix::process::Signal::HUP);
         program.wait_for_log(&[said]);
     };
@@ -526,8 +526,8 @@ fn a_hangup_has_the_admin_token_read_again() {
 
 #[test]
 fn without_an_admin_token_nothing_can_be_changed() {
-    let operated = Operated::start_ready(&[]);
-    let answer = operated.ask("POST", "/drain?name=a", "Authorization: Bearer x\r\n");
+    let admin = AdminServer::start_ready(&[]);
+    let answer = admin.ask("POST", "/drain?name=a", "Authorization: Bearer x\r\n");
     assert_eq!(answer.status, 403);
     assert!(
         answer.body.contains("--admin-token-file"),
@@ -541,36 +541,36 @@ fn who_is_not_admitted_sees_nothing() {
     let folder = Folder::new();
     let file = folder.join("tokens");
     std::fs::write(&file, "0123456789abcdef\n").unwrap();
-    let operated = Operated::start_ready(&["--token-file", &file]);
+    let admin = AdminServer::start_ready(&["--token-file", &file]);
     for target in ["/", "/nodes", "/sd", "/why", "/metrics"] {
-        let answer = operated.get(target);
+        let answer = admin.get(target);
         assert_eq!(answer.status, 401, "{target}");
         assert!(answer.header("www-authenticate").starts_with("Basic "));
-        let bearer = operated.ask("GET", target, "Authorization: Bearer 0123456789abcdef\r\n");
+        let bearer = admin.ask("GET", target, "Authorization: Bearer 0123456789abcdef\r\n");
         assert_eq!(bearer.status, 200, "{target}");
         // The token as the password.
         let basic = "Authorization: Basic b3BlcmF0b3I6MDEyMzQ1Njc4OWFiY2RlZg==\r\n";
-        assert_eq!(operated.ask("GET", target, basic).status, 200, "{target}");
+        assert_eq!(admin.ask("GET", target, basic).status, 200, "{target}");
         assert_eq!(
-            operated
+            admin
                 .ask("GET", target, "Authorization: Bearer 0123456789abcde\r\n")
                 .status,
             401
         );
     }
-    assert_eq!(operated.get("/healthz").status, 200);
+    assert_eq!(admin.get("/healthz").status, 200);
 }
 
 #[test]
 fn pages_of_others_and_wrong_requests_are_told_so() {
-    let operated = Operated::start_ready(&["--http-host", "registry.internal"]);
+    let admin = AdminServer::start_ready(&["--http-host", "registry.internal"]);
     for host in [
         "evil.example",
         "localhost.evil.example:80",
         "127.0.0.1.nip.io",
     ] {
         assert_eq!(
-            operated
+            admin
                 .ask("GET", "/nodes", &format!("Host: {host}\r\n"))
                 .status,
             421,
@@ -584,7 +584,7 @@ fn pages_of_others_and_wrong_requests_are_told_so() {
         "registry.internal",
     ] {
         assert_eq!(
-            operated
+            admin
                 .ask("GET", "/nodes", &format!("Host: {host}\r\n"))
                 .status,
             200,
@@ -596,7 +596,7 @@ fn pages_of_others_and_wrong_requests_are_told_so() {
         ("http://evil.example/nodes", "localhost", 421),
         ("http://localhost/nodes", "evil.example", 200),
     ] {
-        let answer = operated.ask("GET", target, &format!("Host: {host}\r\n"));
+        let answer = admin.ask("GET", target, &format!("Host: {host}\r\n"));
         assert_eq!(answer.status, status, "{target}");
     }
     for (method, target, status) in [
@@ -606,10 +606,10 @@ fn pages_of_others_and_wrong_requests_are_told_so() {
         ("GET", "/nodes/../metrics", 400),
         ("HEAD", "/nodes", 200),
     ] {
-        let answer = operated.ask(method, target, "");
+        let answer = admin.ask(method, target, "");
         assert_eq!(answer.status, status, "{method} {target}");
     }
-    let page = operated.get("/");
+    let page = admin.get("/");
     assert_eq!(
         (page.status, page.header("content-type")),
         (200, "text/html; charset=utf-8")
@@ -623,7 +623,7 @@ fn pages_of_others_and_wrong_requests_are_told_so() {
     for outside in ["http://", "https://", "innerHTML", "src=\"//"] {
         assert!(!page.body.contains(outside), "{outside}");
     }
-    operated.distributor.assert_serves();
+    admin.distributor.assert_serves();
 }
 
 #[test]
@@ -774,9 +774,9 @@ fn families(text: &str) -> BTreeMap<String, Family> {
 
 #[test]
 fn figures_can_be_scraped() {
-    let operated = Operated::start_ready(&["--first-byte-timeout", "100ms"]);
+    let admin = AdminServer::start_ready(&["--first-byte-timeout", "100ms"]);
     let scrape = || {
-        let answer = operated.get("/metrics");
+        let answer = admin.get("/metrics");
         assert_eq!(
             answer.header("content-type"),
             "text/plain; version=0.0.4; charset=utf-8"
@@ -791,8 +791,8 @@ fn figures_can_be_scraped() {
             .unwrap_or_else(|| panic!("there is no {series}"))
     };
     scrape();
-    let mut session = join_session(&operated, "shop");
-    drop(operated.distributor.join("gone", 9010));
+    let mut session = join_session(&admin, "shop");
+    drop(admin.distributor.join("gone", 9010));
     wait_until("the departure", || {
         value("pilcrow_departures_total{cause=\"closed\"}") == 1.0
     });
@@ -805,7 +805,7 @@ fn figures_can_be_scraped() {
     assert!(value("pilcrow_push_write_seconds_count") >= 1.0);
     assert!(value("pilcrow_turn_seconds_count") >= 1.0);
     // Somebody who says nothing hits a limit.
-    let silent = TcpStream::connect(operated.distributor.addr).unwrap();
+    let silent = TcpStream::connect(admin.distributor.addr).unwrap();
     wait_until("the limit", || {
         value("pilcrow_limit_hits_total{limit=\"first_byte_timeout\"}") == 1.0
     });
@@ -818,15 +818,15 @@ fn figures_can_be_scraped() {
             "body",
         ),
     ] {
-        let mut client = TcpStream::connect(operated.http).unwrap();
+        let mut client = TcpStream::connect(admin.http).unwrap();
         client.write_all(request.as_bytes()).unwrap();
         let series = format!("pilcrow_limit_hits_total{{limit=\"http_{limit}_bytes\"}}");
         wait_until(&series, || value(&series) == 1.0);
     }
     // At most one change a second is a sample. The acknowledgement of the last session ends it.
     wait_until("the sample", || {
-        drop(operated.distributor.join("gone", 9010));
-        let revision = operated.json("/nodes")["rev"].as_u64().unwrap();
+        drop(admin.distributor.join("gone", 9010));
+        let revision = admin.json("/nodes")["rev"].as_u64().unwrap();
         ack(&mut session, revision);
         value("pilcrow_join_to_last_ack_seconds_count") >= 1.0
     });
@@ -835,31 +835,29 @@ fn figures_can_be_scraped() {
 #[test]
 fn however_many_come_over_http_nodes_find_their_place() {
     let flags = ["--max-connections", "200", "--max-http-connections", "10"];
-    let operated = Operated::start_ready(&flags);
+    let admin = AdminServer::start_ready(&flags);
     // Some are closed while they connect.
-    let clients: Vec<_> = (0..500)
-        .map(|_| TcpStream::connect(operated.http))
-        .collect();
-    let _node = operated.distributor.join("goods", 9010);
+    let clients: Vec<_> = (0..500).map(|_| TcpStream::connect(admin.http)).collect();
+    let _node = admin.distributor.join("goods", 9010);
     assert!(clients.iter().filter(|client| client.is_ok()).count() > 10);
 }
 
 #[test]
 fn who_does_not_read_is_bounded_and_cut() {
-    let operated = Operated::start_ready(&["--write-timeout", "500ms"]);
+    let admin = AdminServer::start_ready(&["--write-timeout", "500ms"]);
     let mut stuck = Vec::new();
     for _ in 0..20 {
-        let mut client = Client::connect_narrow(operated.http);
+        let mut client = Client::connect_narrow(admin.http);
         client.send_raw(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n");
         stuck.push(client);
     }
     wait_until("all to follow", || {
-        let figures = families(&operated.get("/metrics").body);
+        let figures = families(&admin.get("/metrics").body);
         figures["pilcrow_http_streams"].samples["pilcrow_http_streams"] == 20.0
     });
     // Long names fill what the kernel holds for them.
     let name = "n".repeat(100);
-    let mut node = operated.distributor.join(&name, 9010);
+    let mut node = admin.distributor.join(&name, 9010);
     node.stream
         .set_read_timeout(Some(Duration::from_millis(1)))
         .unwrap();
@@ -871,8 +869,8 @@ fn who_does_not_read_is_bounded_and_cut() {
         }
         let mut read = [0; 1 << 20];
         while node.stream.read(&mut read).is_ok_and(|count| count > 0) {}
-        let figures = families(&operated.get("/metrics").body);
+        let figures = families(&admin.get("/metrics").body);
         figures["pilcrow_http_streams"].samples["pilcrow_http_streams"] == 0.0
     });
-    operated.distributor.assert_serves();
+    admin.distributor.assert_serves();
 }

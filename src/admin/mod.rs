@@ -1,4 +1,4 @@
-//! The Distributor's other side: what people, scrapers and scripts ask it over HTTP.
+//! The admin API of a Distributor: what people, scrapers and scripts ask it over HTTP.
 //!
 //! | request | answer |
 //! |---|---|
@@ -11,23 +11,23 @@
 //! | `GET /healthz`, `GET /readyz` | whether it runs; whether it knows everybody |
 //! | `POST /drain?name=` | takes a node out of the list, for who has the admin token |
 //!
-//! An [`Operator`] stands beside a [`Distributor`] on one reactor. What it costs is bounded: requests
+//! An [`AdminApi`] runs beside a [`Distributor`] on one reactor. What it costs is bounded: requests
 //! wait until the end of a turn, and take up a fifth of the time at most; whoever reads slowly waits for
 //! no more than one piece of what they asked for.
 //!
 //! ```no_run
 //! use pilcrow::distributor::{Config, Distributor};
-//! use pilcrow::operator::{self, Operator};
+//! use pilcrow::admin::{self, AdminApi};
 //! use pilcrow::reactor::{Limits, Reactor};
 //!
 //! fn main() -> std::io::Result<()> {
 //!     let mut reactor = Reactor::new(Limits::default())?;
 //!     let mut distributor = Distributor::new(Config::default());
-//!     let mut operator = Operator::new(operator::Config::default());
-//!     operator.listen(reactor.net(), &mut distributor, ([127, 0, 0, 1], 9001).into())?;
+//!     let mut admin = AdminApi::new(admin::Config::default());
+//!     admin.listen(reactor.net(), &mut distributor, ([127, 0, 0, 1], 9001).into())?;
 //!     distributor.listen(reactor.net(), ([127, 0, 0, 1], 9000).into())?;
 //!     loop {
-//!         reactor.turn(None, &mut operator.beside(&mut distributor))?;
+//!         reactor.turn(None, &mut admin.beside(&mut distributor))?;
 //!     }
 //! }
 //! ```
@@ -54,7 +54,7 @@ use desk::Desk;
 
 pub use access::AdminToken;
 
-/// What an operator's side can be told.
+/// Configuration of an [`AdminApi`].
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Names under which it may be asked, beside `localhost` and addresses. A browser that was led
@@ -79,9 +79,9 @@ impl Default for Config {
     }
 }
 
-/// The HTTP side of a Distributor.
+/// The admin API of a Distributor, over HTTP.
 #[derive(Debug)]
-pub struct Operator {
+pub struct AdminApi {
     server: Server,
     desk: Desk,
 }
@@ -89,16 +89,16 @@ pub struct Operator {
 const HTTP: Owner = Owner(1);
 const DESK: Owner = Owner(2);
 
-impl Operator {
+impl AdminApi {
     /// One that does not listen yet.
-    pub fn new(config: Config) -> Operator {
+    pub fn new(config: Config) -> AdminApi {
         let limits = Limits {
             max_connections: config.max_connections,
             max_body_bytes: 4 << 10,
             response_timeout: drain::LONGEST_WAIT + drain::LONGEST_WAIT / 4,
             ..Limits::default()
         };
-        Operator {
+        AdminApi {
             server: Server::new(HTTP, limits),
             desk: Desk::new(config),
         }
@@ -121,7 +121,7 @@ impl Operator {
         bound
     }
 
-    /// As [`Operator::listen`], on a socket that listens already.
+    /// As [`AdminApi::listen`], on a socket that listens already.
     ///
     /// Errors are those of [`Net::listen_on`].
     pub fn listen_on(
@@ -144,7 +144,7 @@ impl Operator {
     /// Both as one handler, for a turn.
     pub fn beside<'a>(&'a mut self, distributor: &'a mut Distributor) -> Both<'a> {
         Both {
-            operator: self,
+            admin: self,
             distributor,
         }
     }
@@ -156,10 +156,10 @@ impl Operator {
     }
 }
 
-/// An [`Operator`] and its Distributor: a handler.
+/// An [`AdminApi`] and its Distributor: a handler.
 #[derive(Debug)]
 pub struct Both<'a> {
-    operator: &'a mut Operator,
+    admin: &'a mut AdminApi,
     distributor: &'a mut Distributor,
 }
 
@@ -171,7 +171,7 @@ impl Both<'_> {
         tell: impl FnOnce(&mut dyn Handler, &mut Net) -> T,
     ) -> T {
         match net.owner() {
-            HTTP => tell(&mut self.operator.server.with(&mut self.operator.desk), net),
+            HTTP => tell(&mut self.admin.server.with(&mut self.admin.desk), net),
             _ => tell(self.distributor, net),
         }
     }
@@ -208,7 +208,7 @@ impl Handler for Both<'_> {
 
     fn on_timer(&mut self, net: &mut Net, timer: TimerId, tag: u64) {
         match net.owner() {
-            DESK => self.operator.desk.timer_rang(timer),
+            DESK => self.admin.desk.timer_rang(timer),
             _ => self.forward(net, |handler, net| handler.on_timer(net, timer, tag)),
         }
     }
@@ -218,7 +218,7 @@ impl Handler for Both<'_> {
     }
 
     fn on_turn_end(&mut self, net: &mut Net) {
-        let Operator { server, desk } = &mut *self.operator;
+        let AdminApi { server, desk } = &mut *self.admin;
         // What it changes is pushed in this turn.
         desk.serve(net, server, self.distributor);
         net.set_owner(Owner::default());
