@@ -72,7 +72,7 @@ fn start_fleet() -> SocketAddr {
             name: "goods".to_owned(),
             urls: vec!["GET/goods".to_owned()],
             listen: Some(ANY_PORT.parse().unwrap()),
-            distributor: Some(addr),
+            distributor: Some(addr.into()),
             owner: Owner(1),
             ..node::Config::default()
         };

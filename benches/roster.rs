@@ -43,7 +43,7 @@ fn distributor() -> SocketAddr {
 fn look_up(criterion: &mut Criterion) {
     let mut reactor = Reactor::new(Limits::default()).unwrap();
     let config = Config {
-        distributor: Some(distributor()),
+        distributor: Some(distributor().into()),
         ..Config::default()
     };
     let mut node = Node::new(config, ());

@@ -73,7 +73,7 @@ fn main() -> io::Result<()> {
     let mut reactor = Reactor::new(Limits::default())?;
     let config = Config {
         name: "caller".to_owned(),
-        distributor: Some(args.distributor),
+        distributor: Some(args.distributor.into()),
         ..Config::default()
     };
     let mut node = Node::new(config, Caller::default());

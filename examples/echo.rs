@@ -59,7 +59,7 @@ fn main() -> io::Result<()> {
         name: "echo".to_owned(),
         urls: vec!["GET/echo".to_owned()],
         listen: Some(args.listen),
-        distributor: Some(args.distributor),
+        distributor: Some(args.distributor.into()),
         ..Config::default()
     };
     let mut node = Node::new(config, Echo);

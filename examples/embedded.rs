@@ -65,7 +65,7 @@ fn main() -> io::Result<()> {
         name: "count".to_owned(),
         urls: vec!["GET/count".to_owned()],
         listen: Some(args.listen),
-        distributor: Some(args.distributor),
+        distributor: Some(args.distributor.into()),
         ..Config::default()
     };
     let mut node = Node::new(config, Count);

@@ -71,7 +71,7 @@ fn main() -> io::Result<()> {
         name: "logs".to_owned(),
         urls: vec!["POST/logs".to_owned()],
         listen: Some(args.listen),
-        distributor: Some(args.distributor),
+        distributor: Some(args.distributor.into()),
         ..Config::default()
     };
     let mut node = Node::new(config, Logs(output));

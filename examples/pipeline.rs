@@ -135,7 +135,7 @@ impl Shop {
             name: name.to_owned(),
             urls: url.map(str::to_owned).into_iter().collect(),
             listen: url.map(|_| SocketAddr::from(([127, 0, 0, 1], 0))),
-            distributor: Some(distributor),
+            distributor: Some(distributor.into()),
             owner: Owner(owner),
             ..Config::default()
         };

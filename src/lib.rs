@@ -22,6 +22,8 @@
 //! call all others.
 //!
 //! ```no_run
+//! use std::net::SocketAddr;
+//!
 //! use pilcrow::node::{Config, Context, Node, ReplyTo, Request, Service};
 //! use pilcrow::protocol::ErrorCode;
 //! use pilcrow::reactor::{Limits, Reactor};
@@ -43,7 +45,7 @@
 //!         name: "goods".to_owned(),
 //!         urls: vec!["GET/goods".to_owned()],
 //!         listen: Some(([127, 0, 0, 1], 9010).into()),
-//!         distributor: Some(([127, 0, 0, 1], 9000).into()),
+//!         distributor: Some(SocketAddr::from(([127, 0, 0, 1], 9000)).into()),
 //!         ..Config::default()
 //!     };
 //!     let mut node = Node::new(config, Goods);

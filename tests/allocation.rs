@@ -295,7 +295,7 @@ fn a_call_allocates_nothing_on_either_side() {
             name: "work".to_owned(),
             urls: vec!["GET/work".to_owned(), "GET/never".to_owned()],
             listen: Some(any_port()),
-            distributor: Some(addr),
+            distributor: Some(addr.into()),
             owner: Owner(place),
             ..node::Config::default()
         };

@@ -27,7 +27,7 @@ impl Bench {
                 Config {
                     name: "n".to_owned(),
                     advertised_port: Some(7000),
-                    distributor: Some(SocketAddr::from(([127, 0, 0, 1], 9000))),
+                    distributor: Some(SocketAddr::from(([127, 0, 0, 1], 9000)).into()),
                     max_list_bytes: 1 << 20,
                     ..Config::default()
                 },

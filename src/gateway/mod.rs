@@ -31,7 +31,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::http::{self, Server};
-use crate::node::{self, Context, Node};
+use crate::node::{self, Context, DistributorAddress, Node};
 use crate::protocol::Token;
 use crate::reactor::{CloseReason, ConnId, Handler, Net, Origin, Owner, TimerId};
 use front::Front;
@@ -43,7 +43,7 @@ pub struct Config {
     /// Under which it registers. Gateways of the book leave nodes with the name `gate` alone.
     pub name: String,
     /// Where the Distributor is.
-    pub distributor: SocketAddr,
+    pub distributor: DistributorAddress,
     /// What admits it at the Distributor, where that asks for a token.
     pub token: Option<Token<'static>>,
     /// How long a node may take for a reply.
@@ -63,10 +63,10 @@ pub struct Config {
 
 impl Config {
     /// The defaults, with a Distributor at this address.
-    pub fn new(distributor: SocketAddr) -> Config {
+    pub fn new(distributor: impl Into<DistributorAddress>) -> Config {
         Config {
             name: "gate".to_owned(),
-            distributor,
+            distributor: distributor.into(),
             token: None,
             deadline: Duration::from_secs(5),
             cors_origin: None,
@@ -200,7 +200,7 @@ fn node(config: &Config, http_port: Option<u16>) -> Node<Outcomes> {
     let node_config = node::Config {
         name: config.name.clone(),
         advertised_port: http_port,
-        distributor: Some(config.distributor),
+        distributor: Some(config.distributor.clone()),
         token: config.token.clone(),
         owner: NODE,
         max_frame_bytes: config.max_reply_bytes,

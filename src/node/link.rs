@@ -7,8 +7,9 @@ use serde::Serialize;
 use serde_json::json;
 use tracing::{debug, warn};
 
+use super::address::{Addresses, LONGEST_LOOKUP, Round};
 use super::roster::Changes;
-use super::{Core, News, Role, Tag};
+use super::{Core, DistributorAddress, News, Role, Tag};
 use crate::protocol::{
     Drained, ErrorCode, Registered, Reply, SessionRequest, Update, UpdateSession, Watch,
 };
@@ -30,6 +31,7 @@ pub enum LinkState {
 #[derive(Debug)]
 pub(super) struct DistributorLink {
     state: LinkState,
+    addresses: Addresses,
     conn: Option<ConnId>,
     phase: Phase,
     /// The port that others are told.
@@ -66,6 +68,8 @@ pub(super) struct DistributorLink {
 enum Phase {
     /// Not connected. The timer is for the next try.
     Apart,
+    /// The name of the Distributor is looked up. The timer is for that.
+    LookingUp,
     /// The timer is the connect's own.
     Connecting,
     /// Connected and registered, and nothing is known yet of who is there. The timer is for that.
@@ -88,9 +92,10 @@ const SHORTEST_TOLD_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_TOLD_RETRY: Duration = Duration::from_secs(60);
 
 impl DistributorLink {
-    pub(super) fn new() -> DistributorLink {
+    pub(super) fn new(address: Option<DistributorAddress>) -> DistributorLink {
         DistributorLink {
             state: LinkState::Searching,
+            addresses: Addresses::new(address),
             conn: None,
             phase: Phase::Apart,
             port: None,
@@ -155,8 +160,43 @@ impl Core {
     }
 
     fn connect_link(&mut self, net: &mut Net) {
-        let is_leaving = self.link.is_stopped || self.link.drain_until.is_some();
-        let Some(addr) = self.config.distributor.filter(|_| !is_leaving) else {
+        if self.is_leaving() {
+            return;
+        }
+        if !self.link.addresses.has_next() {
+            match self.link.addresses.start_round() {
+                Round::Ready => {}
+                Round::LookingUp => {
+                    self.link.phase = Phase::LookingUp;
+                    self.link.arm(net, LONGEST_LOOKUP);
+                    return;
+                }
+                Round::Nowhere => return,
+            }
+        }
+        self.connect_to_next(net);
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.link.is_stopped || self.link.drain_until.is_some()
+    }
+
+    /// Connects if the lookup of the name has ended.
+    pub(super) fn link_woken(&mut self, net: &mut Net) {
+        let is_looking_up = self.link.phase == Phase::LookingUp && !self.is_leaving();
+        if is_looking_up && self.link.addresses.take_lookup() {
+            self.connect_to_next(net);
+        }
+    }
+
+    fn connect_to_next(&mut self, net: &mut Net) {
+        if let Some(timer) = self.link.timer.take() {
+            net.disarm(timer);
+        }
+        let Some(addr) = self.link.addresses.next() else {
+            self.link.phase = Phase::Apart;
+            let wait = self.spread_retry(net);
+            self.link.arm(net, wait);
             return;
         };
         let options = ConnectOptions {
@@ -247,15 +287,21 @@ impl Core {
         };
         let wait = match self.link.retry_after.take() {
             Some(told) => told.clamp(SHORTEST_TOLD_RETRY, LONGEST_TOLD_RETRY),
+            None if self.link.addresses.has_next() => Duration::ZERO,
             None if self.link.tries == 0 && may_hurry() => Duration::ZERO,
             None => {
-                let percent = 50 + u32::try_from(net.random() % 101).unwrap_or(50);
                 // Who is not allowed in is not soon: that takes somebody who changes it.
                 let times = 2u32.saturating_pow(self.link.not_allowed);
-                self.config.retry * times.min(MAX_TIMES_AS_LATE) * percent / 100
+                self.spread_retry(net) * times.min(MAX_TIMES_AS_LATE)
             }
         };
         self.link.arm(net, wait);
+    }
+
+    /// Between half of [`Config::retry`](super::Config::retry) and one and a half of it.
+    fn spread_retry(&self, net: &mut Net) -> Duration {
+        let percent = 50 + u32::try_from(net.random() % 101).unwrap_or(50);
+        self.config.retry * percent / 100
     }
 
     fn set_link_state(&mut self, net: &mut Net, state: LinkState) {
@@ -264,6 +310,7 @@ impl Core {
             self.tell_later(net, News::Link(state));
         }
         if state == LinkState::Registered {
+            self.link.addresses.end_round();
             self.link.tries = 0;
             self.link.not_allowed = 0;
         }
@@ -282,6 +329,12 @@ impl Core {
         self.link.timer = None;
         match self.link.phase {
             Phase::Apart => self.connect_link(net),
+            Phase::LookingUp if self.is_leaving() => {}
+            Phase::LookingUp => {
+                let error = std::io::ErrorKind::TimedOut.into();
+                self.link.addresses.lookup_failed(&error);
+                self.connect_to_next(net);
+            }
             Phase::Connecting => {}
             Phase::Waiting if self.link.held_list.is_empty() => {
                 debug!("the Distributor is connected but says nothing: trying anew");

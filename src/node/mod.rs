@@ -7,6 +7,8 @@
 //! knows nothing of sessions.
 //!
 //! ```no_run
+//! use std::net::SocketAddr;
+//!
 //! use pilcrow::node::{Config, Context, Node, ReplyTo, Request, Service};
 //! use pilcrow::protocol::ErrorCode;
 //! use pilcrow::reactor::{Limits, Reactor};
@@ -28,7 +30,7 @@
 //!         name: "goods".to_owned(),
 //!         urls: vec!["GET/goods".to_owned()],
 //!         listen: Some(([127, 0, 0, 1], 9010).into()),
-//!         distributor: Some(([127, 0, 0, 1], 9000).into()),
+//!         distributor: Some(SocketAddr::from(([127, 0, 0, 1], 9000)).into()),
 //!         ..Config::default()
 //!     };
 //!     let mut node = Node::new(config, Goods);
@@ -94,9 +96,9 @@
 //! }
 //! ```
 
+mod address;
 mod calls;
 mod context;
-
 mod handle;
 mod link;
 mod peers;
@@ -119,6 +121,7 @@ use calls::Calls;
 use link::DistributorLink;
 use peers::Peers;
 
+pub use address::{DistributorAddress, Resolve};
 pub use calls::CallId;
 pub use context::{Context, WaitId};
 pub use handle::{Answer, Handle};
@@ -139,8 +142,8 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// The port that others are told, if it is another than the one it listens on.
     pub advertised_port: Option<u16>,
-    /// Where the Distributor is: an address, since looking a name up would block. `None`: there is none, and the roster stays empty.
-    pub distributor: Option<SocketAddr>,
+    /// Where the Distributor is. `None`: there is none, and the roster stays empty.
+    pub distributor: Option<DistributorAddress>,
     /// What admits it at the Distributor, where that asks for a token.
     pub token: Option<Token<'static>>,
     /// Under whom the node makes listeners, connections and timers, where it shares a reactor.
@@ -289,7 +292,7 @@ impl<S: Service> Node<S> {
     pub fn new(config: Config, service: S) -> Node<S> {
         Node {
             core: Core {
-                link: DistributorLink::new(),
+                link: DistributorLink::new(config.distributor.clone()),
                 config,
                 listener: None,
                 roles: ConnMap::default(),
@@ -450,6 +453,7 @@ impl<S: Service> Handler for Node<S> {
     fn on_wake(&mut self, net: &mut Net) {
         net.set_owner(self.core.config.owner);
         self.core.take_posted(net);
+        self.core.link_woken(net);
     }
 
     fn on_turn_end(&mut self, net: &mut Net) {

@@ -1,5 +1,7 @@
 //! The node on a scripted system: every order and every failure, in virtual time.
 
+mod names;
+
 use std::collections::HashMap;
 use std::io::ErrorKind;
 
@@ -84,7 +86,7 @@ impl Bench {
         let config = Config {
             name: "n".to_owned(),
             listen: Some("127.0.0.1:7000".parse().unwrap()),
-            distributor: Some(distributor()),
+            distributor: Some(distributor().into()),
             ..config
         };
         let mut bench = Bench {

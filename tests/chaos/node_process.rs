@@ -23,7 +23,7 @@ fn be_a_node() {
     let config = Config {
         name: std::env::var(NAME).unwrap(),
         listen: Some(SocketAddr::from(([0, 0, 0, 0], 0))),
-        distributor: Some(distributor.parse().unwrap()),
+        distributor: Some(distributor.parse::<SocketAddr>().unwrap().into()),
         ..Config::default()
     };
     let mut node = Node::new(config, ());

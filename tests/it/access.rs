@@ -284,7 +284,7 @@ fn a_node_shows_its_token() {
             name: "goods".to_owned(),
             urls: vec!["GET/goods".to_owned()],
             listen: Some(([127, 0, 0, 1], 0).into()),
-            distributor: Some(distributor.addr),
+            distributor: Some(distributor.addr.into()),
             token: token.map(Into::into),
             ..Config::default()
         };

@@ -316,7 +316,7 @@ fn call_asks_whoever_serves_a_url() {
             name: "goods".to_owned(),
             urls: vec!["GET/goods".to_owned(), "GET/none".to_owned()],
             listen: Some(([127, 0, 0, 1], 0).into()),
-            distributor: Some(distributor),
+            distributor: Some(distributor.into()),
             ..Config::default()
         };
         let mut node = Node::new(config, Goods);

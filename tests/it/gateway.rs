@@ -82,7 +82,7 @@ impl Shopkeeper {
             name: name.to_owned(),
             urls: urls.iter().map(|url| (*url).to_owned()).collect(),
             listen: Some("127.0.0.1:0".parse().unwrap()),
-            distributor: Some(distributor),
+            distributor: Some(distributor.into()),
             ..Config::default()
         };
         let (tell, told) = mpsc::channel();

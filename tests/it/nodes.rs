@@ -155,7 +155,7 @@ fn config(distributor: SocketAddr) -> Config {
         name: "work".to_owned(),
         urls: vec!["GET/work".to_owned()],
         listen: Some("127.0.0.1:0".parse().unwrap()),
-        distributor: Some(distributor),
+        distributor: Some(distributor.into()),
         retry: 300 * MILLI,
         ..Config::default()
     }

@@ -277,7 +277,7 @@ fn nodes_of_this_crate_lose_nobody() {
                 Config {
                     name: format!("node{number}"),
                     listen: Some(([127, 0, 0, 1], 0).into()),
-                    distributor: Some(place.port.addr),
+                    distributor: Some(place.port.addr.into()),
                     owner: Owner(number),
                     retry: Duration::from_millis(100),
                     ..Config::default()

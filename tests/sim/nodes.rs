@@ -148,7 +148,7 @@ impl NodeProcess {
             name: format!("node {actor}"),
             urls: vec!["GET/echo".to_owned(), format!("GET/echo/{actor}")],
             listen: Some(addr),
-            distributor: Some(distributor),
+            distributor: Some(distributor.into()),
             ..Config::default()
         };
         let delays_one_in = shared.random.borrow_mut().below(4);

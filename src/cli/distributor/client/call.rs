@@ -86,7 +86,7 @@ pub(super) fn run(args: &CallArgs) -> Result<(), Failure> {
     let mut reactor = Reactor::new(Limits::default()).map_err(wrong)?;
     let config = Config {
         name: "distributor call".to_owned(),
-        distributor: Some(distributor),
+        distributor: Some(distributor.into()),
         token,
         ..Config::default()
     };
