@@ -205,20 +205,17 @@ impl Desk {
         server: &mut Server,
         distributor: &mut Distributor,
     ) {
-        let turns = |distributor: &Distributor| {
-            let observed = distributor.observed();
-            observed.map_or(Duration::ZERO, |observed| observed.turns().sum())
-        };
+        let turn_time = net.counters().turn_time;
         if let Some((at, before)) = self.answered.take() {
-            // It may have taken longer than was reckoned: who turns the loop knows.
-            let took = turns(distributor).saturating_sub(before);
+            // It may have taken longer than was reckoned.
+            let took = turn_time.saturating_sub(before);
             self.taken_until = self.taken_until.max(at + took * TIMES_AS_LONG);
         }
         if !self.has_work() || self.timer.is_some() {
             return;
         }
         if net.now() >= self.taken_until {
-            self.answered = Some((net.now(), turns(distributor)));
+            self.answered = Some((net.now(), turn_time));
             let mut took = Duration::ZERO;
             while took < LONGEST_IN_TURN {
                 took += PER_ANSWER;

@@ -49,8 +49,6 @@ impl Bench {
     fn turn(&mut self, wait: Duration) {
         let mut both = self.admin.beside(&mut self.distributor);
         self.reactor.turn(Some(wait), &mut both).unwrap();
-        let (ended, began) = (self.reactor.now(), self.reactor.turn_began_at());
-        self.distributor.note_turn(ended.saturating_since(began));
     }
 
     fn settle(&mut self) {

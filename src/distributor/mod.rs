@@ -499,6 +499,7 @@ impl Handler for Distributor {
 
     fn on_turn_end(&mut self, net: &mut Net) {
         self.report_limits(net);
+        self.note_turn(net);
         if !self.is_stopping {
             self.look_for_standstill(net);
             self.send_owed(net);

@@ -30,6 +30,8 @@ pub struct Counters {
     pub bytes_written: u64,
     /// System calls that wrote something.
     pub writes: u64,
+    /// Time spent in turns that have ended, without waiting for events.
+    pub turn_time: Duration,
     /// Time spent writing.
     pub flush_time: Duration,
     /// Events, and calls of the handler, for a connection that was gone.

@@ -192,11 +192,6 @@ impl Reactor {
         self.net.system.now()
     }
 
-    /// When the last turn had done its waiting: the time of its callbacks.
-    pub fn turn_began_at(&self) -> Time {
-        self.net.now
-    }
-
     /// Until when a host loop may sleep on the fd of [`Reactor::as_fd`] before the next turn is
     /// due: [`Net::now`] if there is work left over, `None` if nothing but events can bring some.
     /// May be earlier than the next timer; the turn then finds nothing due, and says a later time.
@@ -246,6 +241,8 @@ impl Reactor {
         self.free_dead();
         self.net.owner = Owner::default();
         self.due_at = self.net.timers.next_deadline();
+        let took = self.net.system.now().saturating_since(self.net.now);
+        self.net.counters.turn_time += took;
         Ok(())
     }
 

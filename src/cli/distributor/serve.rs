@@ -272,13 +272,10 @@ struct Served<'a> {
 
 impl Served<'_> {
     fn turn(&mut self, reactor: &mut Reactor, wait: Option<Duration>) -> io::Result<()> {
-        let Some(admin) = &mut self.admin else {
-            return reactor.turn(wait, self.distributor);
-        };
-        reactor.turn(wait, &mut admin.beside(self.distributor))?;
-        let (ended, began) = (reactor.now(), reactor.turn_began_at());
-        self.distributor.note_turn(ended.saturating_since(began));
-        Ok(())
+        match &mut self.admin {
+            Some(admin) => reactor.turn(wait, &mut admin.beside(self.distributor)),
+            None => reactor.turn(wait, self.distributor),
+        }
     }
 
     fn stop(&mut self, net: &mut Net) {

@@ -34,6 +34,8 @@ pub struct Observed {
     join_to_last_ack: Histogram,
     push_writing: Histogram,
     turns: Histogram,
+    /// Of all turns so far.
+    turn_time: Duration,
     /// What the time of day was at [`Time::ZERO`].
     unix_time_at_zero: Duration,
 }
@@ -87,7 +89,7 @@ impl Observed {
         &self.push_writing
     }
 
-    /// What was told by [`Distributor::note_turn`].
+    /// Time that turns of the loop took, without waiting.
     pub fn turns(&self) -> &Histogram {
         &self.turns
     }
@@ -116,6 +118,7 @@ impl Distributor {
         self.observed.get_or_insert_with(|| {
             Box::new(Observed {
                 unix_time_at_zero,
+                turn_time: net.counters().turn_time,
                 ..Observed::default()
             })
         });
@@ -126,10 +129,13 @@ impl Distributor {
         self.observed.as_deref()
     }
 
-    /// Says how long a turn of the loop took. Whoever turns it knows.
-    pub fn note_turn(&mut self, took: Duration) {
+    /// Notes how long the last turn took.
+    pub(super) fn note_turn(&mut self, net: &Net) {
         if let Some(observed) = &mut self.observed {
-            observed.turns.record(took);
+            let before = std::mem::replace(&mut observed.turn_time, net.counters().turn_time);
+            observed
+                .turns
+                .record(observed.turn_time.saturating_sub(before));
         }
     }
 
