@@ -10,7 +10,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
-use pilcrow::node::{CallId, Config, Context, Event, Node, Outcome, Service};
+use pilcrow::node::{CallError, CallId, Config, Context, Event, Node, Service};
+use pilcrow::protocol::Reply;
 use pilcrow::reactor::{Limits, Reactor};
 use serde_json::value::RawValue;
 
@@ -45,16 +46,16 @@ struct Caller {
 }
 
 impl Service for Caller {
-    fn on_outcome(&mut self, _cx: &mut Context<'_>, _call: CallId, outcome: Outcome<'_>) {
+    fn on_result(
+        &mut self,
+        _cx: &mut Context<'_>,
+        _call: CallId,
+        result: Result<Reply<'_>, CallError<'_>>,
+    ) {
         self.outcomes += 1;
-        match outcome {
-            Outcome::Reply(reply) => println!("{}", reply.results()),
-            Outcome::Refused(reply) => {
-                println!("errorcode {}: {}", reply.errorcode, reply.message())
-            }
-            Outcome::Deadline => println!("no answer in time"),
-            Outcome::ConnectionLost => println!("the node was lost while it worked"),
-            Outcome::Nobody => println!("nobody serves that now"),
+        match result {
+            Ok(reply) => println!("{}", reply.results()),
+            Err(error) => println!("{error}"),
         }
     }
 

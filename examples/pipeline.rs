@@ -13,8 +13,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
-use pilcrow::node::{CallId, Config, Context, Event, Node, Outcome, ReplyTo, Request, Service};
-use pilcrow::protocol::ErrorCode;
+use pilcrow::node::{CallError, CallId, Config, Context, Event, Node, ReplyTo, Request, Service};
+use pilcrow::protocol::{ErrorCode, Reply};
 use pilcrow::reactor::{ByOwner, Limits, Net, Owner, Reactor};
 use serde_json::{Value, json};
 
@@ -59,11 +59,16 @@ impl Service for Prices {
         self.asked.insert(call, (reply_to, count));
     }
 
-    fn on_outcome(&mut self, cx: &mut Context<'_>, call: CallId, outcome: Outcome<'_>) {
+    fn on_result(
+        &mut self,
+        cx: &mut Context<'_>,
+        call: CallId,
+        result: Result<Reply<'_>, CallError<'_>>,
+    ) {
         let Some((reply_to, count)) = self.asked.remove(&call) else {
             return;
         };
-        let Outcome::Reply(reply) = outcome else {
+        let Ok(reply) = result else {
             cx.refuse(reply_to, ErrorCode::Busy, "nobody knows what it costs");
             return;
         };
@@ -102,14 +107,17 @@ struct Customer {
 }
 
 impl Service for Customer {
-    fn on_outcome(&mut self, _cx: &mut Context<'_>, call: CallId, outcome: Outcome<'_>) {
-        let result = match outcome {
-            Outcome::Reply(reply) => {
-                serde_json::from_str(reply.results()).map_err(|e| e.to_string())
-            }
-            other => Err(format!("{other:?}")),
+    fn on_result(
+        &mut self,
+        _cx: &mut Context<'_>,
+        call: CallId,
+        result: Result<Reply<'_>, CallError<'_>>,
+    ) {
+        let results = match result {
+            Ok(reply) => serde_json::from_str(reply.results()).map_err(|e| e.to_string()),
+            Err(error) => Err(error.to_string()),
         };
-        self.outcomes.push((call, result));
+        self.outcomes.push((call, results));
     }
 
     fn on_event(&mut self, _cx: &mut Context<'_>, event: Event<'_>) {

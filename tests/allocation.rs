@@ -14,7 +14,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use pilcrow::distributor::{Config, Distributor};
-use pilcrow::node::{self, CallId, Context, LinkState, Node, Outcome, ReplyTo, Request, Service};
+use pilcrow::node::{self, CallError, CallId, Context, LinkState, Node, ReplyTo, Request, Service};
+use pilcrow::protocol::Reply;
 use pilcrow::reactor::{
     CloseReason, ConnId, Handler, Limits, ListenOptions, Net, Origin, Owner, Reactor, SharedFrame,
     TimerId,
@@ -226,12 +227,17 @@ impl Service for Counter {
         }
     }
 
-    fn on_outcome(&mut self, _cx: &mut Context<'_>, _call: CallId, outcome: Outcome<'_>) {
-        match outcome {
-            Outcome::Reply(_) => self.answered += 1,
-            Outcome::Deadline => self.late += 1,
+    fn on_result(
+        &mut self,
+        _cx: &mut Context<'_>,
+        _call: CallId,
+        result: Result<Reply<'_>, CallError<'_>>,
+    ) {
+        match result {
+            Ok(_) => self.answered += 1,
+            Err(CallError::Deadline) => self.late += 1,
             // On a busy machine its time can be over before it is read.
-            Outcome::Refused(reply) if reply.errorcode == 7 => self.late += 1,
+            Err(CallError::Refused(reply)) if reply.errorcode == 7 => self.late += 1,
             other => panic!("{other:?}"),
         }
     }

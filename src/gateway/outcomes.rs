@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::routes::GoneRoutes;
 use crate::http::ResponseTo;
-use crate::node::{CallId, Context, Event, Outcome, Service};
+use crate::node::{CallError, CallId, Context, Event, Service};
+use crate::protocol::Reply;
 use crate::time::Time;
 
 /// One HTTP request that waits for what comes of its call.
@@ -65,20 +66,23 @@ impl Outcomes {
 }
 
 impl Service for Outcomes {
-    fn on_outcome(&mut self, cx: &mut Context<'_>, call: CallId, outcome: Outcome<'_>) {
+    fn on_result(
+        &mut self,
+        cx: &mut Context<'_>,
+        call: CallId,
+        result: Result<Reply<'_>, CallError<'_>>,
+    ) {
         let Some(waiting) = self.waiting.remove(&call) else {
             return;
         };
-        let end = match outcome {
+        let end = match result {
             // The book's gateway passes a refusal on as it does a result.
-            Outcome::Reply(reply) | Outcome::Refused(reply) => {
-                End::Replied(reply.packet().to_owned())
-            }
-            Outcome::ConnectionLost => End::Lost,
-            Outcome::Deadline => End::Late,
-            Outcome::Nobody => End::Nobody,
+            Ok(reply) | Err(CallError::Refused(reply)) => End::Replied(reply.packet().to_owned()),
+            Err(CallError::ConnectionLost) => End::Lost,
+            Err(CallError::Deadline) => End::Late,
+            Err(CallError::Unavailable) => End::Nobody,
         };
-        let node = cx.asked();
+        let node = cx.responder();
         self.ended.push(Ended { waiting, end, node });
     }
 

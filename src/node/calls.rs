@@ -8,9 +8,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use slab::Slab;
 
-use super::handle::{AnswerTo, PostedCall};
+use super::call_error::CallError;
+use super::handle::{PostedBy, PostedCall};
 use super::peers::Load;
-use super::{Core, Outcome, Role, Tag};
+use super::{Core, Role, Tag};
 use crate::protocol::write_encoded_request;
 use crate::reactor::buffer_pool::BufferPool;
 use crate::reactor::{Close, CloseReason, ConnId, Net, TimerId};
@@ -40,7 +41,7 @@ pub(super) struct Calls {
     /// Scratch for the calls of one connection that is gone.
     slots: Vec<usize>,
     /// Calls that ended otherwise than by a reply, and whose end is still to be told.
-    pub(super) ended: VecDeque<(Ended, End)>,
+    pub(super) completed: VecDeque<(CompletedCall, CallError<'static>)>,
 }
 
 #[derive(Debug)]
@@ -63,7 +64,7 @@ struct Call {
     attempts: usize,
     /// Those of them that could not be reached, by the number of the attempt.
     unreachable: [Option<usize>; MAX_ATTEMPTS],
-    answer_to: Option<AnswerTo>,
+    posted_by: Option<PostedBy>,
 }
 
 /// Whom a call goes to.
@@ -84,30 +85,13 @@ struct Asked {
     written_at: u64,
 }
 
-/// A call that has its outcome.
+/// A call that has its result.
 #[derive(Debug)]
-pub(super) struct Ended {
+pub(super) struct CompletedCall {
     pub(super) id: CallId,
-    pub(super) asked_addr: Option<SocketAddr>,
-    pub(super) answer_to: Option<AnswerTo>,
-}
-
-/// An outcome that is no reply.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum End {
-    Deadline,
-    ConnectionLost,
-    Nobody,
-}
-
-impl End {
-    pub(super) fn outcome(self) -> Outcome<'static> {
-        match self {
-            End::Deadline => Outcome::Deadline,
-            End::ConnectionLost => Outcome::ConnectionLost,
-            End::Nobody => Outcome::Nobody,
-        }
-    }
+    /// The peer that it was given to last.
+    pub(super) responder: Option<SocketAddr>,
+    pub(super) posted_by: Option<PostedBy>,
 }
 
 /// Peers that one call is given to, one after the other, before it counts as having nobody.
@@ -125,7 +109,7 @@ pub(super) struct NewCall<'a, P: ?Sized> {
     pub(super) deadline: Time,
     pub(super) is_idempotent: bool,
     pub(super) request_id: Option<&'a str>,
-    pub(super) answer_to: Option<AnswerTo>,
+    pub(super) posted_by: Option<PostedBy>,
 }
 
 impl Core {
@@ -160,19 +144,19 @@ impl Core {
             asked_addr: None,
             attempts: 0,
             unreachable: [None; MAX_ATTEMPTS],
-            answer_to: new.answer_to,
+            posted_by: new.posted_by,
         });
         if is_encoded && slot < MAX_CALLS {
             self.ask(net, slot);
         } else {
-            self.end(net, slot, End::Nobody);
+            self.end(net, slot, CallError::Unavailable);
         }
         id
     }
 
     pub(super) fn call_posted(&mut self, net: &mut Net, posted: PostedCall) {
         let Ok(params) = RawValue::from_string(posted.params) else {
-            super::handle::answer(&posted.answer_to, Outcome::Nobody);
+            super::handle::answer(&posted.posted_by, Err(CallError::Unavailable));
             return;
         };
         self.call(
@@ -185,7 +169,7 @@ impl Core {
                 deadline: net.now() + posted.deadline,
                 is_idempotent: posted.is_idempotent,
                 request_id: None,
-                answer_to: Some(posted.answer_to),
+                posted_by: Some(posted.posted_by),
             },
         );
     }
@@ -239,7 +223,7 @@ impl Core {
             Some((peer, conn))
         });
         let Some((peer, conn)) = connection else {
-            self.end(net, slot, End::Nobody);
+            self.end(net, slot, CallError::Unavailable);
             return;
         };
         // Written when it is known: never, if the connection fails or is just being closed. Then it
@@ -313,7 +297,12 @@ impl Core {
     }
 
     /// A reply with this key came from a peer: the call, if it was that peer's to answer.
-    pub(super) fn take_answered(&mut self, net: &mut Net, key: u64, peer: usize) -> Option<Ended> {
+    pub(super) fn take_answered(
+        &mut self,
+        net: &mut Net,
+        key: u64,
+        peer: usize,
+    ) -> Option<CompletedCall> {
         let slot = self.calls.slot(key)?;
         let call = self.calls.open.get(slot)?;
         let is_asked = call.asked.is_some_and(|asked| asked.peer == peer);
@@ -326,7 +315,7 @@ impl Core {
 
     pub(super) fn call_deadline(&mut self, net: &mut Net, key: u64) {
         if let Some(slot) = self.calls.slot(key) {
-            self.end(net, slot, End::Deadline);
+            self.end(net, slot, CallError::Deadline);
         }
     }
 
@@ -388,25 +377,25 @@ impl Core {
                 peer.in_flight -= 1;
             }
             match (goes_on, call.target) {
-                (false, _) => self.end(net, slot, End::ConnectionLost),
+                (false, _) => self.end(net, slot, CallError::ConnectionLost),
                 (true, Target::Anyone) => self.ask(net, slot),
-                (true, Target::At(_)) => self.end(net, slot, End::Nobody),
+                (true, Target::At(_)) => self.end(net, slot, CallError::Unavailable),
             }
         }
         self.calls.slots = slots;
         self.peers.forget_if_idle(peer);
     }
 
-    fn end(&mut self, net: &mut Net, slot: usize, end: End) {
-        if let Some(ended) = self.close_call(net, slot) {
-            if self.calls.ended.is_empty() {
+    fn end(&mut self, net: &mut Net, slot: usize, error: CallError<'static>) {
+        if let Some(call) = self.close_call(net, slot) {
+            if self.calls.completed.is_empty() {
                 self.wake_next_turn(net);
             }
-            self.calls.ended.push_back((ended, end));
+            self.calls.completed.push_back((call, error));
         }
     }
 
-    fn close_call(&mut self, net: &mut Net, slot: usize) -> Option<Ended> {
+    fn close_call(&mut self, net: &mut Net, slot: usize) -> Option<CompletedCall> {
         let call = self.calls.open.try_remove(slot)?;
         net.disarm(call.timer);
         self.calls.pool.give(call.text);
@@ -418,10 +407,10 @@ impl Core {
                 net.close(conn, Close::AfterFlush);
             }
         }
-        Some(Ended {
+        Some(CompletedCall {
             id: call.id,
-            asked_addr: call.asked_addr,
-            answer_to: call.answer_to,
+            responder: call.asked_addr,
+            posted_by: call.posted_by,
         })
     }
 }

@@ -22,8 +22,8 @@ pub struct Context<'a> {
     net: &'a mut Net,
     /// Until when whoever is being served waits.
     request_deadline: Option<Time>,
-    /// Whose outcome is being told.
-    asked: Option<SocketAddr>,
+    /// The node that answered the call whose result is given.
+    responder: Option<SocketAddr>,
     /// What calls are to be called in logs.
     request_id: Option<&'a str>,
 }
@@ -46,7 +46,7 @@ impl<'a> Context<'a> {
             core,
             net,
             request_deadline: None,
-            asked: None,
+            responder: None,
             request_id: None,
         }
     }
@@ -64,9 +64,13 @@ impl<'a> Context<'a> {
         }
     }
 
-    pub(super) fn telling(core: &'a mut Core, net: &'a mut Net, asked: Option<SocketAddr>) -> Self {
+    pub(super) fn of_result(
+        core: &'a mut Core,
+        net: &'a mut Net,
+        responder: Option<SocketAddr>,
+    ) -> Self {
         Context {
-            asked,
+            responder,
             ..Context::new(core, net)
         }
     }
@@ -101,8 +105,8 @@ impl<'a> Context<'a> {
     }
 
     /// Calls whoever serves `METHOD/path`: the exact one if anybody lists it, else the longest
-    /// beginning of it. Of several nodes, one with few calls in flight. The one
-    /// [`Outcome`](super::Outcome) comes by `on_outcome`, at the latest when `deadline` has passed,
+    /// beginning of it. Of several nodes, one with few calls in flight. Its one
+    /// result comes by [`on_result`](super::Service::on_result), at the latest when `deadline` has passed,
     /// or the time of the request that is being served.
     ///
     /// A request that certainly did not reach its node goes to another one by itself. A node whose
@@ -149,10 +153,10 @@ impl<'a> Context<'a> {
         self.core.calls.next_id()
     }
 
-    /// In [`on_outcome`](super::Service::on_outcome): the node that the call was given to, the last
-    /// one if there were several; `None` if it was given to nobody.
-    pub fn asked(&self) -> Option<SocketAddr> {
-        self.asked
+    /// In [`on_result`](super::Service::on_result), returns the node that the call was given to,
+    /// the last one if there were several; `None` if there was none.
+    pub fn responder(&self) -> Option<SocketAddr> {
+        self.responder
     }
 
     /// What the calls that are made through this are called in the logs of all who have to do with
@@ -297,7 +301,7 @@ impl<'a> Context<'a> {
                 .map_or(deadline, |outer| outer.min(deadline)),
             is_idempotent,
             request_id: self.request_id,
-            answer_to: None,
+            posted_by: None,
         };
         self.core.call(self.net, new)
     }

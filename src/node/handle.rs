@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Outcome;
+use super::call_error::CallError;
+use crate::protocol::Reply;
 use crate::reactor::Waker;
 
 /// Lets another thread call through a node. Clone it for each one.
@@ -15,28 +16,11 @@ pub struct Handle {
     waker: Waker,
 }
 
-/// What became of a posted call, as [`Outcome`], but owned.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Answer {
-    /// It was done; the results as JSON.
-    Reply(String),
-    /// It was answered with an errorcode.
-    Refused {
-        /// Not 0.
-        errorcode: i64,
-        /// What is wrong, in words.
-        message: String,
-    },
-    /// Its time was over.
-    Deadline,
-    /// The connection was lost after it was sent.
-    ConnectionLost,
-    /// Nobody could take it.
-    Nobody,
-}
+/// The result of a posted call.
+type OwnedResult = Result<Reply<'static>, CallError<'static>>;
 
-/// Where the outcome of a posted call goes.
-pub(super) type AnswerTo = Box<Sender<Answer>>;
+/// The thread that waits for the result of a posted call.
+pub(super) type PostedBy = Box<Sender<OwnedResult>>;
 
 #[derive(Debug)]
 pub(super) struct PostedCall {
@@ -45,7 +29,7 @@ pub(super) struct PostedCall {
     pub(super) params: String,
     pub(super) deadline: Duration,
     pub(super) is_idempotent: bool,
-    pub(super) answer_to: AnswerTo,
+    pub(super) posted_by: PostedBy,
 }
 
 /// The node's end: keeps one sender, so that the channel stays open for later handles.
@@ -72,23 +56,14 @@ pub(super) fn open(posted: &mut Option<Posted>, waker: Waker) -> Handle {
     }
 }
 
-pub(super) fn answer(answer_to: &AnswerTo, outcome: Outcome<'_>) {
-    let answer = match outcome {
-        Outcome::Reply(reply) => Answer::Reply(reply.results().to_owned()),
-        Outcome::Refused(reply) => Answer::Refused {
-            errorcode: reply.errorcode,
-            message: reply.message().into_owned(),
-        },
-        Outcome::Deadline => Answer::Deadline,
-        Outcome::ConnectionLost => Answer::ConnectionLost,
-        Outcome::Nobody => Answer::Nobody,
-    };
-    // Whoever asked may have gone meanwhile.
-    let _ = answer_to.send(answer);
+pub(super) fn answer(caller: &PostedBy, result: Result<Reply<'_>, CallError<'_>>) {
+    let result = result.map(Reply::into_owned).map_err(CallError::into_owned);
+    // The thread that waited may have given up.
+    let _ = caller.send(result);
 }
 
 impl Handle {
-    /// Posts a call. Exactly one [`Answer`] comes on the channel; none, and the channel is closed,
+    /// Posts a call. Exactly one result comes on the channel; none, and the channel is closed,
     /// if the node is gone or the params can't be encoded.
     pub fn call(
         &self,
@@ -96,7 +71,7 @@ impl Handle {
         uri: &str,
         params: &(impl Serialize + ?Sized),
         deadline: Duration,
-    ) -> Receiver<Answer> {
+    ) -> Receiver<Result<Reply<'static>, CallError<'static>>> {
         self.post(method, uri, params, deadline, false)
     }
 
@@ -108,7 +83,7 @@ impl Handle {
         uri: &str,
         params: &(impl Serialize + ?Sized),
         deadline: Duration,
-    ) -> Receiver<Answer> {
+    ) -> Receiver<Result<Reply<'static>, CallError<'static>>> {
         self.post(method, uri, params, deadline, true)
     }
 
@@ -119,8 +94,8 @@ impl Handle {
         params: &(impl Serialize + ?Sized),
         deadline: Duration,
         is_idempotent: bool,
-    ) -> Receiver<Answer> {
-        let (answer_to, answer) = mpsc::channel();
+    ) -> Receiver<Result<Reply<'static>, CallError<'static>>> {
+        let (posted_by, result) = mpsc::channel();
         if let Ok(params) = serde_json::to_string(params) {
             let call = PostedCall {
                 method: method.to_owned(),
@@ -128,13 +103,13 @@ impl Handle {
                 params,
                 deadline,
                 is_idempotent,
-                answer_to: Box::new(answer_to),
+                posted_by: Box::new(posted_by),
             };
-            // If the node is gone, the channel of the answer closes with the call.
+            // If the node is gone, the channel of the result closes with the call.
             if self.calls.send(call).is_ok() {
                 let _ = self.waker.wake();
             }
         }
-        answer
+        result
     }
 }

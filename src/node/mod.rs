@@ -42,7 +42,7 @@
 //! ```
 //!
 //! [`Context`] is given to each callback, and between turns by [`Node::context`]. [`Context::call`] asks
-//! whoever serves a url; its [`Outcome`] comes by [`Service::on_outcome`]. What else happens comes by
+//! whoever serves a url; its result comes by [`Service::on_result`]. What else happens comes by
 //! [`Service::on_event`]: the link to the Distributor, nodes that join and leave. [`Context::drain`] and
 //! then [`Context::stop`] leave in good order.
 //!
@@ -55,7 +55,8 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use pilcrow::node::{CallId, Config, Context, Node, Outcome, ReplyTo, Request, Service};
+//! use pilcrow::node::{CallError, CallId, Config, Context, Node, ReplyTo, Request, Service};
+//! use pilcrow::protocol::Reply;
 //! use pilcrow::reactor::{ByOwner, Limits, Owner, Reactor};
 //!
 //! struct Server;
@@ -70,10 +71,8 @@
 //! struct Client(Option<String>);
 //!
 //! impl Service for Client {
-//!     fn on_outcome(&mut self, _: &mut Context<'_>, _: CallId, outcome: Outcome<'_>) {
-//!         if let Outcome::Reply(reply) = outcome {
-//!             self.0 = Some(reply.results().to_owned());
-//!         }
+//!     fn on_result(&mut self, _: &mut Context<'_>, _: CallId, result: Result<Reply<'_>, CallError<'_>>) {
+//!         self.0 = result.ok().map(|reply| reply.results().to_owned());
 //!     }
 //! }
 //!
@@ -97,6 +96,7 @@
 //! ```
 
 mod address;
+mod call_error;
 mod calls;
 mod context;
 mod handle;
@@ -122,9 +122,10 @@ use link::DistributorLink;
 use peers::Peers;
 
 pub use address::{DistributorAddress, Resolve};
+pub use call_error::CallError;
 pub use calls::CallId;
 pub use context::{Context, WaitId};
-pub use handle::{Answer, Handle};
+pub use handle::Handle;
 pub use link::LinkState;
 pub use roster::{Member, Roster};
 pub use served::{ReplyTo, Request};
@@ -194,9 +195,15 @@ pub trait Service {
         cx.refuse(reply_to, ErrorCode::NotFound, "no such uri or method here");
     }
 
-    /// What became of a call: told exactly once for each, never before [`Context::call`] returns.
-    fn on_outcome(&mut self, cx: &mut Context<'_>, call: CallId, outcome: Outcome<'_>) {
-        let _ = (cx, call, outcome);
+    /// Receives the result of a call: exactly once for each, and never before [`Context::call`]
+    /// returns.
+    fn on_result(
+        &mut self,
+        cx: &mut Context<'_>,
+        call: CallId,
+        result: Result<Reply<'_>, CallError<'_>>,
+    ) {
+        let _ = (cx, call, result);
     }
 
     /// Something changed around the node.
@@ -208,23 +215,8 @@ pub trait Service {
 /// A service that serves nothing, for nodes that only call.
 impl Service for () {}
 
-/// What became of a call.
-#[derive(Clone, Copy, Debug)]
-pub enum Outcome<'a> {
-    /// It was done.
-    Reply(Reply<'a>),
-    /// It was answered with an errorcode.
-    Refused(Reply<'a>),
-    /// Its time was over. It may have been done, or may still be.
-    Deadline,
-    /// The connection was lost after it was sent. It may have been done.
-    ConnectionLost,
-    /// Nobody who serves it is known, could be reached, or could take one more. It was not done.
-    Nobody,
-}
-
 /// What changed around a node.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Event<'a> {
     /// The connection to the Distributor is in another state.
     Link(LinkState),
@@ -356,23 +348,28 @@ impl<S: Service> Node<S> {
             self.service
                 .on_event(&mut Context::new(&mut self.core, net), event);
         }
-        for _ in 0..self.core.calls.ended.len() {
-            let Some((call, end)) = self.core.calls.ended.pop_front() else {
+        for _ in 0..self.core.calls.completed.len() {
+            let Some((call, error)) = self.core.calls.completed.pop_front() else {
                 break;
             };
-            self.tell_outcome(net, call, end.outcome());
+            self.give_result(net, call, Err(error));
         }
-        if !self.core.news.is_empty() || !self.core.calls.ended.is_empty() {
+        if !self.core.news.is_empty() || !self.core.calls.completed.is_empty() {
             self.core.wake_next_turn(net);
         }
     }
 
-    fn tell_outcome(&mut self, net: &mut Net, call: calls::Ended, outcome: Outcome<'_>) {
-        match call.answer_to {
-            Some(answer_to) => handle::answer(&answer_to, outcome),
+    fn give_result(
+        &mut self,
+        net: &mut Net,
+        call: calls::CompletedCall,
+        result: Result<Reply<'_>, CallError<'_>>,
+    ) {
+        match call.posted_by {
+            Some(caller) => handle::answer(&caller, result),
             None => {
-                let cx = &mut Context::telling(&mut self.core, net, call.asked_addr);
-                self.service.on_outcome(cx, call.id, outcome);
+                let cx = &mut Context::of_result(&mut self.core, net, call.responder);
+                self.service.on_result(cx, call.id, result);
             }
         }
     }
@@ -395,11 +392,12 @@ impl<S: Service> Node<S> {
         else {
             return;
         };
-        let outcome = match reply.errorcode {
-            0 => Outcome::Reply(reply),
-            _ => Outcome::Refused(reply),
+        let result = if reply.errorcode == 0 {
+            Ok(reply)
+        } else {
+            Err(CallError::Refused(reply))
         };
-        self.tell_outcome(net, call, outcome);
+        self.give_result(net, call, result);
     }
 
     fn on_distributor_frame(&mut self, net: &mut Net, frame: &[u8]) {

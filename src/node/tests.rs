@@ -43,13 +43,18 @@ impl Service for Notes {
         cx.reply(reply_to, request.uri());
     }
 
-    fn on_outcome(&mut self, _cx: &mut Context<'_>, call: CallId, outcome: Outcome<'_>) {
-        let words = match outcome {
-            Outcome::Reply(reply) => format!("reply {}", reply.results()),
-            Outcome::Refused(reply) => format!("refused {}", reply.errorcode),
-            Outcome::Deadline => "deadline".to_owned(),
-            Outcome::ConnectionLost => "lost".to_owned(),
-            Outcome::Nobody => "nobody".to_owned(),
+    fn on_result(
+        &mut self,
+        _cx: &mut Context<'_>,
+        call: CallId,
+        result: Result<Reply<'_>, CallError<'_>>,
+    ) {
+        let words = match result {
+            Ok(reply) => format!("reply {}", reply.results()),
+            Err(CallError::Refused(reply)) => format!("refused {}", reply.errorcode),
+            Err(CallError::Deadline) => "deadline".to_owned(),
+            Err(CallError::ConnectionLost) => "lost".to_owned(),
+            Err(CallError::Unavailable) => "unavailable".to_owned(),
         };
         self.outcomes.push((call, words));
     }
@@ -349,7 +354,7 @@ fn a_call_that_nobody_serves_is_told_so_later() {
     bench.call();
     assert!(bench.node.service.outcomes.is_empty());
     bench.settle();
-    assert_eq!(bench.outcomes(), ["nobody"]);
+    assert_eq!(bench.outcomes(), ["unavailable"]);
 }
 
 #[test]
@@ -477,7 +482,7 @@ fn nobody_has_more_calls_than_allowed() {
     }
     let socket = bench.open(peer(1));
     bench.settle();
-    assert_eq!(bench.outcomes(), ["nobody"]);
+    assert_eq!(bench.outcomes(), ["unavailable"]);
     let request = bench.sent(socket).remove(0);
     bench.reply(socket, &request);
     bench.call();
@@ -949,7 +954,7 @@ fn a_call_dials_no_peer_again_that_could_not_be_reached() {
         };
         bench.refuse(peer(port));
     }
-    assert_eq!(bench.outcomes(), ["nobody"]);
+    assert_eq!(bench.outcomes(), ["unavailable"]);
     // The next call is no worse off for that.
     bench.call();
     bench.settle();
@@ -1146,7 +1151,7 @@ fn the_longest_times_overflow_nothing() {
     bench.node.context(bench.reactor.net()).drain(Duration::MAX);
     bench.settle();
     assert_eq!(bench.node.core.calls.len(), 0);
-    assert_eq!(bench.outcomes(), ["nobody"]);
+    assert_eq!(bench.outcomes(), ["unavailable"]);
 }
 
 #[test]
@@ -1166,7 +1171,7 @@ fn nobody_waits_for_less_than_somebody_who_can_be_called() {
     assert_eq!(bench.events(), ["+1"]);
     bench.call();
     bench.settle();
-    assert_eq!(bench.outcomes(), ["nobody"]);
+    assert_eq!(bench.outcomes(), ["unavailable"]);
     bench.receive(link, &list(&[&named, &ipv6]));
     assert_eq!(bench.events(), ["+2", "waited true"]);
     bench.call();

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 use std::io::{self, Write};
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::error_code::ErrorCode;
-use super::packet::decode;
 
 /// Writes a request.
 ///
@@ -91,57 +91,84 @@ pub fn write_error_reply(
     out.write_all(b"}")
 }
 
-/// A reply, borrowed from its frame.
-#[derive(Clone, Copy, Debug, Deserialize)]
+/// A reply to a call, borrowed from its frame or owned.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reply<'a> {
-    #[serde(borrow, default)]
-    key: Option<&'a RawValue>,
+    packet: Cow<'a, str>,
+    key: Option<u64>,
     /// 0 is success.
-    #[serde(default)]
     pub errorcode: i64,
-    #[serde(borrow, default)]
-    errormessage: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    results: Option<&'a RawValue>,
-    #[serde(skip)]
-    packet: &'a str,
+    /// Where in the packet they are.
+    message: Option<Range<usize>>,
+    results: Option<Range<usize>>,
 }
 
 impl<'a> Reply<'a> {
-    /// Reads a reply; `None` if the frame is none.
+    /// Parses a reply; returns `None` if the frame is not a JSON object.
     pub fn parse(frame: &'a [u8]) -> Option<Reply<'a>> {
+        #[derive(Deserialize)]
+        struct Fields<'a> {
+            #[serde(borrow, default)]
+            key: Option<&'a RawValue>,
+            #[serde(default)]
+            errorcode: i64,
+            #[serde(borrow, default)]
+            errormessage: Option<&'a RawValue>,
+            #[serde(borrow, default)]
+            results: Option<&'a RawValue>,
+        }
         let text = std::str::from_utf8(frame).ok()?;
         if !text.starts_with('{') {
             return None;
         }
-        let reply = serde_json::from_str(text).ok()?;
+        let fields: Fields<'a> = serde_json::from_str(text).ok()?;
+        let place = |raw: &RawValue| {
+            let start = raw.get().as_ptr().addr() - text.as_ptr().addr();
+            start..start + raw.get().len()
+        };
         Some(Reply {
-            packet: text,
-            ..reply
+            packet: Cow::Borrowed(text),
+            key: fields.key.and_then(|key| key.get().parse().ok()),
+            errorcode: fields.errorcode,
+            message: fields.errormessage.map(place),
+            results: fields.results.map(place),
         })
     }
 
-    /// All of it, as it came: for whoever passes it on.
-    pub fn packet(&self) -> &'a str {
-        self.packet
+    /// Returns the whole packet as it came.
+    pub fn packet(&self) -> &str {
+        &self.packet
     }
 
-    /// The number that the request carried as its key.
+    /// Returns the number that the request carried as its key.
     pub fn key(&self) -> Option<u64> {
-        self.key?.get().parse().ok()
+        self.key
     }
 
-    /// What is wrong, in words. Any JSON, so what is no string is given as it came.
-    pub fn message(&self) -> Cow<'a, str> {
-        let Some(raw) = self.errormessage else {
-            return Cow::Borrowed("");
-        };
-        decode(raw).unwrap_or(Cow::Borrowed(raw.get()))
+    /// Returns the `errormessage`; one that is not a string as its JSON.
+    pub fn message(&self) -> Cow<'_, str> {
+        let json = self.part(&self.message).unwrap_or_default();
+        match serde_json::from_str(json) {
+            Ok(message) => Cow::Owned(message),
+            Err(_) => Cow::Borrowed(json),
+        }
     }
 
-    /// The results as JSON; `null` if there are none.
-    pub fn results(&self) -> &'a str {
-        self.results.map_or("null", RawValue::get)
+    /// Returns the results as JSON; `null` if there are none.
+    pub fn results(&self) -> &str {
+        self.part(&self.results).unwrap_or("null")
+    }
+
+    /// Returns the same reply, independent of the frame.
+    pub fn into_owned(self) -> Reply<'static> {
+        Reply {
+            packet: Cow::Owned(self.packet.into_owned()),
+            ..self
+        }
+    }
+
+    fn part(&self, place: &Option<Range<usize>>) -> Option<&str> {
+        self.packet.get(place.clone()?)
     }
 }
 

@@ -9,8 +9,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use pilcrow::Waker;
-use pilcrow::node::{CallId, Config, Context, Node, Outcome, ReplyTo, Request, Service};
-use pilcrow::protocol::ErrorCode;
+use pilcrow::node::{CallError, CallId, Config, Context, Node, ReplyTo, Request, Service};
+use pilcrow::protocol::{ErrorCode, Reply};
 use pilcrow::reactor::{Limits, Reactor};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -47,10 +47,13 @@ impl Service for Shop {
         }
     }
 
-    fn on_outcome(&mut self, cx: &mut Context<'_>, _: CallId, outcome: Outcome<'_>) {
-        let Outcome::Reply(reply) = outcome else {
-            panic!("{outcome:?}");
-        };
+    fn on_result(
+        &mut self,
+        cx: &mut Context<'_>,
+        _: CallId,
+        result: Result<Reply<'_>, CallError<'_>>,
+    ) {
+        let reply = result.unwrap();
         let results: Value = serde_json::from_str(reply.results()).unwrap();
         for reply_to in self.held.drain(..) {
             cx.reply(reply_to, &results);

@@ -10,9 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pilcrow::node::{
-    Answer, CallId, Config, Context, Event, LinkState, Node, Outcome, ReplyTo, Request, Roster,
-    Service,
+    CallError, CallId, Config, Context, Event, LinkState, Node, ReplyTo, Request, Roster, Service,
 };
+use pilcrow::protocol::Reply;
 use pilcrow::reactor::{
     CloseReason, ConnId, Handler, Limits, Net, Origin, Owner, Reactor, TimerId,
 };
@@ -64,10 +64,15 @@ impl Service for Worker {
         }
     }
 
-    fn on_outcome(&mut self, _cx: &mut Context<'_>, call: CallId, outcome: Outcome<'_>) {
-        let words = match outcome {
-            Outcome::Reply(reply) => reply.results().to_owned(),
-            other => format!("{other:?}"),
+    fn on_result(
+        &mut self,
+        _cx: &mut Context<'_>,
+        call: CallId,
+        result: Result<Reply<'_>, CallError<'_>>,
+    ) {
+        let words = match result {
+            Ok(reply) => reply.results().to_owned(),
+            Err(error) => format!("{error:?}"),
         };
         if let Some(number) = self.calls.get(&call) {
             let mut ledger = self.ledger.borrow_mut();
@@ -550,15 +555,16 @@ fn handles_notices_and_calls_to_all() {
             .call("GET", "/work", &json!({"say": "¶"}), CALL)
             .recv();
         let nobody = handle.call_idempotent("GET", "/nowhere", &(), CALL).recv();
-        (here.unwrap(), nobody.unwrap())
+        let here = here.unwrap().map(|reply| reply.results().to_owned());
+        (here, nobody.unwrap().map(|_| ()))
     });
     let mut answers = None;
     town.turn_until("the other thread has its answers", |_| {
         answers = asked.try_recv().ok();
         answers.is_some()
     });
-    let here = Answer::Reply("{\"say\":\"\\u00b6\"}".to_owned());
-    assert_eq!(answers.unwrap(), (here, Answer::Nobody));
+    let here = Ok("{\"say\":\"\\u00b6\"}".to_owned());
+    assert_eq!(answers.unwrap(), (here, Err(CallError::Unavailable)));
 
     let mut calls = Vec::new();
     town.context(1)

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use pilcrow::Time;
 use pilcrow::node::{
-    CallId, Config, Context, Event, LinkState, Node, Outcome, ReplyTo, Request, Service,
+    CallError, CallId, Config, Context, Event, LinkState, Node, ReplyTo, Request, Service,
 };
+use pilcrow::protocol::Reply;
 use pilcrow::reactor::{CloseReason, ConnId, Handler, Limits, Net, Origin, Reactor, TimerId};
 use pilcrow::testing::sim::{Process, ProcessId, Random, World};
 use serde::Deserialize;
@@ -88,17 +89,22 @@ impl Service for Echo {
         self.answer(cx, reply_to, nonce);
     }
 
-    fn on_outcome(&mut self, cx: &mut Context<'_>, call: CallId, outcome: Outcome<'_>) {
+    fn on_result(
+        &mut self,
+        cx: &mut Context<'_>,
+        call: CallId,
+        result: Result<Reply<'_>, CallError<'_>>,
+    ) {
         let now = cx.net().now();
         let mut calls = self.shared.calls.borrow_mut();
-        let ended = match outcome {
-            Outcome::Reply(reply) => match serde_json::from_str::<Echoed>(reply.results()) {
+        let ended = match result {
+            Ok(reply) => match serde_json::from_str::<Echoed>(reply.results()) {
                 Ok(Echoed { nonce, by }) => calls.replied(self.actor, call, nonce, by),
                 Err(_) => calls.forged(self.actor, call, reply.results()),
             },
-            Outcome::Refused(_) | Outcome::ConnectionLost => calls.ended(self.actor, call),
-            Outcome::Deadline => calls.late(self.actor, call, now),
-            Outcome::Nobody => calls.nobody(self.actor, call),
+            Err(CallError::Refused(_) | CallError::ConnectionLost) => calls.ended(self.actor, call),
+            Err(CallError::Deadline) => calls.late(self.actor, call, now),
+            Err(CallError::Unavailable) => calls.nobody(self.actor, call),
         };
         if let Err(what) = ended {
             self.shared.model.borrow_mut().break_promise(6, what);

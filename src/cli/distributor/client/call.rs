@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::node::{CallId, Config, Context, Event, LinkState, Node, Outcome, Service};
+use crate::node::{CallError, CallId, Config, Context, Event, LinkState, Node, Service};
+use crate::protocol::Reply;
 use crate::protocol::Token;
 use crate::reactor::{Limits, Reactor};
 use serde_json::value::RawValue;
@@ -32,15 +33,20 @@ struct Answered {
 }
 
 impl Service for Caller {
-    fn on_outcome(&mut self, _: &mut Context<'_>, _: CallId, outcome: Outcome<'_>) {
+    fn on_result(
+        &mut self,
+        _: &mut Context<'_>,
+        _: CallId,
+        result: Result<Reply<'_>, CallError<'_>>,
+    ) {
         let plain = |outcome, message: &str| Answered {
             outcome,
             errorcode: None,
             message: message.to_owned(),
             results: Value::Null,
         };
-        self.outcome = Some(match outcome {
-            Outcome::Reply(reply) | Outcome::Refused(reply) => Answered {
+        self.outcome = Some(match result {
+            Ok(reply) | Err(CallError::Refused(reply)) => Answered {
                 outcome: if reply.errorcode == 0 {
                     "reply"
                 } else {
@@ -50,9 +56,15 @@ impl Service for Caller {
                 message: reply.message().into_owned(),
                 results: serde_json::from_str(reply.results()).unwrap_or_default(),
             },
-            Outcome::Deadline => plain("deadline", "no answer in time; it may have been done"),
-            Outcome::ConnectionLost => plain("lost", "the node was lost; it may have been done"),
-            Outcome::Nobody => plain("nobody", "nobody who serves that could be reached"),
+            Err(CallError::Deadline) => {
+                plain("deadline", "no answer in time; it may have been done")
+            }
+            Err(CallError::ConnectionLost) => {
+                plain("lost", "the node was lost; it may have been done")
+            }
+            Err(CallError::Unavailable) => {
+                plain("nobody", "nobody who serves that could be reached")
+            }
         });
     }
 

@@ -1,0 +1,48 @@
+//! Why a call has no results.
+
+use std::fmt;
+
+use crate::protocol::Reply;
+
+/// The error of a call.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CallError<'a> {
+    /// The node replied with an errorcode.
+    Refused(Reply<'a>),
+    /// The deadline passed. The request was sent: it may have been done, or may still be.
+    Deadline,
+    /// The connection was lost after the request was sent. It may have been done.
+    ConnectionLost,
+    /// No node that serves the request is known, could be reached, or could take it in time. It was
+    /// not done.
+    Unavailable,
+}
+
+impl CallError<'_> {
+    /// Returns the same error, independent of the frame of the reply.
+    pub fn into_owned(self) -> CallError<'static> {
+        match self {
+            CallError::Refused(reply) => CallError::Refused(reply.into_owned()),
+            CallError::Deadline => CallError::Deadline,
+            CallError::ConnectionLost => CallError::ConnectionLost,
+            CallError::Unavailable => CallError::Unavailable,
+        }
+    }
+}
+
+impl fmt::Display for CallError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CallError::Refused(reply) => {
+                write!(f, "errorcode {}: {}", reply.errorcode, reply.message())
+            }
+            CallError::Deadline => f.write_str("no reply in time; the call may have been done"),
+            CallError::ConnectionLost => {
+                f.write_str("the connection was lost; the call may have been done")
+            }
+            CallError::Unavailable => f.write_str("no node could take the call; it was not done"),
+        }
+    }
+}
+
+impl std::error::Error for CallError<'_> {}
