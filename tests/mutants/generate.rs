@@ -9,7 +9,9 @@ use crate::table::{MUTANTS, Mutant};
 /// Stands for the switch in [`Mutant::replace`].
 const SWITCH: &str = "MUTANT";
 
-/// The module that the copy has and the project has not.
+/// Where the copy has a module more than the project.
+const LIBRARY: &str = "src/lib.rs";
+
 const SWITCH_MODULE: &str = r#"
 mod mutants {
     use std::sync::LazyLock;
@@ -64,73 +66,73 @@ pub fn faults(root: &Path, mutants: &[Mutant]) -> Vec<String> {
     mutants.iter().filter_map(fault).collect()
 }
 
-/// Makes `copy` a package like `root`, with the mutants in its `src`. All else is linked to.
+/// Makes `copy` a package like `root`, with the mutants in its `src`.
 ///
-/// Files that are as they should be are left alone, so that nothing is built again for them.
+/// Files that are as they should be are left alone, so that Cargo builds nothing again for them.
 pub fn generate(root: &Path, copy: &Path) -> Result<(), String> {
     let faults = faults(root, MUTANTS);
     if !faults.is_empty() {
         return Err(faults.join("\n"));
     }
-    let failed = |error: io::Error| format!("{}: {error}", copy.display());
-    fs::create_dir_all(copy).map_err(failed)?;
-    for entry in fs::read_dir(root).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name();
-        if name == "src" || name == "target" || name.as_encoded_bytes().starts_with(b".") {
-            continue;
-        }
+    fill(root, copy).map_err(|error| format!("{}: {error}", copy.display()))
+}
+
+fn fill(root: &Path, copy: &Path) -> io::Result<()> {
+    fs::create_dir_all(copy)?;
+    for entry in fs::read_dir(root)? {
+        let name = entry?.file_name();
         let link = copy.join(&name);
-        if !link.exists() {
-            std::os::unix::fs::symlink(entry.path(), link).map_err(failed)?;
+        if name != ".git" && name != "src" && name != "target" && name != "tests" && !link.exists()
+        {
+            std::os::unix::fs::symlink(root.join(&name), link)?;
         }
     }
-    let files = files(&root.join("src")).map_err(failed)?;
-    for old in self::files(&copy.join("src")).unwrap_or_default() {
-        if !files.contains(&old) {
-            fs::remove_file(copy.join("src").join(old)).map_err(failed)?;
-        }
-    }
-    for file in files {
-        let bytes = fs::read(root.join("src").join(&file)).map_err(failed)?;
-        let bytes = match String::from_utf8(bytes) {
-            Ok(text) => {
-                let name = format!("src/{}", file.display());
-                let mut text = mutated(&name, &text, MUTANTS)?;
-                if name == "src/lib.rs" {
-                    let names: Vec<_> = MUTANTS.iter().map(|mutant| mutant.name).collect();
-                    text += SWITCH_MODULE;
-                    text += &format!("\n    const NAMES: &[&str] = &{names:?};\n}}\n");
-                }
-                text.into_bytes()
+    for folder in ["src", "tests"] {
+        let wanted = files(root, Path::new(folder))?;
+        for old in files(copy, Path::new(folder)).unwrap_or_default() {
+            if !wanted.contains(&old) {
+                fs::remove_file(copy.join(old))?;
             }
-            Err(other) => other.into_bytes(),
-        };
-        let to = copy.join("src").join(&file);
-        if fs::read(&to).is_ok_and(|old| old == bytes) {
-            continue;
         }
-        if let Some(folder) = to.parent() {
-            fs::create_dir_all(folder).map_err(failed)?;
+        for file in wanted {
+            let bytes = content(root, &file)?;
+            let to = copy.join(&file);
+            if fs::read(&to).is_ok_and(|old| old == bytes) {
+                continue;
+            }
+            if let Some(folder) = to.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            fs::write(&to, bytes)?;
         }
-        fs::write(&to, bytes).map_err(failed)?;
     }
     Ok(())
 }
 
-/// All files under `folder`, as paths that begin there.
-fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+/// The bytes that the copy of `file` has.
+fn content(root: &Path, file: &Path) -> io::Result<Vec<u8>> {
+    let bytes = fs::read(root.join(file))?;
+    let (Some(name), Ok(text)) = (file.to_str(), std::str::from_utf8(&bytes)) else {
+        return Ok(bytes);
+    };
+    let mut text = mutated(name, text, MUTANTS).map_err(io::Error::other)?;
+    if name == LIBRARY {
+        let names: Vec<_> = MUTANTS.iter().map(|mutant| mutant.name).collect();
+        text += &format!("{SWITCH_MODULE}\n    const NAMES: &[&str] = &{names:?};\n}}\n");
+    }
+    Ok(text.into_bytes())
+}
+
+/// All files in `folder` of `root`, as paths from there.
+fn files(root: &Path, folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
+    for entry in fs::read_dir(root.join(folder))? {
         let entry = entry?;
-        let name = PathBuf::from(entry.file_name());
-        match entry.file_type()?.is_dir() {
-            true => found.extend(
-                files(&entry.path())?
-                    .into_iter()
-                    .map(|file| name.join(file)),
-            ),
-            false => found.push(name),
+        let path = folder.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            found.extend(files(root, &path)?);
+        } else {
+            found.push(path);
         }
     }
     Ok(found)

@@ -153,9 +153,9 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "EntryOutlivesReset",
         file: "src/distributor/mod.rs",
-        find: "let cause = self.cause_of(net.now(), &session, why);",
+        find: "let cause = self.cause_of(net.now(), &peer, why);",
         replace: "if matches!(why, CloseReason::Failed(_)) && MUTANT { return; }
-                  let cause = self.cause_of(net.now(), &session, why);",
+                  let cause = self.cause_of(net.now(), &peer, why);",
         promise: 0,
     },
     // The end of an old connection removes the entry that was taken over.
@@ -169,7 +169,7 @@ pub const MUTANTS: &[Mutant] = &[
     // An entry can be taken over from another host.
     Mutant {
         name: "InstanceOfAnyHost",
-        file: "src/distributor/instances.rs",
+        file: "src/distributor/admission/instances.rs",
         find: "let is_elsewhere = holder.host != host;",
         replace: "let is_elsewhere = holder.host != host && !MUTANT;",
         promise: 0,
@@ -178,8 +178,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "SilenceUnchecked",
         file: "src/distributor/liveness.rs",
-        find: ".filter(|(_, session)| quiet_for(session).is_some_and(|quiet| quiet >= silence))",
-        replace: ".filter(|(_, session)| quiet_for(session).is_some_and(|quiet| quiet >= silence && !MUTANT))",
+        find: ".filter(|(_, peer)| quiet_for(peer).is_some_and(|quiet| quiet >= silence))",
+        replace: ".filter(|(_, peer)| quiet_for(peer).is_some_and(|quiet| quiet >= silence && !MUTANT))",
         promise: 0,
     },
     // A drained connection is not sent what it missed.
@@ -352,7 +352,7 @@ pub const MUTANTS: &[Mutant] = &[
     // A file takes its name before its bytes are on the disk.
     Mutant {
         name: "RenamedBeforeSync",
-        file: "src/sys/sim/disk.rs",
+        file: "src/testing/sim/disk.rs",
         find: "content.is_synced = !content.is_lost;",
         replace: "content.is_synced = !content.is_lost && !MUTANT;",
         promise: 0,
@@ -360,7 +360,7 @@ pub const MUTANTS: &[Mutant] = &[
     // A name is reported as persistent, and its folder was not synced.
     Mutant {
         name: "FolderNotSynced",
-        file: "src/sys/sim/disk.rs",
+        file: "src/testing/sim/disk.rs",
         find: "files.sync_names();",
         replace: "if !MUTANT { files.sync_names(); }",
         promise: 0,
