@@ -1,8 +1,9 @@
-//! A body in chunks. Pure.
+//! A body in chunks (RFC 9112 §7.1). Pure.
 
-use super::reader::Refusal;
+use super::refusal::Refusal;
+use super::syntax::{is_field_value, is_token};
 
-/// Takes the chunks of a body apart, in whatever pieces they come.
+/// Decodes the chunks of a body, whichever pieces they come in.
 #[derive(Debug, Default)]
 pub(super) struct ChunkedDecoder {
     state: State,
@@ -24,7 +25,8 @@ enum State {
     DataEnds,
     DataEnded,
     TrailerBegins,
-    Trailer,
+    TrailerName,
+    TrailerValue,
     TrailerEnds,
     AllEnds,
     Done,
@@ -34,12 +36,8 @@ enum State {
 const MAX_SIZE_LINE_BYTES: usize = 256;
 const MAX_SIZE_DIGITS: usize = 8;
 
-const fn bad(why: &'static str) -> Refusal {
-    Refusal { status: 400, why }
-}
-
 impl ChunkedDecoder {
-    /// Takes in what follows the bytes of the last call. Returns how many bytes belong to the body,
+    /// Decodes the bytes after those of the last call. Returns how many of them belong to the body,
     /// and whether it is complete.
     pub(super) fn take(
         &mut self,
@@ -69,7 +67,7 @@ impl ChunkedDecoder {
         Ok((used, false))
     }
 
-    /// What was in the chunks.
+    /// Returns the contents of the chunks.
     pub(super) fn into_decoded(self) -> Vec<u8> {
         self.decoded
     }
@@ -80,7 +78,7 @@ impl ChunkedDecoder {
         max_body_bytes: usize,
         max_trailer_bytes: usize,
     ) -> Result<State, Refusal> {
-        let no_size = bad("a chunk begins with its size");
+        let no_size = Refusal::bad("invalid chunk size");
         self.line_bytes += 1;
         Ok(match (self.state, byte) {
             (State::SizeBegins, _) => {
@@ -93,47 +91,43 @@ impl ChunkedDecoder {
             (State::Size(size), _) => State::Size(size << 4 | digit(byte).ok_or(no_size)?),
             (State::Extension(size), b'\r') => State::SizeEnds(size),
             (State::Extension(_), _) if self.line_bytes > MAX_SIZE_LINE_BYTES => {
-                return Err(bad("a chunk's extension is too long"));
+                return Err(Refusal::bad("invalid chunk: its extension is too long"));
             }
-            (State::Extension(_), _) if byte.is_ascii_control() && byte != b'\t' => {
-                return Err(bad("a chunk's extension has control characters"));
+            (State::Extension(_), _) if !is_field_value(byte) => {
+                return Err(Refusal::bad("invalid chunk extension: control character"));
             }
             (State::Extension(size), _) => State::Extension(size),
             (State::SizeEnds(0), b'\n') => State::TrailerBegins,
             (State::SizeEnds(size), b'\n') => {
                 if size > max_body_bytes - self.decoded.len().min(max_body_bytes) {
-                    return Err(Refusal {
-                        status: 413,
-                        why: "the body is too large",
-                    });
+                    return Err(Refusal::new(413, "the body is too large"));
                 }
                 State::Data(size)
             }
             (State::DataEnds, b'\r') => State::DataEnded,
             (State::DataEnded, b'\n') => State::SizeBegins,
             (State::TrailerBegins, b'\r') => State::AllEnds,
-            (State::TrailerBegins, b' ' | b'\t' | b':') => {
-                return Err(bad("a trailer begins with its name"));
-            }
-            (State::Trailer, b'\r') => State::TrailerEnds,
-            (State::TrailerBegins | State::Trailer, _) => {
+            (State::TrailerName, b':') => State::TrailerValue,
+            (State::TrailerValue, b'\r') => State::TrailerEnds,
+            (state @ (State::TrailerBegins | State::TrailerName | State::TrailerValue), _) => {
                 self.trailer_bytes += 1;
                 if self.trailer_bytes > max_trailer_bytes {
-                    return Err(Refusal {
-                        status: 431,
-                        why: "the trailers are too long",
-                    });
+                    return Err(Refusal::new(431, "the trailers are too long"));
                 }
-                if byte.is_ascii_control() && byte != b'\t' {
-                    return Err(bad("a trailer has control characters"));
+                match state {
+                    State::TrailerValue if is_field_value(byte) => State::TrailerValue,
+                    State::TrailerValue => {
+                        return Err(Refusal::bad("invalid trailer: control character"));
+                    }
+                    _ if is_token(byte) => State::TrailerName,
+                    _ => return Err(Refusal::bad("invalid trailer: not `name: value`")),
                 }
-                State::Trailer
             }
             (State::TrailerEnds, b'\n') => State::TrailerBegins,
             (State::AllEnds, b'\n') => State::Done,
             _ => {
-                return Err(bad(
-                    "a chunk is not as long as it says, or a line of it does not end",
+                return Err(Refusal::bad(
+                    "invalid chunk: longer than its size, or a line that does not end in CRLF",
                 ));
             }
         })
@@ -159,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_are_joined_and_trailers_ignored() {
+    fn joins_chunks_and_ignores_trailers() {
         for (wire, body) in [
             ("0\r\n\r\n", ""),
             ("1\r\na\r\n0\r\n\r\n", "a"),
@@ -176,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_end_elsewhere_is_refused() {
+    fn refuses_malformed_chunks_and_trailers() {
         for (wire, status) in [
             ("", 0),
             ("1\r\na", 0),
@@ -201,6 +195,14 @@ mod tests {
             ("0\r\n X: y\r\n\r\n", 400),
             ("0\r\nX: y\n\r\n", 400),
             ("0\r\n\rX", 400),
+            ("0\r\nX\r\n\r\n", 400),
+            ("0\r\n: y\r\n\r\n", 400),
+            ("0\r\nX : y\r\n\r\n", 400),
+            ("0\r\nX y: z\r\n\r\n", 400),
+            ("0\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+            ("0\r\n\u{e9}: y\r\n\r\n", 400),
+            ("0\r\nX: a\0b\r\n\r\n", 400),
+            ("0\r\nX: y\r\nZ\r\n\r\n", 400),
         ] {
             assert_eq!(decode(wire), Err(status), "{wire:?}");
         }

@@ -1,17 +1,16 @@
-//! The head of a request: what it says, and whether it may be believed. Pure.
+//! The head of a request: its request line and its headers. Pure.
 //!
-//! Between a client and this server there may be a proxy that reads the same bytes otherwise. So
-//! what can be read in two ways is refused: which bytes are the body must never be a matter of taste.
+//! A proxy between a client and this server may read the same bytes differently. So a head that can be
+//! read in two ways is refused: which bytes are the body must be unambiguous.
 
 use httparse::{Header, Status};
 
-use super::reader::Refusal;
-use super::target::{Target, is_of_host};
+use super::limits::MAX_HEADERS;
+use super::refusal::Refusal;
+use super::syntax::{is_field_value, is_host, is_token};
+use super::target::{NOT_ASCII, Target};
 
-/// More header lines than this are refused.
-pub(crate) const MAX_HEADERS: usize = 100;
-
-/// The head of a request that is well-formed.
+/// The head of a well-formed request.
 #[derive(Debug)]
 pub(super) struct Head<'b> {
     pub(super) method: &'b str,
@@ -21,7 +20,7 @@ pub(super) struct Head<'b> {
     pub(super) body: BodyLength,
     /// The connection may be used for another request.
     pub(super) keeps_alive: bool,
-    /// The client wants to be told to go on before it sends the body.
+    /// The client waits for `100 Continue` before it sends the body.
     pub(super) expects_continue: bool,
 }
 
@@ -32,32 +31,34 @@ pub(super) enum BodyLength {
     Chunked,
 }
 
-const fn bad(why: &'static str) -> Refusal {
-    Refusal { status: 400, why }
-}
-
 impl<'b> Head<'b> {
-    /// Reads a whole head, its empty line included. Its lines end in CRLF: see
+    /// Reads a whole head, with the empty line at its end. Its lines end in CRLF: see
     /// [`super::reader::RequestReader`].
     pub(super) fn read(
         bytes: &'b [u8],
         slots: &'b mut [Header<'b>; MAX_HEADERS],
     ) -> Result<Head<'b>, Refusal> {
         check_controls(bytes)?;
-        let mut request = httparse::Request::new(slots);
-        match request.parse(bytes) {
-            Ok(Status::Complete(length)) if length == bytes.len() => {}
-            Ok(_) => return Err(bad("the head ends early")),
-            Err(error) => return Err(refusal(error, bytes)),
-        }
-        let (Some(method), Some(target), Some(version)) =
-            (request.method, request.path, request.version)
-        else {
-            return Err(bad("the request line is incomplete"));
+        let line_end = memchr::memmem::find(bytes, b"\r\n").unwrap_or(bytes.len());
+        let (line, rest) = bytes.split_at_checked(line_end).unwrap_or((bytes, &[]));
+        let RequestLine {
+            method,
+            target,
+            is_1_0,
+        } = RequestLine::read(line)?;
+        let fields = rest.strip_prefix(b"\r\n").unwrap_or_default();
+        let headers = match httparse::parse_headers(fields, slots) {
+            Ok(Status::Complete((length, headers))) if length == fields.len() => headers,
+            Ok(_) => return Err(Refusal::bad("invalid head: a line ends it early")),
+            Err(httparse::Error::TooManyHeaders) => {
+                return Err(Refusal::new(431, "more than 100 headers"));
+            }
+            Err(httparse::Error::HeaderValue) => {
+                return Err(Refusal::bad("invalid header value: control character"));
+            }
+            Err(_) => return Err(Refusal::bad("invalid header: not `name: value`")),
         };
-        let headers = &*request.headers;
-        let is_1_0 = version == 0;
-        let target = Target::read(method, target).map_err(bad)?;
+        let target = Target::read(method, target).map_err(Refusal::bad)?;
         check_host(headers, is_1_0)?;
         Ok(Head {
             method,
@@ -71,50 +72,57 @@ impl<'b> Head<'b> {
     }
 }
 
-fn refusal(error: httparse::Error, bytes: &[u8]) -> Refusal {
-    match error {
-        httparse::Error::TooManyHeaders => Refusal {
-            status: 431,
-            why: "too many header lines",
-        },
-        httparse::Error::Version if names_another_version(bytes) => Refusal {
-            status: 505,
-            why: "this server speaks HTTP/1.1 and HTTP/1.0",
-        },
-        httparse::Error::HeaderName => {
-            bad("a header's name is no token, or not followed by a colon")
+struct RequestLine<'b> {
+    method: &'b str,
+    target: &'b str,
+    is_1_0: bool,
+}
+
+impl<'b> RequestLine<'b> {
+    fn read(line: &'b [u8]) -> Result<RequestLine<'b>, Refusal> {
+        let invalid = Refusal::bad("invalid request line: not `METHOD target HTTP/1.1`");
+        let line = std::str::from_utf8(line).map_err(|_| Refusal::bad(NOT_ASCII))?;
+        let mut words = line.split(' ');
+        let (Some(method), Some(target), Some(version), None) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            return Err(invalid);
+        };
+        let version = version.strip_prefix("HTTP/").map(str::as_bytes);
+        let Some(&[major, b'.', minor]) = version else {
+            return Err(invalid);
+        };
+        if method.is_empty()
+            || !method.bytes().all(is_token)
+            || !major.is_ascii_digit()
+            || !minor.is_ascii_digit()
+        {
+            return Err(invalid);
         }
-        httparse::Error::HeaderValue => bad("a header's value has control characters"),
-        _ => bad("the request line is not METHOD target HTTP/1.1"),
+        if major != b'1' {
+            return Err(Refusal::new(505, "unsupported version: use HTTP/1.1"));
+        }
+        Ok(RequestLine {
+            method,
+            target,
+            // A higher minor version is served as HTTP/1.1 (RFC 9110 §6.2).
+            is_1_0: minor == b'0',
+        })
     }
 }
 
-/// Whether the request line is one of HTTP, but of another version.
-fn names_another_version(bytes: &[u8]) -> bool {
-    let line = bytes
-        .split(|byte| *byte == b'\r')
-        .next()
-        .unwrap_or_default();
-    let mut words = line.split(|byte| *byte == b' ');
-    let version = words.nth(2).filter(|_| words.next().is_none());
-    match version.and_then(|word| word.strip_prefix(b"HTTP/")) {
-        Some([major, b'.', minor]) => major.is_ascii_digit() && minor.is_ascii_digit(),
-        _ => false,
-    }
-}
-
-/// No control character but a tab, and no CR or LF but together.
+/// Refuses control characters other than tab, and a CR or LF without the other.
 fn check_controls(bytes: &[u8]) -> Result<(), Refusal> {
     let mut before = 0;
     for byte in bytes {
         let fits = match *byte {
             b'\n' => before == b'\r',
             _ if before == b'\r' => false,
-            b'\t' | b'\r' => true,
-            other => !other.is_ascii_control(),
+            b'\r' => true,
+            other => is_field_value(other),
         };
         if !fits {
-            return Err(bad("the head has control characters"));
+            return Err(Refusal::bad("invalid head: control character"));
         }
         before = *byte;
     }
@@ -131,18 +139,19 @@ fn values<'h>(headers: &'h [Header<'_>], name: &str) -> impl Iterator<Item = &'h
 fn check_host(headers: &[Header<'_>], is_1_0: bool) -> Result<(), Refusal> {
     let mut hosts = values(headers, "host");
     let Some(host) = hosts.next() else {
-        return match is_1_0 {
-            true => Ok(()),
-            false => Err(bad("a request of HTTP/1.1 has a Host")),
+        return if is_1_0 {
+            Ok(())
+        } else {
+            Err(Refusal::bad("missing Host header"))
         };
     };
     if hosts.next().is_some() {
-        return Err(bad("a request has one Host"));
+        return Err(Refusal::bad("invalid Host header: more than one"));
     }
-    match host.iter().all(|byte| is_of_host(*byte)) {
-        true => Ok(()),
-        false => Err(bad("the Host is not a host and a port")),
+    if !host.iter().all(|byte| is_host(*byte)) {
+        return Err(Refusal::bad("invalid Host header: not a host and a port"));
     }
+    Ok(())
 }
 
 fn body_length(headers: &[Header<'_>], is_1_0: bool) -> Result<BodyLength, Refusal> {
@@ -150,29 +159,32 @@ fn body_length(headers: &[Header<'_>], is_1_0: bool) -> Result<BodyLength, Refus
     let mut encodings = values(headers, "transfer-encoding");
     let (length, encoding) = (lengths.next(), encodings.next());
     if length.is_some() && encoding.is_some() {
-        return Err(bad(
-            "a body has a Content-Length or a Transfer-Encoding, not both",
+        return Err(Refusal::bad(
+            "invalid body: both Content-Length and Transfer-Encoding",
         ));
     }
     if lengths.next().is_some() || encodings.next().is_some() {
-        return Err(bad("a body has one length"));
+        return Err(Refusal::bad("invalid body: more than one length"));
     }
     if let Some(encoding) = encoding {
         if is_1_0 {
-            return Err(bad("HTTP/1.0 has no Transfer-Encoding"));
+            return Err(Refusal::bad(
+                "invalid Transfer-Encoding: not known in HTTP/1.0",
+            ));
         }
-        return match encoding.eq_ignore_ascii_case(b"chunked") {
-            true => Ok(BodyLength::Chunked),
-            false => Err(bad("the only Transfer-Encoding is chunked")),
+        return if encoding.eq_ignore_ascii_case(b"chunked") {
+            Ok(BodyLength::Chunked)
+        } else {
+            Err(Refusal::bad("invalid Transfer-Encoding: not `chunked`"))
         };
     }
     let Some(length) = length else {
         return Ok(BodyLength::Bytes(0));
     };
     if length.is_empty() || !length.iter().all(u8::is_ascii_digit) {
-        return Err(bad("the Content-Length is not a number"));
+        return Err(Refusal::bad("invalid Content-Length: not a number"));
     }
-    // A number that is too long to be read is too long for a body as well.
+    // A number too long to be parsed is too long for a body as well.
     let length = std::str::from_utf8(length).ok();
     let length = length.and_then(|length| length.parse().ok());
     Ok(BodyLength::Bytes(length.unwrap_or(u64::MAX)))
@@ -191,10 +203,7 @@ fn expects_continue(headers: &[Header<'_>], is_1_0: bool) -> Result<bool, Refusa
     let mut expects = false;
     for value in values(headers, "expect") {
         if !value.eq_ignore_ascii_case(b"100-continue") {
-            return Err(Refusal {
-                status: 417,
-                why: "the only thing to expect is 100-continue",
-            });
+            return Err(Refusal::new(417, "invalid Expect: not `100-continue`"));
         }
         expects = !is_1_0;
     }

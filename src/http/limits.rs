@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// More headers than this are refused.
+pub(crate) const MAX_HEADERS: usize = 100;
+
 /// What a [`Server`](super::Server) grants.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Limits {

@@ -131,14 +131,17 @@
 //! [`Server::http`]; until then nothing more is read from its client. [`Http::stream_events`] turns it
 //! into a stream of events instead, for as long as the client stays.
 
+mod body;
 mod chunked;
 mod connection;
-pub(crate) mod head;
-mod limits;
+mod head;
+pub(crate) mod limits;
 pub(crate) mod reader;
+mod refusal;
 mod request;
 mod response;
 mod serving;
+mod syntax;
 mod target;
 
 use std::io;

@@ -5,55 +5,37 @@ use std::borrow::Cow;
 use httparse::Header;
 use memchr::memchr;
 
-use super::Limits;
-use super::chunked::ChunkedDecoder;
-use super::head::{BodyLength, Head, MAX_HEADERS};
+use super::body::BodyReader;
+use super::head::Head;
+use super::limits::{Limits, MAX_HEADERS};
+use super::refusal::Refusal;
 use super::request::Request;
+use super::syntax::is_token;
 
-/// Why a request is not served. Where the next one begins is then not known, so none is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Refusal {
-    pub(crate) status: u16,
-    pub(crate) why: &'static str,
-}
+#[cfg(test)]
+mod tests;
 
-/// Finds requests in the bytes of one connection. It keeps none of them: it is shown the same ones
-/// again, with more behind them, until it says how many it is done with.
+/// Finds requests in the bytes of one connection.
+///
+/// It keeps no bytes: the same ones are shown to it again, with more after them, until it says how
+/// many it has consumed.
 #[derive(Debug, Default)]
 pub(crate) struct RequestReader {
-    /// What of the head was searched for line ends.
+    /// Bytes of the head that were searched for line ends.
     scanned: usize,
     line_start: usize,
-    /// The head is complete, and this is what is known of it.
-    body: Option<Body>,
-}
-
-#[derive(Debug)]
-struct Body {
-    head_bytes: usize,
-    wants_continue: bool,
-    end: BodyEnd,
-}
-
-#[derive(Debug)]
-enum BodyEnd {
-    /// So many bytes behind the head.
-    After(usize),
-    Chunked {
-        decoder: ChunkedDecoder,
-        /// What of the chunks was taken in.
-        taken: usize,
-    },
+    /// Set once the head is complete.
+    body: Option<BodyReader>,
 }
 
 /// What the bytes that were shown are.
 #[derive(Debug)]
 pub(crate) enum Step<'b> {
-    /// So many of them are nothing: an empty line before a request.
+    /// So many bytes are an empty line before a request.
     Skip(usize),
     /// The beginning of a request, or nothing at all.
     More {
-        /// The client waits for word before it sends the body.
+        /// The client waits for `100 Continue` before it sends the body.
         wants_continue: bool,
     },
     Refused(Refusal),
@@ -64,17 +46,15 @@ pub(crate) enum Step<'b> {
 }
 
 impl RequestReader {
-    /// What `bytes` are. After `Skip` and `Complete` those that they name are not shown again.
+    /// Reads on in `bytes`. After `Skip` and `Complete` the consumed bytes must not be shown again.
     pub(crate) fn step<'b>(
         &mut self,
         bytes: &'b [u8],
         slots: &'b mut [Header<'b>; MAX_HEADERS],
         limits: &Limits,
     ) -> Step<'b> {
-        match self.try_step(bytes, slots, limits) {
-            Ok(step) => step,
-            Err(refusal) => Step::Refused(refusal),
-        }
+        self.try_step(bytes, slots, limits)
+            .unwrap_or_else(Step::Refused)
     }
 
     fn try_step<'b>(
@@ -87,16 +67,16 @@ impl RequestReader {
             *self = RequestReader::default();
             return Ok(Step::Skip(2));
         }
-        // Known from before, if the body came later than the head.
+        // Known already if the body came later than the head.
         let mut body_bytes = None;
         if let Some(body) = &mut self.body {
             body_bytes = body.find_end(bytes, limits)?;
             if body_bytes.is_none() {
-                return Ok(body.wait());
+                return Ok(wait_for(body));
             }
         }
         let head_bytes = match &self.body {
-            Some(body) => body.head_bytes,
+            Some(body) => body.head_bytes(),
             None => match self.find_head_end(bytes, limits.max_head_bytes)? {
                 Some(head_bytes) => head_bytes,
                 None => {
@@ -109,18 +89,21 @@ impl RequestReader {
         let head = Head::read(bytes.get(..head_bytes).unwrap_or_default(), slots)?;
         let body = match &mut self.body {
             Some(body) => body,
-            none => none.insert(Body::of(&head, head_bytes, limits)?),
+            None => self
+                .body
+                .insert(BodyReader::new(&head, head_bytes, limits)?),
         };
         if body_bytes.is_none() {
             body_bytes = body.find_end(bytes, limits)?;
         }
         let Some(body_bytes) = body_bytes else {
-            return Ok(body.wait());
+            return Ok(wait_for(body));
         };
         let whole = bytes.get(head_bytes..head_bytes + body_bytes);
-        let body = match std::mem::take(self).body.map(|body| body.end) {
-            Some(BodyEnd::Chunked { decoder, .. }) => Cow::Owned(decoder.into_decoded()),
-            _ => Cow::Borrowed(whole.unwrap_or_default()),
+        let decoded = std::mem::take(self).body.and_then(BodyReader::into_decoded);
+        let body = match decoded {
+            Some(decoded) => Cow::Owned(decoded),
+            None => Cow::Borrowed(whole.unwrap_or_default()),
         };
         Ok(Step::Complete {
             request: Request::new(head, body),
@@ -128,27 +111,24 @@ impl RequestReader {
         })
     }
 
-    /// Where the empty line behind a head ends.
+    /// Returns where the empty line after a head ends.
     fn find_head_end(&mut self, bytes: &[u8], max_bytes: usize) -> Result<Option<usize>, Refusal> {
-        // What is no request at all need not be waited for.
+        // Bytes that cannot be a request need not be waited for.
         if bytes
             .first()
             .is_some_and(|first| !is_token(*first) && *first != b'\r')
         {
-            return Err(bad("a request begins with its method"));
+            return Err(Refusal::bad("not an HTTP request: it begins with a method"));
         }
-        let too_large = Err(Refusal {
-            status: 431,
-            why: "the head is too large",
-        });
+        let too_large = Err(Refusal::new(431, "the head is too large"));
         while let Some(found) = memchr(b'\n', bytes.get(self.scanned..).unwrap_or_default()) {
             let at = self.scanned + found;
-            // First, as where the line's end has not come yet.
+            // First, as if the end of the line had not come yet.
             if at >= max_bytes {
                 return too_large;
             }
             if at == 0 || bytes.get(at - 1) != Some(&b'\r') {
-                return Err(bad("a line of the head ends in CRLF"));
+                return Err(Refusal::bad("invalid line end in the head: LF without CR"));
             }
             let is_empty = at - self.line_start == 1;
             (self.scanned, self.line_start) = (at + 1, at + 1);
@@ -157,350 +137,16 @@ impl RequestReader {
             }
         }
         self.scanned = bytes.len();
-        match self.scanned > max_bytes {
-            true => too_large,
-            false => Ok(None),
+        if self.scanned > max_bytes {
+            too_large
+        } else {
+            Ok(None)
         }
     }
 }
 
-impl Body {
-    fn of(head: &Head<'_>, head_bytes: usize, limits: &Limits) -> Result<Body, Refusal> {
-        let end = match head.body {
-            BodyLength::Chunked => BodyEnd::Chunked {
-                decoder: ChunkedDecoder::default(),
-                taken: 0,
-            },
-            BodyLength::Bytes(length) => match usize::try_from(length) {
-                Ok(length) if length <= limits.max_body_bytes => BodyEnd::After(length),
-                _ => return Err(TOO_LARGE),
-            },
-        };
-        Ok(Body {
-            head_bytes,
-            wants_continue: head.expects_continue,
-            end,
-        })
-    }
-
-    /// How long the body is on the wire, as soon as it is complete.
-    fn find_end(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<usize>, Refusal> {
-        let behind = bytes.get(self.head_bytes..).unwrap_or_default();
-        match &mut self.end {
-            BodyEnd::After(length) => Ok((behind.len() >= *length).then_some(*length)),
-            BodyEnd::Chunked { decoder, taken } => {
-                let new = behind.get(*taken..).unwrap_or_default();
-                let room = limits.max_chunked_bytes() - *taken;
-                // What is beyond is not looked at, as if it had not come yet.
-                let (new, beyond) = new.split_at_checked(room).unwrap_or((new, &[]));
-                let (used, is_complete) =
-                    decoder.take(new, limits.max_body_bytes, limits.max_head_bytes)?;
-                *taken += used;
-                match is_complete {
-                    true => Ok(Some(*taken)),
-                    false if beyond.is_empty() => Ok(None),
-                    false => Err(TOO_LARGE),
-                }
-            }
-        }
-    }
-
-    /// The client is told once, at most, that it may go on.
-    fn wait(&mut self) -> Step<'static> {
-        Step::More {
-            wants_continue: std::mem::take(&mut self.wants_continue),
-        }
-    }
-}
-
-const TOO_LARGE: Refusal = Refusal {
-    status: 413,
-    why: "the body is too large",
-};
-
-const fn bad(why: &'static str) -> Refusal {
-    Refusal { status: 400, why }
-}
-
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// What came of a stream: requests, each with a method, path, query and body, then perhaps a
-    /// status.
-    type Seen = (Vec<(String, String, Option<String>, Vec<u8>)>, Option<u16>);
-
-    fn small() -> Limits {
-        Limits {
-            max_head_bytes: 300,
-            max_body_bytes: 100,
-            ..Limits::default()
-        }
-    }
-
-    /// Reads a stream that comes in pieces of these lengths, again and again.
-    fn read(stream: &[u8], pieces: &[usize]) -> Seen {
-        let (mut reader, mut kept) = (RequestReader::default(), Vec::new());
-        let mut requests = Vec::new();
-        let (mut rest, mut pieces) = (stream, pieces.iter().cycle());
-        while !rest.is_empty() {
-            let length = (*pieces.next().unwrap()).clamp(1, rest.len());
-            kept.extend_from_slice(&rest[..length]);
-            rest = &rest[length..];
-            while !kept.is_empty() {
-                let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
-                let used = match reader.step(&kept, &mut slots, &small()) {
-                    Step::Skip(used) => used,
-                    Step::More { .. } => break,
-                    Step::Refused(refusal) => return (requests, Some(refusal.status)),
-                    Step::Complete { request, bytes } => {
-                        requests.push((
-                            request.method().to_owned(),
-                            request.path().to_owned(),
-                            request.query().map(str::to_owned),
-                            request.body().to_vec(),
-                        ));
-                        bytes
-                    }
-                };
-                kept.drain(..used);
-            }
-        }
-        (requests, None)
-    }
-
-    #[track_caller]
-    fn assert_refused(stream: &str, status: u16) {
-        for pieces in [&[usize::MAX][..], &[1], &[7, 2]] {
-            let (requests, refused) = read(stream.as_bytes(), pieces);
-            assert_eq!(refused, Some(status), "{stream:?}");
-            assert!(requests.is_empty(), "{stream:?} {requests:?}");
-        }
-    }
-
-    #[test]
-    fn a_body_is_as_long_as_one_header_says() {
-        let post = |lines: &str, body: &str| {
-            format!(
-                "POST /x HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n{body}GET /y HTTP/1.1\r\nHost: a\r\n\r\n"
-            )
-        };
-        for (lines, wire, body) in [
-            ("X: y", "", ""),
-            ("Content-Length: 0", "", ""),
-            ("content-length:3", "abc", "abc"),
-            ("Content-Length: 0003 ", "abc", "abc"),
-            (
-                "Transfer-Encoding: chunked",
-                "1;a\r\nx\r\n2\r\nyz\r\n0\r\nT: r\r\n\r\n",
-                "xyz",
-            ),
-            ("transfer-encoding:\tChunked ", "0\r\n\r\n", ""),
-        ] {
-            let stream = post(lines, wire);
-            let (requests, refused) = read(stream.as_bytes(), &[usize::MAX]);
-            assert_eq!((requests.len(), refused), (2, None), "{stream:?}");
-            assert_eq!(requests[0].3, body.as_bytes());
-            assert_eq!(requests[1].1, "/y");
-        }
-        for (lines, status) in [
-            ("Content-Length: 3\r\nTransfer-Encoding: chunked", 400),
-            ("Transfer-Encoding: chunked\r\nContent-Length: 3", 400),
-            ("Content-Length: 3\r\nContent-Length: 4", 400),
-            ("Content-Length: 3\r\nContent-Length: 3", 400),
-            ("Content-Length: 3, 3", 400),
-            ("Content-Length: +3", 400),
-            ("Content-Length: -3", 400),
-            ("Content-Length: 0x3", 400),
-            ("Content-Length: 3 3", 400),
-            ("Content-Length:", 400),
-            ("Content-Length: 101", 413),
-            ("Content-Length: 99999999999999999999999", 413),
-            ("Content-Length : 3", 400),
-            ("Content-Length\t: 3", 400),
-            (" Content-Length: 3", 400),
-            ("X: y\r\n Content-Length: 3", 400),
-            ("X: y\r\n\tz", 400),
-            ("X: y\nContent-Length: 3", 400),
-            ("X: y\rContent-Length: 3", 400),
-            ("X: y\r\r\nContent-Length: 3", 400),
-            ("X: a\0b", 400),
-            ("X: a\x7fb", 400),
-            ("X\0: b", 400),
-            ("X y: b", 400),
-            (": b", 400),
-            ("no colon", 400),
-            ("Transfer-Encoding: gzip", 400),
-            ("Transfer-Encoding: gzip, chunked", 400),
-            ("Transfer-Encoding: chunked, chunked", 400),
-            (
-                "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
-                400,
-            ),
-            (
-                "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
-                400,
-            ),
-            ("Transfer-Encoding: identity", 400),
-            ("Transfer-Encoding: \x0bchunked", 400),
-            ("Transfer-Encoding: xchunked", 400),
-            ("Transfer-Encoding: \"chunked\"", 400),
-            ("Transfer-Encoding:", 400),
-            (
-                "Transfer_Encoding: chunked\r\nTransfer-Encoding : chunked",
-                400,
-            ),
-            ("Host: b", 400),
-            ("Host: a", 400),
-            ("Expect: 200-ok", 417),
-        ] {
-            assert_refused(&post(lines, "abc"), status);
-        }
-    }
-
-    #[test]
-    fn a_request_line_is_a_method_a_target_and_a_version() {
-        for (line, status) in [
-            ("GET / HTTP/1.2", 505),
-            ("GET / HTTP/0.9", 505),
-            ("PRI * HTTP/2.0", 505),
-            ("GET / HTTP/1.1 x", 400),
-            ("GET / http/1.1", 400),
-            ("GET / HTTP/1.10", 400),
-            ("GET /", 400),
-            ("GET", 400),
-            ("GET  / HTTP/1.1", 400),
-            ("GET\t/ HTTP/1.1", 400),
-            ("GET / a HTTP/1.1", 400),
-            ("GET /a\tb HTTP/1.1", 400),
-            ("GET /a\x01b HTTP/1.1", 400),
-            (" GET / HTTP/1.1", 400),
-            ("G@T / HTTP/1.1", 400),
-            ("\u{16}\u{3}\u{1}", 400),
-            ("{\"uri\":\"/distributes\"}", 400),
-            ("GET goods HTTP/1.1", 400),
-            ("GET * HTTP/1.1", 400),
-            ("CONNECT a:80 HTTP/1.1", 400),
-            ("GET /../x HTTP/1.1", 400),
-            ("GET /%2e%2E/x HTTP/1.1", 400),
-            ("GET http://a/%2e%2E/x HTTP/1.1", 400),
-        ] {
-            assert_refused(&format!("{line}\r\nHost: a\r\n\r\n"), status);
-        }
-        assert_refused("GET / HTTP/1.1\r\n\r\n", 400);
-        assert_refused("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400);
-        assert_refused("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400);
-        assert_refused("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400);
-        assert_refused("GET / HTTP/1.1\nHost: a\n\n", 400);
-        assert_refused("\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400);
-        assert_refused(&format!("GET /{} HTTP/1.1\r\n", "x".repeat(300)), 431);
-        assert_refused(
-            &format!(
-                "GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
-                "x".repeat(300)
-            ),
-            431,
-        );
-    }
-
-    #[test]
-    fn what_is_wrong_beyond_a_limit_is_too_large_however_it_is_cut() {
-        let line = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\n", "x".repeat(300));
-        assert_refused(&line, 431);
-        let chunks = "1;eeeeeeeeee\r\nx\r\n".repeat(40);
-        let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-        assert_refused(&format!("{head}{chunks}bad"), 413);
-        assert_refused(&format!("{head}{chunks}0\r\n\r\n"), 413);
-    }
-
-    #[test]
-    fn too_many_header_lines_are_refused() {
-        let request = |lines: usize| format!("GET / HTTP/1.0\r\n{}\r\n", "X:\r\n".repeat(lines));
-        let limits = Limits::default();
-        for (lines, is_refused) in [(MAX_HEADERS, false), (MAX_HEADERS + 1, true)] {
-            let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
-            let request = request(lines);
-            let step =
-                RequestReader::default().step_for_test(request.as_bytes(), &mut slots, &limits);
-            assert_eq!(step, is_refused.then_some(431));
-        }
-    }
-
-    impl RequestReader {
-        fn step_for_test<'b>(
-            &mut self,
-            bytes: &'b [u8],
-            slots: &'b mut [Header<'b>; MAX_HEADERS],
-            limits: &Limits,
-        ) -> Option<u16> {
-            match self.step(bytes, slots, limits) {
-                Step::Refused(refusal) => Some(refusal.status),
-                _ => None,
-            }
-        }
-    }
-
-    #[test]
-    fn word_to_go_on_is_wanted_once() {
-        let head =
-            b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 2\r\n\r\n";
-        let mut reader = RequestReader::default();
-        let mut wants = Vec::new();
-        for bytes in [&head[..], &[&head[..], b"x"].concat()] {
-            let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
-            if let Step::More { wants_continue } = reader.step(bytes, &mut slots, &small()) {
-                wants.push(wants_continue);
-            }
-        }
-        assert_eq!(wants, [true, false]);
-    }
-
-    /// Requests as they may come, whole ones and bad ones.
-    fn stream() -> impl Strategy<Value = Vec<u8>> {
-        let part = prop_oneof![
-            4 => Just(b"GET /goods?a=1 HTTP/1.1\r\nHost: a\r\n\r\n".to_vec()),
-            4 => prop::collection::vec(any::<u8>(), 0..40).prop_map(|body| {
-                let head = format!("POST /g HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len());
-                [head.into_bytes(), body].concat()
-            }),
-            4 => prop::collection::vec(prop::collection::vec(any::<u8>(), 1..20), 0..4).prop_map(|chunks| {
-                let mut bytes = b"PUT /c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
-                for chunk in chunks {
-                    bytes.extend_from_slice(format!("{:x};e\r\n", chunk.len()).as_bytes());
-                    bytes.extend_from_slice(&chunk);
-                    bytes.extend_from_slice(b"\r\n");
-                }
-                bytes.extend_from_slice(b"0\r\nT: x\r\n\r\n");
-                bytes
-            }),
-            2 => Just(b"\r\n".to_vec()),
-            1 => Just(b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n".to_vec()),
-            1 => prop::collection::vec(any::<u8>(), 0..30),
-            1 => Just(b"\n".to_vec()),
-        ];
-        prop::collection::vec(part, 0..8).prop_map(|parts| parts.concat())
-    }
-
-    proptest! {
-        #[test]
-        fn any_cut_gives_the_same_requests(
-            stream in stream(),
-            pieces in prop::collection::vec(1..30usize, 1..8),
-        ) {
-            let (whole, refused) = read(&stream, &[usize::MAX]);
-            let (cut, refused_cut) = read(&stream, &pieces);
-            prop_assert_eq!(whole, cut);
-            prop_assert_eq!(refused, refused_cut);
-        }
-
-        #[test]
-        fn whatever_comes_nothing_panics(stream: Vec<u8>, pieces in prop::collection::vec(1..9usize, 1..4)) {
-            read(&stream, &pieces);
-        }
+fn wait_for(body: &mut BodyReader) -> Step<'static> {
+    Step::More {
+        wants_continue: body.take_wants_continue(),
     }
 }

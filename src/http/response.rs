@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use super::syntax::{is_field_value, is_token};
+
 /// A response, complete with its body.
 ///
 /// `Content-Length`, `Date` and `Connection` are added; don't list them. A header that could not be
@@ -80,12 +82,7 @@ pub(super) fn write_head(
 
 /// Whether it is one header and no more.
 fn fits(name: &str, value: &str) -> bool {
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !name.is_empty()
-        && name.bytes().all(is_name)
-        && !value
-            .bytes()
-            .any(|byte| byte.is_ascii_control() && byte != b'\t')
+    !name.is_empty() && name.bytes().all(is_token) && value.bytes().all(is_field_value)
 }
 
 /// What a status is called.

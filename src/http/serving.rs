@@ -3,8 +3,9 @@
 use httparse::EMPTY_HEADER;
 
 use super::connection::{Asked, Connection, FEED_TAG, Phase};
-use super::head::MAX_HEADERS;
-use super::reader::{Refusal, Step};
+use super::limits::MAX_HEADERS;
+use super::reader::Step;
+use super::refusal::Refusal;
 use super::{App, EventStream, ResponseTo, Server};
 use crate::reactor::{Close, CloseReason, ConnId, Handler, Net, Origin, TimerId};
 

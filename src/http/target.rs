@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
+use super::syntax::is_host;
+
 /// The target of a request, in whatever form it came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Target<'b> {
@@ -15,6 +17,8 @@ pub(super) struct Target<'b> {
     pub(super) authority: Option<&'b str>,
 }
 
+pub(super) const NOT_ASCII: &str = "invalid request target: not printable ASCII; percent-encode it";
+
 impl<'b> Target<'b> {
     /// Reads a target: a path, `*`, or a whole `http` URL, of which the path counts.
     pub(super) fn read(method: &str, text: &'b str) -> Result<Target<'b>, &'static str> {
@@ -25,15 +29,17 @@ impl<'b> Target<'b> {
                 authority: None,
             });
         }
-        if text.contains('#') {
-            return Err("a target has no fragment");
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(NOT_ASCII);
         }
-        let (authority, text) = match text.starts_with('/') {
-            true => (None, text),
-            false => {
-                let (authority, text) = split_authority(text)?;
-                (Some(authority), text)
-            }
+        if text.contains('#') {
+            return Err("invalid request target: a fragment");
+        }
+        let (authority, text) = if text.starts_with('/') {
+            (None, text)
+        } else {
+            let (authority, text) = split_authority(text)?;
+            (Some(authority), text)
         };
         let (path, query) = match text.split_once('?') {
             Some((path, query)) => (path, Some(query)),
@@ -51,7 +57,7 @@ impl<'b> Target<'b> {
 
 /// The authority of an absolute target, and what follows it.
 fn split_authority(text: &str) -> Result<(&str, &str), &'static str> {
-    let no_path = "a target is a path, or a whole http URL";
+    let no_path = "invalid request target: neither a path nor an http URL";
     let (scheme, rest) = text.split_once("://").ok_or(no_path)?;
     if !["http", "https"]
         .iter()
@@ -61,15 +67,10 @@ fn split_authority(text: &str) -> Result<(&str, &str), &'static str> {
     }
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, rest) = rest.split_at(end);
-    if authority.is_empty() || !authority.bytes().all(is_of_host) {
-        return Err("the host of the target is not a host and a port");
+    if authority.is_empty() || !authority.bytes().all(is_host) {
+        return Err("invalid request target: its host is not a host and a port");
     }
     Ok((authority, rest))
-}
-
-/// Whether a byte may stand in a host and a port.
-pub(super) fn is_of_host(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+;=".contains(&byte)
 }
 
 /// How often what a path encodes is looked at: whoever it is passed to may decode it once more.
@@ -80,14 +81,14 @@ fn check_path(path: &str) -> Result<(), &'static str> {
     let mut path = Cow::Borrowed(path);
     for _ in 0..MAX_DECODINGS {
         if path.contains('\\') {
-            return Err("a path has no backslash");
+            return Err("invalid path: a backslash");
         }
         if path.contains(char::is_control) {
-            return Err("a path has no control characters");
+            return Err("invalid path: a control character");
         }
         let mut segments = path.split('/').map(|segment| segment.split(';').next());
         if segments.any(|segment| matches!(segment, Some("." | ".."))) {
-            return Err("a path has no . and no .. segments");
+            return Err("invalid path: a `.` or `..` segment");
         }
         if !path.contains('%') {
             return Ok(());
@@ -98,7 +99,7 @@ fn check_path(path: &str) -> Result<(), &'static str> {
         }
         path = Cow::Owned(decoded);
     }
-    Err("a path is not encoded again and again")
+    Err("invalid path: percent-encoded too many times")
 }
 
 #[cfg(test)]
@@ -119,7 +120,7 @@ mod tests {
             ("/100%", "/100%", None),
             ("//goods", "//goods", None),
             ("/..goods/...", "/..goods/...", None),
-            ("/사과", "/사과", None),
+            ("/%EC%82%AC", "/%EC%82%AC", None),
         ] {
             let target = Target::read("GET", text);
             match path.is_empty() {
@@ -179,6 +180,8 @@ mod tests {
             "/a%0d%0ab",
             "/%25252525252e",
             "/goods#x",
+            "/사과",
+            "/goods?q=\u{e9}",
             "http://a/../goods",
         ] {
             assert!(Target::read("GET", text).is_err(), "{text}");

@@ -1,0 +1,16 @@
+//! The bytes of which the parts of a message consist (RFC 9110, RFC 3986). Pure.
+
+/// Returns whether a byte may be part of a method or of a header's name.
+pub(super) fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Returns whether a byte may be part of a header's value.
+pub(super) fn is_field_value(byte: u8) -> bool {
+    byte == b'\t' || !byte.is_ascii_control()
+}
+
+/// Returns whether a byte may be part of a host and a port.
+pub(super) fn is_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+;=".contains(&byte)
+}
