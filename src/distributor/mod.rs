@@ -24,7 +24,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -72,8 +72,8 @@ pub struct Config {
     pub registration: RegistrationLimits,
     /// How much all of them together may.
     pub capacity: Capacity,
-    /// Listed as the host of peers on this machine, where nodes on others must reach them.
-    /// Without it they are listed under their loopback address.
+    /// Host under which peers on this machine are listed, where nodes on other machines must
+    /// reach them. `None`: their loopback address, and for `::1` `127.0.0.1` if the machine has it.
     pub loopback_host: Option<String>,
     /// How often a node with a session sends a heartbeat.
     pub heartbeat: Duration,
@@ -181,6 +181,9 @@ impl Distributor {
     fn serve_on(&mut self, net: &mut Net, listener: ListenerId) -> io::Result<SocketAddr> {
         if self.listeners.is_empty() {
             self.push.set_owner(net.owner());
+            if self.config.loopback_host.is_none() && !net.has_ipv4_loopback() {
+                self.config.loopback_host = Some(Ipv6Addr::LOCALHOST.to_string());
+            }
             self.epoch = format!("{:016x}", net.random());
             if self.salt == Salt::default() {
                 self.salt = Salt::new(net.random(), net.random());

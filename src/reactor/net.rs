@@ -120,6 +120,11 @@ impl Net {
         self.system.unix_time()
     }
 
+    /// Returns whether 127.0.0.1 is an address of this machine.
+    pub(crate) fn has_ipv4_loopback(&mut self) -> bool {
+        self.system.has_ipv4_loopback()
+    }
+
     /// A random number that peers can't predict.
     pub fn random(&mut self) -> u64 {
         self.system.random()

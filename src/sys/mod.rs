@@ -38,6 +38,11 @@ pub(crate) trait System {
 
     fn random(&mut self) -> u64;
 
+    /// Returns whether 127.0.0.1 is an address of this machine.
+    fn has_ipv4_loopback(&mut self) -> bool {
+        true
+    }
+
     /// Listens, reports events under `token`, and returns the address with the port in use.
     fn listen(
         &mut self,

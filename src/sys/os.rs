@@ -102,6 +102,10 @@ impl System for OsSystem {
         self.random_keys.hash_one(self.random_drawn)
     }
 
+    fn has_ipv4_loopback(&mut self) -> bool {
+        std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0)).is_ok()
+    }
+
     fn listen(
         &mut self,
         addr: SocketAddr,

@@ -1,6 +1,9 @@
 //! Who is let in: tokens, address ranges, and addresses that others can reach.
 
 use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::process::Command;
 
 use pilcrow::node::{Config, Context, Event, LinkState, Node, Service};
 use pilcrow::reactor::{Limits, Reactor};
@@ -300,5 +303,57 @@ fn a_node_shows_its_token() {
             assert!(!(is_right && is_refused) && (is_right || link != LinkState::Registered));
             is_refused || link == LinkState::Registered
         });
+    }
+}
+
+/// Set in the copy of this test that runs in a network without IPv4.
+const WITHOUT_IPV4: &str = "TEST_RUNS_WITHOUT_IPV4";
+
+#[test]
+fn lists_ipv6_loopback_where_there_is_no_ipv4() {
+    if std::env::var_os(WITHOUT_IPV4).is_some() {
+        let distributor = Distributor::start_at("[::1]:0", &[]);
+        let list = list_with("a", distributor.addr);
+        assert!(list.contains("\"host\":\"::1\""), "{list}");
+        let flags = ["--loopback-host", "db.internal"];
+        let distributor = Distributor::start_at("[::1]:0", &flags);
+        let list = list_with("a", distributor.addr);
+        assert!(list.contains("\"host\":\"db.internal\""), "{list}");
+        return;
+    }
+    let prepare =
+        "ip link set lo up && ip addr del 127.0.0.1/8 dev lo && ip addr show lo | grep ::1";
+    let mut unshare = Command::new("unshare");
+    let unshare = unshare.args(["-n", "sh", "-c"]);
+    let script = format!("({prepare}) >&2 || exit 77; exec \"$0\" --exact \"$1\" --nocapture");
+    let test = "access::lists_ipv6_loopback_where_there_is_no_ipv4";
+    let this = std::env::current_exe().unwrap();
+    let unshare = unshare.arg(script).arg(this).arg(test);
+    match unshare.env(WITHOUT_IPV4, "1").output() {
+        Ok(output) if output.status.success() => {
+            let stdout = String::from_utf8_lossy(&output.stdout);
+            assert!(stdout.contains("1 passed"), "{stdout}");
+        }
+        Ok(output) if output.status.code() == Some(101) => {
+            panic!("{}", String::from_utf8_lossy(&output.stderr));
+        }
+        other => {
+            let _ = writeln!(
+                std::io::stderr(),
+                "SKIPPED: no network namespaces: {other:?}"
+            );
+        }
+    }
+}
+
+/// Registers a node, and returns the list that has it.
+fn list_with(name: &str, distributor: SocketAddr) -> String {
+    let mut client = Client::connect(distributor);
+    client.register(name, 1);
+    loop {
+        let list = client.next().to_string();
+        if list.contains(&format!("\"name\":\"{name}\"")) {
+            return list;
+        }
     }
 }

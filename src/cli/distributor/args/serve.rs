@@ -54,7 +54,7 @@ pub(crate) struct Args {
     pub(crate) state: Option<PathBuf>,
 
     /// List peers on this machine with this host, so that nodes on other machines reach them
-    /// [default: their loopback address]
+    /// [default: their loopback address; ::1 as 127.0.0.1, unless the machine has no IPv4 loopback]
     #[arg(long, value_name = "ADDR", value_parser = host)]
     loopback_host: Option<String>,
 
