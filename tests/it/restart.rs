@@ -455,6 +455,46 @@ fn two_do_not_keep_their_lists_in_one_file() {
 }
 
 #[test]
+fn locks_the_state_file_again_after_its_folder_was_replaced() {
+    let place = Place::new();
+    let inner = place.folder.join("inner");
+    let path = format!("{inner}/state");
+    fs::create_dir(&inner).unwrap();
+    let first = Distributor::start(&["--state", &path]);
+    wait_until("a state file", || fs::metadata(&path).is_ok());
+    fs::remove_dir_all(&inner).unwrap();
+    fs::create_dir(&inner).unwrap();
+    let _client = first.join("a", 1);
+    wait_until("a new state file", || fs::metadata(&path).is_ok());
+    let flags = ["--state", &path, "--listen", "127.0.0.1:0"];
+    let mut second = Program::start(&mut distributor_command(&flags));
+    assert_eq!(second.wait().code(), Some(2));
+    second.wait_for_log(&["another Distributor", &path]);
+    first.assert_serves();
+}
+
+#[test]
+fn does_not_write_a_state_file_that_another_distributor_has_locked() {
+    let place = Place::new();
+    let inner = place.folder.join("inner");
+    let path = format!("{inner}/state");
+    fs::create_dir(&inner).unwrap();
+    let first = Distributor::start(&["--state", &path]);
+    wait_until("a state file", || fs::metadata(&path).is_ok());
+    fs::remove_dir_all(&inner).unwrap();
+    fs::create_dir(&inner).unwrap();
+    let second = Distributor::start(&["--state", &path]);
+    let _here = second.join("second", 1);
+    wait_until("its state file", || {
+        fs::read_to_string(&path).is_ok_and(|text| text.contains("\"second\""))
+    });
+    let _client = first.join("first", 1);
+    first.program.wait_for_log(&["WARN", "another Distributor"]);
+    assert!(!fs::read_to_string(&path).unwrap().contains("\"first\""));
+    first.assert_serves();
+}
+
+#[test]
 fn the_folder_that_systemd_gives_is_used() {
     let folder = Folder::new();
     let first = folder.join("");

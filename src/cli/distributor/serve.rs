@@ -215,7 +215,6 @@ fn failed(what: &'static str) -> impl Fn(io::Error) -> Failure {
 /// Keeps the list on disk.
 struct Keeper {
     saver: Saver,
-    _lock: state_file::Lock,
 }
 
 /// When all goodbyes are said, the disk gets this long to take the last list.
@@ -241,8 +240,8 @@ impl Keeper {
                 "listing the nodes of the last run; who is not back in {wait:?} leaves"
             );
         }
-        let saver = Saver::start(path).map_err(failed("cannot start a thread"))?;
-        Ok(Keeper { saver, _lock: lock })
+        let saver = Saver::start(path, lock).map_err(failed("cannot start a thread"))?;
+        Ok(Keeper { saver })
     }
 
     /// Has the list written if it changed.

@@ -11,8 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::distributor::{Config, State, UnsavedState};
 use crate::store::{self, Disk, OsDisk};
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
+use rustix::fs::{FlockOperation, flock, fstat, stat};
 use tracing::{info, warn};
 
 use crate::cli::failure::Failure;
@@ -22,9 +21,11 @@ const LONGEST_WAIT_FOR_LOCK: Duration = Duration::from_secs(3);
 /// No list is nearly as long; some other file may be.
 const MIN_READ_BYTES: u64 = 256 << 20;
 
-/// Keeps another Distributor from the same file while it lives.
+/// A lock beside the state file that keeps other Distributors from writing it.
 pub(crate) struct Lock {
-    _file: Option<File>,
+    path: PathBuf,
+    file: Option<File>,
+    warned: bool,
 }
 
 /// The file that the path leads to: a link to it is to stay one.
@@ -36,37 +37,59 @@ pub(crate) fn resolve(path: PathBuf) -> PathBuf {
     }
 }
 
-/// Makes sure that no other Distributor keeps its list in this file. Where files can't be locked it
-/// goes without.
+/// Locks the state file. Where files cannot be locked, this only warns.
 pub(crate) fn lock(path: &Path) -> Result<Lock, Failure> {
-    let lock_path = store::beside(path, ".lock");
-    let unlocked = |error: io::Error| {
-        warn!(path = &*lock_path.to_string_lossy(), %error, "cannot lock the state file: let no other Distributor use it");
-        Ok(Lock { _file: None })
-    };
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = match options.open(&lock_path) {
-        Ok(file) => file,
-        Err(error) => return unlocked(error),
+    let mut lock = Lock {
+        path: store::beside(path, ".lock"),
+        file: None,
+        warned: false,
     };
     let until = Instant::now() + LONGEST_WAIT_FOR_LOCK;
-    loop {
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(Lock { _file: Some(file) }),
-            Err(Errno::WOULDBLOCK) if Instant::now() < until => {
-                thread::sleep(Duration::from_millis(20));
-            }
-            Err(Errno::WOULDBLOCK) => {
-                return Err(Failure::usage(format!(
-                    "--state {path:?}: another Distributor keeps its list there; give each one a \
-                     file of its own"
-                )));
-            }
-            Err(error) => return unlocked(error.into()),
+    while !lock.acquire() {
+        if Instant::now() >= until {
+            return Err(Failure::usage(format!(
+                "--state {path:?}: in use by another Distributor; give each one its own file"
+            )));
         }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(lock)
+}
+
+impl Lock {
+    /// Takes the lock, unless it is held already. `false`: another process holds it.
+    ///
+    /// A lock file that was deleted, as with its folder, excludes nobody: then a new one is locked.
+    fn acquire(&mut self) -> bool {
+        if self.is_held() {
+            return true;
+        }
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let locked = options.open(&self.path).and_then(|file| {
+            flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+            Ok(file)
+        });
+        match locked {
+            Ok(file) => self.file = Some(file),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+            Err(error) => {
+                if !std::mem::replace(&mut self.warned, true) {
+                    let path = &*self.path.to_string_lossy();
+                    warn!(path, %error, "cannot lock the state file: let no other Distributor use it");
+                }
+            }
+        }
+        true
+    }
+
+    fn is_held(&self) -> bool {
+        let (Some(file), Ok(there)) = (&self.file, stat(&self.path)) else {
+            return false;
+        };
+        fstat(file).is_ok_and(|ours| (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino))
     }
 }
 
@@ -144,11 +167,12 @@ impl Shared {
 
 impl Saver {
     /// Errors are the system's, for want of threads.
-    pub(crate) fn start(path: PathBuf) -> io::Result<Saver> {
+    pub(crate) fn start(path: PathBuf, lock: Lock) -> io::Result<Saver> {
         let shared = Arc::new(Shared::default());
         let writer = Writer {
             shared: Arc::clone(&shared),
             path,
+            lock,
             unwritten: None,
             failing_since_total: None,
             complained_at: None,
@@ -193,6 +217,7 @@ impl Saver {
 struct Writer {
     shared: Arc<Shared>,
     path: PathBuf,
+    lock: Lock,
     unwritten: Option<Vec<u8>>,
     /// The failures that there were before the disk began to fail.
     failing_since_total: Option<u64>,
@@ -235,7 +260,12 @@ impl Writer {
         let Some(bytes) = &self.unwritten else {
             return;
         };
-        match store::replace(&mut OsDisk::default(), &self.path, bytes) {
+        let written = if self.lock.acquire() {
+            store::replace(&mut OsDisk::default(), &self.path, bytes)
+        } else {
+            Err(io::Error::other("in use by another Distributor"))
+        };
+        match written {
             Ok(()) => {
                 self.unwritten = None;
                 self.shared.saved.fetch_add(1, Ordering::Relaxed);
