@@ -107,7 +107,6 @@ impl Handler for Serving<'_> {
         self.server.http(net).set_deadline(conn, deadline);
     }
 
-    /// Never called: all connections are raw.
     fn on_bytes(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8]) -> usize {
         let Some(connection) = self.server.connections.get_mut(conn) else {
             return bytes.len();
