@@ -22,7 +22,7 @@ use pilcrow::distributor::{self, Distributor};
 use pilcrow::gateway::{self, Gateway};
 use pilcrow::http::{self, App, Http, Response, ResponseTo, Server};
 use pilcrow::node::{self, Context, Node, ReplyTo, Service};
-use pilcrow::reactor::{ByOwner, Handler, Limits, Owner, Reactor};
+use pilcrow::reactor::{Limits, Reactor};
 use side_by_side::{compare, cpu_of, is_asked_for, print_head};
 
 const ROUNDS: usize = 15;
@@ -73,15 +73,15 @@ fn start_fleet() -> SocketAddr {
             urls: vec!["GET/goods".to_owned()],
             listen: Some(ANY_PORT.parse().unwrap()),
             distributor: Some(addr.into()),
-            owner: Owner(1),
             ..node::Config::default()
         };
         let mut node = Node::new(config, Goods);
         node.start(reactor.net()).unwrap();
         tell.send(addr).unwrap();
         loop {
-            let handlers: &mut [&mut dyn Handler] = &mut [&mut distributor, &mut node];
-            reactor.turn(None, &mut ByOwner(handlers)).unwrap();
+            reactor
+                .turn(None, &mut (&mut distributor, &mut node))
+                .unwrap();
         }
     });
     told.recv().unwrap()
@@ -147,7 +147,7 @@ impl Ours {
         let body = self.body();
         let mut echo = Echo(body);
         let mut bare_reactor = Reactor::new(Limits::default()).unwrap();
-        let mut server = Server::new(Owner(0), limits());
+        let mut server = Server::new(limits());
         let bare_addr = server.listen(bare_reactor.net(), ANY_PORT.parse().unwrap());
         let bare_addr = bare_addr.unwrap();
         let (mut our_best, mut bare_best) = (Duration::MAX, Duration::MAX);

@@ -15,7 +15,7 @@ use std::time::Duration;
 use clap::Parser;
 use pilcrow::node::{CallError, CallId, Config, Context, Event, Node, ReplyTo, Request, Service};
 use pilcrow::protocol::{ErrorCode, Reply};
-use pilcrow::reactor::{ByOwner, Limits, Net, Owner, Reactor};
+use pilcrow::reactor::{Limits, Net, Reactor};
 use serde_json::{Value, json};
 
 /// Three services and their caller in one thread
@@ -139,22 +139,21 @@ struct Shop {
 
 impl Shop {
     fn new(distributor: SocketAddr) -> Shop {
-        let config = |owner, name: &str, url: Option<&str>| Config {
+        let config = |name: &str, url: Option<&str>| Config {
             name: name.to_owned(),
             urls: url.map(str::to_owned).into_iter().collect(),
             listen: url.map(|_| SocketAddr::from(([127, 0, 0, 1], 0))),
             distributor: Some(distributor.into()),
-            owner: Owner(owner),
             ..Config::default()
         };
         Shop {
-            goods: Node::new(config(0, "goods", Some("GET/goods")), Goods),
-            prices: Node::new(config(1, "prices", Some("GET/prices")), Prices::default()),
+            goods: Node::new(config("goods", Some("GET/goods")), Goods),
+            prices: Node::new(config("prices", Some("GET/prices")), Prices::default()),
             purchases: Node::new(
-                config(2, "purchases", Some("POST/purchases")),
+                config("purchases", Some("POST/purchases")),
                 Purchases::default(),
             ),
-            customer: Node::new(config(3, "customer", None), Customer::default()),
+            customer: Node::new(config("customer", None), Customer::default()),
         }
     }
 
@@ -167,13 +166,13 @@ impl Shop {
     }
 
     fn turn(&mut self, reactor: &mut Reactor) -> io::Result<()> {
-        let all = &mut ByOwner(&mut [
+        let mut all = (
             &mut self.goods,
             &mut self.prices,
             &mut self.purchases,
             &mut self.customer,
-        ]);
-        reactor.turn(Some(Duration::from_millis(100)), all)
+        );
+        reactor.turn(Some(Duration::from_millis(100)), &mut all)
     }
 
     /// Calls, and turns until there is an outcome.

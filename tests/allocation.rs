@@ -16,10 +16,7 @@ use std::time::Duration;
 use pilcrow::distributor::{Config, Distributor};
 use pilcrow::node::{self, CallError, CallId, Context, LinkState, Node, ReplyTo, Request, Service};
 use pilcrow::protocol::Reply;
-use pilcrow::reactor::{
-    CloseReason, ConnId, Handler, Limits, ListenOptions, Net, Origin, Owner, Reactor, SharedFrame,
-    TimerId,
-};
+use pilcrow::reactor::{ConnId, Handler, Limits, ListenOptions, Net, Reactor, SharedFrame};
 use serde_json::json;
 
 struct Counting;
@@ -250,36 +247,10 @@ struct Town {
 }
 
 impl Town {
-    fn owner(&mut self, net: &Net) -> &mut dyn Handler {
-        match self.nodes.get_mut(usize::from(net.owner().0)) {
-            Some(node) => node,
-            None => &mut self.distributor,
-        }
-    }
-}
-
-impl Handler for Town {
-    fn on_open(&mut self, net: &mut Net, conn: ConnId, origin: Origin) {
-        self.owner(net).on_open(net, conn, origin);
-    }
-
-    fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
-        self.owner(net).on_frame(net, conn, frame);
-    }
-
-    fn on_close(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
-        self.owner(net).on_close(net, conn, why);
-    }
-
-    fn on_timer(&mut self, net: &mut Net, timer: TimerId, tag: u64) {
-        self.owner(net).on_timer(net, timer, tag);
-    }
-
-    fn on_turn_end(&mut self, net: &mut Net) {
-        self.distributor.on_turn_end(net);
-        for node in &mut self.nodes {
-            node.on_turn_end(net);
-        }
+    fn turn(&mut self, reactor: &mut Reactor, wait: Duration) {
+        let [first, second] = &mut self.nodes;
+        let all = &mut (&mut self.distributor, first, second);
+        reactor.turn(Some(wait), all).unwrap();
     }
 }
 
@@ -294,15 +265,13 @@ fn a_call_allocates_nothing_on_either_side() {
         warm_up: hour,
         ..Config::default()
     });
-    reactor.net().set_owner(Owner(2));
     let addr = distributor.listen(reactor.net(), any_port()).unwrap();
-    let nodes = [0, 1].map(|place| {
+    let nodes = [0, 1].map(|_| {
         let config = node::Config {
             name: "work".to_owned(),
             urls: vec!["GET/work".to_owned(), "GET/never".to_owned()],
             listen: Some(any_port()),
             distributor: Some(addr.into()),
-            owner: Owner(place),
             ..node::Config::default()
         };
         let mut node = Node::new(config, Counter::default());
@@ -317,9 +286,7 @@ fn a_call_allocates_nothing_on_either_side() {
         })
     };
     while !all_know(&mut town, &mut reactor) {
-        reactor
-            .turn(Some(Duration::from_millis(1)), &mut town)
-            .unwrap();
+        town.turn(&mut reactor, Duration::from_millis(1));
     }
 
     let params = json!({"text": "x".repeat(300), "number": 7});
@@ -349,7 +316,7 @@ fn a_call_allocates_nothing_on_either_side() {
             };
         }
         while ended(town) < all {
-            reactor.turn(Some(Duration::from_millis(1)), town).unwrap();
+            town.turn(reactor, Duration::from_millis(1));
         }
         ALLOCATIONS.get() - before
     };

@@ -11,16 +11,18 @@ use super::drain::Drains;
 use super::events::Followers;
 use super::metrics;
 use super::nodes::{Listing, Nodes, Wanted};
-use super::{Config, DESK, why};
+use super::{Config, why};
 use crate::distributor::Distributor;
 use crate::http::{App, EventStream, Http, Request, ResponseTo, Server};
-use crate::reactor::{Net, Owner, TimerId};
+use crate::reactor::{Handler, Net, Owner, TimerId};
 use crate::time::Time;
 
 /// Where requests wait, and what is kept to answer them.
 #[derive(Debug)]
 pub(super) struct Desk {
     config: Config,
+    /// Of the timers. Allocated with the first listener.
+    owner: Option<Owner>,
     waiting: VecDeque<(ResponseTo, Asked)>,
     /// Who only asks whether it runs or is ready: they are answered before all others.
     probes: VecDeque<(ResponseTo, Asked)>,
@@ -169,10 +171,24 @@ impl App for Desk {
     }
 }
 
+impl Handler for Desk {
+    fn owns(&self, owner: Owner) -> bool {
+        self.owner == Some(owner)
+    }
+
+    fn on_timer(&mut self, _: &mut Net, timer: TimerId, _: u64) {
+        if self.timer == Some(timer) {
+            self.timer = None;
+        }
+        self.followers.timer_rang(timer);
+    }
+}
+
 impl Desk {
     pub(super) fn new(config: Config) -> Desk {
         Desk {
             config,
+            owner: None,
             waiting: VecDeque::new(),
             probes: VecDeque::new(),
             taken_until: Time::ZERO,
@@ -191,11 +207,8 @@ impl Desk {
         self.config.admin_token = Some(token);
     }
 
-    pub(super) fn timer_rang(&mut self, timer: TimerId) {
-        if self.timer == Some(timer) {
-            self.timer = None;
-        }
-        self.followers.timer_rang(timer);
+    pub(super) fn claim_owner(&mut self, net: &mut Net) -> Owner {
+        *self.owner.get_or_insert_with(|| net.new_owner())
     }
 
     /// Answers some of those who wait.
@@ -232,8 +245,8 @@ impl Desk {
             self.taken_until = net.now() + took * TIMES_AS_LONG;
         }
         if self.has_work() {
-            net.set_owner(DESK);
-            self.timer = Some(net.arm(self.taken_until, 0));
+            let owner = self.claim_owner(net);
+            self.timer = Some(net.arm(owner, self.taken_until, 0));
         }
     }
 
@@ -268,7 +281,8 @@ impl Desk {
         distributor: &mut Distributor,
     ) {
         self.drains.answer(net, server, distributor);
-        self.counts.events_sent += self.followers.tell(net, server, distributor);
+        let owner = self.claim_owner(net);
+        self.counts.events_sent += self.followers.tell(net, owner, server, distributor);
     }
 
     /// Answers one. Returns what that costs beside [`PER_ANSWER`], about.
@@ -288,16 +302,13 @@ impl Desk {
                     self.follow(net, server, distributor, to, asked);
                     return more;
                 }
-                Route::Drain => {
-                    net.set_owner(Owner::default());
-                    match self.drains.begin(net, distributor, to, asked) {
-                        Ok(()) => return more,
-                        Err((to, answer)) => {
-                            answer.give(|response| server.http(net).respond(to, response));
-                            return more;
-                        }
+                Route::Drain => match self.drains.begin(net, distributor, to, asked) {
+                    Ok(()) => return more,
+                    Err((to, answer)) => {
+                        answer.give(|response| server.http(net).respond(to, response));
+                        return more;
                     }
-                }
+                },
                 Route::Nodes | Route::Sd => match wanted(asked) {
                     Ok(wanted) => {
                         let (listing, cost) = Listing::begin(wanted, net.now(), distributor);

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::DESK;
 use crate::distributor::{self, Distributor, Observed, What};
 use crate::http::{Event, EventStream, Server};
-use crate::reactor::{Net, TimerId};
+use crate::reactor::{Net, Owner, TimerId};
 use crate::time::Time;
 
 /// Those who follow.
@@ -99,6 +98,7 @@ impl Followers {
     pub(super) fn tell(
         &mut self,
         net: &mut Net,
+        owner: Owner,
         server: &mut Server,
         distributor: &Distributor,
     ) -> u64 {
@@ -143,8 +143,7 @@ impl Followers {
                 (_, true) => PAUSE,
                 (_, false) => SHORT_PAUSE,
             };
-            net.set_owner(DESK);
-            self.timer = Some(net.arm(net.now() + pause, 0));
+            self.timer = Some(net.arm(owner, net.now() + pause, 0));
         }
         events
     }

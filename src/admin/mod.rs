@@ -49,7 +49,7 @@ use std::os::fd::OwnedFd;
 
 use crate::distributor::Distributor;
 use crate::http::{Limits, Server};
-use crate::reactor::{CloseReason, ConnId, Handler, Net, Origin, Owner, TimerId};
+use crate::reactor::{Composite, Handler, Net, Owner};
 use desk::Desk;
 
 pub use access::AdminToken;
@@ -86,9 +86,6 @@ pub struct AdminApi {
     desk: Desk,
 }
 
-const HTTP: Owner = Owner(1);
-const DESK: Owner = Owner(2);
-
 impl AdminApi {
     /// One that does not listen yet.
     pub fn new(config: Config) -> AdminApi {
@@ -99,7 +96,7 @@ impl AdminApi {
             ..Limits::default()
         };
         AdminApi {
-            server: Server::new(HTTP, limits),
+            server: Server::new(limits),
             desk: Desk::new(config),
         }
     }
@@ -116,9 +113,8 @@ impl AdminApi {
         addr: SocketAddr,
     ) -> io::Result<SocketAddr> {
         distributor.observe(net);
-        let bound = self.server.listen(net, addr);
-        net.set_owner(Owner::default());
-        bound
+        self.desk.claim_owner(net);
+        self.server.listen(net, addr)
     }
 
     /// As [`AdminApi::listen`], on a socket that listens already.
@@ -131,9 +127,8 @@ impl AdminApi {
         socket: OwnedFd,
     ) -> io::Result<SocketAddr> {
         distributor.observe(net);
-        let bound = self.server.listen_on(net, socket);
-        net.set_owner(Owner::default());
-        bound
+        self.desk.claim_owner(net);
+        self.server.listen_on(net, socket)
     }
 
     /// Admits to what changes something from now on, in place of the one before.
@@ -152,7 +147,6 @@ impl AdminApi {
     /// Accepts nobody any more, and ends streams of events.
     pub fn stop(&mut self, net: &mut Net) {
         self.server.stop(net);
-        net.set_owner(Owner::default());
     }
 }
 
@@ -163,53 +157,19 @@ pub struct Both<'a> {
     distributor: &'a mut Distributor,
 }
 
-impl Both<'_> {
-    /// Hands a callback to the one whom it is about.
-    fn forward<T>(
-        &mut self,
-        net: &mut Net,
-        tell: impl FnOnce(&mut dyn Handler, &mut Net) -> T,
-    ) -> T {
-        match net.owner() {
-            HTTP => tell(&mut self.admin.server.with(&mut self.admin.desk), net),
-            _ => tell(self.distributor, net),
-        }
-    }
-}
-
-impl Handler for Both<'_> {
-    fn on_open(&mut self, net: &mut Net, conn: ConnId, origin: Origin) {
-        self.forward(net, |handler, net| handler.on_open(net, conn, origin));
+impl Composite for Both<'_> {
+    fn owns(&self, owner: Owner) -> bool {
+        self.admin.server.owns(owner) || self.admin.desk.owns(owner) || self.distributor.owns(owner)
     }
 
-    fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
-        self.forward(net, |handler, net| handler.on_frame(net, conn, frame));
-    }
-
-    fn on_bytes(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8]) -> usize {
-        self.forward(net, |handler, net| handler.on_bytes(net, conn, bytes))
-    }
-
-    fn on_first_bytes(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8]) {
-        self.forward(net, |handler, net| handler.on_first_bytes(net, conn, bytes));
-    }
-
-    fn on_limit(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
-        self.forward(net, |handler, net| handler.on_limit(net, conn, why));
-    }
-
-    fn on_drained(&mut self, net: &mut Net, conn: ConnId) {
-        self.forward(net, |handler, net| handler.on_drained(net, conn));
-    }
-
-    fn on_close(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
-        self.forward(net, |handler, net| handler.on_close(net, conn, why));
-    }
-
-    fn on_timer(&mut self, net: &mut Net, timer: TimerId, tag: u64) {
-        match net.owner() {
-            DESK => self.admin.desk.timer_rang(timer),
-            _ => self.forward(net, |handler, net| handler.on_timer(net, timer, tag)),
+    fn with_part<T>(&mut self, owner: Owner, act: impl FnOnce(&mut dyn Handler) -> T) -> Option<T> {
+        let AdminApi { server, desk } = &mut *self.admin;
+        if self.distributor.owns(owner) {
+            Some(act(self.distributor))
+        } else if server.owns(owner) {
+            Some(act(&mut server.with(desk)))
+        } else {
+            desk.owns(owner).then(|| act(desk))
         }
     }
 
@@ -221,9 +181,7 @@ impl Handler for Both<'_> {
         let AdminApi { server, desk } = &mut *self.admin;
         // What it changes is pushed in this turn.
         desk.serve(net, server, self.distributor);
-        net.set_owner(Owner::default());
         self.distributor.on_turn_end(net);
         desk.tell(net, server, self.distributor);
-        net.set_owner(Owner::default());
     }
 }

@@ -160,7 +160,7 @@ impl Distributor {
             answer_to,
             revision,
             until,
-            timer: net.arm(until, super::TAG_DRAIN),
+            timer: self.arm(net, until, super::TAG_DRAIN),
             of: 0,
             blind: 0,
             late: Vec::new(),

@@ -109,7 +109,7 @@ impl Distributor {
             }
         }
         self.let_one_suspect_go(net);
-        net.arm(now + SILENCE_CHECK, TAG_SILENCE);
+        self.arm(net, now + SILENCE_CHECK, TAG_SILENCE);
     }
 
     /// What the end of this connection says of the node.
@@ -230,7 +230,7 @@ impl Distributor {
     /// Has the warm-up end then, and not when it would have.
     pub(super) fn warm_up_until(&mut self, net: &mut Net, end: Time) {
         self.warms_up_until = end;
-        let timer = net.arm(end, TAG_WARM_UP_ENDS);
+        let timer = self.arm(net, end, TAG_WARM_UP_ENDS);
         if let Some(before) = self.warm_up_timer.replace(timer) {
             net.disarm(before);
         }

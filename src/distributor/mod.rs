@@ -36,8 +36,8 @@ use crate::protocol::{
 };
 use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{
-    Close, CloseReason, ConnId, Handler, ListenOptions, ListenerId, Net, Origin, SharedFrame,
-    TimerId,
+    Close, CloseReason, ConnId, Handler, ListenOptions, ListenerId, Net, Origin, Owner,
+    SharedFrame, TimerId,
 };
 use crate::registry::{Capacity, Cause, EntryId, Registry};
 use crate::time::Time;
@@ -102,6 +102,8 @@ impl Default for Config {
 /// The Distributor's side of the protocol, for all its connections.
 #[derive(Debug)]
 pub struct Distributor {
+    /// Allocated where it is first needed.
+    owner: Option<Owner>,
     config: Config,
     registry: Registry,
     peers: ConnMap<Peer>,
@@ -137,6 +139,7 @@ impl Distributor {
     /// A Distributor that knows nobody yet.
     pub fn new(config: Config) -> Distributor {
         Distributor {
+            owner: None,
             registry: Registry::new(config.capacity.clone()),
             config,
             peers: ConnMap::default(),
@@ -167,23 +170,35 @@ impl Distributor {
 
     /// Listens, and returns the address with the port in use. Errors are those of [`Net::listen`].
     pub fn listen(&mut self, net: &mut Net, addr: SocketAddr) -> io::Result<SocketAddr> {
-        let listener = net.listen(addr, listen_options())?;
+        let options = listen_options(self.claim_owner(net));
+        let listener = net.listen(addr, options)?;
         self.serve_on(net, listener)
     }
 
     /// Listens on a socket that listens already, and returns its address. Errors are those of
     /// [`Net::listen_on`].
     pub fn listen_on(&mut self, net: &mut Net, socket: OwnedFd) -> io::Result<SocketAddr> {
-        let listener = net.listen_on(socket, listen_options())?;
+        let options = listen_options(self.claim_owner(net));
+        let listener = net.listen_on(socket, options)?;
         self.serve_on(net, listener)
     }
 
+    fn claim_owner(&mut self, net: &mut Net) -> Owner {
+        *self.owner.get_or_insert_with(|| net.new_owner())
+    }
+
+    fn arm(&mut self, net: &mut Net, deadline: Time, tag: u64) -> TimerId {
+        let owner = self.claim_owner(net);
+        net.arm(owner, deadline, tag)
+    }
+
     fn serve_on(&mut self, net: &mut Net, listener: ListenerId) -> io::Result<SocketAddr> {
+        let owner = self.claim_owner(net);
         if self.listeners.is_empty() {
-            self.push.set_owner(net.owner());
             if self.config.loopback_host.is_none() && !net.has_ipv4_loopback() {
                 self.config.loopback_host = Some(Ipv6Addr::LOCALHOST.to_string());
             }
+            self.push.set_owner(owner);
             self.epoch = format!("{:016x}", net.random());
             if self.salt == Salt::default() {
                 self.salt = Salt::new(net.random(), net.random());
@@ -192,7 +207,7 @@ impl Distributor {
             self.saving.changed();
             self.turned_at = net.now();
             self.begin_warm_up(net);
-            net.arm(net.now() + liveness::SILENCE_CHECK, TAG_SILENCE);
+            self.arm(net, net.now() + liveness::SILENCE_CHECK, TAG_SILENCE);
         }
         self.listeners.push(listener);
         net.local_addr(listener)
@@ -313,12 +328,13 @@ impl Distributor {
     }
 }
 
-fn listen_options() -> ListenOptions {
+fn listen_options(owner: Owner) -> ListenOptions {
     let busy = Refusal {
         code: ErrorCode::Busy,
         message: "as many connections as this Distributor takes: try later".into(),
     };
     ListenOptions {
+        owner,
         refusal: SharedFrame::new(|out| {
             // Writing to memory does not fail.
             let _ = write_error(out, &Packet::default(), &busy);
@@ -328,6 +344,10 @@ fn listen_options() -> ListenOptions {
 }
 
 impl Handler for Distributor {
+    fn owns(&self, owner: Owner) -> bool {
+        self.owner == Some(owner)
+    }
+
     fn on_open(&mut self, net: &mut Net, conn: ConnId, _origin: Origin) {
         let Some(addr) = net.peer_addr(conn) else {
             return;

@@ -119,7 +119,8 @@ impl Distributor {
     /// every 50 ms it says so only later, and sees to it that there is a turn then. To be
     /// asked after each turn.
     pub fn unsaved_state(&mut self, net: &mut Net) -> Option<UnsavedState> {
-        self.saving.is_due(net).then(|| self.state())
+        let owner = self.claim_owner(net);
+        self.saving.is_due(net, owner).then(|| self.state())
     }
 
     /// Notes how often the list was kept so far, and how often that failed, by whoever does it.

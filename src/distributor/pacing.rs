@@ -117,7 +117,7 @@ impl Pacing {
                 if let Some((timer, _)) = later {
                     net.disarm(timer);
                 }
-                self.timer = Some((net.arm(look_at, TAG), look_at));
+                self.timer = Some((net.arm(self.owner, look_at, TAG), look_at));
             }
         }
         false

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::reactor::{Net, TimerId};
+use crate::reactor::{Net, Owner, TimerId};
 use crate::time::Time;
 
 /// The list is kept at once when all is quiet, and this often under churn: on a disk that takes no
@@ -25,7 +25,7 @@ impl Saving {
     }
 
     /// Whether the list is to be handed over now. If it is to be soon, there will be a turn then.
-    pub(super) fn is_due(&mut self, net: &mut Net) -> bool {
+    pub(super) fn is_due(&mut self, net: &mut Net, owner: Owner) -> bool {
         if !self.is_unsaved {
             return false;
         }
@@ -34,7 +34,7 @@ impl Saving {
             let next_at = last + SHORTEST_PAUSE;
             if now < next_at {
                 self.timer
-                    .get_or_insert_with(|| net.arm(next_at, super::TAG_SAVING));
+                    .get_or_insert_with(|| net.arm(owner, next_at, super::TAG_SAVING));
                 return false;
             }
         }

@@ -33,7 +33,7 @@ use std::time::Duration;
 use crate::http::{self, Server};
 use crate::node::{self, Context, DistributorAddress, Node};
 use crate::protocol::Token;
-use crate::reactor::{CloseReason, ConnId, Handler, Net, Origin, Owner, TimerId};
+use crate::reactor::{Composite, Handler, Net, Owner};
 use front::Front;
 use outcomes::Outcomes;
 
@@ -99,9 +99,6 @@ pub struct Gateway {
     stats: Stats,
 }
 
-const NODE: Owner = Owner(0);
-const HTTP: Owner = Owner(1);
-
 impl Gateway {
     /// A gateway that has not started.
     pub fn new(config: Config) -> Gateway {
@@ -111,7 +108,7 @@ impl Gateway {
             ..config.http.clone()
         };
         Gateway {
-            http: Server::new(HTTP, limits),
+            http: Server::new(limits),
             node: node(&config, None),
             config,
             port: None,
@@ -176,24 +173,6 @@ impl Gateway {
     pub fn leave(&mut self, net: &mut Net) {
         self.node.context(net).stop();
     }
-
-    /// Hands a callback to the one whom it is about.
-    fn forward<T>(
-        &mut self,
-        net: &mut Net,
-        tell: impl FnOnce(&mut dyn Handler, &mut Net) -> T,
-    ) -> T {
-        if net.owner() == HTTP {
-            let mut front = Front {
-                config: &self.config,
-                node: &mut self.node,
-                stats: &mut self.stats,
-            };
-            tell(&mut self.http.with(&mut front), net)
-        } else {
-            tell(&mut self.node, net)
-        }
-    }
 }
 
 fn node(config: &Config, http_port: Option<u16>) -> Node<Outcomes> {
@@ -202,44 +181,28 @@ fn node(config: &Config, http_port: Option<u16>) -> Node<Outcomes> {
         advertised_port: http_port,
         distributor: Some(config.distributor.clone()),
         token: config.token.clone(),
-        owner: NODE,
         max_frame_bytes: config.max_reply_bytes,
         ..node::Config::default()
     };
     Node::new(node_config, Outcomes::new(config.remember_routes))
 }
 
-impl Handler for Gateway {
-    fn on_open(&mut self, net: &mut Net, conn: ConnId, origin: Origin) {
-        self.forward(net, |handler, net| handler.on_open(net, conn, origin));
+impl Composite for Gateway {
+    fn owns(&self, owner: Owner) -> bool {
+        self.http.owns(owner) || self.node.owns(owner)
     }
 
-    fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
-        self.forward(net, |handler, net| handler.on_frame(net, conn, frame));
-    }
-
-    fn on_bytes(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8]) -> usize {
-        self.forward(net, |handler, net| handler.on_bytes(net, conn, bytes))
-    }
-
-    fn on_first_bytes(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8]) {
-        self.forward(net, |handler, net| handler.on_first_bytes(net, conn, bytes));
-    }
-
-    fn on_limit(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
-        self.forward(net, |handler, net| handler.on_limit(net, conn, why));
-    }
-
-    fn on_drained(&mut self, net: &mut Net, conn: ConnId) {
-        self.forward(net, |handler, net| handler.on_drained(net, conn));
-    }
-
-    fn on_close(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
-        self.forward(net, |handler, net| handler.on_close(net, conn, why));
-    }
-
-    fn on_timer(&mut self, net: &mut Net, timer: TimerId, tag: u64) {
-        self.forward(net, |handler, net| handler.on_timer(net, timer, tag));
+    fn with_part<T>(&mut self, owner: Owner, act: impl FnOnce(&mut dyn Handler) -> T) -> Option<T> {
+        if self.http.owns(owner) {
+            let mut front = Front {
+                config: &self.config,
+                node: &mut self.node,
+                stats: &mut self.stats,
+            };
+            Some(act(&mut self.http.with(&mut front)))
+        } else {
+            self.node.owns(owner).then(|| act(&mut self.node))
+        }
     }
 
     fn on_wake(&mut self, net: &mut Net) {

@@ -103,7 +103,6 @@ pub struct Http<'a> {
 
 impl<'a> Http<'a> {
     pub(super) fn new(server: &'a mut Server, net: &'a mut Net) -> Http<'a> {
-        net.set_owner(server.owner);
         Http { server, net }
     }
 
@@ -426,9 +425,8 @@ impl<'a> Http<'a> {
         }
     }
 
-    /// An app that has used the loop for something else may have left another owner behind.
     fn arm(&mut self, deadline: Time, tag: u64) -> TimerId {
-        self.net.set_owner(self.server.owner);
-        self.net.arm(deadline, tag)
+        let owner = self.server.owner.unwrap_or_default();
+        self.net.arm(owner, deadline, tag)
     }
 }

@@ -11,7 +11,7 @@
 //!
 //! ```
 //! use pilcrow::http::{App, Http, Limits, Request, Response, ResponseTo, Server};
-//! use pilcrow::reactor::{Limits as LoopLimits, Owner, Reactor};
+//! use pilcrow::reactor::{Limits as LoopLimits, Reactor};
 //!
 //! struct Hello {
 //!     greeted: usize,
@@ -32,7 +32,7 @@
 //!
 //! fn main() -> std::io::Result<()> {
 //!     let mut reactor = Reactor::new(LoopLimits::default())?;
-//!     let mut server = Server::new(Owner::default(), Limits::default());
+//!     let mut server = Server::new(Limits::default());
 //!     let addr = server.listen(reactor.net(), "127.0.0.1:0".parse().unwrap())?;
 //!     # use std::io::{Read, Write};
 //!     # let mut client = std::net::TcpStream::connect(addr)?;
@@ -52,15 +52,13 @@
 //!
 //! # Beside another handler
 //!
-//! Where the server shares a reactor, give each of the handlers an [`Owner`] and forward by it. What
-//! is lent to [`Server::with`] may borrow the others, so a page can ask them directly:
+//! A server that shares a reactor with others is part of a [`Composite`](crate::reactor::Composite).
+//! What is lent to [`Server::with`] may borrow the others, so a page can ask them directly:
 //!
 //! ```
 //! use pilcrow::distributor::Distributor;
 //! use pilcrow::http::{App, Http, Request, Response, ResponseTo, Server};
-//! use pilcrow::reactor::{CloseReason, ConnId, Handler, Net, Origin, Owner, TimerId};
-//!
-//! const HTTP: Owner = Owner(1);
+//! use pilcrow::reactor::{Composite, Handler, Net, Owner};
 //!
 //! struct WithPages {
 //!     distributor: Distributor,
@@ -79,42 +77,17 @@
 //!     }
 //! }
 //!
-//! impl WithPages {
-//!     /// Hands a callback to the one whom it is about.
-//!     fn forward<T>(&mut self, net: &mut Net, tell: impl FnOnce(&mut dyn Handler, &mut Net) -> T) -> T {
-//!         if net.owner() == HTTP {
+//! impl Composite for WithPages {
+//!     fn owns(&self, owner: Owner) -> bool {
+//!         self.http.owns(owner) || self.distributor.owns(owner)
+//!     }
+//!     fn with_part<T>(&mut self, owner: Owner, act: impl FnOnce(&mut dyn Handler) -> T) -> Option<T> {
+//!         if self.http.owns(owner) {
 //!             let mut pages = Pages { distributor: &mut self.distributor };
-//!             tell(&mut self.http.with(&mut pages), net)
+//!             Some(act(&mut self.http.with(&mut pages)))
 //!         } else {
-//!             tell(&mut self.distributor, net)
+//!             self.distributor.owns(owner).then(|| act(&mut self.distributor))
 //!         }
-//!     }
-//! }
-//!
-//! impl Handler for WithPages {
-//!     fn on_open(&mut self, net: &mut Net, conn: ConnId, origin: Origin) {
-//!         self.forward(net, |handler, net| handler.on_open(net, conn, origin));
-//!     }
-//!     fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
-//!         self.forward(net, |handler, net| handler.on_frame(net, conn, frame));
-//!     }
-//!     fn on_bytes(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8]) -> usize {
-//!         self.forward(net, |handler, net| handler.on_bytes(net, conn, bytes))
-//!     }
-//!     fn on_first_bytes(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8]) {
-//!         self.forward(net, |handler, net| handler.on_first_bytes(net, conn, bytes));
-//!     }
-//!     fn on_limit(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
-//!         self.forward(net, |handler, net| handler.on_limit(net, conn, why));
-//!     }
-//!     fn on_drained(&mut self, net: &mut Net, conn: ConnId) {
-//!         self.forward(net, |handler, net| handler.on_drained(net, conn));
-//!     }
-//!     fn on_close(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
-//!         self.forward(net, |handler, net| handler.on_close(net, conn, why));
-//!     }
-//!     fn on_timer(&mut self, net: &mut Net, timer: TimerId, tag: u64) {
-//!         self.forward(net, |handler, net| handler.on_timer(net, timer, tag));
 //!     }
 //!     fn on_wake(&mut self, net: &mut Net) {
 //!         self.distributor.on_wake(net); // The server needs neither of these two.
@@ -199,7 +172,8 @@ pub trait App {
 /// An HTTP server: its listeners and connections. See the [module](self).
 #[derive(Debug)]
 pub struct Server {
-    owner: Owner,
+    /// Allocated with the first listener.
+    owner: Option<Owner>,
     limits: Limits,
     listeners: Vec<ListenerId>,
     connections: ConnMap<Connection>,
@@ -224,10 +198,10 @@ pub struct Server {
 const FIRST_REQUEST_AT_STOP: Duration = Duration::from_millis(250);
 
 impl Server {
-    /// A server without listeners, which makes everything under `owner`.
-    pub fn new(owner: Owner, limits: Limits) -> Server {
+    /// Creates a server without listeners.
+    pub fn new(limits: Limits) -> Server {
         Server {
-            owner,
+            owner: None,
             limits,
             listeners: Vec::new(),
             connections: ConnMap::default(),
@@ -247,8 +221,8 @@ impl Server {
     ///
     /// Errors are those of [`Net::listen`].
     pub fn listen(&mut self, net: &mut Net, addr: SocketAddr) -> io::Result<SocketAddr> {
-        net.set_owner(self.owner);
-        let listener = net.listen(addr, self.listen_options())?;
+        let options = self.listen_options(net);
+        let listener = net.listen(addr, options)?;
         self.serve_on(net, listener)
     }
 
@@ -256,13 +230,14 @@ impl Server {
     ///
     /// Errors are those of [`Net::listen_on`].
     pub fn listen_on(&mut self, net: &mut Net, socket: OwnedFd) -> io::Result<SocketAddr> {
-        net.set_owner(self.owner);
-        let listener = net.listen_on(socket, self.listen_options())?;
+        let options = self.listen_options(net);
+        let listener = net.listen_on(socket, options)?;
         self.serve_on(net, listener)
     }
 
-    fn listen_options(&self) -> ListenOptions {
+    fn listen_options(&mut self, net: &mut Net) -> ListenOptions {
         ListenOptions {
+            owner: *self.owner.get_or_insert_with(|| net.new_owner()),
             framing: Framing::Raw,
             max_frame_bytes: Some(self.limits.max_request_bytes()),
             ..ListenOptions::default()
@@ -285,9 +260,9 @@ impl Server {
         Http::new(self, net)
     }
 
-    /// Under whom it makes everything: a callback is the server's if [`Net::owner`] says so.
-    pub fn owner(&self) -> Owner {
-        self.owner
+    /// Whether what is made under `owner` is the server's, as [`Handler::owns`](crate::reactor::Handler::owns).
+    pub fn owns(&self, owner: Owner) -> bool {
+        self.owner == Some(owner)
     }
 
     /// How often each limit was hit so far.

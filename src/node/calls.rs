@@ -118,6 +118,7 @@ impl Core {
         net: &mut Net,
         new: NewCall<'_, P>,
     ) -> CallId {
+        let owner = self.claim_owner(net);
         let calls = &mut self.calls;
         let mut text = calls.pool.take();
         text.extend_from_slice(new.method.as_bytes());
@@ -130,7 +131,7 @@ impl Core {
 
         let id = calls.next_id();
         calls.drawn = calls.drawn.wrapping_add(1);
-        let timer = net.arm(new.deadline, Tag::Call(id.0).pack());
+        let timer = net.arm(owner, new.deadline, Tag::Call(id.0).pack());
         let slot = calls.open.insert(Call {
             id,
             target: new.target,
@@ -176,6 +177,7 @@ impl Core {
 
     /// Gives a call to a peer, or ends it if there is none.
     fn ask(&mut self, net: &mut Net, slot: usize) {
+        let owner = self.claim_owner(net);
         let Some(call) = self.calls.open.get_mut(slot) else {
             return;
         };
@@ -192,7 +194,7 @@ impl Core {
             Target::At(addr) => {
                 let place = self.peers.at(addr);
                 if self.peers.keep(place) {
-                    net.arm(net.now() + KEPT, Tag::Kept.pack());
+                    net.arm(owner, net.now() + KEPT, Tag::Kept.pack());
                 }
                 self.peers
                     .get(place)
@@ -216,7 +218,7 @@ impl Core {
         let chosen = chosen.filter(|_| may_ask);
         let max_frame_bytes = self.config.max_frame_bytes;
         let connection = chosen.and_then(|peer| {
-            let (conn, is_new) = self.peers.connection(peer, net, max_frame_bytes)?;
+            let (conn, is_new) = self.peers.connection(peer, net, owner, max_frame_bytes)?;
             if is_new {
                 self.roles.insert(conn, Role::Peer(peer));
             }
@@ -326,7 +328,7 @@ impl Core {
             net.close(conn, Close::AfterFlush);
         }
         if is_kept {
-            net.arm(net.now() + KEPT, Tag::Kept.pack());
+            self.arm(net, net.now() + KEPT, Tag::Kept);
         }
     }
 

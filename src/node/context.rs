@@ -41,7 +41,6 @@ pub(super) struct Wait {
 
 impl<'a> Context<'a> {
     pub(super) fn new(core: &'a mut Core, net: &'a mut Net) -> Context<'a> {
-        net.set_owner(core.config.owner);
         Context {
             core,
             net,
@@ -228,7 +227,7 @@ impl<'a> Context<'a> {
         self.core.next_wait += 1;
         let id = WaitId(self.core.next_wait);
         let deadline = self.net.now() + timeout;
-        let timer = self.net.arm(deadline, Tag::Wait(id.0).pack());
+        let timer = self.core.arm(self.net, deadline, Tag::Wait(id.0));
         self.core.waits.push(Wait {
             id,
             urls: urls.iter().map(|url| (*url).to_owned()).collect(),
@@ -336,9 +335,10 @@ impl Core {
 
     fn connection_to(&mut self, net: &mut Net, addr: SocketAddr) -> Option<ConnId> {
         let peer = self.peers.at(addr);
-        let (conn, is_new) = self
-            .peers
-            .connection(peer, net, self.config.max_frame_bytes)?;
+        let owner = self.claim_owner(net);
+        let (conn, is_new) =
+            self.peers
+                .connection(peer, net, owner, self.config.max_frame_bytes)?;
         if is_new {
             self.roles.insert(conn, Role::Peer(peer));
         }

@@ -13,7 +13,7 @@ use super::{Core, DistributorAddress, News, Role, Tag};
 use crate::protocol::{
     Drained, ErrorCode, Registered, Reply, SessionRequest, Update, UpdateSession, Watch,
 };
-use crate::reactor::{Close, ConnId, ConnectOptions, Net, TimerId};
+use crate::reactor::{Close, ConnId, ConnectOptions, Net, Owner, TimerId};
 use crate::time::Time;
 
 /// How it stands with the Distributor.
@@ -30,6 +30,7 @@ pub enum LinkState {
 
 #[derive(Debug)]
 pub(super) struct DistributorLink {
+    owner: Owner,
     state: LinkState,
     addresses: Addresses,
     conn: Option<ConnId>,
@@ -94,6 +95,7 @@ const LONGEST_TOLD_RETRY: Duration = Duration::from_secs(60);
 impl DistributorLink {
     pub(super) fn new(address: Option<DistributorAddress>) -> DistributorLink {
         DistributorLink {
+            owner: Owner::default(),
             state: LinkState::Searching,
             addresses: Addresses::new(address),
             conn: None,
@@ -141,19 +143,20 @@ impl DistributorLink {
         if let Some(timer) = self.timer.take() {
             net.disarm(timer);
         }
-        self.timer = Some(net.arm(net.now() + wait, Tag::Link.pack()));
+        self.timer = Some(net.arm(self.owner, net.now() + wait, Tag::Link.pack()));
     }
 
     fn arm_drain(&mut self, net: &mut Net, until: Time) {
         if let Some(timer) = self.drain_timer.take() {
             net.disarm(timer);
         }
-        self.drain_timer = Some(net.arm(until, Tag::Link.pack()));
+        self.drain_timer = Some(net.arm(self.owner, until, Tag::Link.pack()));
     }
 }
 
 impl Core {
     pub(super) fn start_link(&mut self, net: &mut Net, listening_port: Option<u16>) {
+        self.link.owner = self.claim_owner(net);
         self.link.port = self.config.advertised_port.or(listening_port);
         self.link.instance = format!("{:016x}{:016x}", net.random(), net.random());
         self.connect_link(net);
@@ -200,6 +203,7 @@ impl Core {
             return;
         };
         let options = ConnectOptions {
+            owner: self.link.owner,
             max_frame_bytes: Some(self.config.max_list_bytes),
             ..ConnectOptions::default()
         };

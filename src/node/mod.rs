@@ -47,8 +47,7 @@
 //! then [`Context::stop`] leave in good order.
 //!
 //! A node lives in the thread of its reactor, and several can share one: see
-//! [`ByOwner`](crate::reactor::ByOwner) and [`Config::owner`]. Other threads call through a
-//! [`Handle`].
+//! [`Composite`](crate::reactor::Composite). Other threads call through a [`Handle`].
 //!
 //! A node without a Distributor is a plain server, and one without a listener a plain client of
 //! whatever address it is given:
@@ -57,7 +56,7 @@
 //! use std::time::Duration;
 //! use pilcrow::node::{CallError, CallId, Config, Context, Node, ReplyTo, Request, Service};
 //! use pilcrow::protocol::Reply;
-//! use pilcrow::reactor::{ByOwner, Limits, Owner, Reactor};
+//! use pilcrow::reactor::{Limits, Reactor};
 //!
 //! struct Server;
 //!
@@ -82,13 +81,12 @@
 //!     let mut server = Node::new(Config { listen: any_port, ..Config::default() }, Server);
 //!     let addr = server.start(reactor.net())?.unwrap();
 //!
-//!     let owner = Owner(1);
-//!     let mut client = Node::new(Config { owner, ..Config::default() }, Client::default());
+//!     let mut client = Node::new(Config::default(), Client::default());
 //!     client.start(reactor.net())?;
 //!     let second = Duration::from_secs(1);
 //!     client.context(reactor.net()).call_at(addr, "GET", "/hello", &(), second);
 //!     while client.service().0.is_none() {
-//!         reactor.turn(None, &mut ByOwner(&mut [&mut server, &mut client]))?;
+//!         reactor.turn(None, &mut (&mut server, &mut client))?;
 //!     }
 //!     assert_eq!(client.service().0.as_deref(), Some("\"/hello\""));
 //!     Ok(())
@@ -117,6 +115,7 @@ use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{
     CloseReason, ConnId, Handler, ListenOptions, ListenerId, Net, Origin, Owner, TimerId, Waker,
 };
+use crate::time::Time;
 use calls::Calls;
 use link::DistributorLink;
 use peers::Peers;
@@ -147,8 +146,6 @@ pub struct Config {
     pub distributor: Option<DistributorAddress>,
     /// What admits it at the Distributor, where that asks for a token.
     pub token: Option<Token<'static>>,
-    /// Under whom the node makes listeners, connections and timers, where it shares a reactor.
-    pub owner: Owner,
     /// Calls to one peer without an outcome. More wait nowhere: they have nobody to go to. As those
     /// that a peer which reads too slowly has no room for, by the reactor's `max_unsent_bytes`.
     pub max_in_flight_per_peer: usize,
@@ -175,7 +172,6 @@ impl Default for Config {
             advertised_port: None,
             distributor: None,
             token: None,
-            owner: Owner::default(),
             max_in_flight_per_peer: 1024,
             max_frame_bytes: 1 << 20,
             max_list_bytes: 16 << 20,
@@ -247,6 +243,8 @@ pub struct Node<S> {
 #[derive(Debug)]
 struct Core {
     config: Config,
+    /// Allocated where it is first needed.
+    owner: Option<Owner>,
     listener: Option<ListenerId>,
     roles: ConnMap<Role>,
     roster: Roster,
@@ -284,6 +282,7 @@ impl<S: Service> Node<S> {
     pub fn new(config: Config, service: S) -> Node<S> {
         Node {
             core: Core {
+                owner: None,
                 link: DistributorLink::new(config.distributor.clone()),
                 config,
                 listener: None,
@@ -304,10 +303,11 @@ impl<S: Service> Node<S> {
     ///
     /// Errors are those of [`Net::listen`].
     pub fn start(&mut self, net: &mut Net) -> io::Result<Option<SocketAddr>> {
-        net.set_owner(self.core.config.owner);
+        let owner = self.core.claim_owner(net);
         let mut listening = None;
         if let Some(addr) = self.core.config.listen {
             let options = ListenOptions {
+                owner,
                 max_frame_bytes: Some(self.core.config.max_frame_bytes),
                 ..ListenOptions::default()
             };
@@ -410,6 +410,10 @@ impl<S: Service> Node<S> {
 }
 
 impl<S: Service> Handler for Node<S> {
+    fn owns(&self, owner: Owner) -> bool {
+        self.core.owner == Some(owner)
+    }
+
     fn on_open(&mut self, net: &mut Net, conn: ConnId, origin: Origin) {
         match (origin, self.core.roles.get(conn)) {
             (Origin::Accepted(listener), _) if self.core.listener == Some(listener) => {
@@ -449,18 +453,25 @@ impl<S: Service> Handler for Node<S> {
     }
 
     fn on_wake(&mut self, net: &mut Net) {
-        net.set_owner(self.core.config.owner);
         self.core.take_posted(net);
         self.core.link_woken(net);
     }
 
     fn on_turn_end(&mut self, net: &mut Net) {
-        net.set_owner(self.core.config.owner);
         self.tell_news(net);
     }
 }
 
 impl Core {
+    fn claim_owner(&mut self, net: &mut Net) -> Owner {
+        *self.owner.get_or_insert_with(|| net.new_owner())
+    }
+
+    fn arm(&mut self, net: &mut Net, deadline: Time, tag: Tag) -> TimerId {
+        let owner = self.claim_owner(net);
+        net.arm(owner, deadline, tag.pack())
+    }
+
     fn timer_rang(&mut self, net: &mut Net, timer: TimerId, tag: u64) {
         match Tag::unpack(tag) {
             Some(Tag::Link) => self.link_timer_rang(net, timer),
@@ -486,7 +497,7 @@ impl Core {
 
     /// Sees to it that what waits to be told does not wait for an event.
     fn wake_next_turn(&mut self, net: &mut Net) {
-        net.arm(net.now(), Tag::News.pack());
+        self.arm(net, net.now(), Tag::News);
     }
 
     fn tell_later(&mut self, net: &mut Net, news: News) {

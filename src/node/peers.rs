@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use crate::reactor::{ConnId, ConnectOptions, Net};
+use crate::reactor::{ConnId, ConnectOptions, Net, Owner};
 use crate::time::Time;
 
 /// One address that calls go to.
@@ -187,6 +187,7 @@ impl Peers {
         &mut self,
         place: usize,
         net: &mut Net,
+        owner: Owner,
         max_frame_bytes: usize,
     ) -> Option<(ConnId, bool)> {
         let peer = self.peers.get_mut(place)?;
@@ -194,6 +195,7 @@ impl Peers {
             return Some((conn, false));
         }
         let options = ConnectOptions {
+            owner,
             max_frame_bytes: Some(max_frame_bytes),
             ..ConnectOptions::default()
         };

@@ -39,12 +39,24 @@ impl ListenerId {
     }
 }
 
-/// Who made a listener, connection or timer, where several handlers share one reactor.
+/// The handler that made a listener, connection or timer, where several share one reactor.
 ///
-/// The reactor only carries it: what was made under an owner is called back under it, and accepted
-/// connections inherit their listener's.
+/// [`Net::new_owner`](super::Net::new_owner) allocates one. The reactor only carries it: accepted
+/// connections inherit their listener's, and [`Net::owner`](super::Net::owner) says in a callback
+/// whose it is. The default is the owner of a handler that has allocated none.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub struct Owner(pub u16);
+pub struct Owner(u32);
+
+impl Owner {
+    pub(crate) fn new(number: u32) -> Owner {
+        Owner(number)
+    }
+
+    /// Owners are numbered from 0, so that tables can be indexed by them.
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
 
 /// What the system is told with each socket and reports back with each event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

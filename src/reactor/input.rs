@@ -82,7 +82,7 @@ impl Net {
             return;
         };
         listener.accepted_again();
-        let owner = listener.owner;
+        let owner = listener.options.owner;
         let (framing, max_frame_bytes) =
             (listener.options.framing, listener.options.max_frame_bytes);
         let id = self.insert_connection(owner, framing, max_frame_bytes, peer, State::Open);

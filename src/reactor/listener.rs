@@ -12,6 +12,8 @@ use crate::sys::SocketId;
 /// Options of a listener.
 #[derive(Clone, Debug, Default)]
 pub struct ListenOptions {
+    /// Whose it is and its connections are, where several handlers share the reactor.
+    pub owner: Owner,
     /// How the bytes of its connections are cut.
     pub framing: Framing,
     /// Instead of [`Limits::max_frame_bytes`](super::Limits::max_frame_bytes).
@@ -25,7 +27,6 @@ pub struct ListenOptions {
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) id: ListenerId,
-    pub(crate) owner: Owner,
     pub(crate) socket: SocketId,
     pub(crate) addr: SocketAddr,
     pub(crate) options: ListenOptions,
@@ -42,14 +43,12 @@ const LONGEST_RETRY_PAUSE: Duration = Duration::from_secs(1);
 impl Listener {
     pub(crate) fn new(
         id: ListenerId,
-        owner: Owner,
         socket: SocketId,
         addr: SocketAddr,
         options: ListenOptions,
     ) -> Listener {
         Listener {
             id,
-            owner,
             socket,
             addr,
             options,

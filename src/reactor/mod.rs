@@ -16,11 +16,11 @@
 //!
 //! [`Net::listen`] and [`Net::connect`] make connections, [`Net::send`] queues a frame and
 //! [`Net::arm`] sets a timer; between turns the same is done by [`Reactor::net`]. Several handlers
-//! share one reactor by [`ByOwner`], other threads end its wait by a [`Waker`], and a host loop nests
+//! share one reactor as a [`Composite`], other threads end its wait by a [`Waker`], and a host loop nests
 //! it by its fd and [`Reactor::next_deadline`]. The [first page](crate) has a complete program.
 
 pub mod buffer_pool;
-mod by_owner;
+mod composite;
 pub mod conn_map;
 mod connection;
 mod counters;
@@ -45,7 +45,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-pub use by_owner::ByOwner;
+pub use composite::Composite;
 pub use connection::{CloseReason, Origin};
 pub use counters::Counters;
 pub use framing::Framing;
@@ -71,6 +71,14 @@ use net::Due;
 /// in this order: `on_open` (not if it could not be established), then any number of the others,
 /// then `on_close`, exactly once and as the last.
 pub trait Handler {
+    /// Whether this handler makes listeners, connections or timers under `owner`.
+    ///
+    /// It is asked where several share a reactor: see [`Composite`]. One that allocates no owner
+    /// makes everything under the default one.
+    fn owns(&self, owner: Owner) -> bool {
+        owner == Owner::default()
+    }
+
     /// A connection was accepted, or one that [`Net::connect`] began is established.
     fn on_open(&mut self, net: &mut Net, conn: ConnId, origin: Origin) {
         let _ = (net, conn, origin);
@@ -121,14 +129,13 @@ pub trait Handler {
         let _ = (net, timer, tag);
     }
 
-    /// A [`Waker`] rang since the last turn, once or more often. Told to all, under no owner: set
-    /// it before you make something.
+    /// A [`Waker`] rang since the last turn, once or more often. Told to all.
     fn on_wake(&mut self, net: &mut Net) {
         let _ = net;
     }
 
     /// Everything of this turn was told. What many events caused together is best sent here, once,
-    /// before the loop writes. Told to all, under no owner.
+    /// before the loop writes. Told to all.
     fn on_turn_end(&mut self, net: &mut Net) {
         let _ = net;
     }

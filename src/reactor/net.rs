@@ -1,6 +1,6 @@
 //! What a handler may ask of the loop.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -47,8 +47,8 @@ pub struct Net {
     pub(super) output_pool: BufferPool,
     /// The last flush ran out of time.
     pub(super) was_flush_cut: bool,
-    /// What of [`Counters::flush_time`] went to whose connections.
-    pub(super) flush_times: BTreeMap<Owner, Duration>,
+    /// What of [`Counters::flush_time`] went to the connections of each owner. One for each.
+    pub(super) flush_times: Vec<Duration>,
     pub(super) counters: Counters,
 }
 
@@ -75,6 +75,8 @@ pub enum Close {
 /// Options of an outgoing connection.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectOptions {
+    /// Whose it is, where several handlers share the reactor.
+    pub owner: Owner,
     /// How the peer's bytes are cut.
     pub framing: Framing,
     /// Instead of [`Limits::max_frame_bytes`].
@@ -103,7 +105,7 @@ impl Net {
             refused_connections: 0,
             output_pool: BufferPool::default(),
             was_flush_cut: false,
-            flush_times: BTreeMap::new(),
+            flush_times: vec![Duration::ZERO],
             counters: Counters::default(),
         };
         net.now = net.system.now();
@@ -130,15 +132,17 @@ impl Net {
         self.system.random()
     }
 
-    /// Under whom listeners, connections and timers are made now. Before each callback the loop
-    /// sets it to the owner of what the callback is about.
-    pub fn owner(&self) -> Owner {
-        self.owner
+    /// Allocates an owner that nobody else has. It is never given back.
+    pub fn new_owner(&mut self) -> Owner {
+        let number = u32::try_from(self.flush_times.len()).unwrap_or(u32::MAX);
+        self.flush_times.push(Duration::ZERO);
+        Owner::new(number)
     }
 
-    /// Says under whom listeners, connections and timers are made from now on.
-    pub fn set_owner(&mut self, owner: Owner) {
-        self.owner = owner;
+    /// The owner of what the current callback is about; the default one in `on_wake`,
+    /// `on_turn_end` and between turns.
+    pub fn owner(&self) -> Owner {
+        self.owner
     }
 
     /// What the loop grants.
@@ -208,7 +212,7 @@ impl Net {
             &self.limits.tcp,
             Token::Listener(id).pack(),
         )?;
-        entry.insert(Listener::new(id, self.owner, socket, addr, options));
+        entry.insert(Listener::new(id, socket, addr, options));
         Ok(id)
     }
 
@@ -224,7 +228,7 @@ impl Net {
         let id = ListenerId::new(entry.key(), generation);
         let token = Token::Listener(id).pack();
         let (socket, addr) = self.system.listen_on(socket, &self.limits.tcp, token)?;
-        entry.insert(Listener::new(id, self.owner, socket, addr, options));
+        entry.insert(Listener::new(id, socket, addr, options));
         Ok(id)
     }
 
@@ -252,7 +256,7 @@ impl Net {
     /// returns; what is sent before waits for it.
     pub fn connect(&mut self, addr: SocketAddr, options: ConnectOptions) -> ConnId {
         let id = self.insert_connection(
-            self.owner,
+            options.owner,
             options.framing,
             options.max_frame_bytes,
             addr,
@@ -377,7 +381,10 @@ impl Net {
     /// Time spent writing to the connections of this owner, about: what of
     /// [`Counters::flush_time`] was theirs.
     pub fn flush_time_of(&self, owner: Owner) -> Duration {
-        self.flush_times.get(&owner).copied().unwrap_or_default()
+        self.flush_times
+            .get(owner.index())
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Whether the last turn ran out of time while writing, so that this one goes on with it.
@@ -438,10 +445,11 @@ impl Net {
         self.connection(conn).map(|connection| connection.peer)
     }
 
-    /// Has `on_timer` called with `tag`, not before `deadline`, and not in the expiry that is
-    /// going on: a deadline that has passed is due in the next millisecond.
-    pub fn arm(&mut self, deadline: Time, tag: u64) -> TimerId {
-        let owner = self.owner;
+    /// Arms a timer: `on_timer` is called with `tag` once `deadline` has passed.
+    ///
+    /// Never in the expiry that is going on: a deadline that has passed is due in the next
+    /// millisecond.
+    pub fn arm(&mut self, owner: Owner, deadline: Time, tag: u64) -> TimerId {
         self.timers.arm(deadline, Due::Handler { owner, tag })
     }
 

@@ -52,7 +52,8 @@ impl Handler for Recorder {
             Origin::Accepted(_) => "accepted",
             Origin::Connected => "connected",
         };
-        self.log.push(format!("{how} under {}", net.owner().0));
+        self.log
+            .push(format!("{how} under {}", net.owner().index()));
         self.opened.push(conn);
     }
 
@@ -101,7 +102,7 @@ impl Handler for Recorder {
 
     fn on_timer(&mut self, net: &mut Net, _timer: TimerId, tag: u64) {
         self.log
-            .push(format!("timer {tag} under {}", net.owner().0));
+            .push(format!("timer {tag} under {}", net.owner().index()));
     }
 
     fn on_wake(&mut self, _net: &mut Net) {
@@ -1022,7 +1023,7 @@ fn after_a_stall_everything_is_read_before_anything_expires() {
     bench.settle();
     let tag = 5;
     let deadline = bench.reactor.net().now() + SECOND;
-    bench.reactor.net().arm(deadline, tag);
+    bench.reactor.net().arm(Owner::default(), deadline, tag);
     bench.handler.take_log();
 
     // The process stands still; its peer does not, and sends more than one turn reads.
@@ -1048,7 +1049,7 @@ fn timers_still_expire_if_reading_never_ends() {
     let mut bench = Bench::new();
     let (_, socket) = bench.accept();
     let deadline = bench.reactor.net().now() + MILLI;
-    bench.reactor.net().arm(deadline, 5);
+    bench.reactor.net().arm(Owner::default(), deadline, 5);
     bench.world().now = Time::from_millis(60_000);
     for _ in 0..20 {
         bench.world().arrive(socket, "x¶".as_bytes());
@@ -1062,8 +1063,14 @@ fn timers_still_expire_if_reading_never_ends() {
 #[test]
 fn a_turn_sleeps_no_longer_than_to_the_next_timer() {
     let mut bench = Bench::new();
-    let timer = bench.reactor.net().arm(Time::from_millis(30), 1);
-    bench.reactor.net().arm(Time::from_millis(10), 2);
+    let timer = bench
+        .reactor
+        .net()
+        .arm(Owner::default(), Time::from_millis(30), 1);
+    bench
+        .reactor
+        .net()
+        .arm(Owner::default(), Time::from_millis(10), 2);
     bench.reactor.turn(None, &mut bench.handler).unwrap();
     assert_eq!(bench.handler.take_log(), ["timer 2 under 0"]);
     assert_eq!(bench.world().now, Time::from_millis(10));
@@ -1086,16 +1093,19 @@ fn rings_of_the_waker_are_told_together() {
 fn everything_is_called_back_under_the_owner_that_made_it() {
     let mut bench = Bench::new();
     let net = bench.reactor.net();
-    net.set_owner(Owner(7));
-    net.arm(Time::from_millis(1), 1);
-    net.connect(any_addr(), ConnectOptions::default());
-    net.set_owner(Owner(0));
+    let owner = net.new_owner();
+    net.arm(owner, Time::from_millis(1), 1);
+    let options = ConnectOptions {
+        owner,
+        ..ConnectOptions::default()
+    };
+    net.connect(any_addr(), options);
     bench.world().socket(SocketId(1)).connected = Some(Ok(()));
     bench.world().event(SocketId(1), false, true, false);
     bench.pass(2 * MILLI);
     assert_eq!(
         bench.handler.take_log(),
-        ["connected under 7", "timer 1 under 7"]
+        ["connected under 1", "timer 1 under 1"]
     );
 }
 
@@ -1161,11 +1171,13 @@ fn writing_stops_when_its_time_is_over_and_goes_on_after_reading() {
 #[test]
 fn the_time_that_writing_takes_is_counted_for_its_owner() {
     let mut bench = Bench::new();
-    bench.reactor.net().set_owner(Owner(7));
-    let other = bench
-        .reactor
-        .net()
-        .connect(any_addr(), ConnectOptions::default());
+    let net = bench.reactor.net();
+    let (owner, third) = (net.new_owner(), net.new_owner());
+    let options = ConnectOptions {
+        owner,
+        ..ConnectOptions::default()
+    };
+    let other = net.connect(any_addr(), options);
     bench.world().socket(SocketId(1)).connected = Some(Ok(()));
     bench.world().event(SocketId(1), false, true, false);
     bench.settle();
@@ -1178,9 +1190,9 @@ fn the_time_that_writing_takes_is_counted_for_its_owner() {
     bench.world().write_takes = MILLI;
     bench.turn();
     let net = bench.reactor.net();
-    assert_eq!(net.flush_time_of(Owner(0)), 2 * MILLI);
-    assert_eq!(net.flush_time_of(Owner(7)), MILLI);
-    assert_eq!(net.flush_time_of(Owner(8)), Duration::ZERO);
+    assert_eq!(net.flush_time_of(Owner::default()), 2 * MILLI);
+    assert_eq!(net.flush_time_of(owner), MILLI);
+    assert_eq!(net.flush_time_of(third), Duration::ZERO);
     assert_eq!(net.counters().flush_time, 3 * MILLI);
 }
 
@@ -1351,7 +1363,7 @@ fn what_is_begun_between_turns_has_its_whole_time() {
     bench.turn();
     bench.world().now = Time::from_millis(600_000);
     let later = bench.reactor.now() + 5 * SECOND;
-    bench.reactor.net().arm(later, 1);
+    bench.reactor.net().arm(Owner::default(), later, 1);
     bench
         .reactor
         .net()

@@ -6,9 +6,13 @@ use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use pilcrow::admin::{self, AdminApi};
+use pilcrow::distributor::{self, Distributor};
+use pilcrow::gateway::{self, Gateway};
+use pilcrow::node::{self, Context, Node, ReplyTo, Request, Service};
 use pilcrow::reactor::{
-    ByOwner, Close, CloseReason, ConnId, ConnectOptions, Framing, Handler, Limits, ListenOptions,
-    Net, Origin, Owner, Reactor, TimerId,
+    Close, CloseReason, ConnId, ConnectOptions, Framing, Handler, Limits, ListenOptions, Net,
+    Origin, Owner, Reactor, TimerId,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -17,6 +21,7 @@ use crate::support::DEADLINE;
 /// Answers frames with themselves and bytes with their number, and notes what it is told.
 #[derive(Default)]
 struct Echo {
+    owner: Owner,
     opened: Vec<(ConnId, Origin)>,
     frames: Vec<String>,
     closed: Vec<CloseReason>,
@@ -25,6 +30,10 @@ struct Echo {
 }
 
 impl Handler for Echo {
+    fn owns(&self, owner: Owner) -> bool {
+        owner == self.owner
+    }
+
     fn on_open(&mut self, _net: &mut Net, conn: ConnId, origin: Origin) {
         self.opened.push((conn, origin));
     }
@@ -179,8 +188,10 @@ fn another_thread_ends_the_wait() {
         waker.wake().unwrap();
     });
     let mut echo = Echo::default();
+    let until = Instant::now() + DEADLINE;
     while echo.wakes == 0 {
-        reactor.turn(None, &mut echo).unwrap();
+        assert!(Instant::now() < until, "the reactor was not woken");
+        reactor.turn(Some(DEADLINE), &mut echo).unwrap();
     }
     ringer.join().unwrap();
 }
@@ -190,7 +201,7 @@ fn a_host_loop_nests_the_reactor_by_its_fd() {
     let (mut reactor, addr) = listening_reactor(Framing::Pilcrow);
     let mut echo = Echo::default();
     let later = reactor.now() + Duration::from_millis(50);
-    reactor.net().arm(later, 7);
+    reactor.net().arm(Owner::default(), later, 7);
     let client = thread::spawn(move || {
         let mut client = TcpStream::connect(addr).unwrap();
         for _ in 0..100 {
@@ -225,18 +236,22 @@ fn a_host_loop_nests_the_reactor_by_its_fd() {
 #[test]
 fn handlers_that_share_a_reactor_are_told_of_their_own() {
     let mut reactor = Reactor::new(Limits::default()).unwrap();
-    let mut echoes = [Echo::default(), Echo::default()];
+    // The first allocates no owner: one of several may do without.
+    let owners = [Owner::default(), reactor.net().new_owner()];
+    let mut echoes = owners.map(|owner| Echo {
+        owner,
+        ..Echo::default()
+    });
     let mut addrs = Vec::new();
-    for owner in [0, 1] {
-        reactor.net().set_owner(Owner(owner));
-        let listener = reactor
-            .net()
-            .listen(any_port(), ListenOptions::default())
-            .unwrap();
+    for (owner, tag) in owners.into_iter().zip(10..) {
+        let options = ListenOptions {
+            owner,
+            ..ListenOptions::default()
+        };
+        let listener = reactor.net().listen(any_port(), options).unwrap();
         addrs.push(reactor.net().local_addr(listener).unwrap());
         let now = reactor.now();
-        reactor.net().set_owner(Owner(owner));
-        reactor.net().arm(now, u64::from(owner) + 10);
+        reactor.net().arm(owner, now, tag);
     }
     let mut clients: Vec<TcpStream> = addrs
         .iter()
@@ -253,9 +268,7 @@ fn handlers_that_share_a_reactor_are_told_of_their_own() {
         assert!(Instant::now() < until, "turned in vain");
         let [first, second] = &mut echoes;
         let wait = Some(Duration::from_millis(100));
-        reactor
-            .turn(wait, &mut ByOwner(&mut [first, second]))
-            .unwrap();
+        reactor.turn(wait, &mut (first, second)).unwrap();
     }
     assert_eq!(
         (&*echoes[0].frames[0], &*echoes[1].frames[0]),
@@ -263,4 +276,101 @@ fn handlers_that_share_a_reactor_are_told_of_their_own() {
     );
     assert_eq!((echoes[0].timers[0], echoes[1].timers[0]), (10, 11));
     assert!(echoes.iter().all(|echo| echo.wakes == 1));
+}
+
+#[test]
+fn closes_connections_that_no_handler_owns() {
+    let mut reactor = Reactor::new(Limits::default()).unwrap();
+    let options = ListenOptions {
+        owner: reactor.net().new_owner(),
+        ..ListenOptions::default()
+    };
+    let listener = reactor.net().listen(any_port(), options).unwrap();
+    let addr = reactor.net().local_addr(listener).unwrap();
+    let client = thread::spawn(move || {
+        let mut client = TcpStream::connect(addr).unwrap();
+        client.read(&mut [0]).unwrap()
+    });
+    let mut echoes = vec![Echo::default(), Echo::default()];
+    let until = Instant::now() + DEADLINE;
+    while !client.is_finished() {
+        assert!(Instant::now() < until, "turned in vain");
+        let wait = Some(Duration::from_millis(10));
+        reactor.turn(wait, &mut echoes).unwrap();
+    }
+    assert_eq!(client.join().unwrap(), 0);
+    assert!(echoes.iter().all(|echo| echo.opened.is_empty()));
+}
+
+/// Replies with its name.
+struct Named(&'static str);
+
+impl Service for Named {
+    fn on_request(&mut self, cx: &mut Context<'_>, _: &Request<'_>, to: ReplyTo) {
+        cx.reply(to, self.0);
+    }
+}
+
+fn http_get(addr: SocketAddr, target: &str) -> String {
+    let mut client = TcpStream::connect(addr).unwrap();
+    client.set_read_timeout(Some(DEADLINE)).unwrap();
+    let head = format!("GET {target} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
+    client.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Asks again until the answer has these words.
+fn http_get_until(addr: SocketAddr, target: &str, words: &[&str]) {
+    let until = Instant::now() + DEADLINE;
+    loop {
+        let answer = http_get(addr, target);
+        if words.iter().all(|word| answer.contains(word)) {
+            return;
+        }
+        assert!(Instant::now() < until, "{words:?} in vain: {answer}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_distributor_with_its_admin_api_a_gateway_and_two_nodes_share_one_reactor() {
+    let mut reactor = Reactor::new(Limits::default()).unwrap();
+    let net = reactor.net();
+    let mut distributor = Distributor::new(distributor::Config::default());
+    let mut admin = AdminApi::new(admin::Config::default());
+    let admin_addr = admin.listen(net, &mut distributor, any_port()).unwrap();
+    let addr = distributor.listen(net, any_port()).unwrap();
+    let mut gateway = Gateway::new(gateway::Config::new(addr));
+    let gateway_addr = gateway.listen(net, any_port()).unwrap();
+    gateway.start(net).unwrap();
+    let [mut goods, mut prices] = ["goods", "prices"].map(|name| {
+        let config = node::Config {
+            name: name.to_owned(),
+            urls: vec![format!("GET/{name}")],
+            listen: Some(any_port()),
+            distributor: Some(addr.into()),
+            ..node::Config::default()
+        };
+        let mut node = Node::new(config, Named(name));
+        node.start(net).unwrap();
+        node
+    });
+    let client = thread::spawn(move || {
+        http_get_until(gateway_addr, "/goods", &["HTTP/1.1 200", "goods"]);
+        http_get_until(gateway_addr, "/prices", &["HTTP/1.1 200", "prices"]);
+        http_get_until(admin_addr, "/nodes", &["goods", "prices", "gate"]);
+    });
+    while !client.is_finished() {
+        let mut all = (
+            &mut admin.beside(&mut distributor),
+            &mut gateway,
+            &mut goods,
+            &mut prices,
+        );
+        let wait = Some(Duration::from_millis(20));
+        reactor.turn(wait, &mut all).unwrap();
+    }
+    client.join().unwrap();
 }

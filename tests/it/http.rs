@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use pilcrow::Waker;
 use pilcrow::http::{App, Event, EventStream, Http, Limits, Request, Response, ResponseTo, Server};
-use pilcrow::reactor::{Limits as LoopLimits, Owner, Reactor};
+use pilcrow::reactor::{Limits as LoopLimits, Reactor};
 
 use crate::support::{DEADLINE, wait_until};
 
@@ -111,7 +111,7 @@ impl Running {
         // A reactor stays in the thread that made it.
         let thread = thread::spawn(move || {
             let mut reactor = Reactor::new(loop_limits).unwrap();
-            let mut server = Server::new(Owner(3), limits);
+            let mut server = Server::new(limits);
             let any_port = "127.0.0.1:0".parse().unwrap();
             let addr = server.listen(reactor.net(), any_port).unwrap();
             let mut pages = Pages {
@@ -602,7 +602,7 @@ fn requests_that_are_held_have_a_bound_together() {
 #[test]
 fn who_came_right_before_a_stop_is_answered() {
     let mut reactor = Reactor::new(LoopLimits::default()).unwrap();
-    let mut server = Server::new(Owner(3), Limits::default());
+    let mut server = Server::new(Limits::default());
     let any_port = "127.0.0.1:0".parse().unwrap();
     let addr = server.listen(reactor.net(), any_port).unwrap();
     let connect = || Client::new(TcpStream::connect(addr).unwrap());

@@ -13,9 +13,7 @@ use pilcrow::node::{
     CallError, CallId, Config, Context, Event, LinkState, Node, ReplyTo, Request, Roster, Service,
 };
 use pilcrow::protocol::Reply;
-use pilcrow::reactor::{
-    CloseReason, ConnId, Handler, Limits, Net, Origin, Owner, Reactor, TimerId,
-};
+use pilcrow::reactor::{Limits, Reactor};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -98,55 +96,9 @@ impl Service for Worker {
 /// Several nodes in one reactor, each under an owner of its own.
 struct Town {
     reactor: Reactor,
-    nodes: Nodes,
+    nodes: Vec<Option<Node<Worker>>>,
     ledger: Shared,
     draws: usize,
-}
-
-struct Nodes(Vec<Option<Node<Worker>>>);
-
-impl Nodes {
-    fn owner(&mut self, net: &Net) -> Option<&mut Node<Worker>> {
-        self.0.get_mut(usize::from(net.owner().0))?.as_mut()
-    }
-}
-
-impl Handler for Nodes {
-    fn on_open(&mut self, net: &mut Net, conn: ConnId, origin: Origin) {
-        if let Some(node) = self.owner(net) {
-            node.on_open(net, conn, origin);
-        }
-    }
-
-    fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
-        if let Some(node) = self.owner(net) {
-            node.on_frame(net, conn, frame);
-        }
-    }
-
-    fn on_close(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
-        if let Some(node) = self.owner(net) {
-            node.on_close(net, conn, why);
-        }
-    }
-
-    fn on_timer(&mut self, net: &mut Net, timer: TimerId, tag: u64) {
-        if let Some(node) = self.owner(net) {
-            node.on_timer(net, timer, tag);
-        }
-    }
-
-    fn on_wake(&mut self, net: &mut Net) {
-        for node in self.0.iter_mut().flatten() {
-            node.on_wake(net);
-        }
-    }
-
-    fn on_turn_end(&mut self, net: &mut Net) {
-        for node in self.0.iter_mut().flatten() {
-            node.on_turn_end(net);
-        }
-    }
 }
 
 /// Where nobody has to come back after a restart.
@@ -174,7 +126,7 @@ impl Town {
     fn beside(ledger: &Shared) -> Town {
         Town {
             reactor: Reactor::new(Limits::default()).unwrap(),
-            nodes: Nodes(Vec::new()),
+            nodes: Vec::new(),
             ledger: Rc::clone(ledger),
             draws: 0,
         }
@@ -206,8 +158,7 @@ impl Town {
     }
 
     fn add(&mut self, config: Config) -> (usize, Option<SocketAddr>) {
-        let place = self.nodes.0.len();
-        let owner = Owner(u16::try_from(place).unwrap());
+        let place = self.nodes.len();
         let worker = Worker {
             ledger: Rc::clone(&self.ledger),
             calls: HashMap::new(),
@@ -215,23 +166,23 @@ impl Town {
             events: Vec::new(),
             notices: 0,
         };
-        let mut node = Node::new(Config { owner, ..config }, worker);
+        let mut node = Node::new(config, worker);
         let addr = node.start(self.reactor.net()).unwrap();
-        self.nodes.0.push(Some(node));
+        self.nodes.push(Some(node));
         (place, addr)
     }
 
     fn node(&mut self, place: usize) -> &mut Node<Worker> {
-        self.nodes.0[place].as_mut().unwrap()
+        self.nodes[place].as_mut().unwrap()
     }
 
     fn context(&mut self, place: usize) -> Context<'_> {
-        let node = self.nodes.0[place].as_mut().unwrap();
+        let node = self.nodes[place].as_mut().unwrap();
         node.context(self.reactor.net())
     }
 
     fn places(&self) -> Vec<usize> {
-        let places = self.nodes.0.iter().enumerate();
+        let places = self.nodes.iter().enumerate();
         places
             .filter_map(|(place, node)| node.as_ref().map(|_| place))
             .collect()
@@ -366,7 +317,7 @@ fn no_call_fails_while_ten_nodes_are_replaced_in_good_order() {
         });
         town.context(old).stop();
         town.turn();
-        town.nodes.0[old] = None;
+        town.nodes[old] = None;
         let (new, _) = town.add(config.clone());
         town.call_until("the new one is there", |town| {
             town.context(new).link() == LinkState::Registered

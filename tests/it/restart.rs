@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use pilcrow::node::{Config, Node};
-use pilcrow::reactor::{ByOwner, Handler, Limits, Owner, Reactor};
+use pilcrow::reactor::{Limits, Reactor};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -278,7 +278,6 @@ fn nodes_of_this_crate_lose_nobody() {
                     name: format!("node{number}"),
                     listen: Some(([127, 0, 0, 1], 0).into()),
                     distributor: Some(place.port.addr.into()),
-                    owner: Owner(number),
                     retry: Duration::from_millis(100),
                     ..Config::default()
                 },
@@ -292,12 +291,8 @@ fn nodes_of_this_crate_lose_nobody() {
         |nodes: &mut Vec<Node<()>>, what: &str, wanted: &dyn Fn(&[usize]) -> bool| {
             let mut fewest = usize::MAX;
             wait_until(what, || {
-                let mut all: Vec<&mut dyn Handler> = nodes
-                    .iter_mut()
-                    .map(|node| -> &mut dyn Handler { node })
-                    .collect();
                 let wait = Some(Duration::from_millis(10));
-                reactor.turn(wait, &mut ByOwner(&mut all)).unwrap();
+                reactor.turn(wait, nodes).unwrap();
                 let views: Vec<usize> = nodes
                     .iter_mut()
                     .map(|node| node.context(reactor.net()).roster().members().len())

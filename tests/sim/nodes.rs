@@ -12,7 +12,9 @@ use pilcrow::node::{
     CallError, CallId, Config, Context, Event, LinkState, Node, ReplyTo, Request, Service,
 };
 use pilcrow::protocol::Reply;
-use pilcrow::reactor::{CloseReason, ConnId, Handler, Limits, Net, Origin, Reactor, TimerId};
+use pilcrow::reactor::{
+    CloseReason, ConnId, Handler, Limits, Net, Origin, Owner, Reactor, TimerId,
+};
 use pilcrow::testing::sim::{Process, ProcessId, Random, World};
 use serde::Deserialize;
 
@@ -82,7 +84,7 @@ impl Service for Echo {
             drop(random);
             let place = self.delayed.partition_point(|(other, ..)| *other <= at);
             self.delayed.insert(place, (at, reply_to, nonce));
-            cx.net().arm(at, u64::MAX);
+            cx.net().arm(Owner::default(), at, u64::MAX);
             return;
         }
         drop(random);
