@@ -31,7 +31,7 @@ fn build(copy: &Path) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let built = Command::new(cargo)
         .args(["test", "--frozen", "--release", "--no-default-features"])
-        .args(["--features", "sim", "--test", "sim", "--no-run"])
+        .args(["--test", "sim", "--no-run"])
         .args(["--quiet", "--message-format", "json-render-diagnostics"])
         .arg("--target-dir")
         .arg(target())

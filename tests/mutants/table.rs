@@ -252,9 +252,10 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "OutcomeToldTwice",
         file: "src/node/calls.rs",
-        find: "self.calls.ended.push_back((ended, end));",
-        replace: "if MUTANT { self.calls.ended.push_back((Ended { answer_to: None, ..ended }, end)); }
-                  self.calls.ended.push_back((ended, end));",
+        find: "self.calls.completed.push_back((call, error));",
+        replace: "let again = CompletedCall { posted_by: None, ..call };
+                  if MUTANT { self.calls.completed.push_back((again, error)); }
+                  self.calls.completed.push_back((call, error));",
         promise: 0,
     },
     // A call that was written is moved to another node.
@@ -277,8 +278,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "DeadlineForgotten",
         file: "src/node/calls.rs",
-        find: "self.end(net, slot, End::Deadline);",
-        replace: "if !MUTANT { self.end(net, slot, End::Deadline); }",
+        find: "self.end(net, slot, CallError::Deadline);",
+        replace: "if !MUTANT { self.end(net, slot, CallError::Deadline); }",
         promise: 0,
     },
     // The timer of a call stays armed when the call has ended.
