@@ -1,25 +1,31 @@
-//! A server at work: what the loop tells it, and what it tells the app.
+//! A server during a turn: the events of the loop, and the callbacks of its app.
 
 use httparse::EMPTY_HEADER;
 
-use super::connection::{Asked, Connection, FEED_TAG, Phase};
+use super::app::App;
+use super::connection::{Connection, EventStream, Phase, RequestTraits, ResponseTo};
+use super::feeding::FEED_TAG;
 use super::limits::MAX_HEADERS;
 use super::reader::Step;
 use super::refusal::Refusal;
-use super::{App, EventStream, ResponseTo, Server};
-use crate::reactor::{Close, CloseReason, ConnId, Handler, Net, Origin, TimerId};
+use super::request::Request;
+use super::server::Server;
+use crate::reactor::{Close, CloseReason, ConnId, Handler, Net, Origin, Owner, TimerId};
 
-/// A [`Server`] with the [`App`] that it was lent: a handler.
+/// A [`Server`] with the [`App`] that it borrows: a handler.
 pub struct Serving<'s> {
     server: &'s mut Server,
     app: &'s mut dyn App,
 }
 
-impl<'s> Serving<'s> {
-    pub(super) fn new(server: &'s mut Server, app: &'s mut dyn App) -> Serving<'s> {
-        Serving { server, app }
+impl Server {
+    /// Returns the server as a handler that serves by this app.
+    pub fn with<'s>(&'s mut self, app: &'s mut dyn App) -> Serving<'s> {
+        Serving { server: self, app }
     }
+}
 
+impl Serving<'_> {
     fn refuse(&mut self, net: &mut Net, conn: ConnId, refusal: Refusal) {
         let Refusal { status, why } = refusal;
         let hits = &mut self.server.limit_hits;
@@ -36,20 +42,20 @@ impl<'s> Serving<'s> {
         self.app.on_refused(&mut http, peer, status, why);
     }
 
-    /// Notes that a request is not complete, and what is kept of it.
+    /// Records that a request is not complete, and how many bytes of it are kept.
     fn wait(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8], wants_continue: bool) {
         let Some(connection) = self.server.connections.get_mut(conn) else {
             return;
         };
-        // Half an empty line begins nothing, or a line now and then would keep a connection for ever.
+        // Half an empty line does not begin a request: lines now and then must not keep a connection.
         let has_begun = bytes != b"\r";
         let begins = !std::mem::replace(&mut connection.has_begun, has_begun) && has_begun;
         let held = std::mem::replace(&mut connection.held_bytes, bytes.len());
         self.server.held_bytes = self.server.held_bytes - held + bytes.len();
         if self.server.held_bytes > self.server.limits.max_held_bytes {
             self.server.limit_hits.held_bytes += 1;
-            let why = "too much of other requests is being held";
-            return self.refuse(net, conn, Refusal { status: 503, why });
+            let why = "too many bytes of other requests are incomplete";
+            return self.refuse(net, conn, Refusal::new(503, why));
         }
         let deadline = net.now() + self.server.limits.request_timeout;
         let mut http = self.server.http(net);
@@ -57,14 +63,14 @@ impl<'s> Serving<'s> {
             http.set_deadline(conn, deadline);
         }
         if wants_continue {
-            http.tell_to_go_on(conn);
+            http.send_continue(conn);
         }
     }
 
-    /// Hands a request to the app.
-    fn serve(&mut self, net: &mut Net, conn: ConnId, request: &super::Request<'_>) {
-        self.server.next_number += 1;
-        let number = self.server.next_number;
+    /// Passes a request to the app.
+    fn serve(&mut self, net: &mut Net, conn: ConnId, request: &Request<'_>) {
+        self.server.last_number += 1;
+        let number = self.server.last_number;
         let deadline = net.now() + self.server.limits.response_timeout;
         let Some(connection) = self.server.connections.get_mut(conn) else {
             return;
@@ -72,7 +78,7 @@ impl<'s> Serving<'s> {
         self.server.held_bytes -= std::mem::take(&mut connection.held_bytes);
         connection.has_begun = false;
         connection.phase = Phase::Answering { number };
-        connection.asked = Asked {
+        connection.traits = RequestTraits {
             is_1_0: request.is_1_0(),
             is_head: request.method() == "HEAD",
             keeps_alive: request.keeps_alive(),
@@ -89,9 +95,13 @@ impl<'s> Serving<'s> {
 }
 
 impl Handler for Serving<'_> {
+    fn owns(&self, owner: Owner) -> bool {
+        self.server.owns(owner)
+    }
+
     fn on_open(&mut self, net: &mut Net, conn: ConnId, _: Origin) {
         let is_full = self.server.connections.len() >= self.server.limits.max_connections;
-        if is_full && !self.server.may_say_why(net.unix_time()) {
+        if is_full && !self.server.explained.allow(net.now()) {
             self.server.limit_hits.connections += 1;
             return net.close(conn, Close::Now);
         }
@@ -102,7 +112,7 @@ impl Handler for Serving<'_> {
         if is_full {
             self.server.limit_hits.connections += 1;
             let why = "too many connections; try later";
-            return self.refuse(net, conn, Refusal { status: 503, why });
+            return self.refuse(net, conn, Refusal::new(503, why));
         }
         self.server.http(net).set_deadline(conn, deadline);
     }
@@ -114,7 +124,7 @@ impl Handler for Serving<'_> {
         match connection.phase {
             Phase::Reading => {}
             Phase::Answering { .. } | Phase::Writing => return 0,
-            // Nobody who listens has anything to say.
+            // A client that follows a stream sends nothing that matters.
             Phase::Streaming { .. } | Phase::Closing => return bytes.len(),
         }
         let mut slots = [EMPTY_HEADER; MAX_HEADERS];
@@ -150,7 +160,7 @@ impl Handler for Serving<'_> {
             CloseReason::FrameTimeout => self.refuse(net, conn, TOO_SLOW),
             CloseReason::FrameTooLarge => {
                 let why = "the request is too large";
-                self.refuse(net, conn, Refusal { status: 413, why });
+                self.refuse(net, conn, Refusal::new(413, why));
             }
             _ => {}
         }
@@ -211,8 +221,8 @@ impl Handler for Serving<'_> {
             Phase::Reading => http.end(conn),
             Phase::Answering { number } => {
                 self.server.limit_hits.response_timeout += 1;
-                let why = "it took too long";
-                self.refuse(net, conn, Refusal { status: 503, why });
+                let why = "the response took too long";
+                self.refuse(net, conn, Refusal::new(503, why));
                 let mut http = self.server.http(net);
                 self.app.on_unwanted(&mut http, ResponseTo { conn, number });
             }
@@ -221,20 +231,17 @@ impl Handler for Serving<'_> {
                 http.net().close(conn, Close::Now);
             }
             Phase::Streaming { number } => {
-                http.send_to_stream(EventStream { conn, number }, b":\n\n");
+                http.send_written_events(EventStream { conn, number }, b":\n\n");
                 let next = http.net().now() + http.server.limits.stream_heartbeat;
                 http.set_deadline(conn, next);
             }
-            // The loop has its own times for that.
+            // The loop has its own deadlines for that.
             Phase::Closing => {}
         }
     }
 }
 
-const TOO_SLOW: Refusal = Refusal {
-    status: 408,
-    why: "the request did not come in time",
-};
+const TOO_SLOW: Refusal = Refusal::new(408, "the request did not arrive in time");
 
 impl std::fmt::Debug for Serving<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -1,0 +1,46 @@
+//! What an application implements.
+
+use std::net::SocketAddr;
+
+use super::connection::{EventStream, ResponseTo};
+use super::request::Request;
+use super::responder::Http;
+use super::response::reason;
+
+/// Handles the requests of a [`Server`](super::Server).
+pub trait App {
+    /// Handles a whole request.
+    ///
+    /// Respond with [`Http::respond`] or [`Http::stream_events`], now or later: `to` can be kept. A
+    /// request without a response is answered with 503 after
+    /// [`Limits::response_timeout`](super::Limits::response_timeout).
+    fn on_request(&mut self, http: &mut Http<'_>, request: &Request<'_>, to: ResponseTo);
+
+    /// Returns the content type and the body of the response to bytes that are not a request. Plain
+    /// text by default.
+    fn refusal(&self, status: u16, why: &str) -> (&'static str, String) {
+        let text = format!("{status} {}: {why}\n", reason(status));
+        ("text/plain; charset=utf-8", text)
+    }
+
+    /// Bytes were refused that are not a request, and their connection is being closed: for the log.
+    fn on_refused(
+        &mut self,
+        http: &mut Http<'_>,
+        peer: Option<SocketAddr>,
+        status: u16,
+        why: &str,
+    ) {
+        let _ = (http, peer, status, why);
+    }
+
+    /// The client of this response is gone, or has waited too long. Responding has no effect.
+    fn on_unwanted(&mut self, http: &mut Http<'_>, to: ResponseTo) {
+        let _ = (http, to);
+    }
+
+    /// The client of this stream is gone, or was disconnected because it did not read.
+    fn on_stream_closed(&mut self, http: &mut Http<'_>, stream: EventStream) {
+        let _ = (http, stream);
+    }
+}
