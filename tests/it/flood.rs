@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::admin::AdminServer;
@@ -91,7 +92,7 @@ fn what_is_wrong_is_said_in_one_line() {
         (&["storm", "--nodez", "3"], 2, "--nodez"),
         (&["storm", "--nodes", "0"], 2, "--nodes"),
         (&["storm", "--spawn", "--pid", "1"], 2, "--pid"),
-        (&[], 2, "say what to do"),
+        (&[], 2, "no scenario"),
         (&["rpc", "--path", "echo"], 2, "--path"),
         (&["rpc", "--params", "{"], 2, "--params"),
         (&["idle", "--duration", "1m"], 2, "--registered"),
@@ -617,25 +618,55 @@ fn is_gone(pid: u32) -> bool {
     }
 }
 
+/// Waits until the run has this many children, and returns them.
+#[track_caller]
+fn wait_for_children(run: &mut Program, count: usize) -> Vec<u32> {
+    let mut children = Vec::new();
+    wait_until("the children", || {
+        assert!(run.is_running(), "ended early: {:?}", run.stderr());
+        children = children_of(run.pid());
+        children.len() >= count
+    });
+    children
+}
+
+#[track_caller]
+fn assert_ended(children: &[u32]) {
+    wait_until("the children to end", || {
+        children.iter().all(|child| is_gone(*child))
+    });
+}
+
+const ENDLESS: &str = "churn --spawn --nodes 5 --rate 20 --duration 10m --baseline";
+
 #[test]
 fn no_child_outlives_its_run_however_that_ends() {
-    use rustix::process::Signal;
     for signal in [Signal::KILL, Signal::INT] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_flood"));
-        command.args("churn --spawn --nodes 5 --rate 20 --duration 10m --baseline".split(' '));
-        let mut run = Program::start(&mut command);
-        let mut children = Vec::new();
-        wait_until("both children", || {
-            children = children_of(run.pid());
-            children.len() == 2
-        });
+        let mut run = Program::start(command.args(ENDLESS.split(' ')));
+        let children = wait_for_children(&mut run, 2);
         run.signal(signal);
-        let status = run.wait();
-        assert!(!status.success(), "stopped before the first round was over");
-        wait_until("the children to end", || {
-            children.iter().all(|child| is_gone(*child))
-        });
+        run.wait();
+        assert_ended(&children);
     }
+}
+
+/// Background jobs of scripts ignore SIGINT until they handle it. One that arrived while the servers
+/// were being started, before the handler was there, was lost.
+#[test]
+fn stops_while_servers_start_even_where_sigint_was_ignored() {
+    let mut command = Command::new("sh");
+    let script = format!("trap '' INT && exec \"$0\" {ENDLESS}");
+    let mut run = Program::start(command.args(["-c", &script, env!("CARGO_BIN_EXE_flood")]));
+    let children = wait_for_children(&mut run, 1);
+    run.signal(Signal::INT);
+    assert_eq!(run.wait().code(), Some(1));
+    assert!(
+        run.stderr().join("").contains("stopped before"),
+        "{:?}",
+        run.stderr()
+    );
+    assert_ended(&children);
 }
 
 #[test]
@@ -643,14 +674,13 @@ fn what_was_measured_before_it_was_stopped_is_shown() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flood"));
     command.args("rpc --spawn --duration 10m --rounds 1 --baseline".split(' '));
     let mut run = Program::start(&mut command);
-    wait_until("both children", || children_of(run.pid()).len() == 2);
-    let server = children_of(run.pid())[0];
+    let server = wait_for_children(&mut run, 2)[0];
     wait_until("some requests", || {
         let used = std::fs::read_to_string(format!("/proc/{server}/schedstat")).unwrap();
         let nanos: u64 = used.split(' ').next().unwrap().parse().unwrap();
         nanos > 100_000_000
     });
-    run.signal(rustix::process::Signal::INT);
+    run.signal(Signal::INT);
     assert!(run.wait().success(), "{:?}", run.stderr());
     wait_until("the table", || {
         run.stdout()

@@ -4,15 +4,16 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::TypedValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::cli::failure::Failure;
-use crate::cli::flood::child::Role;
-use crate::cli::flood::herd::Watch;
+use super::child::Role;
+use super::registration::Registration;
+use super::stop::Halt;
 
 const ABOUT: &str = "\
-Loads a Distributor or a node, and says what it took: --spawn starts one for the run, and --baseline \
-has a bare server do the same bytes to the same sockets in turn with it.";
+Loads a Distributor or a node, and reports what it took: --spawn starts one for the run, and \
+--baseline compares it with a bare server that sends the same bytes to the same sockets.";
 
 const AFTER: &str = "\
 Examples:
@@ -36,14 +37,14 @@ pub(crate) struct Args {
     pub(crate) command: Command,
 }
 
-/// What to do to the server.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// All nodes connect and register at once; then all but one leave at once
     Storm(StormArgs),
     /// Nodes join and leave by a schedule while others watch
     Churn(ChurnArgs),
-    /// Churn while some watchers never read; beside the same without them
+    /// Churn while some watchers never read, compared with churn without them
+    #[command(mut_args(defaults_of_slow))]
     Slow(SlowArgs),
     /// Requests to a node; --spawn starts one that echoes
     Rpc(RpcArgs),
@@ -65,19 +66,19 @@ pub(crate) struct ServerArgs {
     #[arg(long, conflicts_with_all = ["to", "pid"])]
     pub(crate) spawn: bool,
 
-    /// The process of the server, whose CPU time and memory are to be shown
+    /// The server's process: show its CPU time and memory
     #[arg(long, value_name = "PID")]
     pub(crate) pid: Option<u32>,
 
-    /// Let a bare server do the same bytes to the same sockets, in turn with the other
+    /// Compare with a bare server that sends the same bytes to the same sockets, in turn
     #[arg(long)]
     pub(crate) baseline: bool,
 
-    /// How long anything may take before the run has failed
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = some_time)]
+    /// How long each step may take before the run has failed
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = positive_time)]
     pub(crate) timeout: Duration,
 
-    /// Connect from so many loopback addresses [default: as many as the port range makes necessary]
+    /// Connect from this many loopback addresses [default: as many as the port range requires]
     #[arg(long, value_name = "N", value_parser = count())]
     pub(crate) source_addresses: Option<usize>,
 
@@ -90,24 +91,44 @@ pub(crate) struct ServerArgs {
     pub(crate) html: Option<PathBuf>,
 }
 
-/// Who reads the HTTP side meanwhile.
+/// Clients of the HTTP side.
 #[derive(clap::Args, Debug)]
 pub(crate) struct HttpArgs {
-    /// Clients of its HTTP side that read 10 KiB a second each, half of them /events and half
-    /// /metrics; without --baseline, beside the same without them
+    /// Clients of its HTTP side that read 10 KiB per second each, half of them /events and half
+    /// /metrics; without --baseline, compared with the same without them
     #[arg(long, value_name = "K", value_parser = count())]
     pub(crate) http_readers: Option<usize>,
 
-    /// Where the HTTP side is, unless --spawn starts one
+    /// The address of the HTTP side, unless --spawn starts one
     #[arg(long, value_name = "ADDR", value_parser = address, requires = "http_readers",
           conflicts_with = "spawn")]
     pub(crate) http: Option<SocketAddr>,
 }
 
-/// `flood storm`.
+/// How nodes register.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Watch {
+    /// Without a session: whole lists
+    Plain,
+    /// With a session: whole lists
+    List,
+    /// With a session: what changed
+    Delta,
+}
+
+impl Watch {
+    pub(crate) fn registration(self) -> Registration {
+        match self {
+            Watch::Plain => Registration::Plain,
+            Watch::List => Registration::Session("list"),
+            Watch::Delta => Registration::Session("delta"),
+        }
+    }
+}
+
 #[derive(clap::Args, Debug)]
 pub(crate) struct StormArgs {
-    /// Nodes that come at once
+    /// Nodes that connect at once
     #[arg(long, value_name = "N", default_value = "1000", value_parser = count())]
     pub(crate) nodes: usize,
 
@@ -116,7 +137,7 @@ pub(crate) struct StormArgs {
     pub(crate) watch: Watch,
 
     /// Storms, in turn with as many of the baseline
-    #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value = "5", value_parser = rounds())]
     pub(crate) rounds: u32,
 
     #[command(flatten)]
@@ -125,64 +146,28 @@ pub(crate) struct StormArgs {
     pub(crate) server: ServerArgs,
 }
 
-/// What joins, and when.
-#[derive(clap::Args, Debug)]
-pub(crate) struct ScheduleArgs {
-    /// Joins a second; as many leave
-    #[arg(long, value_name = "R", default_value = "50", value_parser = per_second)]
-    rate: f64,
-
-    /// How long, all slices together; as long again for what it is compared with
-    /// [default: 10s for churn, 15s for slow: a Distributor cuts who does not read after 10s]
-    #[arg(long, value_name = "TIME", value_parser = some_time)]
-    duration: Option<Duration>,
-
-    /// Slices of it, in turn with as many of what it is compared with
-    /// [default: 4 for churn, 1 for slow]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
-    rounds: Option<u32>,
-
-    /// Watchers register without a port, so that the list stays short
-    #[arg(long)]
-    unlisted: bool,
-}
-
-/// When nodes join.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Schedule {
-    pub(crate) rate: f64,
-    pub(crate) duration: Duration,
-    pub(crate) rounds: u32,
-    pub(crate) unlisted: bool,
-}
-
-impl ScheduleArgs {
-    fn or(&self, duration: Duration, rounds: u32) -> Schedule {
-        Schedule {
-            rate: self.rate,
-            duration: self.duration.unwrap_or(duration),
-            rounds: self.rounds.unwrap_or(rounds),
-            unlisted: self.unlisted,
-        }
-    }
-}
-
-impl ChurnArgs {
-    pub(crate) fn schedule(&self) -> Schedule {
-        self.schedule.or(Duration::from_secs(10), 4)
-    }
-}
-
-impl SlowArgs {
-    pub(crate) fn schedule(&self) -> Schedule {
-        self.schedule.or(Duration::from_secs(15), 1)
-    }
-}
-
-/// `flood churn`.
 #[derive(clap::Args, Debug)]
 pub(crate) struct ChurnArgs {
-    /// Nodes that watch
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+    #[command(flatten)]
+    pub(crate) http: HttpArgs,
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct SlowArgs {
+    /// Nodes that watch and never read
+    #[arg(long, value_name = "K", default_value = "20", value_parser = count())]
+    pub(crate) stuck: usize,
+
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+}
+
+/// Watchers, and nodes that join and leave.
+#[derive(clap::Args, Debug)]
+pub(crate) struct LoadArgs {
+    /// Nodes that watch and read
     #[arg(long, value_name = "N", default_value = "1000", value_parser = count())]
     pub(crate) nodes: usize,
 
@@ -190,64 +175,65 @@ pub(crate) struct ChurnArgs {
     #[arg(long, value_name = "HOW", default_value = "delta")]
     pub(crate) watch: Watch,
 
-    #[command(flatten)]
-    schedule: ScheduleArgs,
-    #[command(flatten)]
-    pub(crate) http: HttpArgs,
+    /// Joins per second; as many leave
+    #[arg(long, value_name = "R", default_value = "50", value_parser = per_second)]
+    pub(crate) rate: f64,
+
+    /// How long, all rounds together; as long again for what it is compared with
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = positive_time)]
+    pub(crate) duration: Duration,
+
+    /// Rounds, in turn with as many of what it is compared with
+    #[arg(long, value_name = "N", default_value = "4", value_parser = rounds())]
+    pub(crate) rounds: u32,
+
+    /// Watchers register without a port, so that the list stays short
+    #[arg(long)]
+    pub(crate) unlisted: bool,
+
     #[command(flatten)]
     pub(crate) server: ServerArgs,
 }
 
-/// `flood slow`.
-#[derive(clap::Args, Debug)]
-pub(crate) struct SlowArgs {
-    /// Nodes that watch and read
-    #[arg(long, value_name = "N", default_value = "500", value_parser = count())]
-    pub(crate) nodes: usize,
-
-    /// Nodes that watch and never read
-    #[arg(long, value_name = "K", default_value = "20", value_parser = count())]
-    pub(crate) stuck: usize,
-
-    /// What watchers are sent
-    #[arg(long, value_name = "HOW", default_value = "list")]
-    pub(crate) watch: Watch,
-
-    #[command(flatten)]
-    schedule: ScheduleArgs,
-    #[command(flatten)]
-    pub(crate) server: ServerArgs,
+/// A Distributor cuts a watcher that has not read for 10 s, which a single longer round shows.
+fn defaults_of_slow(arg: clap::Arg) -> clap::Arg {
+    match arg.get_id().as_str() {
+        "nodes" => arg.default_value("500"),
+        "watch" => arg.default_value("list"),
+        "duration" => arg.default_value("15s"),
+        "rounds" => arg.default_value("1"),
+        _ => arg,
+    }
 }
 
-/// `flood rpc`.
 #[derive(clap::Args, Debug)]
 pub(crate) struct RpcArgs {
     /// Connections to the node
     #[arg(long, value_name = "C", default_value = "10", value_parser = count())]
     pub(crate) connections: usize,
 
-    /// Requests on each without a reply, at most; a node takes 1024
+    /// At most this many requests without a reply on each; a node takes 1024
     #[arg(long, value_name = "D", default_value = "16", value_parser = count())]
     pub(crate) depth: usize,
 
-    /// Requests a second by a schedule that waits for nobody: times count from when a request was
-    /// due [default: the next request follows a reply]
+    /// Requests per second by a schedule that waits for no reply: times count from when a request
+    /// was due [default: the next request follows a reply]
     #[arg(long, value_name = "R", value_parser = per_second)]
     pub(crate) rate: Option<f64>,
 
     /// How long, all rounds together; as long again for the baseline
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = positive_time)]
     pub(crate) duration: Duration,
 
     /// Rounds, in turn with as many of the baseline
-    #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value = "5", value_parser = rounds())]
     pub(crate) rounds: u32,
 
     /// What is asked for, as METHOD/path
     #[arg(long, value_name = "URL", default_value = "GET/echo")]
     pub(crate) path: String,
 
-    /// With these params, 64 bytes by default
+    /// Params of each request, 64 bytes by default
     #[arg(long, value_name = "JSON", default_value = DEFAULT_PARAMS)]
     pub(crate) params: String,
 
@@ -257,7 +243,6 @@ pub(crate) struct RpcArgs {
 
 const DEFAULT_PARAMS: &str = r#"{"name":"apples","count":12,"note":"sixty-four bytes of params"}"#;
 
-/// `flood idle`.
 #[derive(clap::Args, Debug)]
 pub(crate) struct IdleArgs {
     /// Connections that do nothing
@@ -273,82 +258,67 @@ pub(crate) struct IdleArgs {
     pub(crate) unlisted: bool,
 
     /// How long they are idle
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = some_time)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = positive_time)]
     pub(crate) duration: Duration,
 
     #[command(flatten)]
     pub(crate) server: ServerArgs,
 }
 
-/// A Distributor closes connections that have said nothing for a minute.
-const LONGEST_SILENCE: Duration = Duration::from_secs(45);
-
 impl IdleArgs {
-    pub(crate) fn check(&self) -> Result<(), Failure> {
-        if !self.registered && self.duration > LONGEST_SILENCE {
-            return Err(Failure::usage(
-                "--duration: at most 45s, because a Distributor closes who says nothing for a minute; \
-                 or with --registered as long as you like",
-            ));
+    pub(crate) fn check(&self) -> Result<(), Halt> {
+        const MAX_SILENCE: Duration = Duration::from_secs(45);
+        if self.registered || self.duration <= MAX_SILENCE {
+            return Ok(());
         }
-        Ok(())
+        let duration = humantime::format_duration(self.duration);
+        Err(Halt::usage(format!(
+            "--duration {duration}: a Distributor closes connections that are silent for a minute; use \
+             at most 45s, or --registered"
+        )))
     }
 }
 
-/// ADDRESS:PORT or NAME:PORT. Of a name's addresses an IPv4 one: of these, loopback has many.
+/// Parses ADDRESS:PORT or NAME:PORT. IPv4 is preferred, of which loopback has many addresses.
 fn address(text: &str) -> Result<SocketAddr, String> {
     let found = text.to_socket_addrs().map_err(|error| error.to_string())?;
-    let found: Vec<_> = found.collect();
-    let best = found.iter().find(|addr| addr.is_ipv4()).or(found.first());
-    best.copied()
-        .ok_or_else(|| "the name has no address".to_owned())
+    let first = found.min_by_key(SocketAddr::is_ipv6);
+    first.ok_or_else(|| "the name has no address".to_owned())
 }
 
-/// What is due by the slowest of these rates is at a time that the clock can tell.
 fn per_second(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(rate) if (0.001..=1e7).contains(&rate) => Ok(rate),
-        _ => Err("a number from 0.001 to 10000000".to_owned()),
+    let rate = text
+        .parse()
+        .ok()
+        .filter(|rate| (0.001..=1e7).contains(rate));
+    rate.ok_or_else(|| "use a number from 0.001 to 10000000".to_owned())
+}
+
+/// Short enough to be added to the present.
+const MAX_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
+
+fn positive_time(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if time.is_zero() || time > MAX_TIME => {
+            Err("use a time above 0s, and at most 365days".to_owned())
+        }
+        other => other.map_err(|error| error.to_string()),
     }
 }
 
-/// Longer than anybody waits, and short enough to be added to the time that it is.
-const LONGEST_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
+fn count() -> impl TypedValueParser<Value = usize> {
+    let numbers = clap::value_parser!(u32).range(1..=10_000_000);
+    numbers.map(|count| usize::try_from(count).unwrap_or(usize::MAX))
+}
 
-fn some_time(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(time) if time.is_zero() => Err("longer than nothing".to_owned()),
-        Ok(time) if time > LONGEST_TIME => Err("at most 365days".to_owned()),
-        Ok(time) => Ok(time),
-        Err(error) => Err(error.to_string()),
-    }
+fn rounds() -> impl TypedValueParser<Value = u32> {
+    clap::value_parser!(u32).range(1..=1000)
 }
 
 /// What a value is called on the command line.
 pub(crate) fn name_of(value: impl ValueEnum) -> String {
     let value = value.to_possible_value();
     value.map_or_else(String::new, |value| value.get_name().to_owned())
-}
-
-/// A number from 1 on that this machine can count to.
-fn count() -> impl clap::builder::TypedValueParser<Value = usize> {
-    use clap::builder::TypedValueParser;
-    clap::value_parser!(u32)
-        .range(1..=10_000_000)
-        .map(|count| usize::try_from(count).unwrap_or(usize::MAX))
-}
-
-impl Command {
-    pub(crate) fn server(&self) -> Option<&ServerArgs> {
-        match self {
-            Command::Storm(args) => Some(&args.server),
-            Command::Churn(args) => Some(&args.server),
-            Command::Slow(args) => Some(&args.server),
-            Command::Rpc(args) => Some(&args.server),
-            Command::Idle(args) => Some(&args.server),
-            Command::Serve { .. } => None,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -359,30 +329,25 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Args::command().debug_assert();
+        assert_eq!(DEFAULT_PARAMS.len(), 64);
     }
 
     #[test]
-    fn servers_are_named_by_address_or_name() {
+    fn servers_have_an_address_or_a_name() {
         assert_eq!(address("[::1]:7"), Ok(([0, 0, 0, 0, 0, 0, 0, 1], 7).into()));
         assert_eq!(address("localhost:9000"), Ok(([127, 0, 0, 1], 9000).into()));
         assert!(address("localhost").is_err());
     }
 
     #[test]
-    fn a_silent_connection_is_not_held_for_too_long() {
-        let idle = |flags: &[&str]| {
-            let flags = [&["flood", "idle", "--duration", "1m"], flags].concat();
-            match Args::try_parse_from(flags).unwrap().command {
-                Command::Idle(args) => args.check().is_ok(),
-                _ => panic!("idle"),
+    fn slow_has_its_own_defaults() {
+        let load = |command: &str| match Args::try_parse_from(["flood", command]).unwrap().command {
+            Command::Churn(ChurnArgs { load, .. }) | Command::Slow(SlowArgs { load, .. }) => {
+                (load.nodes, load.watch, load.duration.as_secs(), load.rounds)
             }
+            _ => panic!("{command}"),
         };
-        assert!(!idle(&[]));
-        assert!(idle(&["--registered"]));
-    }
-
-    #[test]
-    fn the_default_params_are_as_long_as_said() {
-        assert_eq!(DEFAULT_PARAMS.len(), 64);
+        assert_eq!(load("churn"), (1000, Watch::Delta, 10, 4));
+        assert_eq!(load("slow"), (500, Watch::List, 15, 1));
     }
 }

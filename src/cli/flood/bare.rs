@@ -1,52 +1,60 @@
-//! A server with nothing between it and epoll, to compare others with: it does the same bytes to
-//! the same sockets, and knows nothing.
+//! A server with nothing between it and epoll, to compare others with: it does the same bytes to the
+//! same sockets, and knows nothing.
 //!
-//! What it does is said on its standard input, and it ends with that. It depends on nothing else of
-//! this program.
+//! Its tasks come on standard input, and it ends with that. It depends on nothing else of this crate.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
+use serde::{Deserialize, Serialize};
 
 const FRAME_END: &[u8] = "¶".as_bytes();
 const BACKLOG: i32 = 4096;
 const EVENTS_PER_WAIT: usize = 1024;
 const READ_BYTES: usize = 64 << 10;
-/// No socket's fd: standard input is not one of them.
-const COMMANDS: u64 = 0;
+/// In place of a socket's fd, the tasks on standard input.
+const TASKS: u64 = 0;
 
-/// What it does with its connections. Said as a line of words, then the bytes whose lengths it names.
-enum Task {
-    /// `hold GREETING`: sends that to whoever connects.
-    Hold { greeting: Vec<u8> },
-    /// `acceptor COUNT LIST GOODBYE`: reads so many registrations, then sends each the list; to the
-    /// last one that stays, the goodbye.
+/// What it does with its connections.
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) enum Task {
+    /// Sends back what comes.
+    Echo,
+    /// Sends this to each that connects.
+    Hold { greeting: String },
+    /// Reads this many registrations, then sends each the list; to the last that stays, the goodbye.
     Acceptor {
         count: usize,
-        registered: usize,
-        list: Vec<u8>,
-        goodbye: Vec<u8>,
+        list: String,
+        goodbye: String,
     },
-    /// `fanout COUNT REPLY JOINED LEFT FROM TO WIDTH`: replies to so many who register; tells them
-    /// of each other one who comes and goes. What is told of one who comes has `WIDTH` bytes from
-    /// its registration, which makes it known.
-    Fanout {
+    /// Replies to this many watchers that register. Then tells them of every other that comes and
+    /// goes. What they are told of one that comes contains its mark: `width` bytes of its registration
+    /// `from` there, `to` here.
+    FanOut {
         count: usize,
-        watchers: Vec<usize>,
-        reply: Vec<u8>,
-        joined: Vec<u8>,
-        left: Vec<u8>,
+        reply: String,
+        joined: String,
+        left: String,
         from: usize,
         to: usize,
         width: usize,
     },
-    /// `echo`: sends back what comes.
-    Echo,
+}
+
+impl Task {
+    pub(crate) fn acceptor(count: usize, list: &[u8], goodbye: &[u8]) -> Task {
+        Task::Acceptor {
+            count,
+            list: String::from_utf8_lossy(list).into_owned(),
+            goodbye: String::from_utf8_lossy(goodbye).into_owned(),
+        }
+    }
 }
 
 struct Peer {
@@ -66,11 +74,13 @@ struct Server {
     peers: Vec<Option<Peer>>,
     open: usize,
     task: Task,
+    /// Since the task was set.
+    registered: usize,
+    watchers: Vec<usize>,
     scratch: Vec<u8>,
 }
 
-/// Serves until standard input ends. The address comes first on standard output, then an `ok` for
-/// each command.
+/// Serves until standard input ends. Prints its address first, then `ok` for each task.
 pub(crate) fn serve() -> io::Result<()> {
     let listener = net::socket_with(
         AddressFamily::INET,
@@ -87,14 +97,10 @@ pub(crate) fn serve() -> io::Result<()> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let readable = epoll::EventFlags::IN;
     epoll::add(&epoll, &listener, data_of(&listener), readable)?;
-    let stdin = io::stdin();
-    epoll::add(
-        &epoll,
-        &stdin,
-        epoll::EventData::new_u64(COMMANDS),
-        readable,
-    )?;
-    say(&addr.to_string())?;
+    let mut stdin = io::stdin().lock();
+    let tasks = epoll::EventData::new_u64(TASKS);
+    epoll::add(&epoll, io::stdin(), tasks, readable)?;
+    print_line(&addr.to_string())?;
 
     let mut server = Server {
         epoll,
@@ -102,10 +108,11 @@ pub(crate) fn serve() -> io::Result<()> {
         peers: Vec::new(),
         open: 0,
         task: Task::Echo,
+        registered: 0,
+        watchers: Vec::new(),
         scratch: vec![0; READ_BYTES],
     };
     let mut events = Vec::with_capacity(EVENTS_PER_WAIT);
-    let mut commands = Vec::new();
     loop {
         events.clear();
         match epoll::wait(&server.epoll, spare_capacity(&mut events), None) {
@@ -114,23 +121,23 @@ pub(crate) fn serve() -> io::Result<()> {
         };
         for event in &events {
             let (flags, data) = (event.flags, event.data);
-            if data.u64() == COMMANDS {
-                let count = rustix::io::read(&stdin, &mut *server.scratch)?;
-                if count == 0 {
+            if data.u64() == TASKS {
+                let mut line = String::new();
+                if stdin.read_line(&mut line)? == 0 {
                     return Ok(());
                 }
-                commands.extend_from_slice(server.scratch.get(..count).unwrap_or_default());
-                while let Some((task, used)) = Task::parse(&commands)? {
-                    commands.drain(..used);
-                    server.task = task;
-                    say("ok")?;
-                }
+                server.task = serde_json::from_str(&line)?;
+                server.registered = 0;
+                server.watchers.clear();
+                print_line("ok")?;
             } else if data.u64() == data_of(&server.listener).u64() {
                 server.accept()?;
             } else {
                 let fd = usize::try_from(data.u64()).unwrap_or(usize::MAX);
-                if flags.contains(epoll::EventFlags::OUT) {
-                    server.flush(fd);
+                if flags.contains(epoll::EventFlags::OUT)
+                    && let Some(Some(peer)) = server.peers.get_mut(fd)
+                {
+                    peer.flush();
                 }
                 if flags.intersects(!epoll::EventFlags::OUT) {
                     let has_ended =
@@ -142,7 +149,7 @@ pub(crate) fn serve() -> io::Result<()> {
     }
 }
 
-fn say(line: &str) -> io::Result<()> {
+pub(crate) fn print_line(line: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{line}")?;
     out.flush()
@@ -154,59 +161,6 @@ fn fd_number(socket: &impl AsFd) -> usize {
 
 fn data_of(socket: &impl AsFd) -> epoll::EventData {
     epoll::EventData::new_u64(fd_number(socket) as u64)
-}
-
-impl Task {
-    /// The first command in `bytes` and its length, once all of it is there.
-    fn parse(bytes: &[u8]) -> io::Result<Option<(Task, usize)>> {
-        let Some(line_end) = bytes.iter().position(|byte| *byte == b'\n') else {
-            return Ok(None);
-        };
-        let (line, mut rest) = bytes.split_at(line_end + 1);
-        let line = String::from_utf8_lossy(line);
-        let mut words = line.split_whitespace();
-        let name = words.next().unwrap_or_default();
-        let numbers: Vec<usize> = words.map_while(|word| word.parse().ok()).collect();
-        let mut used = line_end + 1;
-        let mut block = |length: usize| {
-            let (block, after) = rest.split_at_checked(length)?;
-            rest = after;
-            used += length;
-            Some(block.to_vec())
-        };
-        let task = match (name, &*numbers) {
-            ("hold", [greeting]) => block(*greeting).map(|greeting| Task::Hold { greeting }),
-            ("acceptor", [count, list, goodbye]) => {
-                block(*list)
-                    .zip(block(*goodbye))
-                    .map(|(list, goodbye)| Task::Acceptor {
-                        count: *count,
-                        registered: 0,
-                        list,
-                        goodbye,
-                    })
-            }
-            ("fanout", [count, reply, joined, left, from, to, width]) => block(*reply)
-                .zip(block(*joined))
-                .zip(block(*left))
-                .map(|((reply, joined), left)| Task::Fanout {
-                    count: *count,
-                    watchers: Vec::new(),
-                    reply,
-                    joined,
-                    left,
-                    from: *from,
-                    to: *to,
-                    width: *width,
-                }),
-            ("echo", []) => Some(Task::Echo),
-            _ => {
-                let what = format!("no such command: {}", line.trim());
-                return Err(io::Error::new(ErrorKind::InvalidInput, what));
-            }
-        };
-        Ok(task.map(|task| (task, used)))
-    }
 }
 
 impl Server {
@@ -239,8 +193,8 @@ impl Server {
         Ok(())
     }
 
-    /// One read, as a rule: a short one has taken all there is, and what comes later is told of
-    /// again. Only who has ended is read to the end.
+    /// One read, as a rule: a short one has taken all there is, and epoll reports what comes later.
+    /// Only a connection that has ended is read to its end.
     fn read(&mut self, fd: usize, has_ended: bool) {
         let mut is_empty = false;
         while !is_empty {
@@ -258,102 +212,84 @@ impl Server {
                         if peer.input.ends_with(FRAME_END) {
                             peer.has_registered = true;
                             let registration = std::mem::take(&mut peer.input);
-                            self.registered(fd, &registration);
+                            self.on_registration(fd, &registration);
                         }
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                _ => return self.closed(fd),
+                _ => return self.on_close(fd),
             }
         }
     }
 
-    fn registered(&mut self, fd: usize, registration: &[u8]) {
+    fn on_registration(&mut self, fd: usize, registration: &[u8]) {
+        self.registered += 1;
         match &mut self.task {
-            Task::Acceptor {
-                count,
-                registered,
-                list,
-                ..
-            } => {
-                *registered += 1;
-                if registered == count {
-                    for peer in self.peers.iter_mut().flatten() {
-                        peer.send(list);
-                    }
+            Task::Acceptor { count, list, .. } if self.registered == *count => {
+                self.peers
+                    .iter_mut()
+                    .flatten()
+                    .for_each(|peer| peer.send(&*list));
+            }
+            Task::FanOut { count, reply, .. } if self.registered <= *count => {
+                self.watchers.push(fd);
+                if let Some(Some(peer)) = self.peers.get_mut(fd) {
+                    peer.is_watcher = true;
+                    peer.send(reply);
                 }
             }
-            Task::Fanout {
-                count,
-                watchers,
-                reply,
+            Task::FanOut {
                 joined,
                 from,
                 to,
                 width,
                 ..
             } => {
-                if watchers.len() < *count {
-                    watchers.push(fd);
-                    if let Some(Some(peer)) = self.peers.get_mut(fd) {
-                        peer.is_watcher = true;
-                        peer.send(reply);
-                    }
-                    return;
+                let mark = registration.get(*from..*from + *width).unwrap_or_default();
+                if let (Ok(mark), Some(_)) = (str::from_utf8(mark), joined.get(*to..*to + *width)) {
+                    joined.replace_range(*to..*to + *width, mark);
                 }
-                if let Some(mark) = registration.get(*from..*from + *width)
-                    && let Some(place) = joined.get_mut(*to..*to + *width)
-                {
-                    place.copy_from_slice(mark);
-                }
-                for watcher in watchers {
-                    if let Some(Some(peer)) = self.peers.get_mut(*watcher) {
-                        peer.send(joined);
-                    }
-                }
+                send_to(&mut self.peers, &self.watchers, joined);
             }
-            Task::Hold { .. } | Task::Echo => {}
+            Task::Acceptor { .. } | Task::Hold { .. } | Task::Echo => {}
         }
     }
 
-    fn closed(&mut self, fd: usize) {
+    fn on_close(&mut self, fd: usize) {
         let Some(peer) = self.peers.get_mut(fd).and_then(Option::take) else {
             return;
         };
         self.open -= 1;
         match &self.task {
-            Task::Acceptor {
-                count,
-                registered,
-                goodbye,
-                ..
-            } if registered == count && self.open == 1 => {
-                for peer in self.peers.iter_mut().flatten() {
-                    peer.send(goodbye);
-                }
+            Task::Acceptor { count, goodbye, .. }
+                if self.registered == *count && self.open == 1 =>
+            {
+                self.peers
+                    .iter_mut()
+                    .flatten()
+                    .for_each(|peer| peer.send(goodbye));
             }
-            Task::Fanout { watchers, left, .. } if !peer.is_watcher => {
-                for watcher in watchers {
-                    if let Some(Some(peer)) = self.peers.get_mut(*watcher) {
-                        peer.send(left);
-                    }
-                }
+            Task::FanOut { left, .. } if !peer.is_watcher => {
+                send_to(&mut self.peers, &self.watchers, left);
             }
             _ => {}
         }
     }
+}
 
-    fn flush(&mut self, fd: usize) {
-        if let Some(Some(peer)) = self.peers.get_mut(fd) {
-            peer.flush();
+fn send_to(peers: &mut [Option<Peer>], watchers: &[usize], frame: &str) {
+    for watcher in watchers {
+        if let Some(Some(peer)) = peers.get_mut(*watcher) {
+            peer.send(frame);
         }
     }
 }
 
 impl Peer {
     /// One write, as a rule. A failed connection is found out by reading.
-    fn send(&mut self, bytes: &[u8]) {
+    fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let bytes = bytes.as_ref();
         let mut sent = 0;
         if self.unsent.is_empty() {
             sent = (&self.stream).write(bytes).unwrap_or(0);
@@ -369,34 +305,5 @@ impl Peer {
                 _ => return,
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_command_is_taken_when_all_of_it_is_there() {
-        let command = b"acceptor 3 4 2\nlistbyhold 0\n";
-        for end in 0..21 {
-            assert!(Task::parse(&command[..end]).unwrap().is_none(), "{end}");
-        }
-        let (task, used) = Task::parse(command).unwrap().unwrap();
-        let Task::Acceptor {
-            count: 3,
-            list,
-            goodbye,
-            ..
-        } = task
-        else {
-            panic!("an acceptor");
-        };
-        assert_eq!((&*list, &*goodbye, used), (&b"list"[..], &b"by"[..], 21));
-        assert!(matches!(
-            Task::parse(&command[used..]),
-            Ok(Some((Task::Hold { .. }, 7)))
-        ));
-        assert!(Task::parse(b"fly 3\n").is_err());
     }
 }

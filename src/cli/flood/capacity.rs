@@ -6,8 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Files, pipes and sockets that are no connections of the run.
+/// Files, pipes and sockets that are not connections of the run.
 const FDS_KEPT_FREE: u64 = 64;
+/// Addresses of the loopback network that are used: 127.0.0.1 to 127.0.0.254.
+const MAX_SOURCES: u64 = 254;
 
 /// Raises the soft limit of open files to the hard one, and returns it.
 pub(crate) fn raise_fd_limit() -> io::Result<u64> {
@@ -16,21 +18,20 @@ pub(crate) fn raise_fd_limit() -> io::Result<u64> {
         Resource::Nofile,
         Rlimit {
             current: limit.maximum,
-            maximum: limit.maximum,
+            ..limit
         },
     )?;
     Ok(limit.maximum.unwrap_or(u64::MAX))
 }
 
-/// Ports that the kernel gives to outgoing connections of one address to one other.
-pub(crate) fn ports_per_source() -> u64 {
-    // Linux's own default, where it does not tell.
-    const DEFAULT: u64 = 28_232;
+/// Returns how many ports the kernel has for connections from one address to another.
+fn ports_per_source() -> u64 {
+    const LINUX_DEFAULT: u64 = 28_232;
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-    let mut ends = range.split_whitespace().map(str::parse::<u64>);
-    match (ends.next(), ends.next()) {
-        (Some(Ok(first)), Some(Ok(last))) if first <= last => last - first + 1,
-        _ => DEFAULT,
+    let ends: Vec<u64> = range.split_whitespace().flat_map(str::parse).collect();
+    match *ends {
+        [first, last] if first <= last => last - first + 1,
+        _ => LINUX_DEFAULT,
     }
 }
 
@@ -40,15 +41,15 @@ pub(crate) struct Capacity {
     pub(crate) connections: usize,
     /// Addresses to connect from, in turn; `None` is the kernel's choice.
     pub(crate) sources: Vec<Option<IpAddr>>,
-    /// What caps it, if something does.
+    /// Limits of the machine that made it less.
     pub(crate) capped_by: Vec<String>,
 }
 
 /// What the machine has.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Machine {
-    pub(crate) fds: u64,
-    pub(crate) ports_per_source: u64,
+    fds: u64,
+    ports_per_source: u64,
 }
 
 impl Machine {
@@ -59,8 +60,8 @@ impl Machine {
         })
     }
 
-    /// Room for `wanted` connections to `to` and `others` beside them, from `addresses` of the
-    /// loopback network, or as many as it takes.
+    /// Returns room for `wanted` connections to `to` and `others` beside them, from this many
+    /// addresses of the loopback network, or as many as it takes.
     pub(crate) fn plan(
         self,
         to: SocketAddr,
@@ -69,31 +70,31 @@ impl Machine {
         addresses: Option<usize>,
     ) -> Capacity {
         let mut connections = wanted as u64;
+        let others = others as u64;
         let mut capped_by = Vec::new();
-        let fds = self.fds.saturating_sub(FDS_KEPT_FREE + others as u64);
-        if connections > fds {
-            connections = fds;
-            capped_by.push(format!(
-                "the fd limit (ulimit -n) is {}: going on with {connections} of {wanted} connections",
-                self.fds
-            ));
-        }
+        let mut cap = |most: u64, limit: String| {
+            if connections > most {
+                connections = most;
+                let goes_on = format!("going on with {most} of {wanted} connections");
+                capped_by.push(format!("{limit}: {goes_on}"));
+            }
+            connections
+        };
+        let fds = self.fds;
+        let limit = format!("the fd limit (ulimit -n) is {fds}");
+        let possible = cap(fds.saturating_sub(FDS_KEPT_FREE + others), limit);
         // Some ports are in use already, or were until a moment ago.
-        let usable = (self.ports_per_source - self.ports_per_source / 128).max(1);
-        let needed = (connections + others as u64).div_ceil(usable).max(1);
+        let ports = self.ports_per_source;
+        let usable = (ports - ports / 128).max(1);
+        let needed = (possible + others).div_ceil(usable).max(1);
+        let is_loopback = matches!(to.ip(), IpAddr::V4(ip) if ip.is_loopback());
         let addresses = addresses.map_or(needed, |addresses| addresses as u64);
-        // 127.0.0.1 to 127.0.0.254.
-        let possible = if is_loopback_v4(to) { 254 } else { 1 };
-        let addresses = addresses.clamp(1, possible);
-        let ports = (usable * addresses).saturating_sub(others as u64).max(1);
-        if connections > ports {
-            connections = ports;
-            capped_by.push(format!(
-                "the port range (net.ipv4.ip_local_port_range) has {} ports for each of {addresses} \
-                 source addresses: going on with {connections} of {wanted} connections",
-                self.ports_per_source
-            ));
-        }
+        let addresses = addresses.clamp(1, if is_loopback { MAX_SOURCES } else { 1 });
+        let limit = format!(
+            "the port range (net.ipv4.ip_local_port_range) has {ports} ports for each of {addresses} \
+             source addresses"
+        );
+        cap((usable * addresses).saturating_sub(others).max(1), limit);
         let source = |last: u64| {
             let last = u8::try_from(last).ok().filter(|last| *last > 1);
             last.map(|last| IpAddr::from(Ipv4Addr::new(127, 0, 0, last)))
@@ -104,10 +105,6 @@ impl Machine {
             capped_by,
         }
     }
-}
-
-fn is_loopback_v4(addr: SocketAddr) -> bool {
-    matches!(addr.ip(), IpAddr::V4(ip) if ip.is_loopback())
 }
 
 #[cfg(test)]
@@ -124,24 +121,21 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_come_from_where_the_kernel_likes() {
+    fn uses_as_many_addresses_as_there_must_be() {
         let plan = MACHINE.plan(loopback(), 1000, 10, None);
         assert_eq!((plan.connections, plan.sources), (1000, vec![None]));
-        assert!(plan.capped_by.is_empty());
-    }
-
-    #[test]
-    fn more_than_one_address_has_ports_for_come_from_several() {
+        assert!(plan.capped_by.is_empty() && ports_per_source() > 0);
         let plan = MACHINE.plan(loopback(), 60_000, 10, None);
-        assert_eq!(plan.connections, 60_000);
-        let second = Some("127.0.0.2".parse().unwrap());
-        assert_eq!(plan.sources.len(), 3);
-        assert_eq!(plan.sources[..2], [None, second]);
+        assert_eq!((plan.connections, plan.sources.len()), (60_000, 3));
+        assert_eq!(
+            plan.sources[..2],
+            [None, Some("127.0.0.2".parse().unwrap())]
+        );
         assert_eq!(MACHINE.plan(loopback(), 28_000, 1, None).sources, [None]);
     }
 
     #[test]
-    fn what_caps_it_is_named() {
+    fn names_the_limit_that_caps_a_run() {
         let machine = Machine {
             fds: 1024,
             ..MACHINE
@@ -152,16 +146,9 @@ mod tests {
 
         let elsewhere = "10.0.0.7:9000".parse().unwrap();
         let plan = MACHINE.plan(elsewhere, 60_000, 0, None);
-        assert_eq!(plan.connections, 28_012);
-        assert_eq!(plan.sources, [None]);
+        assert_eq!((plan.connections, plan.sources.len()), (28_012, 1));
         assert!(plan.capped_by[0].contains("ip_local_port_range"));
-
         let plan = MACHINE.plan(loopback(), 60_000, 0, Some(2));
         assert_eq!((plan.connections, plan.sources.len()), (2 * 28_012, 2));
-    }
-
-    #[test]
-    fn this_machine_has_ports() {
-        assert!(ports_per_source() > 0);
     }
 }

@@ -1,138 +1,121 @@
-//! Servers in child processes of their own: this program again, told to be something else.
+//! Servers in child processes: this program again, as something else.
 //!
 //! A child ends with its standard input, so that none outlives a run, however that ends.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
+use std::os::unix::process::CommandExt;
+use std::process::{self, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use clap::ValueEnum;
+use serde_json::value::RawValue;
+
+use super::bare::{self, Task};
+use super::capacity::raise_fd_limit;
+use super::stop::Halt;
+use super::usage::Process;
 use crate::admin::{AdminApi, Config as AdminConfig};
 use crate::distributor::{Config as DistributorConfig, Distributor};
 use crate::node::{Config as NodeConfig, Context, Node, ReplyTo, Request, Service};
 use crate::protocol::ErrorCode;
 use crate::reactor::{Limits, Reactor};
 use crate::registry::Capacity;
-use clap::ValueEnum;
-use serde_json::value::RawValue;
 
-use crate::cli::flood::bare;
-use crate::cli::flood::capacity::raise_fd_limit;
-use crate::cli::flood::usage::Process;
+/// Connections beside those of the run.
+const SPARE: usize = 1024;
 
-/// What a child is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Role {
-    /// A Distributor of this crate.
     Distributor,
-    /// The same with its HTTP side.
     DistributorWithHttp,
-    /// A node of this crate that echoes.
     EchoNode,
-    /// What `bare` has.
     Bare,
 }
 
-/// A child that serves.
+/// A child that serves. Dropping it ends it.
 #[derive(Debug)]
-pub(crate) struct Server {
-    child: Child,
-    commands: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
+pub(crate) struct Child {
+    process: process::Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
     pub(crate) addr: SocketAddr,
     /// Of its HTTP side, if it has one.
     pub(crate) http: Option<SocketAddr>,
 }
 
-impl Server {
-    /// Starts one for at least so many connections.
-    pub(crate) fn spawn(role: Role, connections: usize) -> io::Result<Server> {
-        let role = role.to_possible_value();
-        let mut command = Command::new(std::env::current_exe()?);
-        command
-            .arg("serve")
-            .arg(role.as_ref().map_or("", |role| role.get_name()))
-            .arg(connections.to_string())
+impl Child {
+    /// Starts one for at least this many connections.
+    pub(crate) fn spawn(role: Role, connections: usize) -> io::Result<Child> {
+        let value = role.to_possible_value();
+        let name = value.as_ref().map_or("", |value| value.get_name());
+        let mut process = Command::new(std::env::current_exe()?)
+            .args(["serve", name, &connections.to_string()])
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
-        // Ctrl-C is for the parent, which then ends its children.
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let mut child = command.spawn()?;
-        let commands = child.stdin.take();
-        let answers = child.stdout.take().map(BufReader::new);
-        let Some(mut answers) = answers else {
-            return Err(io::Error::other("a child without standard output"));
-        };
+            .stdout(Stdio::piped())
+            // Ctrl-C is for the parent, which then ends its children.
+            .process_group(0)
+            .spawn()?;
+        let input = process.stdin.take();
+        let output = process.stdout.take();
+        let output = output.ok_or_else(|| io::Error::other("a child without standard output"))?;
+        let mut output = BufReader::new(output);
         let mut line = String::new();
-        answers.read_line(&mut line)?;
+        output.read_line(&mut line)?;
         let mut addrs = line.split_whitespace().map_while(|addr| addr.parse().ok());
         let Some(addr) = addrs.next() else {
-            let _ = child.kill();
-            let line = line.trim();
-            return Err(io::Error::other(format!("the child did not serve: {line}")));
+            let _ = process.kill();
+            let what = format!("the child did not serve: {}", line.trim());
+            return Err(io::Error::other(what));
         };
-        Ok(Server {
-            child,
-            commands,
-            answers,
+        let http = addrs.next();
+        Ok(Child {
+            process,
+            input,
+            output,
             addr,
-            http: addrs.next(),
+            http,
         })
     }
 
     pub(crate) fn process(&self) -> Process {
         Process {
-            pid: self.child.id(),
+            pid: self.process.id(),
         }
     }
 
-    /// Tells a bare server what to do next.
-    pub(crate) fn command(&mut self, words: &str, blocks: &[&[u8]]) -> io::Result<()> {
-        if let Some(commands) = &mut self.commands {
-            commands.write_all(words.as_bytes())?;
-            commands.write_all(b"\n")?;
-            for block in blocks {
-                commands.write_all(block)?;
-            }
-            commands.flush()?;
+    /// Sets what a bare server does next.
+    pub(crate) fn set_task(&mut self, task: &Task) -> io::Result<()> {
+        if let Some(input) = &mut self.input {
+            let line = serde_json::to_string(task)? + "\n";
+            input.write_all(line.as_bytes())?;
         }
         let mut answer = String::new();
-        self.answers.read_line(&mut answer)?;
-        match answer.trim() {
-            "ok" => Ok(()),
-            _ => Err(io::Error::other(format!(
-                "the bare server failed at: {words}"
-            ))),
+        self.output.read_line(&mut answer)?;
+        if answer.trim() != "ok" {
+            return Err(io::Error::other("the bare server did not take its task"));
         }
+        Ok(())
     }
 }
 
-impl Drop for Server {
+impl Drop for Child {
     fn drop(&mut self) {
-        drop(self.commands.take());
-        let _ = self.child.wait();
+        drop(self.input.take());
+        let _ = self.process.wait();
     }
 }
 
-/// What the child does.
-pub(crate) fn serve(role: Role, connections: usize) -> ExitCode {
+/// Runs the child.
+pub(crate) fn serve(role: Role, connections: usize) -> Result<(), Halt> {
     let served = match role {
         Role::Bare => raise_fd_limit().and_then(|_| bare::serve()),
         Role::Distributor => serve_distributor(connections, false),
         Role::DistributorWithHttp => serve_distributor(connections, true),
         Role::EchoNode => serve_echo_node(connections),
     };
-    match served {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "flood: the child that serves: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    served.map_err(|error| Halt::failed(format!("the child that serves: {error}")))
 }
-
-/// Connections beside those of the run.
-const SPARE: usize = 1024;
 
 fn any_port() -> SocketAddr {
     ([127, 0, 0, 1], 0).into()
@@ -155,8 +138,8 @@ fn serve_distributor(connections: usize, with_http: bool) -> io::Result<()> {
             max_entries: capacity.max_entries.max(connections + SPARE),
             ..capacity
         },
-        // When it ends every session is sent the whole list once. In the midst of a run that
-        // would be taken for what a change costs.
+        // When it ends, every session is sent the whole list once. During a run that would be taken
+        // for the cost of a change.
         warm_up: Duration::ZERO,
         ..DistributorConfig::default()
     });
@@ -167,7 +150,7 @@ fn serve_distributor(connections: usize, with_http: bool) -> io::Result<()> {
             reactor.turn(None, &mut distributor)?;
         }
     }
-    // Which of the connections ask for HTTP is not said.
+    // All connections of the run may be to the HTTP side.
     let mut admin = AdminApi::new(AdminConfig {
         max_connections: connections + SPARE,
         max_streams: connections + SPARE,
@@ -197,23 +180,16 @@ fn serve_echo_node(connections: usize) -> io::Result<()> {
     }
 }
 
-/// Says where, and ends when nobody wants it any more.
+/// Prints the addresses, and ends the process with its standard input.
 fn begin_to_serve(addrs: &str) -> io::Result<()> {
-    end_with_standard_input();
-    let mut out = io::stdout().lock();
-    writeln!(out, "{addrs}")?;
-    out.flush()
-}
-
-fn end_with_standard_input() {
     std::thread::spawn(|| {
-        let mut nothing = Vec::new();
-        let _ = io::stdin().read_to_end(&mut nothing);
-        std::process::exit(0);
+        let _ = io::stdin().read_to_end(&mut Vec::new());
+        process::exit(0);
     });
+    bare::print_line(addrs)
 }
 
-/// What `examples/echo.rs` serves.
+/// Serves the same as `examples/echo.rs`.
 struct Echo;
 
 impl Service for Echo {
@@ -224,9 +200,7 @@ impl Service for Echo {
         }
         match request.parse_params::<&RawValue>() {
             Ok(params) => cx.reply(reply_to, params),
-            Err(error) => {
-                cx.refuse(reply_to, ErrorCode::InvalidParameters, &error.to_string());
-            }
+            Err(error) => cx.refuse(reply_to, ErrorCode::InvalidParameters, &error.to_string()),
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-/// What a figure counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Unit {
@@ -14,21 +13,17 @@ pub(crate) enum Unit {
 
 impl Unit {
     pub(crate) fn format(self, value: f64) -> String {
+        const SECONDS: [(f64, &str); 4] = [(1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")];
+        const KIB: f64 = 1024.0;
+        const BYTES: [(f64, &str); 4] = [
+            (KIB * KIB * KIB, "GiB"),
+            (KIB * KIB, "MiB"),
+            (KIB, "KiB"),
+            (1.0, "B"),
+        ];
         match self {
-            Unit::Seconds => scaled(
-                value * 1e9,
-                &[(1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns")],
-            ),
-            Unit::Bytes => {
-                const KIB: f64 = 1024.0;
-                let units = [
-                    (KIB * KIB * KIB, "GiB"),
-                    (KIB * KIB, "MiB"),
-                    (KIB, "KiB"),
-                    (1.0, "B"),
-                ];
-                scaled(value, &units)
-            }
+            Unit::Seconds => scaled(value, SECONDS),
+            Unit::Bytes => scaled(value, BYTES),
             Unit::Count => plain(value),
             Unit::PerSecond => format!("{}/s", plain(value)),
         }
@@ -36,25 +31,27 @@ impl Unit {
 }
 
 pub(crate) fn ratio(value: f64) -> String {
-    match value.is_infinite() {
-        true => "∞".to_owned(),
-        false => format!("{value:.2}×"),
+    if value.is_infinite() {
+        "∞".to_owned()
+    } else {
+        format!("{value:.2}×")
     }
 }
 
-/// In the largest unit that leaves something before the point, with about three digits.
-fn scaled(value: f64, units: &[(f64, &str)]) -> String {
-    let fitting = units.iter().find(|(size, _)| value.abs() >= *size);
-    let Some((size, unit)) = fitting.or(units.last()) else {
-        return plain(value);
-    };
+/// Uses the largest unit that leaves a digit before the point, or the smallest one.
+fn scaled(value: f64, units: [(f64, &str); 4]) -> String {
+    let [.., smallest] = units;
+    let fitting = units.into_iter().find(|(size, _)| value.abs() >= *size);
+    let (size, unit) = fitting.unwrap_or(smallest);
     format!("{} {unit}", plain(value / size))
 }
 
+/// About three digits.
 fn plain(value: f64) -> String {
+    // What is whole but for rounding is whole.
+    let is_whole = (value - value.round()).abs() < 1e-9;
     let digits = match value.abs() {
-        _ if value.fract() == 0.0 => 0,
-        size if size >= 100.0 => 0,
+        size if is_whole || size >= 100.0 => 0,
         size if size >= 10.0 => 1,
         _ => 2,
     };

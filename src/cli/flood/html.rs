@@ -1,9 +1,7 @@
-//! The report as one page that needs nothing else: no script, no network.
+//! The report as a page that needs neither scripts nor the network.
 
-use std::fmt::Write;
-
-use crate::cli::flood::format::{Unit, ratio};
-use crate::cli::flood::report::{Curve, Figure, Report, TimeLine};
+use super::format::Unit;
+use super::report::{Curve, Point, Report, TimeLine};
 
 const STYLE: &str = "\
 :root { color-scheme: light dark; --back: #fcfcfa; --text: #1c1c1a; --quiet: #6b6b66; --line: #d9d9d2; \
@@ -27,82 +25,60 @@ svg text { fill: var(--quiet); } .grid { stroke: var(--line); }
 circle.first { fill: var(--first); } circle.second { fill: var(--second); }
 ";
 
-/// The two series of a chart, by their place.
-const SERIES: [&str; 2] = ["first", "second"];
-
-/// The whole page.
+/// Returns the whole page.
 pub(crate) fn page(report: &Report) -> String {
-    let mut page = String::new();
-    let settings = report.settings.iter();
-    let settings: Vec<_> = settings
-        .map(|(name, value)| format!("{name} {value}"))
-        .collect();
     let title = format!("flood {}", report.command);
-    // Writing to a string does not fail.
-    let _ = write!(
-        page,
+    let settings = escape(&report.settings_line());
+    let rows = report
+        .rows()
+        .into_iter()
+        .zip(["th"].into_iter().chain(std::iter::repeat("td")));
+    let rows = lines(rows.map(|(cells, tag)| {
+        let cells = cells
+            .iter()
+            .map(|cell| format!("<{tag}>{}</{tag}>", escape(cell)));
+        format!("<tr>{}</tr>", cells.collect::<String>())
+    }));
+    let notes = lines(
+        report
+            .notes
+            .iter()
+            .map(|note| format!("<p>{}</p>", escape(note))),
+    );
+    let curves = report
+        .curves
+        .iter()
+        .map(|curve| percentiles(curve, report.baseline));
+    let charts = curves.chain(report.time_line.as_ref().map(time));
+    let charts = lines(charts.filter_map(|chart| chart.draw()));
+    format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{title}</title>\n<style>\n{STYLE}</style>\n<h1>{title}</h1>\n<p>{settings}</p>\n",
-        title = escape(&title),
-        settings = escape(&settings.join(", ")),
-    );
-    table(&mut page, report);
-    for note in &report.notes {
-        let _ = writeln!(page, "<p>{}</p>", escape(note));
-    }
-    for curve in &report.curves {
-        percentiles(&mut page, curve, report.baseline);
-    }
-    if let Some(time_line) = &report.time_line {
-        time(&mut page, time_line);
-    }
-    page
+         <title>{title}</title>\n<style>\n{STYLE}</style>\n<h1>{title}</h1>\n<p>{settings}</p>\n\
+         <div class=\"wide\">\n<table>\n{rows}</table>\n</div>\n{notes}{charts}"
+    )
 }
 
-fn table(page: &mut String, report: &Report) {
-    page.push_str("<div class=\"wide\">\n<table>\n<tr><th></th><th>measured</th>");
-    if let Some(baseline) = report.baseline {
-        let _ = write!(page, "<th>{}</th><th>ratio</th>", escape(baseline));
-    }
-    page.push_str("</tr>\n");
-    for figure in &report.figures {
-        let Figure {
-            name,
-            unit,
-            value,
-            baseline,
-            ratio: by,
-        } = figure;
-        let text = |value: &Option<f64>| value.map_or("–".into(), |value| unit.format(value));
-        let _ = write!(
-            page,
-            "<tr><td>{}</td><td>{}</td>",
-            escape(name),
-            escape(&text(value))
-        );
-        if report.baseline.is_some() {
-            let by = by.map_or("–".into(), ratio);
-            let _ = write!(
-                page,
-                "<td>{}</td><td>{}</td>",
-                escape(&text(baseline)),
-                escape(&by)
-            );
-        }
-        page.push_str("</tr>\n");
-    }
-    page.push_str("</table>\n</div>\n");
+fn lines(lines: impl Iterator<Item = String>) -> String {
+    lines.map(|line| line + "\n").collect()
+}
+
+fn escape(text: &str) -> String {
+    let text = text
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;");
+    text.replace('"', "&quot;").replace('\'', "&#39;")
 }
 
 /// Percentiles to the right, each step a tenth of what is left to 100, and times upwards.
-fn percentiles(page: &mut String, curve: &Curve, baseline: Option<&str>) {
+fn percentiles<'a>(curve: &'a Curve, baseline: Option<&'a str>) -> Chart<'a> {
     const TICKS: [f64; 6] = [0.0, 90.0, 99.0, 99.9, 99.99, 99.999];
     let place = |percentile: f64| (1.0 - percentile / 100.0).max(1e-6).log10().abs();
-    let on_axis = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
+    let on_axis = |points: &[Point]| {
         let mut last = 0.0;
         let places = points.iter().map(|(percentile, seconds)| {
-            // All of them is infinitely far away: the slowest stands a bit beyond the others.
+            // 100 % is infinitely far away: it is drawn a bit beyond the others.
             last = if *percentile < 100.0 {
                 place(*percentile)
             } else {
@@ -113,211 +89,159 @@ fn percentiles(page: &mut String, curve: &Curve, baseline: Option<&str>) {
         places.collect()
     };
     let mut series = vec![("measured", on_axis(&curve.seconds_by_percentile))];
-    if let (Some(name), Some(points)) = (baseline, &curve.baseline) {
-        series.push((name, on_axis(points)));
-    }
-    let farthest = extreme(&series, |point| point.0).max(1.0);
-    let ticks = TICKS.iter().map(|tick| (place(*tick), format!("{tick}%")));
-    let chart = Chart {
+    let baseline = baseline.zip(curve.baseline.as_ref());
+    series.extend(baseline.map(|(name, points)| (name, on_axis(points))));
+    Chart {
         title: format!("{}, by percentile", curve.name),
-        ticks: ticks.filter(|(at, _)| *at <= farthest).collect(),
-        farthest,
+        width: largest(&series, |point| point.0).max(1.0),
+        ticks: TICKS.map(|tick| (place(tick), format!("{tick}%"))).to_vec(),
         unit: Unit::Seconds,
-        dots: false,
+        is_line: true,
         series,
-    };
-    chart.draw(page);
-}
-
-fn time(page: &mut String, time_line: &TimeLine) {
-    let lines = time_line.lines.iter();
-    let series: Vec<_> = lines
-        .map(|line| (&*line.name, line.points.clone()))
-        .collect();
-    let farthest = extreme(&series, |point| point.0);
-    if farthest <= 0.0 {
-        return;
     }
-    let ticks = ticks(farthest).into_iter();
-    let chart = Chart {
-        title: format!("Time line: {}", time_line.what),
-        ticks: ticks.map(|at| (at, Unit::Seconds.format(at))).collect(),
-        farthest,
-        unit: time_line.unit.unwrap_or(Unit::Count),
-        dots: time_line.unit == Some(Unit::Seconds),
-        series,
-    };
-    chart.draw(page);
 }
 
-fn extreme(series: &[(&str, Vec<(f64, f64)>)], of: impl Fn(&(f64, f64)) -> f64) -> f64 {
+fn time(time_line: &TimeLine) -> Chart<'_> {
+    let lines = time_line.lines.iter();
+    let series: Vec<_> = lines.map(|line| (line.name, line.points.clone())).collect();
+    let width = largest(&series, |point| point.0);
+    let ticks = ticks(width).into_iter();
+    Chart {
+        title: format!("Time line: {}", time_line.what),
+        width,
+        ticks: ticks.map(|at| (at, Unit::Seconds.format(at))).collect(),
+        unit: time_line.unit,
+        // Latencies of single events are dots.
+        is_line: time_line.unit != Unit::Seconds,
+        series,
+    }
+}
+
+fn largest(series: &[(&str, Vec<Point>)], of: impl Fn(&Point) -> f64) -> f64 {
     let points = series.iter().flat_map(|(_, points)| points);
     points.map(of).fold(0.0, f64::max)
 }
 
-/// Up to about five round numbers up to `most`.
+/// Returns at most six round numbers from 0 to `most`.
 fn ticks(most: f64) -> Vec<f64> {
     if !most.is_finite() || most <= 0.0 {
         return vec![0.0];
     }
-    let rough = most / 5.0;
-    let magnitude = 10_f64.powf(rough.log10().floor());
+    let magnitude = 10_f64.powf((most / 5.0).log10().floor());
     let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * magnitude);
     let step = steps
         .into_iter()
-        .find(|step| *step >= rough)
+        .find(|step| *step >= most / 5.0)
         .unwrap_or(most);
-    let count = (0..=5).map(f64::from);
-    count
-        .map(|count| count * step)
-        .filter(|at| *at <= most)
-        .collect()
+    let ticks = (0..=5).map(|count| f64::from(count) * step);
+    ticks.filter(|at| *at <= most).collect()
+}
+
+struct Chart<'a> {
+    title: String,
+    /// The largest value to the right.
+    width: f64,
+    ticks: Vec<(f64, String)>,
+    /// Of the values upwards.
+    unit: Unit,
+    /// Whether points are joined by a line.
+    is_line: bool,
+    series: Vec<(&'a str, Vec<Point>)>,
 }
 
 const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 300.0;
 const LEFT: f64 = 70.0;
-const RIGHT: f64 = 20.0;
+const RIGHT: f64 = 840.0;
 const TOP: f64 = 10.0;
-const BOTTOM: f64 = 30.0;
-
-struct Chart<'a> {
-    title: String,
-    /// Of the axis to the right, with what stands there.
-    ticks: Vec<(f64, String)>,
-    farthest: f64,
-    /// Of the axis upwards.
-    unit: Unit,
-    /// Points that are no steps of one line.
-    dots: bool,
-    series: Vec<(&'a str, Vec<(f64, f64)>)>,
-}
+const BOTTOM: f64 = 270.0;
 
 impl Chart<'_> {
-    fn draw(&self, page: &mut String) {
-        let highest = extreme(&self.series, |point| point.1);
-        if highest <= 0.0 {
-            return;
+    /// Returns `None` if there is nothing to draw.
+    fn draw(&self) -> Option<String> {
+        let height = largest(&self.series, |point| point.1);
+        if self.width <= 0.0 || height <= 0.0 {
+            return None;
         }
-        let x = |at: f64| LEFT + at / self.farthest * (WIDTH - LEFT - RIGHT);
-        let y = |value: f64| HEIGHT - BOTTOM - value / highest * (HEIGHT - TOP - BOTTOM);
-        let _ = writeln!(page, "<h2>{}</h2>\n<p>", escape(&self.title));
-        for ((name, _), class) in self.series.iter().zip(SERIES) {
-            let _ = writeln!(page, "<span class=\"key {class}\">{}</span>", escape(name));
-        }
-        let _ = writeln!(
-            page,
-            "</p>\n<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">",
-            escape(&self.title)
-        );
-        for value in ticks(highest) {
-            let _ = writeln!(
-                page,
-                "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>\
+        let x = |at: f64| LEFT + at / self.width * (RIGHT - LEFT);
+        let y = |value: f64| BOTTOM - value / height * (BOTTOM - TOP);
+        let grid = lines(ticks(height).into_iter().map(|value| {
+            let at = y(value);
+            format!(
+                "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{RIGHT}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>\
                  <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-                WIDTH - RIGHT,
                 LEFT - 8.0,
-                y(value) + 4.0,
+                at + 4.0,
                 escape(&self.unit.format(value)),
-                at = y(value),
-            );
-        }
-        for (at, text) in &self.ticks {
-            let _ = writeln!(
-                page,
-                "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
-                x(*at),
-                HEIGHT - 8.0,
-                escape(text)
-            );
-        }
-        for ((_, points), class) in self.series.iter().zip(SERIES) {
-            if self.dots {
-                for (at, value) in points {
-                    let _ = writeln!(
-                        page,
-                        "<circle class=\"{class}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"2\"/>",
-                        x(*at),
-                        y(*value)
-                    );
-                }
-                continue;
+            )
+        }));
+        let ticks = self.ticks.iter().filter(|(at, _)| *at <= self.width);
+        let ticks = lines(ticks.map(|(at, text)| {
+            let (x, y) = (x(*at), HEIGHT - 8.0);
+            format!("<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">{text}</text>")
+        }));
+        let mut keys = String::new();
+        let mut marks = String::new();
+        for ((name, points), class) in self.series.iter().zip(["first", "second"]) {
+            keys += &format!("<span class=\"key {class}\">{}</span>\n", escape(name));
+            let points = points.iter().map(|(at, value)| (x(*at), y(*value)));
+            if self.is_line {
+                let points: Vec<_> = points.map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+                let points = points.join(" ");
+                marks += &format!("<polyline class=\"series {class}\" points=\"{points}\"/>\n");
+            } else {
+                marks += &lines(points.map(|(x, y)| {
+                    format!("<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2\"/>")
+                }));
             }
-            let path = points
-                .iter()
-                .map(|(at, value)| format!("{:.1},{:.1}", x(*at), y(*value)));
-            let path: Vec<_> = path.collect();
-            let _ = writeln!(
-                page,
-                "<polyline class=\"series {class}\" points=\"{}\"/>",
-                path.join(" ")
-            );
         }
-        page.push_str("</svg>\n");
+        let title = escape(&self.title);
+        Some(format!(
+            "<h2>{title}</h2>\n<p>\n{keys}</p>\n\
+             <svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}\">\n\
+             {grid}{ticks}{marks}</svg>"
+        ))
     }
-}
-
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            letter => escaped.push(letter),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::flood::report::{Line, record, times};
-    use std::time::Duration;
-
-    fn report() -> Report {
-        let mut report = Report::new("churn");
-        report.baseline = Some("bare <loop>");
-        report.setting("path", "GET/<b>\"&");
-        let mut of_hundred = times();
-        for millis in 1..=100 {
-            record(&mut of_hundred, Duration::from_millis(millis));
-        }
-        report.latencies("join & all", &of_hundred, Some(&of_hundred));
-        report.notes.push("<script>alert(1)</script>".to_owned());
-        report.time_line = Some(TimeLine {
-            what: "bytes",
-            unit: Some(Unit::Bytes),
-            lines: vec![Line {
-                name: "one".to_owned(),
-                points: vec![(0.0, 1.0), (2.0, 5.0)],
-            }],
-        });
-        report
-    }
+    use crate::cli::flood::report::Line;
 
     #[test]
-    fn the_page_has_both_charts_and_needs_nothing_else() {
-        let page = page(&report());
+    fn draws_both_charts_and_escapes_all_text() {
+        let points = vec![(0.0, 0.001), (50.0, 0.002), (100.0, 0.2)];
+        let report = Report {
+            command: "churn",
+            settings: vec![("path", "GET/<b>\"&'".to_owned())],
+            baseline: Some("bare <loop>"),
+            curves: vec![Curve {
+                name: "join & all".to_owned(),
+                seconds_by_percentile: points.clone(),
+                baseline: Some(points),
+            }],
+            time_line: Some(TimeLine {
+                what: "bytes",
+                unit: Unit::Bytes,
+                lines: vec![Line {
+                    name: "one",
+                    points: vec![(0.0, 1.0), (2.0, 5.0)],
+                }],
+            }),
+            notes: vec!["<script>alert(1)</script>".to_owned()],
+            ..Report::default()
+        };
+        let page = page(&report);
         assert_eq!(page.matches("<svg").count(), 2);
         assert_eq!(page.matches("<polyline").count(), 3);
-        assert!(page.contains("99%") && page.contains("bare &lt;loop&gt;"));
-        for outside in ["http", "src=", "@import", "url(", "<link", "<script"] {
-            assert!(!page.contains(outside), "{outside}");
+        assert!(page.contains("0%") && page.contains("bare &lt;loop&gt;"));
+        assert!(page.contains("GET/&lt;b&gt;&quot;&amp;&#39;"));
+        for absent in [
+            "http", "src=", "@import", "url(", "<link", "<script", "NaN", "inf\"",
+        ] {
+            assert!(!page.contains(absent), "{absent}");
         }
-        assert!(!page.contains("NaN") && !page.contains("inf\""));
-    }
-
-    #[test]
-    fn what_is_no_markup_stays_none() {
-        assert_eq!(
-            escape("<a href='x'>&\"</a>"),
-            "&lt;a href=&#39;x&#39;&gt;&amp;&quot;&lt;/a&gt;"
-        );
-        assert!(page(&report()).contains("GET/&lt;b&gt;&quot;&amp;"));
     }
 
     #[test]
@@ -329,8 +253,8 @@ mod tests {
     }
 
     #[test]
-    fn a_run_without_times_has_no_charts() {
-        let page = page(&Report::new("idle"));
+    fn an_empty_report_has_no_charts() {
+        let page = page(&Report::default());
         assert!(!page.contains("<svg"), "{page}");
     }
 }

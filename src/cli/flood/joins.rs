@@ -1,82 +1,60 @@
-//! Joiners, and when each watcher was told of each.
+//! Joins of a run, and when each watcher heard of each.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::frames::{Frame, Kind};
+use super::report::Times;
 use crate::reactor::ConnId;
-
-use crate::cli::flood::report::{Times, record, times};
-use crate::cli::flood::view::{Known, News};
 
 #[derive(Debug)]
 struct Joiner {
-    /// When it was to join by the schedule: what it waits after that is the server's fault, or
-    /// this program's, but not to be left out.
+    /// When it joins by the schedule. A delay after that counts, whoever causes it.
     due: Instant,
     conn: Option<ConnId>,
-    told: BitSet,
+    /// By watcher.
+    has_heard: Vec<bool>,
+    heard: usize,
 }
 
-/// All joins of a run so far.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub(crate) struct Joins {
     joiners: Vec<Joiner>,
-    /// How many watchers are to be told of each.
+    /// How many watchers are to hear of each.
     pub(crate) watchers: usize,
-    /// How many joins everybody was told of.
+    /// Joins that all watchers heard of.
     pub(crate) complete: usize,
-    /// From joining to each watcher, and to the last one.
     pub(crate) to_each: Times,
     pub(crate) to_last: Times,
-    /// When a join was due, and how long it took to the last watcher.
+    /// When a join was due, and its time to the last watcher.
     pub(crate) time_line: Vec<(Instant, Duration)>,
-    /// What told of one joiner alone, and its number; what told of leaving alone. If possible one
-    /// that does not want to be acknowledged, as most don't.
-    pub(crate) joined_frame: Option<(Rc<Known>, usize)>,
-    pub(crate) left_frame: Option<Rc<Known>>,
-}
-
-impl Default for Joins {
-    fn default() -> Joins {
-        Joins {
-            joiners: Vec::new(),
-            watchers: 0,
-            complete: 0,
-            to_each: times(),
-            to_last: times(),
-            time_line: Vec::new(),
-            joined_frame: None,
-            left_frame: None,
-        }
-    }
+    /// A frame about one join alone with the joiner's number, and one about leaving alone. If
+    /// possible without a request for acknowledgement, as most are.
+    pub(crate) joined_frame: Option<(Rc<Frame>, usize)>,
+    pub(crate) left_frame: Option<Rc<Frame>>,
 }
 
 impl Joins {
-    pub(crate) fn added(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.joiners.len()
     }
 
-    /// One more, with the number that is returned.
-    pub(crate) fn add(&mut self) -> usize {
+    /// Adds a connected node and returns its number.
+    pub(crate) fn add(&mut self, conn: Option<ConnId>) -> usize {
         self.joiners.push(Joiner {
             due: Instant::now(),
-            conn: None,
-            told: BitSet::default(),
+            conn,
+            has_heard: Vec::new(),
+            heard: 0,
         });
         self.joiners.len() - 1
     }
 
-    /// It joins now, on the connection that is returned.
+    /// Sets when the node joins, and returns its connection.
     pub(crate) fn begin(&mut self, number: usize, due: Instant) -> Option<ConnId> {
         let joiner = self.joiners.get_mut(number)?;
         joiner.due = due;
         joiner.conn
-    }
-
-    pub(crate) fn set_connection(&mut self, number: usize, conn: ConnId) {
-        if let Some(joiner) = self.joiners.get_mut(number) {
-            joiner.conn = Some(conn);
-        }
     }
 
     pub(crate) fn take_connection(&mut self, number: usize) -> Option<ConnId> {
@@ -85,68 +63,53 @@ impl Joins {
 
     pub(crate) fn is_complete(&self, number: usize) -> bool {
         let joiner = self.joiners.get(number);
-        joiner.is_some_and(|joiner| joiner.told.len >= self.watchers)
+        joiner.is_some_and(|joiner| joiner.heard >= self.watchers)
     }
 
-    /// Forgets the times so far, and keeps who was told.
     pub(crate) fn forget_times(&mut self) {
-        self.to_each.reset();
-        self.to_last.reset();
+        self.to_each = Times::default();
+        self.to_last = Times::default();
         self.time_line.clear();
     }
 
-    /// A watcher was told this.
-    pub(crate) fn told(&mut self, watcher: usize, known: &Rc<Known>) {
-        for number in &known.joiners {
+    /// Records that a watcher received the frame.
+    pub(crate) fn record(&mut self, watcher: usize, frame: &Rc<Frame>) {
+        for number in &frame.joiners {
             let Some(joiner) = self.joiners.get_mut(*number) else {
                 continue;
             };
-            if !joiner.told.insert(watcher) {
-                continue;
+            if watcher >= joiner.has_heard.len() {
+                joiner
+                    .has_heard
+                    .resize(self.watchers.max(watcher + 1), false);
             }
+            match joiner.has_heard.get_mut(watcher) {
+                Some(has_heard) if !*has_heard => *has_heard = true,
+                _ => continue,
+            }
+            joiner.heard += 1;
             let time = joiner.due.elapsed();
-            record(&mut self.to_each, time);
-            if joiner.told.len == self.watchers {
+            self.to_each.record(time);
+            if joiner.heard == self.watchers {
                 self.complete += 1;
-                record(&mut self.to_last, time);
+                self.to_last.record(time);
                 self.time_line.push((joiner.due, time));
             }
         }
-        let is_better =
-            |other: Option<&Rc<Known>>| other.is_none_or(|other| other.ack && !known.ack);
-        let joined = self.joined_frame.as_ref().map(|(joined, _)| joined);
-        match &*known.joiners {
-            [number] if !known.tells_of_leaving && is_better(joined) => {
-                self.joined_frame = Some((Rc::clone(known), *number));
+        let is_better = |known: Option<&Rc<Frame>>| {
+            known.is_none_or(|known| known.wants_ack && !frame.wants_ack)
+        };
+        match *frame.joiners {
+            [number] if !frame.has_left => {
+                if is_better(self.joined_frame.as_ref().map(|(frame, _)| frame)) {
+                    self.joined_frame = Some((Rc::clone(frame), number));
+                }
             }
-            [] if known.news != News::List && is_better(self.left_frame.as_ref()) => {
-                self.left_frame = Some(Rc::clone(known));
+            [] if frame.kind != Kind::List && is_better(self.left_frame.as_ref()) => {
+                self.left_frame = Some(Rc::clone(frame));
             }
             _ => {}
         }
-    }
-}
-
-#[derive(Default, Debug)]
-struct BitSet {
-    words: Vec<u64>,
-    len: usize,
-}
-
-impl BitSet {
-    /// `false` if it was there already.
-    fn insert(&mut self, number: usize) -> bool {
-        let (word, bit) = (number / 64, 1 << (number % 64));
-        if word >= self.words.len() {
-            self.words.resize(word + 1, 0);
-        }
-        let Some(word) = self.words.get_mut(word) else {
-            return false;
-        };
-        let is_new = *word & bit == 0;
-        *word |= bit;
-        self.len += usize::from(is_new);
-        is_new
     }
 }
 
@@ -154,54 +117,41 @@ impl BitSet {
 mod tests {
     use super::*;
 
-    fn known(joiners: &[usize], tells_of_leaving: bool) -> Rc<Known> {
-        Rc::new(Known {
-            frame: Vec::new(),
-            news: News::Delta { from: 0 },
-            rev: None,
-            ack: false,
-            watchers: None,
+    fn frame(joiners: &[usize], has_left: bool, wants_ack: bool) -> Rc<Frame> {
+        Rc::new(Frame {
+            kind: Kind::Delta { from: 0 },
             joiners: joiners.to_vec(),
-            tells_of_leaving,
+            has_left,
+            wants_ack,
+            ..Frame::default()
         })
     }
 
     #[test]
-    fn a_join_is_complete_when_each_watcher_was_told_once() {
+    fn a_join_is_complete_when_each_watcher_heard_of_it() {
         let mut joins = Joins {
             watchers: 2,
             ..Joins::default()
         };
-        let number = joins.add();
-        joins.told(70, &known(&[number], false));
-        joins.told(70, &known(&[number], true));
+        let number = joins.add(None);
+        joins.record(70, &frame(&[number], false, false));
+        joins.record(70, &frame(&[number], true, false));
         assert!(!joins.is_complete(number));
-        joins.told(3, &known(&[number, 99], false));
+        joins.record(3, &frame(&[number, 99], false, false));
         assert!(joins.is_complete(number));
-        assert_eq!((joins.to_each.len(), joins.to_last.len()), (2, 1));
         assert_eq!((joins.complete, joins.time_line.len()), (1, 1));
         assert_eq!(joins.joined_frame.as_ref().unwrap().1, number);
         assert!(joins.left_frame.is_none());
-        joins.told(3, &known(&[], true));
+        joins.record(3, &frame(&[], true, false));
         assert!(joins.left_frame.is_some());
     }
 
     #[test]
-    fn where_every_change_is_to_be_acknowledged_one_of_those_is_kept() {
-        let mut joins = Joins {
-            watchers: 1,
-            ..Joins::default()
-        };
-        let (first, second) = (joins.add(), joins.add());
-        let with_ack = |number| {
-            let mut known = known(&[number], false);
-            Rc::get_mut(&mut known).unwrap().ack = true;
-            known
-        };
-        joins.told(0, &with_ack(first));
-        assert_eq!(joins.joined_frame.as_ref().unwrap().1, first);
-        joins.told(0, &known(&[second], false));
-        joins.told(0, &with_ack(first));
-        assert_eq!(joins.joined_frame.as_ref().unwrap().1, second);
+    fn keeps_a_frame_with_acknowledgement_only_if_all_have_it() {
+        let mut joins = Joins::default();
+        for (number, wants_ack, kept) in [(0, true, 0), (1, false, 1), (0, true, 1)] {
+            joins.record(0, &frame(&[number], false, wants_ack));
+            assert_eq!(joins.joined_frame.as_ref().unwrap().1, kept);
+        }
     }
 }

@@ -1,21 +1,21 @@
-//! What came of a run: figures, each beside its baseline, curves and a time line.
+//! Results of a run: figures beside those of the baseline, percentile curves and a time line.
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
-use serde::ser::{SerializeMap, Serializer};
+use serde::{Serialize, Serializer};
 
-use crate::cli::flood::format::{Unit, ratio};
+use super::format::{Unit, ratio};
 use crate::cli::table::{Align, aligned};
 
-/// All that a run found out.
+const PERCENTILES: [f64; 4] = [50.0, 90.0, 99.0, 99.9];
+
 #[derive(Default, Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) command: &'static str,
     #[serde(serialize_with = "as_map")]
     pub(crate) settings: Vec<(&'static str, String)>,
-    /// What the figures in the second column are of; without it there are none.
+    /// Heading of the second column, if there is one.
     pub(crate) baseline: Option<&'static str>,
     pub(crate) figures: Vec<Figure>,
     pub(crate) curves: Vec<Curve>,
@@ -23,74 +23,88 @@ pub(crate) struct Report {
     pub(crate) notes: Vec<String>,
 }
 
-/// One row of the table.
-#[derive(Clone, Debug, Serialize)]
+/// A row of the table.
+#[derive(Debug, Serialize)]
 pub(crate) struct Figure {
     pub(crate) name: String,
     pub(crate) unit: Unit,
     pub(crate) value: Option<f64>,
     pub(crate) baseline: Option<f64>,
-    /// The value by the baseline; of two zeros it is 1. Infinite, and `null` in JSON, where only the
-    /// baseline is zero.
+    /// The value divided by the baseline; 1 if both are zero. Infinite, and `null` in JSON, if only
+    /// the baseline is zero.
     pub(crate) ratio: Option<f64>,
 }
 
-/// A distribution of times, for the percentile curve.
-#[derive(Clone, Debug, Serialize)]
+/// Seconds or percent, and a value.
+pub(crate) type Point = (f64, f64);
+
+/// A distribution of times.
+#[derive(Debug, Serialize)]
 pub(crate) struct Curve {
     pub(crate) name: String,
-    pub(crate) seconds_by_percentile: Vec<(f64, f64)>,
-    pub(crate) baseline: Option<Vec<(f64, f64)>>,
+    pub(crate) seconds_by_percentile: Vec<Point>,
+    pub(crate) baseline: Option<Vec<Point>>,
 }
 
-/// What was measured when.
-#[derive(Clone, Default, Debug, Serialize)]
+/// Values over the time of a run.
+#[derive(Debug, Serialize)]
 pub(crate) struct TimeLine {
     pub(crate) what: &'static str,
-    pub(crate) unit: Option<Unit>,
+    pub(crate) unit: Unit,
     pub(crate) lines: Vec<Line>,
 }
 
-/// One line of a time line.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Debug, Serialize)]
 pub(crate) struct Line {
-    pub(crate) name: String,
+    pub(crate) name: &'static str,
     /// Seconds since the start, and the value.
-    pub(crate) points: Vec<(f64, f64)>,
+    pub(crate) points: Vec<Point>,
 }
 
-/// Times of one kind, in nanoseconds.
-pub(crate) type Times = Histogram<u64>;
+/// A histogram of times, in nanoseconds to three digits.
+#[derive(Debug)]
+pub(crate) struct Times(Histogram<u64>);
 
-/// A histogram of three digits for any time.
-pub(crate) fn times() -> Times {
-    // It fails only for more than five digits.
-    Histogram::new(3).unwrap_or_else(|_| unreachable!("three digits are allowed"))
+impl Default for Times {
+    fn default() -> Times {
+        Times(Histogram::new(3).unwrap_or_else(|_| unreachable!("at most five digits are allowed")))
+    }
 }
 
-pub(crate) fn record(times: &mut Times, time: Duration) {
-    let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-    // It grows as it must, and fails only where there is no memory.
-    let _ = times.record(nanos.max(1));
-}
+impl Times {
+    pub(crate) fn record(&mut self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        // The histogram resizes itself.
+        self.0.record(nanos.max(1)).ok();
+    }
 
-const PERCENTILES: [f64; 4] = [50.0, 90.0, 99.0, 99.9];
+    pub(crate) fn add(&mut self, others: &Times) {
+        self.0.add(&others.0).ok();
+    }
+
+    fn at(&self, percentile: f64) -> Duration {
+        Duration::from_nanos(self.0.value_at_percentile(percentile))
+    }
+
+    /// Points that become denser towards the slowest.
+    fn curve(&self) -> Vec<Point> {
+        let steps = self.0.iter_quantiles(5);
+        let mut points: Vec<Point> = steps
+            .map(|step| {
+                let value = Duration::from_nanos(step.value_iterated_to());
+                (step.quantile_iterated_to() * 100.0, value.as_secs_f64())
+            })
+            .collect();
+        points.dedup();
+        points
+    }
+}
 
 impl Report {
-    pub(crate) fn new(command: &'static str) -> Report {
-        Report {
-            command,
-            ..Report::default()
-        }
-    }
-
-    pub(crate) fn setting(&mut self, name: &'static str, value: impl ToString) {
-        self.settings.push((name, value.to_string()));
-    }
-
+    /// Adds a row, unless it has no value at all.
     pub(crate) fn figure(
         &mut self,
-        name: impl Into<String>,
+        name: &str,
         unit: Unit,
         value: Option<f64>,
         baseline: Option<f64>,
@@ -98,141 +112,132 @@ impl Report {
         if value.is_none() && baseline.is_none() {
             return;
         }
-        let ratio = value
-            .zip(baseline)
-            .map(|(value, baseline)| match value == baseline {
-                true => 1.0,
-                false => value / baseline,
-            });
+        let both = value.zip(baseline);
         self.figures.push(Figure {
-            name: name.into(),
+            name: name.to_owned(),
             unit,
             value,
             baseline,
-            ratio,
+            ratio: both.map(|(value, by)| if value == by { 1.0 } else { value / by }),
         });
     }
 
-    pub(crate) fn time(
-        &mut self,
-        name: impl Into<String>,
-        value: Option<Duration>,
-        baseline: Option<Duration>,
-    ) {
-        let seconds = |time: Duration| time.as_secs_f64();
-        self.figure(
-            name,
-            Unit::Seconds,
-            value.map(seconds),
-            baseline.map(seconds),
-        );
+    /// The settings as text.
+    pub(crate) fn settings_line(&self) -> String {
+        let settings = self.settings.iter();
+        let settings: Vec<_> = settings
+            .map(|(name, value)| format!("{name} {value}"))
+            .collect();
+        settings.join(", ")
     }
 
-    /// Says so if somebody stopped the run before all of its rounds were done.
-    pub(crate) fn rounds_done(&mut self, done: u32, of: u32) {
-        if done < of {
-            self.notes.push(format!(
-                "stopped when {done} of {of} rounds were done: totals are of less than was asked for, \
-                 and not of as much in each column"
-            ));
-        }
-    }
-
-    /// Percentiles as rows, and all of it as a curve.
-    pub(crate) fn latencies(&mut self, name: &str, times: &Times, baseline: Option<&Times>) {
-        let baseline = baseline.filter(|times| !times.is_empty());
-        if times.is_empty() {
-            return;
-        }
-        for percentile in PERCENTILES {
-            let at = |times: &Times| seconds(times.value_at_percentile(percentile));
-            self.figure(
-                format!("{name}, p{percentile}"),
-                Unit::Seconds,
-                Some(at(times)),
-                baseline.map(at),
-            );
-        }
-        let at_most = |times: &Times| seconds(times.max());
-        self.figure(
-            format!("{name}, max"),
-            Unit::Seconds,
-            Some(at_most(times)),
-            baseline.map(at_most),
-        );
-        self.curves.push(Curve {
-            name: name.to_owned(),
-            seconds_by_percentile: curve(times),
-            baseline: baseline.map(curve),
-        });
-    }
-
-    /// The table for people.
-    pub(crate) fn table(&self) -> String {
-        let mut rows = vec![vec![
-            self.command.to_owned(),
-            "measured".to_owned(),
-            self.baseline.unwrap_or_default().to_owned(),
-            "ratio".to_owned(),
-        ]];
-        for figure in &self.figures {
-            let text =
-                |value: Option<f64>| value.map_or("-".into(), |value| figure.unit.format(value));
-            rows.push(vec![
-                figure.name.clone(),
+    /// All cells as text, the headings first.
+    pub(crate) fn rows(&self) -> Vec<Vec<String>> {
+        let heading = [
+            self.command,
+            "measured",
+            self.baseline.unwrap_or_default(),
+            "ratio",
+        ];
+        let figures = self.figures.iter().map(|figure| {
+            let text = |value: Option<f64>| value.map(|value| figure.unit.format(value));
+            let cells = [
                 text(figure.value),
                 text(figure.baseline),
-                figure.ratio.map_or("-".into(), ratio),
-            ]);
-        }
+                figure.ratio.map(ratio),
+            ];
+            let cells = cells.map(|cell| cell.unwrap_or("-".to_owned()));
+            [vec![figure.name.clone()], cells.to_vec()].concat()
+        });
+        let mut rows = vec![heading.map(str::to_owned).to_vec()];
+        rows.extend(figures);
         if self.baseline.is_none() {
             rows.iter_mut().for_each(|row| row.truncate(2));
         }
-        let mut text = String::new();
-        if !self.settings.is_empty() {
-            let settings = self.settings.iter();
-            let said: Vec<_> = settings
-                .map(|(name, value)| format!("{name} {value}"))
-                .collect();
-            text += &said.join(", ");
-            text.push_str("\n\n");
-        }
-        text += &aligned(&rows, Align::FiguresRight);
+        rows
+    }
+
+    /// The whole report as text.
+    pub(crate) fn text(&self) -> String {
+        let table = aligned(&self.rows(), Align::FiguresRight);
+        let mut text = format!("{}\n\n{table}", self.settings_line());
         for note in &self.notes {
             text += &format!("\n{note}");
         }
-        text
+        text.trim().to_owned()
     }
-}
-
-fn seconds(nanos: u64) -> f64 {
-    Duration::from_nanos(nanos).as_secs_f64()
-}
-
-/// Denser where it matters: towards the slowest.
-fn curve(times: &Times) -> Vec<(f64, f64)> {
-    let mut points: Vec<(f64, f64)> = times
-        .iter_quantiles(5)
-        .map(|step| {
-            (
-                step.quantile_iterated_to() * 100.0,
-                seconds(step.value_iterated_to()),
-            )
-        })
-        .collect();
-    points.dedup();
-    points
 }
 
 fn as_map<S: Serializer>(
     settings: &[(&'static str, String)],
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let mut map = serializer.serialize_map(Some(settings.len()))?;
-    for (name, value) in settings {
-        map.serialize_entry(name, value)?;
+    serializer.collect_map(settings.iter().map(|(name, value)| (name, value)))
+}
+
+/// Adds rows to a report, each with a value of both outcomes.
+pub(crate) struct Columns<'a, T> {
+    pub(crate) report: &'a mut Report,
+    pub(crate) measured: &'a T,
+    pub(crate) baseline: Option<&'a T>,
+}
+
+impl<T> Columns<'_, T> {
+    pub(crate) fn figure(&mut self, name: &str, unit: Unit, value: impl Fn(&T) -> Option<f64>) {
+        let baseline = self.baseline.and_then(&value);
+        self.report
+            .figure(name, unit, value(self.measured), baseline);
     }
-    map.end()
+
+    pub(crate) fn time(&mut self, name: &str, value: impl Fn(&T) -> Option<Duration>) {
+        self.figure(name, Unit::Seconds, |outcome| {
+            Some(value(outcome)?.as_secs_f64())
+        });
+    }
+
+    pub(crate) fn count(&mut self, name: &str, value: impl Fn(&T) -> u64) {
+        self.figure(name, Unit::Count, |outcome| Some(value(outcome) as f64));
+    }
+
+    /// Adds percentiles as rows, and the whole distribution as a curve.
+    pub(crate) fn latencies(&mut self, name: &str, times: impl Fn(&T) -> &Times) {
+        if times(self.measured).0.is_empty() {
+            return;
+        }
+        let at = |outcome: &T, percentile| {
+            let times = times(outcome);
+            (!times.0.is_empty()).then(|| times.at(percentile))
+        };
+        for percentile in PERCENTILES {
+            let name = format!("{name}, p{percentile}");
+            self.time(&name, |outcome| at(outcome, percentile));
+        }
+        self.time(&format!("{name}, max"), |outcome| at(outcome, 100.0));
+        let baseline = self.baseline.map(&times);
+        self.report.curves.push(Curve {
+            name: name.to_owned(),
+            seconds_by_percentile: times(self.measured).curve(),
+            baseline: baseline
+                .filter(|times| !times.0.is_empty())
+                .map(Times::curve),
+        });
+    }
+
+    pub(crate) fn time_line(
+        &mut self,
+        what: &'static str,
+        unit: Unit,
+        points: impl Fn(&T) -> Vec<Point>,
+    ) {
+        let line = |name, outcome| Line {
+            name,
+            points: points(outcome),
+        };
+        let baseline = self.report.baseline.zip(self.baseline);
+        let mut lines = vec![line("measured", self.measured)];
+        lines.extend(baseline.map(|(name, outcome)| line(name, outcome)));
+        self.report.time_line = Some(TimeLine { what, unit, lines });
+    }
 }
 
 #[cfg(test)]
@@ -240,20 +245,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_figure_with_a_baseline_has_its_ratio() {
-        let mut report = Report::new("storm");
-        report.baseline = Some("bare");
-        report.time(
-            "converged",
-            Some(Duration::from_millis(30)),
-            Some(Duration::from_millis(20)),
-        );
+    fn divides_every_figure_by_its_baseline() {
+        let mut report = Report {
+            command: "storm",
+            baseline: Some("bare"),
+            ..Report::default()
+        };
+        report.figure("converged", Unit::Seconds, Some(0.03), Some(0.02));
         report.figure("lists", Unit::Count, Some(2.5), None);
         report.figure("lost", Unit::Count, Some(0.0), Some(0.0));
         report.figure("cut", Unit::Count, Some(3.0), Some(0.0));
         report.figure("nothing", Unit::Count, None, None);
-        let table = report.table();
-        let lines: Vec<&str> = table.lines().collect();
+        let text = report.text();
+        let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "storm      measured   bare  ratio");
         assert_eq!(lines[2], "converged     30 ms  20 ms  1.50×");
         assert_eq!(lines[3], "lists          2.50      -      -");
@@ -262,35 +266,28 @@ mod tests {
         assert_eq!(lines.len(), 6);
 
         report.baseline = None;
-        assert!(!report.table().contains("ratio"));
+        assert!(!report.text().contains("ratio"));
     }
 
     #[test]
-    fn a_run_that_was_stopped_says_so() {
-        let mut report = Report::new("rpc");
-        report.rounds_done(5, 5);
-        assert!(report.notes.is_empty());
-        report.rounds_done(2, 5);
-        assert!(report.table().contains("2 of 5 rounds"));
-    }
-
-    #[test]
-    fn percentiles_are_those_of_what_was_recorded() {
-        let mut of_thousand = times();
+    fn shows_the_percentiles_of_what_was_recorded() {
+        let mut times = Times::default();
         for millis in 1..=1000 {
-            record(&mut of_thousand, Duration::from_millis(millis));
+            times.record(Duration::from_millis(millis));
         }
-        let mut report = Report::new("churn");
-        report.latencies("joined", &of_thousand, None);
-        let near = |index: usize, seconds: f64| {
+        let mut report = Report::default();
+        let mut columns = Columns {
+            report: &mut report,
+            measured: &times,
+            baseline: None,
+        };
+        columns.latencies("joined", |times| times);
+        for (index, seconds) in [(0, 0.5), (2, 0.99), (4, 1.0)] {
             let value = report.figures[index].value.unwrap();
             assert!((value / seconds - 1.0).abs() < 0.01, "{value}");
-        };
-        near(0, 0.5);
-        near(2, 0.99);
-        near(4, 1.0);
+        }
         let curve = &report.curves[0].seconds_by_percentile;
-        assert!(curve.windows(2).all(|pair| pair[0].0 <= pair[1].0));
+        assert!(curve.is_sorted_by(|one, next| one.0 <= next.0));
         assert_eq!(curve.last().unwrap().0, 100.0);
     }
 }

@@ -1,48 +1,44 @@
-//! What a process has used so far, as the kernel counts it.
+//! CPU time and memory of a process, as the kernel counts them.
 
 use std::fs;
 use std::io;
 use std::time::Duration;
 
-/// A process to be watched.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Process {
     pub(crate) pid: u32,
 }
 
-/// What it uses of memory.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Memory {
     pub(crate) resident_bytes: u64,
     pub(crate) peak_bytes: u64,
-    /// Its own, and not that of files it has mapped.
+    /// Without the pages of mapped files.
     pub(crate) anonymous_bytes: u64,
 }
 
 impl Process {
-    /// Processor time of all its threads. Exact to the nanosecond for those that sleep.
+    /// CPU time of all threads, exact to the nanosecond for those that sleep.
     pub(crate) fn cpu(self) -> io::Result<Duration> {
-        let mut total = Duration::ZERO;
-        let mut counted = false;
+        let mut nanos = None;
         for task in fs::read_dir(format!("/proc/{}/task", self.pid))? {
             // A thread may end meanwhile.
             let schedstat = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
             let first = schedstat.split_whitespace().next();
-            if let Some(nanos) = first.and_then(|nanos| nanos.parse().ok()) {
-                total += Duration::from_nanos(nanos);
-                counted = true;
+            if let Some(used) = first.and_then(|nanos| nanos.parse::<u64>().ok()) {
+                *nanos.get_or_insert(0) += used;
             }
         }
-        match counted {
-            true => Ok(total),
-            false => self.cpu_in_ticks(),
-        }
+        nanos.map_or_else(
+            || self.cpu_in_ticks(),
+            |nanos| Ok(Duration::from_nanos(nanos)),
+        )
     }
 
-    /// Where the kernel keeps no scheduler statistics.
+    /// For kernels without scheduler statistics.
     fn cpu_in_ticks(self) -> io::Result<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
-        // The name before it may hold anything, but the last parenthesis ends it.
+        // The name of the program may contain anything; the last parenthesis ends it.
         let after_name = stat.rsplit_once(')').map_or("", |(_, after)| after);
         let ticks = after_name.split_whitespace().skip(11).take(2);
         let ticks: u64 = ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
@@ -52,23 +48,23 @@ impl Process {
 
     pub(crate) fn memory(self) -> io::Result<Memory> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
-        let resident_bytes = field(&status, "VmRSS:");
+        let bytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+            kib.unwrap_or(0) << 10
+        };
         Ok(Memory {
-            resident_bytes,
-            // The kernel counts its peak now and then only.
-            peak_bytes: field(&status, "VmHWM:").max(resident_bytes),
-            anonymous_bytes: field(&status, "RssAnon:"),
+            resident_bytes: bytes("VmRSS:"),
+            // The kernel updates its peak now and then only.
+            peak_bytes: bytes("VmHWM:").max(bytes("VmRSS:")),
+            anonymous_bytes: bytes("RssAnon:"),
         })
     }
 }
 
-/// A field of `/proc/PID/status`, which are in KiB.
-fn field(status: &str, name: &str) -> u64 {
-    let line = status.lines().find_map(|line| line.strip_prefix(name));
-    let number = line.and_then(|line| line.split_whitespace().next());
-    number
-        .and_then(|number| number.parse::<u64>().ok())
-        .map_or(0, |kib| kib << 10)
+/// Returns the CPU time between two looks.
+pub(crate) fn used(before: Option<Duration>, after: Option<Duration>) -> Option<Duration> {
+    Some(after?.saturating_sub(before?))
 }
 
 #[cfg(test)]
@@ -76,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_process_uses_something() {
+    fn counts_what_this_process_uses() {
         let this = Process {
             pid: std::process::id(),
         };

@@ -1,207 +1,252 @@
-//! Nodes join and leave while others watch: how long it takes until each is told, and the last.
-//!
-//! A run is cut into slices, ours and what it is compared with in turn.
+//! Nodes join and leave while others watch: how long it takes until each watcher hears of it.
 
-mod frames;
-mod load;
-mod outcome;
-mod slice;
+mod round;
+mod schedule;
 
-use crate::cli::failure::Failure;
-use crate::cli::flood::args::{ChurnArgs, Schedule, SlowArgs, name_of};
-use crate::cli::flood::child::Server;
-use crate::cli::flood::client::{Client, Waited};
-use crate::cli::flood::herd::{Herd, Manners, Watch, number_in_registration};
-use crate::cli::flood::http_readers::Tally;
-use crate::cli::flood::progress::Progress;
-use crate::cli::flood::report::Report;
-use crate::cli::flood::target::{HttpLoad, Target};
-use crate::cli::flood::view::NUMBER_DIGITS;
-use frames::Frames;
-use load::Load;
-use outcome::Outcome;
-use slice::Slice;
+use std::time::Duration;
 
-pub(crate) fn run(args: &ChurnArgs) -> Result<Report, Failure> {
-    let (server, schedule) = (&args.server, &args.schedule());
-    let mut target = Target::reach_with_http(server, &args.http, args.nodes, SPARE)?;
-    let mut client = Client::new(target.plan.connections + SPARE, server.timeout)?;
-    let load = Load::new(&target, &mut client, server, schedule, args.watch, 0);
-    let mut report = Report::new("churn");
-    report.setting("watchers", load.watchers);
-    if let Some(http) = target.http {
-        report.setting("HTTP readers", http.readers);
-    }
-    settings(&mut report, args.watch, schedule);
-    let compared = match (&target.bare, target.http) {
-        (Some(_), _) => Compared::Bare,
-        (None, Some(_)) => Compared::WithoutHttpReaders,
-        (None, None) => Compared::Nothing,
-    };
-    measure(
-        &mut client,
-        &mut target,
-        &load,
-        schedule.rounds,
-        compared,
-        &mut report,
-    )?;
-    Ok(report)
-}
-
-pub(crate) fn run_slow(args: &SlowArgs) -> Result<Report, Failure> {
-    let (server, schedule) = (&args.server, &args.schedule());
-    let mut target = Target::reach(server, args.nodes + args.stuck, SPARE)?;
-    let mut client = Client::new(target.plan.connections + SPARE, server.timeout)?;
-    let load = Load::new(
-        &target,
-        &mut client,
-        server,
-        schedule,
-        args.watch,
-        args.stuck,
-    );
-    let mut report = Report::new("slow");
-    report.setting("watchers", load.watchers);
-    report.setting("stuck", load.stuck);
-    settings(&mut report, args.watch, schedule);
-    let compared = match target.bare.is_some() {
-        true => Compared::Bare,
-        false => Compared::NoneStuck,
-    };
-    measure(
-        &mut client,
-        &mut target,
-        &load,
-        schedule.rounds,
-        compared,
-        &mut report,
-    )?;
-    Ok(report)
-}
+use super::args::{ChurnArgs, LoadArgs, SlowArgs, name_of};
+use super::bare::Task;
+use super::child::Role;
+use super::driver::{Driver, Round, Scenario, Subject};
+use super::format::Unit;
+use super::frames::{FRAME_END, Names, Node};
+use super::pool::Pool;
+use super::registration::{self, Profile};
+use super::report::{Columns, Point, Report, Times};
+use super::stop::{Halt, StopSignal};
+use super::target::Target;
+use schedule::Schedule;
 
 /// Connections for joiners that have not left yet.
 const SPARE: usize = 256;
 
-fn settings(report: &mut Report, watch: Watch, schedule: &Schedule) {
-    report.setting("watch", name_of(watch));
-    report.setting("joins a second", schedule.rate);
-    report.setting("for", humantime::format_duration(schedule.duration));
-    report.setting("rounds", schedule.rounds);
+pub(crate) fn run(args: &ChurnArgs, stop: StopSignal) -> Result<Report, Halt> {
+    let load = &args.load;
+    let target = Target::reach_with_http(&load.server, &args.http, load.nodes, SPARE)?;
+    run_against(target, load, None, stop)
 }
 
-/// What stands in the second column.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Compared {
-    Nothing,
-    Bare,
-    /// The same server without the watchers that don't read.
-    NoneStuck,
-    /// The same server while nobody reads its HTTP side.
-    WithoutHttpReaders,
+/// Runs churn while some watchers never read.
+pub(crate) fn run_slow(args: &SlowArgs, stop: StopSignal) -> Result<Report, Halt> {
+    let load = &args.load;
+    let all = load.nodes + args.stuck;
+    let target = Target::reach(Role::Distributor, &load.server, all, SPARE)?;
+    run_against(target, load, Some(args.stuck), stop)
 }
 
-fn measure(
-    client: &mut Client,
-    target: &mut Target,
-    load: &Load,
-    rounds: u32,
-    compared: Compared,
-    report: &mut Report,
-) -> Result<(), Failure> {
-    let (addr, process) = (target.addr, target.process);
-    let sources = target.plan.sources.clone();
-    let mut ours = Outcome::default();
-    let mut other = Outcome::default();
-    let mut frames = None;
-    let mut read = Tally::default();
-    let progress = Progress::of_rounds(report.command, rounds);
-    let mut done = 0;
-    for _ in 0..rounds {
-        let herd = Herd::new(addr, &sources, &load.names, &load.manners);
-        let mut slice = Slice::new(client, load, process);
-        let readers = target.http.map(HttpLoad::start).transpose()?;
-        let waited = slice.run(herd, &mut ours, &mut frames)?;
-        if let Some(readers) = readers {
-            read.add(readers.stop()?);
-        }
-        if waited == Waited::Stopped {
-            break;
-        }
-        let waited = match compared {
-            Compared::Nothing => Waited::Done,
-            Compared::NoneStuck => {
-                let load = Load {
-                    stuck: 0,
-                    ..load.clone()
-                };
-                let herd = Herd::new(addr, &sources, &load.names, &load.manners);
-                Slice::new(client, &load, process).run(herd, &mut other, &mut frames)?
-            }
-            Compared::WithoutHttpReaders => {
-                let herd = Herd::new(addr, &sources, &load.names, &load.manners);
-                let waited =
-                    Slice::new(client, load, process).run(herd, &mut other, &mut frames)?;
-                // It keeps the memory that it had for its readers.
-                other.resident_bytes = 0;
-                waited
-            }
-            Compared::Bare => {
-                let (Some(server), Some(frames)) = (&mut target.bare, &mut frames) else {
-                    return Err(Failure::failed(
-                        "no change came alone, so the baseline has nothing to send",
-                    ));
-                };
-                tell(server, load, frames)?;
-                let manners = Manners {
-                    bare: true,
-                    ..load.manners.clone()
-                };
-                let herd = Herd::new(server.addr, &sources, &load.names, &manners);
-                let process = Some(server.process());
-                Slice::new(client, load, process).run(herd, &mut other, &mut None)?
-            }
-        };
-        if waited == Waited::Stopped {
-            break;
-        }
-        done += 1;
-        progress.round_done();
-    }
-    drop(progress);
-    if ours.joins == 0 {
-        return Err(Failure::stopped());
-    }
-    let (name, other) = match compared {
-        Compared::Nothing => (None, None),
-        Compared::Bare => (Some("bare send loop"), Some(&other)),
-        Compared::NoneStuck => (Some("none stuck"), Some(&other)),
-        Compared::WithoutHttpReaders => (Some("no readers"), Some(&other)),
+fn run_against(
+    target: Target,
+    load: &LoadArgs,
+    stuck: Option<usize>,
+    stop: StopSignal,
+) -> Result<Report, Halt> {
+    let connections = target.plan.connections;
+    let mut driver = Driver::new(target, connections + SPARE, load.server.timeout, stop)?;
+    let is_slow = stuck.is_some();
+    let stuck = stuck.unwrap_or(0).min(connections - 1);
+    let churn = Churn {
+        load,
+        is_slow,
+        watchers: connections - stuck,
+        stuck,
+        schedule: Schedule {
+            joins_per_second: load.rate,
+            duration: load.duration / load.rounds,
+        },
+        names: driver.names(),
+        profile: Profile {
+            registration: load.watch.registration(),
+            unlisted: load.unlisted,
+        },
+        sent: None,
     };
-    // Nothing is no figure.
-    let other = other.filter(|other| other.joins > 0);
-    report.baseline = name.filter(|_| other.is_some());
-    outcome::figures(report, load, &ours, other);
-    if target.http.is_some() {
-        read.report(report);
-    }
-    report.rounds_done(done, rounds);
-    target.report(report);
-    Ok(())
+    driver.run(churn, load.rounds)
 }
 
-/// Has the bare server do what ours did.
-fn tell(server: &mut Server, load: &Load, frames: &Frames) -> Result<(), Failure> {
-    let (welcome, joined, left) = (&frames.welcome, &frames.joined, &frames.left);
-    let words = format!(
-        "fanout {} {} {} {} {} {} {NUMBER_DIGITS}",
-        load.watchers + load.stuck,
-        welcome.len(),
-        joined.len(),
-        left.len(),
-        number_in_registration(&load.names).unwrap_or_default(),
-        frames.number_at,
-    );
-    server.command(&words, &[welcome, joined, left])?;
-    Ok(())
+/// What the server sent, and the baseline sends after it.
+struct Sent {
+    /// The reply to a watcher's registration, and its first list.
+    welcome: Vec<u8>,
+    joined: Vec<u8>,
+    left: Vec<u8>,
+    /// Where in `joined` the joiner's number is.
+    number_at: usize,
+}
+
+struct Churn<'a> {
+    load: &'a LoadArgs,
+    is_slow: bool,
+    watchers: usize,
+    /// Watchers beside them that do not read.
+    stuck: usize,
+    schedule: Schedule,
+    names: Names,
+    profile: Profile,
+    sent: Option<Sent>,
+}
+
+/// What all rounds against one server came to.
+#[derive(Default)]
+struct Outcome {
+    to_each: Times,
+    to_last: Times,
+    /// The least CPU time that one join and one leave took.
+    join_cpu: Option<Duration>,
+    leave_cpu: Option<Duration>,
+    /// Times of single joins to the last watcher.
+    alone: Vec<Duration>,
+    /// Of the whole schedule.
+    cpu: Duration,
+    joins: usize,
+    heard_by_all: usize,
+    bytes: u64,
+    updates: u64,
+    time: Duration,
+    resident_bytes: Option<u64>,
+    /// Watchers that did not read and had no connection in the end.
+    cut: usize,
+    gaps: u64,
+    /// Seconds into the schedule, and seconds to the last watcher.
+    time_line: Vec<Point>,
+}
+
+impl Scenario for Churn<'_> {
+    type Outcome = Outcome;
+
+    fn name(&self) -> &'static str {
+        if self.is_slow { "slow" } else { "churn" }
+    }
+
+    fn bare_name(&self) -> &'static str {
+        "bare send loop"
+    }
+
+    fn relieved_name(&self) -> Option<&'static str> {
+        self.is_slow.then_some("none stuck")
+    }
+
+    fn run(&mut self, round: &mut Round<'_>, outcome: &mut Outcome) -> Result<(), Halt> {
+        let pool = Pool::new(round, &self.names, self.profile);
+        let stuck = if round.subject == Subject::Relieved {
+            0
+        } else {
+            self.stuck
+        };
+        round::run(self, pool, stuck, round, outcome)
+    }
+
+    fn bare_task(&self) -> Result<Task, Halt> {
+        let Some(sent) = &self.sent else {
+            let what =
+                "no change came alone, so the baseline has nothing to send; try a lower --rate";
+            return Err(Halt::failed(what));
+        };
+        let text = |frame: &[u8]| String::from_utf8_lossy(frame).into_owned();
+        Ok(Task::FanOut {
+            count: self.watchers + self.stuck,
+            reply: text(&sent.welcome),
+            joined: text(&sent.joined),
+            left: text(&sent.left),
+            from: registration::number_at(&self.names).unwrap_or_default(),
+            to: sent.number_at,
+            width: Names::DIGITS,
+        })
+    }
+
+    fn has_figures(outcome: &Outcome) -> bool {
+        outcome.joins > 0
+    }
+
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        let duration = humantime::format_duration(self.load.duration);
+        let mut settings = vec![("watchers", self.watchers.to_string())];
+        settings.extend(self.is_slow.then(|| ("stuck", self.stuck.to_string())));
+        settings.extend([
+            ("watch", name_of(self.load.watch)),
+            ("joins a second", self.load.rate.to_string()),
+            ("for", duration.to_string()),
+            ("rounds", self.load.rounds.to_string()),
+        ]);
+        settings
+    }
+
+    fn report(&self, columns: &mut Columns<'_, Outcome>) {
+        columns.latencies("join to each watcher", |outcome| &outcome.to_each);
+        columns.latencies("join to the last watcher", |outcome| &outcome.to_last);
+        let alone = "one join alone to the last watcher";
+        columns.time(&format!("{alone}, least"), |outcome| {
+            outcome.alone.iter().min().copied()
+        });
+        columns.time(&format!("{alone}, median"), |outcome| {
+            let mut times = outcome.alone.clone();
+            times.sort_unstable();
+            times.get(times.len() / 2).copied()
+        });
+        columns.time("server CPU for one join alone", |outcome| outcome.join_cpu);
+        columns.time("server CPU for one leave alone", |outcome| {
+            outcome.leave_cpu
+        });
+        // Each join is followed by a leave.
+        let changes = |outcome: &Outcome| 2.0 * outcome.joins as f64;
+        columns.figure(
+            "server CPU for a change under churn",
+            Unit::Seconds,
+            |outcome| {
+                let cpu = Some(outcome.cpu.as_secs_f64()).filter(|cpu| *cpu > 0.0);
+                Some(cpu? / changes(outcome))
+            },
+        );
+        let watchers = self.watchers as f64;
+        columns.figure(
+            "updates to a watcher for a change",
+            Unit::Count,
+            |outcome| Some(outcome.updates as f64 / watchers / changes(outcome)),
+        );
+        columns.figure("bytes to a watcher for a change", Unit::Bytes, |outcome| {
+            Some(outcome.bytes as f64 / watchers / changes(outcome))
+        });
+        columns.count("joins all watchers were told of", |outcome| {
+            outcome.heard_by_all as u64
+        });
+        columns.figure("joins a second", Unit::PerSecond, |outcome| {
+            Some(outcome.joins as f64 / outcome.time.as_secs_f64())
+        });
+        if self.is_slow {
+            columns.count("stuck watchers cut, all rounds", |outcome| {
+                outcome.cut as u64
+            });
+        }
+        columns.figure("server memory, resident", Unit::Bytes, |outcome| {
+            outcome.resident_bytes.map(|bytes| bytes as f64)
+        });
+        if columns.measured.gaps > 0 {
+            columns.report.notes.push(format!(
+                "{} changes did not follow from what their watcher had: the server lost some",
+                columns.measured.gaps
+            ));
+        }
+        let what = "from a join to the last watcher";
+        columns.time_line(what, Unit::Seconds, |outcome| outcome.time_line.clone());
+    }
+}
+
+impl Sent {
+    /// Takes from a pool what it received. Returns `None` if that is not enough.
+    fn new(pool: &Pool, names: &Names) -> Option<Sent> {
+        let (joined, number) = pool.joins.joined_frame.as_ref()?;
+        let name = names.of(Node::Joiner(*number));
+        // The name is unique; the urls repeat it.
+        let head = format!("\"name\":\"{name}");
+        let at = memchr::memmem::find(&joined.bytes, head.as_bytes())?;
+        let list = pool.last_list.as_ref()?;
+        let left = pool.joins.left_frame.as_ref().unwrap_or(list);
+        let reply = pool.reply.as_ref().map(|reply| [reply, FRAME_END].concat());
+        Some(Sent {
+            welcome: [&*reply.unwrap_or_default(), &*list.bytes, FRAME_END].concat(),
+            joined: [&joined.bytes, FRAME_END].concat(),
+            left: [&left.bytes, FRAME_END].concat(),
+            number_at: at + head.len() - Names::DIGITS,
+        })
+    }
 }

@@ -1,0 +1,409 @@
+//! A pool of clients on one reactor: they connect, register, and record what they are sent.
+
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::driver::Round;
+use super::event_loop::EventLoop;
+use super::frames::{FRAME_END, Frame, FrameReader, Kind, Names, Node};
+use super::heartbeats::Heartbeats;
+use super::joins::Joins;
+use super::registration::{self, JOINER, Profile, Registration};
+use super::stop::Halt;
+use crate::reactor::conn_map::ConnMap;
+use crate::reactor::{Close, CloseReason, ConnId, ConnectOptions, Handler, Net, Origin};
+
+const MAX_LIST_BYTES: usize = 16 << 20;
+/// Where arriving is not what is measured, this many connect at a time.
+const CONNECTING_AT_ONCE: usize = 512;
+/// A refusal of a registration is shorter, whatever the name in it.
+const MAX_REFUSAL_BYTES: usize = 1024;
+#[derive(Debug, Default)]
+pub(crate) struct Member {
+    conn: Option<ConnId>,
+    /// The revision that it has, in a session.
+    rev: Option<u64>,
+    is_confirmed: bool,
+    has_reached_goal: bool,
+    /// How many members are listed, as far as it knows.
+    members: Option<usize>,
+    pub(crate) updates: u64,
+    pub(crate) bytes: u64,
+    /// It does not read.
+    is_stuck: bool,
+}
+
+/// All are to know of this many members.
+#[derive(Debug)]
+struct Goal {
+    members: usize,
+    since: Instant,
+    times: Vec<Duration>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Pool {
+    to: SocketAddr,
+    sources: Vec<Option<IpAddr>>,
+    names: Names,
+    profile: Profile,
+    /// The server sends what it was told to, and does not know of sessions.
+    is_bare: bool,
+    pub(crate) members: Vec<Member>,
+    pub(crate) joins: Joins,
+    nodes: ConnMap<Node>,
+    frames: FrameReader,
+    goal: Goal,
+    pub(crate) heartbeats: Heartbeats,
+    heartbeats_sent: usize,
+    opened: usize,
+    /// Members whose registration was confirmed.
+    pub(crate) confirmed: usize,
+    /// Members that received something.
+    pub(crate) greeted: usize,
+    /// Lists and deltas that members received.
+    pub(crate) updates: u64,
+    /// Deltas that do not follow from what their receiver had.
+    pub(crate) gaps: u64,
+    /// Connections that the other side ended, and how the last one ended.
+    pub(crate) lost: usize,
+    last_loss: Option<CloseReason>,
+    refusal: Option<String>,
+    /// The newest whole list without joiners.
+    pub(crate) last_list: Option<Rc<Frame>>,
+    /// The first reply to a registration.
+    pub(crate) reply: Option<Vec<u8>>,
+}
+
+impl Pool {
+    pub(crate) fn new(round: &Round<'_>, names: &Names, profile: Profile) -> Pool {
+        let now = Instant::now();
+        Pool {
+            to: round.to,
+            sources: round.sources.to_vec(),
+            names: names.clone(),
+            profile,
+            is_bare: round.is_bare(),
+            members: Vec::new(),
+            joins: Joins::default(),
+            nodes: ConnMap::default(),
+            frames: FrameReader::new(names.clone()),
+            goal: Goal {
+                members: 0,
+                since: now,
+                times: Vec::new(),
+            },
+            heartbeats: Heartbeats::new(now),
+            heartbeats_sent: 0,
+            opened: 0,
+            confirmed: 0,
+            greeted: 0,
+            updates: 0,
+            gaps: 0,
+            lost: 0,
+            last_loss: None,
+            refusal: None,
+            last_list: None,
+            reply: None,
+        }
+    }
+
+    /// From now on it is recorded when each member knows of this many.
+    pub(crate) fn set_goal(&mut self, members: usize) {
+        self.goal = Goal {
+            members,
+            since: Instant::now(),
+            times: Vec::new(),
+        };
+        for member in &mut self.members {
+            member.has_reached_goal = false;
+        }
+    }
+
+    /// When each member reached the goal, since it was set.
+    pub(crate) fn times_to_goal(&self) -> &[Duration] {
+        &self.goal.times
+    }
+
+    pub(crate) fn reached(&self) -> usize {
+        self.goal.times.len()
+    }
+
+    /// Connects one more member, which registers at once.
+    pub(crate) fn add_member(&mut self, net: &mut Net) {
+        let node = Node::Member(self.members.len());
+        let conn = self.connect(net, node);
+        self.register(net, conn, node, self.profile);
+        self.members.push(Member {
+            conn: Some(conn),
+            ..Member::default()
+        });
+    }
+
+    /// Connects as many of `all` members as may be on their way.
+    pub(crate) fn add_members_up_to(&mut self, all: usize, net: &mut Net) {
+        while self.members.len() < all.min(self.greeted + CONNECTING_AT_ONCE) {
+            self.add_member(net);
+        }
+    }
+
+    /// Connects a node that is to join, and returns its number.
+    pub(crate) fn add_joiner(&mut self, net: &mut Net) -> usize {
+        let conn = self.connect(net, Node::Joiner(self.joins.len()));
+        self.joins.add(Some(conn))
+    }
+
+    pub(crate) fn join(&mut self, net: &mut Net, number: usize, due: Instant) {
+        if let Some(conn) = self.joins.begin(number, due) {
+            self.register(net, conn, Node::Joiner(number), JOINER);
+        }
+    }
+
+    fn connect(&mut self, net: &mut Net, node: Node) -> ConnId {
+        let (Node::Member(number) | Node::Joiner(number)) = node;
+        let source = self.sources.get(number % self.sources.len().max(1));
+        let options = ConnectOptions {
+            max_frame_bytes: Some(MAX_LIST_BYTES),
+            source: source.copied().flatten(),
+            ..ConnectOptions::default()
+        };
+        let conn = net.connect(self.to, options);
+        self.nodes.insert(conn, node);
+        conn
+    }
+
+    fn register(&self, net: &mut Net, conn: ConnId, node: Node, profile: Profile) {
+        if profile.registration != Registration::Silent {
+            let name = self.names.of(node);
+            net.send_with(conn, |out| registration::write(out, &name, profile));
+        }
+    }
+
+    /// Makes the first members stop reading.
+    pub(crate) fn pause_reading(&mut self, net: &mut Net, members: usize) {
+        for member in self.members.iter_mut().take(members) {
+            member.is_stuck = true;
+            member.conn.inspect(|conn| net.pause(*conn));
+        }
+    }
+
+    /// Makes them read again, and notice whether they still have a connection.
+    pub(crate) fn resume_reading(&mut self, net: &mut Net) {
+        let stuck = self.members.iter().filter(|member| member.is_stuck);
+        stuck
+            .filter_map(|member| member.conn)
+            .for_each(|conn| net.resume(conn));
+    }
+
+    /// How many of those that did not read have lost their connection.
+    pub(crate) fn stuck_and_cut(&self) -> usize {
+        let stuck = self.members.iter().filter(|member| member.is_stuck);
+        stuck.filter(|member| member.conn.is_none()).count()
+    }
+
+    pub(crate) fn close_member(&mut self, net: &mut Net, number: usize) {
+        let member = self.members.get_mut(number);
+        if let Some(conn) = member.and_then(|member| member.conn.take()) {
+            net.close(conn, Close::Now);
+        }
+    }
+
+    pub(crate) fn close_joiner(&mut self, net: &mut Net, number: usize) {
+        if let Some(conn) = self.joins.take_connection(number) {
+            net.close(conn, Close::Now);
+        }
+    }
+
+    pub(crate) fn close_all(&mut self, events: &mut EventLoop) -> Result<(), Halt> {
+        for number in 0..self.members.len() {
+            self.close_member(events.net(), number);
+        }
+        for number in 0..self.joins.len() {
+            self.close_joiner(events.net(), number);
+        }
+        events.run_for(events.timeout, self, |pool, _| pool.nodes.is_empty())?;
+        Ok(())
+    }
+
+    /// Makes the first member ask for the list.
+    pub(crate) fn ask_for_list(&mut self, net: &mut Net) {
+        if let Some(conn) = self.members.first().and_then(|member| member.conn) {
+            let request = br#"{"uri":"/distributes","method":"GET","key":0}"#;
+            net.send_with(conn, |out| std::io::Write::write_all(out, request));
+        }
+    }
+
+    /// Turns until `count` is `of`. Fails when that takes too long, when a connection is lost, and
+    /// when the server refuses something.
+    pub(crate) fn wait_for(
+        &mut self,
+        events: &mut EventLoop,
+        what: &str,
+        of: usize,
+        mut count: impl FnMut(&mut Pool, &mut Net) -> usize,
+    ) -> Result<(), Halt> {
+        let mut reached = 0;
+        events.run_for(events.timeout, self, |pool, net| {
+            reached = count(pool, net);
+            reached >= of || pool.has_trouble()
+        })?;
+        if reached >= of {
+            return Ok(());
+        }
+        Err(self.failure(what, reached, of, events.timeout))
+    }
+
+    pub(crate) fn has_trouble(&self) -> bool {
+        self.lost > 0 || self.refusal.is_some()
+    }
+
+    pub(crate) fn failure(&self, what: &str, reached: usize, of: usize, timeout: Duration) -> Halt {
+        let because = match (&self.refusal, self.last_loss) {
+            (Some(refusal), _) => format!("the server refused one with {refusal}"),
+            (None, Some(why)) => {
+                format!("{} connections were lost, the last by {why:?}", self.lost)
+            }
+            (None, None) => format!("not reached within {timeout:?} (--timeout)"),
+        };
+        let opened = self.opened;
+        Halt::failed(format!(
+            "only {reached} of {of} {what} ({opened} connected): {because}"
+        ))
+    }
+
+    /// Bytes that members received.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.members.iter().map(|member| member.bytes).sum()
+    }
+
+    /// Whether the newest whole list has this many members.
+    pub(crate) fn is_last_list_of(&self, members: usize) -> bool {
+        let list = self.last_list.as_ref();
+        list.is_some_and(|list| list.members == Some(members))
+    }
+
+    /// The newest whole list as it was sent; empty if there is none.
+    pub(crate) fn last_list_frame(&self) -> Vec<u8> {
+        let list = self.last_list.as_ref();
+        list.map_or_else(Vec::new, |list| [&list.bytes, FRAME_END].concat())
+    }
+
+    fn has_sessions(&self) -> bool {
+        matches!(self.profile.registration, Registration::Session(_)) && !self.is_bare
+    }
+
+    fn send_heartbeats(&mut self, net: &mut Net) {
+        if !self.has_sessions() {
+            return;
+        }
+        for _ in 0..self.heartbeats.take_due(self.members.len(), Instant::now()) {
+            self.heartbeats_sent += 1;
+            let member = self.members.get(self.heartbeats_sent % self.members.len());
+            if let Some(member) = member.filter(|member| !member.is_stuck)
+                && let Some(conn) = member.conn
+            {
+                let key = self.heartbeats_sent.to_string();
+                let rev = member.rev;
+                net.send_with(conn, |out| registration::write_heartbeat(out, &key, rev));
+            }
+        }
+    }
+
+    fn on_member_frame(&mut self, net: &mut Net, conn: ConnId, number: usize, frame: &[u8]) {
+        let has_sessions = self.has_sessions();
+        let Some(member) = self.members.get_mut(number) else {
+            return;
+        };
+        self.greeted += usize::from(member.bytes == 0);
+        member.bytes += (frame.len() + FRAME_END.len()) as u64;
+        let frame = self.frames.read(frame);
+        match &frame.kind {
+            Kind::Success => {
+                if !std::mem::replace(&mut member.is_confirmed, true) {
+                    self.confirmed += 1;
+                    self.reply.get_or_insert_with(|| frame.bytes.clone());
+                }
+            }
+            Kind::Refused(why) => {
+                self.refusal.get_or_insert_with(|| why.clone());
+            }
+            Kind::Other => {}
+            Kind::List => {
+                member.members = frame.members;
+                member.rev = frame.rev.or(member.rev);
+                if frame.joiners.is_empty() {
+                    self.last_list = Some(Rc::clone(&frame));
+                }
+            }
+            Kind::Delta { from } => {
+                let follows = member.rev == Some(*from);
+                self.gaps += u64::from(!follows);
+                member.members = frame.members.filter(|_| follows);
+                member.rev = frame.rev;
+            }
+        }
+        if matches!(frame.kind, Kind::List | Kind::Delta { .. }) {
+            member.updates += 1;
+            self.updates += 1;
+        }
+        if frame.wants_ack && !self.is_bare {
+            let rev = member.rev;
+            net.send_with(conn, |out| registration::write_heartbeat(out, "null", rev));
+        }
+        if !frame.joiners.is_empty() || frame.has_left {
+            self.joins.record(number, &frame);
+        }
+        // A session is there when it is confirmed and has something to apply deltas to.
+        let is_there = member.is_confirmed || !has_sessions;
+        if is_there && member.members == Some(self.goal.members) && !member.has_reached_goal {
+            member.has_reached_goal = true;
+            self.goal.times.push(self.goal.since.elapsed());
+        }
+    }
+
+    /// A joiner may be refused. The list that it is sent first is too long to be that.
+    fn on_joiner_frame(&mut self, frame: &[u8]) {
+        if frame.len() <= MAX_REFUSAL_BYTES
+            && let Kind::Refused(why) = &self.frames.read(frame).kind
+        {
+            self.refusal.get_or_insert_with(|| why.clone());
+        }
+    }
+}
+
+impl Handler for Pool {
+    fn on_open(&mut self, _: &mut Net, _: ConnId, _: Origin) {
+        self.opened += 1;
+    }
+
+    fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
+        match self.nodes.get(conn) {
+            Some(Node::Member(number)) => self.on_member_frame(net, conn, *number, frame),
+            Some(Node::Joiner(_)) => self.on_joiner_frame(frame),
+            None => {}
+        }
+    }
+
+    fn on_turn_end(&mut self, net: &mut Net) {
+        self.send_heartbeats(net);
+    }
+
+    fn on_close(&mut self, _: &mut Net, conn: ConnId, why: CloseReason) {
+        let node = self.nodes.remove(conn);
+        if why == CloseReason::Local {
+            return;
+        }
+        self.lost += 1;
+        self.last_loss = Some(why);
+        match node {
+            Some(Node::Member(number)) => {
+                if let Some(member) = self.members.get_mut(number) {
+                    member.conn = None;
+                }
+            }
+            Some(Node::Joiner(number)) => drop(self.joins.take_connection(number)),
+            None => {}
+        }
+    }
+}
