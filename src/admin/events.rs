@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::distributor::{self, Distributor, Observed, What};
+use crate::distributor::{Distributor, Journal, Record, RecordKind};
 use crate::http::{Event, EventStream, Server};
 use crate::reactor::{Net, Owner, TimerId};
 use crate::time::Time;
@@ -64,13 +64,13 @@ impl Followers {
         stream: EventStream,
         last_id: Option<&str>,
     ) {
-        let Some(observed) = distributor.observed() else {
+        let Some(journal) = distributor.journal() else {
             return;
         };
-        let newest = observed.last_event();
+        let newest = journal.last_number();
         let known = last_id.map(|id| {
             let number = number_of(id, distributor.epoch())?;
-            observed.events_since(number).map(|_| number)
+            journal.records_since(number).map(|_| number)
         });
         let mut text = Vec::new();
         let seen = match known {
@@ -102,13 +102,13 @@ impl Followers {
         server: &mut Server,
         distributor: &Distributor,
     ) -> u64 {
-        let Some(observed) = distributor.observed() else {
+        let Some(journal) = distributor.journal() else {
             return 0;
         };
         if self.all.is_empty() || self.timer.is_some() {
             return 0;
         }
-        let newest = observed.last_event();
+        let newest = journal.last_number();
         let (mut told, mut events) = (0, 0);
         let (mut is_somebody_behind, mut is_all_told) = (false, true);
         let mut batch = Batch::default();
@@ -129,7 +129,7 @@ impl Followers {
             if http.unread_bytes(follower.stream) > 0 {
                 continue;
             }
-            batch.make(follower.seen, distributor, observed);
+            batch.make(follower.seen, distributor, journal);
             told += 1;
             events += batch.to - follower.seen;
             is_all_told &= batch.to == newest;
@@ -158,22 +158,22 @@ struct Batch {
 }
 
 impl Batch {
-    fn make(&mut self, from: u64, distributor: &Distributor, observed: &Observed) {
+    fn make(&mut self, from: u64, distributor: &Distributor, journal: &Journal) {
         if self.from == Some(from) {
             return;
         }
         self.from = Some(from);
         self.text.clear();
-        let Some(events) = observed.events_since(from) else {
-            self.to = observed.last_event();
+        let Some(events) = journal.records_since(from) else {
+            self.to = journal.last_number();
             return write_reset(&mut self.text, distributor, self.to);
         };
         for event in events {
             self.to = event.number;
-            let told = Told::new(event, observed);
+            let told = Told::new(event, journal);
             let data = serde_json::to_string(&told).unwrap_or_default();
             let id = id_of(event.number, distributor.epoch());
-            let name = event.what.as_str();
+            let name = event.kind.as_str();
             Event {
                 name,
                 id: &id,
@@ -247,11 +247,11 @@ pub(super) struct Told<'a> {
 }
 
 impl<'a> Told<'a> {
-    pub(super) fn new(event: &'a distributor::Event, observed: &Observed) -> Told<'a> {
+    pub(super) fn new(event: &'a Record, journal: &Journal) -> Told<'a> {
         let mut told = Told {
             number: event.number,
-            unix_ms: unix_ms(event.at, observed),
-            event: event.what.as_str(),
+            unix_ms: unix_ms(event.at, journal),
+            event: event.kind.as_str(),
             cause: None,
             reason: None,
             errorcode: None,
@@ -261,21 +261,23 @@ impl<'a> Told<'a> {
             id: event.entry.map(|id| id.number()),
             rev: event.revision,
         };
-        match event.what {
-            What::Left(cause, reason) => {
+        match event.kind {
+            RecordKind::Left(cause, reason) => {
                 (told.cause, told.reason) = (Some(cause.as_str()), Some(reason));
             }
-            What::Foreign(reason) | What::LimitHit(reason) => told.reason = Some(reason),
-            What::Refused(code) => told.errorcode = Some(code as u8),
-            What::Restored(entries) => told.restored = Some(entries),
+            RecordKind::WrongProtocol(reason) | RecordKind::LimitExceeded(reason) => {
+                told.reason = Some(reason)
+            }
+            RecordKind::Rejected(code) => told.errorcode = Some(code as u8),
+            RecordKind::Restored(entries) => told.restored = Some(entries),
             _ => {}
         }
         told
     }
 }
 
-pub(super) fn unix_ms(at: Time, observed: &Observed) -> u64 {
-    u64::try_from(observed.unix_time_of(at).as_millis()).unwrap_or(u64::MAX)
+pub(super) fn unix_ms(at: Time, journal: &Journal) -> u64 {
+    u64::try_from(journal.unix_time_of(at).as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -254,35 +254,35 @@ fn nodes(text: &mut Text, net: &Net, distributor: &Distributor) {
 }
 
 fn times(text: &mut Text, distributor: &Distributor) {
-    let Some(observed) = distributor.observed() else {
+    let Some(journal) = distributor.journal() else {
         return;
     };
     text.histogram(
         "pilcrow_join_to_last_ack_seconds",
         "From a change until the last session had applied it; at most one change a second.",
-        observed.join_to_last_ack(),
+        journal.join_to_last_ack(),
     );
     text.histogram(
         "pilcrow_push_write_seconds",
         "What writing took of each push to all who watch.",
-        observed.push_writing(),
+        journal.push_writing(),
     );
     text.histogram(
         "pilcrow_turn_seconds",
         "How long the turns of the loop took, without their waiting.",
-        observed.turns(),
+        journal.turns(),
     );
     text.single(
         Counter,
         "pilcrow_events_total",
         "Events so far.",
-        observed.last_event(),
+        journal.last_number(),
     );
     text.single(
         Counter,
         "pilcrow_events_left_out_total",
         "Events that were not kept because strangers cause too many.",
-        observed.events_left_out(),
+        journal.suppressed(),
     );
 }
 
@@ -297,7 +297,7 @@ fn limits(text: &mut Text, net: &Net, server: &Server, distributor: &Distributor
             ("connections", counters.refused),
             ("file_descriptors", counters.shed),
             ("accept", counters.accept_failures),
-            ("room", stats.refused_for_room),
+            ("room", stats.capacity_exceeded),
             ("frame_bytes", stats.frames_too_large),
             ("frame_timeout", stats.frame_timeouts),
             ("first_byte_timeout", stats.first_byte_timeouts),
@@ -320,7 +320,7 @@ fn limits(text: &mut Text, net: &Net, server: &Server, distributor: &Distributor
         Counter,
         "pilcrow_refused_packets_total",
         "Packets that were answered with an errorcode.",
-        stats.refused_packets,
+        stats.rejected_packets,
     );
     text.single(
         Counter,
@@ -332,7 +332,7 @@ fn limits(text: &mut Text, net: &Net, server: &Server, distributor: &Distributor
         Counter,
         "pilcrow_foreign_connections_total",
         "Connections closed because they spoke another protocol.",
-        stats.foreign_connections,
+        stats.wrong_protocol,
     );
 }
 

@@ -112,7 +112,7 @@ impl AdminApi {
         distributor: &mut Distributor,
         addr: SocketAddr,
     ) -> io::Result<SocketAddr> {
-        distributor.observe(net);
+        distributor.keep_journal(net);
         self.desk.claim_owner(net);
         self.server.listen(net, addr)
     }
@@ -126,7 +126,7 @@ impl AdminApi {
         distributor: &mut Distributor,
         socket: OwnedFd,
     ) -> io::Result<SocketAddr> {
-        distributor.observe(net);
+        distributor.keep_journal(net);
         self.desk.claim_owner(net);
         self.server.listen_on(net, socket)
     }

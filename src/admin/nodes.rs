@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::answer::Answer;
 use super::events::unix_ms;
-use crate::distributor::{Distributor, NodeView, Observed};
+use crate::distributor::{Distributor, Journal, NodeView};
 use crate::protocol::ListedNode;
 use crate::reactor::{ConnId, Net};
 use crate::registry::EntryId;
@@ -169,7 +169,7 @@ impl Nodes {
                     if !parsed.matches(name.as_deref(), url.as_deref()) {
                         continue;
                     }
-                    let seen = Seen::new(&view, net.now(), distributor.observed());
+                    let seen = Seen::new(&view, net.now(), distributor.journal());
                     parsed.write(&seen, body)
                 }
                 Wanted::Targets => match Group::new(&view, &parsed.node) {
@@ -241,7 +241,7 @@ impl Parsed {
 }
 
 impl Seen {
-    fn new(view: &NodeView<'_>, now: Time, observed: Option<&Observed>) -> Seen {
+    fn new(view: &NodeView<'_>, now: Time, journal: Option<&Journal>) -> Seen {
         let age = view.joined_at.map(|at| now.saturating_since(at));
         Seen {
             id: view.id.number(),
@@ -254,8 +254,8 @@ impl Seen {
             pending_bytes: view.pending_bytes,
             joined_unix_ms: view
                 .joined_at
-                .zip(observed)
-                .map(|(at, observed)| unix_ms(at, observed)),
+                .zip(journal)
+                .map(|(at, journal)| unix_ms(at, journal)),
             age_seconds: age.map(|age| (age.as_secs_f64() * 1000.0).round() / 1000.0),
         }
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::answer::Answer;
 use super::events::Told;
-use crate::distributor::{Distributor, LateSessions, Pushed};
+use crate::distributor::{Distributor, Pushed, UnacknowledgedSessions};
 
 /// What looking through the whole ring, and at all sessions, takes, about.
 pub(super) fn cost(distributor: &Distributor) -> Duration {
@@ -59,19 +59,19 @@ struct Push<'a> {
 }
 
 impl<'a> Push<'a> {
-    fn new(pushed: &'a Pushed, late: &'a LateSessions<'_>) -> Push<'a> {
-        let (late, late_names) = match pushed.acked >= pushed.of {
+    fn new(pushed: &'a Pushed, late: &'a UnacknowledgedSessions<'_>) -> Push<'a> {
+        let (late, late_names) = match pushed.acked >= pushed.total {
             true => (0, Vec::new()),
             false => {
-                let (late, names) = late.behind(pushed.revision);
+                let (late, names) = late.of(pushed.revision);
                 (late, names.collect())
             }
         };
         Push {
             rev: pushed.revision,
             told: pushed.sent,
-            blind: pushed.blind,
-            of: pushed.of,
+            blind: pushed.untracked,
+            of: pushed.total,
             acked: pushed.acked,
             ack_asked: pushed.asks_for_ack,
             last_ack_after_ms: pushed
@@ -91,23 +91,23 @@ pub(super) fn answer(
     name: Option<&str>,
     limit: Option<usize>,
 ) -> Answer {
-    let Some(observed) = distributor.observed() else {
-        return Answer::text(503, "nothing is observed");
+    let Some(journal) = distributor.journal() else {
+        return Answer::text(503, "nothing is journal");
     };
     let limit = limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
-    let late = distributor.late_sessions();
+    let late = distributor.unacknowledged();
     let is_wanted = |of: &str| name.is_none_or(|name| name == of);
-    let mut matching = observed
-        .events()
+    let mut matching = journal
+        .records()
         .rev()
         .filter(|event| is_wanted(&event.name));
     let mut events: Vec<Explained<'_>> = matching
         .by_ref()
         .take(limit)
         .map(|event| Explained {
-            event: Told::new(event, observed),
+            event: Told::new(event, journal),
             push: event.changed_list.then(|| {
-                let pushed = observed.push_of(event.revision);
+                let pushed = journal.push_of(event.revision);
                 pushed.map(|pushed| Push::new(pushed, &late))
             }),
         })

@@ -3,16 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::value::RawValue;
-use tracing::info;
-
 use super::Distributor;
-use super::log::{Escaped, Subject};
-use super::observer::{About, What};
+use super::events::{Event, Subject};
 use crate::protocol::{DrainRequest, Drained, ErrorCode, Packet, Refusal, write_success};
 use crate::reactor::{ConnId, Net, TimerId};
 use crate::registry::{Cause, EntryId};
 use crate::time::Time;
+use serde_json::value::RawValue;
 
 /// A drain that waits for others to acknowledge.
 #[derive(Debug)]
@@ -138,18 +135,16 @@ impl Distributor {
         let Some(entry) = self.let_go(id, Cause::Drained) else {
             return;
         };
-        let about = About {
-            addr: Some(addr),
+        let subject = Subject {
+            peer: Some(addr),
             name: &entry.name,
             entry: Some(id),
         };
-        self.note(net.now(), What::Left(Cause::Drained, why), about);
-        let name = Escaped::text(&entry.name);
-        let (entries, revision) = (self.registry.len(), self.registry.revision());
-        let cause = Cause::Drained;
-        self.log.say(net.now(), Subject::Left, |more| {
-            info!(peer = %addr, name = name.to_string(), %cause, entries, revision, more, "left");
-        });
+        let left = Event::Left {
+            cause: Cause::Drained,
+            reason: why,
+        };
+        self.events.emit(net.now(), &self.registry, subject, left);
     }
 
     /// Answers as soon as everyone knows of the current revision.

@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-use tracing::{info, warn};
-
-use super::log::{Escaped, Subject};
-use super::observer::{About, What};
+use super::events::{Event, Subject};
 use super::orphans::Why;
 use super::peer::Peer;
 use super::self_preservation::Suspect;
@@ -15,6 +11,7 @@ use crate::protocol::{Applied, ErrorCode, Packet, Refusal, write_success};
 use crate::reactor::{Close, CloseReason, ConnId, Net};
 use crate::registry::{Cause, EntryId};
 use crate::time::Time;
+use serde_json::json;
 
 /// How exactly silence is noticed.
 pub(super) const SILENCE_CHECK: Duration = Duration::from_millis(500);
@@ -28,11 +25,7 @@ impl Distributor {
     pub(super) fn hear(&mut self, net: &Net, conn: ConnId) {
         let peer = self.peers.get_mut(conn);
         if peer.is_some_and(|peer| peer.hear(net.now())) {
-            let addr = self.addr_of(conn);
-            self.note_conn(net.now(), What::Heard, conn);
-            self.log.say(net.now(), Subject::Suspect, |more| {
-                info!(peer = %addr, more, "suspect no more: it was heard of");
-            });
+            self.emit(net, Some(conn), Event::Recovered);
         }
     }
 
@@ -58,7 +51,11 @@ impl Distributor {
         session.acked_revision = applied.rev.min(sent.unwrap_or(0));
         let acked = session.acked_revision;
         if acked > awaited_from {
-            self.note_acked(net.now(), awaited_from, acked);
+            let acknowledged = Event::Acknowledged {
+                from: awaited_from,
+                to: acked,
+            };
+            self.emit(net, Some(conn), acknowledged);
         }
         if packet.key().is_some()
             && let Some(mut reply) = net.send(conn)
@@ -153,17 +150,11 @@ impl Distributor {
             .self_preservation
             .holds(now, fallen, falling, self.registry.len());
         if holds && !was_holding {
-            let entries = self.registry.len();
-            self.log.say(now, Subject::Suspicion, |more| {
-                warn!(
-                    fallen,
-                    falling,
-                    entries,
-                    more,
-                    "many nodes fell silent, or this process stood still: holding the silent as \
-                     suspect, and letting one go a second"
-                );
-            });
+            let entered = Event::SelfPreservationEntered {
+                silent: fallen,
+                late: falling,
+            };
+            self.emit(net, None, entered);
         }
         holds
     }
@@ -179,20 +170,13 @@ impl Distributor {
     }
 
     fn note_suspect(&mut self, net: &Net, id: EntryId) {
-        self.stats.suspects_held += 1;
-        if let Some(entry) = self.registry.get(id) {
-            let name = entry.name.clone();
-            let about = About {
-                addr: None,
-                name: &name,
-                entry: Some(id),
-            };
-            self.note(net.now(), What::Suspect, about);
-            let name = Escaped::text(&name);
-            self.log.say(net.now(), Subject::Suspect, |more| {
-                info!(name = name.to_string(), more, "suspect");
-            });
-        }
+        let subject = Subject {
+            peer: None,
+            name: self.registry.get(id).map_or("", |entry| &*entry.name),
+            entry: Some(id),
+        };
+        self.events
+            .emit(net.now(), &self.registry, subject, Event::Suspected);
     }
 
     fn let_one_suspect_go(&mut self, net: &mut Net) {
@@ -218,7 +202,7 @@ impl Distributor {
     /// From now on everybody gets time to come back. Those who are there keep whom they know.
     pub(super) fn begin_warm_up(&mut self, net: &mut Net) {
         self.is_complete = false;
-        self.note(net.now(), What::WarmUpBegan, About::default());
+        self.emit(net, None, Event::WarmUpBegan);
         self.warm_up_until(net, net.now() + self.config.warm_up);
         for (_, peer) in self.peers.iter_mut() {
             if let Some(session) = &mut peer.session {
@@ -242,10 +226,7 @@ impl Distributor {
         let stood_still = net.now().saturating_since(self.turned_at);
         self.turned_at = net.now();
         if stood_still >= (self.config.heartbeat * 3 / 2).max(2 * SILENCE_CHECK) {
-            warn!(
-                ?stood_still,
-                "this process stood still: waiting for nodes to come back"
-            );
+            self.emit(net, None, Event::Stalled(stood_still));
             self.begin_warm_up(net);
         }
     }
@@ -256,7 +237,7 @@ impl Distributor {
             self.warm_up_until(net, net.now() + ABSENT_BEFORE_COMPLETE);
         } else {
             self.end_warm_up();
-            self.note(net.now(), What::WarmUpEnded, About::default());
+            self.emit(net, None, Event::WarmUpEnded);
         }
     }
 

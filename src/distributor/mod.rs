@@ -4,19 +4,18 @@
 
 mod admission;
 mod drain;
-mod foreign;
+mod events;
+mod handler;
 mod liveness;
-mod log;
-mod observer;
 mod orphans;
 mod pacing;
 mod peer;
+mod protocol_detection;
 mod push;
 mod register;
 mod saving;
 mod self_preservation;
 mod state;
-mod stats;
 mod view;
 
 #[cfg(test)]
@@ -24,28 +23,20 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use tracing::{debug, info, warn};
-
 use crate::protocol::{
-    DISTRIBUTES, ErrorCode, HEARTBEAT, Packet, Refusal, RegistrationLimits, write_draining,
-    write_error,
+    ErrorCode, Packet, Refusal, RegistrationLimits, write_draining, write_error,
 };
 use crate::reactor::conn_map::ConnMap;
-use crate::reactor::{
-    Close, CloseReason, ConnId, Handler, ListenOptions, ListenerId, Net, Origin, Owner,
-    SharedFrame, TimerId,
-};
-use crate::registry::{Capacity, Cause, EntryId, Registry};
+use crate::reactor::{Close, ListenOptions, ListenerId, Net, Owner, SharedFrame, TimerId};
+use crate::registry::{Capacity, EntryId, Registry};
 use crate::time::Time;
-use admission::{Instances, Salt, not_admitted};
+use admission::{Instances, Salt};
 use drain::{Drain, OperatorDrains};
-use foreign::foreign_protocol;
-use log::{Escaped, LogLimiter, Subject};
-use observer::About;
+use events::Events;
 use orphans::Orphans;
 use peer::Peer;
 use push::Push;
@@ -56,12 +47,11 @@ use state::Identity;
 pub use admission::{Access, AddressRange, Tokens};
 pub use drain::DrainId;
 #[cfg(feature = "fuzzing")]
-pub(crate) use log::Escaped as LoggedText;
-pub use observer::{Event, Histogram, LateSessions, Observed, Pushed, What};
+pub(crate) use events::Escaped as LoggedText;
+pub use events::{Histogram, Journal, Pushed, Record, RecordKind, Stats};
 pub use orphans::Restored;
 pub use state::{State, Unreadable, UnsavedState};
-pub use stats::Stats;
-pub use view::{NodeState, NodeView, SessionKind};
+pub use view::{NodeState, NodeView, SessionKind, UnacknowledgedSessions};
 
 /// What a Distributor can be told.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -126,9 +116,7 @@ pub struct Distributor {
     warm_up_timer: Option<TimerId>,
     turned_at: Time,
     push: Push,
-    log: LogLimiter,
-    observed: Option<Box<Observed>>,
-    stats: Stats,
+    events: Events,
     listeners: Vec<ListenerId>,
     refused_before: u64,
     accept_failures_before: u64,
@@ -158,9 +146,7 @@ impl Distributor {
             warm_up_timer: None,
             turned_at: Time::ZERO,
             push: Push::default(),
-            log: LogLimiter::default(),
-            observed: None,
-            stats: Stats::default(),
+            events: Events::default(),
             listeners: Vec::new(),
             refused_before: 0,
             accept_failures_before: 0,
@@ -247,84 +233,23 @@ impl Distributor {
         &self.registry
     }
 
-    /// What was done so far.
+    /// Returns the counters.
     pub fn stats(&self) -> &Stats {
-        &self.stats
+        &self.events.stats
     }
 
-    fn refuse(
-        &mut self,
-        net: &mut Net,
-        conn: ConnId,
-        packet: &Packet<'_>,
-        frame: &[u8],
-        why: &Refusal,
-    ) {
-        self.stats.refused_packets += 1;
-        let addr = self.addr_of(conn);
-        self.note_conn(net.now(), What::Refused(why.code), conn);
-        self.log.say(net.now(), Subject::Refused(why.code), |more| {
-            let frame = Escaped::frame(frame);
-            warn!(peer = %addr, errorcode = why.code as u8, why = &*why.message, frame = frame.to_string(), more, "refused a packet");
+    /// Keeps a [`Journal`] from now on.
+    pub fn keep_journal(&mut self, net: &mut Net) {
+        let since_zero = net.now().saturating_since(Time::ZERO);
+        let unix_time_at_zero = net.unix_time().saturating_sub(since_zero);
+        self.events.journal.get_or_insert_with(|| {
+            Box::new(Journal::new(unix_time_at_zero, net.counters().turn_time))
         });
-        if let Some(mut reply) = net.send(conn) {
-            // Writing to a queue does not fail.
-            let _ = write_error(&mut reply, packet, why);
-            reply.finish();
-        }
-        // Who is over a limit is closed, so that it tries again and somebody notices. Who is
-        // registered keeps what it has.
-        let Some(peer) = self.peers.get(conn) else {
-            return;
-        };
-        let is_over = why.code == ErrorCode::TooMuch && peer.entry.is_none();
-        // Whoever tries tokens needs a connection for each.
-        let is_outside = why.code == ErrorCode::NotAllowed && !peer.is_inside();
-        self.stats.not_admitted += u64::from(is_outside);
-        if is_over || is_outside {
-            net.close(conn, Close::AfterFlush);
-        }
     }
 
-    fn close_foreign(&mut self, net: &mut Net, conn: ConnId, what: &'static str, bytes: &[u8]) {
-        self.stats.foreign_connections += 1;
-        let addr = self.addr_of(conn);
-        self.note_conn(net.now(), What::Foreign(what), conn);
-        self.log.say(net.now(), Subject::Foreign, |more| {
-            let bytes = Escaped::frame(bytes);
-            warn!(peer = %addr, bytes = bytes.to_string(), more, "closed: what came is {what}");
-        });
-        net.close(conn, Close::AfterFlush);
-    }
-
-    fn addr_of(&self, conn: ConnId) -> SocketAddr {
-        let unknown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        self.peers.get(conn).map_or(unknown, |peer| peer.addr)
-    }
-
-    fn report_limits(&mut self, net: &Net) {
-        let counters = net.counters();
-        if counters.refused + counters.shed > self.refused_before {
-            self.refused_before = counters.refused + counters.shed;
-            let limit = net.limits().max_connections;
-            let (refused, shed) = (counters.refused, counters.shed);
-            self.log.say(net.now(), Subject::Connections, |_| {
-                warn!(
-                    limit,
-                    refused, shed, "refused connections: there are as many as allowed"
-                );
-            });
-        }
-        if counters.accept_failures > self.accept_failures_before {
-            self.accept_failures_before = counters.accept_failures;
-            let failures = counters.accept_failures;
-            self.log.say(net.now(), Subject::Accept, |_| {
-                warn!(
-                    failures,
-                    "could not accept: out of file descriptors or memory; trying on"
-                );
-            });
-        }
+    /// Returns the journal, if [`Distributor::keep_journal`] was called.
+    pub fn journal(&self) -> Option<&Journal> {
+        self.events.journal.as_deref()
     }
 }
 
@@ -340,195 +265,6 @@ fn listen_options(owner: Owner) -> ListenOptions {
             let _ = write_error(out, &Packet::default(), &busy);
         }),
         ..ListenOptions::default()
-    }
-}
-
-impl Handler for Distributor {
-    fn owns(&self, owner: Owner) -> bool {
-        self.owner == Some(owner)
-    }
-
-    fn on_open(&mut self, net: &mut Net, conn: ConnId, _origin: Origin) {
-        let Some(addr) = net.peer_addr(conn) else {
-            return;
-        };
-        let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
-        debug!(peer = %addr, "connected");
-        let admission = self.config.access.of_address(addr.ip());
-        let (is_admitted, needs_token) = (admission.is_some(), self.config.access.tokens.is_some());
-        let peer = Peer::new(addr, net.now(), admission);
-        self.peers.insert(conn, peer);
-        if is_admitted {
-            self.push.owe(conn);
-        } else if !needs_token {
-            let why = not_admitted("this address is not admitted");
-            self.refuse(net, conn, &Packet::default(), b"", &why);
-        }
-    }
-
-    fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
-        self.hear(net, conn);
-        let packet = match Packet::parse(frame) {
-            Ok(packet) => packet,
-            Err(why) => {
-                return match foreign_protocol(frame) {
-                    Some(what) => self.close_foreign(net, conn, what, frame),
-                    None => self.refuse(net, conn, &Packet::default(), frame, &why),
-                };
-            }
-        };
-        if packet.is_reply() {
-            return;
-        }
-        let uri = packet.uri();
-        let method = packet.method();
-        let is_admitted = self
-            .peers
-            .get(conn)
-            .is_some_and(|peer| peer.admission.is_some());
-        let done = match (uri.as_deref(), method.as_deref()) {
-            (Some(DISTRIBUTES), Some("POST")) => self
-                .register(net, conn, &packet)
-                .map(|()| self.push.owe(conn)),
-            _ if !is_admitted => Err(not_admitted("a token is needed here: register with it")),
-            (Some(DISTRIBUTES), Some("GET")) => {
-                if let Some(peer) = self.peers.get_mut(conn) {
-                    peer.get_key = Some(packet.key().map_or("null", |key| key.get()).into());
-                    // One list at a time: what it asks next is read when this one was sent.
-                    net.pause(conn);
-                    self.push.owe(conn);
-                }
-                Ok(())
-            }
-            (Some(DISTRIBUTES), Some("DELETE")) => self.drain(net, conn, &packet),
-            (Some(HEARTBEAT), Some("POST")) => self.heartbeat(net, conn, &packet),
-            _ => Err(Refusal {
-                code: ErrorCode::NotFound,
-                message: "here is /distributes with GET, POST and DELETE, and \
-                          /distributes/heartbeat with POST"
-                    .into(),
-            }),
-        };
-        if let Err(why) = done {
-            self.refuse(net, conn, &packet, frame, &why);
-        }
-    }
-
-    fn on_first_bytes(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8]) {
-        if let Some(what) = foreign_protocol(bytes) {
-            self.close_foreign(net, conn, what, bytes);
-        }
-    }
-
-    fn on_limit(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
-        let limits = net.limits();
-        let (code, message) = match why {
-            CloseReason::FrameTooLarge => (
-                ErrorCode::TooMuch,
-                format!("a frame has at most {} bytes", limits.max_frame_bytes),
-            ),
-            CloseReason::FrameTimeout => (
-                ErrorCode::DeadlinePassed,
-                format!("a frame must end within {:?}", limits.frame_timeout),
-            ),
-            CloseReason::NoFirstByte => (
-                ErrorCode::DeadlinePassed,
-                format!("nothing came within {:?}", limits.first_byte_timeout),
-            ),
-            _ => return,
-        };
-        let refusal = Refusal {
-            code,
-            message: message.into(),
-        };
-        if let Some(mut reply) = net.send(conn) {
-            // Writing to a queue does not fail.
-            let _ = write_error(&mut reply, &Packet::default(), &refusal);
-            reply.finish();
-        }
-    }
-
-    fn on_drained(&mut self, net: &mut Net, conn: ConnId) {
-        self.catch_up(net, conn);
-    }
-
-    fn on_close(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
-        self.note_lost(net.now(), conn);
-        if Subject::of_limit(why).is_some() {
-            self.note_conn(net.now(), What::LimitHit(log::in_words(why)), conn);
-        }
-        let Some(peer) = self.peers.remove(conn) else {
-            return;
-        };
-        let addr = peer.addr;
-        self.stats.count_limit(why);
-        if let Some(subject) = Subject::of_limit(why) {
-            self.log.say(net.now(), subject, |more| {
-                warn!(peer = %addr, more, "closed: {}", log::in_words(why));
-            });
-        }
-        if self.is_stopping {
-            return;
-        }
-        if let Some(instance) = peer
-            .session
-            .as_ref()
-            .and_then(|session| session.instance.as_deref())
-        {
-            self.instances.release(instance, conn);
-        }
-        self.forget_drains_of(net, conn);
-        let cause = self.cause_of(net.now(), &peer, why);
-        if let Some(id) = peer.entry
-            && cause == Cause::Silent
-            && !peer.is_silent
-            && (peer.is_suspect || self.holds_silent(net, 1))
-        {
-            return self.hold_orphan(net, id, peer.is_suspect);
-        }
-        let left = peer.entry.and_then(|id| self.let_go(id, cause));
-        match left {
-            Some(entry) => {
-                let about = About {
-                    addr: Some(addr),
-                    name: &entry.name,
-                    entry: peer.entry,
-                };
-                let what = What::Left(cause, log::in_words(why));
-                self.note(net.now(), what, about);
-                let name = Escaped::text(&entry.name);
-                let (entries, revision) = (self.registry.len(), self.registry.revision());
-                let reason = log::in_words(why);
-                self.log.say(net.now(), Subject::Left, |more| {
-                    info!(peer = %addr, name = name.to_string(), %cause, reason, entries, revision, more, "left");
-                });
-            }
-            None => debug!(peer = %addr, reason = log::in_words(why), "disconnected"),
-        }
-    }
-
-    fn on_timer(&mut self, net: &mut Net, timer: TimerId, tag: u64) {
-        match tag {
-            TAG_WARM_UP_ENDS => self.warm_up_is_over(net),
-            TAG_SILENCE if !self.is_stopping => {
-                self.drop_unadmitted(net);
-                self.drop_silent(net);
-            }
-            TAG_DRAIN => self.finish_drains(net),
-            TAG_SAVING => self.saving.timer_rang(),
-            _ => self.push.timer_rang(timer),
-        }
-    }
-
-    fn on_turn_end(&mut self, net: &mut Net) {
-        self.report_limits(net);
-        self.note_turn(net);
-        if !self.is_stopping {
-            self.look_for_standstill(net);
-            self.send_owed(net);
-            self.push_changes(net);
-            self.cut_the_farthest_behind(net);
-        }
     }
 }
 

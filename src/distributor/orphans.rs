@@ -6,11 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use tracing::info;
-
 use super::admission::TokenMark;
-use super::log::{Escaped, Subject};
-use super::observer::{About, What};
+use super::events::{Event, Subject};
 use super::state::{State, UnsavedState};
 use super::{Distributor, saving};
 use crate::reactor::Net;
@@ -111,7 +108,11 @@ impl Distributor {
             self.abandon(id, Why::LastRun);
             restored.entries += 1;
         }
-        self.note_restored(net.now(), restored.entries);
+        let event = Event::Restored {
+            entries: restored.entries,
+        };
+        self.events
+            .emit(net.now(), &self.registry, Subject::default(), event);
         restored
     }
 
@@ -125,7 +126,10 @@ impl Distributor {
 
     /// Notes how often the list was kept so far, and how often that failed, by whoever does it.
     pub fn note_states(&mut self, kept: u64, failures: u64) {
-        (self.stats.states_kept, self.stats.state_failures) = (kept, failures);
+        (
+            self.events.stats.states_kept,
+            self.events.stats.state_failures,
+        ) = (kept, failures);
     }
 
     /// The list as it is to be kept, whether or not it changed.
@@ -200,8 +204,8 @@ impl Distributor {
         let Some(entry) = self.let_go(id, cause) else {
             return;
         };
-        let about = About {
-            addr: None,
+        let subject = Subject {
+            peer: None,
             name: &entry.name,
             entry: Some(id),
         };
@@ -210,12 +214,8 @@ impl Distributor {
             Cause::Drained => super::drain::BY_OPERATOR,
             _ => "its host does not answer",
         };
-        self.note(net.now(), What::Left(cause, reason), about);
-        let name = Escaped::text(&entry.name);
-        let (entries, revision) = (self.registry.len(), self.registry.revision());
-        self.log.say(net.now(), Subject::Left, |more| {
-            info!(name = name.to_string(), %cause, entries, revision, more, "left");
-        });
+        let left = Event::Left { cause, reason };
+        self.events.emit(net.now(), &self.registry, subject, left);
     }
 
     /// Takes an entry out of the list, and returns it if it was there.

@@ -20,6 +20,8 @@ pub(super) struct Peer {
     pub(super) is_registered: bool,
     /// What it asked for beyond the protocol of the book.
     pub(super) session: Option<Box<Session>>,
+    /// It has sent a frame.
+    has_sent_frame: bool,
     /// The revision of the list that was last queued for it.
     pub(super) listed_revision: Option<u64>,
     /// It gets a list even if that has not changed: it has just connected, or registered.
@@ -60,6 +62,7 @@ impl Peer {
             entry: None,
             is_registered: false,
             session: None,
+            has_sent_frame: false,
             listed_revision: None,
             owes_list: admission.is_some(),
             get_key: None,
@@ -77,6 +80,17 @@ impl Peer {
         let session = self.session.as_ref()?;
         let is_heard = self.get_key.is_none() && !self.is_suspect;
         is_heard.then(|| now.saturating_since(session.heard_at))
+    }
+
+    /// Returns whether no frame was received from it before this call.
+    pub(super) fn is_first_frame(&mut self) -> bool {
+        !std::mem::replace(&mut self.has_sent_frame, true)
+    }
+
+    /// Returns the revision from which on it is to acknowledge pushes, if it is to.
+    pub(super) fn awaited_from(&self) -> Option<u64> {
+        let session = self.session.as_deref().filter(|_| self.is_watching())?;
+        Some(session.acked_revision.max(session.opened_at_push))
     }
 
     /// It is admitted by its address, or has registered with a token.

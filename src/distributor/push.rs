@@ -5,11 +5,8 @@
 
 use std::time::Duration;
 
-use tracing::warn;
-
 use super::Distributor;
-use super::log::Subject;
-use super::observer::What;
+use super::events::{Event, MAX_NAMES, Pushed};
 use super::pacing::{Pacing, Sent};
 use super::peer::Peer;
 use crate::protocol::{
@@ -30,7 +27,6 @@ pub(super) struct Push {
     /// Connections that get a list at the end of this turn, or were to: each is looked at again.
     owed: Vec<ConnId>,
     pacing: Pacing,
-    warned_of_size: bool,
 }
 
 impl Push {
@@ -287,11 +283,12 @@ impl Distributor {
             return;
         };
         let list = self.push.frames.list(source, peer.session.is_some());
+        let mut is_sent = false;
         if let Some(mut answer) = net.send(conn) {
             // Writing to a queue does not fail.
             let _ = write_list_head(&mut answer, key);
             answer.finish_with(list, LIST_HEAD_BYTES);
-            self.stats.lists_sent += 1;
+            is_sent = true;
         }
         // To a session it is as good as one that is sent by itself. A plain peer is sent its own
         // all the same; if it is in this turn, it shares the memory.
@@ -300,6 +297,7 @@ impl Distributor {
             peer.was_sent(revision, self.is_complete);
         }
         net.resume(conn);
+        self.emit(net, Some(conn), Event::ListsSent(u64::from(is_sent)));
     }
 
     /// Brings one connection to the current revision.
@@ -317,8 +315,9 @@ impl Distributor {
             return;
         };
         let (frame, _) = self.push.frames.for_session(source, peer);
-        self.stats.lists_sent += u64::from(net.send_shared(conn, &frame));
+        let is_sent = net.send_shared(conn, &frame);
         peer.was_sent(revision, self.is_complete);
+        self.emit(net, Some(conn), Event::ListsSent(u64::from(is_sent)));
     }
 
     /// Cuts those who hold the oldest lists, while all old ones together are too much.
@@ -332,12 +331,7 @@ impl Distributor {
                 .collect();
             for conn in holders {
                 if net.is_backlogged(conn) {
-                    let addr = self.addr_of(conn);
-                    self.note_conn(net.now(), What::LimitHit("old lists"), conn);
-                    self.stats.old_lists_cut += 1;
-                    self.log.say(net.now(), Subject::OldList, |more| {
-                        warn!(peer = %addr, more, "closed: it reads too slowly, and memory is short");
-                    });
+                    self.emit(net, Some(conn), Event::OldListsCut);
                     net.close(conn, Close::Now);
                 }
             }
@@ -346,8 +340,9 @@ impl Distributor {
 
     /// Sends the list to all who watch it, if it changed and it is time.
     pub(super) fn push_changes(&mut self, net: &mut Net) {
-        let took = self.push.pacing.settle(net);
-        self.note_push_writing(took);
+        if let Some(took) = self.push.pacing.settle(net) {
+            self.emit(net, None, Event::PushWritten(took));
+        }
         let revision = self.registry.revision();
         let entries = self.registry.len();
         if revision == self.push.pushed_revision || !self.push.pacing.allows(net, entries) {
@@ -355,49 +350,71 @@ impl Distributor {
         }
         self.push.pacing.began(net, entries);
         self.push.pushed_revision = revision;
-        self.stats.pushes += 1;
         self.push
             .frames
             .turn_to(revision, net.now(), !self.drains.is_empty());
         let asks_for_ack = self.push.frames.asks_for_ack;
-        self.note_push(net, revision, asks_for_ack);
         let source = Source {
             registry: &self.registry,
             epoch: &self.epoch,
             is_complete: self.is_complete,
         };
+        let has_journal = self.events.journal.is_some();
         let mut sent = Sent::default();
+        let mut lists_sent = 0;
+        let mut pushed = Pushed {
+            revision,
+            at: net.now(),
+            sent: 0,
+            backlogged: 0,
+            backlogged_names: Vec::new(),
+            total: 0,
+            asks_for_ack,
+            acked: 0,
+            last_acked_at: None,
+            untracked: 0,
+        };
         for (conn, peer) in self.peers.iter_mut() {
-            let is_free = !net.is_backlogged(conn);
-            if peer.is_behind(revision) && is_free {
+            if !peer.is_watching() {
+                continue;
+            }
+            if peer.session.is_some() {
+                pushed.total += 1;
+            } else {
+                pushed.untracked += 1;
+            }
+            let is_backlogged = net.is_backlogged(conn);
+            if is_backlogged {
+                pushed.backlogged += 1;
+                let entry = peer.entry.and_then(|id| self.registry.get(id));
+                if let Some(entry) = entry
+                    && has_journal
+                    && pushed.backlogged_names.len() < MAX_NAMES
+                {
+                    pushed.backlogged_names.push(entry.name.clone());
+                }
+                continue;
+            }
+            pushed.sent += 1;
+            if peer.is_behind(revision) {
                 let (frame, is_list) = self.push.frames.for_session(source, peer);
                 let is_sent = net.send_shared(conn, &frame);
                 peer.was_sent(revision, self.is_complete);
-                self.stats.lists_sent += u64::from(is_sent);
+                lists_sent += u64::from(is_sent);
                 sent.existing_peers += u64::from(is_sent && peer.session.is_none());
-                match is_list {
-                    true => sent.bytes_of_lists += frame.as_bytes().len(),
-                    false => sent.bytes_of_changes += frame.as_bytes().len(),
+                if is_list {
+                    sent.bytes_of_lists += frame.as_bytes().len();
+                } else {
+                    sent.bytes_of_changes += frame.as_bytes().len();
                 }
             }
         }
         self.push.pacing.sends(sent);
+        self.emit(net, None, Event::Pushed(pushed));
+        self.emit(net, None, Event::ListsSent(lists_sent));
         let bytes = self.push.frames.plain_list.frame.as_bytes().len();
-        self.watch_size(net, bytes, sent.existing_peers);
-    }
-
-    fn watch_size(&mut self, net: &Net, bytes: usize, receivers: u64) {
-        if bytes <= LEGACY_READ_BYTES || receivers == 0 {
-            return;
-        }
-        self.stats.oversized_pushes += 1;
-        if !std::mem::replace(&mut self.push.warned_of_size, true) {
-            self.log.say(net.now(), Subject::ListSize, |_| {
-                warn!(
-                    bytes,
-                    "the list has passed 64 KiB: existing Node.js peers may lose it"
-                );
-            });
+        if bytes > LEGACY_READ_BYTES && sent.existing_peers > 0 {
+            self.emit(net, None, Event::PushOversized { bytes });
         }
     }
 }

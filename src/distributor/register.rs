@@ -3,13 +3,10 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 
-use tracing::{debug, info, warn};
-
 use super::Distributor;
 use super::admission::Claim;
 use super::admission::TokenMark;
-use super::log::{Escaped, Subject};
-use super::observer::{About, What};
+use super::events::{Event, Subject};
 use super::orphans::OrphanClaim;
 use super::peer::Session;
 use super::state::Identity;
@@ -17,7 +14,7 @@ use crate::protocol::{
     ErrorCode, Packet, Refusal, Registered, Registration, SessionRequest, Watch, write_success,
 };
 use crate::reactor::{Close, ConnId, Net};
-use crate::registry::{Cause, Entry, EntryId, Full};
+use crate::registry::{Entry, EntryId, Full};
 
 impl Distributor {
     /// Serves a registration. Its sender, and all others, get the list at the end of the turn.
@@ -55,10 +52,13 @@ impl Distributor {
         };
         // A node that only calls others has a session and no port: it need not be warned of that.
         if !entry.listed && request.is_none() {
-            let (addr, name) = (self.addr_of(conn), Escaped::text(registration.name()));
-            self.log.say(net.now(), Subject::Unlisted, |more| {
-                warn!(peer = %addr, name = name.to_string(), more, "registered without a port from 1 to 65535: not listed");
-            });
+            let subject = Subject {
+                peer: Some(self.addr_of(conn)),
+                name: registration.name(),
+                entry: None,
+            };
+            self.events
+                .emit(net.now(), &self.registry, subject, Event::NotListed);
         }
         let place = match held.map(|(_, id)| id).or(own) {
             Some(id) => Some(id),
@@ -72,7 +72,7 @@ impl Distributor {
         let id = match self.put(net, conn, place, entry, &host) {
             Ok(id) => id,
             Err(full) => {
-                self.stats.refused_for_room += 1;
+                self.emit(net, Some(conn), Event::CapacityExceeded);
                 if let Some((id, why)) = orphaned {
                     self.abandon(id, why);
                 }
@@ -80,18 +80,13 @@ impl Distributor {
             }
         };
         if orphaned.is_some() {
-            let addr = self.addr_of(conn);
-            self.note_conn(net.now(), What::Back, conn);
-            self.log.say(net.now(), Subject::Registered, |more| {
-                info!(peer = %addr, more, "back: it has its old entry");
-            });
+            self.emit(net, Some(conn), Event::Claimed);
         }
         // Not before there is room for what the new connection says of itself.
         if let Some((from, _)) = held {
             self.supersede(net, conn, from);
         }
 
-        self.stats.registrations += 1;
         let now = net.now();
         if let Some(peer) = self.peers.get_mut(conn) {
             peer.is_registered = true;
@@ -154,16 +149,12 @@ impl Distributor {
 
     /// The entry of `from` is that of `conn` now.
     fn supersede(&mut self, net: &mut Net, conn: ConnId, from: ConnId) {
-        let (addr, before) = (self.addr_of(conn), self.addr_of(from));
+        let before = self.addr_of(from);
         if let Some(old) = self.peers.get_mut(from) {
             old.entry = None;
         }
         self.registry.superseded();
-        let cause = Cause::Superseded;
-        self.note_conn(net.now(), What::Superseded, conn);
-        self.log.say(net.now(), Subject::Registered, |more| {
-            info!(peer = %addr, %before, %cause, more, "superseded: the node is back before its old connection was gone");
-        });
+        self.emit(net, Some(conn), Event::Superseded { before });
         net.close(from, Close::Now);
     }
 
@@ -181,37 +172,27 @@ impl Distributor {
             message: full.to_string().into(),
         };
         let name = entry.name.clone();
-        let addr = self.addr_of(conn);
-        let about = |id| About {
-            addr: Some(addr),
-            name: &name,
-            entry: Some(id),
-        };
-        let shown = Escaped::text(&name);
-        let id = match place {
+        let (id, event) = match place {
             None => {
                 let id = self.registry.join(entry).map_err(full)?;
-                self.note(net.now(), What::Joined, about(id));
-                let (entries, revision) = (self.registry.len(), self.registry.revision());
-                self.log.say(net.now(), Subject::Joined, |more| {
-                    info!(peer = %addr, name = shown.to_string(), %host, entries, revision, more, "joined");
-                });
-                id
+                (id, Event::Joined { host })
             }
             Some(id) => {
                 let changed = self.registry.replace(id, entry).map_err(full)?;
-                let revision = self.registry.revision();
-                if changed {
-                    self.note(net.now(), What::Changed, about(id));
-                    self.log.say(net.now(), Subject::Registered, |more| {
-                        info!(peer = %addr, name = shown.to_string(), %host, revision, more, "registered anew");
-                    });
+                let event = if changed {
+                    Event::Changed { host }
                 } else {
-                    debug!(peer = %addr, name = shown.to_string(), "registered again, with no change");
-                }
-                id
+                    Event::Unchanged
+                };
+                (id, event)
             }
         };
+        let subject = Subject {
+            peer: Some(self.addr_of(conn)),
+            name: &name,
+            entry: Some(id),
+        };
+        self.events.emit(net.now(), &self.registry, subject, event);
         if let Some(peer) = self.peers.get_mut(conn) {
             peer.entry = Some(id);
         }
@@ -227,7 +208,7 @@ impl Distributor {
         request: &SessionRequest<'_>,
         id: EntryId,
     ) {
-        self.note_lost(net.now(), conn);
+        self.emit_session_ended(net, conn);
         let opened_at_push = self.push.pushed_revision();
         let Some(peer) = self.peers.get_mut(conn) else {
             return;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::reactor::{Limits, Reactor};
+use crate::registry::Cause;
 use crate::sys::SocketId;
 use crate::testing::scripted::{Accept, Read, Scripted, World};
 

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::Distributor;
+use super::events::{Journal, MAX_NAMES};
 use super::peer::Peer;
 use crate::protocol::Watch;
 use crate::reactor::{ConnId, Net};
@@ -156,7 +157,7 @@ impl Distributor {
             acked: peer.and_then(|peer| Some(peer.session.as_ref()?.acked_revision)),
             pending_bytes,
             state,
-            joined_at: self.observed().and_then(|observed| observed.joined_at(id)),
+            joined_at: self.journal().and_then(|journal| journal.joined_at(id)),
         })
     }
 
@@ -174,8 +175,8 @@ impl Distributor {
     /// How many things it keeps of each kind. All of them are bounded.
     pub fn sizes(&self) -> impl Iterator<Item = (&'static str, usize)> {
         let [orphans, orphan_instances, orphan_texts] = self.orphans.sizes();
-        let observed = self.observed().map(|observed| observed.sizes());
-        let [events, pushes, samples, joined] = observed.unwrap_or_default();
+        let journal = self.journal().map(Journal::sizes);
+        let [events, pushes, samples, joined] = journal.unwrap_or_default();
         let waits = self.drains.iter().map(super::Drain::waits_for);
         [
             ("entries", self.registry.len()),
@@ -237,5 +238,36 @@ impl Distributor {
         let access = &self.config.access;
         access.of_address(address.to_canonical()).is_some()
             || token.is_some_and(|token| access.has_token(token))
+    }
+
+    /// Returns the sessions that have not acknowledged everything yet. Looks at all peers: call it
+    /// once for many revisions.
+    pub fn unacknowledged(&self) -> UnacknowledgedSessions<'_> {
+        let newest = self.registry.revision();
+        let mut all: Vec<(u64, &str)> = self
+            .peers
+            .iter()
+            .filter_map(|(_, peer)| {
+                let from = peer.awaited_from().filter(|from| *from < newest)?;
+                let entry = peer.entry.and_then(|id| self.registry.get(id));
+                Some((from, entry.map_or("", |entry| &*entry.name)))
+            })
+            .collect();
+        all.sort_by_key(|(from, _)| *from);
+        UnacknowledgedSessions(all)
+    }
+}
+
+/// Watching sessions that have not acknowledged everything, each with the revision that it has
+/// applied, the lowest first.
+#[derive(Debug)]
+pub struct UnacknowledgedSessions<'a>(Vec<(u64, &'a str)>);
+
+impl UnacknowledgedSessions<'_> {
+    /// Returns how many have not applied this revision, and the names of some listed ones.
+    pub fn of(&self, revision: u64) -> (usize, impl Iterator<Item = &str>) {
+        let count = self.0.partition_point(|(from, _)| *from < revision);
+        let names = self.0.iter().take(count).map(|(_, name)| *name);
+        (count, names.filter(|name| !name.is_empty()).take(MAX_NAMES))
     }
 }

@@ -117,7 +117,7 @@ fn nobody_gets_a_list_before_a_token_is_shown() {
 
     distributor
         .program
-        .wait_for_log(&["refused a packet", "errorcode=5"]);
+        .wait_for_log(&["packet rejected", "errorcode=5"]);
     for line in distributor.program.stderr() {
         let shows = [OPEN, GOODS, almost]
             .iter()

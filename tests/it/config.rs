@@ -523,7 +523,7 @@ fn a_hangup_has_token_and_log_level_read_again_by_the_gateway() {
     program.wait_for_line("address", |line| {
         line.strip_prefix("listening on ").map(drop)
     });
-    distributor.program.wait_for_log(&["refused"]);
+    distributor.program.wait_for_log(&["packet rejected"]);
 
     fs::write(&token, "\n").unwrap();
     hang_up(&program, "the token stays as it was");

@@ -154,7 +154,7 @@ fn a_frame_must_end_in_time_however_often_a_byte_comes() {
     dribbled.recv_timeout(DEADLINE).unwrap();
     distributor
         .program
-        .wait_for_log(&["WARN", "closed", "did not end in time"]);
+        .wait_for_log(&["WARN", "closed", "not completed in time"]);
     bystander.assert_undisturbed(&distributor);
 }
 
@@ -170,7 +170,7 @@ fn only_who_says_nothing_at_all_is_closed_for_silence() {
     assert_refused(&mut silent, 7);
     distributor
         .program
-        .wait_for_log(&["WARN", "closed", "sent nothing"]);
+        .wait_for_log(&["WARN", "closed", "nothing received"]);
     brief.ask();
     Bystander(bystander).assert_undisturbed(&distributor);
 }
@@ -221,7 +221,7 @@ fn what_a_node_says_of_itself_is_limited() {
         assert_eq!(bystander.0.next_list(), ["bystander"]);
         distributor
             .program
-            .wait_for_log(&["WARN", "refused", "errorcode=4"]);
+            .wait_for_log(&["WARN", "packet rejected", "errorcode=4"]);
         bystander.assert_undisturbed(&distributor);
     }
 }
@@ -253,7 +253,7 @@ fn the_registry_refuses_the_joiner_when_it_is_full() {
         }
         distributor
             .program
-            .wait_for_log(&["WARN", "refused", "errorcode=4"]);
+            .wait_for_log(&["WARN", "packet rejected", "errorcode=4"]);
         drop(second);
         bystander
             .0
@@ -282,7 +282,7 @@ fn one_connection_too_many_is_told_so_and_closed() {
     drop(crowd);
     distributor
         .program
-        .wait_for_log(&["WARN", "refused connections", "limit=3"]);
+        .wait_for_log(&["WARN", "connections refused", "limit=3"]);
     for other in &mut others {
         other.ask();
     }
@@ -307,14 +307,16 @@ fn who_asks_much_and_reads_nothing_is_cut() {
     // The answer repeats the key.
     let packet = json!({"uri": "/nothing", "method": "GET", "key": "x".repeat(10_000)});
     let until = Instant::now() + DEADLINE;
-    let is_cut = |line: &String| line.contains("closed") && line.contains("reads too slowly");
+    let is_cut = |line: &String| line.contains("closed") && line.contains("too much unsent data");
     while !distributor.program.stderr().iter().any(is_cut) {
         assert!(Instant::now() < until, "it was never cut");
         deaf.send(&packet);
     }
-    distributor
-        .program
-        .wait_for_log(&["WARN", "reads too slowly", &deaf.local_port().to_string()]);
+    distributor.program.wait_for_log(&[
+        "WARN",
+        "too much unsent data",
+        &deaf.local_port().to_string(),
+    ]);
     bystander.assert_undisturbed(&distributor);
 }
 
@@ -333,7 +335,7 @@ fn who_reads_nothing_is_cut_and_the_others_get_every_push() {
     let deaf = deaf_node(&distributor, 15_000);
     let mut changing = distributor.connect();
     let until = Instant::now() + DEADLINE;
-    let is_cut = |line: &String| line.contains("WARN") && line.contains("has stopped reading");
+    let is_cut = |line: &String| line.contains("WARN") && line.contains("peer stopped reading");
     for revision in 0.. {
         let name = format!("revision-{revision}.");
         changing.post(&params_of(&name, 15_000));
@@ -347,7 +349,7 @@ fn who_reads_nothing_is_cut_and_the_others_get_every_push() {
     }
     distributor.program.wait_for_log(&[
         "WARN",
-        "has stopped reading",
+        "peer stopped reading",
         &deaf.local_port().to_string(),
     ]);
     changing.register("last", 1);

@@ -442,7 +442,7 @@ fn json_lines_tell_who_joins_and_leaves() {
     client.send_raw("no \"JSON\" \u{1b}[31m\n{¶".as_bytes());
     assert_eq!(client.next_errorcode(), 3);
     drop(client);
-    distributor.program.wait_for_log(&["\"left\"", &peer]);
+    distributor.program.wait_for_log(&["\"node left\"", &peer]);
     distributor.program.signal(Signal::TERM);
     assert!(distributor.program.wait().success());
     distributor.program.wait_for_log(&["\"stopped\""]);
@@ -495,7 +495,9 @@ fn a_hostile_name_stays_one_value_of_one_json_line() {
     let distributor = Distributor::start(&["--log-format", "json"]);
     let client = distributor.join(HOSTILE_NAME, 1);
     let peer = client.stream.local_addr().unwrap().to_string();
-    let line = distributor.program.wait_for_log(&["\"joined\"", &peer]);
+    let line = distributor
+        .program
+        .wait_for_log(&["\"node joined\"", &peer]);
     let line: Value = serde_json::from_str(&line).unwrap();
     assert_eq!(line["cause"], Value::Null, "{line}");
     let name = line["name"].as_str().unwrap();

@@ -481,6 +481,22 @@ fn other_protocols_are_closed_with_a_log_line() {
 }
 
 #[test]
+fn only_first_bytes_are_taken_for_another_protocol() {
+    let distributor = Distributor::start(&[]);
+    let mut registered = distributor.join("registered", 1);
+    let mut unregistered = distributor.connect();
+    unregistered.send_raw("null¶".as_bytes());
+    assert_eq!(unregistered.next()["errorcode"], 3);
+    for client in [&mut registered, &mut unregistered] {
+        for frame in ["PUT it¶", "GET / HTTP/1.1\r\n\r\n¶", "\x16\x03\x01¶"] {
+            client.send_raw(frame.as_bytes());
+            assert_eq!(client.next()["errorcode"], 3, "{frame:?}");
+        }
+        assert_eq!(names(&assert_quiet(client)), ["registered"]);
+    }
+}
+
+#[test]
 fn other_delimiters_end_no_frame() {
     let distributor = Distributor::start(&[]);
     let mut other = distributor.connect();

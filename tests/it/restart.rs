@@ -309,9 +309,7 @@ fn nodes_of_this_crate_lose_nobody() {
     let distributor = place.start(&["--warm-up", "5s"]);
     let is_over = || {
         let stderr = distributor.program.stderr();
-        let back = stderr
-            .iter()
-            .filter(|line| line.contains("back: it has its old entry"));
+        let back = stderr.iter().filter(|line| line.contains("entry claimed"));
         back.count() == 4
     };
     let fewest = turn_until(&mut nodes, "all to be back", &|_| is_over());

@@ -152,7 +152,7 @@ pub const MUTANTS: &[Mutant] = &[
     // An entry outlives its connection unless that is closed in order.
     Mutant {
         name: "EntryOutlivesReset",
-        file: "src/distributor/mod.rs",
+        file: "src/distributor/handler.rs",
         find: "let cause = self.cause_of(net.now(), &peer, why);",
         replace: "if matches!(why, CloseReason::Failed(_)) && MUTANT { return; }
                   let cause = self.cause_of(net.now(), &peer, why);",
@@ -194,8 +194,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "ListsPileUp",
         file: "src/distributor/push.rs",
-        find: "let is_free = !net.is_backlogged(conn);",
-        replace: "let is_free = !net.is_backlogged(conn) || MUTANT;",
+        find: "let is_backlogged = net.is_backlogged(conn);",
+        replace: "let is_backlogged = net.is_backlogged(conn) && !MUTANT;",
         promise: 0,
     },
     // A delta leads from the revision before the current one, not from the revision that was sent.
@@ -303,9 +303,9 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "AbsentTooEarly",
         file: "src/distributor/orphans.rs",
-        find: "self.note_restored(net.now(), restored.entries);",
+        find: "let event = Event::Restored {",
         replace: "if MUTANT { self.warm_up_until(net, net.now() + self.config.warm_up / 2); }
-                  self.note_restored(net.now(), restored.entries);",
+                  let event = Event::Restored {",
         promise: 0,
     },
     // Entries of the last run that are not back in time stay.
@@ -347,7 +347,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/distributor/mod.rs",
         find: "retry_after += step;",
         replace: "retry_after += step;
-                  if MUTANT && let Some(id) = session.entry.take() { self.registry.leave(id, Cause::Closed); }",
+                  if MUTANT && let Some(id) = peer.entry.take() { self.registry.leave(id, crate::registry::Cause::Closed); }",
         promise: 0,
     },
     // A file takes its name before its bytes are on the disk.

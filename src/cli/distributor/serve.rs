@@ -129,7 +129,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), Failure> {
         refused_connections = counters.refused + counters.shed,
         limits_broken = counters.limits_broken,
         registrations = stats.registrations,
-        refused_packets = stats.refused_packets,
+        refused_packets = stats.rejected_packets,
         not_admitted = stats.not_admitted,
         pushes = stats.pushes,
         lists_sent = stats.lists_sent,

@@ -117,7 +117,7 @@ impl Distributor {
                 code: ErrorCode::DeadlinePassed,
                 message: format!("no token came within {allowed:?}").into(),
             };
-            self.refuse(net, conn, &Packet::default(), b"", &why);
+            self.reject(net, conn, &Packet::default(), b"", &why);
             net.close(conn, Close::AfterFlush);
         }
     }

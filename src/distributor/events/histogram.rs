@@ -1,24 +1,24 @@
-//! How long something takes, counted in fixed steps: recording allocates nothing.
+//! A histogram of durations with fixed buckets. Recording does not allocate.
 
 use std::time::Duration;
 
-/// Upper bounds of the steps, in microseconds. The last step has none.
+/// Upper bounds of the buckets, in microseconds.
 const BOUNDS_MICROS: [u64; 18] = [
     10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
     1_000_000, 2_500_000, 10_000_000,
 ];
 
-/// Times, counted by their length.
+/// Durations, counted in buckets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Histogram {
     counts: [u64; BOUNDS_MICROS.len()],
-    /// Those that are longer than the longest bound are counted here alone.
+    /// Includes those above the last bound, which are in no bucket.
     count: u64,
     sum: Duration,
 }
 
 impl Histogram {
-    /// Counts one time.
+    /// Counts one duration.
     pub fn record(&mut self, time: Duration) {
         let micros = time.as_nanos().div_ceil(1000);
         let step = BOUNDS_MICROS.partition_point(|bound| u128::from(*bound) < micros);
@@ -29,7 +29,7 @@ impl Histogram {
         self.sum = self.sum.saturating_add(time);
     }
 
-    /// For each bound: how many were no longer.
+    /// Returns each bound with the number of durations up to it.
     pub fn cumulative(&self) -> impl Iterator<Item = (Duration, u64)> {
         let counts = self.counts.iter().scan(0, |total, count| {
             *total += count;
@@ -41,12 +41,12 @@ impl Histogram {
             .zip(counts)
     }
 
-    /// How many there were.
+    /// Returns the number of durations.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// All of them together.
+    /// Returns the sum of the durations.
     pub fn sum(&self) -> Duration {
         self.sum
     }
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_time_is_counted_up_from_its_bound() {
+    fn counts_each_duration_in_all_buckets_above_it() {
         let mut histogram = Histogram::default();
         let micros = Duration::from_micros;
         for time in [

@@ -1,62 +1,62 @@
-//! Who was told of a change, and who has acknowledged it.
+//! The last pushes: how many peers were sent each, and how many have acknowledged it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::Histogram;
+use super::histogram::Histogram;
 use crate::time::Time;
 
-/// A change, or several together, as they were sent to all who watch.
+/// A push of one change, or several together, to all watching peers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pushed {
     /// The revision that it led to.
     pub revision: u64,
     /// When it began.
     pub at: Time,
-    /// How many were sent it then.
+    /// Peers that it was sent to.
     pub sent: u64,
-    /// How many could not take it then, because they had not taken the one before. They get the
-    /// newest when they can.
+    /// Peers that were skipped because they had not read the previous list. They are sent the
+    /// newest list once they have.
     pub backlogged: u64,
-    /// The names of some of these.
+    /// The names of some backlogged nodes.
     pub backlogged_names: Vec<Box<str>>,
-    /// Sessions that watched then, and say what they have applied.
-    pub of: u64,
-    /// Whether they were to say so at once. Otherwise their next heartbeat does, some seconds later.
+    /// Sessions that watched the list, and so acknowledge it.
+    pub total: u64,
+    /// Whether they were asked to acknowledge at once. Otherwise their next heartbeat does.
     pub asks_for_ack: bool,
-    /// How many of them have applied it since.
+    /// Sessions that have acknowledged it since.
     pub acked: u64,
-    /// When the last of these said so.
+    /// When the last of them did.
     pub last_acked_at: Option<Time>,
-    /// Peers that were told and can't acknowledge.
-    pub blind: u64,
+    /// Watching peers that cannot acknowledge.
+    pub untracked: u64,
 }
 
 /// The last pushes, the oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Pushes {
+pub(super) struct PushLog {
     last: VecDeque<Pushed>,
     /// When the oldest change happened that is not pushed yet.
     changed_at: Option<Time>,
     samples: VecDeque<Sample>,
 }
 
-/// A push that everybody was asked to acknowledge at once.
+/// A push that all sessions were asked to acknowledge at once.
 #[derive(Debug)]
 struct Sample {
     revision: u64,
     changed_at: Time,
-    waits_for: u64,
+    unacknowledged: u64,
 }
 
-/// As many as events are kept: each of these was told by one push at most.
-const MAX_PUSHES: usize = super::event::MAX_EVENTS;
-/// Who never acknowledges leaves samples without an end. These go with the next ones.
+/// As many as records are kept: each change is in one push at most.
+const MAX_PUSHES: usize = super::record::MAX_RECORDS;
+/// A session that never acknowledges leaves samples open. They are evicted by later ones.
 const MAX_SAMPLES: usize = 16;
-/// How many are named of those who are late.
-pub(super) const MAX_NAMES: usize = 8;
+/// How many backlogged or unacknowledged nodes are named.
+pub(in crate::distributor) const MAX_NAMES: usize = 8;
 
-impl Pushes {
+impl PushLog {
     pub(super) fn changed(&mut self, now: Time) {
         self.changed_at.get_or_insert(now);
     }
@@ -64,7 +64,7 @@ impl Pushes {
     pub(super) fn begin(&mut self, pushed: Pushed) {
         if let Some(changed_at) = self.changed_at.take()
             && pushed.asks_for_ack
-            && pushed.of > 0
+            && pushed.total > 0
         {
             if self.samples.len() >= MAX_SAMPLES {
                 self.samples.pop_front();
@@ -72,7 +72,7 @@ impl Pushes {
             self.samples.push_back(Sample {
                 revision: pushed.revision,
                 changed_at,
-                waits_for: pushed.of,
+                unacknowledged: pushed.total,
             });
         }
         if self.last.len() >= MAX_PUSHES {
@@ -81,7 +81,7 @@ impl Pushes {
         self.last.push_back(pushed);
     }
 
-    /// A session has applied all up to `revision`, where it had applied all up to `before`.
+    /// Records that a session which had applied `before` has applied `revision`.
     pub(super) fn acked(&mut self, now: Time, before: u64, revision: u64, times: &mut Histogram) {
         let begin = self
             .last
@@ -93,30 +93,30 @@ impl Pushes {
             pushed.acked += 1;
             pushed.last_acked_at = Some(now);
         }
-        self.no_longer_awaited(now, before, revision, times);
+        self.close_samples(now, before, revision, times);
     }
 
-    /// A session is gone that had applied all up to `before`.
+    /// Records the end of a session that had applied `before`.
     pub(super) fn lost(&mut self, now: Time, before: u64, times: &mut Histogram) {
-        self.no_longer_awaited(now, before, u64::MAX, times);
+        self.close_samples(now, before, u64::MAX, times);
     }
 
-    fn no_longer_awaited(&mut self, now: Time, before: u64, up_to: u64, times: &mut Histogram) {
+    fn close_samples(&mut self, now: Time, before: u64, up_to: u64, times: &mut Histogram) {
         self.samples.retain_mut(|sample| {
             if before < sample.revision && sample.revision <= up_to {
-                sample.waits_for = sample.waits_for.saturating_sub(1);
+                sample.unacknowledged = sample.unacknowledged.saturating_sub(1);
             }
-            if sample.waits_for == 0 {
+            if sample.unacknowledged == 0 {
                 times.record(now.saturating_since(sample.changed_at));
             }
-            sample.waits_for > 0
+            sample.unacknowledged > 0
         });
     }
 
-    /// The push that told of the change which made this revision.
+    /// Returns the push that contained the change which made this revision.
     pub(super) fn of_revision(&self, revision: u64) -> Option<&Pushed> {
         let forgotten = self.last.front().is_some_and(|oldest| {
-            // The change may have been told by one that is forgotten.
+            // The change may have been in one that is forgotten.
             self.last.len() >= MAX_PUSHES && revision < oldest.revision
         });
         let place = self
@@ -135,7 +135,7 @@ impl Pushes {
 }
 
 impl Pushed {
-    /// How long after the push the last acknowledgement so far came.
+    /// Returns how long after the push the last acknowledgement so far came.
     pub fn last_ack_after(&self) -> Option<Duration> {
         let last = self.last_acked_at?;
         Some(last.saturating_since(self.at))
@@ -150,31 +150,31 @@ mod tests {
         Time::from_millis(millis)
     }
 
-    fn push(pushes: &mut Pushes, revision: u64, of: u64) {
+    fn push(pushes: &mut PushLog, revision: u64, of: u64) {
         let pushed = Pushed {
             revision,
             at: at(revision * 10),
             sent: of,
             backlogged: 0,
             backlogged_names: Vec::new(),
-            of,
+            total: of,
             asks_for_ack: true,
             acked: 0,
             last_acked_at: None,
-            blind: 0,
+            untracked: 0,
         };
         pushes.changed(at(revision * 10 - 5));
         pushes.begin(pushed);
     }
 
     #[test]
-    fn an_acknowledgement_is_one_of_all_that_came_before() {
-        let (mut pushes, mut times) = (Pushes::default(), Histogram::default());
+    fn an_acknowledgement_covers_all_earlier_pushes() {
+        let (mut pushes, mut times) = (PushLog::default(), Histogram::default());
         push(&mut pushes, 2, 2);
         push(&mut pushes, 5, 2);
         pushes.acked(at(30), 0, 2, &mut times);
         pushes.acked(at(60), 0, 5, &mut times);
-        let acked = |pushes: &Pushes, revision| pushes.of_revision(revision).unwrap().acked;
+        let acked = |pushes: &PushLog, revision| pushes.of_revision(revision).unwrap().acked;
         // What was told together has one answer.
         assert_eq!(
             [1, 2, 3, 5].map(|revision| acked(&pushes, revision)),
@@ -188,8 +188,8 @@ mod tests {
     }
 
     #[test]
-    fn who_is_lost_is_not_waited_for() {
-        let (mut pushes, mut times) = (Pushes::default(), Histogram::default());
+    fn does_not_wait_for_lost_sessions() {
+        let (mut pushes, mut times) = (PushLog::default(), Histogram::default());
         push(&mut pushes, 1, 2);
         pushes.acked(at(20), 0, 1, &mut times);
         pushes.lost(at(30), 1, &mut times);
@@ -197,12 +197,12 @@ mod tests {
         pushes.lost(at(40), 0, &mut times);
         assert_eq!(times.count(), 1);
         let pushed = pushes.of_revision(1).unwrap();
-        assert_eq!((pushed.acked, pushed.of), (1, 2));
+        assert_eq!((pushed.acked, pushed.total), (1, 2));
     }
 
     #[test]
     fn it_is_bounded() {
-        let mut pushes = Pushes::default();
+        let mut pushes = PushLog::default();
         for revision in 1..=10_100 {
             push(&mut pushes, revision, 1);
         }
