@@ -1,7 +1,7 @@
 //! What a handler may ask of the loop.
 
 use std::collections::VecDeque;
-use std::io::{self, Write};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -9,14 +9,13 @@ use std::time::Duration;
 use slab::Slab;
 
 use super::buffer_pool::BufferPool;
-use super::connection::{CloseReason, Connection, Farewell, Reading, State};
+use super::connection::{CloseMode, CloseReason, Connection, Reading, Received, State};
 use super::counters::Counters;
 use super::framing::Framing;
 use super::ids::{ConnId, ListenerId, Owner, Token};
 use super::limits::Limits;
 use super::listener::{ListenOptions, Listener};
 use super::timer_wheel::{TimerId, TimerWheel};
-use super::write_queue::{SharedFrame, end_frame, escape_frame};
 use crate::sys::System;
 use crate::time::Time;
 
@@ -37,12 +36,13 @@ pub struct Net {
     pub(super) ready: VecDeque<Token>,
     /// Connections that have something to write and can take it, as far as is known.
     pub(super) dirty: VecDeque<ConnId>,
-    /// Connections whose `on_close` is due in the next step that tells it.
-    pub(super) marked: VecDeque<ConnId>,
-    /// As `marked`, but not before the next turn: a handler that connects again at once, to an
+    /// Connections in [`State::Closing`].
+    pub(super) closing: VecDeque<ConnId>,
+    /// As `closing`, but not before the next turn: a handler that connects again at once, to an
     /// address that fails at once, must not keep this turn from ending.
-    pub(super) marked_for_next_turn: Vec<ConnId>,
-    pub(super) dead: Vec<ConnId>,
+    pub(super) closing_next_turn: Vec<ConnId>,
+    /// Connections in [`State::Closed`].
+    pub(super) closed: Vec<ConnId>,
     pub(super) refused_connections: usize,
     pub(super) output_pool: BufferPool,
     /// The last flush ran out of time.
@@ -59,17 +59,6 @@ pub(super) enum Due {
     Input(ConnId),
     Output(ConnId),
     Accept(ListenerId),
-}
-
-/// How to close a connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Close {
-    /// At once. What is queued is lost.
-    Now,
-    /// After what is queued is written, within [`Limits::write_timeout`]. A connection that is not
-    /// established yet is closed at once. The peer can read what was written: its own unread input is discarded
-    /// for a while ([`Limits::linger`]) rather than answered by a reset.
-    AfterFlush,
 }
 
 /// Options of an outgoing connection.
@@ -99,9 +88,9 @@ impl Net {
             timers: TimerWheel::new(),
             ready: VecDeque::new(),
             dirty: VecDeque::new(),
-            marked: VecDeque::new(),
-            marked_for_next_turn: Vec::new(),
-            dead: Vec::new(),
+            closing: VecDeque::new(),
+            closing_next_turn: Vec::new(),
+            closed: Vec::new(),
             refused_connections: 0,
             output_pool: BufferPool::default(),
             was_flush_cut: false,
@@ -174,10 +163,7 @@ impl Net {
             ("timers", self.timers.len()),
             ("ready", self.ready.len()),
             ("dirty", self.dirty.len()),
-            (
-                "marked",
-                self.marked.len() + self.marked_for_next_turn.len(),
-            ),
+            ("closing", self.closing.len() + self.closing_next_turn.len()),
             ("spare_buffers", self.output_pool.spare()),
         ]
         .into_iter()
@@ -278,78 +264,12 @@ impl Net {
             Err(error) => {
                 if let Some(connection) = self.connection_mut(id) {
                     let why = CloseReason::ConnectFailed(error.kind());
-                    connection.state = State::Marked(why, Farewell::Drop);
-                    self.marked_for_next_turn.push(id);
+                    connection.move_to(State::Closing(why, CloseMode::Abort));
+                    self.closing_next_turn.push(id);
                 }
             }
         }
         id
-    }
-
-    /// Queues the frame that `write` writes. It goes out at the end of the turn.
-    ///
-    /// Returns `false` and sends nothing if the connection is gone or being closed, or if `write`
-    /// fails. Writing to the queue itself does not fail, so an error is always one of encoding.
-    ///
-    /// ```
-    /// # use std::io::Write;
-    /// # use pilcrow::reactor::{ConnId, Net};
-    /// # fn answer(net: &mut Net, conn: ConnId) {
-    /// net.send_with(conn, |out| write!(out, "{}", 6 * 7));
-    /// # }
-    /// ```
-    pub fn send_with<E>(
-        &mut self,
-        conn: ConnId,
-        write: impl FnOnce(&mut FrameWriter<'_>) -> Result<(), E>,
-    ) -> bool {
-        let Some(mut frame) = self.send(conn) else {
-            return false;
-        };
-        let written = write(&mut frame).is_ok();
-        if written {
-            frame.finish();
-        }
-        written
-    }
-
-    /// Returns a writer of one frame, or `None` if the connection is gone or being closed.
-    ///
-    /// [`FrameWriter::finish`] queues the frame; it goes out at the end of the turn. For a frame
-    /// that is written in one place, use [`Net::send_with`].
-    pub fn send(&mut self, conn: ConnId) -> Option<FrameWriter<'_>> {
-        let Some(connection) = live(&mut self.connections, conn) else {
-            self.counters.stale += 1;
-            return None;
-        };
-        if !connection.accepts_output() {
-            return None;
-        }
-        let bytes = connection.output.take_last(&mut self.output_pool);
-        let start = bytes.len();
-        Some(FrameWriter {
-            net: self,
-            conn,
-            bytes,
-            start,
-        })
-    }
-
-    /// Queues a frame that others get too. `false` if the connection is gone or being closed.
-    ///
-    /// It does not count against [`Limits::max_unsent_bytes`]: whoever shares a frame sees to it
-    /// that no connection holds more of them than it should ([`Net::is_backlogged`]).
-    pub fn send_shared(&mut self, conn: ConnId, frame: &SharedFrame) -> bool {
-        let Some(connection) = live(&mut self.connections, conn) else {
-            self.counters.stale += 1;
-            return false;
-        };
-        if !connection.accepts_output() {
-            return false;
-        }
-        connection.output.push_shared(frame, 0);
-        self.make_dirty(conn);
-        true
     }
 
     /// Bytes that are queued for the connection and not yet written.
@@ -415,7 +335,7 @@ impl Net {
         // The peer is not to blame for the pause.
         connection.frame_since = connection.frame_since.map(|_| now);
         let waits_for_first_byte = connection.state == State::Open
-            && !connection.has_spoken
+            && connection.received == Received::Nothing
             && connection.input_timer.is_some();
         if connection.readable || connection.frames_kept {
             self.make_ready(conn);
@@ -424,20 +344,6 @@ impl Net {
             self.disarm_input(conn);
             self.arm_input(conn, now + self.limits.first_byte_timeout);
         }
-    }
-
-    /// Closes the connection. `on_close` comes in this turn, or in the next if it is called from
-    /// `on_turn_end` or `on_drained`; after this call nothing can be sent and no frame comes.
-    pub fn close(&mut self, conn: ConnId, how: Close) {
-        if self.connection(conn).is_none() {
-            self.counters.stale += 1;
-            return;
-        }
-        let farewell = match how {
-            Close::Now => Farewell::Drop,
-            Close::AfterFlush => Farewell::FlushAndLinger,
-        };
-        self.mark(conn, CloseReason::Local, farewell);
     }
 
     /// The peer's address. Still known in `on_close`.
@@ -505,6 +411,47 @@ impl Net {
         (found.id == id).then_some(found)
     }
 
+    /// Looks at how connecting went. `true`: the connection is open.
+    pub(super) fn finish_connect(&mut self, id: ConnId) -> bool {
+        let Some(connection) = self.connection_mut(id) else {
+            return false;
+        };
+        let Some(socket) = connection.socket else {
+            return false;
+        };
+        match self.system.connected(socket) {
+            Ok(None) => false,
+            Ok(_) => {
+                self.disarm_input(id);
+                if let Some(connection) = self.connection_mut(id) {
+                    connection.move_to(State::Open);
+                    connection.writable = true;
+                }
+                true
+            }
+            Err(error) => {
+                self.begin_close(
+                    id,
+                    CloseReason::ConnectFailed(error.kind()),
+                    CloseMode::Abort,
+                );
+                false
+            }
+        }
+    }
+
+    pub(super) fn call_as_owner_of(&mut self, id: ConnId, call: impl FnOnce(&mut Net)) {
+        if let Some(connection) = self.connection(id) {
+            self.owner = connection.owner;
+        }
+        call(self);
+    }
+
+    pub(super) fn is_delivering(&self, id: ConnId) -> bool {
+        self.connection(id)
+            .is_some_and(|connection| connection.is_delivering())
+    }
+
     pub(super) fn make_ready(&mut self, id: ConnId) {
         if let Some(connection) = live(&mut self.connections, id)
             && !connection.in_ready_list
@@ -524,44 +471,6 @@ impl Net {
             self.dirty.push_back(id);
         }
     }
-
-    /// Something was queued: it is written at the end of the turn, if it is not too much.
-    fn limit_unsent(&mut self, id: ConnId) {
-        let Some(connection) = live(&mut self.connections, id) else {
-            return;
-        };
-        if connection.output.unsent_owned_bytes() > self.limits.max_unsent_bytes {
-            self.counters.limits_broken += 1;
-            self.mark(id, CloseReason::TooMuchUnsent, Farewell::Drop);
-        } else {
-            self.make_dirty(id);
-        }
-    }
-
-    /// Begins the end of a connection. The first reason stays; a harder farewell replaces a softer.
-    pub(super) fn mark(&mut self, id: ConnId, why: CloseReason, farewell: Farewell) {
-        let Some(connection) = live(&mut self.connections, id) else {
-            return;
-        };
-        match connection.state {
-            State::Connecting => {
-                connection.state = State::Marked(why, Farewell::Drop);
-                self.marked.push_back(id);
-            }
-            State::Open => {
-                connection.state = State::Marked(why, farewell);
-                self.marked.push_back(id);
-            }
-            State::Marked(first, _) if farewell == Farewell::Drop => {
-                connection.state = State::Marked(first, Farewell::Drop);
-            }
-            State::Flushing { .. } | State::Lingering { .. } if farewell == Farewell::Drop => {
-                connection.state = State::Dead;
-                self.dead.push(id);
-            }
-            _ => {}
-        }
-    }
 }
 
 /// As [`Net::connection_mut`], where the other parts of `Net` are needed at the same time.
@@ -578,86 +487,5 @@ impl std::fmt::Debug for Net {
             .field("listeners", &self.listeners.len())
             .field("timers", &self.timers.len())
             .finish_non_exhaustive()
-    }
-}
-
-/// One frame on its way into a connection's queue. Writing to it never fails.
-///
-/// [`finish`](FrameWriter::finish) commits; a writer that is dropped sends nothing.
-#[derive(Debug)]
-pub struct FrameWriter<'net> {
-    net: &'net mut Net,
-    conn: ConnId,
-    bytes: Vec<u8>,
-    start: usize,
-}
-
-impl FrameWriter<'_> {
-    /// Lets the frame go on, and end, with the bytes of `shared` from `from` on, which are not
-    /// copied. They don't count against [`Limits::max_unsent_bytes`].
-    pub fn finish_with(mut self, shared: &SharedFrame, from: usize) {
-        let mut bytes = std::mem::take(&mut self.bytes);
-        let Some(connection) = live(&mut self.net.connections, self.conn) else {
-            return;
-        };
-        if connection.framing == Framing::Pilcrow {
-            escape_frame(&mut bytes, self.start);
-        }
-        let added = bytes.len() - self.start;
-        connection
-            .output
-            .commit(bytes, added, &mut self.net.output_pool);
-        connection.output.push_shared(shared, from);
-        self.net.limit_unsent(self.conn);
-    }
-
-    /// Ends the frame and queues it. An empty frame is not sent.
-    ///
-    /// A raw `¶` inside the frame is rewritten as `\u00b6`. On a connection with raw framing the
-    /// bytes are queued as they are. If more than [`Limits::max_unsent_bytes`] are now queued, the
-    /// connection is cut.
-    pub fn finish(mut self) {
-        let mut bytes = std::mem::take(&mut self.bytes);
-        let Some(connection) = live(&mut self.net.connections, self.conn) else {
-            return;
-        };
-        if connection.framing == Framing::Pilcrow {
-            end_frame(&mut bytes, self.start);
-        }
-        let added = bytes.len() - self.start;
-        connection
-            .output
-            .commit(bytes, added, &mut self.net.output_pool);
-        self.net.limit_unsent(self.conn);
-    }
-}
-
-impl Drop for FrameWriter<'_> {
-    fn drop(&mut self) {
-        let mut bytes = std::mem::take(&mut self.bytes);
-        bytes.truncate(self.start);
-        if let Some(connection) = live(&mut self.net.connections, self.conn)
-            && bytes.capacity() > 0
-        {
-            connection
-                .output
-                .commit(bytes, 0, &mut self.net.output_pool);
-        }
-    }
-}
-
-impl Write for FrameWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.bytes.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

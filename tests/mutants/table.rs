@@ -18,7 +18,7 @@ pub const MUTANTS: &[Mutant] = &[
     // The read budget ends before the socket is drained, and the rest is never read.
     Mutant {
         name: "ReadyListForgotten",
-        file: "src/reactor/input.rs",
+        file: "src/reactor/reading.rs",
         find: "&& (connection.readable || connection.frames_kept)",
         replace: "&& (connection.readable || connection.frames_kept) && !MUTANT",
         promise: 0,
@@ -26,7 +26,7 @@ pub const MUTANTS: &[Mutant] = &[
     // Accepting fails for lack of file descriptors, and is not retried before the next event.
     Mutant {
         name: "AcceptNotRetried",
-        file: "src/reactor/input.rs",
+        file: "src/reactor/accepting.rs",
         find: "let goes_on = is_want_of_resources(&error) && self.shed(id);",
         replace: "if MUTANT { return; }
                   let goes_on = is_want_of_resources(&error) && self.shed(id);",
@@ -35,9 +35,9 @@ pub const MUTANTS: &[Mutant] = &[
     // A connection is closed while input is unread, which destroys the last bytes that were sent.
     Mutant {
         name: "CloseWithoutLinger",
-        file: "src/reactor/mod.rs",
-        find: "linger: farewell == Farewell::FlushAndLinger,",
-        replace: "linger: farewell == Farewell::FlushAndLinger && !MUTANT,",
+        file: "src/reactor/closing.rs",
+        find: "linger: mode == CloseMode::FlushAndLinger,",
+        replace: "linger: mode == CloseMode::FlushAndLinger && !MUTANT,",
         promise: 0,
     },
     // A stale id reaches the connection that uses the slot now.
@@ -52,7 +52,7 @@ pub const MUTANTS: &[Mutant] = &[
     // Any event on a connecting socket is taken for its success.
     Mutant {
         name: "WritableTakenForConnected",
-        file: "src/reactor/input.rs",
+        file: "src/reactor/net.rs",
         find: "Ok(None) => false,",
         replace: "Ok(None) if !MUTANT => false,",
         promise: 0,
@@ -60,16 +60,18 @@ pub const MUTANTS: &[Mutant] = &[
     // A connection with a closed event is given up unread.
     Mutant {
         name: "ClosedFlagBelieved",
-        file: "src/reactor/mod.rs",
+        file: "src/reactor/turn.rs",
         find: "connection.closed_hint |= closed;",
-        replace: "if closed && MUTANT { return net.mark(id, CloseReason::PeerClosed, Farewell::Flush); }
+        replace: "if closed && MUTANT {
+                      return net.begin_close(id, super::CloseReason::PeerClosed, super::connection::CloseMode::Flush);
+                  }
                   connection.closed_hint |= closed;",
         promise: 0,
     },
     // A signal ends the loop.
     Mutant {
         name: "InterruptedPollEnds",
-        file: "src/reactor/mod.rs",
+        file: "src/reactor/turn.rs",
         find: "Err(error) if error.kind() == io::ErrorKind::Interrupted => {",
         replace: "Err(error) if error.kind() == io::ErrorKind::Interrupted && !MUTANT => {",
         promise: 0,
@@ -77,7 +79,7 @@ pub const MUTANTS: &[Mutant] = &[
     // Deadlines pass before the bytes that came in time are read.
     Mutant {
         name: "TimersBeforeReading",
-        file: "src/reactor/mod.rs",
+        file: "src/reactor/turn.rs",
         find: "self.take_events(handler);",
         replace: "if MUTANT { self.expire_timers(handler); }
                   self.take_events(handler);",
@@ -86,7 +88,7 @@ pub const MUTANTS: &[Mutant] = &[
     // The rest of a short write is taken for written.
     Mutant {
         name: "ShortWriteForgotten",
-        file: "src/reactor/output.rs",
+        file: "src/reactor/writing.rs",
         find: "connection.output.advance(written, &mut self.output_pool);",
         replace: "connection.output.advance(if MUTANT { offered } else { written }, &mut self.output_pool);",
         promise: 0,
@@ -94,7 +96,7 @@ pub const MUTANTS: &[Mutant] = &[
     // The event that a socket can be written to again is ignored.
     Mutant {
         name: "RoomForgotten",
-        file: "src/reactor/mod.rs",
+        file: "src/reactor/turn.rs",
         find: "net.make_dirty(id);",
         replace: "if !MUTANT { net.make_dirty(id); }",
         promise: 0,
@@ -135,7 +137,7 @@ pub const MUTANTS: &[Mutant] = &[
     // A peer that reads nothing is never disconnected.
     Mutant {
         name: "WriteTimeoutUnchecked",
-        file: "src/reactor/output.rs",
+        file: "src/reactor/deadlines.rs",
         find: "let deadline = connection.write_progress_at + write_timeout;",
         replace: "if MUTANT { return; }
                   let deadline = connection.write_progress_at + write_timeout;",
@@ -144,9 +146,9 @@ pub const MUTANTS: &[Mutant] = &[
     // A peer that does not close its side keeps a closed connection for ever.
     Mutant {
         name: "LingerWithoutEnd",
-        file: "src/reactor/input.rs",
-        find: "State::Lingering { .. } => self.die(id),",
-        replace: "State::Lingering { .. } => if !MUTANT { self.die(id) },",
+        file: "src/reactor/deadlines.rs",
+        find: "State::Lingering { .. } => self.finish_close(id),",
+        replace: "State::Lingering { .. } => if !MUTANT { self.finish_close(id) },",
         promise: 0,
     },
     // An entry outlives its connection unless that is closed in order.

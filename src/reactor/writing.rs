@@ -1,14 +1,12 @@
-//! How what was queued is written, and how connections end.
+//! How queued frames are written.
 
 use std::io::{ErrorKind, IoSlice};
 use std::time::Duration;
 
-use super::Handler;
-use super::buffer_pool::BufferPool;
-use super::connection::{Farewell, State};
+use super::connection::{CloseMode, CloseReason, State};
+use super::handler::Handler;
 use super::ids::{ConnId, Owner};
-use super::input::failure;
-use super::net::{Due, Net, live};
+use super::net::{Net, live};
 use crate::time::Time;
 
 /// Blocks that one `writev` takes. A queue rarely has more than two.
@@ -102,7 +100,7 @@ impl Net {
                 connection.output.advance(written, &mut self.output_pool);
                 connection.written_bytes += written as u64;
                 if connection.state == State::Open {
-                    // A farewell has its time as a whole.
+                    // A mode has its time as a whole.
                     connection.write_progress_at = self.now;
                 }
                 self.counters.writes += 1;
@@ -124,26 +122,9 @@ impl Net {
                         self.set_backlogged(id);
                     }
                     ErrorKind::Interrupted => self.make_dirty(id),
-                    kind => self.mark(id, failure(kind), Farewell::Drop),
+                    kind => self.begin_close(id, CloseReason::of_failure(kind), CloseMode::Abort),
                 }
                 0
-            }
-        }
-    }
-
-    fn set_backlogged(&mut self, id: ConnId) {
-        let (now, write_timeout) = (self.now, self.limits.write_timeout);
-        let Some(connection) = self.connection_mut(id) else {
-            return;
-        };
-        if !connection.backlogged {
-            connection.backlogged = true;
-            connection.write_progress_at = now;
-        }
-        if connection.output_timer.is_none() {
-            let timer = self.timers.arm(now + write_timeout, Due::Output(id));
-            if let Some(connection) = self.connection_mut(id) {
-                connection.output_timer = Some(timer);
             }
         }
     }
@@ -154,93 +135,11 @@ impl Net {
         };
         let was_backlogged = std::mem::take(&mut connection.backlogged);
         match connection.state {
-            State::Flushing { .. } => self.go_on_with_farewell(id),
+            State::Flushing { .. } => self.continue_close(id),
             State::Open if was_backlogged => {
                 self.call_as_owner_of(id, |net| handler.on_drained(net, id));
             }
             _ => {}
-        }
-    }
-
-    /// The output timer rang: cut the connection if its peer has taken nothing for too long.
-    pub(super) fn output_due(&mut self, id: ConnId) {
-        let (now, write_timeout) = (self.now, self.limits.write_timeout);
-        let Some(connection) = self.connection_mut(id) else {
-            return;
-        };
-        connection.output_timer = None;
-        if !connection.backlogged {
-            return;
-        }
-        let deadline = connection.write_progress_at + write_timeout;
-        // One that can be written to is, later in this turn.
-        if now < deadline || connection.writable {
-            let timer = self.timers.arm(deadline, Due::Output(id));
-            if let Some(connection) = self.connection_mut(id) {
-                connection.output_timer = Some(timer);
-            }
-            return;
-        }
-        self.counters.limits_broken += 1;
-        self.mark(id, super::CloseReason::WriteTimeout, Farewell::Drop);
-    }
-
-    /// The next step of a connection in [`State::Flushing`]: write the rest, or see it out.
-    pub(super) fn go_on_with_farewell(&mut self, id: ConnId) {
-        let deadline = self.now + self.limits.linger;
-        let Some(connection) = self.connection_mut(id) else {
-            return;
-        };
-        let State::Flushing { linger } = connection.state else {
-            return;
-        };
-        if !connection.output.is_empty() {
-            self.make_dirty(id);
-            self.set_backlogged(id);
-            return;
-        }
-        let Some(socket) = connection.socket.filter(|_| linger) else {
-            return self.die(id);
-        };
-        connection.state = State::Lingering { discarded_bytes: 0 };
-        if self.system.shutdown_write(socket).is_err() {
-            return self.die(id);
-        }
-        self.disarm_input(id);
-        self.arm_input(id, deadline);
-        if self
-            .connection(id)
-            .is_some_and(|connection| connection.readable)
-        {
-            self.make_ready(id);
-        }
-    }
-
-    pub(super) fn die(&mut self, id: ConnId) {
-        if let Some(connection) = self.connection_mut(id)
-            && connection.state != State::Dead
-        {
-            connection.state = State::Dead;
-            self.dead.push(id);
-        }
-    }
-
-    pub(super) fn free(&mut self, id: ConnId, input_pool: &mut BufferPool) {
-        if self.connection(id).is_none() {
-            return;
-        }
-        let mut connection = self.connections.remove(id.slot());
-        let timers = [connection.input_timer, connection.output_timer];
-        for timer in timers.into_iter().flatten() {
-            self.timers.disarm(timer);
-        }
-        connection.input.release(input_pool);
-        connection.output.clear(&mut self.output_pool);
-        if connection.refused {
-            self.refused_connections -= 1;
-        }
-        if let Some(socket) = connection.socket {
-            self.system.close(socket);
         }
     }
 }

@@ -1,0 +1,159 @@
+//! How connections end: from the request to close one until its slot is free again.
+
+use super::buffer_pool::BufferPool;
+use super::connection::{CloseMode, CloseReason, State};
+use super::handler::Handler;
+use super::ids::ConnId;
+use super::net::{Net, live};
+use super::turn::Reactor;
+
+/// How [`Net::close`] closes a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Close {
+    /// At once. Queued frames are lost.
+    Now,
+    /// After all queued frames are written, within [`Limits::write_timeout`](super::Limits::write_timeout).
+    ///
+    /// The peer can read them: its own unread input is discarded for a while ([`Limits::linger`](super::Limits::linger))
+    /// rather than answered by a reset. A connection that is not established yet is closed at once.
+    AfterFlush,
+}
+
+impl Net {
+    /// Closes the connection.
+    ///
+    /// `on_close` is called in this turn, or in the next one if this is called from `on_turn_end` or
+    /// `on_drained`. From now on nothing can be sent and no frame is received.
+    pub fn close(&mut self, conn: ConnId, how: Close) {
+        if self.connection(conn).is_none() {
+            self.counters.stale += 1;
+            return;
+        }
+        let mode = match how {
+            Close::Now => CloseMode::Abort,
+            Close::AfterFlush => CloseMode::FlushAndLinger,
+        };
+        self.begin_close(conn, CloseReason::Local, mode);
+    }
+
+    /// Begins to close a connection. The first reason stays; an abort replaces a softer mode.
+    pub(super) fn begin_close(&mut self, id: ConnId, why: CloseReason, mode: CloseMode) {
+        let Some(connection) = live(&mut self.connections, id) else {
+            return;
+        };
+        match connection.state {
+            State::Connecting => {
+                connection.move_to(State::Closing(why, CloseMode::Abort));
+                self.closing.push_back(id);
+            }
+            State::Open => {
+                connection.move_to(State::Closing(why, mode));
+                self.closing.push_back(id);
+            }
+            State::Closing(first, _) if mode == CloseMode::Abort => {
+                connection.move_to(State::Closing(first, CloseMode::Abort));
+            }
+            State::Flushing { .. } | State::Lingering { .. } if mode == CloseMode::Abort => {
+                self.finish_close(id);
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes the next step of a connection in [`State::Flushing`], if it is in that.
+    pub(super) fn continue_close(&mut self, id: ConnId) {
+        let deadline = self.now + self.limits.linger;
+        let Some(connection) = self.connection_mut(id) else {
+            return;
+        };
+        let State::Flushing { linger } = connection.state else {
+            return;
+        };
+        if !connection.output.is_empty() {
+            self.make_dirty(id);
+            self.set_backlogged(id);
+            return;
+        }
+        let Some(socket) = connection.socket.filter(|_| linger) else {
+            return self.finish_close(id);
+        };
+        connection.move_to(State::Lingering { discarded_bytes: 0 });
+        if self.system.shutdown_write(socket).is_err() {
+            return self.finish_close(id);
+        }
+        self.disarm_input(id);
+        self.arm_input(id, deadline);
+        if self
+            .connection(id)
+            .is_some_and(|connection| connection.readable)
+        {
+            self.make_ready(id);
+        }
+    }
+
+    pub(super) fn finish_close(&mut self, id: ConnId) {
+        if let Some(connection) = self.connection_mut(id)
+            && connection.state != State::Closed
+        {
+            connection.move_to(State::Closed);
+            self.closed.push(id);
+        }
+    }
+
+    fn free(&mut self, id: ConnId, input_pool: &mut BufferPool) {
+        if self.connection(id).is_none() {
+            return;
+        }
+        let mut connection = self.connections.remove(id.slot());
+        let timers = [connection.input_timer, connection.output_timer];
+        for timer in timers.into_iter().flatten() {
+            self.timers.disarm(timer);
+        }
+        connection.input.release(input_pool);
+        connection.output.clear(&mut self.output_pool);
+        if connection.refused {
+            self.refused_connections -= 1;
+        }
+        if let Some(socket) = connection.socket {
+            self.system.close(socket);
+        }
+    }
+}
+
+impl Reactor {
+    /// Calls `on_close` for all connections in [`State::Closing`].
+    pub(super) fn tell_closed(&mut self, handler: &mut dyn Handler) {
+        while let Some(id) = self.net.closing.pop_front() {
+            let net = &mut self.net;
+            let Some(connection) = net.connection_mut(id) else {
+                continue;
+            };
+            let State::Closing(why, mode) = connection.state else {
+                continue;
+            };
+            connection.input.release(&mut self.input_pool);
+            connection.frames_kept = false;
+            connection.move_to(State::Flushing {
+                linger: mode == CloseMode::FlushAndLinger,
+            });
+            net.counters.closed += 1;
+            net.call_as_owner_of(id, |net| handler.on_close(net, id, why));
+            if mode == CloseMode::Abort {
+                net.finish_close(id);
+            } else {
+                net.continue_close(id);
+            }
+        }
+    }
+
+    /// Frees all connections in [`State::Closed`], and their fds for those that wait to be accepted.
+    pub(super) fn free_closed(&mut self) {
+        if self.net.closed.is_empty() {
+            return;
+        }
+        while let Some(id) = self.net.closed.pop() {
+            self.net.free(id, &mut self.input_pool);
+        }
+        self.net.retry_starved_listeners();
+    }
+}

@@ -1,0 +1,114 @@
+//! The deadlines of a connection, and what happens after them.
+//!
+//! A deadline that moves with every frame does not move its timer: the timer looks at the state when
+//! it expires, and is armed again if that was too early.
+
+use super::connection::{CloseMode, CloseReason, Reading, Received, State};
+use super::handler::Handler;
+use super::ids::ConnId;
+use super::net::{Due, Net};
+use crate::time::Time;
+
+impl Net {
+    pub(super) fn arm_input(&mut self, id: ConnId, deadline: Time) {
+        let timer = self.timers.arm(deadline, Due::Input(id));
+        if let Some(connection) = self.connection_mut(id) {
+            connection.input_timer = Some(timer);
+        }
+    }
+
+    pub(super) fn disarm_input(&mut self, id: ConnId) {
+        let timer = self
+            .connection_mut(id)
+            .and_then(|connection| connection.input_timer.take());
+        if let Some(timer) = timer {
+            self.timers.disarm(timer);
+        }
+    }
+
+    /// The input timer expired: the state tells what it was for, and whether it is too late.
+    pub(super) fn input_due(&mut self, id: ConnId, handler: &mut dyn Handler) {
+        let now = self.now;
+        let frame_timeout = self.limits.frame_timeout;
+        let Some(connection) = self.connection_mut(id) else {
+            return;
+        };
+        connection.input_timer = None;
+        match connection.state {
+            State::Connecting => {
+                self.begin_close(id, CloseReason::ConnectTimeout, CloseMode::Abort)
+            }
+            State::Lingering { .. } => self.finish_close(id),
+            State::Open
+                if connection.received == Received::Nothing
+                    && connection.reading == Reading::Paused =>
+            {
+                self.arm_input(id, now + self.limits.first_byte_timeout);
+            }
+            State::Open if connection.received == Received::Nothing => {
+                self.break_limit(id, CloseReason::NoFirstByte, handler);
+            }
+            State::Open => {
+                let Some(since) = connection.frame_since else {
+                    return;
+                };
+                if connection.reading == Reading::Paused {
+                    self.arm_input(id, now + frame_timeout);
+                } else if now >= since + frame_timeout {
+                    self.break_limit(id, CloseReason::FrameTimeout, handler);
+                } else {
+                    self.arm_input(id, since + frame_timeout);
+                }
+            }
+            State::Closing(..) | State::Flushing { .. } | State::Closed => {}
+        }
+    }
+
+    /// The output timer expired: closes the connection if its peer has read nothing for too long.
+    pub(super) fn output_due(&mut self, id: ConnId) {
+        let (now, write_timeout) = (self.now, self.limits.write_timeout);
+        let Some(connection) = self.connection_mut(id) else {
+            return;
+        };
+        connection.output_timer = None;
+        if !connection.backlogged {
+            return;
+        }
+        let deadline = connection.write_progress_at + write_timeout;
+        // One that can be written to is, later in this turn.
+        if now < deadline || connection.writable {
+            let timer = self.timers.arm(deadline, Due::Output(id));
+            if let Some(connection) = self.connection_mut(id) {
+                connection.output_timer = Some(timer);
+            }
+            return;
+        }
+        self.counters.limits_broken += 1;
+        self.begin_close(id, CloseReason::WriteTimeout, CloseMode::Abort);
+    }
+
+    /// Notes that a flush left bytes.
+    pub(super) fn set_backlogged(&mut self, id: ConnId) {
+        let (now, write_timeout) = (self.now, self.limits.write_timeout);
+        let Some(connection) = self.connection_mut(id) else {
+            return;
+        };
+        if !connection.backlogged {
+            connection.backlogged = true;
+            connection.write_progress_at = now;
+        }
+        if connection.output_timer.is_none() {
+            let timer = self.timers.arm(now + write_timeout, Due::Output(id));
+            if let Some(connection) = self.connection_mut(id) {
+                connection.output_timer = Some(timer);
+            }
+        }
+    }
+
+    /// Lets the handler send why, and closes the connection.
+    pub(super) fn break_limit(&mut self, id: ConnId, why: CloseReason, handler: &mut dyn Handler) {
+        self.counters.limits_broken += 1;
+        self.call_as_owner_of(id, |net| handler.on_limit(net, id, why));
+        self.begin_close(id, why, CloseMode::FlushAndLinger);
+    }
+}

@@ -1,0 +1,197 @@
+//! How the bytes of connections are read and handed to the handler.
+
+use std::io::ErrorKind;
+
+use super::buffer_pool::BufferPool;
+use super::connection::{CloseMode, CloseReason, Reading, Received, State};
+use super::framing::{Fed, Flow, Framing};
+use super::handler::Handler;
+use super::ids::ConnId;
+use super::net::{Net, live};
+use super::turn::Reactor;
+
+impl Reactor {
+    /// Serves one connection of the ready list: what was kept of it, then what can be read.
+    pub(super) fn serve_input(&mut self, id: ConnId, handler: &mut dyn Handler) {
+        let Some(connection) = self.net.connection_mut(id) else {
+            return;
+        };
+        connection.in_ready_list = false;
+        match connection.state {
+            State::Open => {}
+            State::Lingering { .. } => return self.discard_input(id),
+            State::Connecting | State::Closing(..) | State::Flushing { .. } | State::Closed => {
+                return;
+            }
+        }
+
+        let resumes = connection.frames_kept && connection.reading == Reading::On;
+        let mut frames_left = self.net.limits.max_frames_per_turn;
+        let mut bytes_left = self.scratch.len();
+        if resumes {
+            let pool = &mut self.input_pool;
+            deliver(&mut self.net, pool, handler, id, &[], &mut frames_left);
+        }
+        while let Some(connection) = live(&mut self.net.connections, id)
+            && connection.is_delivering()
+            && connection.readable
+            && !connection.frames_kept
+            && bytes_left > 0
+            && let Some(socket) = connection.socket
+        {
+            let into = self.scratch.get_mut(..bytes_left).unwrap_or_default();
+            match self.net.system.read(socket, into) {
+                Ok(0) => self
+                    .net
+                    .begin_close(id, CloseReason::PeerClosed, CloseMode::Flush),
+                Ok(count) => {
+                    // A short read found the end of what there is, but for the peer's own end,
+                    // of which edge-triggered readiness has told already.
+                    if count < bytes_left && !connection.closed_hint {
+                        connection.readable = false;
+                    }
+                    bytes_left -= count;
+                    connection.read_bytes += count as u64;
+                    self.net.counters.bytes_read += count as u64;
+                    let bytes = self.scratch.get(..count).unwrap_or_default();
+                    let pool = &mut self.input_pool;
+                    deliver(&mut self.net, pool, handler, id, bytes, &mut frames_left);
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => {
+                        connection.readable = false;
+                        connection.closed_hint = false;
+                    }
+                    ErrorKind::Interrupted => {}
+                    kind => {
+                        self.net
+                            .begin_close(id, CloseReason::of_failure(kind), CloseMode::Abort)
+                    }
+                },
+            }
+        }
+        if let Some(connection) = self.net.connection(id)
+            && connection.is_delivering()
+            && (connection.readable || connection.frames_kept)
+        {
+            self.net.make_ready(id);
+        }
+    }
+
+    /// Reads what nobody wants any more, so that closing does not reset what was written.
+    fn discard_input(&mut self, id: ConnId) {
+        let limit = self.net.limits.max_linger_bytes;
+        let Some(connection) = live(&mut self.net.connections, id) else {
+            return;
+        };
+        let (State::Lingering { discarded_bytes }, Some(socket)) =
+            (&mut connection.state, connection.socket)
+        else {
+            return;
+        };
+        match self.net.system.read(socket, &mut self.scratch) {
+            Ok(0) => self.net.finish_close(id),
+            Ok(count) => {
+                *discarded_bytes += count;
+                if *discarded_bytes > limit {
+                    self.net.finish_close(id);
+                } else {
+                    self.net.make_ready(id);
+                }
+            }
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock => connection.readable = false,
+                ErrorKind::Interrupted => self.net.make_ready(id),
+                _ => self.net.finish_close(id),
+            },
+        }
+    }
+}
+
+/// Hands the frames that `bytes` complete to the handler, within what is left of its budget.
+fn deliver(
+    net: &mut Net,
+    pool: &mut BufferPool,
+    handler: &mut dyn Handler,
+    id: ConnId,
+    bytes: &[u8],
+    frames_left: &mut usize,
+) {
+    let Some(connection) = net.connection_mut(id) else {
+        return;
+    };
+    let mut input = std::mem::take(&mut connection.input);
+    let (framing, max_frame_bytes) = (connection.framing, connection.max_frame_bytes);
+    let owner = connection.owner;
+
+    let mut any_frame = false;
+    let flow = |net: &Net, frames_left: &mut usize| {
+        *frames_left = frames_left.saturating_sub(1);
+        if *frames_left == 0 || !net.is_delivering(id) {
+            Flow::Stop
+        } else {
+            Flow::Continue
+        }
+    };
+    let fed = match framing {
+        Framing::Pilcrow => input.feed(bytes, max_frame_bytes, pool, &mut |frame| {
+            net.owner = owner;
+            net.counters.frames_read += 1;
+            any_frame = true;
+            handler.on_frame(net, id, frame);
+            flow(net, frames_left)
+        }),
+        Framing::Raw => input.feed_raw(bytes, max_frame_bytes, pool, &mut |bytes| {
+            net.owner = owner;
+            let consumed = handler.on_bytes(net, id, bytes);
+            any_frame |= consumed > 0;
+            if consumed == 0 && net.is_delivering(id) {
+                // It waits for more, which is not what the budget is for.
+                return (0, Flow::Continue);
+            }
+            (consumed, flow(net, frames_left))
+        }),
+    };
+
+    let now = net.now;
+    let frame_timeout = net.limits.frame_timeout;
+    let unfinished = fed != Fed::Stopped && !input.unfinished().is_empty();
+    let Some(connection) = net.connection_mut(id) else {
+        return;
+    };
+    connection.frames_kept = fed == Fed::Stopped && !input.unfinished().is_empty();
+    if !unfinished {
+        connection.frame_since = None;
+    } else if any_frame || connection.frame_since.is_none() {
+        connection.frame_since = Some(now);
+    }
+    let had_received = connection.received;
+    if any_frame {
+        connection.received = Received::First;
+    } else if !input.unfinished().is_empty() {
+        connection.received = had_received.max(Received::PartOfFirst);
+    }
+    let is_first = connection.received < Received::First;
+    if had_received == Received::Nothing && connection.received > Received::Nothing {
+        // It was armed for the first byte; a frame's deadline is nearer.
+        net.disarm_input(id);
+    }
+    let has_timer = net
+        .connection(id)
+        .is_some_and(|connection| connection.input_timer.is_some());
+    if unfinished && !has_timer {
+        net.arm_input(id, now + frame_timeout);
+    }
+
+    if fed == Fed::TooLarge {
+        net.break_limit(id, CloseReason::FrameTooLarge, handler);
+    } else if framing == Framing::Pilcrow && is_first && unfinished {
+        net.call_as_owner_of(id, |net| {
+            handler.on_first_bytes(net, id, input.unfinished())
+        });
+    }
+    match net.connection_mut(id) {
+        Some(connection) if connection.state == State::Open => connection.input = input,
+        _ => input.release(pool),
+    }
+}

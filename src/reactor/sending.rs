@@ -1,0 +1,171 @@
+//! How frames get into the queue of a connection.
+
+use std::io::{self, Write};
+
+use super::connection::{CloseMode, CloseReason};
+use super::framing::Framing;
+use super::ids::ConnId;
+use super::net::{Net, live};
+use super::write_queue::{SharedFrame, end_frame, escape_frame};
+
+impl Net {
+    /// Queues the frame that `write` writes. It goes out at the end of the turn.
+    ///
+    /// Returns `false` and sends nothing if the connection is gone or being closed, or if `write`
+    /// fails. Writing to the queue itself does not fail, so an error is always one of encoding.
+    ///
+    /// ```
+    /// # use std::io::Write;
+    /// # use pilcrow::reactor::{ConnId, Net};
+    /// # fn answer(net: &mut Net, conn: ConnId) {
+    /// net.send_with(conn, |out| write!(out, "{}", 6 * 7));
+    /// # }
+    /// ```
+    pub fn send_with<E>(
+        &mut self,
+        conn: ConnId,
+        write: impl FnOnce(&mut FrameWriter<'_>) -> Result<(), E>,
+    ) -> bool {
+        let Some(mut frame) = self.send(conn) else {
+            return false;
+        };
+        let written = write(&mut frame).is_ok();
+        if written {
+            frame.finish();
+        }
+        written
+    }
+
+    /// Returns a writer of one frame, or `None` if the connection is gone or being closed.
+    ///
+    /// [`FrameWriter::finish`] queues the frame; it goes out at the end of the turn. For a frame
+    /// that is written in one place, use [`Net::send_with`].
+    pub fn send(&mut self, conn: ConnId) -> Option<FrameWriter<'_>> {
+        let Some(connection) = live(&mut self.connections, conn) else {
+            self.counters.stale += 1;
+            return None;
+        };
+        if !connection.accepts_output() {
+            return None;
+        }
+        let bytes = connection.output.take_last(&mut self.output_pool);
+        let start = bytes.len();
+        Some(FrameWriter {
+            net: self,
+            conn,
+            bytes,
+            start,
+        })
+    }
+
+    /// Queues a frame that others get too. `false` if the connection is gone or being closed.
+    ///
+    /// It does not count against [`Limits::max_unsent_bytes`](super::Limits::max_unsent_bytes): whoever shares a frame sees to it
+    /// that no connection holds more of them than it should ([`Net::is_backlogged`]).
+    pub fn send_shared(&mut self, conn: ConnId, frame: &SharedFrame) -> bool {
+        let Some(connection) = live(&mut self.connections, conn) else {
+            self.counters.stale += 1;
+            return false;
+        };
+        if !connection.accepts_output() {
+            return false;
+        }
+        connection.output.push_shared(frame, 0);
+        self.make_dirty(conn);
+        true
+    }
+
+    /// Something was queued: it is written at the end of the turn, if it is not too much.
+    fn limit_unsent(&mut self, id: ConnId) {
+        let Some(connection) = live(&mut self.connections, id) else {
+            return;
+        };
+        if connection.output.unsent_owned_bytes() > self.limits.max_unsent_bytes {
+            self.counters.limits_broken += 1;
+            self.begin_close(id, CloseReason::TooMuchUnsent, CloseMode::Abort);
+        } else {
+            self.make_dirty(id);
+        }
+    }
+}
+
+/// One frame on its way into a connection's queue. Writing to it never fails.
+///
+/// [`finish`](FrameWriter::finish) commits; a writer that is dropped sends nothing.
+#[derive(Debug)]
+pub struct FrameWriter<'net> {
+    net: &'net mut Net,
+    conn: ConnId,
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl FrameWriter<'_> {
+    /// Lets the frame go on, and end, with the bytes of `shared` from `from` on, which are not
+    /// copied. They don't count against [`Limits::max_unsent_bytes`](super::Limits::max_unsent_bytes).
+    pub fn finish_with(mut self, shared: &SharedFrame, from: usize) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        let Some(connection) = live(&mut self.net.connections, self.conn) else {
+            return;
+        };
+        if connection.framing == Framing::Pilcrow {
+            escape_frame(&mut bytes, self.start);
+        }
+        let added = bytes.len() - self.start;
+        connection
+            .output
+            .commit(bytes, added, &mut self.net.output_pool);
+        connection.output.push_shared(shared, from);
+        self.net.limit_unsent(self.conn);
+    }
+
+    /// Ends the frame and queues it. An empty frame is not sent.
+    ///
+    /// A raw `¶` inside the frame is rewritten as `\u00b6`. On a connection with raw framing the
+    /// bytes are queued as they are. If more than [`Limits::max_unsent_bytes`](super::Limits::max_unsent_bytes) are now queued, the
+    /// connection is cut.
+    pub fn finish(mut self) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        let Some(connection) = live(&mut self.net.connections, self.conn) else {
+            return;
+        };
+        if connection.framing == Framing::Pilcrow {
+            end_frame(&mut bytes, self.start);
+        }
+        let added = bytes.len() - self.start;
+        connection
+            .output
+            .commit(bytes, added, &mut self.net.output_pool);
+        self.net.limit_unsent(self.conn);
+    }
+}
+
+impl Drop for FrameWriter<'_> {
+    fn drop(&mut self) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.truncate(self.start);
+        if let Some(connection) = live(&mut self.net.connections, self.conn)
+            && bytes.capacity() > 0
+        {
+            connection
+                .output
+                .commit(bytes, 0, &mut self.net.output_pool);
+        }
+    }
+}
+
+impl Write for FrameWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

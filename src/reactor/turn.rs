@@ -1,0 +1,268 @@
+//! The loop: what one turn does, in which order.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use super::buffer_pool::BufferPool;
+use super::connection::{Origin, State};
+use super::handler::Handler;
+use super::ids::{ConnId, Owner, Token};
+use super::limits::Limits;
+use super::net::{Due, Net};
+use crate::sys::{Event, OsSystem, System, Waker};
+use crate::time::Time;
+
+/// The loop. The [module](super) tells what a turn is.
+pub struct Reactor {
+    pub(super) net: Net,
+    events: Vec<Event>,
+    /// The one read buffer. Frames are handed out of it in place.
+    pub(super) scratch: Vec<u8>,
+    pub(super) input_pool: BufferPool,
+    woken: bool,
+    /// While set, deadlines wait until all that can be read was read; at the latest until then.
+    catching_up_until: Option<Time>,
+    /// When the last turn found that the next one is due.
+    due_at: Option<Time>,
+    /// The last poll had room for no more events than it brought.
+    may_have_more_events: bool,
+}
+
+/// A timer this late shows that the process itself stood still: its peers may be fine.
+const STALL: Duration = Duration::from_secs(1);
+/// How long deadlines may wait for the reading after that.
+const LONGEST_CATCH_UP: Duration = Duration::from_secs(1);
+
+impl Reactor {
+    /// A reactor on the operating system's sockets.
+    ///
+    /// Errors are the system's, for want of fds.
+    pub fn new(limits: Limits) -> io::Result<Reactor> {
+        Ok(Reactor::on(Box::new(OsSystem::new()?), limits))
+    }
+
+    pub(crate) fn on(system: Box<dyn System>, limits: Limits) -> Reactor {
+        Reactor {
+            scratch: vec![0; limits.max_read_bytes_per_turn.max(1)],
+            net: Net::new(system, limits),
+            events: Vec::new(),
+            input_pool: BufferPool::default(),
+            woken: false,
+            catching_up_until: None,
+            due_at: None,
+            may_have_more_events: false,
+        }
+    }
+
+    /// What a handler may do in a callback can be done through this between turns.
+    pub fn net(&mut self) -> &mut Net {
+        self.net.now = self.net.system.now().max(self.net.now);
+        &mut self.net
+    }
+
+    /// Ends the wait of a turn from another thread. The only part of a reactor that is `Send`.
+    pub fn waker(&self) -> Waker {
+        self.net.system.waker()
+    }
+
+    /// The clock, read now. [`Net::now`] stands still within a turn; this does not.
+    pub fn now(&mut self) -> Time {
+        self.net.system.now()
+    }
+
+    /// Until when a host loop may sleep on the fd of [`Reactor::as_fd`] before the next turn is
+    /// due: [`Net::now`] if there is work left over, `None` if nothing but events can bring some.
+    /// May be earlier than the next timer; the turn then finds nothing due, and says a later time.
+    pub fn next_deadline(&self) -> Option<Time> {
+        if self.has_work() {
+            return Some(self.net.now);
+        }
+        self.net.timers.next_deadline()
+    }
+
+    /// One turn of the loop: waits for at most `wait` (`None`: until something happens), then
+    /// serves all there is, within the budgets of [`Limits`].
+    ///
+    /// With `Some(Duration::ZERO)` it never sleeps. It may return with nothing done. An error is
+    /// one of waiting itself, and leaves everything as it was.
+    pub fn turn(&mut self, wait: Option<Duration>, handler: &mut dyn Handler) -> io::Result<()> {
+        self.poll(wait)?;
+        self.net.counters.turns += 1;
+        let late = self
+            .due_at
+            .is_some_and(|due| self.net.now.saturating_since(due) > STALL);
+        if late && self.catching_up_until.is_none() {
+            self.net.counters.stalls += 1;
+            self.catching_up_until = Some(self.net.now + LONGEST_CATCH_UP);
+        }
+        let quiet = self.events.is_empty() && self.net.ready.is_empty();
+
+        self.take_events(handler);
+        self.serve_ready(handler);
+
+        if self
+            .catching_up_until
+            .is_none_or(|until| quiet || self.net.now >= until)
+        {
+            self.catching_up_until = None;
+            self.expire_timers(handler);
+        }
+        self.net.owner = Owner::default();
+        if std::mem::take(&mut self.woken) {
+            handler.on_wake(&mut self.net);
+        }
+        self.tell_closed(handler);
+        self.net.owner = Owner::default();
+        handler.on_turn_end(&mut self.net);
+
+        self.net.flush(handler);
+        self.free_closed();
+        self.net.owner = Owner::default();
+        self.due_at = self.net.timers.next_deadline();
+        let took = self.net.system.now().saturating_since(self.net.now);
+        self.net.counters.turn_time += took;
+        Ok(())
+    }
+
+    /// Whether the next turn has something to do without any event.
+    pub(super) fn has_work(&self) -> bool {
+        !self.net.ready.is_empty()
+            || !self.net.dirty.is_empty()
+            || !self.net.closing.is_empty()
+            || !self.net.closing_next_turn.is_empty()
+            || !self.net.closed.is_empty()
+            || self.catching_up_until.is_some()
+            || self.may_have_more_events
+    }
+
+    fn poll(&mut self, wait: Option<Duration>) -> io::Result<()> {
+        let net = &mut self.net;
+        net.closing.extend(net.closing_next_turn.drain(..));
+        let started = net.system.now();
+        let mut timeout = wait;
+        if self.has_work() {
+            timeout = Some(Duration::ZERO);
+        } else if let Some(deadline) = self.net.timers.next_deadline() {
+            let until_timer = deadline.saturating_since(started);
+            timeout = Some(timeout.map_or(until_timer, |wait| wait.min(until_timer)));
+        }
+
+        let net = &mut self.net;
+        let mut left = timeout;
+        self.events.clear();
+        loop {
+            match net.system.poll(&mut self.events, left) {
+                Ok(is_full) => {
+                    self.may_have_more_events = is_full;
+                    break;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    let gone = net.system.now().saturating_since(started);
+                    left = timeout.map(|timeout| timeout.saturating_sub(gone));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        net.now = net.system.now().max(net.now);
+        Ok(())
+    }
+
+    /// Notes what the events say. Reading and accepting follow from the ready list.
+    fn take_events(&mut self, handler: &mut dyn Handler) {
+        let mut events = std::mem::take(&mut self.events);
+        for event in events.drain(..) {
+            match event {
+                Event::Wake => self.woken = true,
+                Event::Socket {
+                    token,
+                    readable,
+                    writable,
+                    closed,
+                } => match Token::unpack(token) {
+                    Token::Listener(id) => self.net.listener_ready(id),
+                    Token::Connection(id) => {
+                        self.connection_event(id, readable, writable, closed, handler);
+                    }
+                },
+            }
+        }
+        self.events = events;
+    }
+
+    fn connection_event(
+        &mut self,
+        id: ConnId,
+        readable: bool,
+        writable: bool,
+        closed: bool,
+        handler: &mut dyn Handler,
+    ) {
+        let net = &mut self.net;
+        let Some(connection) = net.connection_mut(id) else {
+            net.counters.stale += 1;
+            return;
+        };
+        connection.closed_hint |= closed;
+        connection.readable |= readable || closed;
+        // A failed connection may be told as closed alone: writing finds out.
+        connection.writable |= writable || closed;
+        if connection.state == State::Connecting {
+            if !net.finish_connect(id) {
+                return;
+            }
+            net.counters.connected += 1;
+            net.call_as_owner_of(id, |net| handler.on_open(net, id, Origin::Connected));
+        }
+        if net
+            .connection(id)
+            .is_some_and(|connection| connection.readable)
+        {
+            net.make_ready(id);
+        }
+        net.make_dirty(id);
+    }
+
+    fn serve_ready(&mut self, handler: &mut dyn Handler) {
+        // What becomes ready meanwhile waits for the next turn.
+        for _ in 0..self.net.ready.len() {
+            match self.net.ready.pop_front() {
+                Some(Token::Listener(id)) => self.net.accept(id, handler),
+                Some(Token::Connection(id)) => self.serve_input(id, handler),
+                None => return,
+            }
+        }
+    }
+
+    fn expire_timers(&mut self, handler: &mut dyn Handler) {
+        let now = self.net.now;
+        while let Some((timer, due)) = self.net.timers.pop_expired(now) {
+            match due {
+                Due::Handler { owner, tag } => {
+                    self.net.owner = owner;
+                    handler.on_timer(&mut self.net, timer, tag);
+                }
+                Due::Input(id) => self.net.input_due(id, handler),
+                Due::Output(id) => self.net.output_due(id),
+                Due::Accept(id) => self.net.retry_accept(id),
+            }
+        }
+    }
+}
+
+impl AsFd for Reactor {
+    /// Readable when the next turn has events to serve. A host loop watches it (edge- or
+    /// level-triggered) and turns the reactor with zero wait; timers and left-over work are not
+    /// seen here but in [`Reactor::next_deadline`].
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.net.system.poll_fd()
+    }
+}
+
+impl std::fmt::Debug for Reactor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reactor")
+            .field("net", &self.net)
+            .finish_non_exhaustive()
+    }
+}
