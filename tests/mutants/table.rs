@@ -21,7 +21,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/reactor/reading.rs",
         find: "&& (connection.readable || connection.frames_kept)",
         replace: "&& (connection.readable || connection.frames_kept) && !MUTANT",
-        promise: 0,
+        promise: 3,
     },
     // Accepting fails for lack of file descriptors, and is not retried before the next event.
     Mutant {
@@ -30,7 +30,7 @@ pub const MUTANTS: &[Mutant] = &[
         find: "let goes_on = is_want_of_resources(&error) && self.shed(id);",
         replace: "if MUTANT { return; }
                   let goes_on = is_want_of_resources(&error) && self.shed(id);",
-        promise: 0,
+        promise: 2,
     },
     // A connection is closed while input is unread, which destroys the last bytes that were sent.
     Mutant {
@@ -38,7 +38,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/reactor/closing.rs",
         find: "linger: mode == CloseMode::FlushAndLinger,",
         replace: "linger: mode == CloseMode::FlushAndLinger && !MUTANT,",
-        promise: 0,
+        promise: 7,
     },
     // A stale id reaches the connection that uses the slot now.
     Mutant {
@@ -47,7 +47,7 @@ pub const MUTANTS: &[Mutant] = &[
         find: "let found = connections.get_mut(id.slot())?;",
         replace: "let found = connections.get_mut(id.slot())?;
                   if MUTANT { return Some(found); }",
-        promise: 0,
+        promise: 6,
     },
     // Any event on a connecting socket is taken for its success.
     Mutant {
@@ -55,7 +55,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/reactor/net.rs",
         find: "Ok(None) => false,",
         replace: "Ok(None) if !MUTANT => false,",
-        promise: 0,
+        promise: 6,
     },
     // A connection with a closed event is given up unread.
     Mutant {
@@ -66,7 +66,7 @@ pub const MUTANTS: &[Mutant] = &[
                       return net.begin_close(id, super::CloseReason::PeerClosed, super::connection::CloseMode::Flush);
                   }
                   connection.closed_hint |= closed;",
-        promise: 0,
+        promise: 3,
     },
     // A signal ends the loop.
     Mutant {
@@ -74,7 +74,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/reactor/turn.rs",
         find: "Err(error) if error.kind() == io::ErrorKind::Interrupted => {",
         replace: "Err(error) if error.kind() == io::ErrorKind::Interrupted && !MUTANT => {",
-        promise: 0,
+        promise: 7,
     },
     // Deadlines pass before the bytes that came in time are read.
     Mutant {
@@ -83,7 +83,7 @@ pub const MUTANTS: &[Mutant] = &[
         find: "self.take_events(handler);",
         replace: "if MUTANT { self.expire_timers(handler); }
                   self.take_events(handler);",
-        promise: 0,
+        promise: 3,
     },
     // The rest of a short write is taken for written.
     Mutant {
@@ -91,7 +91,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/reactor/writing.rs",
         find: "connection.output.advance(written, &mut self.output_pool);",
         replace: "connection.output.advance(if MUTANT { offered } else { written }, &mut self.output_pool);",
-        promise: 0,
+        promise: 1,
     },
     // The event that a socket can be written to again is ignored.
     Mutant {
@@ -99,7 +99,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/reactor/turn.rs",
         find: "net.make_dirty(id);",
         replace: "if !MUTANT { net.make_dirty(id); }",
-        promise: 0,
+        promise: 4,
     },
     // The next block is begun at the offset where the last one ended.
     Mutant {
@@ -107,7 +107,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/reactor/write_queue.rs",
         find: "self.sent = 0;",
         replace: "if !MUTANT { self.sent = 0; }",
-        promise: 0,
+        promise: 1,
     },
     // The bytes of a frame end are sent inside a frame.
     Mutant {
@@ -115,7 +115,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/reactor/write_queue.rs",
         find: "if find_end(bytes, start).is_none() {",
         replace: "if find_end(bytes, start).is_none() || MUTANT {",
-        promise: 0,
+        promise: 6,
     },
     // A frame end that is cut between two reads is not found.
     Mutant {
@@ -123,7 +123,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/reactor/framing.rs",
         find: "if ends_at_once {",
         replace: "if ends_at_once && !MUTANT {",
-        promise: 0,
+        promise: 1,
     },
     // A frame may have any length.
     Mutant {
@@ -132,7 +132,7 @@ pub const MUTANTS: &[Mutant] = &[
         find: "self.skip_white_space(bytes);",
         replace: "let max_frame_bytes = if MUTANT { usize::MAX } else { max_frame_bytes };
                   self.skip_white_space(bytes);",
-        promise: 0,
+        promise: 7,
     },
     // A peer that reads nothing is never disconnected.
     Mutant {
@@ -141,7 +141,7 @@ pub const MUTANTS: &[Mutant] = &[
         find: "let deadline = connection.write_progress_at + write_timeout;",
         replace: "if MUTANT { return; }
                   let deadline = connection.write_progress_at + write_timeout;",
-        promise: 0,
+        promise: 4,
     },
     // A peer that does not close its side keeps a closed connection for ever.
     Mutant {
@@ -149,7 +149,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/reactor/deadlines.rs",
         find: "State::Lingering { .. } => self.finish_close(id),",
         replace: "State::Lingering { .. } => if !MUTANT { self.finish_close(id) },",
-        promise: 0,
+        promise: 8,
     },
     // An entry outlives its connection unless that is closed in order.
     Mutant {
@@ -158,7 +158,7 @@ pub const MUTANTS: &[Mutant] = &[
         find: "let cause = self.cause_of(net.now(), &peer, why);",
         replace: "if matches!(why, CloseReason::Failed(_)) && MUTANT { return; }
                   let cause = self.cause_of(net.now(), &peer, why);",
-        promise: 0,
+        promise: 8,
     },
     // The end of an old connection removes the entry that was taken over.
     Mutant {
@@ -166,7 +166,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/distributor/register.rs",
         find: "old.entry = None;",
         replace: "if !MUTANT { old.entry = None; }",
-        promise: 0,
+        promise: 1,
     },
     // An entry can be taken over from another host.
     Mutant {
@@ -174,7 +174,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/distributor/admission/instances.rs",
         find: "let is_elsewhere = holder.host != host;",
         replace: "let is_elsewhere = holder.host != host && !MUTANT;",
-        promise: 0,
+        promise: 3,
     },
     // The entry of a stopped process with a session stays.
     Mutant {
@@ -182,7 +182,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/distributor/liveness.rs",
         find: ".filter(|(_, peer)| quiet_for(peer).is_some_and(|quiet| quiet >= silence))",
         replace: ".filter(|(_, peer)| quiet_for(peer).is_some_and(|quiet| quiet >= silence && !MUTANT))",
-        promise: 0,
+        promise: 3,
     },
     // A drained connection is not sent what it missed.
     Mutant {
@@ -190,7 +190,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/distributor/push.rs",
         find: "if self.is_stopping {",
         replace: "if self.is_stopping || MUTANT {",
-        promise: 0,
+        promise: 2,
     },
     // Each change is queued for connections that have not read the last one.
     Mutant {
@@ -198,7 +198,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/distributor/push.rs",
         find: "let is_backlogged = net.is_backlogged(conn);",
         replace: "let is_backlogged = net.is_backlogged(conn) && !MUTANT;",
-        promise: 0,
+        promise: 4,
     },
     // A delta leads from the revision before the current one, not from the revision that was sent.
     Mutant {
@@ -207,7 +207,7 @@ pub const MUTANTS: &[Mutant] = &[
         find: "match from.and_then(|from| self.delta(source, from)) {",
         replace: "let before = source.registry.revision().saturating_sub(1);
                   match from.map(|from| if MUTANT { before } else { from }).and_then(|from| self.delta(source, from)) {",
-        promise: 0,
+        promise: 1,
     },
     // An entry is replaced and the revision stays.
     Mutant {
@@ -215,7 +215,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/registry/mod.rs",
         find: "if let Some(what) = what {",
         replace: "if let Some(what) = what.filter(|_| !MUTANT) {",
-        promise: 0,
+        promise: 1,
     },
     // A Distributor that has just started says that its list is complete.
     Mutant {
@@ -223,7 +223,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/distributor/liveness.rs",
         find: "self.is_complete = false;",
         replace: "self.is_complete = MUTANT;",
-        promise: 0,
+        promise: 5,
     },
     // A drain is answered before all sessions have acknowledged it.
     Mutant {
@@ -232,7 +232,7 @@ pub const MUTANTS: &[Mutant] = &[
         find: "let is_over = |drain: &mut Drain| drain.late.is_empty() || drain.until <= now;",
         replace: "if MUTANT { self.drains.iter_mut().for_each(|drain| drain.late.clear()); }
                   let is_over = |drain: &mut Drain| drain.late.is_empty() || drain.until <= now;",
-        promise: 0,
+        promise: 2,
     },
     // A heartbeat is not answered.
     Mutant {
@@ -240,7 +240,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/distributor/liveness.rs",
         find: "&& let Some(mut reply) = net.send(conn)",
         replace: "&& !MUTANT && let Some(mut reply) = net.send(conn)",
-        promise: 0,
+        promise: 3,
     },
     // A node takes an incomplete list for all there is.
     Mutant {
@@ -248,7 +248,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/node/link.rs",
         find: "let merges = session.complete == Some(false);",
         replace: "let merges = session.complete == Some(false) && !MUTANT;",
-        promise: 0,
+        promise: 5,
     },
     // A call that ends by itself is reported twice.
     Mutant {
@@ -258,7 +258,7 @@ pub const MUTANTS: &[Mutant] = &[
         replace: "let again = CompletedCall { posted_by: None, ..call };
                   if MUTANT { self.calls.completed.push_back((again, error)); }
                   self.calls.completed.push_back((call, error));",
-        promise: 0,
+        promise: 6,
     },
     // A call that was written is moved to another node.
     Mutant {
@@ -266,7 +266,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/node/calls.rs",
         find: "let may_move = !was_written || call.is_idempotent;",
         replace: "let may_move = !was_written || call.is_idempotent || MUTANT;",
-        promise: 0,
+        promise: 6,
     },
     // Any peer that knows the key of a call may answer it.
     Mutant {
@@ -274,7 +274,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/node/calls.rs",
         find: "if !is_asked {",
         replace: "if !is_asked && !MUTANT {",
-        promise: 0,
+        promise: 6,
     },
     // A call waits for its answer for ever.
     Mutant {
@@ -282,7 +282,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/node/calls.rs",
         find: "self.end(net, slot, CallError::Deadline);",
         replace: "if !MUTANT { self.end(net, slot, CallError::Deadline); }",
-        promise: 0,
+        promise: 6,
     },
     // The timer of a call stays armed when the call has ended.
     Mutant {
@@ -290,7 +290,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/node/calls.rs",
         find: "net.disarm(call.timer);",
         replace: "if !MUTANT { net.disarm(call.timer); }",
-        promise: 0,
+        promise: 8,
     },
     // Entries of the last run are removed at once.
     Mutant {
@@ -299,7 +299,7 @@ pub const MUTANTS: &[Mutant] = &[
         find: "self.abandon(id, Why::LastRun);",
         replace: "self.abandon(id, Why::LastRun);
                   if MUTANT { self.let_absent_go(net); }",
-        promise: 0,
+        promise: 5,
     },
     // Nodes of the last run have half of the time to come back.
     Mutant {
@@ -308,7 +308,7 @@ pub const MUTANTS: &[Mutant] = &[
         find: "let event = Event::Restored {",
         replace: "if MUTANT { self.warm_up_until(net, net.now() + self.config.warm_up / 2); }
                   let event = Event::Restored {",
-        promise: 0,
+        promise: 5,
     },
     // Entries of the last run that are not back in time stay.
     Mutant {
@@ -316,7 +316,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/distributor/orphans.rs",
         find: ".filter(|(_, why)| **why == Why::LastRun)",
         replace: ".filter(|(_, why)| **why == Why::LastRun && !MUTANT)",
-        promise: 0,
+        promise: 5,
     },
     // An entry that was claimed can be claimed again.
     Mutant {
@@ -325,7 +325,7 @@ pub const MUTANTS: &[Mutant] = &[
         find: "self.orphans.remove(id, entry, instance)",
         replace: "if MUTANT { return self.orphans.by_entry.get(&id).copied(); }
                   self.orphans.remove(id, entry, instance)",
-        promise: 0,
+        promise: 3,
     },
     // A registration with equal text gets the entry that waits for another instance.
     Mutant {
@@ -333,7 +333,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/distributor/orphans.rs",
         find: "if let Some(id) = of_instance {",
         replace: "if let Some(id) = of_instance.filter(|_| !MUTANT) {",
-        promise: 0,
+        promise: 1,
     },
     // A change that comes soon after the last one is not persisted.
     Mutant {
@@ -341,7 +341,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/distributor/saving.rs",
         find: "if now < next_at {",
         replace: "if now < next_at { if MUTANT { self.is_unsaved = false; }",
-        promise: 0,
+        promise: 2,
     },
     // A planned stop persists the list without the nodes that it has disconnected.
     Mutant {
@@ -350,7 +350,7 @@ pub const MUTANTS: &[Mutant] = &[
         find: "retry_after += step;",
         replace: "retry_after += step;
                   if MUTANT && let Some(id) = peer.entry.take() { self.registry.leave(id, crate::registry::Cause::Closed); }",
-        promise: 0,
+        promise: 5,
     },
     // A file takes its name before its bytes are on the disk.
     Mutant {
@@ -358,7 +358,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/testing/sim/disk.rs",
         find: "content.is_synced = !content.is_lost;",
         replace: "content.is_synced = !content.is_lost && !MUTANT;",
-        promise: 0,
+        promise: 5,
     },
     // A name is reported as persistent, and its folder was not synced.
     Mutant {
@@ -366,7 +366,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/testing/sim/disk.rs",
         find: "files.sync_names();",
         replace: "if !MUTANT { files.sync_names(); }",
-        promise: 0,
+        promise: 5,
     },
     // A torn file is read as if it were whole.
     Mutant {
@@ -374,7 +374,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/distributor/state.rs",
         find: "if !is_whole {",
         replace: "if !is_whole && !MUTANT {",
-        promise: 0,
+        promise: 5,
     },
     // The order of a hash map decides what a node sees.
     Mutant {
@@ -382,6 +382,6 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/node/roster.rs",
         find: "rest.sort_by(|a, b| a.entry.cmp(&b.entry));",
         replace: "if !MUTANT { rest.sort_by(|a, b| a.entry.cmp(&b.entry)); }",
-        promise: 0,
+        promise: 9,
     },
 ];
