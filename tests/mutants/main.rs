@@ -50,6 +50,14 @@ fn each_mutant_replaces_exactly_one_line() {
 }
 
 #[test]
+fn each_promise_is_broken_by_a_mutant() {
+    for promise in 1..=9 {
+        let breaks = |mutant: &Mutant| mutant.promise == promise;
+        assert!(MUTANTS.iter().any(breaks), "promise {promise}");
+    }
+}
+
+#[test]
 fn replaces_the_line_whatever_its_indentation() {
     let mutants = [mutant("a();", "if !MUTANT { a(); }")];
     let text = mutated("src/lib.rs", "{\n    a();\n    a(); b();\n}\n", &mutants).unwrap();
