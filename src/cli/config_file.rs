@@ -38,8 +38,7 @@ struct Mistake {
 impl ConfigFile {
     /// Takes what flags of this command take.
     pub(crate) fn read(path: &Path, command: &Command) -> Result<ConfigFile, Failure> {
-        let text = text_file::read(path, MAX_BYTES)
-            .map_err(|why| Failure::usage(format!("--config {}: {why}", path.display())))?;
+        let text = text_file::read("--config", path, MAX_BYTES)?;
         let entries = entries(&text, command).map_err(|Mistake { line, what }| {
             Failure::usage(format!("{}:{line}: {what}", path.display()))
         })?;

@@ -37,13 +37,20 @@ impl Failure {
     }
 
     /// To be told as the lines of a log in JSON are.
-    #[allow(dead_code, reason = "not every program has a log")]
     pub(crate) fn in_json(self, is_json: bool) -> Failure {
         Failure { is_json, ..self }
     }
 
-    /// Says it as the program of this name.
-    pub(crate) fn tell(&self, program: &str) -> ExitCode {
+    /// Returns the exit code of the program with this name. Prints why, if it failed.
+    pub(crate) fn exit_code(program: &str, result: Result<(), Failure>) -> ExitCode {
+        match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => failure.print(program),
+        }
+    }
+
+    /// Prints the message, and returns the exit code.
+    pub(crate) fn print(&self, program: &str) -> ExitCode {
         let message = self.message.replace(char::is_control, " ");
         let line = match self.is_json {
             true => {
@@ -58,6 +65,11 @@ impl Failure {
         }
         ExitCode::from(self.code)
     }
+}
+
+/// Makes a [`Failure`] of an error: exit code 1.
+pub(crate) fn failed(what: &'static str) -> impl Fn(io::Error) -> Failure {
+    move |error| Failure::failed(format!("{what}: {error}"))
 }
 
 /// What is wrong with the command line, without the usage that follows it.

@@ -1,11 +1,12 @@
 //! Where to listen: what was written, what it means, and what is handed over instead.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use tracing::warn;
 
+use crate::cli::address::HostPort;
 use crate::cli::failure::Failure;
 use crate::cli::inherited::Inherited;
 use crate::cli::settings::Settings;
@@ -26,31 +27,34 @@ pub(crate) enum Place {
 }
 
 impl ListenAddress {
-    /// The sockets that were handed over, else those that are given with a flag. Both is a mistake.
-    /// The port is one for examples.
+    /// Returns the sockets that were handed over, otherwise what is given with a flag. Both is a
+    /// mistake.
     pub(crate) fn all(
         settings: &Settings,
         flag: &'static str,
-        texts: &[String],
-        port: u16,
+        places: &[HostPort],
         inherited: Vec<Inherited>,
     ) -> Result<Vec<ListenAddress>, Failure> {
         let Some(first) = inherited.first() else {
-            let listen_address = |text: &String| {
+            let listen_address = |place: &HostPort| {
+                let addresses = place.resolve().map_err(|error| {
+                    cannot(format!("{flag} {place}: the name has no address: {error}"))
+                })?;
                 Ok(ListenAddress {
                     flag,
-                    text: text.clone(),
-                    addresses: resolve(flag, text, port)?,
+                    text: place.to_string(),
+                    addresses,
                     socket: None,
                 })
             };
-            return texts.iter().map(listen_address).collect();
+            return places.iter().map(listen_address).collect();
         };
         if settings.is_said(flag.trim_start_matches("--")) {
+            let places: Vec<String> = places.iter().map(ToString::to_string).collect();
             return Err(Failure::usage(format!(
                 "{flag} {}: the service manager hands over {} already; say where to listen in its \
                  .socket unit, or mask that",
-                texts.join(","),
+                places.join(","),
                 first.address
             )));
         }
@@ -84,63 +88,19 @@ pub(crate) fn refuse_public(addresses: &[ListenAddress], why: &str) -> Result<()
     Ok(())
 }
 
-/// The addresses that a flag names.
-fn resolve(flag: &str, text: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
-    let wrong = |what: &str| Err(Failure::usage(format!("{flag} {text}: {what}")));
-    let unknown = |why: &str| {
-        Err(cannot(format!(
-            "{flag} {text}: the name has no address{why}"
-        )))
-    };
-    if let Some(Ok(port)) = text.strip_prefix("localhost:").map(str::parse) {
-        // By its definition (RFC 6761) both loopback addresses, whatever a hosts file says.
-        return Ok(vec![
-            SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-            SocketAddr::from((Ipv6Addr::LOCALHOST, port)),
-        ]);
-    }
-    if let Ok(address) = text.parse::<IpAddr>() {
-        let example = SocketAddr::new(address, port);
-        return wrong(&format!("it takes a port as well, as in {example}"));
-    }
-    let form = format!("it takes ADDRESS:PORT, as in 127.0.0.1:{port}");
-    let host = text.rsplit_once(':').map_or("", |(host, _)| host);
-    if host.is_empty() || host.contains(['/', '*']) {
-        return wrong(&form);
-    }
-    match text.to_socket_addrs() {
-        Ok(found) => {
-            let mut addresses = Vec::new();
-            for address in found {
-                if !addresses.contains(&address) {
-                    addresses.push(address);
-                }
-            }
-            match addresses.is_empty() {
-                true => unknown(""),
-                false => Ok(addresses),
-            }
-        }
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-            wrong(&format!("{error}; {form}"))
-        }
-        Err(error) => unknown(&format!(": {error}")),
-    }
-}
-
-/// Where to connect: the first address that a flag names.
-pub(crate) fn resolve_one(flag: &str, text: &str, port: u16) -> Result<SocketAddr, Failure> {
-    let addresses = resolve(flag, text, port);
-    // It is nowhere that the program would listen.
-    let addresses = addresses.map_err(|failure| Failure::usage(failure.message))?;
-    let first = addresses.first().copied();
-    first.ok_or_else(|| Failure::usage(format!("{flag} {text}: the name has no address")))
-}
-
 /// Listens on all addresses that are meant, by `listen`, which returns where with the port in use.
-pub(crate) fn bind(
-    wanted: ListenAddress,
+pub(crate) fn bind_all(
+    wanted: Vec<ListenAddress>,
     mut listen: impl FnMut(Place) -> io::Result<SocketAddr>,
+) -> Result<(), Failure> {
+    wanted
+        .into_iter()
+        .try_for_each(|wanted| bind(wanted, &mut listen))
+}
+
+fn bind(
+    wanted: ListenAddress,
+    listen: &mut impl FnMut(Place) -> io::Result<SocketAddr>,
 ) -> Result<(), Failure> {
     let flag = wanted.flag;
     if let Some(socket) = wanted.socket {

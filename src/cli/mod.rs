@@ -2,19 +2,22 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "programs print")]
 
+mod address;
 mod config_file;
 pub mod distributor;
 mod failure;
 mod fd_limit;
 pub mod flood;
 pub mod gateway;
-mod handover;
 mod inherited;
+mod latest;
 mod lines;
 mod listen;
 mod log;
 mod print;
+mod program;
 mod reload;
+mod resolver;
 mod service_manager;
 mod settings;
 mod signals;

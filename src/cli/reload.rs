@@ -15,14 +15,17 @@ pub(crate) struct Reload {
     pub(crate) level: LogLevel,
     /// Fails for settings that the program would not start with.
     pub(crate) check: fn(&Settings) -> Result<(), Failure>,
-    /// Reads tokens again, if there are any.
-    pub(crate) read_tokens: Option<Box<dyn FnMut() + Send>>,
+    /// Reads token files again, if there are any.
+    pub(crate) read_again: Option<ReadAgain>,
 }
+
+/// Reads files again. Called by the thread that handles signals.
+pub(crate) type ReadAgain = Box<dyn FnMut() + Send>;
 
 impl Reload {
     /// A mistake in a file is said, and changes nothing.
     pub(crate) fn run(&mut self) {
-        if self.settings.file().is_none() && self.read_tokens.is_none() {
+        if self.settings.file().is_none() && self.read_again.is_none() {
             info!("SIGHUP: nothing to reload, there is no --token-file and no --config");
             return;
         }
@@ -43,8 +46,8 @@ impl Reload {
                 return;
             }
         }
-        if let Some(read_tokens) = &mut self.read_tokens {
-            read_tokens();
+        if let Some(read_again) = &mut self.read_again {
+            read_again();
         }
     }
 

@@ -23,7 +23,6 @@ impl Stop {
     }
 
     /// Whoever says it twice does not want to wait.
-    #[allow(dead_code, reason = "a Distributor does not take long")]
     pub(crate) fn is_asked_for_again(&self) -> bool {
         self.0.load(Ordering::Acquire) > 1
     }

@@ -2,15 +2,31 @@
 
 use std::path::Path;
 
-use crate::store::{Disk, OsDisk};
+use std::io::ErrorKind;
+
 use tracing::warn;
 
-/// All of it. The error says what is wrong with the file, and not which one it is.
-pub(crate) fn read(file: &Path, max_bytes: u64) -> Result<String, String> {
-    let bytes = OsDisk::default()
-        .read(file, max_bytes)
-        .map_err(|error| format!("cannot read it: {error}"))?;
-    String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
+use crate::cli::failure::Failure;
+use crate::store::{Disk, OsDisk};
+
+/// Returns the text of the file that is given with `flag`.
+///
+/// A file that cannot be read now may be there later, as on a mount that comes late: only what is
+/// wrong with its content is an error of usage.
+pub(crate) fn read(flag: &str, file: &Path, max_bytes: u64) -> Result<String, Failure> {
+    let bytes = OsDisk::default().read(file, max_bytes);
+    let file = file.display();
+    match bytes {
+        Ok(bytes) => String::from_utf8(bytes)
+            .map_err(|_| Failure::usage(format!("{flag} {file}: it is not UTF-8"))),
+        Err(error) => {
+            let message = format!("{flag} {file}: cannot read it: {error}");
+            Err(match error.kind() {
+                ErrorKind::InvalidInput | ErrorKind::FileTooLarge => Failure::usage(message),
+                _ => Failure::failed(message),
+            })
+        }
+    }
 }
 
 /// Warns if others than those who are meant to can read the file.
@@ -28,14 +44,19 @@ pub(crate) fn warn_if_public(file: &Path) {
 
 const MAX_TOKEN_FILE_BYTES: u64 = 64 << 10;
 
-/// The first word of the first line that has one and is no comment.
-pub(crate) fn first_token(file: &Path) -> Result<String, String> {
-    let text = read(file, MAX_TOKEN_FILE_BYTES)?;
+/// Returns the first word of the first line that has one and is not a comment.
+pub(crate) fn first_token(flag: &str, file: &Path) -> Result<String, Failure> {
+    let text = read(flag, file, MAX_TOKEN_FILE_BYTES)?;
     let mut words = text
         .lines()
         .filter_map(|line| line.split_whitespace().next());
     words
         .find(|word| !word.starts_with('#'))
         .map(ToOwned::to_owned)
-        .ok_or_else(|| "there is no token in it".to_owned())
+        .ok_or_else(|| {
+            Failure::usage(format!(
+                "{flag} {}: there is no token in it",
+                file.display()
+            ))
+        })
 }

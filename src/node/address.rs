@@ -1,4 +1,4 @@
-//! Where a node finds its Distributor: one address, or those of a name.
+//! Where a node finds its Distributor: known addresses, or those of a name.
 
 use std::fmt::Debug;
 use std::io;
@@ -11,15 +11,21 @@ use tracing::{info, warn};
 /// The address of a Distributor.
 #[derive(Clone, Debug)]
 pub enum DistributorAddress {
-    /// One address.
-    Fixed(SocketAddr),
+    /// Addresses that are tried in turn.
+    Fixed(Vec<SocketAddr>),
     /// The addresses of a name, looked up before each round of attempts and tried in turn.
     Named(Arc<dyn Resolve>),
 }
 
 impl From<SocketAddr> for DistributorAddress {
     fn from(addr: SocketAddr) -> DistributorAddress {
-        DistributorAddress::Fixed(addr)
+        DistributorAddress::Fixed(vec![addr])
+    }
+}
+
+impl From<Vec<SocketAddr>> for DistributorAddress {
+    fn from(addrs: Vec<SocketAddr>) -> DistributorAddress {
+        DistributorAddress::Fixed(addrs)
     }
 }
 
@@ -72,8 +78,8 @@ impl Addresses {
     pub(super) fn start_round(&mut self) -> Round {
         match &self.source {
             None => Round::Nowhere,
-            Some(DistributorAddress::Fixed(addr)) => {
-                self.found = vec![*addr];
+            Some(DistributorAddress::Fixed(addrs)) => {
+                self.found.clone_from(addrs);
                 self.tried = 0;
                 Round::Ready
             }

@@ -82,7 +82,7 @@ fn nodes_can_be_asked_for_as_nodes_do() {
     assert_eq!(run(&["nodes", "--distributor", &by_name]).1, stdout);
     let (code, _, stderr) = run(&["nodes", "--distributor", "9000"]);
     assert_eq!(code, Some(2));
-    assert!(stderr.contains("--distributor 9000: it takes"), "{stderr}");
+    assert!(stderr.contains("'9000' for '--distributor"), "{stderr}");
     let lines: Vec<&str> = stdout.lines().collect();
     assert!(
         lines[2].starts_with("goods  127.0.0.1:9010  -") && lines[2].ends_with("  GET/goods"),

@@ -707,11 +707,11 @@ fn what_is_wrong_with_a_flag_is_said_in_a_line() {
     for (flags, code, words) in [
         (&["--listen", "0.0.0.0:0"][..], 2, "--allow-anonymous"),
         (&["--listen", "8000"], 2, "ADDRESS:PORT"),
-        (&["--listen", "127.0.0.1"], 2, "127.0.0.1:8000"),
-        (&["--distributor", "9000"], 2, "--distributor 9000"),
+        (&["--listen", "127.0.0.1"], 2, "127.0.0.1:9000"),
+        (&["--distributor", "9000"], 2, "'9000' for '--distributor"),
         (&["--deadline", "0s"], 2, "1ms"),
         (&["--cors-origin", "shop"], 2, "SCHEME://HOST"),
-        (&["--token-file", "/nowhere"], 2, "--token-file"),
+        (&["--token-file", "/nowhere"], 1, "--token-file"),
         (&["--wrong"], 2, "--wrong"),
         (&["--listen", &taken], 3, "cannot listen"),
     ] {

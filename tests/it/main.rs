@@ -21,6 +21,7 @@ mod flood;
 mod gateway;
 mod http;
 mod limits;
+mod names;
 mod nodes;
 mod packaging;
 mod page;

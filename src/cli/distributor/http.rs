@@ -7,10 +7,11 @@ use crate::distributor::Distributor;
 use crate::reactor::Net;
 use tracing::{info, warn};
 
+use crate::cli::address::HostPort;
 use crate::cli::failure::Failure;
-use crate::cli::handover::Handover;
+use crate::cli::latest::Latest;
 use crate::cli::lines::Lines;
-use crate::cli::listen::{ListenAddress, Place, bind};
+use crate::cli::listen::{ListenAddress, Place, bind_all};
 use crate::cli::text_file;
 
 /// What can be asked over HTTP.
@@ -21,7 +22,7 @@ pub(crate) struct HttpArgs {
     /// 127.0.0.1:9001 is where the subcommands look for it. As for --listen, addresses that others
     /// can reach need one of --token-file, --allow-from and --allow-anonymous
     #[arg(long, value_name = "ADDR", value_delimiter = ',')]
-    pub(crate) http: Vec<String>,
+    pub(crate) http: Vec<HostPort>,
 
     /// Answer HTTP requests for this host name as well, again for more. Otherwise only those for
     /// localhost, an address, or a name in --http are: pages of others can't be let in by a name of
@@ -37,19 +38,14 @@ pub(crate) struct HttpArgs {
     /// HTTP connections at a time, beside those of nodes
     #[arg(long, value_name = "N", default_value = "1024")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
-    max_http_connections: u16,
+    pub(crate) max_http_connections: u16,
 }
 
 impl HttpArgs {
-    /// Connections that it takes beside those of nodes.
-    pub(crate) fn connections(&self) -> u64 {
-        self.max_http_connections.into()
-    }
-
     /// Reads the token of the administrator.
     pub(crate) fn config(&self) -> Result<Config, Failure> {
         let admin_token = self.admin_token_file.as_deref().map(read_admin_token);
-        let named = self.http.iter().map(|text| name_of(text).to_owned());
+        let named = self.http.iter().map(|place| place.host().to_owned());
         Ok(Config {
             hosts: self.http_host.iter().cloned().chain(named).collect(),
             admin_token: admin_token.transpose()?,
@@ -59,13 +55,12 @@ impl HttpArgs {
     }
 }
 
-/// Reads the token of the administrator again, for whoever takes it. A mistake is said, and changes
-/// nothing.
-pub(crate) fn read_again(file: &Path, token: &Handover<AdminToken>) {
+/// Reads the token of the administrator again. A mistake is logged, and changes nothing.
+pub(crate) fn read_again(file: &Path, token: &Latest<AdminToken>) {
     match read_admin_token(file) {
         Ok(read) => {
             info!("SIGHUP: read the admin token again");
-            token.put(read);
+            token.set(read);
         }
         Err(failure) => warn!(
             "SIGHUP: the admin token stays as it was: {}",
@@ -75,18 +70,13 @@ pub(crate) fn read_again(file: &Path, token: &Handover<AdminToken>) {
 }
 
 fn read_admin_token(file: &Path) -> Result<AdminToken, Failure> {
-    let wrong = |why| Failure::usage(format!("--admin-token-file {file:?}: {why}"));
-    let text = text_file::read(file, MAX_FILE_BYTES).map_err(wrong)?;
+    let text = text_file::read("--admin-token-file", file, MAX_FILE_BYTES)?;
     text_file::warn_if_public(file);
-    AdminToken::parse(&text).map_err(|why| wrong(why.to_owned()))
+    AdminToken::parse(&text)
+        .map_err(|why| Failure::usage(format!("--admin-token-file {}: {why}", file.display())))
 }
 
 const MAX_FILE_BYTES: u64 = 64 << 10;
-
-/// The host in `HOST:PORT`.
-fn name_of(text: &str) -> &str {
-    text.rsplit_once(':').map_or(text, |(host, _)| host)
-}
 
 /// Serves HTTP on these addresses, if there are any.
 pub(crate) fn start(
@@ -100,15 +90,13 @@ pub(crate) fn start(
         return Ok(None);
     }
     let mut admin = AdminApi::new(config);
-    for address in addresses {
-        bind(address, |place| {
-            let bound = match place {
-                Place::At(address) => admin.listen(net, distributor, address)?,
-                Place::On(socket) => admin.listen_on(net, distributor, socket)?,
-            };
-            stdout.say(format!("http on http://{bound}/"));
-            Ok(bound)
-        })?;
-    }
+    bind_all(addresses, |place| {
+        let bound = match place {
+            Place::At(address) => admin.listen(net, distributor, address)?,
+            Place::On(socket) => admin.listen_on(net, distributor, socket)?,
+        };
+        stdout.say(format!("http on http://{bound}/"));
+        Ok(bound)
+    })?;
     Ok(Some(admin))
 }

@@ -12,15 +12,14 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 
 use crate::cli::failure::{Failure, one_line};
+use crate::cli::program;
 use crate::cli::settings::{Settings, said_to};
 use args::{Args, Command, PREFIX, command_line};
+use serve::DistributorServer;
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.tell("distributor"),
-    }
+    Failure::exit_code("distributor", run())
 }
 
 fn run() -> Result<(), Failure> {
@@ -36,5 +35,5 @@ fn run() -> Result<(), Failure> {
         }
     };
     let settings = Settings::read(Args::command(), PREFIX, to_server)?;
-    serve::run(&settings).map_err(|failure| settings.blame(failure))
+    program::run::<DistributorServer>(&settings).map_err(|failure| settings.blame(failure))
 }

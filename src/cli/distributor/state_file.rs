@@ -47,7 +47,7 @@ pub(crate) fn lock(path: &Path) -> Result<Lock, Failure> {
     let until = Instant::now() + LONGEST_WAIT_FOR_LOCK;
     while !lock.acquire() {
         if Instant::now() >= until {
-            return Err(Failure::usage(format!(
+            return Err(Failure::failed(format!(
                 "--state {path:?}: in use by another Distributor; give each one its own file"
             )));
         }

@@ -5,40 +5,40 @@ use std::path::{Path, PathBuf};
 use crate::distributor::Tokens;
 use tracing::{info, warn};
 
-use crate::cli::handover::Handover;
+use crate::cli::failure::Failure;
+use crate::cli::latest::Latest;
 use crate::cli::text_file;
 
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
-/// Reads the files again, for whoever takes them. A mistake in one is said, and changes nothing.
-pub(crate) fn read_again(files: &[PathBuf], tokens: &Handover<Tokens>) {
+/// Reads the files again. A mistake in one is logged, and changes nothing.
+pub(crate) fn read_again(files: &[PathBuf], tokens: &Latest<Tokens>) {
     match read(files) {
         Ok(Some(read)) => {
             info!(tokens = read.len(), "SIGHUP: read the tokens again");
-            tokens.put(read);
+            tokens.set(read);
         }
         Ok(None) => {}
-        Err(why) => warn!("SIGHUP: the tokens stay as they were: {why}"),
+        Err(failure) => warn!("SIGHUP: the tokens stay as they were: {}", failure.message),
     }
 }
 
-/// The tokens of all these files, `None` if there is no file. The error says what is wrong with one.
-pub(crate) fn read(files: &[PathBuf]) -> Result<Option<Tokens>, String> {
+/// Returns the tokens of all these files, `None` if there is no file.
+pub(crate) fn read(files: &[PathBuf]) -> Result<Option<Tokens>, Failure> {
     let mut all: Option<Tokens> = None;
     for file in files {
-        let tokens = read_one(file).map_err(|why| format!("--token-file {file:?}: {why}"))?;
-        all.get_or_insert_default().extend(tokens);
+        all.get_or_insert_default().extend(read_one(file)?);
     }
     Ok(all)
 }
 
-fn read_one(file: &Path) -> Result<Tokens, String> {
-    let text = text_file::read(file, MAX_FILE_BYTES)?;
-    let tokens = Tokens::parse(&text)?;
+fn read_one(file: &Path) -> Result<Tokens, Failure> {
+    let wrong = |why| Failure::usage(format!("--token-file {}: {why}", file.display()));
+    let text = text_file::read("--token-file", file, MAX_FILE_BYTES)?;
+    let tokens = Tokens::parse(&text).map_err(wrong)?;
     if tokens.is_empty() {
-        return Err(
-            "there is no token in it; a line is a token, and nobody would be admitted".to_owned(),
-        );
+        let why = "there is no token in it; a line is a token, and nobody would be admitted";
+        return Err(wrong(why.to_owned()));
     }
     if tokens.short() > 0 {
         let short = tokens.short();

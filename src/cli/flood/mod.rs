@@ -46,16 +46,16 @@ pub fn main() -> ExitCode {
         }
         Err(error) if error.kind() == ErrorKind::MissingSubcommand => {
             let what = "no scenario: use storm, churn, slow, rpc or idle (see --help)";
-            return Failure::usage(what).tell("flood");
+            return Failure::usage(what).print("flood");
         }
-        Err(error) => return Failure::usage(one_line(&error)).tell("flood"),
+        Err(error) => return Failure::usage(one_line(&error)).print("flood"),
     };
     let failure = match run(&args.command) {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Halt::Stopped) => Failure::failed("stopped before there were any figures"),
         Err(Halt::Failed(failure)) => failure,
     };
-    failure.tell("flood")
+    failure.print("flood")
 }
 
 fn run(command: &Command) -> Result<(), Halt> {

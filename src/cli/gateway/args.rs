@@ -6,7 +6,9 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Parser};
 
+use crate::cli::address::HostPort;
 use crate::cli::log::LogArgs;
+use crate::cli::program::ServerArgs;
 
 const ABOUT: &str = "\
 HTTP in, calls to nodes out: GET /goods?color=red goes to a node that lists GET/goods, with \
@@ -39,8 +41,9 @@ the default of --listen; --listen beside them is refused, and so is one that oth
 without --allow-anonymous. A service manager that wants to know (NOTIFY_SOCKET, WATCHDOG_USEC) is \
 told when it serves and stops, and that it has not come to a stand.
 
-Exit codes: 0 stopped by a signal; 1 failed while serving; 2 a flag, a variable or the \
-configuration file is wrong, or a socket that is handed over cannot be meant; 3 could not listen.";
+Exit codes: 0 stopped by a signal; 1 failed while serving, or a file cannot be read; 2 a flag, a \
+variable, the content of a file or a socket that is handed over is wrong; 3 could not listen. What may \
+heal by itself never ends with 2: a --distributor NAME without an address is looked up again and again.";
 
 /// The command line of the gateway.
 #[derive(Parser, Debug)]
@@ -49,7 +52,7 @@ pub(crate) struct Args {
     /// Where to listen: ADDRESS:PORT or NAME:PORT, again for more. A name means all its addresses
     #[arg(long, value_name = "ADDR", value_delimiter = ',')]
     #[arg(default_value = "localhost:8000")]
-    pub(crate) listen: Vec<String>,
+    pub(crate) listen: Vec<HostPort>,
 
     /// Listen on addresses that other machines can reach, although whoever reaches them can call
     /// every node
@@ -59,9 +62,10 @@ pub(crate) struct Args {
     #[arg(hide_default_value = true, hide_possible_values = true)]
     pub(crate) allow_anonymous: bool,
 
-    /// Where the Distributor is
+    /// Address of the Distributor: ADDRESS:PORT or NAME:PORT. A name is looked up for each round of
+    /// attempts, and all its addresses are tried in turn
     #[arg(long, value_name = "ADDR", default_value = "localhost:9000")]
-    pub(crate) distributor: String,
+    pub(crate) distributor: HostPort,
 
     /// A file with the token that admits it at the Distributor, on its first line. Read again on
     /// SIGHUP; a connection that it has stays
@@ -93,6 +97,12 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     pub(crate) log: LogArgs,
+}
+
+impl ServerArgs for Args {
+    fn log(&self) -> &LogArgs {
+        &self.log
+    }
 }
 
 /// Variables begin with it.

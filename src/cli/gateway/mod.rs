@@ -1,40 +1,36 @@
-//! The gateway as a program: flags, then the reactor and its handler, then an exit code.
+//! The gateway as a program: its settings, and what serves them.
 
 mod args;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::gateway::{Config, Gateway};
-use crate::http;
-use crate::protocol::Token;
-use crate::reactor::{Limits, Reactor};
 use clap::CommandFactory;
 use tracing::{info, warn};
 
-use crate::cli::failure::Failure;
+use crate::cli::failure::{Failure, failed};
 use crate::cli::fd_limit;
-use crate::cli::handover::Handover;
-use crate::cli::inherited::{self, Inherited};
+use crate::cli::inherited::Inherited;
+use crate::cli::latest::Latest;
 use crate::cli::lines::Lines;
-use crate::cli::listen::{ListenAddress, Place, bind, refuse_public, resolve_one};
+use crate::cli::listen::{ListenAddress, Place, bind_all, refuse_public};
 use crate::cli::log::Log;
-use crate::cli::print::print;
-use crate::cli::reload::Reload;
-use crate::cli::service_manager::{ServiceManager, Watchdog};
+use crate::cli::program::{self, EventLoop, Server};
+use crate::cli::reload::ReadAgain;
+use crate::cli::resolver::distributor_address;
 use crate::cli::settings::{Settings, said_to, with_sources};
-use crate::cli::signals::{self, Stop};
 use crate::cli::text_file;
+use crate::gateway::{Config, Gateway};
+use crate::http;
+use crate::protocol::Token;
+use crate::reactor::{Limits, Net, Reactor};
 use args::{Args, PREFIX};
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.tell("gateway"),
-    }
+    Failure::exit_code("gateway", run())
 }
 
 fn run() -> Result<(), Failure> {
@@ -42,49 +38,84 @@ fn run() -> Result<(), Failure> {
         return Ok(());
     };
     let settings = Settings::read(Args::command(), PREFIX, said)?;
-    run_with(&settings).map_err(|failure| settings.blame(failure))
+    program::run::<GatewayServer>(&settings).map_err(|failure| settings.blame(failure))
 }
 
-fn run_with(settings: &Settings) -> Result<(), Failure> {
-    let inherited = inherited::take()?;
-    let args: Args = settings.parse()?;
-    let log = Log::start(&args.log);
-    let listen_on = addresses_to_listen_on(&args, settings, inherited)?;
-    let distributor = resolve_one("--distributor", &args.distributor, 9000)?;
-    let token = args.token_file.as_deref().map(read_token).transpose()?;
-    if settings.are_asked_for() {
-        return print(&settings.to_toml()?);
+/// What is to be served.
+struct Plan {
+    args: Args,
+    addresses: Vec<ListenAddress>,
+    token: Option<Token<'static>>,
+    new_token: Latest<Token<'static>>,
+    max_connections: usize,
+}
+
+struct GatewayServer {
+    gateway: Gateway,
+    new_token: Latest<Token<'static>>,
+    deadline: Duration,
+}
+
+/// Replies that were begun get this long, after the deadline, to be taken by their clients.
+const LONGEST_GOODBYE: Duration = Duration::from_millis(500);
+/// Connections to nodes, beside those of HTTP clients.
+const MAX_NODES: usize = 10_000;
+/// Sockets that are no connections of clients: listeners, the loop's own, logs, some nodes.
+const FDS_KEPT_FREE: u64 = 256;
+
+impl Server for GatewayServer {
+    type Args = Args;
+    type Plan = Plan;
+
+    fn plan(args: Args, settings: &Settings, inherited: Vec<Inherited>) -> Result<Plan, Failure> {
+        let addresses = ListenAddress::all(settings, "--listen", &args.listen, inherited)?;
+        if !args.allow_anonymous {
+            refuse_public(
+                &addresses,
+                "call every node; listen on a loopback address, or say --allow-anonymous if that \
+                 is meant",
+            )?;
+        }
+        Ok(Plan {
+            token: args.token_file.as_deref().map(read_token).transpose()?,
+            new_token: Latest::default(),
+            max_connections: fd_limit::connections(args.max_connections, true, FDS_KEPT_FREE),
+            args,
+            addresses,
+        })
     }
-    let stdout = Lines::on(io::stdout()).map_err(failed("cannot start a thread"))?;
-    let max_connections = fd_limit::connections(args.max_connections, true, FDS_KEPT_FREE);
-    let mut reactor = Reactor::new(loop_limits(max_connections))
-        .map_err(failed("cannot set up the event loop"))?;
-    // Before anybody is served, so that no signal is missed.
-    let new_token = Handover::default();
-    let mut reload = Reload {
-        settings: settings.clone(),
-        level: log.level(),
-        check: |settings| settings.parse::<Args>().map(drop),
-        read_tokens: read_token_again(&args, &new_token),
-    };
-    let service_manager = ServiceManager::of_environment();
-    let told = service_manager.clone();
-    let stop = signals::listen(reactor.waker(), told, move || reload.run())
-        .map_err(failed("cannot handle signals"))?;
-    let mut gateway = Gateway::new(Config {
-        name: args.name.clone(),
-        token,
-        deadline: args.deadline,
-        cors_origin: args.cors_origin.clone(),
-        http: http::Limits {
-            max_connections,
-            keep_alive: args.keep_alive,
-            ..http::Limits::default()
-        },
-        ..Config::new(distributor)
-    });
-    for address in listen_on {
-        bind(address, |place| {
+
+    fn limits(plan: &Plan) -> Limits {
+        Limits {
+            max_connections: plan.max_connections + MAX_NODES,
+            // What nodes are asked at once, and a reply with its head.
+            max_unsent_bytes: 8 << 20,
+            // A client that sends more than is taken must be able to read why.
+            max_linger_bytes: 4 << 20,
+            ..Limits::default()
+        }
+    }
+
+    fn read_again(plan: &Plan) -> Option<ReadAgain> {
+        let (file, token) = (plan.args.token_file.clone()?, plan.new_token.clone());
+        Some(Box::new(move || read_token_again(&file, &token)))
+    }
+
+    fn start(plan: Plan, reactor: &mut Reactor, stdout: &Lines) -> Result<Self, Failure> {
+        let args = plan.args;
+        let mut gateway = Gateway::new(Config {
+            name: args.name,
+            token: plan.token,
+            deadline: args.deadline,
+            cors_origin: args.cors_origin,
+            http: http::Limits {
+                max_connections: plan.max_connections,
+                keep_alive: args.keep_alive,
+                ..http::Limits::default()
+            },
+            ..Config::new(distributor_address(&args.distributor, reactor.waker()))
+        });
+        bind_all(plan.addresses, |place| {
             let bound = match place {
                 Place::At(address) => gateway.listen(reactor.net(), address)?,
                 Place::On(socket) => gateway.listen_on(reactor.net(), socket)?,
@@ -92,135 +123,71 @@ fn run_with(settings: &Settings) -> Result<(), Failure> {
             stdout.say(format!("listening on {bound}"));
             Ok(bound)
         })?;
+        gateway
+            .start(reactor.net())
+            .map_err(failed("cannot look for the Distributor"))?;
+        info!(
+            distributor = %args.distributor,
+            max_connections = plan.max_connections,
+            version = env!("CARGO_PKG_VERSION"),
+            "serving"
+        );
+        Ok(GatewayServer {
+            gateway,
+            new_token: plan.new_token,
+            deadline: args.deadline,
+        })
     }
-    gateway
-        .start(reactor.net())
-        .map_err(failed("cannot look for the Distributor"))?;
-    stdout.say("serving; SIGINT or SIGTERM stops it".to_owned());
-    info!(
-        %distributor,
-        max_connections,
-        version = env!("CARGO_PKG_VERSION"),
-        "serving"
-    );
-    service_manager.ready();
 
-    let served = serve(
-        &mut reactor,
-        &mut gateway,
-        &stop,
-        &new_token,
-        Watchdog::of_environment(service_manager),
-        args.deadline,
-    );
-    let (counters, stats) = (reactor.net().counters(), gateway.stats());
-    info!(
-        accepted = counters.accepted,
-        answered = stats.answered,
-        replied = stats.replied,
-        refused = stats.refused,
-        limits_broken = counters.limits_broken,
-        log_lines_lost = log.lines_lost(),
-        log_errors = log.errors(),
-        "stopped"
-    );
-    served.map_err(failed("waiting for events failed"))
-}
-
-fn failed(what: &'static str) -> impl Fn(io::Error) -> Failure {
-    move |error| Failure::failed(format!("{what}: {error}"))
-}
-
-/// Replies that were begun get this long, beside the deadline, to be taken by their clients.
-const LONGEST_GOODBYE: Duration = Duration::from_millis(500);
-
-fn serve(
-    reactor: &mut Reactor,
-    gateway: &mut Gateway,
-    stop: &Stop,
-    new_token: &Handover<Token<'static>>,
-    mut watchdog: Watchdog,
-    deadline: Duration,
-) -> io::Result<()> {
-    while !stop.is_asked_for() {
-        if let Some(token) = new_token.take() {
-            gateway.set_token(reactor.net(), token);
+    fn exchange(&mut self, net: &mut Net) {
+        if let Some(token) = self.new_token.take() {
+            self.gateway.set_token(net, token);
         }
-        let wait = watchdog.turned(|| format!("serving {} clients", gateway.clients()));
-        reactor.turn(wait, gateway)?;
     }
-    info!(clients = gateway.clients(), "stopping");
-    gateway.stop(reactor.net());
-    let until = reactor.now() + deadline + LONGEST_GOODBYE;
-    while gateway.clients() > 0 && !stop.is_asked_for_again() {
-        let left = until.saturating_since(reactor.now());
-        if left.is_zero() {
-            break;
-        }
-        reactor.turn(Some(left), gateway)?;
-    }
-    gateway.leave(reactor.net());
-    let until = reactor.now() + LONGEST_GOODBYE;
-    while reactor.net().connections() > 0 {
-        let left = until.saturating_since(reactor.now());
-        if left.is_zero() {
-            break;
-        }
-        reactor.turn(Some(left), gateway)?;
-    }
-    Ok(())
-}
 
-fn addresses_to_listen_on(
-    args: &Args,
-    settings: &Settings,
-    inherited: Vec<Inherited>,
-) -> Result<Vec<ListenAddress>, Failure> {
-    let addresses = ListenAddress::all(settings, "--listen", &args.listen, 8000, inherited)?;
-    if !args.allow_anonymous {
-        refuse_public(
-            &addresses,
-            "call every node; listen on a loopback address, or say --allow-anonymous if that is \
-             meant",
-        )?;
+    fn turn(&mut self, reactor: &mut Reactor, wait: Option<Duration>) -> io::Result<()> {
+        reactor.turn(wait, &mut self.gateway)
     }
-    Ok(addresses)
+
+    fn status(&self) -> String {
+        format!("serving {} clients", self.gateway.clients())
+    }
+
+    fn stop(&mut self, event_loop: &mut EventLoop) -> io::Result<()> {
+        self.gateway.stop(event_loop.reactor.net());
+        let longest = self.deadline + LONGEST_GOODBYE;
+        event_loop.turn_until(self, longest, |server, _| server.gateway.clients() == 0)?;
+        self.gateway.leave(event_loop.reactor.net());
+        event_loop.turn_until(self, LONGEST_GOODBYE, |_, net| net.connections() == 0)
+    }
+
+    fn log_stopped(&self, net: &Net, log: &Log) {
+        let (counters, stats) = (net.counters(), self.gateway.stats());
+        info!(
+            accepted = counters.accepted,
+            answered = stats.answered,
+            replied = stats.replied,
+            refused = stats.refused,
+            limits_broken = counters.limits_broken,
+            log_lines_lost = log.lines_lost(),
+            log_errors = log.errors(),
+            "stopped"
+        );
+    }
 }
 
 fn read_token(file: &Path) -> Result<Token<'static>, Failure> {
-    let token = text_file::first_token(file)
-        .map_err(|why| Failure::usage(format!("--token-file {file:?}: {why}")))?;
+    let token = text_file::first_token("--token-file", file)?;
     text_file::warn_if_public(file);
     Ok(Token::from(token))
 }
 
-fn read_token_again(
-    args: &Args,
-    token: &Handover<Token<'static>>,
-) -> Option<Box<dyn FnMut() + Send>> {
-    let (file, token) = (args.token_file.clone()?, token.clone());
-    Some(Box::new(move || match read_token(&file) {
-        Ok(read) => {
+fn read_token_again(file: &PathBuf, new_token: &Latest<Token<'static>>) {
+    match read_token(file) {
+        Ok(token) => {
             info!("SIGHUP: read the token again");
-            token.put(read);
+            new_token.set(token);
         }
         Err(failure) => warn!("SIGHUP: the token stays as it was: {}", failure.message),
-    }))
-}
-
-/// Connections to nodes, beside those of HTTP clients.
-const MAX_NODES: usize = 10_000;
-
-fn loop_limits(max_connections: usize) -> Limits {
-    Limits {
-        max_connections: max_connections + MAX_NODES,
-        // What nodes are asked at once, and a reply with its head.
-        max_unsent_bytes: 8 << 20,
-        // A client that sends more than is taken must be able to read why.
-        max_linger_bytes: 4 << 20,
-        ..Limits::default()
     }
 }
-
-/// Sockets that are no connections of clients: listeners, the loop's own, logs, some nodes.
-const FDS_KEPT_FREE: u64 = 256;

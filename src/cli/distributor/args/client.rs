@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::cli::address::HostPort;
+
 /// Whom to ask over HTTP, and how.
 #[derive(clap::Args, Debug)]
 pub(crate) struct HttpClientArgs {
@@ -38,7 +40,7 @@ pub(crate) struct NodesArgs {
     /// What nodes are not told is left out. Without this and --http, 127.0.0.1:9000 is asked if nobody
     /// is at 127.0.0.1:9001
     #[arg(long, value_name = "ADDR")]
-    pub(crate) distributor: Option<String>,
+    pub(crate) distributor: Option<HostPort>,
 
     #[command(flatten)]
     pub(crate) at: HttpClientArgs,
@@ -99,14 +101,14 @@ pub(crate) struct CallArgs {
     #[arg(value_name = "JSON", default_value = "null")]
     pub(crate) params: String,
 
-    /// Where the Distributor is
+    /// Address of the Distributor: ADDRESS:PORT or NAME:PORT. All addresses of a name are tried
     #[arg(
         long,
         value_name = "ADDR",
         env = "PILCROW_DISTRIBUTOR",
         default_value = "127.0.0.1:9000"
     )]
-    pub(crate) distributor: String,
+    pub(crate) distributor: HostPort,
 
     /// Show the token in this file to the Distributor, if it asks for one
     #[arg(long, value_name = "FILE", env = "PILCROW_CLIENT_TOKEN_FILE")]

@@ -51,10 +51,10 @@ A state file that cannot be used is renamed to FILE.broken-TIME, and one that ca
 tried again each second; both are said in the log, and change nothing else. FILE.lock keeps a \
 second Distributor from the same file.
 
-Exit codes: 0 stopped by a signal; 1 failed while serving; 2 a flag, a variable or the configuration \
-file is wrong, a token file cannot be read, a socket that is handed over cannot be meant, or another \
-Distributor has the state file; 3 could not listen. Of the other commands: 0 done; 1 not ready, not there, not reached or \
-refused; 2 the command line is wrong.";
+Exit codes: 0 stopped by a signal; 1 failed while serving, a file cannot be read, or another \
+Distributor has the state file; 2 a flag, a variable, the content of a file or a socket that is handed \
+over is wrong; 3 could not listen. What may heal by itself never ends with 2. Of the other commands: 0 \
+done; 1 not ready, not there, not reached or refused; 2 the command line is wrong.";
 
 /// Variables of the server begin with it.
 pub(crate) const PREFIX: &str = "PILCROW_";

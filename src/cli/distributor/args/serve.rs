@@ -12,10 +12,11 @@ use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Command, Parser};
 
 use super::limits::{ConnectionArgs, NodeArgs, SessionArgs, TcpArgs, TurnArgs};
+use crate::cli::address::HostPort;
 use crate::cli::distributor::http::HttpArgs;
-use crate::cli::distributor::serve::size;
 use crate::cli::failure::Failure;
 use crate::cli::log::LogArgs;
+use crate::cli::program::ServerArgs;
 
 const ABOUT: &str = "Serve, which is what happens without a subcommand as well";
 
@@ -26,7 +27,7 @@ pub(crate) struct Args {
     /// Where to listen: ADDRESS:PORT or NAME:PORT, again for more. A name means all its addresses
     #[arg(long, value_name = "ADDR", value_delimiter = ',')]
     #[arg(default_value = "localhost:9000")]
-    pub(crate) listen: Vec<String>,
+    pub(crate) listen: Vec<HostPort>,
 
     /// Admit those who show a token of this file: a line each, TOKEN [NAME-PREFIX [URL-PREFIX…]],
     /// where * is any name, a URL-PREFIX is METHOD/path or /path, and # begins a comment. Read again
@@ -74,9 +75,12 @@ pub(crate) struct Args {
     tcp: TcpArgs,
 }
 
-impl Args {
-    /// What is wrong with flags that are right by themselves.
-    pub(crate) fn check(&self) -> Result<(), Failure> {
+impl ServerArgs for Args {
+    fn log(&self) -> &LogArgs {
+        &self.log
+    }
+
+    fn check(&self) -> Result<(), Failure> {
         let sessions = &self.sessions;
         if sessions.heartbeat < Duration::from_millis(10) {
             return Err(Failure::usage("--heartbeat: at least 10ms"));
@@ -91,7 +95,9 @@ impl Args {
         }
         Ok(())
     }
+}
 
+impl Args {
     /// What the loop is told. The number of connections depends on the machine as well.
     pub(crate) fn limits(&self, max_connections: usize) -> Limits {
         let (connections, turn, tcp) = (&self.connections, &self.turn, &self.tcp);
@@ -151,6 +157,11 @@ impl Args {
             warm_up: self.sessions.warm_up,
         }
     }
+}
+
+/// More than memory is as good as no limit.
+fn size(flag: u64) -> usize {
+    usize::try_from(flag).unwrap_or(usize::MAX)
 }
 
 /// Where systemd has room for what outlives a restart, the list is kept there.

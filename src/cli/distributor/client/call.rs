@@ -92,13 +92,14 @@ pub(super) fn run(args: &CallArgs) -> Result<(), Failure> {
         None => None,
         Some(file) => Some(Token::from(token_in(file)?)),
     };
-    let distributor = super::distributor(&args.distributor)?;
+    let distributor = &args.distributor;
+    let addresses = super::resolve(distributor)?;
     let wrong =
         |error: std::io::Error| Failure::failed(format!("cannot set up the event loop: {error}"));
     let mut reactor = Reactor::new(Limits::default()).map_err(wrong)?;
     let config = Config {
         name: "distributor call".to_owned(),
-        distributor: Some(distributor.into()),
+        distributor: Some(addresses.into()),
         token,
         ..Config::default()
     };

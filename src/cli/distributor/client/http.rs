@@ -172,6 +172,5 @@ fn known<'a>(pairs: &Pairs<'a>) -> Vec<(&'a str, &'a str)> {
 
 /// The first token in the file.
 pub(super) fn token_in(file: &std::path::Path) -> Result<String, Failure> {
-    text_file::first_token(file)
-        .map_err(|why| Failure::usage(format!("--token-file {file:?}: {why}")))
+    text_file::first_token("--token-file", file)
 }

@@ -1,102 +1,124 @@
-//! The list as nodes are sent it: what a Distributor without --http tells, and that of the book.
+//! The list as nodes are sent it: what a Distributor without --http sends, and that of the book.
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::protocol::{ListedNode, Reply, Update};
-use memchr::memmem;
 use serde_json::{Value, json};
 
 use super::http::token_in;
-use crate::cli::failure::Failure;
+use crate::cli::failure::{Failure, failed};
+use crate::protocol::{ListedNode, Reply, Update};
+use crate::reactor::{CloseReason, ConnId, ConnectOptions, Handler, Limits, Net, Origin, Reactor};
 
 /// How long all of it may take.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// No list that nodes could take is longer.
 const MAX_LIST_BYTES: usize = 64 << 20;
-const FRAME_END: &[u8] = "¶".as_bytes();
 
-/// Who is listed, in the form that `/nodes` has, with null for what nodes are not told.
+/// Returns the list in the form that `/nodes` has, with null for what nodes are not sent. Tries the
+/// addresses in turn.
 pub(super) fn ask(
-    distributor: SocketAddr,
+    addresses: &[SocketAddr],
     token_file: Option<&Path>,
     name: Option<&str>,
     url: Option<&str>,
 ) -> Result<Value, Failure> {
-    let token = token_file.map(token_in).transpose()?;
-    let not_reached = |error: io::Error| match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Failure::failed(format!(
-            "{distributor}: no list came within {DEADLINE:?}; if it asks for a token, give it with \
-             --token-file FILE"
-        )),
-        _ => Failure::failed(format!("{distributor}: {error}; is a Distributor there?")),
+    let cannot_turn = failed("cannot run the event loop");
+    let mut reactor = Reactor::new(Limits {
+        connect_timeout: DEADLINE / u32::try_from(addresses.len()).unwrap_or(u32::MAX),
+        ..Limits::default()
+    })
+    .map_err(&cannot_turn)?;
+    let mut reader = ListReader {
+        token: token_file.map(token_in).transpose()?,
+        name,
+        url,
+        end: None,
     };
-    let until = Instant::now() + DEADLINE;
-    let mut stream = TcpStream::connect_timeout(&distributor, DEADLINE).map_err(not_reached)?;
-    if let Some(token) = &token {
-        stream
-            .write_all(registration(token).as_bytes())
-            .map_err(not_reached)?;
-    }
-    let mut received = Vec::new();
-    let mut chunk = vec![0; 64 << 10];
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() || received.len() > MAX_LIST_BYTES {
-            return Err(not_reached(io::ErrorKind::TimedOut.into()));
-        }
-        stream.set_read_timeout(Some(left)).map_err(not_reached)?;
-        let searched = received.len().saturating_sub(FRAME_END.len() - 1);
-        let bytes = stream.read(&mut chunk).map_err(not_reached)?;
-        if bytes == 0 {
-            let error = io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection");
-            return Err(not_reached(error));
-        }
-        received.extend_from_slice(chunk.get(..bytes).unwrap_or_default());
-        let unsearched = received.get(searched..).unwrap_or_default();
-        if memmem::find(unsearched, FRAME_END).is_none() {
-            continue;
-        }
-        let mut rest = &*received;
-        while let Some(end) = memmem::find(rest, FRAME_END) {
-            let (frame, after) = rest.split_at(end);
-            if let Some(list) = read(frame, distributor, name, url)? {
-                return Ok(list);
-            }
-            rest = after.get(FRAME_END.len()..).unwrap_or_default();
-        }
-        received = rest.to_vec();
-    }
-}
-
-/// Only who must show a token registers: without a port, which a Distributor that knows of tokens lists
-/// nowhere, but that of the book does.
-fn registration(token: &str) -> String {
-    let packet = json!({
-        "uri": "/distributes", "method": "POST", "key": 1, "params": {"name": "distributor nodes"},
-        "session": {"version": 1, "watch": "list", "token": token},
-    });
-    packet.to_string().replace('¶', "\\u00b6") + "¶"
-}
-
-/// The list, if the frame is one.
-fn read(
-    frame: &[u8],
-    distributor: SocketAddr,
-    name: Option<&str>,
-    url: Option<&str>,
-) -> Result<Option<Value>, Failure> {
-    let Some(Update::List { entries, session }) = Update::parse(frame) else {
-        return match Reply::parse(frame) {
-            Some(reply) if reply.errorcode != 0 => Err(Failure::failed(format!(
-                "{distributor}: errorcode {}: {}",
-                reply.errorcode,
-                reply.message()
-            ))),
-            _ => Ok(None),
+    let until = reactor.now() + DEADLINE;
+    let mut failure = Failure::failed("there is no address to ask");
+    for address in addresses {
+        let options = ConnectOptions {
+            max_frame_bytes: Some(MAX_LIST_BYTES),
+            ..ConnectOptions::default()
         };
+        reactor.net().connect(*address, options);
+        let end = loop {
+            if let Some(end) = reader.end.take() {
+                break end;
+            }
+            let left = until.saturating_since(reactor.now());
+            if left.is_zero() {
+                return Err(Failure::failed(format!(
+                    "{address}: no list came within {DEADLINE:?}; if it asks for a token, give it \
+                     with --token-file FILE"
+                )));
+            }
+            reactor
+                .turn(Some(left), &mut reader)
+                .map_err(&cannot_turn)?;
+        };
+        let why = match end {
+            End::List(list) => return Ok(list),
+            End::Refused(why) => return Err(Failure::failed(format!("{address}: {why}"))),
+            End::Closed(why) => why,
+        };
+        let why = match why {
+            CloseReason::ConnectFailed(error) | CloseReason::Failed(error) => error.to_string(),
+            CloseReason::ConnectTimeout => "it does not answer".to_owned(),
+            CloseReason::FrameTooLarge => format!("its list is longer than {MAX_LIST_BYTES} bytes"),
+            _ => "it closed the connection".to_owned(),
+        };
+        failure = Failure::failed(format!("{address}: {why}; is a Distributor there?"));
+    }
+    Err(failure)
+}
+
+/// Reads up to the first list.
+struct ListReader<'a> {
+    token: Option<String>,
+    name: Option<&'a str>,
+    url: Option<&'a str>,
+    end: Option<End>,
+}
+
+enum End {
+    List(Value),
+    Refused(String),
+    Closed(CloseReason),
+}
+
+impl Handler for ListReader<'_> {
+    /// Registers only to show a token, and without a port, which a Distributor that has tokens lists
+    /// nowhere. That of the book would.
+    fn on_open(&mut self, net: &mut Net, conn: ConnId, _: Origin) {
+        if let Some(token) = &self.token {
+            let packet = json!({
+                "uri": "/distributes", "method": "POST", "key": 1, "params": {"name": "distributor nodes"},
+                "session": {"version": 1, "watch": "list", "token": token},
+            });
+            net.send_with(conn, |out| serde_json::to_writer(out, &packet));
+        }
+    }
+
+    fn on_frame(&mut self, _: &mut Net, _: ConnId, frame: &[u8]) {
+        if self.end.is_none() {
+            self.end = read(frame, self.name, self.url);
+        }
+    }
+
+    fn on_close(&mut self, _: &mut Net, _: ConnId, why: CloseReason) {
+        self.end.get_or_insert(End::Closed(why));
+    }
+}
+
+/// Returns the list, if the frame is one, or why it is refused.
+fn read(frame: &[u8], name: Option<&str>, url: Option<&str>) -> Option<End> {
+    let Some(Update::List { entries, session }) = Update::parse(frame) else {
+        let reply = Reply::parse(frame).filter(|reply| reply.errorcode != 0)?;
+        let (code, message) = (reply.errorcode, reply.message());
+        return Some(End::Refused(format!("errorcode {code}: {message}")));
     };
     let count = entries.len();
     let nodes = entries.into_iter().map(ListedNode::parse);
@@ -107,7 +129,7 @@ fn read(
         .filter(is_wanted)
         .map(|node| json!({"name": node.name, "host": node.host, "port": node.port, "urls": node.urls}))
         .collect();
-    Ok(Some(json!({
+    Some(End::List(json!({
         "epoch": session.as_ref().map(|session| &session.epoch),
         "rev": session.as_ref().map(|session| session.rev),
         "complete": session.as_ref().and_then(|session| session.complete),

@@ -5,7 +5,7 @@ mod http;
 mod list;
 mod show;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::ops::ControlFlow;
 use std::time::Duration;
 use std::{io, process, thread};
@@ -14,15 +14,13 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use serde_json::Value;
 
+use crate::cli::address::HostPort;
 use crate::cli::distributor::args::{
     CheckArgs, Command, DrainArgs, NodesArgs, WatchArgs, WhyArgs, command_line,
 };
 use crate::cli::failure::Failure;
-use crate::cli::listen::resolve_one;
 use crate::cli::print::print;
 use http::{Client, HTTP_BY_DEFAULT};
-
-const DISTRIBUTOR_BY_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9000);
 
 /// Does what a command says.
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
@@ -48,13 +46,15 @@ fn say_json(value: &Value) -> Result<(), Failure> {
 fn nodes(args: &NodesArgs) -> Result<(), Failure> {
     let (name, url) = (args.name.as_deref(), args.url.as_deref());
     let nobody_is_at_http = || TcpStream::connect(HTTP_BY_DEFAULT).is_err();
-    let distributor = match (&args.distributor, &args.at.http) {
-        (Some(text), _) => Some(distributor(text)?),
-        (None, None) if nobody_is_at_http() => Some(DISTRIBUTOR_BY_DEFAULT),
+    let addresses = match (&args.distributor, &args.at.http) {
+        (Some(distributor), _) => Some(resolve(distributor)?),
+        (None, None) if nobody_is_at_http() => {
+            Some(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9000))])
+        }
         (None, _) => None,
     };
-    let list = match distributor {
-        Some(distributor) => list::ask(distributor, args.at.token_file.as_deref(), name, url)?,
+    let list = match addresses {
+        Some(addresses) => list::ask(&addresses, args.at.token_file.as_deref(), name, url)?,
         None => Client::new(&args.at)?.get_json("/nodes", &[("name", name), ("url", url)])?,
     };
     match args.at.json {
@@ -63,9 +63,10 @@ fn nodes(args: &NodesArgs) -> Result<(), Failure> {
     }
 }
 
-/// Where nodes ask.
-fn distributor(text: &str) -> Result<SocketAddr, Failure> {
-    resolve_one("--distributor", text, DISTRIBUTOR_BY_DEFAULT.port())
+/// Returns all addresses of a Distributor.
+fn resolve(distributor: &HostPort) -> Result<Vec<SocketAddr>, Failure> {
+    let resolved = distributor.resolve();
+    resolved.map_err(|error| Failure::failed(format!("--distributor {distributor}: {error}")))
 }
 
 fn why(args: &WhyArgs) -> Result<(), Failure> {

@@ -1,0 +1,110 @@
+//! ADDRESS:PORT and NAME:PORT, as flags take them, and the addresses that they mean.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::str::FromStr;
+
+/// A host and a port. A name is looked up only by [`HostPort::resolve`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct HostPort(String);
+
+impl FromStr for HostPort {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<HostPort, String> {
+        if let Ok(address) = text.parse::<IpAddr>() {
+            let example = SocketAddr::new(address, 9000);
+            return Err(format!("the port is missing, as in {example}"));
+        }
+        let is_name = |host: &str| {
+            let is_other = |c: char| c.is_whitespace() || c.is_control() || "/*[]@:".contains(c);
+            !host.is_empty() && !host.contains(is_other)
+        };
+        let is_host_port =
+            |(host, port): (&str, &str)| is_name(host) && port.parse::<u16>().is_ok();
+        if text.parse::<SocketAddr>().is_ok() || text.rsplit_once(':').is_some_and(is_host_port) {
+            Ok(HostPort(text.to_owned()))
+        } else {
+            Err("expected ADDRESS:PORT or NAME:PORT, as in 127.0.0.1:9000".to_owned())
+        }
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl HostPort {
+    /// The part before the port.
+    pub(crate) fn host(&self) -> &str {
+        self.0.rsplit_once(':').map_or(&*self.0, |(host, _)| host)
+    }
+
+    /// Returns all addresses, at least one. Looking a name up may block for many seconds.
+    ///
+    /// # Errors
+    ///
+    /// The name has no address now. It may have one later.
+    pub(crate) fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+        if let Some(Ok(port)) = self.0.strip_prefix("localhost:").map(str::parse) {
+            // By its definition (RFC 6761) both loopback addresses, whatever a hosts file says.
+            return Ok(vec![
+                SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+                SocketAddr::from((Ipv6Addr::LOCALHOST, port)),
+            ]);
+        }
+        let mut addresses = Vec::new();
+        for address in self.0.to_socket_addrs()? {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        if addresses.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "it has no address"));
+        }
+        Ok(addresses)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_addresses_and_names_with_a_port() {
+        for good in [
+            "127.0.0.1:0",
+            "[::1]:9000",
+            "localhost:9000",
+            "db.internal:1",
+        ] {
+            assert_eq!(good.parse::<HostPort>().unwrap().to_string(), good);
+        }
+        for bad in [
+            "",
+            "foo",
+            "9000",
+            ":9000",
+            "::1",
+            "127.0.0.1",
+            "127.0.0.1:99999",
+            "localhost:http",
+            "*:9000",
+            "http://a:1",
+            "a\nb:1",
+            "127.0.0.1:0\n",
+        ] {
+            assert!(bad.parse::<HostPort>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn localhost_means_both_loopback_addresses() {
+        let localhost: HostPort = "localhost:7".parse().unwrap();
+        let addresses = ["127.0.0.1:7", "[::1]:7"].map(|text| text.parse().unwrap());
+        assert_eq!(localhost.resolve().unwrap(), addresses);
+    }
+}
