@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::calls::{CallId, NewCall, Target};
+use super::call::{CallId, NewCall, Target};
 use super::link::LinkState;
+use super::node_core::Core;
 use super::roster::Roster;
 use super::served::{ReplyTo, Request, refuse};
-use super::{Core, News, Role, Tag};
-use crate::protocol::{ErrorCode, Token, write_reply, write_request};
-use crate::reactor::{Close, ConnId, Net, TimerId};
+use super::waits::WaitId;
+use crate::protocol::{ErrorCode, Token, write_reply};
+use crate::reactor::{Close, Net};
 use crate::time::Time;
 
 /// All that a node can do, given to its [`Service`](super::Service) in each callback, and to its
@@ -28,19 +29,9 @@ pub struct Context<'a> {
     request_id: Option<&'a str>,
 }
 
-/// Names one [`Context::wait_for`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct WaitId(u64);
-
-#[derive(Debug)]
-pub(super) struct Wait {
-    id: WaitId,
-    urls: Vec<String>,
-    timer: TimerId,
-}
-
 impl<'a> Context<'a> {
     pub(super) fn new(core: &'a mut Core, net: &'a mut Net) -> Context<'a> {
+        core.claim_owner(net);
         Context {
             core,
             net,
@@ -91,11 +82,8 @@ impl<'a> Context<'a> {
 
     /// Answers a request. Nothing happens if its caller is gone, or if `results` can't be encoded.
     pub fn reply(&mut self, to: ReplyTo, results: &(impl Serialize + ?Sized)) {
-        if let Some(mut reply) = self.net.send(to.conn)
-            && write_reply(&mut reply, to.key.as_str(), results).is_ok()
-        {
-            reply.finish();
-        }
+        self.net
+            .send_with(to.conn, |out| write_reply(out, to.key.as_str(), results));
     }
 
     /// Answers a request with what is wrong. Nothing happens if its caller is gone.
@@ -149,7 +137,7 @@ impl<'a> Context<'a> {
     /// What the next call will be named: for whoever must say its key among the params, too, as the
     /// book's gateway does.
     pub fn next_call(&self) -> CallId {
-        self.core.calls.next_id()
+        self.core.caller.next_id()
     }
 
     /// In [`on_result`](super::Service::on_result), returns the node that the call was given to,
@@ -183,8 +171,8 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Tells every node with this name something, and wants no answer. What can't be sent is lost.
-    /// Returns to how many it was given.
+    /// Notifies every node with this name; no answer is expected. What can't be sent is lost.
+    /// Returns how many nodes were notified.
     pub fn notify(
         &mut self,
         name: &str,
@@ -192,49 +180,22 @@ impl<'a> Context<'a> {
         uri: &str,
         params: &(impl Serialize + ?Sized),
     ) -> usize {
-        let mut told = 0;
-        for index in 0..self.core.roster.places_named(name).len() {
-            let place = self.core.roster.places_named(name).get(index).copied();
-            let member = place.and_then(|place| self.core.roster.members().get(place));
-            let Some(addr) = member.and_then(|member| member.addr) else {
-                continue;
-            };
-            let Some(conn) = self.core.connection_to(self.net, addr) else {
-                continue;
-            };
-            // A notice never fills the queue: calls come first.
-            let known = self.core.peers.find(addr);
-            let unsent = known
-                .and_then(|peer| self.core.peers.get(peer))
-                .map_or(0, |peer| peer.unsent_bytes(self.net));
-            if unsent > self.net.limits().max_unsent_bytes / 4 {
-                continue;
-            }
-            if let Some(mut packet) = self.net.send(conn)
-                && write_request(&mut packet, method, uri, 0, None, params).is_ok()
-            {
-                packet.finish();
-                told += 1;
-            }
-        }
-        told
+        let places = self.core.roster.places_named(name);
+        let members = places
+            .iter()
+            .filter_map(|place| self.core.roster.members().get(*place));
+        let caller = &mut self.core.caller;
+        members
+            .filter_map(|member| member.addr)
+            .filter(|addr| caller.notify(self.net, *addr, method, uri, params))
+            .count()
     }
 
     /// Waits until for each of `urls`, written `METHOD/path`, there is somebody who lists exactly it
     /// and can be called. Returns at once: nothing blocks.
     /// Told by [`Event::Waited`](super::Event::Waited), at the latest when `timeout` has passed.
     pub fn wait_for(&mut self, urls: &[&str], timeout: Duration) -> WaitId {
-        self.core.next_wait += 1;
-        let id = WaitId(self.core.next_wait);
-        let deadline = self.net.now() + timeout;
-        let timer = self.core.arm(self.net, deadline, Tag::Wait(id.0));
-        self.core.waits.push(Wait {
-            id,
-            urls: urls.iter().map(|url| (*url).to_owned()).collect(),
-            timer,
-        });
-        self.core.look_at_waits(self.net);
-        id
+        self.core.wait_for(self.net, urls, timeout)
     }
 
     /// Has another [token](super::Config::token) admit the node, from when it registers next.
@@ -248,34 +209,30 @@ impl<'a> Context<'a> {
     /// A Distributor without sessions is left instead, and who knows stays unknown. While one drain
     /// waits, another changes nothing.
     pub fn drain(&mut self, wait: Duration) {
-        self.core.drain_link(self.net, wait);
+        self.core.drain(self.net, wait);
     }
 
     /// Connections on which others may still ask for something. After a drain they go as their
     /// callers have what they waited for.
     pub fn callers(&self) -> usize {
-        self.core
-            .roles
-            .iter()
-            .filter(|(_, role)| **role == Role::Caller)
-            .count()
+        self.core.clients.len()
     }
 
-    /// Calls that have no outcome yet.
+    /// Returns the number of calls that have no result yet.
     pub fn calls_in_flight(&self) -> usize {
-        self.core.calls.len()
+        self.core.caller.len()
     }
 
     /// Ends the node: closes its listener and, after what is queued for them, all connections. The
     /// Distributor learns of it by that, if the node did not drain. Calls in flight end as
     /// [`ConnectionLost`](super::Outcome::ConnectionLost), new ones have nobody to go to.
     pub fn stop(&mut self) {
-        self.core.link.stop();
         if let Some(listener) = self.core.listener.take() {
             self.net.close_listener(listener);
         }
-        let all: Vec<ConnId> = self.core.roles.iter().map(|(conn, _)| conn).collect();
-        for conn in all {
+        self.core.link.stop(self.net);
+        self.core.caller.stop(self.net);
+        for (conn, ()) in self.core.clients.iter() {
             self.net.close(conn, Close::AfterFlush);
         }
     }
@@ -303,45 +260,5 @@ impl<'a> Context<'a> {
             posted_by: None,
         };
         self.core.call(self.net, new)
-    }
-}
-
-impl Core {
-    /// Ends the waits for what is there now.
-    pub(super) fn look_at_waits(&mut self, net: &mut Net) {
-        let roster = &self.roster;
-        let is_there = |wait: &mut Wait| {
-            wait.urls.iter().all(|url| {
-                let (method, path) = url.split_at(url.find('/').unwrap_or(url.len()));
-                roster
-                    .serving(method, path)
-                    .any(|member| member.addr.is_some())
-            })
-        };
-        let done: Vec<Wait> = self.waits.extract_if(.., is_there).collect();
-        for wait in done {
-            net.disarm(wait.timer);
-            self.tell_later(net, News::Waited(wait.id, true));
-        }
-    }
-
-    pub(super) fn wait_timed_out(&mut self, number: u64) {
-        let place = self.waits.iter().position(|wait| wait.id == WaitId(number));
-        if let Some(place) = place {
-            let wait = self.waits.swap_remove(place);
-            self.news.push(News::Waited(wait.id, false));
-        }
-    }
-
-    fn connection_to(&mut self, net: &mut Net, addr: SocketAddr) -> Option<ConnId> {
-        let peer = self.peers.at(addr);
-        let owner = self.claim_owner(net);
-        let (conn, is_new) =
-            self.peers
-                .connection(peer, net, owner, self.config.max_frame_bytes)?;
-        if is_new {
-            self.roles.insert(conn, Role::Peer(peer));
-        }
-        Some(conn)
     }
 }

@@ -1,85 +1,23 @@
-//! The connections to other nodes, and which of them to ask.
+//! The peers of a node, and which of them a call goes to.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use slab::Slab;
 
-use crate::reactor::{ConnId, ConnectOptions, Net, Owner};
-use crate::time::Time;
+use super::peer::{Load, Peer};
+use super::roster::Member;
+use crate::reactor::{ConnId, Net};
 
-/// One address that calls go to.
-#[derive(Debug)]
-pub(super) struct Peer {
-    pub(super) addr: SocketAddr,
-    pub(super) conn: Option<ConnId>,
-    /// The connection is established.
-    pub(super) is_open: bool,
-    /// About how much is to be written as soon as it is.
-    pub(super) held_bytes: usize,
-    /// Calls that were given to it and have no outcome yet.
-    pub(super) in_flight: usize,
-    /// Connections in a row that failed.
-    failures: u32,
-    set_aside_until: Time,
-    /// Somebody at this address is in the roster.
-    is_listed: bool,
-    /// It was called by its address, and may be again.
-    is_kept: bool,
-    /// It was so since the last look at those who are kept.
-    was_called: bool,
-}
-
-/// All of them, by a place that stays while the peer is known.
+/// All peers, by a place that stays while the peer is known.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     peers: Slab<Peer>,
+    /// Of two peers with one address, the newer one.
     by_addr: HashMap<SocketAddr, usize>,
     are_kept_looked_at: bool,
 }
 
-/// What one more call is to a peer.
-#[derive(Debug)]
-pub(super) struct Load<'a> {
-    /// How many calls it may have.
-    pub(super) max_in_flight: usize,
-    /// How long the request is, about.
-    pub(super) bytes: usize,
-    /// Peers that it could not reach.
-    pub(super) unreachable: &'a [Option<usize>],
-}
-
-/// What a request has around its text, generously.
-const ENVELOPE_BYTES: usize = 256;
-
-impl Peer {
-    /// Whether it can be given one more call. What is queued for a peer that reads too slowly would
-    /// else be lost with its connection.
-    pub(super) fn takes_more(&self, load: &Load<'_>, net: &Net) -> bool {
-        self.in_flight < load.max_in_flight
-            && self.unsent_bytes(net) + load.bytes + ENVELOPE_BYTES <= net.limits().max_unsent_bytes
-    }
-
-    /// What waits for it to read.
-    pub(super) fn unsent_bytes(&self, net: &Net) -> usize {
-        self.held_bytes + self.conn.map_or(0, |conn| net.pending_bytes(conn))
-    }
-
-    /// A request with so much text waits for the connection.
-    pub(super) fn hold(&mut self, bytes: usize) {
-        self.held_bytes += bytes + ENVELOPE_BYTES;
-    }
-
-    /// Whether a call may go to it though others could take it. After it failed one call tries it:
-    /// a host that is gone keeps those for it waiting as long as a connect may take.
-    fn may_be_well(&self, now: Time) -> bool {
-        self.set_aside_until <= now && (self.failures == 0 || self.in_flight == 0)
-    }
-}
-
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How often chance is asked for two peers that can be used before all are looked at.
 const DRAWS: usize = 6;
 
@@ -101,38 +39,39 @@ impl Peers {
         self.peers.iter().map(|(_, peer)| peer)
     }
 
-    /// The place of the peer at `addr`, which is made if there is none.
+    /// Returns the place of the peer at `addr`, which is made if there is none.
     pub(super) fn at(&mut self, addr: SocketAddr) -> usize {
-        if let Some(place) = self.by_addr.get(&addr) {
-            return *place;
+        match self.by_addr.get(&addr) {
+            Some(place) => *place,
+            None => self.insert(Peer::new(addr)),
         }
-        let place = self.peers.insert(Peer {
-            addr,
-            conn: None,
-            is_open: false,
-            held_bytes: 0,
-            in_flight: 0,
-            failures: 0,
-            set_aside_until: Time::ZERO,
-            is_listed: false,
-            is_kept: false,
-            was_called: false,
-        });
+    }
+
+    fn insert(&mut self, peer: Peer) -> usize {
+        let addr = peer.addr;
+        let place = self.peers.insert(peer);
         self.by_addr.insert(addr, place);
         place
     }
 
-    /// Notes who is listed now, and returns the connections that nobody needs any more.
-    pub(super) fn list(&mut self, listed: impl Iterator<Item = SocketAddr>) -> Vec<ConnId> {
+    /// Notes the members that are listed now. Returns the connections that are not needed any more.
+    pub(super) fn list(&mut self, members: &[Member], is_new_epoch: bool) -> Vec<ConnId> {
         for (_, peer) in &mut self.peers {
-            peer.is_listed = false;
+            peer.unlist(is_new_epoch);
         }
-        for addr in listed {
+        for member in members {
+            let Some(addr) = member.addr else {
+                continue;
+            };
             let place = self.at(addr);
             if let Some(peer) = self.peers.get_mut(place) {
-                peer.is_listed = true;
-                peer.is_kept = false;
+                peer.list(member);
             }
+        }
+        let listed = self.peers.iter_mut().map(|(_, peer)| peer);
+        let anew = listed.filter_map(|peer| peer.is_listed_anew().then(|| peer.replaced()));
+        for peer in anew.collect::<Vec<_>>() {
+            self.insert(peer);
         }
         self.forget_idle()
     }
@@ -141,7 +80,7 @@ impl Peers {
         let idle: Vec<usize> = self
             .peers
             .iter()
-            .filter(|(_, peer)| !peer.is_listed && peer.in_flight == 0)
+            .filter(|(_, peer)| peer.is_idle())
             .map(|(place, _)| place)
             .collect();
         idle.into_iter()
@@ -173,58 +112,12 @@ impl Peers {
 
     /// Forgets a peer that is not listed and has no calls; returns its connection to be closed.
     pub(super) fn forget_if_idle(&mut self, place: usize) -> Option<ConnId> {
-        let peer = self.peers.get(place)?;
-        if peer.is_listed || peer.is_kept || peer.in_flight > 0 {
-            return None;
-        }
+        self.peers.get(place).filter(|peer| peer.is_idle())?;
         let peer = self.peers.remove(place);
-        self.by_addr.remove(&peer.addr);
+        if self.by_addr.get(&peer.addr) == Some(&place) {
+            self.by_addr.remove(&peer.addr);
+        }
         peer.conn
-    }
-
-    /// Its connection, which is begun if there is none.
-    pub(super) fn connection(
-        &mut self,
-        place: usize,
-        net: &mut Net,
-        owner: Owner,
-        max_frame_bytes: usize,
-    ) -> Option<(ConnId, bool)> {
-        let peer = self.peers.get_mut(place)?;
-        if let Some(conn) = peer.conn {
-            return Some((conn, false));
-        }
-        let options = ConnectOptions {
-            owner,
-            max_frame_bytes: Some(max_frame_bytes),
-            ..ConnectOptions::default()
-        };
-        let conn = net.connect(peer.addr, options);
-        peer.conn = Some(conn);
-        Some((conn, true))
-    }
-
-    /// A reply came: whatever was wrong is over.
-    pub(super) fn succeeded(&mut self, place: usize) {
-        if let Some(peer) = self.peers.get_mut(place) {
-            peer.failures = 0;
-            peer.set_aside_until = Time::ZERO;
-        }
-    }
-
-    /// Its connection is gone. It is asked again after a pause, the longer the more often it fails.
-    pub(super) fn failed(&mut self, place: usize, net: &mut Net) {
-        let draw = net.random();
-        if let Some(peer) = self.peers.get_mut(place) {
-            let pause = FIRST_PAUSE * 2_u32.pow(peer.failures.min(10));
-            // Between half of it and all of it, so that callers don't come back together.
-            let percent = 50 + u32::try_from(draw % 51).unwrap_or(50);
-            peer.set_aside_until = net.now() + pause.min(LONGEST_PAUSE) * percent / 100;
-            peer.failures += 1;
-            peer.conn = None;
-            peer.is_open = false;
-            peer.held_bytes = 0;
-        }
     }
 
     /// Of two drawn by chance the one with fewer calls in flight. Those set aside are asked only if
@@ -274,7 +167,7 @@ impl Peers {
             .filter(|place| !load.unreachable.contains(&Some(*place)))
             .filter_map(|place| {
                 usable(place, net).map(|peer| {
-                    let since = peer.set_aside_until.max(now);
+                    let since = peer.set_aside_until().max(now);
                     (!peer.may_be_well(now), since, peer.in_flight, place)
                 })
             })

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde_json::value::RawValue;
 
-use crate::protocol::{Left, ListedNode};
+use crate::protocol::{Left, ListedNode, UpdateSession};
 use crate::time::Time;
 
 /// One node of the view.
@@ -20,11 +20,13 @@ pub struct Member {
     pub addr: Option<SocketAddr>,
     /// It was in an earlier view, and the Distributor has not spoken of it since it lost that one.
     pub is_from_before: bool,
+    /// It registered without a session. With a Distributor without sessions, all did.
+    pub is_plain: bool,
     pub(super) id: Option<u64>,
 }
 
 impl Member {
-    fn new(entry: &str, id: Option<u64>) -> Member {
+    fn new(entry: &str, id: Option<u64>, is_plain: bool) -> Member {
         let node = match RawValue::from_string(entry.to_owned()) {
             Ok(raw) => ListedNode::parse(&raw),
             Err(_) => ListedNode::default(),
@@ -39,6 +41,7 @@ impl Member {
                 .map(SocketAddr::from),
             node,
             is_from_before: false,
+            is_plain,
             id,
         }
     }
@@ -133,12 +136,12 @@ impl Roster {
         places.iter().filter_map(|place| self.members.get(*place))
     }
 
-    /// Takes a whole list in. With `merges`, what it does not have stays: for each distinct entry
-    /// the larger count.
+    /// Takes a whole list in; one without a session has no ids. With `merges`, what it does not
+    /// have stays: for each distinct entry the larger count.
     pub(super) fn apply_list(
         &mut self,
         entries: &[&RawValue],
-        ids: &[u64],
+        session: Option<&UpdateSession<'_>>,
         merges: bool,
         now: Time,
     ) -> Changes {
@@ -148,15 +151,17 @@ impl Roster {
         }
         let mut changes = Changes::default();
         for (index, entry) in entries.iter().enumerate() {
-            let id = ids.get(index).copied();
+            let id = session.and_then(|session| session.ids.get(index).copied());
+            let is_plain = session.is_none_or(|session| session.is_plain(id));
             let known = old.get_mut(entry.get()).and_then(Vec::pop);
             let member = known.unwrap_or_else(|| {
-                let member = Member::new(entry.get(), id);
+                let member = Member::new(entry.get(), id, is_plain);
                 changes.joined.push(member.clone());
                 member
             });
             self.members.push(Member {
                 id,
+                is_plain,
                 is_from_before: false,
                 ..member
             });
@@ -180,7 +185,7 @@ impl Roster {
     pub(super) fn apply_delta(
         &mut self,
         joined: &[&RawValue],
-        ids: &[u64],
+        session: &UpdateSession<'_>,
         left: &[Left<'_>],
         now: Time,
     ) -> Changes {
@@ -194,15 +199,17 @@ impl Roster {
                 changes.left.push(self.members.remove(place));
             }
         }
-        for (entry, id) in joined.iter().zip(ids) {
+        for (entry, id) in joined.iter().zip(&session.ids) {
             let entry = entry.get();
+            let is_plain = session.is_plain(Some(*id));
             let known = self
                 .members
                 .iter_mut()
                 .find(|member| member.id == Some(*id));
             if let Some(known) = known {
+                known.is_plain = is_plain;
                 if *known.entry != *entry {
-                    let new = Member::new(entry, Some(*id));
+                    let new = Member::new(entry, Some(*id), is_plain);
                     changes.joined.push(new.clone());
                     changes.left.push(std::mem::replace(known, new));
                 }
@@ -215,7 +222,7 @@ impl Roster {
             let member = match from_before {
                 Some(place) => self.members.remove(place),
                 None => {
-                    let member = Member::new(entry, None);
+                    let member = Member::new(entry, None, is_plain);
                     changes.joined.push(member.clone());
                     member
                 }
@@ -229,6 +236,7 @@ impl Roster {
                 place,
                 Member {
                     id: Some(*id),
+                    is_plain,
                     is_from_before: false,
                     ..member
                 },
@@ -292,8 +300,14 @@ mod tests {
         merges: bool,
     ) -> (usize, usize) {
         let entries: Vec<&RawValue> = entries.iter().map(AsRef::as_ref).collect();
-        let changes = roster.apply_list(&entries, ids, merges, Time::ZERO);
+        let changes = roster.apply_list(&entries, Some(&session(ids)), merges, Time::ZERO);
         (changes.joined.len(), changes.left.len())
+    }
+
+    fn session(ids: &[u64]) -> UpdateSession<'static> {
+        let mut session = UpdateSession::default();
+        session.ids.extend_from_slice(ids);
+        session
     }
 
     fn ports(roster: &Roster) -> Vec<u16> {
@@ -400,9 +414,12 @@ mod tests {
 
     #[test]
     fn a_mapped_address_is_the_plain_one() {
-        let member = Member::new(r#"{"port":"9","host":"::ffff:10.0.0.1"}"#, None);
+        let member = Member::new(r#"{"port":"9","host":"::ffff:10.0.0.1"}"#, None, false);
         assert_eq!(member.addr, "10.0.0.1:9".parse().ok());
-        assert_eq!(Member::new(r#"{"port":9,"host":"a.b"}"#, None).addr, None);
+        assert_eq!(
+            Member::new(r#"{"port":9,"host":"a.b"}"#, None, false).addr,
+            None
+        );
     }
 
     #[test]
@@ -447,7 +464,7 @@ mod tests {
         );
         apply(&mut roster, &[raw(1, "a", &[])], &[5], true);
         let (b, a_anew) = (raw(2, "b", &[]), raw(11, "a", &[]));
-        let changes = roster.apply_delta(&[&b, &a_anew], &[6, 5], &[], Time::ZERO);
+        let changes = roster.apply_delta(&[&b, &a_anew], &session(&[6, 5]), &[], Time::ZERO);
         assert_eq!((changes.joined.len(), changes.left.len()), (1, 1));
         assert_eq!(ports(&roster), [11, 2]);
         assert!(roster.members().iter().all(|member| !member.is_from_before));
@@ -462,7 +479,10 @@ mod tests {
             },
         ];
         assert_eq!(
-            roster.apply_delta(&[], &[], &gone, Time::ZERO).left.len(),
+            roster
+                .apply_delta(&[], &session(&[]), &gone, Time::ZERO)
+                .left
+                .len(),
             1
         );
         assert_eq!(ports(&roster), [2]);

@@ -178,11 +178,7 @@ pub(super) fn read<'a>(
 }
 
 pub(super) fn refuse(net: &mut Net, conn: ConnId, key: &str, code: ErrorCode, message: &str) {
-    if let Some(mut reply) = net.send(conn) {
-        // Writing to a queue does not fail.
-        let _ = write_error_reply(&mut reply, key, code, message);
-        reply.finish();
-    }
+    net.send_with(conn, |out| write_error_reply(out, key, code, message));
 }
 
 #[cfg(test)]

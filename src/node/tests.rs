@@ -2,12 +2,14 @@
 
 mod names;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::ErrorKind;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::node_core::MAX_POSTED_PER_TURN;
 use super::*;
 use crate::reactor::{Limits, Reactor};
 use crate::sys::SocketId;
@@ -320,7 +322,7 @@ fn a_deadline_ends_a_call_once_and_its_late_reply_is_nobodys() {
     assert_eq!(bench.outcomes(), ["deadline"]);
     bench.reply(socket, &request);
     assert!(bench.outcomes().is_empty());
-    assert_eq!(bench.node.core.calls.len(), 0);
+    assert_eq!(bench.node.core.caller.len(), 0);
 }
 
 #[test]
@@ -991,7 +993,7 @@ fn a_peer_that_is_called_by_its_address_keeps_its_connection_for_a_while() {
     call_at(&mut bench, 9, &"x".repeat(2 << 20));
     bench.pass(62 * SECOND);
     assert!(bench.sockets(peer(8)).is_empty());
-    assert_eq!(bench.node.core.peers.iter().count(), 0);
+    assert_eq!(bench.node.core.caller.peers().iter().count(), 0);
 }
 
 #[test]
@@ -1042,7 +1044,7 @@ fn one_call_tries_a_peer_that_failed_while_another_can_take_the_others() {
         }
         // The other's host is gone: no connect ever ends but by the time it may take.
         let given = |bench: &Bench| {
-            let mut peers = bench.node.core.peers.iter();
+            let mut peers = bench.node.core.caller.peers().iter();
             peers
                 .find(|known| known.addr == peer(1))
                 .map_or(0, |known| known.in_flight)
@@ -1069,7 +1071,7 @@ fn a_call_whose_time_is_over_before_it_can_be_sent_is_not() {
     bench.call_with(SECOND, false);
     let later = bench.call_with(3 * SECOND, false);
     bench.pass(2 * SECOND);
-    assert_eq!(bench.outcomes(), ["deadline"]);
+    assert_eq!(bench.outcomes(), ["unavailable"]);
     let socket = bench.open(peer(1));
     let requests = bench.sent(socket);
     assert_eq!(
@@ -1102,10 +1104,10 @@ fn many_posted_calls_do_not_keep_a_turn_from_ending() {
     let post = |_| handle.call("GET", "/goods", &(), SECOND);
     let answers: Vec<_> = (0..5000).map(post).collect();
     bench.node.on_wake(bench.reactor.net());
-    assert_eq!(bench.node.core.calls.len(), MAX_POSTED_PER_TURN);
+    assert_eq!(bench.node.core.caller.len(), MAX_POSTED_PER_TURN);
     bench.pass(1100 * MILLI);
     assert!(answers.iter().all(|answer| answer.try_recv().is_ok()));
-    assert_eq!(bench.node.core.calls.len(), 0);
+    assert_eq!(bench.node.core.caller.len(), 0);
 }
 
 #[test]
@@ -1150,7 +1152,7 @@ fn the_longest_times_overflow_nothing() {
     bench.pass(3600 * SECOND);
     bench.node.context(bench.reactor.net()).drain(Duration::MAX);
     bench.settle();
-    assert_eq!(bench.node.core.calls.len(), 0);
+    assert_eq!(bench.node.core.caller.len(), 0);
     assert_eq!(bench.outcomes(), ["unavailable"]);
 }
 
@@ -1177,6 +1179,218 @@ fn nobody_waits_for_less_than_somebody_who_can_be_called() {
     bench.call();
     let socket = bench.open("[::1]:2".parse().unwrap());
     assert_eq!(bench.sent(socket).len(), 1);
+}
+
+/// A list with a session in which these ports have these ids, all of them plain.
+fn plain_list(epoch: &str, rev: u64, ports: &[u16], ids: &[u64]) -> Value {
+    let entries: Vec<Value> = ports.iter().map(|port| entry(*port)).collect();
+    json!({"uri": "/distributes", "method": "GET", "key": 0, "params": entries,
+        "session": {"epoch": epoch, "rev": rev, "complete": true, "ids": ids, "plain": ids}})
+}
+
+#[test]
+fn calls_an_entry_that_was_registered_anew_on_a_new_connection() {
+    let left_then_joined = [
+        delta(1, 2, false, &[], &[], &[1]),
+        delta(2, 3, false, &[1], &[5], &[]),
+    ];
+    let in_one_change = [delta(1, 2, false, &[1], &[5], &[1])];
+    let in_a_list = [plain_list("e1", 2, &[1], &[5])];
+    for changes in [&left_then_joined[..], &in_one_change, &in_a_list] {
+        let mut bench = Bench::registered(&[1]);
+        bench.call();
+        let old = bench.open(peer(1));
+        let request = bench.sent(old).remove(0);
+        let link = bench.socket(distributor());
+        for change in changes {
+            bench.receive(link, change);
+        }
+        bench.call();
+        bench.settle();
+        let new = bench.open(peer(1));
+        assert_ne!(old, new);
+        assert_eq!((bench.sent(old).len(), bench.sent(new).len()), (0, 1));
+        // The call in flight keeps its connection until it ends.
+        assert_eq!(bench.sockets(peer(1)).len(), 2);
+        bench.reply(old, &request);
+        assert_eq!(bench.outcomes(), ["reply 7"]);
+        bench.pass(2 * SECOND);
+        assert_eq!(bench.sockets(peer(1)), [new]);
+    }
+}
+
+#[test]
+fn keeps_the_connection_to_an_address_with_other_entries_or_of_another_epoch() {
+    let workers = || {
+        let mut bench = Bench::registered(&[1]);
+        let link = bench.socket(distributor());
+        bench.receive(link, &delta(1, 2, false, &[1], &[2], &[]));
+        bench
+    };
+    let worker_restarts: &dyn Fn(&mut Bench) = &|bench| {
+        let link = bench.socket(distributor());
+        bench.receive(link, &delta(2, 3, false, &[], &[], &[1]));
+        bench.receive(link, &delta(3, 4, false, &[1], &[3], &[]));
+    };
+    let distributor_restarts: &dyn Fn(&mut Bench) = &|bench| {
+        let link = bench.socket(distributor());
+        bench.end(link);
+        let link = bench.open(distributor());
+        bench.welcome(link, "e2", 5000);
+        bench.receive(link, &plain_list("e2", 1, &[1], &[7]));
+    };
+    for changes in [worker_restarts, distributor_restarts] {
+        let mut bench = workers();
+        bench.call();
+        let socket = bench.open(peer(1));
+        assert_eq!(bench.sent(socket).len(), 1);
+        changes(&mut bench);
+        bench.call();
+        bench.settle();
+        assert_eq!(bench.sockets(peer(1)), [socket]);
+        assert_eq!(bench.sent(socket).len(), 1);
+    }
+}
+
+#[test]
+fn closes_a_connection_that_answers_nothing_and_dials_after_growing_pauses() {
+    let mut bench = Bench::registered(&[1]);
+    let mut opened_at = Vec::new();
+    while bench.now() < Time::from_millis(60_000) {
+        bench.call_with(40 * MILLI, false);
+        bench.settle();
+        let socket = bench.socket(peer(1));
+        if bench.world().socket(socket).connected.is_none() {
+            bench.open(peer(1));
+            opened_at.push(bench.now().as_millis());
+        }
+        bench.pass(48 * MILLI);
+    }
+    let gaps: Vec<u64> = opened_at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!((8..=14).contains(&gaps.len()), "{gaps:?}");
+    for (gap, times) in gaps.iter().zip(0..) {
+        let pause = (100 << times).min(10_000);
+        assert!((pause..pause + 400).contains(gap), "{gaps:?}");
+    }
+    // A reply ends it.
+    bench.call();
+    bench.settle();
+    let socket = bench.socket(peer(1));
+    let request = bench.sent(socket).pop().unwrap();
+    bench.reply(socket, &request);
+    for _ in 0..2 {
+        bench.call_with(40 * MILLI, false);
+        bench.pass(50 * MILLI);
+    }
+    assert_eq!(bench.sockets(peer(1)), [socket]);
+    bench.call_with(40 * MILLI, false);
+    bench.pass(50 * MILLI);
+    assert!(bench.sockets(peer(1)).is_empty());
+}
+
+#[test]
+fn keeps_a_slow_connection_as_long_as_something_is_read() {
+    let mut bench = Bench::registered(&[1]);
+    bench.call_with(SECOND, false);
+    let socket = bench.open(peer(1));
+    for _ in 0..8 {
+        bench.call_with(SECOND, false);
+        bench.pass(900 * MILLI);
+        // Not even a whole frame.
+        bench.world().arrive(socket, b"{");
+        bench.pass(200 * MILLI);
+    }
+    assert_eq!(bench.sockets(peer(1)), [socket]);
+    assert!(bench.outcomes().iter().all(|outcome| outcome == "deadline"));
+}
+
+#[test]
+fn has_at_most_32_kib_in_flight_to_a_plain_peer() {
+    let with_session = || {
+        let mut bench = Bench::registered(&[]);
+        let link = bench.socket(distributor());
+        bench.receive(link, &plain_list("e1", 2, &[1], &[5]));
+        bench
+    };
+    let with_plain_distributor = || {
+        let mut bench = Bench::new();
+        let link = bench.open(distributor());
+        bench.list(link, &[1], Value::Null);
+        bench.pass(3 * SECOND);
+        bench
+    };
+    for mut bench in [with_session(), with_plain_distributor()] {
+        let call = |bench: &mut Bench, params: &str, deadline| {
+            let mut cx = bench.node.context(bench.reactor.net());
+            cx.call("GET", "/goods", params, deadline);
+        };
+        for _ in 0..512 {
+            call(&mut bench, &"x".repeat(200), 10 * SECOND);
+        }
+        let socket = bench.open(peer(1));
+        let (mut unread, mut most, mut replies) = (VecDeque::new(), 0, 0);
+        loop {
+            unread.extend(bench.sent(socket));
+            let bytes: usize = unread
+                .iter()
+                .map(|packet| packet.to_string().len() + 2)
+                .sum();
+            most = most.max(bytes);
+            let Some(request) = unread.pop_front() else {
+                break;
+            };
+            bench.reply(socket, &request);
+            replies += 1;
+        }
+        assert_eq!(replies, 512);
+        assert!((24 << 10..=32 << 10).contains(&most), "{most}");
+        bench.outcomes();
+
+        // A longer one waits until all is read, and is sent alone.
+        call(&mut bench, "", 10 * SECOND);
+        call(&mut bench, &"x".repeat(100 << 10), 10 * SECOND);
+        call(&mut bench, "", 10 * SECOND);
+        call(&mut bench, "", SECOND);
+        bench.settle();
+        for _ in 0..2 {
+            let request = bench.sent(socket);
+            assert_eq!(request.len(), 1);
+            bench.pass(600 * MILLI);
+            bench.reply(socket, &request[0]);
+        }
+        // What waited until its deadline was not sent.
+        assert_eq!(bench.outcomes(), ["reply 7", "unavailable", "reply 7"]);
+        assert_eq!(bench.sent(socket).len(), 1);
+    }
+}
+
+#[test]
+fn what_waits_for_room_at_a_plain_peer_moves_on_when_its_connection_is_lost() {
+    let mut bench = Bench::registered(&[]);
+    let link = bench.socket(distributor());
+    bench.receive(link, &plain_list("e1", 2, &[1], &[5]));
+    for _ in 0..2 {
+        let mut cx = bench.node.context(bench.reactor.net());
+        cx.call("GET", "/goods", &"x".repeat(20 << 10), 10 * SECOND);
+    }
+    let socket = bench.open(peer(1));
+    assert_eq!(bench.sent(socket).len(), 1);
+    bench.end(socket);
+    assert_eq!(bench.outcomes(), ["lost"]);
+    let socket = bench.open(peer(1));
+    assert_eq!(bench.sent(socket).len(), 1);
+}
+
+#[test]
+fn a_call_that_a_node_may_have_done_is_lost_if_no_other_node_is_there() {
+    let mut bench = Bench::registered(&[1]);
+    bench.call_with(SECOND, true);
+    let socket = bench.open(peer(1));
+    assert_eq!(bench.sent(socket).len(), 1);
+    let link = bench.socket(distributor());
+    bench.receive(link, &delta(1, 2, false, &[], &[], &[1]));
+    bench.end(socket);
+    assert_eq!(bench.outcomes(), ["lost"]);
 }
 
 proptest! {
@@ -1225,7 +1439,7 @@ proptest! {
         told.sort();
         calls.sort();
         prop_assert_eq!(told, calls);
-        prop_assert_eq!(bench.node.core.calls.len(), 0);
-        prop_assert!(bench.node.core.peers.iter().all(|peer| peer.in_flight == 0));
+        prop_assert_eq!(bench.node.core.caller.len(), 0);
+        prop_assert!(bench.node.core.caller.peers().iter().all(|peer| peer.in_flight == 0));
     }
 }

@@ -58,8 +58,17 @@ pub struct UpdateSession<'a> {
     pub ack: bool,
     /// The numbers of the entries, in their order.
     pub ids: Vec<u64>,
+    /// Those of the ids whose entries belong to peers without a session, in their order.
+    pub plain: Vec<u64>,
     draining: bool,
     retry_after_ms: Option<u64>,
+}
+
+impl UpdateSession<'_> {
+    /// Returns whether an entry belongs to a peer without a session.
+    pub fn is_plain(&self, id: Option<u64>) -> bool {
+        id.is_some_and(|id| self.plain.binary_search(&id).is_ok())
+    }
 }
 
 impl<'a> Update<'a> {
@@ -88,7 +97,10 @@ impl<'a> Update<'a> {
         if !text.starts_with('{') {
             return None;
         }
-        let frame: Frame<'a> = serde_json::from_str(text).ok()?;
+        let mut frame: Frame<'a> = serde_json::from_str(text).ok()?;
+        if let Some(session) = &mut frame.session {
+            session.plain.sort_unstable();
+        }
         if frame.uri != super::DISTRIBUTES {
             return None;
         }

@@ -245,7 +245,7 @@ pub const MUTANTS: &[Mutant] = &[
     // A node takes an incomplete list for all there is.
     Mutant {
         name: "IncompleteListReplaces",
-        file: "src/node/link.rs",
+        file: "src/node/link/position.rs",
         find: "let merges = session.complete == Some(false);",
         replace: "let merges = session.complete == Some(false) && !MUTANT;",
         promise: 5,
@@ -253,17 +253,16 @@ pub const MUTANTS: &[Mutant] = &[
     // A call that ends by itself is reported twice.
     Mutant {
         name: "OutcomeToldTwice",
-        file: "src/node/calls.rs",
-        find: "self.calls.completed.push_back((call, error));",
-        replace: "let again = CompletedCall { posted_by: None, ..call };
-                  if MUTANT { self.calls.completed.push_back((again, error)); }
-                  self.calls.completed.push_back((call, error));",
-        promise: 6,
+        file: "src/node/caller.rs",
+        find: "self.completed.push_back((call, why));",
+        replace: "if MUTANT { self.completed.push_back((CompletedCall { posted_by: None, ..call }, why.clone())); }
+                  self.completed.push_back((call, why));",
+        promise: 0,
     },
     // A call that was written is moved to another node.
     Mutant {
         name: "WrittenCallMoved",
-        file: "src/node/calls.rs",
+        file: "src/node/caller.rs",
         find: "let may_move = !was_written || call.is_idempotent;",
         replace: "let may_move = !was_written || call.is_idempotent || MUTANT;",
         promise: 6,
@@ -271,18 +270,18 @@ pub const MUTANTS: &[Mutant] = &[
     // Any peer that knows the key of a call may answer it.
     Mutant {
         name: "AnyPeerMayAnswer",
-        file: "src/node/calls.rs",
-        find: "if !is_asked {",
-        replace: "if !is_asked && !MUTANT {",
-        promise: 6,
+        file: "src/node/caller.rs",
+        find: "if !is_its_call {",
+        replace: "if !is_its_call && !MUTANT {",
+        promise: 0,
     },
     // A call waits for its answer for ever.
     Mutant {
         name: "DeadlineForgotten",
-        file: "src/node/calls.rs",
-        find: "self.end(net, slot, CallError::Deadline);",
-        replace: "if !MUTANT { self.end(net, slot, CallError::Deadline); }",
-        promise: 6,
+        file: "src/node/caller.rs",
+        find: "self.fail(net, slot, error);",
+        replace: "if !MUTANT { self.fail(net, slot, error); }",
+        promise: 0,
     },
     // The timer of a call stays armed when the call has ended.
     Mutant {

@@ -1,0 +1,477 @@
+//! The connection to the Distributor: looks for it, registers, and follows the list. `phase.rs` has the
+//! table of its states.
+
+mod drain;
+mod packets;
+mod phase;
+mod position;
+mod retry;
+
+use std::time::Duration;
+
+use tracing::{debug, warn};
+
+use super::address::{Addresses, LONGEST_LOOKUP, Round};
+use super::config::Config;
+use super::roster::{Changes, Roster};
+use super::tag::Tag;
+use crate::protocol::{Drained, ErrorCode, Registered, Reply, SessionRequest, Update, Watch};
+use crate::reactor::{Close, ConnId, ConnectOptions, Net, Owner, TimerId};
+use crate::time::Time;
+use drain::Drain;
+use phase::Phase;
+use position::{Applied, Position};
+use retry::Retry;
+
+pub use phase::LinkState;
+
+/// What happened to the link, to be taken by [`DistributorLink::take_events`].
+#[derive(Debug)]
+pub(super) enum LinkEvent {
+    State(LinkState),
+    Listed {
+        changes: Changes,
+        is_new_epoch: bool,
+    },
+    Drained(Drained),
+    DrainedUnproven,
+}
+
+#[derive(Debug)]
+pub(super) struct DistributorLink {
+    pub(super) owner: Owner,
+    addresses: Addresses,
+    phase: Phase,
+    timer: Option<TimerId>,
+    drain: Drain,
+    retry: Retry,
+    was_registered: bool,
+    is_stopped: bool,
+    /// The port that others are told.
+    port: Option<u16>,
+    /// 128 random bits in hex, drawn at the start.
+    instance: String,
+    position: Position,
+    next_key: u64,
+    events: Vec<LinkEvent>,
+}
+
+/// A Distributor that sends nothing for this many heartbeats is gone.
+const SILENT_HEARTBEATS: u32 = 3;
+
+impl DistributorLink {
+    pub(super) fn new(config: &Config) -> DistributorLink {
+        DistributorLink {
+            owner: Owner::default(),
+            addresses: Addresses::new(config.distributor.clone()),
+            phase: Phase::Apart,
+            timer: None,
+            drain: Drain::None,
+            retry: Retry::default(),
+            was_registered: false,
+            is_stopped: false,
+            port: None,
+            instance: String::new(),
+            position: Position::default(),
+            next_key: 0,
+            events: Vec::new(),
+        }
+    }
+
+    pub(super) fn start(&mut self, net: &mut Net, config: &Config, listening_port: Option<u16>) {
+        self.port = config.advertised_port.or(listening_port);
+        self.instance = format!("{:016x}{:016x}", net.random(), net.random());
+        self.connect(net, config);
+    }
+
+    pub(super) fn stop(&mut self, net: &mut Net) {
+        self.is_stopped = true;
+        if let Some(conn) = self.phase.conn() {
+            net.close(conn, Close::AfterFlush);
+        }
+    }
+
+    pub(super) fn state(&self) -> LinkState {
+        self.phase.state(self.was_registered)
+    }
+
+    /// Returns whether a connection is the one to the Distributor.
+    pub(super) fn owns(&self, conn: ConnId) -> bool {
+        self.phase.conn() == Some(conn)
+    }
+
+    pub(super) fn take_events(&mut self) -> Vec<LinkEvent> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Enters a phase without a timer.
+    fn enter(&mut self, net: &mut Net, phase: Phase) {
+        if let Some(timer) = self.timer.take() {
+            net.disarm(timer);
+        }
+        let before = self.state();
+        self.phase = phase;
+        if self.state() == LinkState::Registered {
+            self.was_registered = true;
+            self.addresses.end_round();
+            self.retry.registered();
+        }
+        let state = self.state();
+        if state != before {
+            self.events.push(LinkEvent::State(state));
+        }
+    }
+
+    fn arm(&mut self, net: &mut Net, wait: Duration) {
+        if let Some(timer) = self.timer.take() {
+            net.disarm(timer);
+        }
+        self.timer = Some(net.arm(self.owner, net.now() + wait, Tag::Link.pack()));
+    }
+
+    fn take_key(&mut self) -> u64 {
+        self.next_key += 1;
+        self.next_key
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.is_stopped || !matches!(self.drain, Drain::None)
+    }
+
+    fn connect(&mut self, net: &mut Net, config: &Config) {
+        if self.is_leaving() {
+            return;
+        }
+        if !self.addresses.has_next() {
+            match self.addresses.start_round() {
+                Round::Ready => {}
+                Round::LookingUp => {
+                    self.enter(net, Phase::LookingUp);
+                    return self.arm(net, LONGEST_LOOKUP);
+                }
+                Round::Nowhere => return,
+            }
+        }
+        self.connect_to_next(net, config);
+    }
+
+    fn connect_to_next(&mut self, net: &mut Net, config: &Config) {
+        let Some(addr) = self.addresses.next() else {
+            self.enter(net, Phase::Apart);
+            let wait = usual_pause(net, config);
+            return self.arm(net, wait);
+        };
+        let options = ConnectOptions {
+            owner: self.owner,
+            max_frame_bytes: Some(config.max_list_bytes),
+            ..ConnectOptions::default()
+        };
+        let conn = net.connect(addr, options);
+        self.enter(net, Phase::Connecting { conn });
+        self.retry.tried();
+    }
+
+    /// Leaves the Distributor. Its `on_close` has it looked for anew if the node goes on.
+    fn disconnect(&mut self, net: &mut Net) {
+        if let Some(conn) = self.phase.conn() {
+            net.close(conn, Close::Now);
+        }
+    }
+
+    /// The reactor was woken: connects if the lookup of the name has ended.
+    pub(super) fn woken(&mut self, net: &mut Net, config: &Config) {
+        let is_looking_up = matches!(self.phase, Phase::LookingUp) && !self.is_leaving();
+        if is_looking_up && self.addresses.take_lookup() {
+            self.connect_to_next(net, config);
+        }
+    }
+
+    pub(super) fn opened(&mut self, net: &mut Net, conn: ConnId, config: &Config, roster: &Roster) {
+        let key = self.take_key();
+        let known = self.position.known(roster);
+        let session = SessionRequest {
+            version: 1,
+            watch: Watch::Delta,
+            instance: Some(self.instance.as_str().into()),
+            epoch: known.map(|(epoch, _)| epoch.into()),
+            rev: known.map(|(_, rev)| rev),
+            token: config.token.clone(),
+        };
+        net.send_with(conn, |out| {
+            packets::registration(out, key, config, self.port, session)
+        });
+        let list = Vec::new();
+        self.enter(net, Phase::Registering { conn, key, list });
+        self.arm(net, config.registration_timeout);
+    }
+
+    pub(super) fn closed(&mut self, net: &mut Net, config: &Config) {
+        self.enter(net, Phase::Apart);
+        if let Drain::Asked { until, .. } = self.drain {
+            self.drain.wait_unproven(net, self.owner, until);
+        }
+        if !self.is_stopped {
+            let usual = usual_pause(net, config);
+            let has_next = self.addresses.has_next();
+            let wait = self.retry.pause(net.now(), has_next, usual, config.retry);
+            self.arm(net, wait);
+        }
+    }
+
+    pub(super) fn timer_rang(
+        &mut self,
+        net: &mut Net,
+        timer: TimerId,
+        config: &Config,
+        roster: &mut Roster,
+    ) {
+        if self.drain.timer_rang(timer) {
+            return self.events.push(LinkEvent::DrainedUnproven);
+        }
+        if self.timer != Some(timer) {
+            return;
+        }
+        self.timer = None;
+        match &mut self.phase {
+            Phase::Apart => self.connect(net, config),
+            Phase::LookingUp => {
+                if !self.is_leaving() {
+                    let error = std::io::ErrorKind::TimedOut.into();
+                    self.addresses.lookup_failed(&error);
+                    self.connect_to_next(net, config);
+                }
+            }
+            Phase::Connecting { .. } => {}
+            Phase::Registering { conn, key, list } if !list.is_empty() => {
+                let plain = Phase::Plain {
+                    conn: *conn,
+                    key: *key,
+                    list: std::mem::take(list),
+                    merges_until: self.was_registered.then(|| net.now() + config.merge),
+                };
+                self.follow_plain_lists(net, plain, config, roster);
+            }
+            Phase::Registering { .. } => {
+                debug!("the Distributor did not answer, reconnecting");
+                self.disconnect(net);
+            }
+            Phase::Plain { merges_until, .. } => {
+                *merges_until = None;
+                self.apply_plain_list(net.now(), roster);
+            }
+            Phase::Session { .. } => self.beat(net),
+        }
+    }
+
+    /// Goes by lists alone: the Distributor is one of the book's, and does not answer.
+    fn follow_plain_lists(
+        &mut self,
+        net: &mut Net,
+        plain: Phase,
+        config: &Config,
+        roster: &mut Roster,
+    ) {
+        let had_view = self.was_registered;
+        self.position.forget();
+        self.enter(net, plain);
+        if had_view {
+            self.arm(net, config.merge);
+        }
+        self.apply_plain_list(net.now(), roster);
+    }
+
+    fn apply_plain_list(&mut self, now: Time, roster: &mut Roster) {
+        let (list, merges) = match &self.phase {
+            // Which kind of Distributor sent it is not known yet: some nodes are better than none.
+            Phase::Registering { list, .. } => (list, true),
+            Phase::Plain {
+                list, merges_until, ..
+            } => (list, merges_until.is_some_and(|until| now < until)),
+            _ => return,
+        };
+        if let Some(Update::List { entries, .. }) = Update::parse(list) {
+            let changes = roster.apply_list(&entries, None, merges, now);
+            self.events.push(LinkEvent::Listed {
+                changes,
+                is_new_epoch: true,
+            });
+        }
+    }
+
+    fn beat(&mut self, net: &mut Net) {
+        let Phase::Session {
+            conn,
+            heartbeat,
+            heard_at,
+        } = self.phase
+        else {
+            return;
+        };
+        if net.now().saturating_since(heard_at) >= heartbeat * SILENT_HEARTBEATS {
+            debug!("the Distributor fell silent, reconnecting");
+            return self.disconnect(net);
+        }
+        let (key, rev) = (self.take_key(), self.position.rev());
+        net.send_with(conn, |out| packets::heartbeat(out, Some(key), rev));
+        self.arm_heartbeat(net, heartbeat);
+    }
+
+    fn arm_heartbeat(&mut self, net: &mut Net, heartbeat: Duration) {
+        let percent = 80 + u32::try_from(net.random() % 41).unwrap_or(20);
+        self.arm(net, heartbeat * percent / 100);
+    }
+
+    /// Takes a frame of the Distributor. Returns the reply if it rejects the registration.
+    pub(super) fn frame<'a>(
+        &mut self,
+        net: &mut Net,
+        frame: &'a [u8],
+        roster: &mut Roster,
+    ) -> Option<Reply<'a>> {
+        if let Phase::Session { heard_at, .. } = &mut self.phase {
+            *heard_at = net.now();
+        }
+        if let Some(update) = Update::parse(frame) {
+            self.update(net, frame, &update, roster);
+            return None;
+        }
+        let reply = Reply::parse(frame)?;
+        let is_of_registration = match self.phase {
+            // A connection that is rejected as such is told without a key.
+            Phase::Registering { key, .. } => {
+                reply.key() == Some(key) || reply.errorcode != 0 && reply.key().is_none()
+            }
+            Phase::Plain { key, .. } => reply.key() == Some(key),
+            _ => false,
+        };
+        if is_of_registration {
+            return self.registration_answered(net, reply);
+        }
+        if let Drain::Asked { key, until, .. } = self.drain
+            && reply.key() == Some(key)
+        {
+            match serde_json::from_str::<Drained>(reply.results()) {
+                Ok(drained) if reply.errorcode == 0 => {
+                    self.drain.replied(net);
+                    self.events.push(LinkEvent::Drained(drained));
+                }
+                // It may still be listed: leaving the Distributor takes it out, and who knows of
+                // that is not known.
+                _ => {
+                    self.drain.wait_unproven(net, self.owner, until);
+                    self.disconnect(net);
+                }
+            }
+        }
+        None
+    }
+
+    fn registration_answered<'a>(&mut self, net: &mut Net, reply: Reply<'a>) -> Option<Reply<'a>> {
+        if reply.errorcode != 0 {
+            warn!(errorcode = reply.errorcode, message = %reply.message(), "registration rejected");
+            if reply.errorcode == ErrorCode::NotAllowed as i64 {
+                self.retry.not_allowed();
+            }
+            self.disconnect(net);
+            return Some(reply);
+        }
+        let registered = serde_json::from_str::<Registered<'_>>(reply.results()).ok()?;
+        let conn = self.phase.conn()?;
+        let heartbeat = Duration::from_millis(registered.heartbeat_ms.max(1));
+        self.position.begin(&registered.epoch);
+        let session = Phase::Session {
+            conn,
+            heartbeat,
+            heard_at: net.now(),
+        };
+        self.enter(net, session);
+        self.arm_heartbeat(net, heartbeat);
+        None
+    }
+
+    fn update(&mut self, net: &mut Net, frame: &[u8], update: &Update<'_>, roster: &mut Roster) {
+        let session = match update {
+            Update::Draining { retry_after_ms } => {
+                return self.retry.told(retry_after_ms.map(Duration::from_millis));
+            }
+            Update::List { session: None, .. } => {
+                return self.plain_list(frame, net.now(), roster);
+            }
+            Update::List {
+                session: Some(session),
+                ..
+            }
+            | Update::Delta { session, .. } => session,
+        };
+        match self.position.apply(update, session, roster, net.now()) {
+            Applied::Gap => self.request_list(net),
+            Applied::Changed {
+                changes,
+                is_new_epoch,
+                ack,
+            } => {
+                self.events.push(LinkEvent::Listed {
+                    changes,
+                    is_new_epoch,
+                });
+                if let Some(conn) = self.phase.conn()
+                    && ack
+                {
+                    let rev = self.position.rev();
+                    net.send_with(conn, |out| packets::heartbeat(out, None, rev));
+                }
+            }
+        }
+    }
+
+    fn plain_list(&mut self, frame: &[u8], now: Time, roster: &mut Roster) {
+        let applies = match &mut self.phase {
+            Phase::Registering { list, .. } => {
+                list.clear();
+                list.extend_from_slice(frame);
+                !self.was_registered
+            }
+            Phase::Plain { list, .. } => {
+                list.clear();
+                list.extend_from_slice(frame);
+                true
+            }
+            // A session has lists of its own.
+            _ => false,
+        };
+        if applies {
+            self.apply_plain_list(now, roster);
+        }
+    }
+
+    fn request_list(&mut self, net: &mut Net) {
+        let key = self.take_key();
+        if let Some(conn) = self.phase.conn() {
+            net.send_with(conn, |out| packets::list_request(out, key));
+        }
+    }
+
+    pub(super) fn drain(&mut self, net: &mut Net, wait: Duration, config: &Config) {
+        // A second request would be rejected, and so end as unproven before the first is answered.
+        if self.drain.is_waiting() {
+            return;
+        }
+        let until = net.now() + wait;
+        let Phase::Session { conn, .. } = self.phase else {
+            // No Distributor can tell who knows. Leaving it takes the node out of the list.
+            self.drain.wait_unproven(net, self.owner, until);
+            return self.disconnect(net);
+        };
+        let key = self.take_key();
+        // It answers when the time is over at the latest, unless it hangs.
+        let timeout = until + config.registration_timeout;
+        self.drain.ask(net, self.owner, key, until, timeout);
+        net.send_with(conn, |out| packets::drain(out, key, wait));
+    }
+}
+
+/// Returns between half of [`Config::retry`] and one and a half of it.
+fn usual_pause(net: &mut Net, config: &Config) -> Duration {
+    let percent = 50 + u32::try_from(net.random() % 101).unwrap_or(50);
+    config.retry * percent / 100
+}

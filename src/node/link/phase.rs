@@ -1,0 +1,86 @@
+//! The phases of the link to the Distributor.
+//!
+//! | phase | the timer is for | ends in |
+//! |---|---|---|
+//! | `Apart` | the next try | `LookingUp` for a name, `Connecting` for an address |
+//! | `LookingUp` | the longest lookup | `Connecting`; `Apart` if there is no address |
+//! | `Connecting` | – (the reactor has one) | `Registering` when established |
+//! | `Registering` | a Distributor that does not answer | `Session` with a reply, `Plain` if it sent only lists, `Apart` if nothing |
+//! | `Plain` | the end of merging | `Session` if the reply comes late |
+//! | `Session` | the next heartbeat | `Apart` after three without a frame |
+//!
+//! 1. Each phase with a connection ends in `Apart` when that is closed; only then is there another.
+//! 2. At most one timer is armed, the phase's.
+//! 3. A node that stops or drains does not leave `Apart` and `LookingUp` any more.
+//! 4. The [`LinkState`] follows: `Registered` in `Plain` and `Session`; in others `Lost` once the
+//!    node was registered, and `Searching` before.
+//!
+//! # Drains
+//!
+//! A [`Drain`](super::drain::Drain) is beside the phase, since it outlives connections, and has a timer of its own:
+//! `None` → `Asked` (only in `Session`) or `Unproven`; `Asked` → `Unproven` when the connection is
+//! lost; both → `Over`, which is reported once. No drain begins while another one waits.
+
+use std::time::Duration;
+
+use crate::reactor::ConnId;
+use crate::time::Time;
+
+/// The state of the link to the Distributor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LinkState {
+    /// No Distributor was found yet. The node keeps trying.
+    Searching,
+    /// The node is registered, and the roster is kept up to date.
+    Registered,
+    /// The connection was lost. The last roster and the connections between nodes stay in use, and
+    /// the node keeps trying.
+    Lost,
+}
+
+#[derive(Debug)]
+pub(super) enum Phase {
+    Apart,
+    LookingUp,
+    Connecting {
+        conn: ConnId,
+    },
+    Registering {
+        conn: ConnId,
+        key: u64,
+        /// The last list without a session.
+        list: Vec<u8>,
+    },
+    Plain {
+        conn: ConnId,
+        key: u64,
+        list: Vec<u8>,
+        /// Until when lists are merged with the view from before.
+        merges_until: Option<Time>,
+    },
+    Session {
+        conn: ConnId,
+        heartbeat: Duration,
+        heard_at: Time,
+    },
+}
+
+impl Phase {
+    pub(super) fn conn(&self) -> Option<ConnId> {
+        match self {
+            Phase::Apart | Phase::LookingUp => None,
+            Phase::Connecting { conn }
+            | Phase::Registering { conn, .. }
+            | Phase::Plain { conn, .. }
+            | Phase::Session { conn, .. } => Some(*conn),
+        }
+    }
+
+    pub(super) fn state(&self, was_registered: bool) -> LinkState {
+        match self {
+            Phase::Plain { .. } | Phase::Session { .. } => LinkState::Registered,
+            _ if was_registered => LinkState::Lost,
+            _ => LinkState::Searching,
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! When the Distributor is tried again.
+
+use std::time::Duration;
+
+use crate::time::Time;
+
+/// How much later than usual a node tries again that is not allowed to register.
+const MAX_TIMES_AS_LATE: u32 = 10;
+
+/// What a Distributor that stops may tell to wait. One that says less is not hammered, and one that
+/// says more is not lost for ever.
+const SHORTEST_TOLD_RETRY: Duration = Duration::from_millis(100);
+const LONGEST_TOLD_RETRY: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Default)]
+pub(super) struct Retry {
+    /// Tries since the node was last registered.
+    tries: u32,
+    /// Times that it was not allowed to register since then.
+    not_allowed: u32,
+    /// When it was last tried again without a pause.
+    hurried_at: Option<Time>,
+    /// What the Distributor said before it stopped.
+    told: Option<Duration>,
+}
+
+impl Retry {
+    pub(super) fn tried(&mut self) {
+        self.tries += 1;
+    }
+
+    pub(super) fn not_allowed(&mut self) {
+        self.not_allowed = self.not_allowed.saturating_add(1);
+    }
+
+    pub(super) fn told(&mut self, wait: Option<Duration>) {
+        self.told = wait;
+    }
+
+    pub(super) fn registered(&mut self) {
+        self.tries = 0;
+        self.not_allowed = 0;
+    }
+
+    /// Returns how long to wait after the connection is gone. `usual` is the pause between two
+    /// tries, and `retry` its mean.
+    pub(super) fn pause(
+        &mut self,
+        now: Time,
+        has_other_address: bool,
+        usual: Duration,
+        retry: Duration,
+    ) -> Duration {
+        if let Some(told) = self.told.take() {
+            return told.clamp(SHORTEST_TOLD_RETRY, LONGEST_TOLD_RETRY);
+        }
+        if has_other_address {
+            return Duration::ZERO;
+        }
+        // One that takes the node in and ends the connection at once would otherwise be tried as
+        // fast as the network goes, and each time all nodes would be notified.
+        let may_hurry = |last: Time| now.saturating_since(last) >= retry;
+        if self.tries == 0 && self.hurried_at.is_none_or(may_hurry) {
+            self.hurried_at = Some(now);
+            return Duration::ZERO;
+        }
+        // A node that is not allowed in waits for an operator, who takes longer.
+        let times = 2u32.saturating_pow(self.not_allowed);
+        usual * times.min(MAX_TIMES_AS_LATE)
+    }
+}

@@ -1,0 +1,226 @@
+//! One address that calls go to, and its connection.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::roster::Member;
+use super::window::Window;
+use crate::reactor::{ConnId, ConnectOptions, Net, Owner};
+use crate::time::Time;
+
+/// A peer. An address whose entry was registered anew has a second one until the calls of the first
+/// have ended.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) addr: SocketAddr,
+    pub(super) conn: Option<ConnId>,
+    /// When the connection was established.
+    opened_at: Option<Time>,
+    /// Requests that wait for the connection, or for room on it, with what is around them.
+    held_bytes: usize,
+    /// Calls that were given to it and have no result yet.
+    pub(super) in_flight: usize,
+    /// Connections in a row that failed.
+    failures: u32,
+    set_aside_until: Time,
+    /// Calls in a row that expired while not a byte was read.
+    expired: u32,
+    pub(super) window: Window,
+    /// Some entry at this address has no session.
+    pub(super) is_plain: bool,
+    /// An entry at this address is in the roster.
+    pub(super) is_listed: bool,
+    /// It was called by its address, and may be again.
+    pub(super) is_kept: bool,
+    /// It was so since the last look at those who are kept.
+    pub(super) was_called: bool,
+    /// The lowest and the highest id listed at this address now.
+    ids: Option<(u64, u64)>,
+    /// The highest id listed before in the same epoch.
+    last_id: Option<u64>,
+}
+
+/// What one more call is to a peer.
+#[derive(Debug)]
+pub(super) struct Load<'a> {
+    /// How many calls it may have.
+    pub(super) max_in_flight: usize,
+    /// How long the request is, about.
+    pub(super) bytes: usize,
+    /// Peers that it could not reach.
+    pub(super) unreachable: &'a [Option<usize>],
+}
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// A connection on which this many calls in a row expire, and not a byte is read, answers nothing.
+const SILENT_CALLS: u32 = 3;
+
+impl Peer {
+    pub(super) fn new(addr: SocketAddr) -> Peer {
+        Peer {
+            addr,
+            conn: None,
+            opened_at: None,
+            held_bytes: 0,
+            in_flight: 0,
+            failures: 0,
+            set_aside_until: Time::ZERO,
+            expired: 0,
+            window: Window::default(),
+            is_plain: false,
+            is_listed: false,
+            is_kept: false,
+            was_called: false,
+            ids: None,
+            last_id: None,
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.opened_at.is_some()
+    }
+
+    /// Returns whether it can be given one more call. What is queued for a peer that reads too
+    /// slowly would otherwise be lost with its connection.
+    pub(super) fn takes_more(&self, load: &Load<'_>, net: &Net) -> bool {
+        self.in_flight < load.max_in_flight
+            && self.unsent_bytes(net) + load.bytes <= net.limits().max_unsent_bytes
+    }
+
+    /// Returns how much waits to be written to it.
+    pub(super) fn unsent_bytes(&self, net: &Net) -> usize {
+        self.held_bytes + self.conn.map_or(0, |conn| net.pending_bytes(conn))
+    }
+
+    pub(super) fn hold(&mut self, bytes: usize) {
+        self.held_bytes += bytes;
+    }
+
+    pub(super) fn release(&mut self, bytes: usize) {
+        self.held_bytes = self.held_bytes.saturating_sub(bytes);
+    }
+
+    /// Returns whether a call may go to it though others could take it. After it failed one call
+    /// tries it: a host that is gone keeps those for it waiting as long as a connect may take.
+    pub(super) fn may_be_well(&self, now: Time) -> bool {
+        self.set_aside_until <= now && (self.failures == 0 || self.in_flight == 0)
+    }
+
+    /// Returns when it may be well again, at the earliest.
+    pub(super) fn set_aside_until(&self) -> Time {
+        self.set_aside_until
+    }
+
+    /// Returns its connection, which is begun if there is none, and whether it was.
+    pub(super) fn connection(
+        &mut self,
+        net: &mut Net,
+        owner: Owner,
+        max_frame_bytes: usize,
+    ) -> (ConnId, bool) {
+        if let Some(conn) = self.conn {
+            return (conn, false);
+        }
+        let options = ConnectOptions {
+            owner,
+            max_frame_bytes: Some(max_frame_bytes),
+            ..ConnectOptions::default()
+        };
+        let conn = net.connect(self.addr, options);
+        self.conn = Some(conn);
+        (conn, true)
+    }
+
+    pub(super) fn opened(&mut self, now: Time) {
+        self.opened_at = Some(now);
+    }
+
+    /// Notes a reply, late ones included.
+    pub(super) fn answered(&mut self, key: Option<u64>) {
+        self.expired = 0;
+        self.window.replied(key);
+    }
+
+    /// Notes a reply to a call that waited for it: whatever was wrong is over.
+    pub(super) fn succeeded(&mut self) {
+        self.failures = 0;
+        self.set_aside_until = Time::ZERO;
+    }
+
+    /// Notes that its connection is gone. It is called again after a pause, the longer the more
+    /// often it fails.
+    pub(super) fn failed(&mut self, net: &mut Net) {
+        // Between half of it and all of it, so that callers don't come back together.
+        let percent = 50 + u32::try_from(net.random() % 51).unwrap_or(50);
+        self.set_aside_until = net.now() + self.pause() * percent / 100;
+        self.failures += 1;
+        self.expired = 0;
+        self.conn = None;
+        self.opened_at = None;
+        self.window.clear();
+    }
+
+    fn pause(&self) -> Duration {
+        (FIRST_PAUSE * 2_u32.pow(self.failures.min(10))).min(LONGEST_PAUSE)
+    }
+
+    /// Notes that a call on `conn` expired, which had read `read_before` bytes when the call was
+    /// given to it. Returns whether the connection answers nothing, and is older than the pause.
+    pub(super) fn expired(&mut self, conn: ConnId, read_before: u64, net: &Net) -> bool {
+        if self.conn != Some(conn) || net.read_bytes(conn) != read_before {
+            return false;
+        }
+        self.expired += 1;
+        let pause = self.pause();
+        self.expired >= SILENT_CALLS
+            && (self.opened_at).is_some_and(|opened_at| opened_at + pause <= net.now())
+    }
+
+    pub(super) fn unlist(&mut self, is_new_epoch: bool) {
+        self.is_listed = false;
+        self.ids = None;
+        if is_new_epoch {
+            self.last_id = None;
+        }
+    }
+
+    pub(super) fn list(&mut self, member: &Member) {
+        self.is_plain = member.is_plain || self.is_listed && self.is_plain;
+        self.is_listed = true;
+        self.is_kept = false;
+        if let Some(id) = member.id {
+            let (lowest, highest) = self.ids.unwrap_or((id, id));
+            self.ids = Some((lowest.min(id), highest.max(id)));
+        }
+    }
+
+    /// Notes the ids that are listed now. Returns whether all of them were registered after those
+    /// that were listed before in the same epoch: none of these is left.
+    pub(super) fn is_listed_anew(&mut self) -> bool {
+        let Some((lowest, highest)) = self.ids else {
+            return false;
+        };
+        let last = self.last_id.replace(highest);
+        last.is_some_and(|last| last < lowest)
+    }
+
+    /// Returns the peer of the entry that was registered anew at this address. This one keeps its
+    /// calls, and its connection until they have ended.
+    pub(super) fn replaced(&mut self) -> Peer {
+        let new = Peer {
+            is_plain: self.is_plain,
+            is_listed: true,
+            last_id: self.last_id,
+            ..Peer::new(self.addr)
+        };
+        self.is_listed = false;
+        self.is_kept = false;
+        new
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        !self.is_listed && !self.is_kept && self.in_flight == 0
+    }
+}

@@ -1,0 +1,42 @@
+//! What a timer of a node is for.
+
+/// The tag of a timer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Tag {
+    /// The connection to the Distributor.
+    Link,
+    /// Something that waits for the end of the turn.
+    News,
+    /// The deadline of the call with this key.
+    Call(u64),
+    /// The end of a [`Context::wait_for`](super::Context::wait_for).
+    Wait(u64),
+    /// Peers that are called by address, and may be no more.
+    Kept,
+}
+
+const TAG_BITS: u32 = 3;
+
+impl Tag {
+    pub(super) fn pack(self) -> u64 {
+        match self {
+            Tag::Link => 0,
+            Tag::News => 1,
+            Tag::Call(key) => key << TAG_BITS | 2,
+            Tag::Wait(number) => number << TAG_BITS | 3,
+            Tag::Kept => 4,
+        }
+    }
+
+    pub(super) fn unpack(tag: u64) -> Option<Tag> {
+        let number = tag >> TAG_BITS;
+        Some(match tag & ((1 << TAG_BITS) - 1) {
+            0 => Tag::Link,
+            1 => Tag::News,
+            2 => Tag::Call(number),
+            3 => Tag::Wait(number),
+            4 => Tag::Kept,
+            _ => return None,
+        })
+    }
+}

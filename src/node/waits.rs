@@ -1,0 +1,65 @@
+//! Waits for routes that some node is to serve.
+
+use std::time::Duration;
+
+use super::roster::Roster;
+use super::tag::Tag;
+use crate::reactor::{Net, Owner, TimerId};
+
+/// Names one [`Context::wait_for`](super::Context::wait_for).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct WaitId(u64);
+
+#[derive(Debug, Default)]
+pub(super) struct Waits {
+    pub(super) owner: Owner,
+    waits: Vec<Wait>,
+    last: u64,
+}
+
+#[derive(Debug)]
+struct Wait {
+    id: WaitId,
+    urls: Vec<String>,
+    timer: TimerId,
+}
+
+impl Waits {
+    pub(super) fn add(&mut self, net: &mut Net, urls: &[&str], timeout: Duration) -> WaitId {
+        self.last += 1;
+        let id = WaitId(self.last);
+        let timer = net.arm(self.owner, net.now() + timeout, Tag::Wait(id.0).pack());
+        self.waits.push(Wait {
+            id,
+            urls: urls.iter().map(|url| (*url).to_owned()).collect(),
+            timer,
+        });
+        id
+    }
+
+    /// Ends the waits for what can be called now.
+    pub(super) fn take_done(&mut self, net: &mut Net, roster: &Roster) -> Vec<WaitId> {
+        let is_there = |wait: &mut Wait| {
+            wait.urls.iter().all(|url| {
+                let (method, path) = url.split_at(url.find('/').unwrap_or(url.len()));
+                roster
+                    .serving(method, path)
+                    .any(|member| member.addr.is_some())
+            })
+        };
+        let done = self.waits.extract_if(.., is_there);
+        done.map(|wait| {
+            net.disarm(wait.timer);
+            wait.id
+        })
+        .collect()
+    }
+
+    pub(super) fn timed_out(&mut self, number: u64) -> Option<WaitId> {
+        let place = self
+            .waits
+            .iter()
+            .position(|wait| wait.id == WaitId(number))?;
+        Some(self.waits.swap_remove(place).id)
+    }
+}

@@ -1,0 +1,94 @@
+//! The requests that a peer without a session may not have read yet.
+//!
+//! Such peers die of more than 64 KiB in one read. A peer reads in the order in which it is written
+//! to, so a reply to a request proves that all requests before it were read.
+
+use std::collections::VecDeque;
+
+/// The requests on one connection, by the keys of their calls.
+#[derive(Debug, Default)]
+pub(super) struct Window {
+    /// Written and not known to be read, with their lengths, the oldest first.
+    unread: VecDeque<(u64, usize)>,
+    unread_bytes: usize,
+    /// Not written for lack of room, the oldest first.
+    waiting: VecDeque<u64>,
+}
+
+impl Window {
+    /// Returns whether a request of this length may be written. One that is longer than `limit` is
+    /// written alone.
+    pub(super) fn has_room(&self, bytes: usize, limit: usize) -> bool {
+        self.unread.is_empty() || self.unread_bytes + bytes <= limit
+    }
+
+    pub(super) fn written(&mut self, key: u64, bytes: usize) {
+        self.unread.push_back((key, bytes));
+        self.unread_bytes += bytes;
+    }
+
+    /// Notes a reply. Without a key that is known, it counts as one to the oldest request.
+    pub(super) fn replied(&mut self, key: Option<u64>) {
+        let place = self
+            .unread
+            .iter()
+            .position(|(other, _)| Some(*other) == key);
+        let read = place.unwrap_or(0) + 1;
+        for (_, bytes) in self.unread.drain(..read.min(self.unread.len())) {
+            self.unread_bytes -= bytes;
+        }
+    }
+
+    pub(super) fn wait(&mut self, key: u64) {
+        self.waiting.push_back(key);
+    }
+
+    /// Returns the key of the request that is to be written next.
+    pub(super) fn first_waiting(&self) -> Option<u64> {
+        self.waiting.front().copied()
+    }
+
+    /// Takes a request out of those that wait.
+    pub(super) fn leave(&mut self, key: u64) {
+        if let Some(place) = self.waiting.iter().position(|other| *other == key) {
+            self.waiting.remove(place);
+        }
+    }
+
+    /// Forgets everything: the connection is gone.
+    pub(super) fn clear(&mut self) {
+        self.unread.clear();
+        self.unread_bytes = 0;
+        self.waiting.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_makes_room_for_all_that_was_written_before_it() {
+        let mut window = Window::default();
+        for key in 0..4 {
+            assert!(window.has_room(10, 40));
+            window.written(key, 10);
+        }
+        assert!(!window.has_room(1, 40));
+        window.replied(Some(2));
+        assert!(window.has_room(30, 40) && !window.has_room(31, 40));
+        // A late or unknown one: something was read.
+        window.replied(Some(1));
+        assert!(window.has_room(1000, 40));
+        window.replied(None);
+        assert!(window.has_room(1000, 40));
+    }
+
+    #[test]
+    fn a_request_beyond_the_limit_is_written_alone() {
+        let mut window = Window::default();
+        assert!(window.has_room(100, 40));
+        window.written(1, 100);
+        assert!(!window.has_room(0, 40));
+    }
+}
