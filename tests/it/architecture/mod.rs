@@ -1,4 +1,8 @@
-//! What must be absent: an arrow that points up, and a clock or socket where none belongs.
+//! What must be absent: an arrow that points up, files that name each other, a clock or socket where
+//! none belongs, and what is only for tests in what ships.
+
+mod cycles;
+mod names;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,11 +47,11 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "registry",
             "reactor",
             "sys",
+            "testing",
             "distributor",
             "node",
         ],
     ),
-    // `sys` is for its tests, on a scripted system.
     (
         "admin",
         &[
@@ -57,11 +61,13 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "rate_limit",
             "registry",
             "reactor",
-            "sys",
             "time",
         ],
     ),
 ];
+
+/// What unit tests may name, wherever they are: they run on a scripted system.
+const FOR_TESTS: [&str; 2] = ["sys", "testing"];
 
 /// Modules that are given time and bytes, and never fetch them.
 const PURE: [&str; 7] = [
@@ -85,7 +91,7 @@ const IMPURE: [&str; 8] = [
 ];
 
 /// What is wrong with a file of `module`, a line each.
-fn mistakes(module: &str, text: &str) -> Vec<String> {
+fn mistakes(module: &str, is_test: bool, text: &str) -> Vec<String> {
     let Some((_, allowed)) = MAY_NAME.iter().find(|(name, _)| *name == module) else {
         return vec![format!("the module {module} has no place in the picture")];
     };
@@ -98,7 +104,8 @@ fn mistakes(module: &str, text: &str) -> Vec<String> {
                 .split(|c: char| !c.is_alphanumeric() && c != '_')
                 .next()
                 .unwrap();
-            if named != module && !allowed.contains(&named) {
+            let for_tests = is_test && FOR_TESTS.contains(&named);
+            if named != module && !allowed.contains(&named) && !for_tests {
                 mistakes.push(format!("{}: names crate::{named}", number + 1));
             }
         }
@@ -112,6 +119,11 @@ fn mistakes(module: &str, text: &str) -> Vec<String> {
         }
     }
     mistakes
+}
+
+/// Whether this file, by its path in `src`, holds nothing but unit tests.
+fn is_unit_test(inside: &Path) -> bool {
+    inside.ends_with("tests.rs") || inside.iter().any(|part| part == "tests")
 }
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
@@ -141,7 +153,7 @@ fn arrows_point_down_only() {
             continue;
         }
         let text = fs::read_to_string(&file).unwrap();
-        let found = mistakes(module, &text);
+        let found = mistakes(module, is_unit_test(inside), &text);
         all.extend(
             found
                 .iter()
@@ -166,9 +178,33 @@ fn this_test_can_fail() {
         ("distributor", "use std::net::TcpStream;"),
         ("distributor", "use std::thread;"),
         ("reactor", "use mio::Poll;"),
+        ("reactor", "use crate::testing::sim;"),
         ("elsewhere", ""),
     ] {
-        assert!(!mistakes(module, line).is_empty(), "{module}: {line}");
+        assert!(
+            !mistakes(module, false, line).is_empty(),
+            "{module}: {line}"
+        );
     }
-    assert!(mistakes("reactor", "use crate::sys::System; // not crate::registry").is_empty());
+    let line = "use crate::sys::System; // not crate::registry";
+    assert!(mistakes("reactor", false, line).is_empty());
+    assert!(mistakes("reactor", true, "use crate::testing::scripted;").is_empty());
+}
+
+#[test]
+fn what_ships_is_tested_and_measured_without_test_features() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    assert!(
+        !manifest.lines().any(|line| line.starts_with("pilcrow =")),
+        "a dependency of the package on itself turns its features on for all"
+    );
+    for folder in ["src", "tests/it", "tests/chaos", "benches", "examples"] {
+        for file in rust_files(&root.join(folder)) {
+            let text = fs::read_to_string(&file).unwrap();
+            let names_it = text.lines().any(|line| line.contains("pilcrow_testing"));
+            let is_this = file.ends_with("architecture/mod.rs");
+            assert!(!names_it || is_this, "{}", file.display());
+        }
+    }
 }
