@@ -1,8 +1,10 @@
-//! What is answered, whatever was asked.
+//! Responses, whatever was requested.
 
-use crate::http::Response;
+use serde::Serialize;
 
-/// A response that is its own.
+use crate::http::{Http, Response, ResponseTo};
+
+/// An owned response.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
@@ -11,8 +13,8 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
 }
 
-pub(super) const JSON: &str = "application/json";
-pub(super) const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
 
 impl Answer {
     pub(super) fn text(status: u16, text: impl Into<String>) -> Answer {
@@ -35,25 +37,32 @@ impl Answer {
         }
     }
 
+    /// Encodes a value that is always representable as JSON.
+    pub(super) fn encoded(value: &impl Serialize) -> Answer {
+        Answer::json(serde_json::to_vec(value).unwrap_or_default())
+    }
+
+    /// Adds these headers.
     pub(super) fn with(self, more: &'static [(&'static str, &'static str)]) -> Answer {
         Answer { more, ..self }
     }
 
-    /// Hands the response to `respond`.
-    pub(super) fn give<T>(&self, respond: impl FnOnce(&Response<'_>) -> T) -> T {
+    pub(super) fn send(&self, http: &mut Http<'_>, to: ResponseTo) {
         let mut headers = vec![("Content-Type", self.content_type)];
-        headers.extend_from_slice(&EVERYWHERE);
+        headers.extend_from_slice(&HEADERS);
         headers.extend_from_slice(self.more);
-        respond(&Response {
+        let response = Response {
             status: self.status,
             headers: &headers,
             body: &self.body,
-        })
+        };
+        http.respond(to, &response);
     }
 }
 
-/// What a node says of itself is never to be taken for a page, nor shown in somebody else's.
-pub(super) const EVERYWHERE: [(&str, &str); 5] = [
+/// Headers of every response: text from nodes must not be taken for a page, nor be embedded in another
+/// one.
+pub(super) const HEADERS: [(&str, &str); 5] = [
     ("Cache-Control", "no-store"),
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),

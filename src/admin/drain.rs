@@ -1,29 +1,29 @@
-//! Taking nodes out of the list by hand.
+//! Draining nodes by request.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::answer::{Answer, JSON};
-use super::desk::Asked;
-use crate::distributor::{Distributor, DrainId};
-use crate::http::{ResponseTo, Server};
-use crate::reactor::Net;
+use super::answer::Answer;
+use super::context::Context;
+use super::request::PendingRequest;
+use crate::distributor::DrainId;
+use crate::http::ResponseTo;
 use crate::registry::EntryId;
 
-/// Who waits for what came of a drain.
+/// Requests that wait for the end of a drain.
 #[derive(Debug, Default)]
-pub(super) struct Drains(Vec<Waiting>);
+pub(super) struct Drains(Vec<(Drain, ResponseTo)>);
 
+/// A drain that was begun.
 #[derive(Debug)]
-struct Waiting {
+pub(super) struct Drain {
     id: DrainId,
-    to: ResponseTo,
     entries: Vec<u64>,
 }
 
-/// What came of it.
+/// The response.
 #[derive(Serialize)]
 struct Results<'a> {
     /// The entries that left.
@@ -41,100 +41,90 @@ struct Late<'a> {
     name: &'a str,
 }
 
-/// No answer waits longer than this for others.
-pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// The longest that a response waits for acknowledgements.
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(60);
+const DEFAULT_WAIT_MILLIS: u64 = 1000;
 
 impl Drains {
-    /// Takes the nodes out of the list. Who asked is answered when everybody knows.
+    /// Takes the requested nodes out of the list.
     pub(super) fn begin(
         &mut self,
-        net: &mut Net,
-        distributor: &mut Distributor,
-        to: ResponseTo,
-        asked: &Asked,
-    ) -> Result<(), (ResponseTo, Answer)> {
-        // Another node than was meant would leave.
-        if let Err(answer) = asked.knows_only(&["name", "id", "wait_ms"]) {
-            return Err((to, answer));
-        }
-        let wait = match asked.pair("wait_ms").unwrap_or("1000").parse() {
-            Ok(millis) => Duration::from_millis(millis).min(LONGEST_WAIT),
-            Err(_) => return Err((to, Answer::text(400, "wait_ms is a number of milliseconds"))),
-        };
-        let id = match asked.pair("id").map(str::parse) {
-            Some(Err(_)) => return Err((to, Answer::text(400, "id is the number of an entry"))),
-            Some(Ok(id)) => Some(id),
-            None => None,
-        };
-        let name = asked.pair("name");
+        cx: &mut Context<'_>,
+        request: &PendingRequest,
+    ) -> Result<Drain, Answer> {
+        // With a parameter ignored, other nodes than were meant would leave.
+        request.allow_params(&["name", "id", "wait_ms"])?;
+        let millis = request.number("wait_ms")?.unwrap_or(DEFAULT_WAIT_MILLIS);
+        let wait = Duration::from_millis(millis).min(MAX_WAIT);
+        let (name, id) = (request.param("name"), request.number::<u64>("id")?);
         if name.is_none() && id.is_none() {
-            let why = "whom? ?name=NAME is all nodes with this name, ?id=NUMBER one entry";
-            return Err((to, Answer::text(400, why)));
+            let why = "missing parameter: ?name=NAME for all nodes with this name, or ?id=NUMBER for \
+                       one entry";
+            return Err(Answer::text(400, why));
         }
-        let entries: Vec<EntryId> = distributor
-            .registry()
+        let registry = cx.distributor.registry();
+        let entries: Vec<EntryId> = registry
             .iter()
             .filter(|(_, entry)| name.is_none_or(|name| *entry.name == *name))
-            .filter(|(other, _)| id.is_none_or(|id: u64| other.number() == id))
+            .filter(|(other, _)| id.is_none_or(|id| other.number() == id))
             .map(|(id, _)| id)
             .collect();
         if entries.is_empty() {
-            return Err((to, Answer::text(404, "there is no such node")));
+            return Err(Answer::text(404, "no matching node"));
         }
-        let id = distributor.drain_entries(net, &entries, wait);
+        let id = cx.distributor.drain_entries(cx.net, &entries, wait);
         let entries = entries.iter().map(|id| id.number()).collect();
-        self.0.push(Waiting { id, to, entries });
-        Ok(())
+        Ok(Drain { id, entries })
     }
 
-    /// Answers those whose drain is over.
-    pub(super) fn answer(
-        &mut self,
-        net: &mut Net,
-        server: &mut Server,
-        distributor: &mut Distributor,
-    ) {
-        let done = distributor.take_drained();
-        // They may be as many as there are nodes.
-        let names: BTreeMap<u64, &str> =
-            match done.iter().any(|(_, drained)| !drained.late.is_empty()) {
-                true => {
-                    let entries = distributor.registry().iter();
-                    entries
-                        .map(|(id, entry)| (id.number(), &*entry.name))
-                        .collect()
-                }
-                false => BTreeMap::new(),
-            };
+    /// Answers a request when its drain has ended.
+    pub(super) fn wait(&mut self, drain: Drain, to: ResponseTo) {
+        self.0.push((drain, to));
+    }
+
+    /// Answers the requests whose drains have ended.
+    pub(super) fn answer(&mut self, cx: &mut Context<'_>) {
+        let done = cx.distributor.take_drained();
+        if done.is_empty() {
+            return;
+        }
+        let mut answers = Vec::new();
+        // Late sessions may be as many as there are nodes.
+        let names: BTreeMap<u64, &str> = if done.iter().any(|(_, drained)| !drained.late.is_empty())
+        {
+            let entries = cx.distributor.registry().iter();
+            entries
+                .map(|(id, entry)| (id.number(), &*entry.name))
+                .collect()
+        } else {
+            BTreeMap::new()
+        };
         for (id, drained) in done {
-            let Some(place) = self.0.iter().position(|waiting| waiting.id == id) else {
+            let Some(place) = self.0.iter().position(|(drain, _)| drain.id == id) else {
                 continue;
             };
-            let waiting = self.0.swap_remove(place);
+            let (drain, to) = self.0.swap_remove(place);
             let late = drained.late.iter().map(|id| Late {
                 id: *id,
                 name: names.get(id).copied().unwrap_or_default(),
             });
-            let results = Results {
-                drained: &waiting.entries,
+            let answer = Answer::encoded(&Results {
+                drained: &drain.entries,
                 rev: drained.rev,
                 acked: drained.acked,
                 of: drained.of,
                 blind: drained.blind,
                 late: late.collect(),
-            };
-            let answer = Answer {
-                status: 200,
-                content_type: JSON,
-                more: &[],
-                body: serde_json::to_vec(&results).unwrap_or_default(),
-            };
-            answer.give(|response| server.http(net).respond(waiting.to, response));
+            });
+            answers.push((to, answer));
+        }
+        for (to, answer) in answers {
+            cx.respond(to, &answer);
         }
     }
 
     pub(super) fn forget(&mut self, to: &ResponseTo) {
-        self.0.retain(|waiting| waiting.to != *to);
+        self.0.retain(|(_, waiting)| waiting != to);
     }
 
     pub(super) fn len(&self) -> usize {

@@ -1,22 +1,19 @@
-//! What happens, to whoever follows: each follower is at a place in the ring of events, and is sent
-//! what is behind it when it has read what it was sent before.
+//! Event streams: each follower has a place in the ring of events, and is sent the events after it once
+//! it has read those before.
 
-use std::fmt::Write;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde::Serialize;
+use super::context::Context;
+use super::event_json::EventJson;
+use crate::distributor::{Distributor, Journal};
+use crate::http::{Event, EventStream};
+use crate::reactor::TimerId;
 
-use crate::distributor::{Distributor, Journal, Record, RecordKind};
-use crate::http::{Event, EventStream, Server};
-use crate::reactor::{Net, Owner, TimerId};
-use crate::time::Time;
-
-/// Those who follow.
+/// The clients that follow events.
 #[derive(Debug, Default)]
 pub(super) struct Followers {
     all: Vec<Follower>,
-    /// Whose turn it is next.
+    /// The last follower that was looked at.
     next: usize,
     timer: Option<TimerId>,
 }
@@ -28,17 +25,20 @@ struct Follower {
     seen: u64,
 }
 
-/// How many are told before the loop does something else, and for how long it does. Up to 20 hear ten
-/// times a second, 600 each three seconds and of many events at once: a write to one of them costs about
-/// as much as several writes of a change to nodes.
-const FOLLOWERS_AT_A_TIME: usize = 20;
+/// Followers that are sent events before the loop does something else. Up to 20 receive events ten times
+/// per second, 600 every three seconds and many at once: a write to one of them costs about as much as
+/// several writes of a change to nodes.
+const MAX_AT_ONCE: usize = 20;
+/// The pause after that.
 const PAUSE: Duration = Duration::from_millis(100);
-/// While one of them was not sent all that there is, or they would never catch up.
+/// The pause while one of them was not sent all events: with a longer one they would never catch up.
 const SHORT_PAUSE: Duration = Duration::from_millis(25);
-/// While all who are behind read too slowly.
+/// The pause while all followers with events to receive read too slowly.
 const LONG_PAUSE: Duration = Duration::from_millis(200);
-/// What one is sent at once, at most about.
+/// About the most that a follower is sent at once.
 const MAX_BYTES_AT_ONCE: usize = 64 << 10;
+/// Begins a stream: how long its client waits before it reconnects.
+const RETRY: &[u8] = b"retry: 2000\n";
 
 impl Followers {
     pub(super) fn len(&self) -> usize {
@@ -49,21 +49,13 @@ impl Followers {
         self.all.retain(|follower| follower.stream != stream);
     }
 
-    pub(super) fn timer_rang(&mut self, timer: TimerId) {
-        if self.timer == Some(timer) {
-            self.timer = None;
-        }
+    pub(super) fn on_timer(&mut self, timer: TimerId) {
+        self.timer.take_if(|armed| *armed == timer);
     }
 
-    /// Somebody follows from now on, or goes on behind the event that it names.
-    pub(super) fn add(
-        &mut self,
-        net: &mut Net,
-        server: &mut Server,
-        distributor: &Distributor,
-        stream: EventStream,
-        last_id: Option<&str>,
-    ) {
+    /// Adds a follower, which continues after the event with this id.
+    pub(super) fn add(&mut self, cx: &mut Context<'_>, stream: EventStream, last_id: Option<&str>) {
+        let distributor = &*cx.distributor;
         let Some(journal) = distributor.journal() else {
             return;
         };
@@ -72,11 +64,15 @@ impl Followers {
             let number = number_of(id, distributor.epoch())?;
             journal.records_since(number).map(|_| number)
         });
-        let mut text = Vec::new();
+        // Sent in any case, so that the client notices that it is connected.
+        let mut text = RETRY.to_vec();
         let seen = match known {
-            Some(Some(number)) => number,
+            Some(Some(number)) => {
+                text.push(b'\n');
+                number
+            }
             Some(None) => {
-                write_reset(&mut text, distributor, newest);
+                write_place(&mut text, "reset", distributor, newest);
                 newest
             }
             None => {
@@ -84,24 +80,14 @@ impl Followers {
                 newest
             }
         };
-        // So that its client hears that it is connected.
-        text.splice(0..0, b"retry: 2000\n".iter().copied());
-        if text.len() <= b"retry: 2000\n".len() {
-            text.extend_from_slice(b"\n");
-        }
-        if server.http(net).send_written_events(stream, &text) {
+        if cx.server.http(cx.net).send_written_events(stream, &text) {
             self.all.push(Follower { stream, seen });
         }
     }
 
-    /// Tells some of those who are behind. Returns how many events were sent.
-    pub(super) fn tell(
-        &mut self,
-        net: &mut Net,
-        owner: Owner,
-        server: &mut Server,
-        distributor: &Distributor,
-    ) -> u64 {
+    /// Sends events to some of the followers that have not received all. Returns how many.
+    pub(super) fn send(&mut self, cx: &mut Context<'_>) -> u64 {
+        let distributor = &*cx.distributor;
         let Some(journal) = distributor.journal() else {
             return 0;
         };
@@ -109,12 +95,12 @@ impl Followers {
             return 0;
         }
         let newest = journal.last_number();
-        let (mut told, mut events) = (0, 0);
-        let (mut is_somebody_behind, mut is_all_told) = (false, true);
+        let (mut sent_to, mut events) = (0, 0);
+        let (mut is_any_behind, mut all_caught_up) = (false, true);
         let mut batch = Batch::default();
         for _ in 0..self.all.len() {
-            if told >= FOLLOWERS_AT_A_TIME {
-                is_somebody_behind = true;
+            if sent_to >= MAX_AT_ONCE {
+                is_any_behind = true;
                 break;
             }
             self.next = (self.next + 1) % self.all.len();
@@ -124,32 +110,32 @@ impl Followers {
             if follower.seen == newest {
                 continue;
             }
-            is_somebody_behind = true;
-            let mut http = server.http(net);
+            is_any_behind = true;
+            let mut http = cx.server.http(cx.net);
             if http.unread_bytes(follower.stream) > 0 {
                 continue;
             }
-            batch.make(follower.seen, distributor, journal);
-            told += 1;
+            batch.encode(follower.seen, distributor, journal);
+            sent_to += 1;
             events += batch.to - follower.seen;
-            is_all_told &= batch.to == newest;
-            // If it ends now, that is told by itself.
+            all_caught_up &= batch.to == newest;
+            // If the stream ends now, `stream_closed` follows.
             http.send_written_events(follower.stream, &batch.text);
             follower.seen = batch.to;
         }
-        if is_somebody_behind {
-            let pause = match (told, is_all_told) {
+        if is_any_behind {
+            let pause = match (sent_to, all_caught_up) {
                 (0, _) => LONG_PAUSE,
                 (_, true) => PAUSE,
                 (_, false) => SHORT_PAUSE,
             };
-            self.timer = Some(net.arm(owner, net.now() + pause, 0));
+            self.timer = Some(cx.arm(cx.net.now() + pause));
         }
         events
     }
 }
 
-/// Events as they are sent, made once for all who are at the same place.
+/// Encoded events, shared by all followers at the same place.
 #[derive(Debug, Default)]
 struct Batch {
     from: Option<u64>,
@@ -158,7 +144,7 @@ struct Batch {
 }
 
 impl Batch {
-    fn make(&mut self, from: u64, distributor: &Distributor, journal: &Journal) {
+    fn encode(&mut self, from: u64, distributor: &Distributor, journal: &Journal) {
         if self.from == Some(from) {
             return;
         }
@@ -166,12 +152,11 @@ impl Batch {
         self.text.clear();
         let Some(events) = journal.records_since(from) else {
             self.to = journal.last_number();
-            return write_reset(&mut self.text, distributor, self.to);
+            return write_place(&mut self.text, "reset", distributor, self.to);
         };
         for event in events {
             self.to = event.number;
-            let told = Told::new(event, journal);
-            let data = serde_json::to_string(&told).unwrap_or_default();
+            let data = serde_json::to_string(&EventJson::new(event, journal)).unwrap_or_default();
             let id = id_of(event.number, distributor.epoch());
             let name = event.kind.as_str();
             Event {
@@ -187,19 +172,12 @@ impl Batch {
     }
 }
 
-/// What is behind this event can't be told, or not all of it: look at `/nodes`.
-fn write_reset(out: &mut Vec<u8>, distributor: &Distributor, newest: u64) {
-    write_place(out, "reset", distributor, newest);
-}
-
+/// Writes where the stream begins: `reset` if events before it are lost to the client, which then looks
+/// at `/nodes`.
 fn write_place(out: &mut Vec<u8>, name: &str, distributor: &Distributor, newest: u64) {
-    let (rev, entries) = (
-        distributor.registry().revision(),
-        distributor.registry().len(),
-    );
-    let mut data = String::new();
-    // Writing to memory does not fail.
-    let _ = write!(data, "{{\"rev\":{rev},\"entries\":{entries}}}");
+    let registry = distributor.registry();
+    let (rev, entries) = (registry.revision(), registry.len());
+    let data = format!("{{\"rev\":{rev},\"entries\":{entries}}}");
     let id = id_of(newest, distributor.epoch());
     Event {
         name,
@@ -209,75 +187,19 @@ fn write_place(out: &mut Vec<u8>, name: &str, distributor: &Distributor, newest:
     .write(out);
 }
 
-/// An id names the run of the Distributor as well.
+/// Returns the id of an event, which names the run of the Distributor as well.
 fn id_of(number: u64, epoch: &str) -> String {
     format!("{epoch}-{number}")
 }
 
-/// The number of an event of this run. A number alone is taken for one of this run.
+/// Returns the number of an event of this run. A number alone is taken for one of this run.
 fn number_of(id: &str, epoch: &str) -> Option<u64> {
     let number = match id.split_once('-') {
-        Some((of, number)) => Some(number).filter(|_| of == epoch)?,
+        Some((run, number)) if run == epoch => number,
+        Some(_) => return None,
         None => id,
     };
     number.parse().ok()
-}
-
-/// An event as JSON.
-#[derive(Serialize)]
-pub(super) struct Told<'a> {
-    number: u64,
-    unix_ms: u64,
-    event: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cause: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    errorcode: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    restored: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    peer: Option<SocketAddr>,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    name: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<u64>,
-    rev: u64,
-}
-
-impl<'a> Told<'a> {
-    pub(super) fn new(event: &'a Record, journal: &Journal) -> Told<'a> {
-        let mut told = Told {
-            number: event.number,
-            unix_ms: unix_ms(event.at, journal),
-            event: event.kind.as_str(),
-            cause: None,
-            reason: None,
-            errorcode: None,
-            restored: None,
-            peer: event.peer,
-            name: &event.name,
-            id: event.entry.map(|id| id.number()),
-            rev: event.revision,
-        };
-        match event.kind {
-            RecordKind::Left(cause, reason) => {
-                (told.cause, told.reason) = (Some(cause.as_str()), Some(reason));
-            }
-            RecordKind::WrongProtocol(reason) | RecordKind::LimitExceeded(reason) => {
-                told.reason = Some(reason)
-            }
-            RecordKind::Rejected(code) => told.errorcode = Some(code as u8),
-            RecordKind::Restored(entries) => told.restored = Some(entries),
-            _ => {}
-        }
-        told
-    }
-}
-
-pub(super) fn unix_ms(at: Time, journal: &Journal) -> u64 {
-    u64::try_from(journal.unix_time_of(at).as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -285,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_of_another_run_is_no_place_in_this_one() {
+    fn rejects_ids_of_another_run() {
         assert_eq!(number_of(&id_of(7, "00ff"), "00ff"), Some(7));
         assert_eq!(number_of("00fe-7", "00ff"), None);
         assert_eq!(number_of("7", "00ff"), Some(7));

@@ -1,4 +1,4 @@
-//! Who is there, as JSON: for people, and for Prometheus to find.
+//! Registered nodes as JSON, and listed ones as targets of Prometheus.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -7,14 +7,16 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::answer::Answer;
-use super::events::unix_ms;
+use super::event_json::unix_ms;
+use super::request::PendingRequest;
+use super::router::Route;
 use crate::distributor::{Distributor, Journal, NodeView};
 use crate::protocol::ListedNode;
 use crate::reactor::{ConnId, Net};
 use crate::registry::EntryId;
 use crate::time::Time;
 
-/// What was made of the nodes' own words: they rarely change, and are long to read.
+/// What nodes registered, parsed: it rarely changes, and takes long to parse.
 #[derive(Debug, Default)]
 pub(super) struct Nodes(BTreeMap<EntryId, Parsed>);
 
@@ -22,7 +24,7 @@ pub(super) struct Nodes(BTreeMap<EntryId, Parsed>);
 struct Parsed {
     encoded: Box<[u8]>,
     node: ListedNode,
-    /// What of the node's JSON is its own, without the `}` at its end.
+    /// The part of the node's JSON that it registered, without the `}` at its end.
     own: Vec<u8>,
 }
 
@@ -34,21 +36,21 @@ struct Own<'a> {
     urls: &'a [String],
 }
 
-/// What a list begins with. Its nodes follow.
+/// The beginning of a list. Its nodes follow.
 #[derive(Serialize)]
 struct Head<'a> {
     epoch: &'a str,
-    /// Who comes and goes while the list is written may be in it, or not.
+    /// Nodes that join or leave while the list is written may be in it or not.
     rev: u64,
     complete: bool,
-    /// All that are registered, those who do not match included.
+    /// All registered nodes, including those that do not match.
     entries: usize,
     nodes: [(); 0],
 }
 
-/// What is known of a node beside its own words.
+/// What the Distributor knows of a node.
 #[derive(Serialize)]
-struct Seen {
+struct Known {
     id: u64,
     listed: bool,
     peer: Option<std::net::SocketAddr>,
@@ -61,46 +63,57 @@ struct Seen {
     age_seconds: Option<f64>,
 }
 
-/// A list that is being written, some nodes at a time: a long one holds nobody up.
+/// A list that is being written, some nodes at a time: a long one must not hold up the loop.
 #[derive(Debug)]
 pub(super) struct Listing {
-    wanted: Wanted,
+    filter: Filter,
     left: std::vec::IntoIter<(EntryId, Option<ConnId>)>,
     body: Vec<u8>,
 }
 
-/// What the list is for.
+/// Which nodes a list contains, and in which form.
 #[derive(Debug)]
-pub(super) enum Wanted {
-    /// All nodes with this name, and with this url or path.
+pub(super) enum Filter {
+    /// Nodes with this name and this url or path.
     Nodes {
         name: Option<String>,
         url: Option<String>,
     },
-    /// The listed nodes as `http_sd` of Prometheus wants them.
+    /// Listed nodes in the form of `http_sd` of Prometheus.
     Targets,
 }
 
-/// So many nodes are written at a time.
+impl Filter {
+    pub(super) fn new(request: &PendingRequest) -> Result<Filter, Answer> {
+        if request.route == Route::ServiceDiscovery {
+            return Ok(Filter::Targets);
+        }
+        request.allow_params(&["name", "url"])?;
+        let [name, url] = ["name", "url"].map(|name| request.param(name).map(ToOwned::to_owned));
+        Ok(Filter::Nodes { name, url })
+    }
+}
+
+/// Nodes that are written at a time.
 const AT_A_TIME: usize = 128;
-/// Finding the connections of all costs about this for each,
+/// About the cost of finding the connection of one node,
 const PER_CONNECTION: Duration = Duration::from_nanos(100);
-/// writing one node this,
+/// of writing one node,
 const PER_NODE: Duration = Duration::from_nanos(1500);
-/// and reading first what it said of itself, this.
+/// and of parsing what it registered.
 const PER_PARSED: Duration = Duration::from_nanos(4000);
 
 impl Listing {
-    /// Begins a list. Returns it, and what that cost, about.
+    /// Begins a list. Returns it with the cost of that, about.
     pub(super) fn begin(
-        wanted: Wanted,
+        filter: Filter,
         now: Time,
         distributor: &Distributor,
     ) -> (Listing, Duration) {
         let registry = distributor.registry();
-        let body = match wanted {
-            Wanted::Targets => b"[".to_vec(),
-            Wanted::Nodes { .. } => {
+        let body = match filter {
+            Filter::Targets => b"[".to_vec(),
+            Filter::Nodes { .. } => {
                 let head = Head {
                     epoch: distributor.epoch(),
                     rev: registry.revision(),
@@ -117,17 +130,17 @@ impl Listing {
         let all = distributor.entries_and_connections();
         let cost = PER_CONNECTION * u32::try_from(all.len()).unwrap_or(u32::MAX);
         let left = all.into_iter();
-        (Listing { wanted, left, body }, cost)
+        (Listing { filter, left, body }, cost)
     }
 
-    /// All of it, when no node is left.
+    /// Returns the response. To be called when the list is complete.
     pub(super) fn finish(mut self) -> Answer {
         if self.body.last() == Some(&b',') {
             self.body.pop();
         }
-        self.body.extend_from_slice(match self.wanted {
-            Wanted::Targets => b"]",
-            Wanted::Nodes { .. } => CLOSING,
+        self.body.extend_from_slice(match self.filter {
+            Filter::Targets => b"]",
+            Filter::Nodes { .. } => CLOSING,
         });
         Answer::json(self.body)
     }
@@ -137,42 +150,42 @@ impl Listing {
     }
 }
 
-/// Behind the last node.
+/// After the last node.
 const CLOSING: &[u8] = b"]}";
 
 impl Nodes {
-    /// Of how many it was made.
+    /// Returns the number of nodes that are parsed.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Writes some more nodes of a list. Returns what that cost, about.
+    /// Writes some more nodes of a list. Returns the cost of that, about.
     pub(super) fn write_some(
         &mut self,
         listing: &mut Listing,
         net: &Net,
         distributor: &Distributor,
     ) -> Duration {
-        let Listing { wanted, left, body } = listing;
+        let Listing { filter, left, body } = listing;
         let mut cost = Duration::ZERO;
         for (id, conn) in left.take(AT_A_TIME) {
             let Some(view) = distributor.node(net, id, conn) else {
                 continue;
             };
-            let Some(parsed) = self.read(&view, &mut cost) else {
+            let Some(parsed) = self.parse(&view, &mut cost) else {
                 continue;
             };
             cost += PER_NODE;
             let before = body.len();
-            let written = match wanted {
-                Wanted::Nodes { name, url } => {
+            let written = match filter {
+                Filter::Nodes { name, url } => {
                     if !parsed.matches(name.as_deref(), url.as_deref()) {
                         continue;
                     }
-                    let seen = Seen::new(&view, net.now(), distributor.journal());
-                    parsed.write(&seen, body)
+                    let known = Known::new(&view, net.now(), distributor.journal());
+                    parsed.write(&known, body)
                 }
-                Wanted::Targets => match Group::new(&view, &parsed.node) {
+                Filter::Targets => match Group::new(&view, &parsed.node) {
                     None => continue,
                     Some(group) => serde_json::to_writer(&mut *body, &group),
                 },
@@ -183,13 +196,13 @@ impl Nodes {
             }
         }
         if listing.is_complete() {
-            self.forget_who_left(distributor);
+            self.forget_departed(distributor);
         }
         cost
     }
 
-    /// What a node said of itself. If that is new, `cost` rises.
-    fn read(&mut self, view: &NodeView<'_>, cost: &mut Duration) -> Option<&Parsed> {
+    /// Returns what a node registered. Parsing it adds to `cost`.
+    fn parse(&mut self, view: &NodeView<'_>, cost: &mut Duration) -> Option<&Parsed> {
         let encoded = &view.entry.encoded;
         let is_known = |parsed: &Parsed| parsed.encoded == *encoded;
         if !self.0.get(&view.id).is_some_and(is_known) {
@@ -199,8 +212,8 @@ impl Nodes {
         self.0.get(&view.id)
     }
 
-    /// Seldom, as it looks at all.
-    fn forget_who_left(&mut self, distributor: &Distributor) {
+    /// Drops nodes that left. Done rarely, since it looks at all.
+    fn forget_departed(&mut self, distributor: &Distributor) {
         let registry = distributor.registry();
         if self.0.len() > registry.len() + registry.len() / 4 + 64 {
             self.0.retain(|id, _| registry.get(*id).is_some());
@@ -228,22 +241,22 @@ impl Parsed {
             && url.is_none_or(|url| self.node.serves(url))
     }
 
-    /// Writes one object of two.
-    fn write(&self, seen: &Seen, out: &mut Vec<u8>) -> serde_json::Result<()> {
+    /// Joins the two objects into one.
+    fn write(&self, known: &Known, out: &mut Vec<u8>) -> serde_json::Result<()> {
         out.extend_from_slice(&self.own);
-        let border = out.len();
-        serde_json::to_writer(&mut *out, seen)?;
-        if let Some(brace) = out.get_mut(border) {
-            *brace = b',';
+        let brace = out.len();
+        serde_json::to_writer(&mut *out, known)?;
+        if let Some(byte) = out.get_mut(brace) {
+            *byte = b',';
         }
         Ok(())
     }
 }
 
-impl Seen {
-    fn new(view: &NodeView<'_>, now: Time, journal: Option<&Journal>) -> Seen {
+impl Known {
+    fn new(view: &NodeView<'_>, now: Time, journal: Option<&Journal>) -> Known {
         let age = view.joined_at.map(|at| now.saturating_since(at));
-        Seen {
+        Known {
             id: view.id.number(),
             listed: view.entry.listed,
             peer: view.peer,
@@ -268,7 +281,7 @@ struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    /// `None` for who can't be connected to.
+    /// Returns `None` for nodes that cannot be connected to.
     fn new(view: &NodeView<'_>, node: &'a ListedNode) -> Option<Group<'a>> {
         let port = node.port.filter(|_| view.entry.listed)?;
         let host = &node.host;
@@ -283,7 +296,7 @@ impl<'a> Group<'a> {
                 id: view.id.number().to_string(),
                 session: view.session.as_str(),
                 state: view.state.as_str(),
-                // With a comma at both ends, so that one of them is found by `.*,GET/goods,.*`.
+                // With a comma at both ends, so that `.*,GET/goods,.*` matches one of them.
                 urls: format!(",{},", node.urls.join(",")),
             },
         })

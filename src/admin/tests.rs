@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::*;
-use crate::distributor;
+use super::{AdminApi, Config, why};
+use crate::distributor::{self, Distributor};
 use crate::reactor::{Limits as LoopLimits, Reactor};
 use crate::sys::SocketId;
 use crate::testing::scripted::{Accept, Scripted};
@@ -108,7 +108,7 @@ impl Bench {
 }
 
 #[test]
-fn what_took_longer_than_was_reckoned_is_waited_for_as_well() {
+fn waits_for_costs_beyond_the_estimate() {
     let mut bench = Bench::new();
     // The system calls that write an answer take a second.
     bench.system.world().write_takes = Duration::from_secs(1);
@@ -127,7 +127,7 @@ fn what_took_longer_than_was_reckoned_is_waited_for_as_well() {
 }
 
 #[test]
-fn a_long_list_is_written_in_many_short_turns() {
+fn writes_long_lists_over_many_turns() {
     let mut bench = Bench::new();
     for number in 0..600 {
         bench.join(&format!("n{number}"), None);
@@ -152,7 +152,7 @@ fn a_long_list_is_written_in_many_short_turns() {
 }
 
 #[test]
-fn who_asks_whether_it_runs_is_answered_before_all_others() {
+fn answers_health_checks_first() {
     let mut bench = Bench::new();
     for number in 0..600 {
         bench.join(&format!("n{number}"), None);
@@ -172,7 +172,7 @@ fn who_asks_whether_it_runs_is_answered_before_all_others() {
 }
 
 #[test]
-fn why_knows_of_each_change_who_is_late() {
+fn why_lists_late_sessions_of_each_change() {
     let mut bench = Bench::new();
     let sessions: Vec<SocketId> = (0..3)
         .map(|number| bench.join(&format!("n{number}"), Some(json!({"watch": "delta"}))))
@@ -192,7 +192,7 @@ fn why_knows_of_each_change_who_is_late() {
         changes.push(pushed(&mut bench));
     }
     let late = |bench: &Bench| -> Vec<(u64, u64)> {
-        let answer = why::answer(&bench.distributor, Some("flapping"), None);
+        let answer = why::explain(&bench.distributor, Some("flapping"), 100);
         let why: Value = serde_json::from_slice(&answer.body).unwrap();
         let pushes = why["events"].as_array().unwrap().iter();
         pushes
@@ -208,7 +208,7 @@ fn why_knows_of_each_change_who_is_late() {
             .collect()
     };
     let asked = |bench: &Bench, name| -> Vec<Value> {
-        let answer = why::answer(&bench.distributor, Some(name), None);
+        let answer = why::explain(&bench.distributor, Some(name), 100);
         let why: Value = serde_json::from_slice(&answer.body).unwrap();
         let events = why["events"].as_array().unwrap().iter();
         events
@@ -238,7 +238,7 @@ fn why_knows_of_each_change_who_is_late() {
 }
 
 #[test]
-fn many_followers_of_events_are_told_in_turn_and_catch_up() {
+fn many_followers_take_turns_and_catch_up() {
     const FOLLOWERS: usize = 100;
     let mut bench = Bench::new();
     let all: Vec<SocketId> = (0..FOLLOWERS).map(|_| bench.ask("/events")).collect();

@@ -1,14 +1,15 @@
-//! What happened to a node, who was told of it, and who is late.
+//! The events of a node, which sessions were notified of them, and which have not acknowledged.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::answer::Answer;
-use super::events::Told;
+use super::event_json::EventJson;
+use super::request::PendingRequest;
 use crate::distributor::{Distributor, Pushed, UnacknowledgedSessions};
 
-/// What looking through the whole ring, and at all sessions, takes, about.
+/// Returns the cost of looking through all events and at all sessions, about.
 pub(super) fn cost(distributor: &Distributor) -> Duration {
     let entries = u32::try_from(distributor.registry().len()).unwrap_or(u32::MAX);
     Duration::from_micros(200) + Duration::from_nanos(50) * entries
@@ -22,50 +23,49 @@ struct Why<'a> {
     rev: u64,
     /// The newest last.
     events: Vec<Explained<'a>>,
-    /// There are older ones beyond the limit.
+    /// Older events were left out because of the limit.
     more: bool,
 }
 
 #[derive(Serialize)]
 struct Explained<'a> {
     #[serde(flatten)]
-    event: Told<'a>,
-    /// Absent for what changed nothing in the list, `null` while nobody is told yet.
+    event: EventJson<'a>,
+    /// Absent for an event that did not change the list, `null` while the change is not pushed yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     push: Option<Option<Push<'a>>>,
 }
 
 #[derive(Serialize)]
 struct Push<'a> {
-    /// The revision that was sent; it may hold later changes, too.
+    /// The revision that was sent; it may include later changes.
     rev: u64,
-    /// How many were sent it at once.
+    /// Peers that were sent it at once.
     told: u64,
-    /// Peers that can't say what they have applied.
+    /// Peers without a session, which do not acknowledge.
     blind: u64,
-    /// Sessions that say it, and how many did.
+    /// Sessions that acknowledge, and how many did.
     of: u64,
     acked: u64,
-    /// Whether they were to say it at once, and not with their next heartbeat.
+    /// Whether they were asked to do so at once, and not with their next heartbeat.
     ack_asked: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_ack_after_ms: Option<f64>,
-    /// Who had not read the one before, and got the newest later. Some names.
+    /// Peers that had not read the one before, and were sent the newest later. Some names.
     backlogged: u64,
     backlogged_names: Vec<&'a str>,
-    /// Who is connected and has not said it yet. Some names.
+    /// Connected sessions that have not acknowledged it yet. Some names.
     late: usize,
     late_names: Vec<&'a str>,
 }
 
 impl<'a> Push<'a> {
     fn new(pushed: &'a Pushed, late: &'a UnacknowledgedSessions<'_>) -> Push<'a> {
-        let (late, late_names) = match pushed.acked >= pushed.total {
-            true => (0, Vec::new()),
-            false => {
-                let (late, names) = late.of(pushed.revision);
-                (late, names.collect())
-            }
+        let (late, late_names) = if pushed.acked >= pushed.total {
+            (0, Vec::new())
+        } else {
+            let (late, names) = late.of(pushed.revision);
+            (late, names.collect())
         };
         Push {
             rev: pushed.revision,
@@ -85,27 +85,32 @@ impl<'a> Push<'a> {
     }
 }
 
-/// The last events, of the node with this name or of all.
+/// Returns the last events, of the node with this name or of all.
 pub(super) fn answer(
     distributor: &Distributor,
-    name: Option<&str>,
-    limit: Option<usize>,
-) -> Answer {
+    request: &PendingRequest,
+) -> Result<Answer, Answer> {
+    request.allow_params(&["name", "limit"])?;
+    let name = request.param("name");
+    let limit = request.number("limit")?.unwrap_or(DEFAULT_LIMIT);
+    Ok(explain(distributor, name, limit.min(MAX_LIMIT)))
+}
+
+pub(super) fn explain(distributor: &Distributor, name: Option<&str>, limit: usize) -> Answer {
     let Some(journal) = distributor.journal() else {
-        return Answer::text(503, "nothing is journal");
+        return Answer::text(503, "no journal is kept");
     };
-    let limit = limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
     let late = distributor.unacknowledged();
-    let is_wanted = |of: &str| name.is_none_or(|name| name == of);
+    let is_of_node = |other: &str| name.is_none_or(|name| name == other);
     let mut matching = journal
         .records()
         .rev()
-        .filter(|event| is_wanted(&event.name));
+        .filter(|event| is_of_node(&event.name));
     let mut events: Vec<Explained<'_>> = matching
         .by_ref()
         .take(limit)
         .map(|event| Explained {
-            event: Told::new(event, journal),
+            event: EventJson::new(event, journal),
             push: event.changed_list.then(|| {
                 let pushed = journal.push_of(event.revision);
                 pushed.map(|pushed| Push::new(pushed, &late))
@@ -118,5 +123,5 @@ pub(super) fn answer(
         events,
         more: matching.next().is_some(),
     };
-    Answer::json(serde_json::to_vec(&why).unwrap_or_default())
+    Answer::encoded(&why)
 }

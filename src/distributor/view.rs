@@ -37,8 +37,8 @@ pub struct NodeView<'a> {
 /// What a peer asked for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum SessionKind {
-    /// No session: a peer of the book, which is sent whole lists.
-    Book,
+    /// No session: a plain peer, which is sent whole lists.
+    Plain,
     /// A session with whole lists.
     List,
     /// A session with changes.
@@ -52,7 +52,7 @@ pub enum SessionKind {
 impl SessionKind {
     /// All kinds, each in its own place.
     pub const ALL: [SessionKind; 5] = [
-        SessionKind::Book,
+        SessionKind::Plain,
         SessionKind::List,
         SessionKind::Delta,
         SessionKind::Unwatching,
@@ -62,7 +62,7 @@ impl SessionKind {
     /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
-            SessionKind::Book => "book",
+            SessionKind::Plain => "plain",
             SessionKind::List => "list",
             SessionKind::Delta => "delta",
             SessionKind::Unwatching => "unwatching",
@@ -72,7 +72,7 @@ impl SessionKind {
 
     fn of(peer: &Peer) -> SessionKind {
         match peer.session.as_ref().map(|session| session.watch) {
-            None if peer.is_registered => SessionKind::Book,
+            None if peer.is_registered => SessionKind::Plain,
             None => SessionKind::None,
             Some(Watch::List) => SessionKind::List,
             Some(Watch::Delta) => SessionKind::Delta,
@@ -172,16 +172,14 @@ impl Distributor {
         counts.into_iter()
     }
 
-    /// How many things it keeps of each kind. All of them are bounded.
+    /// Returns the sizes of its collections besides the registry and the peers. All are bounded.
     pub fn sizes(&self) -> impl Iterator<Item = (&'static str, usize)> {
         let [orphans, orphan_instances, orphan_texts] = self.orphans.sizes();
         let journal = self.journal().map(Journal::sizes);
         let [events, pushes, samples, joined] = journal.unwrap_or_default();
         let waits = self.drains.iter().map(super::Drain::waits_for);
         [
-            ("entries", self.registry.len()),
             ("history", self.registry.history_len()),
-            ("sessions", self.peers.len()),
             ("instances", self.instances.len()),
             ("identities", self.identities.len()),
             ("orphans", orphans),
@@ -202,13 +200,9 @@ impl Distributor {
         .into_iter()
     }
 
-    /// What the longest of them take, in bytes: the entries as they are listed, and lists that
-    /// somebody has not taken though they are old.
-    pub fn bytes_kept(&self) -> [(&'static str, usize); 2] {
-        [
-            ("entries", self.registry.encoded_bytes()),
-            ("old_lists", self.push.old_lists().1),
-        ]
+    /// Returns the bytes of old lists that some peers have not taken yet.
+    pub fn bytes_kept(&self) -> [(&'static str, usize); 1] {
+        [("old_lists", self.push.old_lists().1)]
     }
 
     /// How long the list may not be complete yet. Zero: it is complete.

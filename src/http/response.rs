@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_has_what_was_asked_for_and_no_more() {
+    fn leaves_out_invalid_headers() {
         let mut out = Vec::new();
         let headers = [
             ("Content-Type", "text/plain"),
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_stays_one_event() {
+    fn an_event_cannot_contain_another() {
         let mut out = Vec::new();
         let event = Event {
             name: "joined",

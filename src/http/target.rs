@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_target_is_a_path_and_a_query() {
+    fn splits_path_and_query() {
         for (text, path, query) in [
             ("/", "/", None),
             ("/goods?", "/goods", Some("")),
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_url_says_who_is_asked() {
+    fn an_absolute_target_names_the_host() {
         for (text, authority) in [
             ("/a?http://b", None),
             ("http://a.example", Some("a.example")),
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_another_path_to_somebody_is_refused() {
+    fn refuses_paths_that_lead_elsewhere() {
         for text in [
             "",
             "goods",

@@ -47,7 +47,7 @@ fn nodes_are_a_table_for_people_and_json_for_machines() {
     let lines: Vec<&str> = stdout.lines().collect();
     assert!(lines[0].starts_with("NAME   ADDRESS"), "{stdout}");
     assert!(
-        lines[2].starts_with("goods  127.0.0.1:9010  book") && lines[2].ends_with("GET/goods"),
+        lines[2].starts_with("goods  127.0.0.1:9010  plain") && lines[2].ends_with("GET/goods"),
         "{stdout}"
     );
     assert!(lines[4].starts_with("2 of 2 nodes, revision 2"), "{stdout}");
@@ -232,7 +232,7 @@ fn drain_says_who_knows() {
     );
     let (code, _, stderr) = ask(&admin, &[&["drain", "goods"][..], &token].concat());
     assert_eq!(code, Some(1));
-    assert!(stderr.contains("404: there is no such node"), "{stderr}");
+    assert!(stderr.contains("404: no matching node"), "{stderr}");
 
     // Somebody who watches and does not say what it knows.
     let mut late = admin.distributor.connect();

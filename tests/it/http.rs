@@ -231,7 +231,7 @@ fn get(path: &str) -> String {
 }
 
 #[test]
-fn a_connection_serves_one_request_after_the_other() {
+fn keeps_a_connection_for_further_requests() {
     let server = Running::start(Limits::default());
     let mut client = server.connect();
     for _ in 0..3 {
@@ -252,6 +252,8 @@ fn a_connection_serves_one_request_after_the_other() {
         (&*answer.body, answer.header("X-Method").as_deref()),
         ("xyz", Some("PUT"))
     );
+    client.send("GET /hello HTTP/1.2\r\nHost: a\r\n\r\n");
+    assert_eq!(client.answer().body, "hello");
     client.send("HEAD /hello HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.head().header("Content-Length").as_deref(), Some("5"));
     client.send("GET /hello HTTP/1.1\r\nHost: a\r\nConnection: x, Close\r\n\r\n");
@@ -277,7 +279,7 @@ fn http_1_0_is_closed_unless_it_asks() {
 }
 
 #[test]
-fn pipelined_requests_are_answered_in_their_order() {
+fn answers_pipelined_requests_in_order() {
     let server = Running::start(Limits::default());
     let mut client = server.connect();
     let many = 500;
@@ -299,7 +301,7 @@ fn pipelined_requests_are_answered_in_their_order() {
 }
 
 #[test]
-fn who_sends_no_more_is_answered_all_the_same() {
+fn answers_after_the_client_shut_down_its_side() {
     let server = Running::start(Limits::default());
     let mut clients = ["/later", "/hello"].map(|path| {
         let mut client = server.connect();
@@ -319,7 +321,7 @@ fn who_sends_no_more_is_answered_all_the_same() {
 }
 
 #[test]
-fn what_can_be_read_in_two_ways_ends_the_connection() {
+fn closes_the_connection_on_ambiguous_requests() {
     let server = Running::start(Limits::default());
     let smuggled = get("/release");
     for (number, request) in [
@@ -330,6 +332,8 @@ fn what_can_be_read_in_two_ways_ends_the_connection() {
         format!("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\n\n{smuggled}"),
         format!("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n{smuggled}"),
         format!("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n{smuggled}"),
+        format!("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n{smuggled}"),
+        format!("GET /hello?\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n{smuggled}"),
         format!("GET /hello\r\n\r\n{smuggled}"),
         format!("GET /a/../hello HTTP/1.1\r\nHost: a\r\n\r\n{smuggled}"),
         format!("GET /hello HTTP/1.1\nHost: a\n\n{smuggled}"),
@@ -353,7 +357,7 @@ fn what_can_be_read_in_two_ways_ends_the_connection() {
 }
 
 #[test]
-fn what_is_too_large_is_refused_before_it_is_all_there() {
+fn refuses_large_requests_early() {
     let server = Running::start(Limits::default());
     for (request, status) in [
         (format!("GET /{} HTTP/1.1\r\n", "x".repeat(17 << 10)), 431),
@@ -394,7 +398,7 @@ fn what_is_too_large_is_refused_before_it_is_all_there() {
 }
 
 #[test]
-fn a_client_that_waits_for_word_is_told_to_go_on() {
+fn sends_100_continue() {
     let server = Running::start(Limits::default());
     let mut client = server.connect();
     client.send(
@@ -407,7 +411,7 @@ fn a_client_that_waits_for_word_is_told_to_go_on() {
 }
 
 #[test]
-fn who_is_slow_is_told_and_who_is_idle_is_not() {
+fn answers_slow_requests_with_408_and_closes_idle_connections() {
     let server = Running::start(Limits {
         request_timeout: Duration::from_millis(100),
         keep_alive: Duration::from_millis(300),
@@ -453,7 +457,7 @@ fn who_is_slow_is_told_and_who_is_idle_is_not() {
 }
 
 #[test]
-fn an_answer_that_never_comes_is_one() {
+fn answers_503_without_a_response_in_time() {
     let server = Running::start(Limits {
         response_timeout: Duration::from_millis(100),
         ..Limits::default()
@@ -468,7 +472,7 @@ fn an_answer_that_never_comes_is_one() {
 }
 
 #[test]
-fn a_long_response_arrives_whole_and_the_next_behind_it() {
+fn sends_long_responses_whole_and_in_order() {
     let server = Running::start(Limits::default());
     let mut client = server.connect();
     client.send(&(get("/big") + &get("/big") + &get("/hello")));
@@ -481,7 +485,7 @@ fn a_long_response_arrives_whole_and_the_next_behind_it() {
 }
 
 #[test]
-fn who_does_not_read_what_it_asks_for_is_cut() {
+fn disconnects_clients_that_do_not_read_responses() {
     let loop_limits = LoopLimits {
         write_timeout: Duration::from_millis(300),
         ..LoopLimits::default()
@@ -500,7 +504,7 @@ fn who_does_not_read_what_it_asks_for_is_cut() {
 }
 
 #[test]
-fn events_come_until_one_side_has_enough() {
+fn streams_events_until_one_side_ends() {
     let server = Running::start(Limits {
         stream_heartbeat: Duration::from_millis(50),
         ..Limits::default()
@@ -537,7 +541,7 @@ fn events_come_until_one_side_has_enough() {
 }
 
 #[test]
-fn who_does_not_read_its_events_is_cut_and_nobody_else() {
+fn disconnects_only_the_stream_that_is_not_read() {
     let server = Running::start(Limits::default());
     let mut stuck = server.connect();
     stuck.send(&get("/events"));
@@ -555,7 +559,7 @@ fn who_does_not_read_its_events_is_cut_and_nobody_else() {
 }
 
 #[test]
-fn one_connection_too_many_is_told() {
+fn answers_503_beyond_max_connections() {
     let server = Running::start(Limits {
         max_connections: 2,
         ..Limits::default()
@@ -577,7 +581,7 @@ fn one_connection_too_many_is_told() {
 }
 
 #[test]
-fn requests_that_are_held_have_a_bound_together() {
+fn bounds_the_bytes_of_incomplete_requests() {
     let server = Running::start(Limits {
         max_held_bytes: 100_000,
         ..Limits::default()
@@ -600,7 +604,7 @@ fn requests_that_are_held_have_a_bound_together() {
 }
 
 #[test]
-fn who_came_right_before_a_stop_is_answered() {
+fn answers_requests_sent_right_before_a_stop() {
     let mut reactor = Reactor::new(LoopLimits::default()).unwrap();
     let mut server = Server::new(Limits::default());
     let any_port = "127.0.0.1:0".parse().unwrap();
@@ -626,7 +630,7 @@ fn who_came_right_before_a_stop_is_answered() {
 }
 
 #[test]
-fn a_stop_ends_what_is_idle_and_answers_what_is_not() {
+fn a_stop_closes_idle_connections_and_answers_the_others() {
     let server = Running::start(Limits::default());
     let mut idle = server.connect();
     idle.get("/hello");

@@ -164,7 +164,7 @@ const WIDE: (u32, u32) = (1200, 860);
 const PHONE: (u32, u32) = (390, 844);
 
 #[test]
-fn a_browser_shows_the_nodes_and_what_happens() {
+fn a_browser_shows_nodes_and_events() {
     let Some(name) = installed() else {
         return;
     };

@@ -54,7 +54,7 @@ fn assert_refused(stream: &str, status: u16) {
 }
 
 #[test]
-fn a_body_is_as_long_as_one_header_says() {
+fn one_header_sets_the_length_of_a_body() {
     let post = |lines: &str, body: &str| {
         format!(
             "POST /x HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n{body}GET /y HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -134,7 +134,7 @@ fn a_body_is_as_long_as_one_header_says() {
 }
 
 #[test]
-fn a_request_line_is_a_method_a_target_and_a_version() {
+fn refuses_malformed_request_lines() {
     for (line, status) in [
         ("GET / HTTP/2.1", 505),
         ("GET / HTTP/0.9", 505),
@@ -205,7 +205,7 @@ fn serves_a_higher_minor_version_as_1_1() {
 }
 
 #[test]
-fn what_is_wrong_beyond_a_limit_is_too_large_however_it_is_cut() {
+fn limits_come_before_errors_beyond_them() {
     let line = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\n", "x".repeat(300));
     assert_refused(&line, 431);
     let chunks = "1;eeeeeeeeee\r\nx\r\n".repeat(40);
@@ -215,7 +215,7 @@ fn what_is_wrong_beyond_a_limit_is_too_large_however_it_is_cut() {
 }
 
 #[test]
-fn too_many_header_lines_are_refused() {
+fn refuses_too_many_headers() {
     let request = |lines: usize| format!("GET / HTTP/1.0\r\n{}\r\n", "X:\r\n".repeat(lines));
     let limits = Limits::default();
     for (lines, is_refused) in [(MAX_HEADERS, false), (MAX_HEADERS + 1, true)] {
@@ -241,7 +241,7 @@ impl RequestReader {
 }
 
 #[test]
-fn word_to_go_on_is_wanted_once() {
+fn wants_100_continue_once() {
     let head = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 2\r\n\r\n";
     let mut reader = RequestReader::default();
     let mut wants = Vec::new();
@@ -282,7 +282,7 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn any_cut_gives_the_same_requests(
+    fn requests_do_not_depend_on_the_pieces(
         stream in stream(),
         pieces in prop::collection::vec(1..30usize, 1..8),
     ) {
@@ -293,7 +293,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_comes_nothing_panics(stream: Vec<u8>, pieces in prop::collection::vec(1..9usize, 1..4)) {
+    fn never_panics(stream: Vec<u8>, pieces in prop::collection::vec(1..9usize, 1..4)) {
         read(&stream, &pieces);
     }
 }

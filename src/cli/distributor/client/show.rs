@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn nodes_are_a_table() {
         let list = json!({"rev": 3, "entries": 2, "complete": false, "nodes": [
-            {"name": "call", "host": "::2", "port": null, "session": "book", "listed": false},
+            {"name": "call", "host": "::2", "port": null, "session": "plain", "listed": false},
             {"name": "goods", "host": "::2", "port": 9010, "urls": ["GET/goods"], "session": "delta", "state": "suspect", "acked": 3, "age_seconds": 3725.9},
         ]});
         let text = nodes(&list);
@@ -259,8 +259,8 @@ mod tests {
         assert_eq!(
             lines[2..4],
             [
-                "call   [::2]       book (not listed)  -      -      -",
-                "goods  [::2]:9010  delta (suspect)    3      1h 2m  GET/goods"
+                "call   [::2]       plain (not listed)  -      -      -",
+                "goods  [::2]:9010  delta (suspect)     3      1h 2m  GET/goods"
             ]
         );
         assert_eq!(

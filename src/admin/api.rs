@@ -1,0 +1,128 @@
+//! The admin API beside a Distributor.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+
+use super::admin_token::AdminToken;
+use super::app::AdminApp;
+use super::config::Config;
+use super::context::Context;
+use super::drain::MAX_WAIT;
+use crate::distributor::Distributor;
+use crate::http::{Limits, Server};
+use crate::reactor::{Composite, Handler, Net, Owner};
+
+/// The admin API of a Distributor, over HTTP.
+#[derive(Debug)]
+pub struct AdminApi {
+    server: Server,
+    app: AdminApp,
+}
+
+impl AdminApi {
+    /// Returns an admin API that does not listen yet.
+    pub fn new(config: Config) -> AdminApi {
+        let limits = Limits {
+            max_connections: config.max_connections,
+            max_body_bytes: 4 << 10,
+            response_timeout: MAX_WAIT + MAX_WAIT / 4,
+            ..Limits::default()
+        };
+        AdminApi {
+            server: Server::new(limits),
+            app: AdminApp::new(config),
+        }
+    }
+
+    /// Listens on an address, and returns it with the port in use. May be called several times.
+    ///
+    /// The Distributor records events from now on: call this before it listens itself, or the first
+    /// ones are missed.
+    ///
+    /// Errors are those of [`Net::listen`].
+    pub fn listen(
+        &mut self,
+        net: &mut Net,
+        distributor: &mut Distributor,
+        addr: SocketAddr,
+    ) -> io::Result<SocketAddr> {
+        distributor.keep_journal(net);
+        self.app.claim_owner(net);
+        self.server.listen(net, addr)
+    }
+
+    /// As [`AdminApi::listen`], with a socket that listens already.
+    ///
+    /// Errors are those of [`Net::listen_on`].
+    pub fn listen_on(
+        &mut self,
+        net: &mut Net,
+        distributor: &mut Distributor,
+        socket: OwnedFd,
+    ) -> io::Result<SocketAddr> {
+        distributor.keep_journal(net);
+        self.app.claim_owner(net);
+        self.server.listen_on(net, socket)
+    }
+
+    /// Replaces the admin token.
+    pub fn set_admin_token(&mut self, token: AdminToken) {
+        self.app.set_admin_token(token);
+    }
+
+    /// Returns the two as one handler, for a turn.
+    pub fn beside<'a>(&'a mut self, distributor: &'a mut Distributor) -> Both<'a> {
+        Both {
+            admin: self,
+            distributor,
+        }
+    }
+
+    /// Stops accepting connections, and ends event streams.
+    pub fn stop(&mut self, net: &mut Net) {
+        self.server.stop(net);
+    }
+}
+
+/// An [`AdminApi`] and its Distributor: a handler.
+#[derive(Debug)]
+pub struct Both<'a> {
+    admin: &'a mut AdminApi,
+    distributor: &'a mut Distributor,
+}
+
+impl Composite for Both<'_> {
+    fn owns(&self, owner: Owner) -> bool {
+        self.admin.server.owns(owner) || self.admin.app.owns(owner) || self.distributor.owns(owner)
+    }
+
+    fn with_part<T>(&mut self, owner: Owner, act: impl FnOnce(&mut dyn Handler) -> T) -> Option<T> {
+        let AdminApi { server, app } = &mut *self.admin;
+        if self.distributor.owns(owner) {
+            Some(act(self.distributor))
+        } else if server.owns(owner) {
+            Some(act(&mut server.with(app)))
+        } else {
+            app.owns(owner).then(|| act(app))
+        }
+    }
+
+    fn on_wake(&mut self, net: &mut Net) {
+        self.distributor.on_wake(net);
+    }
+
+    fn on_turn_end(&mut self, net: &mut Net) {
+        let AdminApi { server, app } = &mut *self.admin;
+        let timers = app.claim_owner(net);
+        let mut cx = Context {
+            net,
+            server,
+            distributor: self.distributor,
+            timers,
+        };
+        app.answer_requests(&mut cx);
+        cx.distributor.on_turn_end(cx.net);
+        app.send_events(&mut cx);
+    }
+}

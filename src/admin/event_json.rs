@@ -1,0 +1,65 @@
+//! Events as JSON.
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+use crate::distributor::{Journal, Record, RecordKind};
+use crate::time::Time;
+
+/// An event as JSON.
+#[derive(Serialize)]
+pub(super) struct EventJson<'a> {
+    number: u64,
+    unix_ms: u64,
+    event: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errorcode: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restored: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
+    rev: u64,
+}
+
+impl<'a> EventJson<'a> {
+    pub(super) fn new(event: &'a Record, journal: &Journal) -> EventJson<'a> {
+        let mut json = EventJson {
+            number: event.number,
+            unix_ms: unix_ms(event.at, journal),
+            event: event.kind.as_str(),
+            cause: None,
+            reason: None,
+            errorcode: None,
+            restored: None,
+            peer: event.peer,
+            name: &event.name,
+            id: event.entry.map(|id| id.number()),
+            rev: event.revision,
+        };
+        match event.kind {
+            RecordKind::Left(cause, reason) => {
+                (json.cause, json.reason) = (Some(cause.as_str()), Some(reason));
+            }
+            RecordKind::WrongProtocol(reason) | RecordKind::LimitExceeded(reason) => {
+                json.reason = Some(reason)
+            }
+            RecordKind::Rejected(code) => json.errorcode = Some(code as u8),
+            RecordKind::Restored(entries) => json.restored = Some(entries),
+            _ => {}
+        }
+        json
+    }
+}
+
+pub(super) fn unix_ms(at: Time, journal: &Journal) -> u64 {
+    u64::try_from(journal.unix_time_of(at).as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,166 @@
+//! The table of all metrics.
+
+use super::figures::Figures;
+use super::text::Family;
+use crate::distributor::Journal;
+use crate::registry::Registry;
+
+/// Encodes all metrics.
+pub(super) fn encode(figures: &Figures<'_>) -> String {
+    let mut text = String::new();
+    for family in FAMILIES {
+        family.write(&mut text, figures);
+    }
+    text
+}
+
+/// A row is `kind "name", "help": |out, figures| samples;`.
+macro_rules! families {
+    ($($kind:ident $name:literal, $help:literal: $write:expr;)*) => {
+        &[$(Family { name: $name, kind: stringify!($kind), help: $help, write: $write }),*]
+    };
+}
+
+/// A figure belongs to one family only: a collection with a metric of its own is not in
+/// `pilcrow_collection_size`.
+const FAMILIES: &[Family] = families! {
+    gauge "pilcrow_build_info", "The version of the program.":
+        |out, _| out.each("version", [(env!("CARGO_PKG_VERSION"), 1)]);
+    gauge "pilcrow_ready", "1 if the list is complete, 0 during the warm-up.":
+        |out, f| out.one(u8::from(f.is_ready()));
+    gauge "pilcrow_entries", "Registered nodes.":
+        |out, f| out.one(f.registry().len());
+    gauge "pilcrow_list_bytes", "Size of all entries in a list.":
+        |out, f| out.one(f.registry().encoded_bytes());
+    counter "pilcrow_revisions_total", "Changes of the list.":
+        |out, f| out.one(f.registry().revision());
+    gauge "pilcrow_sessions", "Connections of nodes, by kind of session.":
+        |out, f| out.each("kind", f.distributor.sessions().map(|(kind, n)| (kind.as_str(), n)));
+    counter "pilcrow_registrations_total", "Accepted registrations, of new and of known nodes.":
+        |out, f| out.one(f.stats().registrations);
+    counter "pilcrow_departures_total", "Nodes that left, or were replaced by a newer connection.":
+        |out, f| {
+            let left = |cause| f.registry().departures(cause);
+            out.each("cause", Registry::CAUSES.map(|cause| (cause.as_str(), left(cause))));
+        };
+    counter "pilcrow_pushes_total", "Pushes of a change to all watching peers.":
+        |out, f| out.one(f.stats().pushes);
+    counter "pilcrow_oversized_pushes_total", "Pushes of a list that plain peers cannot read at once.":
+        |out, f| out.one(f.stats().oversized_pushes);
+    counter "pilcrow_lists_sent_total", "Lists and deltas queued for peers.":
+        |out, f| out.one(f.stats().lists_sent);
+    counter "pilcrow_suspects_total", "Nodes held as suspect in self-preservation.":
+        |out, f| out.one(f.stats().suspects_held);
+    counter "pilcrow_snapshots_persisted_total", "Snapshots written to the state file.":
+        |out, f| out.one(f.stats().states_kept);
+    counter "pilcrow_snapshot_failures_total", "Snapshots that could not be written.":
+        |out, f| out.one(f.stats().state_failures);
+    histogram "pilcrow_join_to_last_ack_seconds",
+        "Time from a change to its last acknowledgement; at most one change per second.":
+        |out, f| out.buckets(f.distributor.journal().map(Journal::join_to_last_ack));
+    histogram "pilcrow_push_write_seconds", "Time spent writing each push.":
+        |out, f| out.buckets(f.distributor.journal().map(Journal::push_writing));
+    histogram "pilcrow_turn_seconds", "Time spent in each turn of the loop, without waiting.":
+        |out, f| out.buckets(f.distributor.journal().map(Journal::turns));
+    counter "pilcrow_events_total", "Recorded events.":
+        |out, f| out.one(f.distributor.journal().map_or(0, Journal::last_number));
+    counter "pilcrow_events_suppressed_total", "Events not recorded because of their rate limit.":
+        |out, f| out.one(f.distributor.journal().map_or(0, Journal::suppressed));
+    counter "pilcrow_limit_hits_total", "Times that a limit was hit, by limit.":
+        |out, f| {
+            let (stats, counters, http) = (f.stats(), f.counters(), f.server.limit_hits());
+            out.each("limit", [
+                ("connections", counters.refused),
+                ("file_descriptors", counters.shed),
+                ("accept", counters.accept_failures),
+                ("room", stats.capacity_exceeded),
+                ("frame_bytes", stats.frames_too_large),
+                ("frame_timeout", stats.frame_timeouts),
+                ("first_byte_timeout", stats.first_byte_timeouts),
+                ("unsent_bytes", stats.unsent_overflows),
+                ("write_timeout", stats.write_timeouts),
+                ("old_lists", stats.old_lists_cut),
+                ("http_connections", http.connections),
+                ("http_head_bytes", http.head_bytes),
+                ("http_body_bytes", http.body_bytes),
+                ("http_request_timeout", http.request_timeout),
+                ("http_response_timeout", http.response_timeout),
+                ("http_held_bytes", http.held_bytes),
+                ("http_unread_bytes", http.unread_bytes),
+                ("http_stream_backlog_bytes", http.stream_backlog_bytes),
+                ("http_write_timeout", http.write_timeout),
+                ("http_streams", f.counts.streams_refused),
+            ]);
+        };
+    counter "pilcrow_rejected_packets_total", "Packets rejected with an errorcode.":
+        |out, f| out.one(f.stats().rejected_packets);
+    counter "pilcrow_not_admitted_total", "Connections closed because they are not admitted.":
+        |out, f| out.one(f.stats().not_admitted);
+    counter "pilcrow_wrong_protocol_total", "Connections closed because they speak another protocol.":
+        |out, f| out.one(f.stats().wrong_protocol);
+    gauge "pilcrow_collection_size", "Elements of each collection without a metric of its own.":
+        |out, f| {
+            let http = [
+                ("http_feeding", f.server.feeding()),
+                ("http_waiting", f.waiting),
+                ("http_node_texts", f.node_texts),
+            ];
+            out.each("collection", f.distributor.sizes().chain(f.net.sizes()).chain(http));
+        };
+    gauge "pilcrow_collection_bytes", "Bytes of the collections that can be long.":
+        |out, f| {
+            let [requests, responses] = f.server.bytes_kept().map(|(_, bytes)| bytes);
+            let http = [("http_requests", requests), ("http_responses", responses)];
+            let others = f.distributor.bytes_kept().into_iter().chain(f.net.bytes_kept());
+            out.each("collection", others.chain(http));
+        };
+    counter "pilcrow_stalls_total", "Times that the process was stopped or starved.":
+        |out, f| out.one(f.counters().stalls);
+    counter "pilcrow_connections_accepted_total", "Accepted connections, HTTP included.":
+        |out, f| out.one(f.counters().accepted);
+    counter "pilcrow_connections_closed_total", "Connections that ended.":
+        |out, f| out.one(f.counters().closed);
+    counter "pilcrow_limits_broken_total", "Connections that broke a limit, HTTP included.":
+        |out, f| out.one(f.counters().limits_broken);
+    counter "pilcrow_frames_read_total", "Frames read.":
+        |out, f| out.one(f.counters().frames_read);
+    counter "pilcrow_read_bytes_total", "Bytes read.":
+        |out, f| out.one(f.counters().bytes_read);
+    counter "pilcrow_written_bytes_total", "Bytes written.":
+        |out, f| out.one(f.counters().bytes_written);
+    counter "pilcrow_writes_total", "System calls that wrote bytes.":
+        |out, f| out.one(f.counters().writes);
+    counter "pilcrow_stale_total", "Events for connections that were gone.":
+        |out, f| out.one(f.counters().stale);
+    counter "pilcrow_write_seconds_total", "Time spent writing.":
+        |out, f| out.one(f.counters().flush_time.as_secs_f64());
+    gauge "pilcrow_http_connections", "Open HTTP connections.":
+        |out, f| out.one(f.server.connections());
+    gauge "pilcrow_http_streams", "Open event streams.":
+        |out, f| out.one(f.streams);
+    counter "pilcrow_http_requests_total", "Requests.":
+        |out, f| out.one(f.counts.requests);
+    counter "pilcrow_http_refused_total", "Refusals of bytes that are not a request.":
+        |out, f| out.one(f.counts.refused);
+    counter "pilcrow_http_not_admitted_total", "Requests that were not admitted.":
+        |out, f| out.one(f.counts.not_admitted);
+    counter "pilcrow_http_streams_opened_total", "Event streams opened.":
+        |out, f| out.one(f.counts.streams_opened);
+    counter "pilcrow_http_streams_closed_total",
+        "Event streams closed, by their client or because it did not read.":
+        |out, f| out.one(f.counts.streams_closed);
+    counter "pilcrow_http_events_sent_total", "Events sent, to all streams together.":
+        |out, f| out.one(f.counts.events_sent);
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_family_is_in_the_table_once() {
+        let mut names: Vec<&str> = FAMILIES.iter().map(|family| family.name).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|two| two[0] != two[1]), "{names:?}");
+    }
+}
