@@ -146,6 +146,7 @@ pub mod gateway;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod node;
+mod path;
 pub mod protocol;
 mod rate_limit;
 pub mod reactor;

@@ -1,37 +1,38 @@
-//! A number on everything that the server does for one client, and for all of them.
+//! Limits per client, and for all clients together.
 
 use std::time::Duration;
 
 /// More headers than this are refused.
 pub(crate) const MAX_HEADERS: usize = 100;
 
-/// What a [`Server`](super::Server) grants.
+/// Limits of a [`Server`](super::Server).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// The request line and the headers; more is refused with 431. So are more than 100 headers.
+    /// Size of the request line and the headers; beyond it requests are refused with 431, as they are
+    /// with more than 100 headers.
     pub max_head_bytes: usize,
-    /// The body; more is refused with 413.
+    /// Size of a body; beyond it requests are refused with 413.
     pub max_body_bytes: usize,
-    /// From the first byte of a request to its last one; then it is refused with 408.
+    /// Time from the first byte of a request to its last; then it is refused with 408.
     pub request_timeout: Duration,
-    /// How long a connection may have no request.
+    /// Time that a connection may be without a request.
     pub keep_alive: Duration,
-    /// How long the [`App`](super::App) may take for a response, which is then a 503, and the client
-    /// to read one. The program that waits for others sets shorter times itself.
+    /// Time that the [`App`](super::App) may take for a response, after which it is a 503, and that the
+    /// client may take to read it. An app that waits for others sets shorter deadlines itself.
     pub response_timeout: Duration,
-    /// Connections at a time; one more is answered with 503, or closed if they are very many.
+    /// Connections at a time; further ones are answered with 503, or closed if there are very many.
     pub max_connections: usize,
-    /// What all requests that are not complete may take together; one more is refused with 503.
+    /// Bytes of all incomplete requests together; further ones are refused with 503.
     pub max_held_bytes: usize,
-    /// What all long responses that are not read may take together; one more is a 503.
+    /// Bytes of all long responses that are not read; further ones are replaced by a 503.
     pub max_unread_bytes: usize,
-    /// What may wait to be read by the client of a stream of events; one with more is cut.
+    /// Bytes that the client of an event stream may leave unread; with more it is disconnected.
     pub max_stream_backlog_bytes: usize,
-    /// How often the client of a stream of events is sent something, so that both see the other alive.
+    /// Time between two heartbeats of an event stream, by which each side detects a dead connection.
     pub stream_heartbeat: Duration,
 }
 
-/// How often each limit was hit so far.
+/// How often each limit was hit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LimitHits {
     /// [`Limits::max_connections`].
@@ -50,8 +51,7 @@ pub struct LimitHits {
     pub unread_bytes: u64,
     /// [`Limits::max_stream_backlog_bytes`].
     pub stream_backlog_bytes: u64,
-    /// The client took nothing of what it was sent for too long, or far too slowly: limits of the
-    /// loop and of the kernel.
+    /// Clients that read nothing for too long, or far too slowly: limits of the loop and of the kernel.
     pub write_timeout: u64,
 }
 
@@ -73,12 +73,12 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// A body in chunks, as it comes. Chunks of a few bytes are many times what is in them.
+    /// Size of a body in chunks on the wire. Chunks of a few bytes are many times their contents.
     pub(super) fn max_chunked_bytes(&self) -> usize {
         self.max_body_bytes.saturating_mul(2) + self.max_head_bytes
     }
 
-    /// The longest request, as it comes.
+    /// Size of the longest request on the wire.
     pub(crate) fn max_request_bytes(&self) -> usize {
         self.max_chunked_bytes() + self.max_head_bytes
     }

@@ -1,13 +1,13 @@
 //! A small HTTP/1.1 server side on the reactor: requests in, responses and streams of events out.
 //!
-//! A [`Server`] finds requests in what comes over its connections and hands each one, whole, to an
+//! A [`Server`] finds requests in the bytes of its connections and passes each one, whole, to an
 //! [`App`]. It keeps connections alive, takes pipelined requests one at a time, and has a
 //! [limit](Limits) on everything. There is no TLS, no compression and no HTTP/2: that is the business
-//! of a proxy before it, and since that may read the same bytes otherwise, whatever can be read in two
-//! ways is refused.
+//! of a proxy in front of it. Since a proxy may read the same bytes differently, requests that can be
+//! read in two ways are refused.
 //!
-//! The server does not store its app: it is lent one for each turn, by [`Server::with`], which makes a
-//! [`Handler`](crate::reactor::Handler). So an app can borrow whatever it shows.
+//! The server does not store its app: [`Server::with`] borrows one for each turn and returns a
+//! [`Handler`](crate::reactor::Handler). So an app can borrow what it shows.
 //!
 //! ```
 //! use pilcrow::http::{App, Http, Limits, Request, Response, ResponseTo, Server};
@@ -100,9 +100,8 @@
 //!
 //! # Later
 //!
-//! A [`ResponseTo`] can be kept, and answered when there is something to say, through
-//! [`Server::http`]; until then nothing more is read from its client. [`Http::stream_events`] turns it
-//! into a stream of events instead, for as long as the client stays.
+//! A [`ResponseTo`] can be kept and answered later, through [`Server::http`]; until then nothing more is
+//! read from its client. [`Http::stream_events`] turns it into a stream of events instead.
 
 mod app;
 mod body;

@@ -1,10 +1,10 @@
-//! A request, as it is handed out.
+//! A request.
 
 use std::borrow::Cow;
 
 use super::head::Head;
 
-/// A request that came whole, borrowed from the bytes of its connection.
+/// A whole request, borrowed from the bytes of its connection.
 #[derive(Debug)]
 pub struct Request<'b> {
     head: Head<'b>,
@@ -16,54 +16,54 @@ impl<'b> Request<'b> {
         Request { head, body }
     }
 
-    /// The method, as it came: `GET` and `get` are two.
+    /// Returns the method as sent: `GET` and `get` differ.
     pub fn method(&self) -> &str {
         self.head.method
     }
 
-    /// The path, as it came: begins with `/`, percent-encoded, without a query. It has no `.` and no
-    /// `..` segments, however encoded; of a target that is a whole URL it is the URL's path. `*` only
-    /// with the method `OPTIONS`.
+    /// Returns the path as sent: it begins with `/`, is percent-encoded and has no query. It has neither
+    /// `.` nor `..` segments, however encoded. For a target that is a URL it is the path of the URL. It
+    /// is `*` only with the method `OPTIONS`.
     ///
-    /// Compare it as it is. A `%2F` in it is no separator.
+    /// Compare it without decoding it: a `%2F` in it is not a separator.
     pub fn path(&self) -> &str {
         self.head.target.path
     }
 
-    /// What stands behind the `?`, as it came.
+    /// Returns the query as sent, without its `?`.
     pub fn query(&self) -> Option<&str> {
         self.head.target.query
     }
 
-    /// The names and values of the query, decoded, in their order.
+    /// Returns the names and values of the query, decoded, in order.
     pub fn query_pairs(&self) -> form_urlencoded::Parse<'_> {
-        pairs(self.query().unwrap_or_default().as_bytes())
+        form_urlencoded::parse(self.query().unwrap_or_default().as_bytes())
     }
 
-    /// The names and values of a body that is urlencoded, decoded, in their order.
+    /// Returns the names and values of a urlencoded body, decoded, in order.
     pub fn body_pairs(&self) -> form_urlencoded::Parse<'_> {
-        pairs(&self.body)
+        form_urlencoded::parse(&self.body)
     }
 
-    /// Who is asked: the host and port of a target that is a whole URL, else the `Host`.
+    /// Returns the requested host and port: those of a target that is a URL, otherwise the `Host`.
     pub fn host(&self) -> Option<&str> {
         self.head.target.authority.or_else(|| self.header("host"))
     }
 
-    /// The first header with this name, in whatever case, if it is text.
+    /// Returns the first header with this name, in any case, if it is UTF-8.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers()
             .find(|(other, _)| other.eq_ignore_ascii_case(name))
             .and_then(|(_, value)| std::str::from_utf8(value).ok())
     }
 
-    /// All headers, in their order.
+    /// Returns all headers in order.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let headers = self.head.headers.iter();
         headers.map(|header| (header.name, header.value.trim_ascii()))
     }
 
-    /// The body; empty if there is none.
+    /// Returns the body, which may be empty.
     pub fn body(&self) -> &[u8] {
         &self.body
     }
@@ -75,8 +75,4 @@ impl<'b> Request<'b> {
     pub(super) fn keeps_alive(&self) -> bool {
         self.head.keeps_alive
     }
-}
-
-fn pairs(text: &[u8]) -> form_urlencoded::Parse<'_> {
-    form_urlencoded::parse(text)
 }

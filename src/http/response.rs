@@ -1,4 +1,4 @@
-//! What goes back: heads of responses. Pure.
+//! Responses and events, and how they are written. Pure.
 
 use std::io::{self, Write};
 
@@ -6,20 +6,20 @@ use super::syntax::{is_field_value, is_token};
 
 /// A response, complete with its body.
 ///
-/// `Content-Length`, `Date` and `Connection` are added; don't list them. A header that could not be
-/// one, because its name or value has control characters, is left out.
+/// `Content-Length`, `Date` and `Connection` are added: do not list them. Headers whose name or value is
+/// invalid are left out.
 #[derive(Clone, Copy, Debug)]
 pub struct Response<'a> {
     /// The status, as in 404.
     pub status: u16,
     /// Names and values.
     pub headers: &'a [(&'a str, &'a str)],
-    /// The body. It goes to no request with the method `HEAD`, which is told its length.
+    /// The body. A request with the method `HEAD` is sent only its length.
     pub body: &'a [u8],
 }
 
 impl<'a> Response<'a> {
-    /// A response in plain text.
+    /// Returns a response in plain text.
     pub fn text(status: u16, text: &'a str) -> Response<'a> {
         Response {
             status,
@@ -29,7 +29,7 @@ impl<'a> Response<'a> {
     }
 }
 
-/// How the end of what follows a head is found.
+/// How the end of a body is found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Length {
     Bytes(usize),
@@ -37,17 +37,17 @@ pub(super) enum Length {
     UntilClosed,
 }
 
-/// What the client is told of its connection.
+/// Whether the connection stays open, as the head says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum After {
-    /// It stays, as HTTP/1.1 has it.
+    /// It stays open, the default of HTTP/1.1.
     Stays,
-    /// It stays, which HTTP/1.0 must be told.
+    /// It stays open, which a client of HTTP/1.0 must be told.
     StaysSaid,
     Closes,
 }
 
-/// Writes a head, its empty line included.
+/// Writes a head, with the empty line at its end.
 ///
 /// Errors are those of `out`.
 pub(super) fn write_head(
@@ -59,14 +59,14 @@ pub(super) fn write_head(
     after: After,
 ) -> io::Result<()> {
     write!(out, "HTTP/1.1 {status} {}\r\n", reason(status))?;
-    for (name, value) in headers.iter().filter(|(name, value)| fits(name, value)) {
+    for (name, value) in headers.iter().filter(|(name, value)| is_valid(name, value)) {
         out.write_all(name.as_bytes())?;
         out.write_all(b": ")?;
         out.write_all(value.as_bytes())?;
         out.write_all(b"\r\n")?;
     }
     match length {
-        // These two never have a body, and say nothing of one.
+        // These two never have a body, nor a length.
         _ if status == 204 || status == 304 => {}
         Length::Bytes(length) => write!(out, "Content-Length: {length}\r\n")?,
         Length::Chunked => out.write_all(b"Transfer-Encoding: chunked\r\n")?,
@@ -80,12 +80,12 @@ pub(super) fn write_head(
     })
 }
 
-/// Whether it is one header and no more.
-fn fits(name: &str, value: &str) -> bool {
+/// Returns whether this is exactly one header.
+fn is_valid(name: &str, value: &str) -> bool {
     !name.is_empty() && name.bytes().all(is_token) && value.bytes().all(is_field_value)
 }
 
-/// What a status is called.
+/// Returns the reason phrase of a status.
 pub(super) fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
@@ -124,22 +124,22 @@ pub(super) fn reason(status: u16) -> &'static str {
     }
 }
 
-/// One event for whoever listens to a stream of them.
+/// One event of an event stream.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Event<'a> {
-    /// What kind it is; empty for the kind `message`.
+    /// Its type; empty for `message`.
     pub name: &'a str,
-    /// What the client sends as `Last-Event-ID` when it connects again; empty for none.
+    /// The `Last-Event-ID` that the client sends when it reconnects; empty for none.
     pub id: &'a str,
-    /// What happened. Its lines come joined by line feeds.
+    /// Its data. The client receives its lines joined by line feeds.
     pub data: &'a str,
 }
 
 impl Event<'_> {
-    /// Appends the event as it goes over the wire.
+    /// Appends the event in the format of `text/event-stream`.
     pub fn write(&self, out: &mut Vec<u8>) {
         for (field, value) in [("event", self.name), ("id", self.id)] {
-            // What has a line end would be several fields.
+            // With a line end it would be several fields.
             if !value.is_empty() && !value.contains(['\r', '\n', '\0']) {
                 push_field(out, field, value);
             }

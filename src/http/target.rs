@@ -1,26 +1,23 @@
-//! What a request line asks for: a path and a query. Pure.
-
-use std::borrow::Cow;
-
-use percent_encoding::percent_decode_str;
+//! The target of a request: a path and a query. Pure.
 
 use super::syntax::is_host;
+use crate::path::{check_decodings, has_segment};
 
-/// The target of a request, in whatever form it came.
+/// The target of a request, in any of its forms.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Target<'b> {
-    /// As it came, encoded. Begins with `/`, or is `*`.
+    /// As sent, percent-encoded. Begins with `/`, or is `*`.
     pub(super) path: &'b str,
-    /// What stands behind the `?`, as it came.
+    /// The part after the `?`, as sent.
     pub(super) query: Option<&'b str>,
-    /// The host and port of a whole URL: who is asked, whatever the `Host` says.
+    /// The host and port of a URL, which take precedence over the `Host`.
     pub(super) authority: Option<&'b str>,
 }
 
 pub(super) const NOT_ASCII: &str = "invalid request target: not printable ASCII; percent-encode it";
 
 impl<'b> Target<'b> {
-    /// Reads a target: a path, `*`, or a whole `http` URL, of which the path counts.
+    /// Reads a target: a path, `*`, or an `http` URL.
     pub(super) fn read(method: &str, text: &'b str) -> Result<Target<'b>, &'static str> {
         if text == "*" && method == "OPTIONS" {
             return Ok(Target {
@@ -46,7 +43,12 @@ impl<'b> Target<'b> {
             None => (text, None),
         };
         let path = if path.is_empty() { "/" } else { path };
-        check_path(path)?;
+        check_decodings(path, |path| {
+            if has_segment(path, ".") || has_segment(path, "..") {
+                return Err("invalid path: a `.` or `..` segment");
+            }
+            Ok(())
+        })?;
         Ok(Target {
             path,
             query,
@@ -55,7 +57,7 @@ impl<'b> Target<'b> {
     }
 }
 
-/// The authority of an absolute target, and what follows it.
+/// Returns the authority of an absolute target, and the rest.
 fn split_authority(text: &str) -> Result<(&str, &str), &'static str> {
     let no_path = "invalid request target: neither a path nor an http URL";
     let (scheme, rest) = text.split_once("://").ok_or(no_path)?;
@@ -71,35 +73,6 @@ fn split_authority(text: &str) -> Result<(&str, &str), &'static str> {
         return Err("invalid request target: its host is not a host and a port");
     }
     Ok((authority, rest))
-}
-
-/// How often what a path encodes is looked at: whoever it is passed to may decode it once more.
-const MAX_DECODINGS: usize = 4;
-
-/// Refuses a path that could lead out of where it begins, for whoever decodes it.
-fn check_path(path: &str) -> Result<(), &'static str> {
-    let mut path = Cow::Borrowed(path);
-    for _ in 0..MAX_DECODINGS {
-        if path.contains('\\') {
-            return Err("invalid path: a backslash");
-        }
-        if path.contains(char::is_control) {
-            return Err("invalid path: a control character");
-        }
-        let mut segments = path.split('/').map(|segment| segment.split(';').next());
-        if segments.any(|segment| matches!(segment, Some("." | ".."))) {
-            return Err("invalid path: a `.` or `..` segment");
-        }
-        if !path.contains('%') {
-            return Ok(());
-        }
-        let decoded = percent_decode_str(&path).decode_utf8_lossy().into_owned();
-        if decoded == *path {
-            return Ok(());
-        }
-        path = Cow::Owned(decoded);
-    }
-    Err("invalid path: percent-encoded too many times")
 }
 
 #[cfg(test)]

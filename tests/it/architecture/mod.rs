@@ -10,14 +10,15 @@ use std::path::{Path, PathBuf};
 /// Each module of the library, and the others that it may name.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("time", &[]),
+    ("path", &[]),
     ("rate_limit", &["time"]),
     ("sys", &["time"]),
     // What stands in for `sys`. Only in tests.
     ("testing", &["reactor", "sys", "time"]),
     ("store", &["sys"]),
     ("reactor", &["sys", "time"]),
-    ("http", &["rate_limit", "reactor", "time"]),
-    ("protocol", &[]),
+    ("http", &["path", "rate_limit", "reactor", "time"]),
+    ("protocol", &["path"]),
     ("registry", &["protocol"]),
     (
         "distributor",

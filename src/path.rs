@@ -1,0 +1,40 @@
+//! The rule for paths, those of requests and those of urls that nodes serve. Pure.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode;
+
+/// The receiver of a path may decode it, some of them more than once.
+const MAX_DECODINGS: usize = 4;
+
+/// Refuses a text with characters that some receivers take for others, or for which `check` returns an
+/// error: as it is, and as it becomes when it is decoded again and again.
+pub(crate) fn check_decodings(
+    text: &str,
+    check: impl Fn(&str) -> Result<(), &'static str>,
+) -> Result<(), &'static str> {
+    // As bytes: a character may come together only when they are decoded.
+    let mut bytes = Cow::Borrowed(text.as_bytes());
+    for _ in 0..MAX_DECODINGS {
+        let text = String::from_utf8_lossy(&bytes);
+        if text.contains(char::is_control) {
+            return Err("invalid path: a control character");
+        }
+        if text.contains('\\') {
+            return Err("invalid path: a backslash");
+        }
+        check(&text)?;
+        let decoded: Vec<u8> = percent_decode(&bytes).collect();
+        if decoded == *bytes {
+            return Ok(());
+        }
+        bytes = Cow::Owned(decoded);
+    }
+    Err("invalid path: percent-encoded too many times")
+}
+
+/// Returns whether a segment of the path has this name, before any `;` in it.
+pub(crate) fn has_segment(path: &str, name: &str) -> bool {
+    let mut segments = path.split('/').map(|segment| segment.split(';').next());
+    segments.any(|segment| segment == Some(name))
+}
