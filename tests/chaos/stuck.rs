@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::herd::{Baseline, affordable};
-use crate::support::{Client, DEADLINE, Distributor, Program, wait_until};
+use crate::support::{Client, DEADLINE, Distributor, Program, program, wait_until};
 use crate::{note, scale};
 
 /// What became of a client that connected and registered.
@@ -28,10 +28,9 @@ fn is_in(client: &mut Client, name: &str) -> bool {
 #[test]
 fn out_of_files_everybody_is_served_in_turn() {
     let clients = scale(100, 200);
-    let program = env!("CARGO_BIN_EXE_distributor");
     let mut shell = Command::new("sh");
     let script = "ulimit -n 64 && exec \"$0\" --listen 127.0.0.1:0";
-    let mut program = Program::start(shell.args(["-c", script, program]));
+    let mut program = Program::start(shell.args(["-c", script, &program("distributor")]));
     let addr = program.wait_for_line("address", |line| {
         line.strip_prefix("listening on ")?.parse().ok()
     });

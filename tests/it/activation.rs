@@ -15,12 +15,12 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::{
-    Client, DEADLINE, Folder, Program, ReservedPort, command, distributor_command, names,
-    wait_until,
+    Client, DEADLINE, Folder, Program, ReservedPort, command, distributor_command, names, program,
+    skip_or_require, wait_until,
 };
 
-const DISTRIBUTOR: &str = env!("CARGO_BIN_EXE_distributor");
-const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
+const DISTRIBUTOR: &str = "distributor";
+const GATEWAY: &str = "gateway";
 
 /// A program with sockets as a service manager hands them over, from fd 3 on. With more than one
 /// its standard error is not to be had.
@@ -460,16 +460,12 @@ fn a_restart_of_the_gateway_refuses_no_client() {
 fn systemd_starts_it_for_who_connects() {
     let launcher = "systemd-socket-activate";
     if Command::new(launcher).arg("--version").output().is_err() {
-        let _ = writeln!(
-            std::io::stderr(),
-            "SKIPPED: {launcher} is not installed, so nothing but a shell has handed over sockets"
-        );
-        return;
+        return skip_or_require("systemd", "systemd-socket-activate is not installed");
     }
     let port = ReservedPort::new();
     let flags = ["--listen", &port.addr.to_string(), "--fdname=nodes"];
-    let mut command = command(launcher, &flags);
-    let mut program = Program::start(command.arg(DISTRIBUTOR));
+    let mut command = Command::new(launcher);
+    let mut program = Program::start(command.args(flags).arg(program(DISTRIBUTOR)));
     program.wait_for_log(&["Listening on"]);
     let mut client = Client::connect(port.addr);
     client.next_list();

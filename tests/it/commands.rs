@@ -9,7 +9,9 @@ use pilcrow::reactor::{Limits, Reactor};
 use serde_json::{Value, json};
 
 use crate::admin::AdminServer;
-use crate::support::{Distributor, Folder, Program, ReservedPort, distributor_command, wait_until};
+use crate::support::{
+    Distributor, Folder, Program, ReservedPort, distributor_command, skip_or_require, wait_until,
+};
 
 /// Runs a command to its end.
 fn run(words: &[&str]) -> (Option<i32>, String, String) {
@@ -391,7 +393,7 @@ fn shells_can_complete_the_command_line() {
         match Command::new(shell).args(["-n", &file]).status() {
             Ok(status) => assert!(status.success(), "{shell}"),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                eprintln!("SKIPPED: {shell} is not installed, so nobody tried its completions");
+                skip_or_require(shell, &format!("{shell} is not installed"));
             }
             Err(error) => panic!("{error}"),
         }

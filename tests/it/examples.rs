@@ -1,6 +1,5 @@
 //! The examples, run as their header comments say.
 
-use std::io::Write;
 use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,17 +7,14 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Client, Distributor, Program, wait_until};
+use crate::support::{Client, Distributor, Program, skip_or_require, wait_until};
 
 /// An example as `cargo test` has built it, or `None` where only some tests were built.
 fn example(name: &str) -> Option<Command> {
     let programs = PathBuf::from(env!("CARGO_BIN_EXE_distributor"));
     let path = programs.with_file_name("examples").join(name);
     if !path.exists() {
-        let _ = writeln!(
-            std::io::stderr(),
-            "SKIPPED: the example {name} is not built"
-        );
+        skip_or_require("examples", &format!("the example {name} is not built"));
         return None;
     }
     Some(Command::new(path))

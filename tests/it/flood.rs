@@ -11,10 +11,10 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::admin::AdminServer;
-use crate::support::{Distributor, Folder, Program, ReservedPort, wait_until};
+use crate::support::{Distributor, Folder, Program, ReservedPort, program, wait_until};
 
 fn flood(flags: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_flood"));
+    let mut command = Command::new(program("flood"));
     command.args(flags).stdin(Stdio::null()).output().unwrap()
 }
 
@@ -448,7 +448,7 @@ fn own_folder() -> std::path::PathBuf {
 fn with_fds(limit: u32, flags: &str) -> Output {
     let script = format!("ulimit -n {limit} && exec \"$0\" {flags}");
     let mut command = Command::new("sh");
-    command.args(["-c", &script, env!("CARGO_BIN_EXE_flood")]);
+    command.args(["-c", &script, &program("flood")]);
     command.stdin(Stdio::null()).output().unwrap()
 }
 
@@ -498,7 +498,7 @@ fn a_run_without_room_for_anybody_fails() {
 #[test]
 fn figures_that_cannot_be_written_fail_the_run() {
     let full = std::fs::File::create("/dev/full").unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_flood"));
+    let mut command = Command::new(program("flood"));
     command.args("storm --spawn --nodes 3 --rounds 1 --json".split(' '));
     let output = command.stdout(full).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
@@ -642,7 +642,7 @@ const ENDLESS: &str = "churn --spawn --nodes 5 --rate 20 --duration 10m --baseli
 #[test]
 fn no_child_outlives_its_run_however_that_ends() {
     for signal in [Signal::KILL, Signal::INT] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_flood"));
+        let mut command = Command::new(program("flood"));
         let mut run = Program::start(command.args(ENDLESS.split(' ')));
         let children = wait_for_children(&mut run, 2);
         run.signal(signal);
@@ -657,7 +657,7 @@ fn no_child_outlives_its_run_however_that_ends() {
 fn stops_while_servers_start_even_where_sigint_was_ignored() {
     let mut command = Command::new("sh");
     let script = format!("trap '' INT && exec \"$0\" {ENDLESS}");
-    let mut run = Program::start(command.args(["-c", &script, env!("CARGO_BIN_EXE_flood")]));
+    let mut run = Program::start(command.args(["-c", &script, &program("flood")]));
     let children = wait_for_children(&mut run, 1);
     run.signal(Signal::INT);
     assert_eq!(run.wait().code(), Some(1));
@@ -671,7 +671,7 @@ fn stops_while_servers_start_even_where_sigint_was_ignored() {
 
 #[test]
 fn what_was_measured_before_it_was_stopped_is_shown() {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_flood"));
+    let mut command = Command::new(program("flood"));
     command.args("rpc --spawn --duration 10m --rounds 1 --baseline".split(' '));
     let mut run = Program::start(&mut command);
     let server = wait_for_children(&mut run, 2)[0];

@@ -16,7 +16,9 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::http::{Answer, Client};
-use crate::support::{DEADLINE, Distributor, Program, command, wait_until};
+use crate::support::{
+    DEADLINE, Distributor, Program, command, node_is_missing, skip_or_require, wait_until,
+};
 
 /// Answers with its params and its name, but for some paths.
 struct Shop {
@@ -142,7 +144,7 @@ struct Gateway {
 }
 
 fn gateway_command(flags: &[&str]) -> Command {
-    command(env!("CARGO_BIN_EXE_gateway"), flags)
+    command("gateway", flags)
 }
 
 impl Gateway {
@@ -727,13 +729,7 @@ fn what_is_wrong_with_a_flag_is_said_in_a_line() {
 /// Starts a Node.js peer, or says that there is no `node`.
 #[track_caller]
 fn peer(script: &str, flags: &[&str]) -> Option<(Program, u16)> {
-    if !Command::new("node")
-        .arg("--version")
-        .output()
-        .is_ok_and(|out| out.status.success())
-    {
-        let caller = std::panic::Location::caller();
-        let _ = writeln!(std::io::stderr(), "SKIPPED: no node found: {caller}");
+    if node_is_missing() {
         return None;
     }
     let scripts = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers");
@@ -845,8 +841,7 @@ fn clients_see_no_difference_to_the_gateway_of_the_book() {
 
 #[test]
 fn nodes_in_node_js_and_in_rust_answer_through_it_as_the_readme_shows() {
-    if Command::new("node").arg("--version").output().is_err() {
-        let _ = writeln!(std::io::stderr(), "SKIPPED: no node found");
+    if node_is_missing() {
         return;
     }
     let readme = include_str!("../../README.md");
@@ -863,8 +858,7 @@ fn nodes_in_node_js_and_in_rust_answer_through_it_as_the_readme_shows() {
     let programs = std::path::Path::new(env!("CARGO_BIN_EXE_gateway"));
     let echo = programs.with_file_name("examples").join("echo");
     if !echo.exists() {
-        let _ = writeln!(std::io::stderr(), "SKIPPED: the example echo is not built");
-        return;
+        return skip_or_require("examples", "the example echo is not built");
     }
     let addr = distributor.addr.to_string();
     let flags = ["--listen", "127.0.0.1:0", "--distributor", &addr];

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use crate::support::{Distributor, Program, command, distributor_command, output_of};
 
-const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
+const GATEWAY: &str = "gateway";
 
 /// A Distributor on one of the two addresses of `localhost`, and its address by that name.
 fn start_on(loopback: &str) -> (Distributor, String) {

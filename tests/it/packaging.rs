@@ -1,11 +1,11 @@
 //! What is installed: units that systemd understands, and files that are where the package looks for them.
 
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::support::Folder;
+use crate::support::{Folder, program, skip_or_require};
 
 const UNITS: [&str; 5] = [
     "pilcrow-distributor.service",
@@ -24,8 +24,8 @@ fn units() -> Folder {
     let folder = Folder::new();
     for unit in UNITS {
         let text = read(&format!("packaging/systemd/{unit}"))
-            .replace("/usr/bin/distributor", env!("CARGO_BIN_EXE_distributor"))
-            .replace("/usr/bin/gateway", env!("CARGO_BIN_EXE_gateway"));
+            .replace("/usr/bin/distributor", &program("distributor"))
+            .replace("/usr/bin/gateway", &program("gateway"));
         fs::write(folder.join(unit), text).unwrap();
     }
     folder
@@ -37,11 +37,7 @@ fn analyze(arguments: &[&str]) -> Option<Output> {
     match output {
         Ok(output) => Some(output),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            // Past the capture of test output: it is to be seen.
-            let _ = writeln!(
-                std::io::stderr(),
-                "SKIPPED: no systemd-analyze is installed here, so nobody has looked at the units"
-            );
+            skip_or_require("systemd", "systemd-analyze is not installed");
             None
         }
         Err(error) => panic!("{error}"),

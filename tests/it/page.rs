@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::admin::AdminServer;
-use crate::support::{Folder, wait_until};
+use crate::support::{Folder, skip_or_require, wait_until};
 
 /// Whichever Chromium is installed.
 fn installed() -> Option<&'static str> {
@@ -25,11 +25,7 @@ fn installed() -> Option<&'static str> {
         command.status().is_ok_and(|status| status.success())
     });
     if found.is_none() {
-        // Past the capture of test output: it is to be seen.
-        let _ = writeln!(
-            std::io::stderr(),
-            "SKIPPED: no Chromium is installed here, so the page is not tried in a browser"
-        );
+        skip_or_require("chromium", "Chromium is not installed");
     }
     found
 }

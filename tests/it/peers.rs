@@ -1,27 +1,17 @@
 //! Real Node.js peers, as the book has them, against the real Distributor.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::support::{Client, DEADLINE, Distributor, FRAME_END, Program, ReservedPort, wait_until};
-
-/// Whether there is a `node` to run peers with. If not, everybody hears of it: what is written
-/// past `eprintln!` is shown for tests that pass, too.
-#[track_caller]
-fn node_is_missing() -> bool {
-    let version = Command::new("node").arg("--version").output();
-    let missing = !version.is_ok_and(|output| output.status.success());
-    if missing {
-        let caller = std::panic::Location::caller();
-        let _ = writeln!(io::stderr(), "SKIPPED: no node found: {caller}");
-    }
-    missing
-}
+use crate::support::{
+    Client, DEADLINE, Distributor, FRAME_END, Program, ReservedPort, node_is_missing, output_of,
+    wait_until,
+};
 
 /// A script of tests/peers that runs, and the events it has told so far.
 struct Peer(Program);
@@ -408,4 +398,22 @@ fn peers_survive_a_churn_of_others() {
         peer.wait_for_list(&["gate", "goods"]);
         peer.assert_running();
     }
+}
+
+#[test]
+fn a_skip_can_be_made_fatal() {
+    let run = |required: &str| {
+        let mut tests = Command::new(std::env::current_exe().unwrap());
+        tests.args(["--exact", "peers::node_would_be_used", "--include-ignored"]);
+        tests.env("PATH", "").env("PILCROW_REQUIRE", required);
+        output_of(&mut tests).status.success()
+    };
+    assert!(run("") && run("chromium"));
+    assert!(!run("node") && !run("chromium,node"));
+}
+
+#[test]
+#[ignore = "a test for the one above, which runs it without PATH"]
+fn node_would_be_used() {
+    assert!(node_is_missing());
 }

@@ -1,7 +1,7 @@
 //! The program as people and supervisors meet it: flags, variables, exit codes, signals, logs.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write, pipe};
+use std::io::{Read, Write, pipe};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
@@ -12,7 +12,7 @@ use socket2::SockRef;
 
 use crate::support::{
     Client, Distributor, FRAME_END, Folder, Program, ReservedPort, distributor_command, names,
-    output_of, wait_until,
+    output_of, skip_or_require, wait_until,
 };
 
 const ANY_PORT: &str = "127.0.0.1:0";
@@ -228,8 +228,7 @@ fn localhost_is_both_loopback_addresses_with_one_port() {
     let mut client = wait_until_served(v4);
     let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, v4.port()));
     if TcpListener::bind("[::1]:0").is_err() {
-        let _ = writeln!(io::stderr(), "SKIPPED: no IPv6 here: {v6} not tried");
-        return;
+        return skip_or_require("ipv6", "this machine has no IPv6");
     }
     assert_eq!(addresses(&program, 2), [v4, v6]);
     // On Linux ::, which is all addresses of IPv6, is those of IPv4 as well.
@@ -257,14 +256,12 @@ fn localhost_is_both_loopback_addresses_with_one_port() {
 #[test]
 fn a_peer_that_comes_by_ipv4_to_an_ipv6_address_is_listed_with_ipv4() {
     if TcpListener::bind("[::1]:0").is_err() {
-        let _ = writeln!(io::stderr(), "SKIPPED: no IPv6 here: [::]:0 not tried");
-        return;
+        return skip_or_require("ipv6", "this machine has no IPv6");
     }
     let distributor = Distributor::start_at("[::]:0", &["--allow-anonymous"]);
     let by_ipv4 = SocketAddr::from(([127, 0, 0, 1], distributor.addr.port()));
     let Ok(stream) = TcpStream::connect(by_ipv4) else {
-        let _ = writeln!(io::stderr(), "SKIPPED: [::] does not take IPv4 here");
-        return;
+        return skip_or_require("ipv6", "[::] does not take IPv4 here");
     };
     let mut client = Client::on(stream);
     client.next_list();

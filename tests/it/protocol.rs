@@ -1,11 +1,11 @@
 //! The wire, as peers that exist speak it: byte for byte where they depend on it.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::{Ipv6Addr, TcpListener};
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Distributor, FRAME_END, names, wait_until};
+use crate::support::{Client, Distributor, FRAME_END, names, skip_or_require, wait_until};
 
 /// The text of a list with these entries.
 fn list_of(entries: &str) -> String {
@@ -565,8 +565,7 @@ fn who_has_not_registered_gets_no_pushes() {
 #[test]
 fn peers_on_the_ipv6_loopback_are_listed_as_127_0_0_1() {
     if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
-        let _ = writeln!(std::io::stderr(), "SKIPPED: this machine has no IPv6");
-        return;
+        return skip_or_require("ipv6", "this machine has no IPv6");
     }
     let distributor = Distributor::start_at("[::1]:0", &[]);
     let mut node = distributor.connect();

@@ -170,14 +170,52 @@ fn collect(output: impl Read + Send + 'static) -> Lines {
     lines
 }
 
-/// The distributor with these flags and no others, whatever the environment says.
-pub fn distributor_command(flags: &[&str]) -> Command {
-    command(env!("CARGO_BIN_EXE_distributor"), flags)
+/// Prints that a test is skipped for want of `tool`. Fails where PILCROW_REQUIRE, a list with commas
+/// between, says that it must be there.
+#[track_caller]
+pub fn skip_or_require(tool: &str, why: &str) {
+    let required = std::env::var("PILCROW_REQUIRE").unwrap_or_default();
+    let is_required = required.split(',').any(|required| required == tool);
+    assert!(!is_required, "PILCROW_REQUIRE says {tool}, but {why}");
+    let caller = std::panic::Location::caller();
+    // Past the capture of test output, which hides it in a test that passes.
+    let _ = writeln!(io::stderr(), "SKIPPED: {why}: {caller}");
 }
 
-/// A program with these flags and no others, whatever the environment says.
-pub fn command(program: &str, flags: &[&str]) -> Command {
-    let mut command = Command::new(program);
+/// Whether `node`, Node.js, is missing, so that a test is to be skipped.
+#[track_caller]
+pub fn node_is_missing() -> bool {
+    let version = Command::new("node").arg("--version").output();
+    let is_missing = !version.is_ok_and(|output| output.status.success());
+    if is_missing {
+        skip_or_require("node", "Node.js is not installed");
+    }
+    is_missing
+}
+
+/// The path of a program of this crate: in the folder that PILCROW_PROGRAMS names, otherwise as it
+/// was built for the tests.
+pub fn program(name: &str) -> String {
+    if let Ok(folder) = std::env::var("PILCROW_PROGRAMS") {
+        return format!("{folder}/{name}");
+    }
+    let built = match name {
+        "distributor" => env!("CARGO_BIN_EXE_distributor"),
+        "gateway" => env!("CARGO_BIN_EXE_gateway"),
+        "flood" => env!("CARGO_BIN_EXE_flood"),
+        _ => panic!("{name} is not a program of this crate"),
+    };
+    built.to_owned()
+}
+
+/// The distributor with these flags and no others, whatever the environment says.
+pub fn distributor_command(flags: &[&str]) -> Command {
+    command("distributor", flags)
+}
+
+/// The program of this crate with these flags and no others, whatever the environment says.
+pub fn command(name: &str, flags: &[&str]) -> Command {
+    let mut command = Command::new(program(name));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("PILCROW_") || name == "STATE_DIRECTORY" {
             command.env_remove(name);
