@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::faults::Fault;
-use super::socket::{Edges, Kind, Phase, SocketRef, SocketState, Stream};
-use super::world::{Inner, Step};
+use super::ids::SocketRef;
+use super::inner::{Inner, Step};
+use super::socket::{Edges, Kind, Phase, SocketState, Stream};
 
 /// A connect that nobody answers is tried so often, after 1, 2, 4 seconds.
 const KNOCKS: u32 = 4;

@@ -3,11 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::disk::Files;
-
-/// Names a host of a [`World`](super::World).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct HostId(pub(super) usize);
+use super::files::Files;
+use super::ids::HostId;
 
 #[derive(Debug)]
 pub(super) struct Host {

@@ -1,16 +1,131 @@
-//! Looking things up, and putting them on the agenda.
+//! All there is: time, hosts, sockets, and what is about to happen.
 
-use std::cmp::Reverse;
+use std::cell::RefCell;
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, BinaryHeap};
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::time::Duration;
 
-use super::faults::Fault;
-use super::host::HostId;
-use super::process::{ProcessId, ProcessState};
-use super::socket::{Facts, Kind, Phase, SocketRef, SocketState, Stream};
-use super::world::{Entry, Inner, Step};
+use slab::Slab;
+
+use super::faults::{Fault, Faults};
+use super::host::{Host, Paths};
+use super::ids::{HostId, ProcessId, SocketRef};
+use super::process_state::ProcessState;
+use super::random::Random;
+use super::socket::{Edges, Facts, Kind, Phase, SocketState, Stream};
+use super::trace::Trace;
 use crate::time::Time;
 
+/// All there is, for whoever has a part in it.
+pub(super) type Shared = Rc<RefCell<Inner>>;
+
+pub(super) struct Inner {
+    pub(super) now: Time,
+    pub(super) random: Random,
+    pub(super) faults: Faults,
+    pub(super) hosts: Vec<Host>,
+    pub(super) host_of: BTreeMap<IpAddr, HostId>,
+    pub(super) paths: Paths,
+    pub(super) processes: Vec<ProcessState>,
+    pub(super) sockets: Slab<SocketState>,
+    pub(super) listeners: BTreeMap<SocketAddr, SocketRef>,
+    pub(super) next_serial: u64,
+    pub(super) agenda: BinaryHeap<Reverse<Entry>>,
+    pub(super) entries: u64,
+    pub(super) trace: Trace,
+    pub(super) poll_fd: Rc<File>,
+}
+
+/// What the network does next.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    /// A connect knocks.
+    Knock {
+        from: SocketRef,
+        tries: u32,
+    },
+    /// The answer comes back.
+    Answer {
+        to: SocketRef,
+        error: Option<ErrorKind>,
+    },
+    /// What was written moves on.
+    Deliver {
+        from: SocketRef,
+        tries: u32,
+    },
+    Acknowledge {
+        to: SocketRef,
+        delivered: u64,
+        end: bool,
+    },
+    Reset {
+        to: SocketRef,
+        from: HostId,
+    },
+    /// Looks whether the other end still answers.
+    Probe {
+        of: SocketRef,
+        tries: u32,
+    },
+    /// Tells something late.
+    Tell {
+        of: SocketRef,
+        edges: Edges,
+    },
+}
+
+pub(super) struct Entry {
+    pub(super) at: Time,
+    pub(super) number: u64,
+    pub(super) step: Step,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Entry) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Entry) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Entry) -> Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
 impl Inner {
+    /// Nothing but the fd that every poll has: errors are those of opening it.
+    pub(super) fn new(random: Random, faults: Faults) -> io::Result<Inner> {
+        Ok(Inner {
+            now: Time::ZERO,
+            random,
+            faults,
+            hosts: Vec::new(),
+            host_of: BTreeMap::new(),
+            paths: Paths::default(),
+            processes: Vec::new(),
+            sockets: Slab::new(),
+            listeners: BTreeMap::new(),
+            next_serial: 0,
+            agenda: BinaryHeap::new(),
+            entries: 0,
+            trace: Trace::new(),
+            poll_fd: Rc::new(File::open("/dev/null")?),
+        })
+    }
+
     pub(super) fn process(&self, id: ProcessId) -> &ProcessState {
         &self.processes[id.0]
     }

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::faults::Fault;
-use super::process::ProcessId;
-use super::socket::{Edges, Kind, Phase, SocketRef, SocketState, Stream};
-use super::world::{Inner, Step};
+use super::ids::{ProcessId, SocketRef};
+use super::inner::{Inner, Step};
+use super::socket::{Edges, Kind, Phase, SocketState, Stream};
 use crate::sys::{SocketId, TcpOptions};
 
 const EMFILE: i32 = 24;

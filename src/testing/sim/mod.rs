@@ -11,11 +11,14 @@
 
 mod disk;
 mod faults;
+mod files;
 mod handshake;
 mod host;
+mod ids;
 mod inner;
 mod kernel;
 mod process;
+mod process_state;
 mod random;
 mod socket;
 mod system;
@@ -26,10 +29,11 @@ mod world;
 #[cfg(test)]
 mod tests;
 
-pub use disk::{Files, HostDisk};
+pub use disk::HostDisk;
 pub use faults::{Fault, Faults};
-pub use host::HostId;
-pub use process::{Process, ProcessId, Socket};
+pub use files::Files;
+pub use ids::{HostId, ProcessId};
+pub use process::{Process, Socket};
 pub use random::Random;
 pub use socket::{Facts, Link};
 pub use world::World;

@@ -4,17 +4,9 @@ use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 
-use super::host::HostId;
-use super::process::ProcessId;
+use super::ids::{HostId, ProcessId, SocketRef};
 use crate::sys::TcpOptions;
 use crate::time::Time;
-
-/// Names a socket for as long as it lives. Its key is used again, as fds are; the serial never is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(super) struct SocketRef {
-    pub(super) key: usize,
-    pub(super) serial: u64,
-}
 
 /// One end of a connection, for whoever makes trouble.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

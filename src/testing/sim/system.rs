@@ -8,9 +8,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::faults::Fault;
-use super::process::{Process, ProcessId};
+use super::ids::ProcessId;
+use super::inner::Inner;
+use super::process::Process;
 use super::socket::Edges;
-use super::world::Inner;
 use crate::reactor::{Limits, Reactor};
 use crate::sys::{Event, SocketId, System, TcpOptions, Waker};
 use crate::time::Time;
@@ -79,7 +80,7 @@ fn event(token: u64, edges: Edges) -> Event {
 
 impl System for Process {
     fn poll(&mut self, events: &mut Vec<Event>, _timeout: Option<Duration>) -> io::Result<bool> {
-        let mut inner = self.world.0.borrow_mut();
+        let mut inner = self.world.borrow_mut();
         inner.call();
         if inner.strikes(Fault::PollInterrupted) {
             return Err(ErrorKind::Interrupted.into());
@@ -91,17 +92,17 @@ impl System for Process {
     }
 
     fn now(&mut self) -> Time {
-        let inner = self.world.0.borrow();
+        let inner = self.world.borrow();
         inner.now + inner.process(self.id).ahead
     }
 
     fn unix_time(&mut self) -> Duration {
-        let inner = self.world.0.borrow();
+        let inner = self.world.borrow();
         inner.process(self.id).time_of_day
     }
 
     fn random(&mut self) -> u64 {
-        self.world.0.borrow_mut().random.bits()
+        self.world.borrow_mut().random.bits()
     }
 
     fn listen(
@@ -111,16 +112,16 @@ impl System for Process {
         tcp: &TcpOptions,
         token: u64,
     ) -> io::Result<(SocketId, SocketAddr)> {
-        let mut inner = self.world.0.borrow_mut();
+        let mut inner = self.world.borrow_mut();
         inner.listen(self.id, addr, backlog, Some(*tcp), token)
     }
 
     fn accept(&mut self, listener: SocketId) -> io::Result<(SocketId, SocketAddr)> {
-        self.world.0.borrow_mut().accept(self.id, listener)
+        self.world.borrow_mut().accept(self.id, listener)
     }
 
     fn watch(&mut self, socket: SocketId, token: u64) -> io::Result<()> {
-        self.world.0.borrow_mut().watch(self.id, socket, token)
+        self.world.borrow_mut().watch(self.id, socket, token)
     }
 
     fn connect(
@@ -131,32 +132,32 @@ impl System for Process {
         token: u64,
     ) -> io::Result<SocketId> {
         // A simulated host has one address.
-        let mut inner = self.world.0.borrow_mut();
+        let mut inner = self.world.borrow_mut();
         inner.connect(self.id, addr, Some(*tcp), token)
     }
 
     fn connected(&mut self, socket: SocketId) -> io::Result<Option<SocketAddr>> {
-        self.world.0.borrow_mut().connected(self.id, socket)
+        self.world.borrow_mut().connected(self.id, socket)
     }
 
     fn read(&mut self, socket: SocketId, into: &mut [u8]) -> io::Result<usize> {
-        self.world.0.borrow_mut().read(self.id, socket, into)
+        self.world.borrow_mut().read(self.id, socket, into)
     }
 
     fn write(&mut self, socket: SocketId, from: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.world.0.borrow_mut().write(self.id, socket, from)
+        self.world.borrow_mut().write(self.id, socket, from)
     }
 
     fn shutdown_write(&mut self, socket: SocketId) -> io::Result<()> {
-        self.world.0.borrow_mut().shutdown_write(self.id, socket)
+        self.world.borrow_mut().shutdown_write(self.id, socket)
     }
 
     fn close(&mut self, socket: SocketId) {
-        self.world.0.borrow_mut().close_of(self.id, socket);
+        self.world.borrow_mut().close_of(self.id, socket);
     }
 
     fn release_reserve(&mut self) {
-        let mut inner = self.world.0.borrow_mut();
+        let mut inner = self.world.borrow_mut();
         let state = inner.process_mut(self.id);
         if std::mem::take(&mut state.has_reserve) {
             state.fds -= 1;
@@ -164,7 +165,7 @@ impl System for Process {
     }
 
     fn keep_reserve(&mut self) {
-        let mut inner = self.world.0.borrow_mut();
+        let mut inner = self.world.borrow_mut();
         let state = inner.process_mut(self.id);
         if !state.has_reserve && state.fds < state.fd_limit {
             state.has_reserve = true;
@@ -173,7 +174,7 @@ impl System for Process {
     }
 
     fn waker(&self) -> Waker {
-        let woken = Arc::clone(&self.world.0.borrow().process(self.id).woken);
+        let woken = Arc::clone(&self.world.borrow().process(self.id).woken);
         Waker::new(move || {
             woken.store(true, Ordering::Relaxed);
             Ok(())

@@ -5,9 +5,9 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use super::faults::Fault;
-use super::host::HostId;
-use super::socket::{Edges, Kind, Phase, SocketRef, Stream};
-use super::world::{Inner, Step};
+use super::ids::{HostId, SocketRef};
+use super::inner::{Inner, Step};
+use super::socket::{Edges, Kind, Phase, Stream};
 
 /// The first retransmission; each further one waits twice as long.
 const FIRST_RETRY: Duration = Duration::from_millis(250);

@@ -1,133 +1,35 @@
-//! All there is: time, hosts, sockets, and what is about to happen.
+//! The world as a test holds it: what it lets happen, and what it asks.
 
 use std::cell::RefCell;
-use std::cmp::{Ordering, Reverse};
-use std::collections::{BTreeMap, BinaryHeap};
-use std::fs::File;
+use std::cmp::Reverse;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use slab::Slab;
-
-use super::disk::{Files, HostDisk};
+use super::disk::HostDisk;
 use super::faults::Faults;
-use super::host::{Host, HostId, Paths};
-use super::process::{Process, ProcessId, ProcessState};
+use super::files::Files;
+use super::host::Host;
+use super::ids::{HostId, ProcessId, SocketRef};
+use super::inner::{Inner, Shared};
+use super::process::Process;
 use super::random::Random;
-use super::socket::{Edges, Facts, Kind, Link, Phase, SocketRef, SocketState};
-use super::trace::Trace;
+use super::socket::{Facts, Kind, Link, Phase};
 use crate::time::Time;
 
 /// A network with hosts and processes, for whoever drives it. Clones are the same world.
 #[derive(Clone)]
-pub struct World(pub(super) Rc<RefCell<Inner>>);
-
-pub(super) struct Inner {
-    pub(super) now: Time,
-    pub(super) random: Random,
-    pub(super) faults: Faults,
-    pub(super) hosts: Vec<Host>,
-    pub(super) host_of: BTreeMap<IpAddr, HostId>,
-    pub(super) paths: Paths,
-    pub(super) processes: Vec<ProcessState>,
-    pub(super) sockets: Slab<SocketState>,
-    pub(super) listeners: BTreeMap<SocketAddr, SocketRef>,
-    pub(super) next_serial: u64,
-    pub(super) agenda: BinaryHeap<Reverse<Entry>>,
-    pub(super) entries: u64,
-    pub(super) trace: Trace,
-    pub(super) poll_fd: Rc<File>,
-}
-
-/// What the network does next.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Step {
-    /// A connect knocks.
-    Knock {
-        from: SocketRef,
-        tries: u32,
-    },
-    /// The answer comes back.
-    Answer {
-        to: SocketRef,
-        error: Option<ErrorKind>,
-    },
-    /// What was written moves on.
-    Deliver {
-        from: SocketRef,
-        tries: u32,
-    },
-    Acknowledge {
-        to: SocketRef,
-        delivered: u64,
-        end: bool,
-    },
-    Reset {
-        to: SocketRef,
-        from: HostId,
-    },
-    /// Looks whether the other end still answers.
-    Probe {
-        of: SocketRef,
-        tries: u32,
-    },
-    /// Tells something late.
-    Tell {
-        of: SocketRef,
-        edges: Edges,
-    },
-}
-
-pub(super) struct Entry {
-    pub(super) at: Time,
-    pub(super) number: u64,
-    pub(super) step: Step,
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Entry) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Entry {}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Entry) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Entry {
-    fn cmp(&self, other: &Entry) -> Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
-    }
-}
+pub struct World(pub(super) Shared);
 
 impl World {
     /// A world without hosts. All that is random in it follows from `random`.
     ///
     /// Errors are those of opening `/dev/null`, which stands for the fd of every poll.
     pub fn new(random: Random, faults: Faults) -> io::Result<World> {
-        Ok(World(Rc::new(RefCell::new(Inner {
-            now: Time::ZERO,
-            random,
-            faults,
-            hosts: Vec::new(),
-            host_of: BTreeMap::new(),
-            paths: Paths::default(),
-            processes: Vec::new(),
-            sockets: Slab::new(),
-            listeners: BTreeMap::new(),
-            next_serial: 0,
-            agenda: BinaryHeap::new(),
-            entries: 0,
-            trace: Trace::new(),
-            poll_fd: Rc::new(File::open("/dev/null")?),
-        }))))
+        let inner = Inner::new(random, faults)?;
+        Ok(World(Rc::new(RefCell::new(inner))))
     }
 
     /// A host with this address.
@@ -142,7 +44,7 @@ impl World {
     /// A process on `host`, without sockets. Dropping it ends it, as a kill does: the kernel goes on
     /// with its connections.
     pub fn start(&self, host: HostId) -> Process {
-        Process::start(self.clone(), host)
+        Process::start(Rc::clone(&self.0), host)
     }
 
     /// The time.
@@ -239,7 +141,7 @@ impl World {
 
     /// The disk of a host.
     pub fn disk(&self, host: HostId) -> HostDisk {
-        HostDisk::new(self.clone(), host)
+        HostDisk::new(Rc::clone(&self.0), host)
     }
 
     /// A step of a [`HostDisk`] is done.

@@ -19,7 +19,6 @@ const STILL: &[&str] = &[
     "node/",
     "protocol/",
     "registry/",
-    "testing/sim/",
 ];
 
 /// Groups of files each of which leads to each other, each with the pairs that make it one.

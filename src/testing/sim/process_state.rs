@@ -1,0 +1,52 @@
+//! What the kernel knows of a process: its fds, its clocks, and the events that wait for it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::ids::{HostId, SocketRef};
+
+#[derive(Debug)]
+pub(super) struct ProcessState {
+    pub(super) host: HostId,
+    /// All its sockets, by their serials.
+    pub(super) links: BTreeMap<u64, SocketRef>,
+    /// Those that it accepted, by the other end's address.
+    pub(super) accepted: BTreeMap<SocketAddr, SocketRef>,
+    /// Sockets with something to be told.
+    pub(super) ready: Vec<SocketRef>,
+    /// Tokens of closed sockets that an event may still be told of.
+    pub(super) stale: Vec<u64>,
+    pub(super) woken: Arc<AtomicBool>,
+    pub(super) ahead: Duration,
+    pub(super) time_of_day: Duration,
+    pub(super) fds: usize,
+    pub(super) fd_limit: usize,
+    pub(super) has_reserve: bool,
+    pub(super) ends_seen: Vec<SocketAddr>,
+}
+
+impl ProcessState {
+    pub(super) fn new(host: HostId) -> ProcessState {
+        ProcessState {
+            host,
+            links: BTreeMap::new(),
+            accepted: BTreeMap::new(),
+            ready: Vec::new(),
+            stale: Vec::new(),
+            woken: Arc::new(AtomicBool::new(false)),
+            ahead: Duration::ZERO,
+            time_of_day: Duration::from_secs(1_700_000_000),
+            fds: 1,
+            fd_limit: usize::MAX,
+            has_reserve: true,
+            ends_seen: Vec::new(),
+        }
+    }
+
+    pub(super) fn is_woken(&self) -> bool {
+        self.woken.load(Ordering::Relaxed)
+    }
+}
