@@ -3,11 +3,13 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::admission::not_admitted;
-use super::events::{Event, Subject, describe, is_limit};
+use super::events::{Event, Events, Subject, describe, is_limit};
 use super::peer::Peer;
 use super::protocol_detection::detect;
+use super::pushes::{self, Pushes};
 use super::{Distributor, TAG_DRAIN, TAG_SAVING, TAG_SILENCE, TAG_WARM_UP_ENDS};
 use crate::protocol::{DISTRIBUTES, ErrorCode, HEARTBEAT, Packet, Refusal, write_error};
+use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{Close, CloseReason, ConnId, Handler, Net, Origin, Owner, TimerId};
 use crate::registry::Cause;
 
@@ -27,7 +29,7 @@ impl Handler for Distributor {
         self.peers.insert(conn, peer);
         self.emit(net, Some(conn), Event::Connected);
         if is_admitted {
-            self.push.owe(conn);
+            self.pushes.schedule(conn);
         } else if !needs_token {
             let why = not_admitted("this address is not admitted");
             self.reject(net, conn, &Packet::default(), b"", &why);
@@ -58,14 +60,14 @@ impl Handler for Distributor {
         let done = match (uri.as_deref(), method.as_deref()) {
             (Some(DISTRIBUTES), Some("POST")) => self
                 .register(net, conn, &packet)
-                .map(|()| self.push.owe(conn)),
+                .map(|()| self.pushes.schedule(conn)),
             _ if !is_admitted => Err(not_admitted("a token is needed here: register with it")),
             (Some(DISTRIBUTES), Some("GET")) => {
                 if let Some(peer) = self.peers.get_mut(conn) {
                     peer.get_key = Some(packet.key().map_or("null", |key| key.get()).into());
                     // One list at a time: what it asks next is read when this one was sent.
                     net.pause(conn);
-                    self.push.owe(conn);
+                    self.pushes.schedule(conn);
                 }
                 Ok(())
             }
@@ -114,7 +116,10 @@ impl Handler for Distributor {
     }
 
     fn on_drained(&mut self, net: &mut Net, conn: ConnId) {
-        self.catch_up(net, conn);
+        if !self.is_stopping {
+            let (pushes, peers, source, events) = self.push_parts();
+            pushes.catch_up(net, peers, source, events, conn);
+        }
     }
 
     fn on_close(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
@@ -168,7 +173,8 @@ impl Handler for Distributor {
             }
             TAG_DRAIN => self.finish_drains(net),
             TAG_SAVING => self.saving.timer_rang(),
-            _ => self.push.timer_rang(timer),
+            pushes::TAG => self.pushes.timer_fired(timer),
+            _ => {}
         }
     }
 
@@ -179,24 +185,36 @@ impl Handler for Distributor {
         }
         if !self.is_stopping {
             self.look_for_standstill(net);
-            self.send_owed(net);
-            self.push_changes(net);
-            self.cut_the_farthest_behind(net);
+            let (pushes, peers, source, events) = self.push_parts();
+            pushes.on_turn_end(net, peers, source, events);
         }
     }
 }
 
 impl Distributor {
+    /// Returns the pushes and what they need of the others.
+    fn push_parts(
+        &mut self,
+    ) -> (
+        &mut Pushes,
+        &mut ConnMap<Peer>,
+        pushes::Source<'_>,
+        &mut Events,
+    ) {
+        let source = pushes::Source {
+            registry: &self.registry,
+            epoch: &self.epoch,
+            is_complete: self.is_complete,
+            awaits_acks: !self.drains.is_empty(),
+        };
+        (&mut self.pushes, &mut self.peers, source, &mut self.events)
+    }
+
     /// Emits an event about a connection, or about none.
     pub(super) fn emit(&mut self, net: &Net, conn: Option<ConnId>, event: Event<'_>) {
         let peer = conn.and_then(|conn| self.peers.get(conn));
-        let entry = peer.and_then(|peer| peer.entry);
-        let name = entry.and_then(|id| self.registry.get(id));
-        let subject = Subject {
-            peer: peer.map(|peer| peer.addr),
-            name: name.map_or("", |entry| &*entry.name),
-            entry,
-        };
+        let subject = peer.map(|peer| peer.subject(&self.registry));
+        let subject = subject.unwrap_or_default();
         self.events.emit(net.now(), &self.registry, subject, event);
     }
 

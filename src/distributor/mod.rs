@@ -8,10 +8,9 @@ mod events;
 mod handler;
 mod liveness;
 mod orphans;
-mod pacing;
 mod peer;
 mod protocol_detection;
-mod push;
+mod pushes;
 mod register;
 mod saving;
 mod self_preservation;
@@ -39,7 +38,7 @@ use drain::{Drain, OperatorDrains};
 use events::Events;
 use orphans::Orphans;
 use peer::Peer;
-use push::Push;
+use pushes::Pushes;
 use saving::Saving;
 use self_preservation::SelfPreservation;
 use state::Identity;
@@ -115,7 +114,7 @@ pub struct Distributor {
     warms_up_until: Time,
     warm_up_timer: Option<TimerId>,
     turned_at: Time,
-    push: Push,
+    pushes: Pushes,
     events: Events,
     listeners: Vec<ListenerId>,
     refused_before: u64,
@@ -145,7 +144,7 @@ impl Distributor {
             warms_up_until: Time::ZERO,
             warm_up_timer: None,
             turned_at: Time::ZERO,
-            push: Push::default(),
+            pushes: Pushes::default(),
             events: Events::default(),
             listeners: Vec::new(),
             refused_before: 0,
@@ -184,7 +183,7 @@ impl Distributor {
             if self.config.loopback_host.is_none() && !net.has_ipv4_loopback() {
                 self.config.loopback_host = Some(Ipv6Addr::LOCALHOST.to_string());
             }
-            self.push.set_owner(owner);
+            self.pushes.set_owner(owner);
             self.epoch = format!("{:016x}", net.random());
             if self.salt == Salt::default() {
                 self.salt = Salt::new(net.random(), net.random());
@@ -268,7 +267,7 @@ fn listen_options(owner: Owner) -> ListenOptions {
     }
 }
 
-/// What the Distributor's timers are for. The pacing of pushes has [`pacing::TAG`].
+/// What the Distributor's timers are for. The pacing of pushes has [`pushes::TAG`].
 const TAG_WARM_UP_ENDS: u64 = 1;
 const TAG_SILENCE: u64 = 2;
 const TAG_DRAIN: u64 = 3;

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::admission::Admission;
-use super::admission::TokenMark;
+use super::admission::{Admission, TokenMark};
+use super::events::Subject;
 use crate::protocol::Watch;
-use crate::registry::EntryId;
+use crate::registry::{EntryId, Registry};
 use crate::time::Time;
 
 /// What only some have is boxed: there is one of these for every idle connection.
@@ -80,6 +80,16 @@ impl Peer {
         let session = self.session.as_ref()?;
         let is_heard = self.get_key.is_none() && !self.is_suspect;
         is_heard.then(|| now.saturating_since(session.heard_at))
+    }
+
+    /// Returns what is known of it for an event.
+    pub(super) fn subject<'a>(&self, registry: &'a Registry) -> Subject<'a> {
+        let entry = self.entry.and_then(|id| registry.get(id));
+        Subject {
+            peer: Some(self.addr),
+            name: entry.map_or("", |entry| &*entry.name),
+            entry: self.entry,
+        }
     }
 
     /// Returns whether no frame was received from it before this call.

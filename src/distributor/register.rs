@@ -209,7 +209,7 @@ impl Distributor {
         id: EntryId,
     ) {
         self.emit_session_ended(net, conn);
-        let opened_at_push = self.push.pushed_revision();
+        let opened_at_push = self.pushes.pushed_revision();
         let Some(peer) = self.peers.get_mut(conn) else {
             return;
         };

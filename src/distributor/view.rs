@@ -189,9 +189,9 @@ impl Distributor {
             ("recently_silent", self.self_preservation.recently_silent()),
             ("drains", self.drains.len()),
             ("drains_awaited", waits.sum()),
-            ("lists_owed", self.push.owed()),
-            ("deltas", self.push.deltas()),
-            ("old_lists", self.push.old_lists().0),
+            ("lists_owed", self.pushes.scheduled()),
+            ("deltas", self.pushes.deltas()),
+            ("old_lists", self.pushes.old_lists().0),
             ("events", events),
             ("pushes", pushes),
             ("ack_samples", samples),
@@ -202,7 +202,7 @@ impl Distributor {
 
     /// Returns the bytes of old lists that some peers have not taken yet.
     pub fn bytes_kept(&self) -> [(&'static str, usize); 1] {
-        [("old_lists", self.push.old_lists().1)]
+        [("old_lists", self.pushes.old_lists().1)]
     }
 
     /// How long the list may not be complete yet. Zero: it is complete.

@@ -187,15 +187,15 @@ pub const MUTANTS: &[Mutant] = &[
     // A drained connection is not sent what it missed.
     Mutant {
         name: "DrainedForgotten",
-        file: "src/distributor/push.rs",
-        find: "if self.is_stopping {",
-        replace: "if self.is_stopping || MUTANT {",
+        file: "src/distributor/handler.rs",
+        find: "pushes.catch_up(net, peers, source, events, conn);",
+        replace: "if !MUTANT { pushes.catch_up(net, peers, source, events, conn); }",
         promise: 2,
     },
     // Each change is queued for connections that have not read the last one.
     Mutant {
         name: "ListsPileUp",
-        file: "src/distributor/push.rs",
+        file: "src/distributor/pushes/mod.rs",
         find: "let is_backlogged = net.is_backlogged(conn);",
         replace: "let is_backlogged = net.is_backlogged(conn) && !MUTANT;",
         promise: 4,
@@ -203,7 +203,7 @@ pub const MUTANTS: &[Mutant] = &[
     // A delta leads from the revision before the current one, not from the revision that was sent.
     Mutant {
         name: "DeltaFromWrongBase",
-        file: "src/distributor/push.rs",
+        file: "src/distributor/pushes/frames.rs",
         find: "match from.and_then(|from| self.delta(source, from)) {",
         replace: "let before = source.registry.revision().saturating_sub(1);
                   match from.map(|from| if MUTANT { before } else { from }).and_then(|from| self.delta(source, from)) {",

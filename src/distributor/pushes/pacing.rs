@@ -1,26 +1,27 @@
-//! When the next push may begin: at once when all is quiet, and rarely enough under churn that
-//! pushing leaves time for everything else.
+//! Pacing: when the next push may begin. At once when all is quiet, and rarely enough under churn
+//! that pushing leaves time for everything else.
 
 use std::time::Duration;
 
 use crate::reactor::{Net, Owner, TimerId};
 use crate::time::Time;
 
-/// Over time, a push that is mostly whole lists takes up this many times as long as its writing took. Mass joins
-/// then cost a few lists and not one each.
+/// Over time, a push that is mostly whole lists takes up this many times as long as writing it took.
+/// Mass joins then cost a few lists and not one each.
 const LIST_TAKES_UP: u32 = 4;
-/// One that is mostly changes saves less by waiting: each change is told once to each anyway.
+/// The same for a push that is mostly changes. Waiting saves less there: each change is sent once to
+/// each peer anyway.
 const CHANGES_TAKE_UP: u32 = 2;
-/// So many pushes may be ahead of that: a join and the leave that follows it are both told at once.
+/// This many pushes may be ahead of that: a join and the leave that follows it are both sent at once.
 const PUSHES_AHEAD: u32 = 2;
-/// Existing peers lose lists that pile up while they are busy: if any got the last push, the next one
-/// waits this long at least.
+/// The shortest pause after a push that plain peers were sent: they lose lists that pile up while
+/// they are busy.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
-/// No push waits longer than this for its turn, whatever else the loop had to write meanwhile.
+/// The longest time that a push waits, whatever else the loop had to write meanwhile.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Its timer's.
-pub(super) const TAG: u64 = 0;
+/// The tag of its timer.
+pub(in crate::distributor) const TAG: u64 = 0;
 
 #[derive(Debug, Default)]
 pub(super) struct Pacing {
@@ -28,38 +29,39 @@ pub(super) struct Pacing {
     /// Until when the pushes so far take up the time.
     taken_until: Time,
     timer: Option<(TimerId, Time)>,
-    /// Under whom the Distributor's connections are. What is written to others is no push.
+    /// The owner of the connections that are pushed to.
     owner: Owner,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct LastPush {
     began_at: Time,
-    /// How many were registered then.
+    /// How many entries were registered then.
     entries: usize,
-    /// The Distributor's total before it. What is added while it is written is what it takes.
+    /// The owner's total before the push. Its growth until all is written is what the push took.
     flush_time_before: Duration,
-    /// How long it takes up, once it is all written.
+    /// How long it takes up; `None` until it is written.
     takes_up: Option<Duration>,
     sent: Sent,
 }
 
-/// What a push sends to all together, as far as it matters for the next one.
+/// What a push sends to all peers together, as far as it matters for the next one.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Sent {
     pub(super) bytes_of_lists: usize,
     pub(super) bytes_of_changes: usize,
-    /// Peers without a session that were sent a list.
-    pub(super) existing_peers: u64,
+    /// Plain peers that were sent a list.
+    pub(super) plain_peers: u64,
 }
 
 impl Pacing {
-    /// Says under whom the Distributor's connections are.
+    /// Sets the owner of the connections that are pushed to.
     pub(super) fn set_owner(&mut self, owner: Owner) {
         self.owner = owner;
     }
 
-    pub(super) fn began(&mut self, net: &mut Net, entries: usize) {
+    /// Begins a push.
+    pub(super) fn begin(&mut self, net: &mut Net, entries: usize) {
         self.last = Some(LastPush {
             began_at: net.now(),
             entries,
@@ -72,15 +74,15 @@ impl Pacing {
         }
     }
 
-    /// Says what the push that has begun sends.
-    pub(super) fn sends(&mut self, sent: Sent) {
+    /// Sets what the push that has begun sends.
+    pub(super) fn set_sent(&mut self, sent: Sent) {
         if let Some(last) = &mut self.last {
             last.sent = sent;
         }
     }
 
-    /// Notes what the last push took, as soon as that is known. To be called in every turn: what
-    /// the loop writes later is not the push's. What it took, once, as soon as that is known.
+    /// Returns how long writing the last push took, once, in the turn in which that is known. Call
+    /// it in every turn: what the loop writes later is not part of the push.
     pub(super) fn settle(&mut self, net: &Net) -> Option<Duration> {
         if let Some(last) = &mut self.last
             && last.takes_up.is_none()
@@ -97,8 +99,8 @@ impl Pacing {
         None
     }
 
-    /// Whether a push to so many entries may begin in this turn. If not, there will be a turn when
-    /// it may.
+    /// Returns whether a push of this many entries may begin in this turn. If not, a timer causes a
+    /// turn in which it may.
     pub(super) fn allows(&mut self, net: &mut Net, entries: usize) -> bool {
         let Some(last) = self.last else {
             return true;
@@ -107,7 +109,7 @@ impl Pacing {
         if next_at <= net.now() {
             return true;
         }
-        // While it is being written, what it takes is known soon.
+        // What it takes is known soon after it is written.
         let look_at = last
             .takes_up
             .map_or(net.now() + SHORTEST_PAUSE, |_| next_at);
@@ -123,16 +125,17 @@ impl Pacing {
         false
     }
 
-    /// Where most have left, what the last push took says too much of what the next one will: it
-    /// waits for its own share.
+    /// Returns when a push of this many entries may begin. If most entries have left, the last push
+    /// took longer than the next one will, which waits for its share only.
     fn next_at(&self, last: &LastPush, entries: usize) -> Time {
         let latest = last.began_at + LONGEST_PAUSE;
         let Some(takes_up) = last.takes_up else {
             return latest;
         };
-        let earliest = match last.sent.existing_peers {
-            0 => last.began_at,
-            _ => last.began_at + SHORTEST_PAUSE,
+        let earliest = if last.sent.plain_peers == 0 {
+            last.began_at
+        } else {
+            last.began_at + SHORTEST_PAUSE
         };
         let ahead = self.taken_until.saturating_since(last.began_at);
         let waits = ahead.saturating_sub(takes_up * PUSHES_AHEAD);
@@ -141,7 +144,7 @@ impl Pacing {
         (last.began_at + waits).clamp(earliest, latest)
     }
 
-    pub(super) fn timer_rang(&mut self, timer: TimerId) {
+    pub(super) fn timer_fired(&mut self, timer: TimerId) {
         if self.timer.is_some_and(|(armed, _)| armed == timer) {
             self.timer = None;
         }
@@ -149,12 +152,13 @@ impl Pacing {
 }
 
 impl Sent {
-    /// How many times as long as it takes. Whoever joins and watches is sent a list with the push that
-    /// tells others of it: by that alone it is no push of lists.
+    /// Returns how many times the time of writing it takes up. A watching node that joins is sent a
+    /// list with the push that tells others of it, which alone does not make it a push of lists.
     fn takes_up(self) -> u32 {
-        match self.bytes_of_changes > self.bytes_of_lists {
-            true => CHANGES_TAKE_UP,
-            false => LIST_TAKES_UP,
+        if self.bytes_of_changes > self.bytes_of_lists {
+            CHANGES_TAKE_UP
+        } else {
+            LIST_TAKES_UP
         }
     }
 }
@@ -168,12 +172,12 @@ mod tests {
     const LISTS: Sent = Sent {
         bytes_of_lists: 2,
         bytes_of_changes: 1,
-        existing_peers: 0,
+        plain_peers: 0,
     };
     const CHANGES: Sent = Sent {
         bytes_of_lists: 1,
         bytes_of_changes: 2,
-        existing_peers: 0,
+        plain_peers: 0,
     };
 
     /// Pushes that take so long each, as early as they may: when each one begins.
@@ -199,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_pushes_are_early_and_then_they_take_a_quarter_of_the_time() {
+    fn pushes_of_lists_take_a_quarter_of_the_time_after_a_few_early_ones() {
         let began = begin(5 * MS, LISTS, 6);
         assert_eq!(began, [0, 5, 10, 20, 40, 60].map(|at| at * MS));
     }
@@ -211,9 +215,9 @@ mod tests {
     }
 
     #[test]
-    fn existing_peers_get_time_to_read() {
+    fn plain_peers_get_time_to_read() {
         let to_one = Sent {
-            existing_peers: 1,
+            plain_peers: 1,
             ..CHANGES
         };
         let began = begin(MS / 10, to_one, 4);
@@ -222,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_left_need_not_wait_for_what_telling_all_took() {
+    fn a_push_to_few_does_not_wait_for_the_push_to_all() {
         let last = LastPush {
             began_at: Time::ZERO,
             entries: 1000,
@@ -241,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_waits_longer_than_a_second() {
+    fn no_push_waits_longer_than_a_second() {
         let began = begin(900 * MS, LISTS, 5);
         let gaps = began.windows(2).map(|pair| pair[1] - pair[0]);
         assert!(gaps.into_iter().all(|gap| gap <= LONGEST_PAUSE));

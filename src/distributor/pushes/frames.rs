@@ -1,0 +1,240 @@
+//! The lists and changes that are pushed, each encoded at most once per revision.
+
+use crate::distributor::peer::Peer;
+use crate::protocol::{Stamp, Watch, write_delta, write_list, write_session_list};
+use crate::rate_limit::RateLimit;
+use crate::reactor::SharedFrame;
+use crate::registry::Registry;
+use crate::time::Time;
+
+/// What a list is made of.
+#[derive(Clone, Copy)]
+pub(in crate::distributor) struct Source<'a> {
+    pub(in crate::distributor) registry: &'a Registry,
+    pub(in crate::distributor) epoch: &'a str,
+    pub(in crate::distributor) is_complete: bool,
+    /// A drain waits for acknowledgements.
+    pub(in crate::distributor) awaits_acks: bool,
+}
+
+impl<'a> Source<'a> {
+    fn stamp(&self, ack: bool) -> Stamp<'a> {
+        Stamp {
+            epoch: self.epoch,
+            rev: self.registry.revision(),
+            ack,
+        }
+    }
+
+    fn write(&self, out: &mut Vec<u8>, has_session: bool, ack: bool) {
+        let entries = |out: &mut Vec<u8>| self.registry.write_entries(out);
+        if has_session {
+            let ids = |out: &mut Vec<u8>| self.registry.write_ids(out);
+            write_session_list(out, "0", self.stamp(ack), self.is_complete, entries, ids);
+        } else {
+            write_list(out, "0", entries);
+        }
+    }
+}
+
+/// Limits what peers that do not read cost together. Each holds one list, and those that stopped
+/// at the same revision share it; a long list at many revisions would still be too much.
+const MAX_OLD_LIST_BYTES: usize = 128 << 20;
+
+/// Limits the deltas of one revision together. Each resuming session names the revision that it
+/// starts from, so one could request thousands, each nearly as long as the list.
+const MAX_DELTA_BYTES: usize = 16 << 20;
+
+/// Frames that are sent to many peers, each encoded at most once per revision.
+#[derive(Debug)]
+pub(super) struct Frames {
+    /// Lists and deltas of earlier revisions that some peer has not read yet, the oldest first.
+    old_lists: Vec<(u64, SharedFrame)>,
+    revision: Option<u64>,
+    plain_list: Encoded,
+    session_list: Encoded,
+    deltas: Vec<(u64, Option<SharedFrame>)>,
+    delta_bytes: usize,
+    asks_for_ack: bool,
+    ack_samples: RateLimit,
+}
+
+/// How many changes per second are to be acknowledged at once even if no drain waits: a sample of
+/// how long a change takes to arrive.
+const ACK_SAMPLES_PER_SECOND: u32 = 1;
+
+impl Default for Frames {
+    fn default() -> Frames {
+        Frames {
+            old_lists: Vec::new(),
+            revision: None,
+            plain_list: Encoded::default(),
+            session_list: Encoded::default(),
+            deltas: Vec::new(),
+            delta_bytes: 0,
+            asks_for_ack: false,
+            ack_samples: RateLimit::per_second(ACK_SAMPLES_PER_SECOND),
+        }
+    }
+}
+
+/// A frame, and whether it is of the current revision. It is kept when it is not, so that the next
+/// one can be encoded in its memory.
+#[derive(Debug, Default)]
+struct Encoded {
+    frame: SharedFrame,
+    is_current: bool,
+}
+
+impl Encoded {
+    fn get(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> &SharedFrame {
+        if !std::mem::replace(&mut self.is_current, true) {
+            self.frame.rebuild(encode);
+        }
+        &self.frame
+    }
+}
+
+impl Frames {
+    /// Sets the revision of the frames to that of `source`. Those of an earlier one are discarded,
+    /// or kept as old lists while peers hold them.
+    pub(super) fn set_revision(&mut self, source: Source<'_>, now: Time) {
+        let revision = source.registry.revision();
+        let before = self.revision.replace(revision);
+        if before == Some(revision) {
+            return;
+        }
+        self.old_lists.retain(|(_, list)| list.is_shared());
+        for list in [&mut self.plain_list, &mut self.session_list] {
+            if list.is_current && list.frame.is_shared() {
+                self.old_lists
+                    .push((before.unwrap_or(0), list.frame.clone()));
+            }
+            list.is_current = false;
+        }
+        let made = self.deltas.drain(..).filter_map(|(_, delta)| delta);
+        let held = made.filter(SharedFrame::is_shared);
+        self.old_lists
+            .extend(held.map(|delta| (before.unwrap_or(0), delta)));
+        self.delta_bytes = 0;
+        self.asks_for_ack = self.ack_samples.allow(now) || source.awaits_acks;
+    }
+
+    /// Returns whether frames of this revision ask sessions to acknowledge them at once.
+    pub(super) fn asks_for_ack(&self) -> bool {
+        self.asks_for_ack
+    }
+
+    /// Returns the revision of the oldest list if all old lists together are too large, and forgets
+    /// that list: the peers that hold it are to be disconnected.
+    pub(super) fn too_old(&mut self) -> Option<u64> {
+        let (count, bytes) = self.old_lists();
+        if bytes <= MAX_OLD_LIST_BYTES || count == 0 {
+            return None;
+        }
+        let (revision, _) = self.old_lists.remove(0);
+        Some(revision)
+    }
+
+    /// Returns the frame that brings `peer` to the current revision, and whether that is a whole
+    /// list.
+    pub(super) fn for_peer(&mut self, source: Source<'_>, peer: &Peer) -> (SharedFrame, bool) {
+        let Some(session) = &peer.session else {
+            return (self.list(source, false).clone(), true);
+        };
+        let needs_list = session.needs_list || (session.was_told_incomplete && source.is_complete);
+        let from = if session.watch == Watch::Delta && !needs_list {
+            peer.listed_revision
+        } else {
+            None
+        };
+        match from.and_then(|from| self.delta(source, from)) {
+            Some(delta) => (delta, false),
+            None => (self.list(source, true).clone(), true),
+        }
+    }
+
+    /// Returns the delta from the revision `from` to the current one, if `from` is in the history
+    /// and the delta is not too long. Most sessions are at the same revision, so there are few.
+    fn delta(&mut self, source: Source<'_>, from: u64) -> Option<SharedFrame> {
+        if let Some((_, made)) = self.deltas.iter().find(|(other, _)| *other == from) {
+            return made.clone();
+        }
+        if self.delta_bytes > MAX_DELTA_BYTES {
+            return None;
+        }
+        let registry = source.registry;
+        let frame = registry.delta_since(from).map(|delta| {
+            let joined = |out: &mut Vec<u8>| registry.write_some(out, &delta.joined);
+            let left = delta
+                .left
+                .iter()
+                .map(|(id, cause)| (id.number(), cause.as_str()));
+            let ids = |out: &mut Vec<u8>| crate::registry::write_ids(out, &delta.joined);
+            let stamp = source.stamp(self.asks_for_ack);
+            SharedFrame::new(|out| write_delta(out, stamp, from, joined, left, ids))
+        });
+        self.delta_bytes += frame.as_ref().map_or(0, |frame| frame.as_bytes().len());
+        self.deltas.push((from, frame.clone()));
+        frame
+    }
+
+    /// Returns the whole list.
+    pub(super) fn list(&mut self, source: Source<'_>, has_session: bool) -> &SharedFrame {
+        let list = if has_session {
+            &mut self.session_list
+        } else {
+            &mut self.plain_list
+        };
+        let ack = self.asks_for_ack;
+        list.get(|out| source.write(out, has_session, ack))
+    }
+
+    pub(super) fn plain_list_bytes(&self) -> usize {
+        self.plain_list.frame.as_bytes().len()
+    }
+
+    pub(super) fn deltas(&self) -> usize {
+        self.deltas.len()
+    }
+
+    /// Returns the number of old lists and their bytes.
+    pub(super) fn old_lists(&self) -> (usize, usize) {
+        let bytes = self.old_lists.iter().map(|(_, list)| list.as_bytes().len());
+        (self.old_lists.len(), bytes.sum())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_unread_deltas_as_old_lists() {
+        let mut registry = Registry::new(crate::registry::Capacity::default());
+        let mut set_revision = |frames: &mut Frames, revision| {
+            while registry.revision() < revision {
+                registry.renew();
+            }
+            let source = Source {
+                registry: &registry,
+                epoch: "",
+                is_complete: true,
+                awaits_acks: false,
+            };
+            frames.set_revision(source, Time::ZERO);
+        };
+        let mut frames = Frames::default();
+        set_revision(&mut frames, 1);
+        let delta = SharedFrame::new(|out| out.resize(MAX_OLD_LIST_BYTES / 8, b'x'));
+        frames.deltas = (0..9).map(|from| (from, Some(delta.clone()))).collect();
+        set_revision(&mut frames, 2);
+        assert_eq!(frames.too_old(), Some(1));
+        drop(frames);
+
+        let mut frames = Frames::default();
+        frames.deltas.push((0, Some(delta)));
+        set_revision(&mut frames, 3);
+        assert!(frames.old_lists.is_empty(), "no peer holds it");
+    }
+}
