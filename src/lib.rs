@@ -131,15 +131,8 @@ pub mod admin;
 #[doc(hidden)]
 pub mod cli;
 pub mod distributor;
-#[cfg(feature = "fuzzing")]
+#[cfg(fuzzing)]
 #[doc(hidden)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a property that does not hold panics"
-)]
 pub mod fuzzing;
 #[cfg(feature = "http")]
 pub mod gateway;

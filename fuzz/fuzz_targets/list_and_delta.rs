@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| pilcrow::fuzzing::list_and_delta(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| pilcrow_fuzz::list_and_delta(input));

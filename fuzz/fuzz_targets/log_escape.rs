@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| pilcrow::fuzzing::log_escape(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| pilcrow_fuzz::log_escape(input));

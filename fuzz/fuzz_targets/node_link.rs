@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| pilcrow::fuzzing::node_link(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| pilcrow_fuzz::node_link(input));

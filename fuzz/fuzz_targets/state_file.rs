@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| pilcrow::fuzzing::state_file(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| pilcrow_fuzz::state_file(input));

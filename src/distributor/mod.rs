@@ -45,7 +45,7 @@ use state::Identity;
 
 pub use admission::{Access, AddressRange, Tokens};
 pub use drain::DrainId;
-#[cfg(feature = "fuzzing")]
+#[cfg(fuzzing)]
 pub(crate) use events::Escaped as LoggedText;
 pub use events::{Histogram, Journal, Pushed, Record, RecordKind, Stats};
 pub use orphans::Restored;

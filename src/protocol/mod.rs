@@ -71,7 +71,7 @@ pub use session::{
     write_draining, write_session_list, write_success,
 };
 
-#[cfg(feature = "fuzzing")]
+#[cfg(fuzzing)]
 pub(crate) use url::check_url;
 
 pub use update::{Left, ListedNode, Update, UpdateSession};

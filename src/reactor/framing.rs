@@ -148,8 +148,9 @@ impl FrameBuffer {
         self.kept.get(self.start..).unwrap_or_default()
     }
 
-    #[cfg(any(test, feature = "fuzzing"))]
-    pub(crate) fn capacity(&self) -> usize {
+    #[cfg(any(test, fuzzing))]
+    #[doc(hidden)]
+    pub fn capacity(&self) -> usize {
         self.kept.capacity()
     }
 

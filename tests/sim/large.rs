@@ -11,7 +11,7 @@ use pilcrow::registry::Capacity;
 use pilcrow::testing::sim::{Faults, Process, Random, Socket, World};
 
 use crate::number;
-use crate::raw::find_end;
+use pilcrow_simulation::raw::find_end;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// As many as one host has ports for, with room to spare.

@@ -16,25 +16,8 @@
 // The library with the feature `testing`: see library/Cargo.toml.
 extern crate pilcrow_testing as pilcrow;
 
-mod calls;
-mod checks;
-mod distributor;
-mod finale;
-mod fleet;
-mod forger;
-mod keeper;
 mod large;
-mod model;
-mod nodes;
-mod orphans;
-mod raw;
 mod regressions;
-mod run;
-mod shelf;
-mod simulation;
-mod troubles;
-mod turns;
-mod views;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -42,7 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use simulation::{Outcome, simulate};
+use pilcrow_simulation::{Outcome, simulate};
 
 /// Enough steps for a fault to meet what another left behind.
 /// Without optimisation fewer must do, so that all tests together take a minute.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use pilcrow::testing::sim::{Faults, Random};
 
-use crate::fleet::{ActorKind, Fleet};
-use crate::raw::Kind;
+use pilcrow_simulation::fleet::{ActorKind, Fleet};
+use pilcrow_simulation::raw::Kind;
 
 const SECOND: Duration = Duration::from_secs(1);
 

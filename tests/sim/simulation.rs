@@ -30,7 +30,11 @@ pub struct Outcome {
 
 /// Runs one seed for so many steps.
 pub fn simulate(seed: u64, steps: u64, notes_kept: usize) -> Outcome {
-    let mut random = Random::new(seed);
+    simulate_from(Random::new(seed), steps, notes_kept)
+}
+
+/// Runs what follows from these numbers for so many steps.
+pub fn simulate_from(mut random: Random, steps: u64, notes_kept: usize) -> Outcome {
     let faults = Faults::drawn(&mut random);
     let limits = limits(&mut random);
     let mut fleet = Fleet::new(random, faults, limits);

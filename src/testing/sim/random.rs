@@ -4,24 +4,39 @@ use std::time::Duration;
 
 /// A stream of numbers. The same seed gives the same ones, on every machine.
 #[derive(Clone, Debug)]
-pub struct Random([u64; 4]);
+pub struct Random {
+    state: [u64; 4],
+    /// The uppermost byte of each of the next numbers, the first one last.
+    choices: Vec<u8>,
+}
 
 impl Random {
     /// The stream of this seed.
     pub fn new(seed: u64) -> Random {
         let mut state = seed;
-        Random(std::array::from_fn(|_| {
+        let state = std::array::from_fn(|_| {
             state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
             let mut word = state;
             word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             word ^ (word >> 31)
-        }))
+        });
+        let choices = Vec::new();
+        Random { state, choices }
+    }
+
+    /// A stream whose next numbers begin with these bytes: each decides what is drawn, nearly alone.
+    pub fn choosing(bytes: &[u8]) -> Random {
+        let choices = bytes.iter().rev().copied().collect();
+        Random {
+            choices,
+            ..Random::new(0)
+        }
     }
 
     /// 64 random bits.
     pub fn bits(&mut self) -> u64 {
-        let [a, b, c, d] = &mut self.0;
+        let [a, b, c, d] = &mut self.state;
         let result = a.wrapping_add(*d).rotate_left(23).wrapping_add(*a);
         let shifted = *b << 17;
         *c ^= *a;
@@ -30,7 +45,10 @@ impl Random {
         *a ^= *d;
         *c ^= shifted;
         *d = d.rotate_left(45);
-        result
+        match self.choices.pop() {
+            Some(byte) => (u64::from(byte) << 56) | (result >> 8),
+            None => result,
+        }
     }
 
     /// A number below `end`; zero if there is none.
@@ -85,6 +103,17 @@ mod tests {
         };
         assert_eq!(stream(1), stream(1));
         assert_ne!(stream(1), stream(2));
+    }
+
+    #[test]
+    fn chosen_bytes_decide_and_then_a_seed_does() {
+        let mut random = Random::choosing(&[0, 255, 128]);
+        assert_eq!([(); 3].map(|()| random.index(100)), [0, 99, 50]);
+        assert_eq!(random.bits(), {
+            let mut other = Random::new(0);
+            (0..3).for_each(|_| drop(other.bits()));
+            other.bits()
+        });
     }
 
     #[test]

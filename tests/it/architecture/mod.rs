@@ -39,20 +39,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "gateway",
         &["http", "node", "protocol", "rate_limit", "reactor", "time"],
     ),
-    // Looks at all from above. Only in tests.
-    (
-        "fuzzing",
-        &[
-            "http",
-            "protocol",
-            "registry",
-            "reactor",
-            "sys",
-            "testing",
-            "distributor",
-            "node",
-        ],
-    ),
+    // What `fuzz/` sees, and nothing else does.
+    ("fuzzing", &["distributor", "http", "protocol"]),
     (
         "admin",
         &[

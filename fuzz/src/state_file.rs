@@ -2,11 +2,11 @@
 
 use sha2::{Digest, Sha256};
 
-use super::script::Script;
-use crate::distributor::{Config, Distributor, State};
-use crate::protocol::RegistrationLimits;
-use crate::reactor::{Limits, Reactor};
-use crate::testing::scripted::Scripted;
+use crate::script::Script;
+use pilcrow::distributor::{Config, Distributor, State};
+use pilcrow::protocol::RegistrationLimits;
+use pilcrow::reactor::{Limits, Reactor};
+use pilcrow::testing::sim::{Faults, Random, World};
 
 fn decode(file: &[u8]) -> Option<State> {
     State::decode(file, &RegistrationLimits::default()).ok()
@@ -25,7 +25,9 @@ fn sealed(body: &[u8]) -> Vec<u8> {
 
 /// What a Distributor that restores this writes in its turn.
 fn encode(state: State) -> Vec<u8> {
-    let mut reactor = Reactor::on(Box::new(Scripted::new()), Limits::default());
+    let world = World::new(Random::new(0), Faults::none()).expect("a world begins");
+    let host = world.add_host([10, 0, 0, 1].into());
+    let mut reactor = Reactor::simulated(world.start(host), Limits::default());
     let mut distributor = Distributor::new(Config::default());
     let len = state.len();
     let restored = distributor.restore(reactor.net(), state);

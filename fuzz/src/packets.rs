@@ -3,15 +3,16 @@
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::script::Script;
-use crate::protocol::{
+use crate::script::Script;
+use pilcrow::fuzzing::refusal;
+use pilcrow::protocol::{
     Applied, DrainRequest, Drained, ErrorCode, ListedNode, Packet, Refusal, Registered, Reply,
     SessionRequest, Stamp, Token, Update, Watch, key_of_request, write_delta, write_draining,
     write_error, write_error_reply, write_list, write_reply, write_request, write_session_list,
     write_success,
 };
-use crate::reactor::SharedFrame;
-use crate::reactor::framing::FRAME_END;
+use pilcrow::reactor::SharedFrame;
+use pilcrow::reactor::framing::FRAME_END;
 
 /// The input is read as a packet of every kind, and then as what packets of every kind are made of.
 pub fn packets(input: &[u8]) {
@@ -36,7 +37,7 @@ pub fn packets(input: &[u8]) {
     let raw_key = key_of_request(packet.key(), packet.params());
     assert_eq!(raw_key, key.to_string());
 
-    let refusal = Refusal::new(script.one_of(&CODES), script.text());
+    let refusal = refusal(script.one_of(&CODES), script.text());
     for (packet, with_key) in [(packet, true), (Packet::default(), false)] {
         let text = self::frame(|out| {
             write_error(out, &packet, &refusal).expect("memory takes it");
@@ -63,7 +64,7 @@ fn read_anything(input: &[u8]) {
         let _ = DrainRequest::parse(packet.params());
         let _ = packet.session().map(SessionRequest::parse);
         let _ = packet.params().map(ListedNode::parse);
-        let refusal = Refusal::new(ErrorCode::NotFound, "no");
+        let refusal = refusal(ErrorCode::NotFound, "no");
         let frame = frame(|out| write_error(out, &packet, &refusal).expect("memory takes it"));
         assert!(
             Reply::parse(&frame).is_some(),

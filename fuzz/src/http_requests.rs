@@ -1,10 +1,9 @@
 //! The requests in a stream do not depend on how it is cut, and where each ends can be seen in one
 //! way alone.
 
-use super::script::Script;
-use crate::http::Limits;
-use crate::http::limits::MAX_HEADERS;
-use crate::http::reader::{RequestReader, Step};
+use crate::script::Script;
+use pilcrow::fuzzing::{RequestReader, max_request_bytes};
+use pilcrow::http::Limits;
 
 /// A request as it was handed out, and all of it as it came.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,25 +51,23 @@ fn read(stream: &[u8], cuts: &[u8], limits: &Limits) -> (Vec<Seen>, Option<u16>)
         kept.extend_from_slice(piece);
         // As the loop does, which shows nothing while there is nothing.
         while !kept.is_empty() {
-            let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
-            let used = match reader.step(&kept, &mut slots, limits) {
-                Step::Skip(used) => used,
-                Step::More { .. } => break,
-                Step::Refused(refusal) => return (requests, Some(refusal.status)),
-                Step::Complete { request, bytes } => {
-                    requests.push(Seen {
-                        method: request.method().to_owned(),
-                        path: request.path().to_owned(),
-                        query: request.query().map(ToOwned::to_owned),
-                        body: request.body().to_vec(),
-                        wire: kept[..bytes].to_vec(),
-                    });
-                    bytes
-                }
+            let step = reader.step(&kept, limits, &mut |request, bytes| {
+                requests.push(Seen {
+                    method: request.method().to_owned(),
+                    path: request.path().to_owned(),
+                    query: request.query().map(ToOwned::to_owned),
+                    body: request.body().to_vec(),
+                    wire: kept[..bytes].to_vec(),
+                });
+            });
+            let used = match step {
+                Ok(0) => break,
+                Ok(used) => used,
+                Err(status) => return (requests, Some(status)),
             };
             kept.drain(..used);
         }
-        assert!(kept.len() <= limits.max_request_bytes() + piece.len());
+        assert!(kept.len() <= max_request_bytes(limits) + piece.len());
         if behind.is_empty() {
             return (requests, None);
         }

@@ -1,5 +1,5 @@
-//! What holds for every input, with inputs drawn by proptest. `fuzz/` runs the same properties with
-//! inputs that find new paths.
+//! What holds for every input, with inputs drawn by proptest. The fuzz targets run the same
+//! properties with inputs that find new paths.
 
 #![allow(unreachable_pub)]
 #![allow(
@@ -10,14 +10,12 @@
     clippy::indexing_slicing
 )]
 
-extern crate pilcrow_testing as pilcrow;
-
 mod inputs;
 
 use std::fs;
 use std::path::Path;
 
-use pilcrow::fuzzing;
+use pilcrow_fuzz as fuzzing;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 
@@ -71,15 +69,15 @@ proptest! {
     }
 
     #[test]
-    fn everyone_who_watches_ends_up_with_the_list(input in inputs::decisions(250)) {
-        fuzzing::distributor(&input);
+    fn a_fleet_keeps_its_promises(input in inputs::decisions(250)) {
+        fuzzing::simulation(&input);
     }
 }
 
 /// The files in `fuzz/seeds`: what the fuzzer begins with, and what it has found.
 #[test]
 fn every_seed_holds() {
-    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds");
     for (name, property) in fuzzing::PROPERTIES {
         let mut seen = 0;
         for entry in fs::read_dir(seeds.join(name)).expect("each property has seeds") {

@@ -1,10 +1,8 @@
 //! What holds for every input, a function a property: it panics where the property does not hold.
 //!
-//! The fuzz targets in `fuzz/` and the property tests in `tests/properties/` run the same functions,
-//! the one with inputs that find new paths, the other on stable Rust. Only with the feature
-//! `fuzzing`; no part of the API.
+//! The fuzz targets run them with inputs that find new paths, `tests/properties` with drawn inputs on
+//! stable Rust: `cargo test --manifest-path fuzz/Cargo.toml`.
 
-mod distributor;
 mod framing;
 mod http_requests;
 mod list_and_delta;
@@ -12,16 +10,17 @@ mod node_link;
 mod packets;
 mod registration;
 mod script;
+mod simulation;
 mod state_file;
 mod text;
 
-pub use distributor::distributor;
 pub use framing::framing;
 pub use http_requests::http_requests;
 pub use list_and_delta::list_and_delta;
 pub use node_link::node_link;
 pub use packets::packets;
 pub use registration::registration;
+pub use simulation::simulation;
 pub use state_file::state_file;
 pub use text::{log_escape, url};
 
@@ -30,7 +29,6 @@ pub type Property = fn(&[u8]);
 
 /// Every property, under the name of its fuzz target.
 pub const PROPERTIES: [(&str, Property); 10] = [
-    ("distributor", distributor),
     ("framing", framing),
     ("http_requests", http_requests),
     ("list_and_delta", list_and_delta),
@@ -38,6 +36,7 @@ pub const PROPERTIES: [(&str, Property); 10] = [
     ("node_link", node_link),
     ("packets", packets),
     ("registration", registration),
+    ("simulation", simulation),
     ("state_file", state_file),
     ("url", url),
 ];

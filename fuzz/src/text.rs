@@ -1,7 +1,6 @@
 //! Text of peers: in the log, and as urls.
 
-use crate::distributor::LoggedText as Escaped;
-use crate::protocol::check_url;
+use pilcrow::fuzzing::{check_url, logged_frame, logged_text};
 
 /// As the log has it: in quotes.
 fn assert_harmless(shown: &str) {
@@ -23,9 +22,9 @@ fn assert_harmless(shown: &str) {
 /// Whatever a peer sends, its log line is short, and nothing in it acts on a terminal or poses as
 /// another line.
 pub fn log_escape(input: &[u8]) {
-    assert_harmless(&Escaped::frame(input).to_string());
+    assert_harmless(&logged_frame(input));
     assert_secret(input);
-    assert_harmless(&Escaped::text(&String::from_utf8_lossy(input)).to_string());
+    assert_harmless(&logged_text(&String::from_utf8_lossy(input)));
 }
 
 /// What stands behind one of these words is shown to nobody.
@@ -33,7 +32,7 @@ fn assert_secret(input: &[u8]) {
     for word in ["session", "token", "uthorization"] {
         let shown = |secret: &[u8]| {
             let frame = [input, word.as_bytes(), secret].concat();
-            Escaped::frame(&frame).to_string()
+            logged_frame(&frame)
         };
         assert_eq!(shown(b"\":\"s3cret\"}"), shown(b"!"));
     }

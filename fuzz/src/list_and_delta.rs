@@ -1,11 +1,11 @@
 //! A node that is sent lists and changes sees what the registry has.
 
-use super::node_link::Bench;
-use super::script::Script;
-use crate::node::Member;
-use crate::protocol::{Stamp, write_delta, write_session_list};
-use crate::reactor::framing::FRAME_END;
-use crate::registry::{Cause, Entry, EntryId, Registry, write_ids};
+use crate::node_link::Bench;
+use crate::script::Script;
+use pilcrow::node::Member;
+use pilcrow::protocol::{Stamp, write_delta, write_session_list};
+use pilcrow::reactor::framing::FRAME_END;
+use pilcrow::registry::{Cause, Entry, EntryId, Registry, write_ids};
 
 /// The input says how the registry changes, and when the node is sent what.
 pub fn list_and_delta(input: &[u8]) {

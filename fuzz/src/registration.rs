@@ -7,10 +7,11 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::text;
-use crate::protocol::{Registration, RegistrationLimits, check_url};
-use crate::reactor::SharedFrame;
-use crate::reactor::framing::FRAME_END;
+use crate::text;
+use pilcrow::fuzzing::check_url;
+use pilcrow::protocol::{Registration, RegistrationLimits};
+use pilcrow::reactor::SharedFrame;
+use pilcrow::reactor::framing::FRAME_END;
 
 /// The input is the `params`.
 pub fn registration(input: &[u8]) {

@@ -1,8 +1,8 @@
 //! The frames of a stream do not depend on how it is cut.
 
-use super::script::Script;
-use crate::reactor::buffer_pool::BufferPool;
-use crate::reactor::framing::{FRAME_END, Fed, Flow, FrameBuffer};
+use crate::script::Script;
+use pilcrow::reactor::buffer_pool::BufferPool;
+use pilcrow::reactor::framing::{FRAME_END, Fed, Flow, FrameBuffer};
 
 /// What the frames of a stream are, said as simply as possible, and how long each was as it came.
 fn model(stream: &[u8]) -> Vec<(Vec<u8>, usize)> {

@@ -1,0 +1,62 @@
+//! What the properties of `fuzz/` see besides the API.
+
+use std::borrow::Cow;
+
+use crate::distributor::LoggedText;
+#[cfg(feature = "http")]
+use crate::http::{Limits, Request, limits::MAX_HEADERS, reader};
+use crate::protocol::{ErrorCode, Refusal};
+
+/// Returns what is wrong with a url of a registration.
+pub fn check_url(url: &str) -> Result<(), &'static str> {
+    crate::protocol::check_url(url)
+}
+
+/// Returns a frame as the log shows it.
+pub fn logged_frame(frame: &[u8]) -> String {
+    LoggedText::frame(frame).to_string()
+}
+
+/// Returns a text as the log shows it.
+pub fn logged_text(text: &str) -> String {
+    LoggedText::text(text).to_string()
+}
+
+/// Returns a refusal with this code and message.
+pub fn refusal(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Refusal {
+    Refusal::new(code, message)
+}
+
+/// Returns how many bytes of a request are kept at most.
+#[cfg(feature = "http")]
+pub fn max_request_bytes(limits: &Limits) -> usize {
+    limits.max_request_bytes()
+}
+
+/// Finds requests in the bytes of one connection.
+#[cfg(feature = "http")]
+#[derive(Debug, Default)]
+pub struct RequestReader(reader::RequestReader);
+
+#[cfg(feature = "http")]
+impl RequestReader {
+    /// Returns how many bytes were consumed, zero if more are needed. `receive` is given a request
+    /// that is complete, and how many bytes it has. Errors are the status of the refusal.
+    pub fn step(
+        &mut self,
+        bytes: &[u8],
+        limits: &Limits,
+        receive: &mut dyn FnMut(&Request<'_>, usize),
+    ) -> Result<usize, u16> {
+        let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        match self.0.step(bytes, &mut slots, limits) {
+            reader::Step::Skip(bytes) => Ok(bytes),
+            reader::Step::More { .. } => Ok(0),
+            reader::Step::Refused(refusal) => Err(refusal.status),
+            reader::Step::Complete { request, bytes } => {
+                receive(&request, bytes);
+                Ok(bytes)
+            }
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The fleet in simulation: production code on a network that follows from a seed, and a model beside
+//! it that knows what was promised.
+
+mod calls;
+mod checks;
+mod distributor;
+mod finale;
+pub mod fleet;
+mod forger;
+mod keeper;
+mod model;
+mod nodes;
+mod orphans;
+pub mod raw;
+mod run;
+mod shelf;
+mod simulation;
+mod troubles;
+mod turns;
+mod views;
+
+pub use simulation::{Outcome, simulate, simulate_from};
