@@ -3,13 +3,13 @@
 use sha2::{Digest, Sha256};
 
 use crate::script::Script;
-use pilcrow::distributor::{Config, Distributor, State};
+use pilcrow::distributor::{Config, Distributor, Restored};
 use pilcrow::protocol::RegistrationLimits;
 use pilcrow::reactor::{Limits, Reactor};
 use pilcrow::testing::sim::{Faults, Random, World};
 
-fn decode(file: &[u8]) -> Option<State> {
-    State::decode(file, &RegistrationLimits::default()).ok()
+fn decode(file: &[u8]) -> Option<Restored> {
+    Restored::decode(file, &RegistrationLimits::default()).ok()
 }
 
 /// A file with this body and the header that belongs to it.
@@ -24,15 +24,15 @@ fn sealed(body: &[u8]) -> Vec<u8> {
 }
 
 /// What a Distributor that restores this writes in its turn.
-fn encode(state: State) -> Vec<u8> {
+fn encode(restored: Restored) -> Vec<u8> {
     let world = World::new(Random::new(0), Faults::none()).expect("a world begins");
     let host = world.add_host([10, 0, 0, 1].into());
     let mut reactor = Reactor::simulated(world.start(host), Limits::default());
     let mut distributor = Distributor::new(Config::default());
-    let len = state.len();
-    let restored = distributor.restore(reactor.net(), state);
-    assert_eq!(restored.entries, len, "there is room for it");
-    distributor.state().into_bytes()
+    let left_out = restored.left_out();
+    let not_listed = distributor.restore(reactor.net(), restored);
+    assert_eq!(not_listed, left_out, "there is room for it");
+    distributor.snapshot().into_bytes()
 }
 
 /// The input is a place, a bit, and then a file, or the body of one whose header is right.

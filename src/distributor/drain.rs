@@ -1,13 +1,11 @@
 //! Leaving in good order: a node that drains is told when everyone knows that it is gone.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Distributor;
-use super::events::{Event, Subject};
 use crate::protocol::{DrainRequest, Drained, ErrorCode, Packet, Refusal, write_success};
 use crate::reactor::{ConnId, Net, TimerId};
-use crate::registry::{Cause, EntryId};
+use crate::registry::EntryId;
 use crate::time::Time;
 use serde_json::value::RawValue;
 
@@ -62,8 +60,6 @@ struct Awaited {
     entry: u64,
 }
 
-pub(super) const BY_OPERATOR: &str = "drained by an operator";
-
 /// Nobody waits longer than this for others: those who have not acknowledged by then are gone.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
@@ -90,7 +86,7 @@ impl Distributor {
                 message: "there is no registration of this connection to be drained".into(),
             });
         };
-        self.let_drained_go(net, conn, id, "it asked to leave");
+        self.drain_entry(net, id, "it asked to leave");
         let key = packet.key().map(ToOwned::to_owned);
         let wait = Duration::from_millis(request.wait_ms);
         self.await_acks(net, AnswerTo::Node(conn, key), wait);
@@ -101,15 +97,8 @@ impl Distributor {
     /// if they register again. What came of it is told by [`Distributor::take_drained`], after this
     /// time (at most a minute) at the latest.
     pub fn drain_entries(&mut self, net: &mut Net, ids: &[EntryId], wait: Duration) -> DrainId {
-        let peers = self.peers.iter();
-        let holders: BTreeMap<EntryId, ConnId> = peers
-            .filter_map(|(conn, peer)| Some((peer.entry?, conn)))
-            .collect();
         for id in ids {
-            match holders.get(id) {
-                Some(conn) => self.let_drained_go(net, *conn, *id, BY_OPERATOR),
-                None => self.let_orphan_go(net, *id, Cause::Drained),
-            }
+            self.drain_entry(net, *id, "drained by an operator");
         }
         self.operator_drains.last_id += 1;
         let id = DrainId(self.operator_drains.last_id);
@@ -120,31 +109,6 @@ impl Distributor {
     /// The drains of an operator that everybody has acknowledged, or whose time is over.
     pub fn take_drained(&mut self) -> Vec<(DrainId, Drained)> {
         std::mem::take(&mut self.operator_drains.done)
-    }
-
-    fn let_drained_go(&mut self, net: &Net, conn: ConnId, id: EntryId, why: &'static str) {
-        let Some(peer) = self.peers.get_mut(conn) else {
-            return;
-        };
-        peer.entry = None;
-        let addr = peer.addr;
-        let session = peer.session.as_ref();
-        if let Some(instance) = session.and_then(|session| session.instance.as_deref()) {
-            self.instances.release(instance, conn);
-        }
-        let Some(entry) = self.let_go(id, Cause::Drained) else {
-            return;
-        };
-        let subject = Subject {
-            peer: Some(addr),
-            name: &entry.name,
-            entry: Some(id),
-        };
-        let left = Event::Left {
-            cause: Cause::Drained,
-            reason: why,
-        };
-        self.events.emit(net.now(), &self.registry, subject, left);
     }
 
     /// Answers as soon as everyone knows of the current revision.

@@ -5,9 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use super::admission::not_admitted;
 use super::events::{Event, Events, Subject, describe, is_limit};
 use super::peer::Peer;
+use super::persistence::{self, Snapshot};
 use super::protocol_detection::detect;
 use super::pushes::{self, Pushes};
-use super::{Distributor, TAG_DRAIN, TAG_SAVING, TAG_SILENCE, TAG_WARM_UP_ENDS};
+use super::{Distributor, TAG_DRAIN, TAG_SILENCE, TAG_WARM_UP_ENDS};
 use crate::protocol::{DISTRIBUTES, ErrorCode, HEARTBEAT, Packet, Refusal, write_error};
 use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{Close, CloseReason, ConnId, Handler, Net, Origin, Owner, TimerId};
@@ -133,13 +134,6 @@ impl Handler for Distributor {
         if self.is_stopping {
             return;
         }
-        if let Some(instance) = peer
-            .session
-            .as_ref()
-            .and_then(|session| session.instance.as_deref())
-        {
-            self.instances.release(instance, conn);
-        }
         self.forget_drains_of(net, conn);
         let cause = self.cause_of(net.now(), &peer, why);
         if let Some(id) = peer.entry
@@ -149,19 +143,16 @@ impl Handler for Distributor {
         {
             return self.hold_orphan(net, id, peer.is_suspect);
         }
-        let left = peer.entry.and_then(|id| self.let_go(id, cause));
-        let subject = Subject {
-            peer: Some(peer.addr),
-            name: left.as_ref().map_or("", |entry| &*entry.name),
-            entry: peer.entry,
-        };
-        let reason = describe(why);
-        let event = if left.is_some() {
-            Event::Left { cause, reason }
-        } else {
-            Event::Disconnected { reason }
-        };
-        self.events.emit(net.now(), &self.registry, subject, event);
+        let (addr, reason) = (Some(peer.addr), describe(why));
+        let has_left = |id| self.depart(net, id, addr, cause, reason);
+        if !peer.entry.is_some_and(has_left) {
+            let subject = Subject {
+                peer: addr,
+                ..Subject::default()
+            };
+            let event = Event::Disconnected { reason };
+            self.events.emit(net.now(), &self.registry, subject, event);
+        }
     }
 
     fn on_timer(&mut self, net: &mut Net, timer: TimerId, tag: u64) {
@@ -172,7 +163,7 @@ impl Handler for Distributor {
                 self.drop_silent(net);
             }
             TAG_DRAIN => self.finish_drains(net),
-            TAG_SAVING => self.saving.timer_rang(),
+            persistence::TAG => self.persistence.timer_fired(),
             pushes::TAG => self.pushes.timer_fired(timer),
             _ => {}
         }
@@ -187,6 +178,9 @@ impl Handler for Distributor {
             self.look_for_standstill(net);
             let (pushes, peers, source, events) = self.push_parts();
             pushes.on_turn_end(net, peers, source, events);
+            let (salt, registry, identities) = (self.salt, &self.registry, &self.identities);
+            self.persistence
+                .end_turn(net, || Snapshot::new(salt, registry, identities));
         }
     }
 }

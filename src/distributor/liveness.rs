@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::events::{Event, Subject};
-use super::orphans::Why;
+use super::identities::Unclaimed;
 use super::peer::Peer;
 use super::self_preservation::Suspect;
 use super::{Distributor, TAG_SILENCE, TAG_WARM_UP_ENDS};
@@ -166,7 +166,7 @@ impl Distributor {
         }
         self.self_preservation
             .hold(net.now(), Suspect::Unclaimed(id));
-        self.abandon(id, Why::Suspect);
+        self.identities.detach(id, &self.registry);
     }
 
     fn note_suspect(&mut self, net: &Net, id: EntryId) {
@@ -180,12 +180,12 @@ impl Distributor {
     }
 
     fn let_one_suspect_go(&mut self, net: &mut Net) {
-        let (peers, orphans) = (&self.peers, &self.orphans);
+        let (peers, identities) = (&self.peers, &self.identities);
         let is_suspect = |suspect| match suspect {
             Suspect::Connected(conn) => peers
                 .get(conn)
                 .is_some_and(|peer| peer.is_suspect && peer.entry.is_some()),
-            Suspect::Unclaimed(id) => orphans.is_suspect(id),
+            Suspect::Unclaimed(id) => identities.unclaimed(id) == Some(Unclaimed::Suspect),
         };
         match self.self_preservation.evict_one(net.now(), is_suspect) {
             Some(Suspect::Connected(conn)) => {
@@ -194,7 +194,9 @@ impl Distributor {
                 }
                 net.close(conn, Close::Now);
             }
-            Some(Suspect::Unclaimed(id)) => self.let_orphan_go(net, id, Cause::Silent),
+            Some(Suspect::Unclaimed(id)) => {
+                self.depart(net, id, None, Cause::Silent, "its host does not answer");
+            }
             None => {}
         }
     }
@@ -233,7 +235,12 @@ impl Distributor {
 
     /// Everybody who was there before has had the time to come back.
     pub(super) fn warm_up_is_over(&mut self, net: &mut Net) {
-        if self.let_absent_go(net) {
+        let absent = self.identities.absent();
+        for id in &absent {
+            let reason = "it did not come back after the restart";
+            self.depart(net, *id, None, Cause::Absent, reason);
+        }
+        if !absent.is_empty() {
             self.warm_up_until(net, net.now() + ABSENT_BEFORE_COMPLETE);
         } else {
             self.end_warm_up();

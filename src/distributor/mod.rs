@@ -6,21 +6,19 @@ mod admission;
 mod drain;
 mod events;
 mod handler;
+mod identities;
 mod liveness;
-mod orphans;
 mod peer;
+mod persistence;
 mod protocol_detection;
 mod pushes;
 mod register;
-mod saving;
 mod self_preservation;
-mod state;
 mod view;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -31,25 +29,23 @@ use crate::protocol::{
 };
 use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{Close, ListenOptions, ListenerId, Net, Owner, SharedFrame, TimerId};
-use crate::registry::{Capacity, EntryId, Registry};
+use crate::registry::{Capacity, Registry};
 use crate::time::Time;
-use admission::{Instances, Salt};
+use admission::Salt;
 use drain::{Drain, OperatorDrains};
-use events::Events;
-use orphans::Orphans;
+use events::{Event, Events};
+use identities::Identities;
 use peer::Peer;
+use persistence::{Persistence, RestoredEntry};
 use pushes::Pushes;
-use saving::Saving;
 use self_preservation::SelfPreservation;
-use state::Identity;
 
 pub use admission::{Access, AddressRange, Tokens};
 pub use drain::DrainId;
 #[cfg(fuzzing)]
 pub(crate) use events::Escaped as LoggedText;
 pub use events::{Histogram, Journal, Pushed, Record, RecordKind, Stats};
-pub use orphans::Restored;
-pub use state::{State, Unreadable, UnsavedState};
+pub use persistence::{Restored, Snapshot, SnapshotCounts, SnapshotSink, Unreadable};
 pub use view::{NodeState, NodeView, SessionKind, UnacknowledgedSessions};
 
 /// What a Distributor can be told.
@@ -96,14 +92,11 @@ pub struct Distributor {
     config: Config,
     registry: Registry,
     peers: ConnMap<Peer>,
-    instances: Instances,
+    identities: Identities,
     drains: Vec<Drain>,
     operator_drains: OperatorDrains,
-    /// Whose each entry of the registry is.
-    identities: BTreeMap<EntryId, Identity>,
-    orphans: Orphans,
     self_preservation: SelfPreservation,
-    saving: Saving,
+    persistence: Persistence,
     salt: Salt,
     /// Drawn at the start, so that nobody takes this run's revisions for another's.
     epoch: String,
@@ -130,13 +123,11 @@ impl Distributor {
             registry: Registry::new(config.capacity.clone()),
             config,
             peers: ConnMap::default(),
-            instances: Instances::default(),
+            identities: Identities::default(),
             drains: Vec::new(),
             operator_drains: OperatorDrains::default(),
-            identities: BTreeMap::new(),
-            orphans: Orphans::default(),
             self_preservation: SelfPreservation::default(),
-            saving: Saving::default(),
+            persistence: Persistence::default(),
             salt: Salt::default(),
             epoch: String::new(),
             is_complete: false,
@@ -188,8 +179,6 @@ impl Distributor {
             if self.salt == Salt::default() {
                 self.salt = Salt::new(net.random(), net.random());
             }
-            // Even if it is empty: then it is known early whether it can be kept.
-            self.saving.changed();
             self.turned_at = net.now();
             self.begin_warm_up(net);
             self.arm(net, net.now() + liveness::SILENCE_CHECK, TAG_SILENCE);
@@ -225,6 +214,105 @@ impl Distributor {
             }
             net.close(conn, Close::AfterFlush);
         }
+        let (salt, registry, identities) = (self.salt, &self.registry, &self.identities);
+        self.persistence
+            .stop(|| Snapshot::new(salt, registry, identities));
+    }
+
+    /// Lists the entries of an earlier run, until their nodes reconnect, and begins a warm-up. Nodes
+    /// that have not reconnected when it ends leave as [`Cause::Absent`](crate::registry::Cause).
+    ///
+    /// Call it before the first turn. Returns the number of entries that are left out, because they
+    /// exceed a limit. See [`Distributor::persist_to`] for an example.
+    pub fn restore(&mut self, net: &mut Net, restored: Restored) -> usize {
+        let mut left_out = restored.left_out();
+        self.salt = restored.salt;
+        self.begin_warm_up(net);
+        for RestoredEntry { entry, identity } in restored.entries {
+            match self.registry.join(entry) {
+                Ok(id) => self.identities.restore(id, identity, &self.registry),
+                Err(_) => left_out += 1,
+            }
+        }
+        let entries = self.registry.len();
+        self.emit(net, None, Event::Restored { entries });
+        left_out
+    }
+
+    /// Hands the list to `sink` from now on: at the end of turns in which it changed, at most every
+    /// 50 ms, and in [`Distributor::stop`].
+    ///
+    /// Call it after [`Distributor::restore`], so that a crash between the two loses nothing.
+    ///
+    /// ```
+    /// # use std::{fs, io, path::Path, sync::mpsc, thread, time::Duration};
+    /// use pilcrow::distributor::{Config, Distributor, Restored, Snapshot, SnapshotSink};
+    /// use pilcrow::reactor::{Limits, Reactor};
+    /// use pilcrow::store::{self, OsDisk};
+    ///
+    /// /// Hands snapshots to the thread that writes them.
+    /// struct Writer(mpsc::Sender<Snapshot>);
+    ///
+    /// impl SnapshotSink for Writer {
+    ///     fn persist(&mut self, snapshot: Snapshot) {
+    ///         let _ = self.0.send(snapshot);
+    ///     }
+    /// }
+    ///
+    /// # fn run(path: &'static Path) -> io::Result<()> {
+    /// let config = Config::default();
+    /// let mut reactor = Reactor::new(Limits::default())?;
+    /// let mut distributor = Distributor::new(config.clone());
+    /// if let Ok(bytes) = fs::read(path) {
+    ///     match Restored::decode(&bytes, &config.registration) {
+    ///         Ok(restored) => drop(distributor.restore(reactor.net(), restored)),
+    ///         Err(why) => eprintln!("starting with an empty list: {why}"),
+    ///     }
+    /// }
+    /// let (sender, snapshots) = mpsc::channel::<Snapshot>();
+    /// let writer = thread::spawn(move || {
+    ///     for snapshot in snapshots {
+    ///         let bytes = snapshot.into_bytes();
+    ///         if let Err(error) = store::replace(&mut OsDisk::default(), path, &bytes) {
+    ///             eprintln!("{}: {error}", path.display());
+    ///         }
+    ///     }
+    /// });
+    /// distributor.persist_to(reactor.net(), Writer(sender));
+    /// distributor.listen(reactor.net(), ([127, 0, 0, 1], 0).into())?;
+    /// # let mut turns = 0;
+    /// # let mut is_stop_requested = || { turns += 1; turns > 3 };
+    /// while !is_stop_requested() {
+    ///     reactor.turn(Some(Duration::from_millis(100)), &mut distributor)?;
+    /// }
+    /// distributor.stop(reactor.net());
+    /// while reactor.net().connections() > 0 {
+    ///     reactor.turn(Some(Duration::from_millis(100)), &mut distributor)?;
+    /// }
+    /// drop(distributor);
+    /// writer.join().expect("the last snapshot is written");
+    /// # Ok(())
+    /// # }
+    /// # let path = std::env::temp_dir().join(format!("pilcrow-doc-{}", std::process::id()));
+    /// # let path: &'static Path = Box::leak(path.into_boxed_path());
+    /// # run(path)?;
+    /// # let written = fs::read(path)?;
+    /// # assert!(Restored::decode(&written, &Config::default().registration).is_ok());
+    /// # fs::remove_file(path)
+    /// ```
+    pub fn persist_to(&mut self, net: &mut Net, sink: impl SnapshotSink + 'static) {
+        let owner = self.claim_owner(net);
+        self.persistence.start(net, owner, Box::new(sink));
+    }
+
+    /// Returns the list as it would be handed to a sink now.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(self.salt, &self.registry, &self.identities)
+    }
+
+    /// Returns what became of the snapshots that were handed to the sink.
+    pub fn snapshot_counts(&self) -> SnapshotCounts {
+        self.persistence.counts()
     }
 
     /// Who is registered.
@@ -271,7 +359,6 @@ fn listen_options(owner: Owner) -> ListenOptions {
 const TAG_WARM_UP_ENDS: u64 = 1;
 const TAG_SILENCE: u64 = 2;
 const TAG_DRAIN: u64 = 3;
-const TAG_SAVING: u64 = 4;
 
 /// When the first of those who are told to come back later may do so.
 const FIRST_RETRY: Duration = Duration::from_millis(500);

@@ -1,20 +1,17 @@
 //! Taking a node in.
 
 use std::borrow::Cow;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::Distributor;
-use super::admission::Claim;
-use super::admission::TokenMark;
 use super::events::{Event, Subject};
-use super::orphans::OrphanClaim;
+use super::identities::{Claim, Identity};
 use super::peer::Session;
-use super::state::Identity;
 use crate::protocol::{
     ErrorCode, Packet, Refusal, Registered, Registration, SessionRequest, Watch, write_success,
 };
 use crate::reactor::{Close, ConnId, Net};
-use crate::registry::{Entry, EntryId, Full};
+use crate::registry::{Cause, Entry, EntryId, Full};
 
 impl Distributor {
     /// Serves a registration. Its sender, and all others, get the list at the end of the turn.
@@ -35,12 +32,11 @@ impl Distributor {
         let Some(peer) = self.peers.get(conn) else {
             return Ok(());
         };
-        let (own, token) = (peer.entry, peer.token.as_deref().copied());
         let addr = peer.addr.ip();
-        let host_addr = one_loopback(addr);
-        let held = match instance {
-            Some(instance) => self.claim(net, conn, instance, token)?,
-            None => None,
+        let mut identity = Identity {
+            address: one_loopback(addr),
+            instance: instance.map(Into::into),
+            token: peer.token.as_deref().copied(),
         };
         let host = listed_host(addr, self.config.loopback_host.as_deref());
         let mut encoded = Vec::new();
@@ -50,6 +46,9 @@ impl Distributor {
             name: registration.name().into(),
             listed: registration.port().is_some(),
         };
+        let claim =
+            self.identities
+                .claim(conn, peer.entry, &identity, &entry.encoded, net.now())?;
         // A node that only calls others has a session and no port: it need not be warned of that.
         if !entry.listed && request.is_none() {
             let subject = Subject {
@@ -60,34 +59,20 @@ impl Distributor {
             self.events
                 .emit(net.now(), &self.registry, subject, Event::NotListed);
         }
-        let place = match held.map(|(_, id)| id).or(own) {
-            Some(id) => Some(id),
-            None => match self.claimable(&entry, instance, host_addr, token) {
-                OrphanClaim::None => None,
-                OrphanClaim::Entry(id) => Some(id),
-                OrphanClaim::NotAllowed => return Err(not_the_same()),
-            },
-        };
-        let orphaned = place.and_then(|id| Some((id, self.adopt(id)?)));
-        let id = match self.put(net, conn, place, entry, &host) {
+        let id = match self.put(net, conn, claim.entry(), entry, &host) {
             Ok(id) => id,
             Err(full) => {
                 self.emit(net, Some(conn), Event::CapacityExceeded);
-                if let Some((id, why)) = orphaned {
-                    self.abandon(id, why);
-                }
                 return Err(full);
             }
         };
-        if orphaned.is_some() {
-            self.emit(net, Some(conn), Event::Claimed);
-        }
-        // Not before there is room for what the new connection says of itself.
-        if let Some((from, _)) = held {
-            self.supersede(net, conn, from);
+        match claim {
+            Claim::Unclaimed(_) => self.emit(net, Some(conn), Event::Claimed),
+            // Not before there is room for the entry of the new connection.
+            Claim::TakeOver { from, .. } => self.supersede(net, conn, from),
+            Claim::New | Claim::Own(_) => {}
         }
 
-        let now = net.now();
         if let Some(peer) = self.peers.get_mut(conn) {
             peer.is_registered = true;
             // Those with a session know what they were sent, and get what is new.
@@ -96,55 +81,18 @@ impl Distributor {
         if let Some(request) = &request {
             self.open_session(net, conn, packet, request, id);
             if let Some(instance) = instance {
-                self.instances
-                    .hold(instance, conn, id, host_addr, token, now);
                 self.drain_returned(instance, conn);
-            }
-            let session = self.peers.get(conn).and_then(|peer| peer.session.as_ref());
-            if let Some(revision) = session.map(|session| session.acked_revision) {
-                self.drain_acked(net, conn, revision);
             }
         }
         let session = self.peers.get(conn).and_then(|peer| peer.session.as_ref());
-        let identity = Identity {
-            address: host_addr,
-            instance: session.and_then(|session| session.instance.clone()),
-            token,
-        };
-        self.identities.insert(id, identity);
-        self.saving.changed();
-        Ok(())
-    }
-
-    /// The other connection that holds the entry of `instance`, if `conn` may take it over.
-    fn claim(
-        &mut self,
-        net: &Net,
-        conn: ConnId,
-        instance: &str,
-        token: Option<TokenMark>,
-    ) -> Result<Option<(ConnId, EntryId)>, Refusal> {
-        let Some(peer) = self.peers.get(conn) else {
-            return Ok(None);
-        };
-        let host = one_loopback(peer.addr.ip());
-        let refused = |code, message: &'static str| {
-            let message = Cow::Borrowed(message);
-            Err(Refusal { code, message })
-        };
-        match self.instances.claim(instance, conn, host, token, net.now()) {
-            Claim::Free => Ok(None),
-            Claim::Held { .. } if peer.entry.is_some() => refused(
-                ErrorCode::NotAllowed,
-                "this instance has another connection, and this connection an entry of its own",
-            ),
-            Claim::Held { by, entry } => Ok(Some((by, entry))),
-            Claim::NotAllowed => Err(not_the_same()),
-            Claim::TooOften => refused(
-                ErrorCode::Busy,
-                "this instance was taken over more than 3 times within a minute",
-            ),
+        identity.instance = session.and_then(|session| session.instance.clone());
+        let acked = session.map(|session| session.acked_revision);
+        self.identities.hold(id, conn, identity);
+        self.persistence.changed();
+        if let Some(revision) = acked.filter(|_| request.is_some()) {
+            self.drain_acked(net, conn, revision);
         }
+        Ok(())
     }
 
     /// The entry of `from` is that of `conn` now.
@@ -156,6 +104,41 @@ impl Distributor {
         self.registry.superseded();
         self.emit(net, Some(conn), Event::Superseded { before });
         net.close(from, Close::Now);
+    }
+
+    /// Removes an entry from the list. Returns whether it was there.
+    pub(super) fn depart(
+        &mut self,
+        net: &Net,
+        id: EntryId,
+        peer: Option<SocketAddr>,
+        cause: Cause,
+        reason: &'static str,
+    ) -> bool {
+        self.persistence.changed();
+        self.identities.forget(id);
+        let Some(entry) = self.registry.leave(id, cause) else {
+            return false;
+        };
+        let subject = Subject {
+            peer,
+            name: &entry.name,
+            entry: Some(id),
+        };
+        let left = Event::Left { cause, reason };
+        self.events.emit(net.now(), &self.registry, subject, left);
+        true
+    }
+
+    /// Removes an entry from the list for a drain. A connection that holds it stays.
+    pub(super) fn drain_entry(&mut self, net: &Net, id: EntryId, reason: &'static str) {
+        let holder = self.identities.holder(id);
+        let peer = holder.and_then(|conn| self.peers.get_mut(conn));
+        let addr = peer.map(|peer| {
+            peer.entry = None;
+            peer.addr
+        });
+        self.depart(net, id, addr, Cause::Drained, reason);
     }
 
     /// Enters `entry` for `conn`, in the place of another if there is one.
@@ -213,15 +196,6 @@ impl Distributor {
         let Some(peer) = self.peers.get_mut(conn) else {
             return;
         };
-        // Who names another instance than before holds that one no more.
-        if let Some(before) = peer
-            .session
-            .as_ref()
-            .and_then(|session| session.instance.as_deref())
-            && request.instance.as_deref() != Some(before)
-        {
-            self.instances.release(before, conn);
-        }
         // A list without a session has no ids: what it says can't be changed by a delta.
         let known = request.rev.filter(|rev| {
             request.epoch.as_deref() == Some(self.epoch.as_str())
@@ -254,11 +228,6 @@ impl Distributor {
             reply.finish();
         }
     }
-}
-
-fn not_the_same() -> Refusal {
-    let message = "this instance is registered from another host, or with another token";
-    Refusal::new(ErrorCode::NotAllowed, message)
 }
 
 /// Programs that say `localhost` arrive over either family, now the one and then the other.

@@ -1,6 +1,8 @@
 //! The Distributor on a scripted system: who is alive and what is kept, in virtual time.
 
+use std::cell::RefCell;
 use std::io::ErrorKind;
+use std::rc::Rc;
 
 use serde_json::{Value, json};
 
@@ -23,14 +25,14 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
-        Bench::restoring(State::default())
+        Bench::restoring(Restored::default())
     }
 
-    fn restoring(state: State) -> Bench {
+    fn restoring(restored: Restored) -> Bench {
         let system = Scripted::new();
         let mut reactor = Reactor::on(Box::new(system.clone()), Limits::default());
         let mut distributor = Distributor::new(Config::default());
-        distributor.restore(reactor.net(), state);
+        distributor.restore(reactor.net(), restored);
         let addr = "127.0.0.1:9000".parse().unwrap();
         distributor.listen(reactor.net(), addr).unwrap();
         Bench {
@@ -277,35 +279,42 @@ fn each_limit_is_counted_by_itself() {
     assert_eq!(counts, [1, 1, 1, 0, 0]);
 }
 
+/// Notes when it was handed how many entries.
+#[derive(Clone)]
+struct Handed {
+    system: Scripted,
+    snapshots: Rc<RefCell<Vec<(Time, usize)>>>,
+}
+
+impl SnapshotSink for Handed {
+    fn persist(&mut self, snapshot: Snapshot) {
+        let file = String::from_utf8(snapshot.into_bytes()).unwrap();
+        let handed = (self.system.world().now, file.matches("\"name\"").count());
+        self.snapshots.borrow_mut().push(handed);
+    }
+}
+
 #[test]
-fn the_last_change_is_handed_over_though_nothing_follows_and_not_more_often_than_it_may() {
+fn hands_over_the_last_change_and_at_most_one_snapshot_per_50_ms() {
     let mut bench = Bench::new();
-    let mut handed_over = Vec::new();
-    let mut step = |bench: &mut Bench| {
-        let unsaved = bench.distributor.unsaved_state(bench.reactor.net());
-        if let Some(unsaved) = unsaved {
-            let file = String::from_utf8(unsaved.into_bytes()).unwrap();
-            handed_over.push((bench.world().now, file.matches("\"name\"").count()));
-        }
+    let sink = Handed {
+        system: bench.system.clone(),
+        snapshots: Rc::default(),
     };
-    step(&mut bench);
+    bench
+        .distributor
+        .persist_to(bench.reactor.net(), sink.clone());
     bench.pass(5 * SECOND);
-    step(&mut bench);
     let began = bench.world().now;
     for number in 0..5 {
         bench.join(&format!("n{number}"), &Value::Null);
-        step(&mut bench);
     }
-    // As the program does: it asks after each turn, and sleeps for as long as the reactor wants.
-    let until = began + SECOND;
-    while bench.world().now < until {
-        let left = until.saturating_since(bench.world().now);
-        bench.turn(left);
-        step(&mut bench);
-    }
-    let counts: Vec<usize> = handed_over.iter().map(|(_, count)| *count).collect();
-    assert_eq!(counts, [0, 1, 5]);
-    let last = handed_over[2].0.saturating_since(began);
+    bench.pass(SECOND);
+    bench.distributor.stop(bench.reactor.net());
+    let snapshots = sink.snapshots.borrow();
+    let counts: Vec<usize> = snapshots.iter().map(|(_, count)| *count).collect();
+    assert_eq!(counts, [0, 1, 5, 5], "the last one at the stop");
+    let last = snapshots[2].0.saturating_since(began);
     assert!(last >= 50 * MILLI && last <= 60 * MILLI, "{last:?}");
 }
 
@@ -314,8 +323,8 @@ fn the_list_outlasts_the_distributor() {
     let mut bench = Bench::new();
     let crowd = bench.crowd(3);
     bench.join("plain", &Value::Null);
-    let saved = |bench: &Bench| bench.distributor.state().into_bytes();
-    let decode = |bytes: &[u8]| State::decode(bytes, &RegistrationLimits::default()).unwrap();
+    let saved = |bench: &Bench| bench.distributor.snapshot().into_bytes();
+    let decode = |bytes: &[u8]| Restored::decode(bytes, &RegistrationLimits::default()).unwrap();
     let state = saved(&bench);
     // A stop empties nothing, whatever its peers do.
     bench.distributor.stop(bench.reactor.net());

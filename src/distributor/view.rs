@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Distributor;
 use super::events::{Journal, MAX_NAMES};
+use super::identities::Unclaimed;
 use super::peer::Peer;
 use crate::protocol::Watch;
 use crate::reactor::{ConnId, Net};
@@ -142,7 +143,7 @@ impl Distributor {
         let unread_bytes = |conn| net.pending_bytes(conn);
         let pending_bytes = peer.and(conn).map_or(0, unread_bytes);
         let state = match peer {
-            None if self.orphans.is_suspect(id) => NodeState::Suspect,
+            None if self.identities.unclaimed(id) == Some(Unclaimed::Suspect) => NodeState::Suspect,
             None => NodeState::Absent,
             Some(peer) if peer.is_suspect => NodeState::Suspect,
             Some(_) if pending_bytes > 0 => NodeState::Behind,
@@ -174,17 +175,15 @@ impl Distributor {
 
     /// Returns the sizes of its collections besides the registry and the peers. All are bounded.
     pub fn sizes(&self) -> impl Iterator<Item = (&'static str, usize)> {
-        let [orphans, orphan_instances, orphan_texts] = self.orphans.sizes();
+        let [identities, instances, unclaimed] = self.identities.sizes();
         let journal = self.journal().map(Journal::sizes);
         let [events, pushes, samples, joined] = journal.unwrap_or_default();
         let waits = self.drains.iter().map(super::Drain::waits_for);
         [
             ("history", self.registry.history_len()),
-            ("instances", self.instances.len()),
-            ("identities", self.identities.len()),
-            ("orphans", orphans),
-            ("orphan_instances", orphan_instances),
-            ("orphan_texts", orphan_texts),
+            ("identities", identities),
+            ("instances", instances),
+            ("unclaimed", unclaimed),
             ("suspects", self.self_preservation.held()),
             ("recently_silent", self.self_preservation.recently_silent()),
             ("drains", self.drains.len()),

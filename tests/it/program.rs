@@ -649,7 +649,7 @@ fn a_limit_of_file_sizes_ends_a_write_and_not_the_program() {
     client.next_list();
     client.post(&json!({"port": 1, "name": "a", "note": "x".repeat(5000)}));
     client.wait_for_list("it", |names| names == ["a"]);
-    program.wait_for_log(&["cannot keep the list on disk"]);
+    program.wait_for_log(&["failed to write state file"]);
     assert!(is_served(addr));
 }
 

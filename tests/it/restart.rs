@@ -105,7 +105,7 @@ fn no_list_gets_shorter_when_it_is_killed_and_started_again() {
     assert_eq!(Client::connect(distributor.addr).next_list(), EVERYBODY);
     distributor.program.kill();
     let distributor = place.start(&["--warm-up", "8s"]);
-    let log = ["listing the nodes of the last run", "entries=5"];
+    let log = ["list restored", "entries=5"];
     distributor.program.wait_for_log(&log);
 
     let mut lists = Client::connect(distributor.addr);
@@ -377,21 +377,25 @@ fn a_disk_that_fails_is_said_and_changes_nothing_else() {
     let mut distributor = Distributor::start_at(&listen, &["--state", &path]);
     distributor
         .program
-        .wait_for_log(&["WARN", "cannot keep the list on disk", "failures=1"]);
+        .wait_for_log(&["WARN", "failed to write state file", "failures=1"]);
     let _client = distributor.join("a", 1);
     distributor.assert_serves();
     // What has not changed since is written as soon as it can be.
     fs::create_dir(&inner).unwrap();
     let has = |name: &str| fs::read_to_string(&path).is_ok_and(|text| text.contains(name));
     wait_until("the list on disk", || has("\"a\""));
-    distributor.program.wait_for_log(&["on disk again"]);
+    distributor
+        .program
+        .wait_for_log(&["state file written again"]);
     // A folder in its place.
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
     let _other = distributor.join("b", 1);
     wait_until("a second complaint", || {
         let stderr = distributor.program.stderr();
-        let lines = stderr.iter().filter(|line| line.contains("cannot keep"));
+        let lines = stderr
+            .iter()
+            .filter(|line| line.contains("failed to write state file"));
         lines.count() == 2
     });
     distributor.assert_serves();
@@ -400,7 +404,7 @@ fn a_disk_that_fails_is_said_and_changes_nothing_else() {
     distributor.program.signal(Signal::TERM);
     assert!(distributor.program.wait().success());
     let line = distributor.program.wait_for_log(&["stopped"]);
-    assert!(!line.contains("state_failures=0"), "{line}");
+    assert!(!line.contains("snapshot_failures=0"), "{line}");
     // A folder is there from the start.
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
@@ -419,7 +423,9 @@ fn what_is_no_file_is_left_alone_and_a_link_stays_one() {
     );
     let _bound = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     let distributor = Distributor::start(&["--state", &socket]);
-    distributor.program.wait_for_log(&["cannot keep the list"]);
+    distributor
+        .program
+        .wait_for_log(&["failed to write state file"]);
     distributor.assert_serves();
     assert!(!fs::metadata(&socket).unwrap().is_file());
 

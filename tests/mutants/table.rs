@@ -171,9 +171,9 @@ pub const MUTANTS: &[Mutant] = &[
     // An entry can be taken over from another host.
     Mutant {
         name: "InstanceOfAnyHost",
-        file: "src/distributor/admission/instances.rs",
-        find: "let is_elsewhere = holder.host != host;",
-        replace: "let is_elsewhere = holder.host != host && !MUTANT;",
+        file: "src/distributor/identities.rs",
+        find: "self.address == other.address && self.token == other.token",
+        replace: "(self.address == other.address || MUTANT) && self.token == other.token",
         promise: 3,
     },
     // The entry of a stopped process with a session stays.
@@ -294,52 +294,52 @@ pub const MUTANTS: &[Mutant] = &[
     // Entries of the last run are removed at once.
     Mutant {
         name: "OrphansForgotten",
-        file: "src/distributor/orphans.rs",
-        find: "self.abandon(id, Why::LastRun);",
-        replace: "self.abandon(id, Why::LastRun);
-                  if MUTANT { self.let_absent_go(net); }",
+        file: "src/distributor/mod.rs",
+        find: "self.emit(net, None, Event::Restored { entries });",
+        replace: "self.emit(net, None, Event::Restored { entries });
+                  if MUTANT { self.warm_up_is_over(net); }",
         promise: 5,
     },
     // Nodes of the last run have half of the time to come back.
     Mutant {
         name: "AbsentTooEarly",
-        file: "src/distributor/orphans.rs",
-        find: "let event = Event::Restored {",
-        replace: "if MUTANT { self.warm_up_until(net, net.now() + self.config.warm_up / 2); }
-                  let event = Event::Restored {",
+        file: "src/distributor/mod.rs",
+        find: "let entries = self.registry.len();",
+        replace: "let entries = self.registry.len();
+                  if MUTANT { self.warm_up_until(net, net.now() + self.config.warm_up / 2); }",
         promise: 5,
     },
     // Entries of the last run that are not back in time stay.
     Mutant {
         name: "AbsentNever",
-        file: "src/distributor/orphans.rs",
-        find: ".filter(|(_, why)| **why == Why::LastRun)",
-        replace: ".filter(|(_, why)| **why == Why::LastRun && !MUTANT)",
+        file: "src/distributor/identities.rs",
+        find: ".filter(|entry| self.unclaimed(*entry) == Some(Unclaimed::LastRun))",
+        replace: ".filter(|entry| self.unclaimed(*entry) == Some(Unclaimed::LastRun) && !MUTANT)",
         promise: 5,
     },
     // An entry that was claimed can be claimed again.
     Mutant {
         name: "OrphanClaimedTwice",
-        file: "src/distributor/orphans.rs",
-        find: "self.orphans.remove(id, entry, instance)",
-        replace: "if MUTANT { return self.orphans.by_entry.get(&id).copied(); }
-                  self.orphans.remove(id, entry, instance)",
+        file: "src/distributor/identities.rs",
+        find: "let before = self.remove(entry);",
+        replace: "let before = if MUTANT { None } else { self.remove(entry) };",
         promise: 3,
     },
     // A registration with equal text gets the entry that waits for another instance.
     Mutant {
         name: "InstanceIgnoredByClaim",
-        file: "src/distributor/orphans.rs",
-        find: "if let Some(id) = of_instance {",
-        replace: "if let Some(id) = of_instance.filter(|_| !MUTANT) {",
+        file: "src/distributor/identities.rs",
+        find: "let of_instance = instance.and_then(|instance| self.by_instance.get(instance));",
+        replace: "let of_instance = instance.and_then(|instance| self.by_instance.get(instance))
+                      .filter(|entry| !MUTANT || self.unclaimed(**entry).is_none());",
         promise: 1,
     },
     // A change that comes soon after the last one is not persisted.
     Mutant {
         name: "ChangeNotKept",
-        file: "src/distributor/saving.rs",
-        find: "if now < next_at {",
-        replace: "if now < next_at { if MUTANT { self.is_unsaved = false; }",
+        file: "src/distributor/persistence/mod.rs",
+        find: "if now < due_at {",
+        replace: "if now < due_at { if MUTANT { self.is_changed = false; }",
         promise: 2,
     },
     // A planned stop persists the list without the nodes that it has disconnected.
@@ -370,7 +370,7 @@ pub const MUTANTS: &[Mutant] = &[
     // A torn file is read as if it were whole.
     Mutant {
         name: "TornStateTaken",
-        file: "src/distributor/state.rs",
+        file: "src/distributor/persistence/snapshot.rs",
         find: "if !is_whole {",
         replace: "if !is_whole && !MUTANT {",
         promise: 5,

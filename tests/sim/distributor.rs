@@ -8,13 +8,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use pilcrow::Time;
-use pilcrow::distributor::{Config, Distributor, Restored};
+use pilcrow::distributor::{Config, Distributor, Snapshot, SnapshotSink};
 use pilcrow::reactor::{CloseReason, ConnId, Handler, Limits, Net, Origin, Reactor, TimerId};
 use pilcrow::registry::Cause;
 use pilcrow::testing::sim::{Process, ProcessId, World};
 
-use crate::keeper::Keeper;
 use crate::model::Model;
+use crate::state_file::StateFile;
 
 pub struct DistributorProcess {
     pub id: ProcessId,
@@ -24,7 +24,8 @@ pub struct DistributorProcess {
     /// Since when nothing has kept it from running.
     pub undisturbed_since: Time,
     pub is_stopping: bool,
-    pub keeper: Option<Keeper>,
+    pub state_file: Option<StateFile>,
+    newest: Newest,
     conns: BTreeMap<ConnId, SocketAddr>,
     world: World,
     model: Rc<RefCell<Model>>,
@@ -38,7 +39,7 @@ impl DistributorProcess {
         limits: Limits,
         world: &World,
         model: &Rc<RefCell<Model>>,
-        mut keeper: Option<Keeper>,
+        mut state_file: Option<StateFile>,
     ) -> io::Result<DistributorProcess> {
         let id = process.id();
         let silence = config.silence;
@@ -46,13 +47,17 @@ impl DistributorProcess {
         let mut reactor = Reactor::simulated(process, limits);
         let mut distributor = Distributor::new(config);
         distributor.listen(reactor.net(), addr)?;
-        let (state, saved) = match &mut keeper {
-            Some(keeper) => keeper.load(&registration),
+        let (restored, saved) = match &mut state_file {
+            Some(file) => file.load(&registration),
             None => (None, None),
         };
         model.borrow_mut().begin_run(id, saved, world);
-        if let Some(state) = state {
-            let Restored { left_out, .. } = distributor.restore(reactor.net(), state);
+        let newest = Newest::default();
+        if state_file.is_some() {
+            distributor.persist_to(reactor.net(), newest.clone());
+        }
+        if let Some(restored) = restored {
+            let left_out = distributor.restore(reactor.net(), restored);
             if left_out > 0 {
                 let what = format!("{left_out} of those who were listed can't be listed again");
                 model.borrow_mut().break_promise(5, what);
@@ -65,7 +70,8 @@ impl DistributorProcess {
             silence,
             undisturbed_since: world.now(),
             is_stopping: false,
-            keeper,
+            state_file,
+            newest,
             conns: BTreeMap::new(),
             world: world.clone(),
             model: Rc::clone(model),
@@ -83,15 +89,16 @@ impl DistributorProcess {
         };
         self.reactor.turn(Some(Duration::ZERO), &mut watched)?;
         self.model.borrow_mut().turned(self.id, &self.world);
-        if let Some(keeper) = &mut self.keeper
-            && !self.is_stopping
-        {
-            if let Some(unsaved) = self.distributor.unsaved_state(self.reactor.net()) {
-                keeper.save(self.id, unsaved);
-            }
-            self.distributor.note_states(keeper.kept, keeper.failures);
-        }
+        self.persist();
         Ok(())
+    }
+
+    /// Has the newest snapshot written, now that the model knows of the turn.
+    fn persist(&mut self) {
+        let snapshot = self.newest.0.borrow_mut().take();
+        if let (Some(file), Some(snapshot)) = (&mut self.state_file, snapshot) {
+            file.save(self.id, snapshot);
+        }
     }
 
     /// Begins a planned stop.
@@ -99,21 +106,29 @@ impl DistributorProcess {
         self.is_stopping = true;
         self.model.borrow_mut().run_of(self.id).is_stopping = true;
         self.distributor.stop(self.reactor.net());
-        if let Some(keeper) = &mut self.keeper {
-            keeper.save(self.id, self.distributor.state());
-        }
+        self.persist();
     }
 
-    /// Whether a planned stop is done: nobody is connected any more, and the list is kept.
+    /// Returns whether a planned stop is done: nothing is connected any more, and the list is on disk.
     pub fn has_stopped(&mut self, now: Time) -> bool {
         let is_left = self.is_stopping && self.reactor.net().connections() == 0;
-        let keeper = self.keeper.as_mut();
-        is_left && keeper.is_none_or(|keeper| keeper.is_done(now))
+        let file = self.state_file.as_mut();
+        is_left && file.is_none_or(|file| file.is_done(now))
     }
 
     /// The connections that its handler knows.
     pub fn conns(&self) -> impl Iterator<Item = (ConnId, SocketAddr)> {
         self.conns.iter().map(|(conn, peer)| (*conn, *peer))
+    }
+}
+
+/// The newest snapshot that the Distributor has handed over.
+#[derive(Clone, Default)]
+struct Newest(Rc<RefCell<Option<Snapshot>>>);
+
+impl SnapshotSink for Newest {
+    fn persist(&mut self, snapshot: Snapshot) {
+        *self.0.borrow_mut() = Some(snapshot);
     }
 }
 

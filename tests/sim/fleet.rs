@@ -13,10 +13,10 @@ use pilcrow::testing::sim::{Faults, HostId, Link, ProcessId, Random, World};
 
 use crate::calls::Calls;
 use crate::distributor::DistributorProcess;
-use crate::keeper::Keeper;
 use crate::model::{ActorId, Model};
 use crate::nodes::{NodeProcess, Shared};
 use crate::raw::{Kind, Raw};
+use crate::state_file::StateFile;
 use crate::troubles::Trouble;
 
 /// One peer, running or not.
@@ -139,11 +139,11 @@ impl Fleet {
         let process = world.start(self.distributor_host);
         let (config, limits) = (self.config.clone(), self.limits.clone());
         let model = Rc::clone(&self.shared.model);
-        let keeper = self
+        let state_file = self
             .keeps_state
-            .then(|| Keeper::new(&world, self.distributor_host, &model));
+            .then(|| StateFile::new(&world, self.distributor_host, &model));
         let addr = self.addr;
-        match DistributorProcess::start(process, addr, config, limits, &world, &model, keeper) {
+        match DistributorProcess::start(process, addr, config, limits, &world, &model, state_file) {
             Ok(started) => self.distributor = Some(started),
             Err(error) => self.broken(8, format!("a Distributor can't start again: {error}")),
         }

@@ -6,9 +6,9 @@ use pilcrow::reactor::Limits;
 use pilcrow::testing::sim::{Link, ProcessId, Random};
 
 use crate::fleet::{ActorKind, Fleet, Later, Running};
-use crate::keeper::FILE;
 use crate::model::ActorId;
 use crate::raw::Kind;
+use crate::state_file::FILE;
 
 macro_rules! troubles {
     ($($name:ident,)*) => {

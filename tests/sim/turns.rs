@@ -58,13 +58,13 @@ impl Fleet {
     }
 
     /// When the one who writes the Distributor's file does something next.
-    fn keeper_wake_time(&self) -> Option<Time> {
+    fn state_file_wake_time(&self) -> Option<Time> {
         let distributor = self.distributor.as_ref()?;
-        let keeper = distributor.keeper.as_ref()?;
+        let state_file = distributor.state_file.as_ref()?;
         if !self.host_runs(self.distributor_host, distributor.id) {
             return None;
         }
-        let times = [keeper.next_at(), keeper.ends_at()];
+        let times = [state_file.next_at(), state_file.ends_at()];
         times.into_iter().flatten().min()
     }
 
@@ -77,8 +77,8 @@ impl Fleet {
         if self.dark.contains(&self.distributor_host) || self.paused.contains_key(&distributor.id) {
             return;
         }
-        if let Some(keeper) = &mut distributor.keeper {
-            keeper.work(now);
+        if let Some(file) = &mut distributor.state_file {
+            file.work(now);
         }
         if distributor.has_stopped(now) {
             self.say("the Distributor has stopped");
@@ -115,7 +115,7 @@ impl Fleet {
                 consider(Some(id), self.wake_time_of(actor));
             }
             if due.is_empty() {
-                let next = next.min(self.keeper_wake_time().unwrap_or(next));
+                let next = next.min(self.state_file_wake_time().unwrap_or(next));
                 let next = next.min(self.world().next_event().unwrap_or(next));
                 let next = next.min(self.later.first_key_value().map_or(next, |(at, _)| at.0));
                 self.world().advance(next);

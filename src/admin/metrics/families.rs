@@ -52,9 +52,9 @@ const FAMILIES: &[Family] = families! {
     counter "pilcrow_suspects_total", "Nodes held as suspect in self-preservation.":
         |out, f| out.one(f.stats().suspects_held);
     counter "pilcrow_snapshots_persisted_total", "Snapshots written to the state file.":
-        |out, f| out.one(f.stats().states_kept);
+        |out, f| out.one(f.distributor.snapshot_counts().persisted);
     counter "pilcrow_snapshot_failures_total", "Snapshots that could not be written.":
-        |out, f| out.one(f.stats().state_failures);
+        |out, f| out.one(f.distributor.snapshot_counts().failures);
     histogram "pilcrow_join_to_last_ack_seconds",
         "Time from a change to its last acknowledgement; at most one change per second.":
         |out, f| out.buckets(f.distributor.journal().map(Journal::join_to_last_ack));

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use crate::admin::{self, AdminApi, AdminToken};
 use crate::cli::distributor::args::Args;
 use crate::cli::distributor::http;
-use crate::cli::distributor::state_file::{self, Saver};
+use crate::cli::distributor::state_file::{self, StateFile};
 use crate::cli::distributor::tokens;
 use crate::cli::failure::{Failure, failed};
 use crate::cli::fd_limit;
@@ -21,7 +21,7 @@ use crate::cli::log::Log;
 use crate::cli::program::{EventLoop, Server};
 use crate::cli::reload::ReadAgain;
 use crate::cli::settings::Settings;
-use crate::distributor::{Config, Distributor, Restored, Tokens};
+use crate::distributor::{Config, Distributor, Tokens};
 use crate::reactor::{Limits, Net, Reactor};
 use crate::registry::Cause;
 
@@ -47,7 +47,7 @@ struct NewTokens {
 pub(crate) struct DistributorServer {
     distributor: Distributor,
     admin: Option<AdminApi>,
-    keeper: Option<Keeper>,
+    state_file: Option<StateFile>,
     new_tokens: NewTokens,
 }
 
@@ -128,8 +128,8 @@ impl Server for DistributorServer {
             Ok(bound)
         })?;
         // Whoever connects meanwhile is accepted later.
-        let keeper = match plan.args.state {
-            Some(path) => Some(Keeper::start(path, &plan.config, net, &mut distributor)?),
+        let state_file = match plan.args.state {
+            Some(path) => Some(persist(path, &plan.config, net, &mut distributor)?),
             None => None,
         };
         info!(
@@ -140,20 +140,17 @@ impl Server for DistributorServer {
         Ok(DistributorServer {
             distributor,
             admin,
-            keeper,
+            state_file,
             new_tokens: plan.new_tokens,
         })
     }
 
-    fn exchange(&mut self, net: &mut Net) {
+    fn exchange(&mut self, _net: &mut Net) {
         if let Some(tokens) = self.new_tokens.of_nodes.take() {
             self.distributor.set_tokens(tokens);
         }
         if let (Some(admin), Some(token)) = (&mut self.admin, self.new_tokens.of_admin.take()) {
             admin.set_admin_token(token);
-        }
-        if let Some(keeper) = &self.keeper {
-            keeper.keep(net, &mut self.distributor);
         }
     }
 
@@ -173,19 +170,16 @@ impl Server for DistributorServer {
             admin.stop(event_loop.reactor.net());
         }
         self.distributor.stop(event_loop.reactor.net());
-        if let Some(keeper) = &self.keeper {
-            // The nodes of now are to be listed again, although their connections end before the program.
-            keeper.saver.save(self.distributor.state());
-        }
         let stopped = event_loop.turn_until(self, LONGEST_GOODBYE, |_, net| net.connections() == 0);
-        if let Some(keeper) = self.keeper.take() {
-            keeper.finish(&mut self.distributor);
+        if let Some(state_file) = self.state_file.take() {
+            state_file.finish(LAST_SNAPSHOT_TIMEOUT);
         }
         stopped
     }
 
     fn log_stopped(&self, net: &Net, log: &Log) {
         let (counters, stats) = (net.counters(), self.distributor.stats());
+        let snapshots = self.distributor.snapshot_counts();
         let left = |cause| self.distributor.registry().departures(cause);
         info!(
             accepted = counters.accepted,
@@ -201,8 +195,8 @@ impl Server for DistributorServer {
             left_silent = left(Cause::Silent),
             left_absent = left(Cause::Absent),
             superseded = left(Cause::Superseded),
-            states_kept = stats.states_kept,
-            state_failures = stats.state_failures,
+            snapshots_persisted = snapshots.persisted,
+            snapshot_failures = snapshots.failures,
             log_lines_lost = log.lines_lost(),
             log_errors = log.errors(),
             "stopped"
@@ -222,50 +216,25 @@ fn refuse_strangers(args: &Args, addresses: &[ListenAddress]) -> Result<(), Fail
     )
 }
 
-/// Keeps the list on disk.
-struct Keeper {
-    saver: Saver,
-}
+/// Time that the disk gets to take the last snapshot, after the connections are closed.
+const LAST_SNAPSHOT_TIMEOUT: Duration = Duration::from_millis(700);
 
-/// When all goodbyes are said, the disk gets this long to take the last list.
-const LONGEST_LAST_SAVE: Duration = Duration::from_millis(700);
-
-impl Keeper {
-    /// Lists the nodes of the last run again, and keeps the list from now on.
-    fn start(
-        path: PathBuf,
-        config: &Config,
-        net: &mut Net,
-        distributor: &mut Distributor,
-    ) -> Result<Keeper, Failure> {
-        let path = state_file::resolve(path);
-        let lock = state_file::lock(&path)?;
-        if let Some(state) = state_file::load(&path, config) {
-            let Restored { entries, left_out } = distributor.restore(net, state);
-            let wait = config.warm_up;
-            info!(
-                path = &*path.to_string_lossy(),
-                entries,
-                left_out,
-                "listing the nodes of the last run; who is not back in {wait:?} leaves"
-            );
-        }
-        let saver = Saver::start(path, lock).map_err(failed("cannot start a thread"))?;
-        Ok(Keeper { saver })
+/// Restores the list of the last run from a state file, and persists the list to it from now on.
+fn persist(
+    path: PathBuf,
+    config: &Config,
+    net: &mut Net,
+    distributor: &mut Distributor,
+) -> Result<StateFile, Failure> {
+    let path = state_file::resolve(path);
+    let lock = state_file::lock(&path)?;
+    if let Some(restored) = state_file::load(&path, config) {
+        let left_out = distributor.restore(net, restored);
+        let entries = distributor.registry().len();
+        let (path, warm_up) = (&*path.to_string_lossy(), config.warm_up);
+        info!(path, entries, left_out, ?warm_up, "list restored");
     }
-
-    /// Has the list written if it changed.
-    fn keep(&self, net: &mut Net, distributor: &mut Distributor) {
-        if let Some(unsaved) = distributor.unsaved_state(net) {
-            self.saver.save(unsaved);
-        }
-        let (kept, failures) = self.saver.counts();
-        distributor.note_states(kept, failures);
-    }
-
-    /// Returns when the list is written, or the disk takes too long.
-    fn finish(self, distributor: &mut Distributor) {
-        let (kept, failures) = self.saver.finish(LONGEST_LAST_SAVE);
-        distributor.note_states(kept, failures);
-    }
+    let file = StateFile::start(path, lock).map_err(failed("cannot start a thread"))?;
+    distributor.persist_to(net, file.clone());
+    Ok(file)
 }

@@ -1,5 +1,7 @@
-//! The list on disk, so that a restart goes unnoticed: read once at the start, and then written by a
-//! thread of its own. Whatever the disk does, the loop does not wait for it.
+//! The state file, which holds the list over a restart.
+//!
+//! It is read once at the start, and written by a thread of its own: the loop never waits for the
+//! disk.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -9,17 +11,17 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::distributor::{Config, State, UnsavedState};
+use crate::distributor::{Config, Restored, Snapshot, SnapshotCounts, SnapshotSink};
 use crate::store::{self, Disk, OsDisk};
 use rustix::fs::{FlockOperation, flock, fstat, stat};
 use tracing::{info, warn};
 
 use crate::cli::failure::Failure;
 
-/// A Distributor that is being stopped needs its file a little longer.
-const LONGEST_WAIT_FOR_LOCK: Duration = Duration::from_secs(3);
-/// No list is nearly as long; some other file may be.
-const MIN_READ_BYTES: u64 = 256 << 20;
+/// A Distributor that is being stopped holds its file a little longer.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
+/// Largest file that is read, unless lists may be even longer.
+const MAX_READ_BYTES: u64 = 256 << 20;
 
 /// A lock beside the state file that keeps other Distributors from writing it.
 pub(crate) struct Lock {
@@ -28,11 +30,11 @@ pub(crate) struct Lock {
     warned: bool,
 }
 
-/// The file that the path leads to: a link to it is to stay one.
+/// Returns the file that a path leads to, so that a link to it stays a link.
 pub(crate) fn resolve(path: PathBuf) -> PathBuf {
     match std::fs::canonicalize(&path) {
         Ok(file) => file,
-        // It is not there yet, or can't be reached: that is said when it is read.
+        // Missing or unreachable: reported when it is read.
         Err(_) => path,
     }
 }
@@ -44,7 +46,7 @@ pub(crate) fn lock(path: &Path) -> Result<Lock, Failure> {
         file: None,
         warned: false,
     };
-    let until = Instant::now() + LONGEST_WAIT_FOR_LOCK;
+    let until = Instant::now() + LOCK_TIMEOUT;
     while !lock.acquire() {
         if Instant::now() >= until {
             return Err(Failure::failed(format!(
@@ -78,7 +80,7 @@ impl Lock {
             Err(error) => {
                 if !std::mem::replace(&mut self.warned, true) {
                     let path = &*self.path.to_string_lossy();
-                    warn!(path, %error, "cannot lock the state file: let no other Distributor use it");
+                    warn!(path, %error, "failed to lock state file: do not share it");
                 }
             }
         }
@@ -93,26 +95,23 @@ impl Lock {
     }
 }
 
-/// The list of the last run, if there is one that can be read. What can't be is said in a line, and
-/// set aside.
-pub(crate) fn load(path: &Path, config: &Config) -> Option<State> {
+/// Reads the list of the last run. A file that is unusable is logged and set aside.
+pub(crate) fn load(path: &Path, config: &Config) -> Option<Restored> {
     let mut disk = OsDisk::default();
     let list = u64::try_from(config.capacity.max_encoded_bytes).unwrap_or(u64::MAX);
-    let read = disk.read(path, MIN_READ_BYTES.max(list.saturating_mul(2)));
+    let shown = &*path.to_string_lossy();
+    let read = disk.read(path, MAX_READ_BYTES.max(list.saturating_mul(2)));
     let why = match read {
-        Ok(bytes) => match State::decode(&bytes, &config.registration) {
-            Ok(state) => return Some(state),
+        Ok(bytes) => match Restored::decode(&bytes, &config.registration) {
+            Ok(restored) => return Some(restored),
             Err(why) => why.to_string(),
         },
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            info!(
-                path = &*path.to_string_lossy(),
-                "no list of an earlier run: this is the first with this file"
-            );
+            info!(path = shown, "no state file yet");
             return None;
         }
         Err(error) if error.kind() == ErrorKind::InvalidInput => {
-            warn!(path = &*path.to_string_lossy(), %error, "the list of an earlier run can't be read, and none can be kept");
+            warn!(path = shown, %error, "unusable state file: the list is not persisted");
             return None;
         }
         Err(error) => error.to_string(),
@@ -120,54 +119,65 @@ pub(crate) fn load(path: &Path, config: &Config) -> Option<State> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     match store::set_aside(&mut disk, path, now.unwrap_or_default().as_secs()) {
         Ok(aside) => {
-            warn!(
-                path = &*path.to_string_lossy(),
-                aside = &*aside.to_string_lossy(),
-                why,
-                "starting without a list of an earlier run: the file was set aside"
-            );
+            let aside = &*aside.to_string_lossy();
+            warn!(path = shown, aside, why, "invalid state file set aside");
         }
         Err(error) => {
-            warn!(path = &*path.to_string_lossy(), why, %error, "starting without a list of an earlier run: the file can't be set aside, and may be overwritten");
+            warn!(path = shown, why, %error, "invalid state file not set aside: it may be overwritten");
         }
     }
     None
 }
 
-/// A list that could not be written is tried again after this, though it has not changed.
+/// Time after which a failed write is retried, though the list has not changed.
 const RETRY: Duration = Duration::from_secs(1);
-/// A disk that goes on failing is complained of this often.
+/// Time between two log lines about a disk that goes on failing.
 const COMPLAINT: Duration = Duration::from_secs(10);
 
-/// Writes the list in a thread of its own. The newest one takes the place of one that waits.
-pub(crate) struct Saver {
+/// Writes snapshots to the state file. Clones share one thread, which writes only the newest.
+#[derive(Clone)]
+pub(crate) struct StateFile {
     shared: Arc<Shared>,
 }
 
 #[derive(Default)]
 struct Shared {
-    waiting: Mutex<Waiting>,
+    pending: Mutex<Pending>,
     changed: Condvar,
-    saved: AtomicU64,
-    failed: AtomicU64,
+    persisted: AtomicU64,
+    failures: AtomicU64,
 }
 
 #[derive(Default)]
-struct Waiting {
-    newest: Option<UnsavedState>,
+struct Pending {
+    newest: Option<Snapshot>,
     is_last: bool,
     is_done: bool,
 }
 
 impl Shared {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Saver {
-    /// Errors are the system's, for want of threads.
-    pub(crate) fn start(path: PathBuf, lock: Lock) -> io::Result<Saver> {
+impl SnapshotSink for StateFile {
+    fn persist(&mut self, snapshot: Snapshot) {
+        self.shared.pending().newest = Some(snapshot);
+        self.shared.changed.notify_all();
+    }
+
+    fn counts(&self) -> SnapshotCounts {
+        SnapshotCounts {
+            persisted: self.shared.persisted.load(Ordering::Relaxed),
+            failures: self.shared.failures.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl StateFile {
+    /// Starts the thread. Errors are the system's, for want of threads.
+    pub(crate) fn start(path: PathBuf, lock: Lock) -> io::Result<StateFile> {
         let shared = Arc::new(Shared::default());
         let writer = Writer {
             shared: Arc::clone(&shared),
@@ -180,37 +190,20 @@ impl Saver {
         thread::Builder::new()
             .name("state".to_owned())
             .spawn(move || writer.run())?;
-        Ok(Saver { shared })
+        Ok(StateFile { shared })
     }
 
-    /// Has this list written as soon as the disk can take it.
-    pub(crate) fn save(&self, state: UnsavedState) {
-        self.shared.waiting().newest = Some(state);
+    /// Waits until the last snapshot is written, or failed to be, but at most for `timeout`.
+    pub(crate) fn finish(self, timeout: Duration) {
+        let mut pending = self.shared.pending();
+        pending.is_last = true;
         self.shared.changed.notify_all();
-    }
-
-    /// Lists that were written so far, and tries that failed.
-    pub(crate) fn counts(&self) -> (u64, u64) {
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        (count(&self.shared.saved), count(&self.shared.failed))
-    }
-
-    /// Waits until the last list is written, or could not be, but no longer than this. Returns the
-    /// last [`Saver::counts`].
-    pub(crate) fn finish(self, longest: Duration) -> (u64, u64) {
-        let mut waiting = self.shared.waiting();
-        waiting.is_last = true;
-        self.shared.changed.notify_all();
-        let waited = self
-            .shared
-            .changed
-            .wait_timeout_while(waiting, longest, |waiting| !waiting.is_done);
-        let (waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        if !waiting.is_done {
-            warn!("stopping although the disk has not taken the last list");
+        let is_pending = |pending: &mut Pending| !pending.is_done;
+        let changed = &self.shared.changed;
+        let waited = changed.wait_timeout_while(pending, timeout, is_pending);
+        if !waited.unwrap_or_else(PoisonError::into_inner).0.is_done {
+            warn!("stopping before the last snapshot is written");
         }
-        drop(waiting);
-        self.counts()
     }
 }
 
@@ -219,7 +212,7 @@ struct Writer {
     path: PathBuf,
     lock: Lock,
     unwritten: Option<Vec<u8>>,
-    /// The failures that there were before the disk began to fail.
+    /// The number of failures before the disk began to fail.
     failing_since_total: Option<u64>,
     complained_at: Option<Instant>,
 }
@@ -233,27 +226,22 @@ impl Writer {
             }
             self.write();
             if is_last {
-                self.shared.waiting().is_done = true;
+                self.shared.pending().is_done = true;
                 self.shared.changed.notify_all();
                 return;
             }
         }
     }
 
-    /// The next list, or none if it is time to try the last one again.
-    fn wait(&self) -> (Option<UnsavedState>, bool) {
-        let waiting = self.shared.waiting();
-        let is_idle = |waiting: &mut Waiting| waiting.newest.is_none() && !waiting.is_last;
-        let longest = match self.unwritten {
-            Some(_) => RETRY,
-            None => Duration::MAX,
-        };
-        let waited = self
-            .shared
-            .changed
-            .wait_timeout_while(waiting, longest, is_idle);
-        let (mut waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        (waiting.newest.take(), waiting.is_last)
+    /// Returns the next snapshot, or none if it is time to retry.
+    fn wait(&self) -> (Option<Snapshot>, bool) {
+        let pending = self.shared.pending();
+        let is_idle = |pending: &mut Pending| pending.newest.is_none() && !pending.is_last;
+        let timeout = self.unwritten.as_ref().map_or(Duration::MAX, |_| RETRY);
+        let changed = &self.shared.changed;
+        let waited = changed.wait_timeout_while(pending, timeout, is_idle);
+        let (mut pending, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        (pending.newest.take(), pending.is_last)
     }
 
     fn write(&mut self) {
@@ -265,29 +253,25 @@ impl Writer {
         } else {
             Err(io::Error::other("in use by another Distributor"))
         };
+        let path = &*self.path.to_string_lossy();
         match written {
             Ok(()) => {
                 self.unwritten = None;
-                self.shared.saved.fetch_add(1, Ordering::Relaxed);
+                self.shared.persisted.fetch_add(1, Ordering::Relaxed);
                 self.complained_at = None;
                 if let Some(before) = self.failing_since_total.take() {
-                    let failures = self.shared.failed.load(Ordering::Relaxed) - before;
-                    info!(
-                        path = &*self.path.to_string_lossy(),
-                        failures, "the list is on disk again"
-                    );
+                    let failures = self.shared.failures.load(Ordering::Relaxed) - before;
+                    info!(path, failures, "state file written again");
                 }
             }
             Err(error) => {
-                let before = self.shared.failed.fetch_add(1, Ordering::Relaxed);
+                let before = self.shared.failures.fetch_add(1, Ordering::Relaxed);
                 self.failing_since_total.get_or_insert(before);
-                if self
-                    .complained_at
-                    .is_none_or(|at| at.elapsed() >= COMPLAINT)
-                {
+                let is_due = |at: Instant| at.elapsed() >= COMPLAINT;
+                if self.complained_at.is_none_or(is_due) {
                     self.complained_at = Some(Instant::now());
                     let failures = before + 1;
-                    warn!(path = &*self.path.to_string_lossy(), %error, failures, "cannot keep the list on disk; trying on");
+                    warn!(path, %error, failures, "failed to write state file, retrying");
                 }
             }
         }

@@ -2,13 +2,11 @@
 
 mod access;
 mod address_range;
-mod instances;
 mod token_mark;
 mod tokens;
 
 pub use access::Access;
 pub(crate) use access::{Admission, not_admitted};
 pub use address_range::AddressRange;
-pub(crate) use instances::{Claim, Instances};
 pub(crate) use token_mark::{Salt, TokenMark};
 pub use tokens::Tokens;

@@ -35,11 +35,6 @@ pub struct Stats {
     pub unsent_overflows: u64,
     /// Connections that read nothing within `Limits::write_timeout`.
     pub write_timeouts: u64,
-    /// Times that the list was kept: see
-    /// [`Distributor::note_states`](super::super::Distributor::note_states).
-    pub states_kept: u64,
-    /// Times that it could not be.
-    pub state_failures: u64,
     /// Connections closed because the old lists that they hold up are too much together.
     pub old_lists_cut: u64,
 }

@@ -1,5 +1,5 @@
-//! The state file of a simulated Distributor, as the program keeps it: read at the start, then written
-//! by somebody who has one slot, in which the newest list takes the place of one that waits.
+//! The state file of a simulated Distributor, as the program has it: read at the start, then written
+//! by a thread of which only the newest snapshot is pending.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use pilcrow::Time;
-use pilcrow::distributor::{State, UnsavedState};
+use pilcrow::distributor::{Restored, Snapshot};
 use pilcrow::protocol::RegistrationLimits;
 use pilcrow::store::{self, Disk};
 use pilcrow::testing::sim::{Files, HostId, ProcessId, World};
@@ -35,7 +35,7 @@ struct Writing {
     result: io::Result<()>,
 }
 
-pub struct Keeper {
+pub struct StateFile {
     world: World,
     host: HostId,
     model: Rc<RefCell<Model>>,
@@ -44,13 +44,11 @@ pub struct Keeper {
     writing: Option<Writing>,
     retry_at: Time,
     ends_at: Option<Time>,
-    pub kept: u64,
-    pub failures: u64,
 }
 
-impl Keeper {
-    pub fn new(world: &World, host: HostId, model: &Rc<RefCell<Model>>) -> Keeper {
-        Keeper {
+impl StateFile {
+    pub fn new(world: &World, host: HostId, model: &Rc<RefCell<Model>>) -> StateFile {
+        StateFile {
             world: world.clone(),
             host,
             model: Rc::clone(model),
@@ -59,34 +57,32 @@ impl Keeper {
             writing: None,
             retry_at: Time::ZERO,
             ends_at: None,
-            kept: 0,
-            failures: 0,
         }
     }
 
     /// The list of the last run, and what it should be.
-    pub fn load(&mut self, limits: &RegistrationLimits) -> (Option<State>, Option<Saved>) {
+    pub fn load(&mut self, limits: &RegistrationLimits) -> (Option<Restored>, Option<Saved>) {
         let path = Path::new(FILE);
         let mut disk = self.world.disk(self.host);
         let read = disk.read(path, 1 << 30);
-        let state = match &read {
-            Ok(bytes) => State::decode(bytes, limits).ok(),
+        let restored = match &read {
+            Ok(bytes) => Restored::decode(bytes, limits).ok(),
             Err(_) => None,
         };
-        let saved = self.model.borrow_mut().found(&read, state.is_some());
+        let saved = self.model.borrow_mut().found(&read, restored.is_some());
         let is_missing = matches!(&read, Err(error) if error.kind() == ErrorKind::NotFound);
-        if state.is_none() && !is_missing && store::set_aside(&mut disk, path, 1).is_ok() {
+        if restored.is_none() && !is_missing && store::set_aside(&mut disk, path, 1).is_ok() {
             self.model.borrow_mut().shelf.set_aside();
         }
         for (_, files) in disk.steps() {
             self.world.put_files(self.host, files);
         }
-        (state, saved)
+        (restored, saved)
     }
 
     /// Has this list written as soon as the disk can take it.
-    pub fn save(&mut self, process: ProcessId, state: UnsavedState) {
-        let bytes = state.into_bytes();
+    pub fn save(&mut self, process: ProcessId, snapshot: Snapshot) {
+        let bytes = snapshot.into_bytes();
         let number = self.model.borrow_mut().handed_over(process, &bytes);
         self.waiting = Some(Unwritten { number, bytes });
     }
@@ -145,12 +141,10 @@ impl Keeper {
         };
         match writing.result {
             Ok(()) => {
-                self.kept += 1;
                 self.unwritten = None;
                 self.model.borrow_mut().shelf.confirm(writing.number);
             }
             Err(error) => {
-                self.failures += 1;
                 self.retry_at = now + RETRY;
                 self.world.say(&format!("the list is not kept: {error}"));
             }

@@ -1,8 +1,8 @@
-//! What outlasts a restart: the list, and who may have which entry back. Pure.
+//! The format in which the list outlasts a restart, with the identity of each entry. Pure.
 //!
-//! A line of JSON that says what the file is and what its rest must hash to; then a line with the
-//! salt of the tokens' marks, and one JSON object an entry, in the order of the list. That tells
-//! three things apart: a file of something else, one of a newer version, and one that is torn.
+//! A line of JSON names the format, its version, and the length and hash of the rest. Then follow a
+//! line with the salt of the token marks, and one JSON object per entry, in the order of the list.
+//! So a foreign file, one of a newer version and a torn one are told apart.
 
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
@@ -11,69 +11,58 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::admission::{Salt, TokenMark};
+use crate::distributor::admission::{Salt, TokenMark};
+use crate::distributor::identities::{Identities, Identity};
 use crate::protocol::{ListedNode, Registration, RegistrationLimits, is_instance};
-use crate::registry::Entry;
+use crate::registry::{Entry, Registry};
 
-/// The list of an earlier run, as [`Distributor::restore`](super::Distributor::restore) takes it.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct State {
-    pub(super) salt: Salt,
-    pub(super) entries: Vec<SavedEntry>,
-    left_out: usize,
-}
-
-/// The list as it is now, as [`Distributor::unsaved_state`](super::Distributor::unsaved_state) hands
-/// it over.
+/// The list at one moment, to be persisted: see [`SnapshotSink`](super::SnapshotSink).
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct UnsavedState {
+pub struct Snapshot {
     body: Vec<u8>,
 }
 
-/// One entry, and whose it is.
+/// The list of an earlier run, for
+/// [`Distributor::restore`](crate::distributor::Distributor::restore).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Restored {
+    pub(in crate::distributor) salt: Salt,
+    pub(in crate::distributor) entries: Vec<RestoredEntry>,
+    left_out: usize,
+}
+
+/// An entry, and the identity of its node.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct SavedEntry {
-    pub(super) entry: Entry,
-    pub(super) identity: Identity,
+pub(in crate::distributor) struct RestoredEntry {
+    pub(in crate::distributor) entry: Entry,
+    pub(in crate::distributor) identity: Identity,
 }
 
-/// Whose an entry is: what a connection must show to have it back.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Identity {
-    pub(super) address: IpAddr,
-    pub(super) instance: Option<Box<str>>,
-    pub(super) token: Option<TokenMark>,
-}
-
-impl Identity {
-    /// Whether one with this address and token may have what is this identity's.
-    pub(super) fn may_be(&self, address: IpAddr, token: Option<TokenMark>) -> bool {
-        self.address == address && self.token == token
-    }
-}
-
-/// Why bytes are not the state of an earlier run.
+/// Why bytes are not a snapshot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unreadable {
-    /// It began as one, but is not as it was written.
+    /// They start as a snapshot, and are incomplete or changed.
     Torn,
-    /// It is of a version that this one does not know.
+    /// They are a snapshot of this newer, unknown version.
     Newer(u32),
-    /// It is something else.
+    /// They are something else.
     Foreign,
 }
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unreadable::Torn => f.write_str("it is not as it was written: torn, or changed since"),
-            Unreadable::Newer(version) => write!(f, "it is of version {version}, and newer"),
-            Unreadable::Foreign => f.write_str("it is no state of a Distributor"),
+            Unreadable::Torn => f.write_str("torn or changed after it was written"),
+            Unreadable::Newer(version) => write!(f, "unknown version {version}"),
+            Unreadable::Foreign => f.write_str("not a state file of a Distributor"),
         }
     }
 }
 
 impl std::error::Error for Unreadable {}
+
+/// About what is stored per entry beside its JSON.
+const BYTES_BESIDE_ENTRY: usize = 160;
 
 const FORMAT: &str = "pilcrow distributor state";
 const VERSION: u32 = 1;
@@ -104,20 +93,22 @@ struct Line<'a> {
     entry: &'a RawValue,
 }
 
-/// The host stands in an entry, and does not count where a node's own words are limited.
+/// Longest host; it is part of an entry, and does not count in the limits of a registration.
 const MAX_HOST_BYTES: usize = 300;
 
-impl State {
-    /// Reads what [`UnsavedState::into_bytes`] made. Entries that are over `limits` are left out, as
-    /// if they registered now: see [`State::left_out`].
-    pub fn decode(bytes: &[u8], limits: &RegistrationLimits) -> Result<State, Unreadable> {
-        // Some disks come back with zeros where the bytes were not written yet.
+impl Restored {
+    /// Decodes a file made by [`Snapshot::into_bytes`].
+    ///
+    /// Entries that exceed `limits`, as if they registered now, are left out and counted.
+    pub fn decode(bytes: &[u8], limits: &RegistrationLimits) -> Result<Restored, Unreadable> {
+        // After a crash some disks return zeros for bytes that were not written.
         if bytes.iter().all(|byte| *byte == 0) {
             return Err(Unreadable::Torn);
         }
-        let unlike = match bytes.starts_with(format!("{{\"format\":\"{FORMAT}\"").as_bytes()) {
-            true => Unreadable::Torn,
-            false => Unreadable::Foreign,
+        let unlike = if bytes.starts_with(format!("{{\"format\":\"{FORMAT}\"").as_bytes()) {
+            Unreadable::Torn
+        } else {
+            Unreadable::Foreign
         };
         let line_end = memchr::memchr(b'\n', bytes).ok_or(unlike)?;
         let (header, rest) = bytes.split_at_checked(line_end).ok_or(unlike)?;
@@ -135,44 +126,44 @@ impl State {
         if !is_whole {
             return Err(Unreadable::Torn);
         }
-        State::decode_body(body, limits).ok_or(Unreadable::Torn)
+        Restored::decode_body(body, limits).ok_or(Unreadable::Torn)
     }
 
-    fn decode_body(body: &[u8], limits: &RegistrationLimits) -> Option<State> {
+    fn decode_body(body: &[u8], limits: &RegistrationLimits) -> Option<Restored> {
         let first_end = memchr::memchr(b'\n', body)?;
         let preface: Preface = serde_json::from_slice(body.get(..first_end)?).ok()?;
-        let mut state = State {
+        let mut restored = Restored {
             salt: preface.salt,
-            ..State::default()
+            ..Restored::default()
         };
         let lines = serde_json::Deserializer::from_slice(body.get(first_end..)?);
         for line in lines.into_iter::<Line<'_>>() {
-            match saved_entry(line.ok()?, limits) {
-                Some(entry) => state.entries.push(entry),
-                None => state.left_out += 1,
+            match restored_entry(line.ok()?, limits) {
+                Some(entry) => restored.entries.push(entry),
+                None => restored.left_out += 1,
             }
         }
-        Some(state)
+        Some(restored)
     }
 
-    /// How many entries it has.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether it has none.
+    /// Returns whether there is no entry.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// How many entries were over the limits that hold now.
+    /// Returns the number of entries that exceeded the limits.
     pub fn left_out(&self) -> usize {
         self.left_out
     }
 }
 
-/// What the line says, if it is within `limits`. Nothing in a file is more trusted than a peer.
-fn saved_entry(line: Line<'_>, limits: &RegistrationLimits) -> Option<SavedEntry> {
+/// Returns the entry of a line, if it is within `limits`. A file is trusted no more than a peer.
+fn restored_entry(line: Line<'_>, limits: &RegistrationLimits) -> Option<RestoredEntry> {
     let limits = RegistrationLimits {
         max_bytes: limits.max_bytes.saturating_add(MAX_HOST_BYTES),
         ..limits.clone()
@@ -182,7 +173,7 @@ fn saved_entry(line: Line<'_>, limits: &RegistrationLimits) -> Option<SavedEntry
     if !has_host || !line.instance.as_deref().is_none_or(is_instance) {
         return None;
     }
-    Some(SavedEntry {
+    Some(RestoredEntry {
         entry: Entry {
             encoded: line.entry.get().as_bytes().into(),
             name: registration.name().into(),
@@ -196,18 +187,34 @@ fn saved_entry(line: Line<'_>, limits: &RegistrationLimits) -> Option<SavedEntry
     })
 }
 
-impl UnsavedState {
-    pub(super) fn new(salt: Salt, room: usize) -> UnsavedState {
-        let mut body = Vec::with_capacity(room + 64);
-        text(&mut body, format_args!("{{\"salt\":\"{salt}\"}}\n"));
-        UnsavedState { body }
+impl Snapshot {
+    /// Returns a snapshot of the entries with their identities.
+    pub(in crate::distributor) fn new(
+        salt: Salt,
+        registry: &Registry,
+        identities: &Identities,
+    ) -> Snapshot {
+        let bytes = registry.encoded_bytes() + BYTES_BESIDE_ENTRY * registry.len();
+        let mut snapshot = Snapshot::empty(salt, bytes);
+        for (id, entry) in registry.iter() {
+            if let Some(identity) = identities.get(id) {
+                snapshot.push(entry, identity);
+            }
+        }
+        snapshot
     }
 
-    pub(super) fn push(&mut self, entry: &Entry, identity: &Identity) {
+    fn empty(salt: Salt, bytes: usize) -> Snapshot {
+        let mut body = Vec::with_capacity(bytes + 64);
+        text(&mut body, format_args!("{{\"salt\":\"{salt}\"}}\n"));
+        Snapshot { body }
+    }
+
+    fn push(&mut self, entry: &Entry, identity: &Identity) {
         let body = &mut self.body;
         text(body, format_args!("{{\"address\":\"{}\"", identity.address));
         if let Some(instance) = &identity.instance {
-            // Letters and digits: nothing in it has to be escaped.
+            // Letters and digits: nothing to escape.
             text(body, format_args!(",\"instance\":\"{instance}\""));
         }
         if let Some(token) = &identity.token {
@@ -218,7 +225,7 @@ impl UnsavedState {
         body.extend_from_slice(b"}\n");
     }
 
-    /// The file. The rest is hashed here, so that this can be done where nobody waits for it.
+    /// Returns the bytes of the file. Hashes them, so call it outside the loop's thread.
     pub fn into_bytes(self) -> Vec<u8> {
         let header = Header {
             format: FORMAT,
@@ -252,10 +259,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn saved(entry: &str, instance: Option<&str>, token: Option<&str>) -> SavedEntry {
+    fn restored(entry: &str, instance: Option<&str>, token: Option<&str>) -> RestoredEntry {
         let raw = RawValue::from_string(entry.to_owned()).unwrap();
         let registration = Registration::check(Some(&raw), &RegistrationLimits::default()).unwrap();
-        SavedEntry {
+        RestoredEntry {
             entry: Entry {
                 encoded: entry.as_bytes().into(),
                 name: registration.name().into(),
@@ -269,19 +276,19 @@ mod tests {
         }
     }
 
-    fn some_entries() -> Vec<SavedEntry> {
+    fn some_entries() -> Vec<RestoredEntry> {
         vec![
-            saved(
+            restored(
                 r#"{"port":9010,"name":"goods","host":"10.0.0.7"}"#,
                 None,
                 None,
             ),
-            saved(
+            restored(
                 "{ \"name\" : \"상품 \\u00b6\",\n\"port\":\"9020\",\"x\":[1,{}],\"host\":\"10.0.0.7\" }",
                 Some("ab12"),
                 Some("secret"),
             ),
-            saved(
+            restored(
                 r#"{"name":"no port","host":"db.internal"}"#,
                 Some("ff"),
                 None,
@@ -289,29 +296,29 @@ mod tests {
         ]
     }
 
-    fn encode(entries: &[SavedEntry]) -> Vec<u8> {
-        let mut unsaved = UnsavedState::new(Salt::new(1, 2), 0);
-        for saved in entries {
-            unsaved.push(&saved.entry, &saved.identity);
+    fn encode(entries: &[RestoredEntry]) -> Vec<u8> {
+        let mut snapshot = Snapshot::empty(Salt::new(1, 2), 0);
+        for restored in entries {
+            snapshot.push(&restored.entry, &restored.identity);
         }
-        unsaved.into_bytes()
+        snapshot.into_bytes()
     }
 
-    fn decode(bytes: &[u8]) -> Result<State, Unreadable> {
-        State::decode(bytes, &RegistrationLimits::default())
+    fn decode(bytes: &[u8]) -> Result<Restored, Unreadable> {
+        Restored::decode(bytes, &RegistrationLimits::default())
     }
 
     #[test]
-    fn what_is_written_is_read_as_it_was() {
+    fn decodes_what_was_encoded() {
         for entries in [vec![], some_entries()] {
-            let state = decode(&encode(&entries)).unwrap();
-            assert_eq!(state.entries, entries);
-            assert_eq!((state.salt, state.left_out), (Salt::new(1, 2), 0));
+            let restored = decode(&encode(&entries)).unwrap();
+            assert_eq!(restored.entries, entries);
+            assert_eq!((restored.salt, restored.left_out), (Salt::new(1, 2), 0));
         }
     }
 
     #[test]
-    fn no_token_stands_in_it() {
+    fn contains_no_token() {
         let file = String::from_utf8(encode(&some_entries())).unwrap();
         assert!(
             file.contains("\"token\"") && !file.contains("secret"),
@@ -320,11 +327,11 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_file_is_told_from_a_foreign_and_a_newer_one() {
+    fn tells_torn_foreign_and_newer_files_apart() {
         let file = encode(&some_entries());
         for length in 0..file.len() {
             let wrong = decode(&file[..length]).unwrap_err();
-            // Too short to show what it was to be, it is as good as another's.
+            // Too short to show its format, it counts as foreign.
             let wanted = if length == 0 || length > 40 {
                 Unreadable::Torn
             } else {
@@ -353,15 +360,15 @@ mod tests {
     }
 
     #[test]
-    fn what_no_peer_could_register_now_is_left_out() {
+    fn leaves_out_entries_that_exceed_the_limits() {
         let entries = some_entries();
         let limits = RegistrationLimits {
             max_name_bytes: 6,
             ..RegistrationLimits::default()
         };
-        let state = State::decode(&encode(&entries), &limits).unwrap();
-        assert_eq!((state.len(), state.left_out()), (1, 2));
-        let mut unsaved = UnsavedState::new(Salt::new(1, 2), 0);
+        let restored = Restored::decode(&encode(&entries), &limits).unwrap();
+        assert_eq!((restored.len(), restored.left_out()), (1, 2));
+        let mut snapshot = Snapshot::empty(Salt::new(1, 2), 0);
         let bad = |encoded: &str, instance: &str| {
             let mut bad = entries[0].clone();
             bad.entry.encoded = encoded.as_bytes().into();
@@ -376,16 +383,16 @@ mod tests {
             bad(r#"{"port":1,"host":"h"}"#, "not-one"),
             entries[1].clone(),
         ] {
-            unsaved.push(&bad.entry, &bad.identity);
+            snapshot.push(&bad.entry, &bad.identity);
         }
-        let state = decode(&unsaved.into_bytes()).unwrap();
-        assert_eq!(state.left_out(), 5);
-        assert_eq!(state.entries, entries[1..2]);
+        let restored = decode(&snapshot.into_bytes()).unwrap();
+        assert_eq!(restored.left_out(), 5);
+        assert_eq!(restored.entries, entries[1..2]);
     }
 
     proptest! {
         #[test]
-        fn no_bytes_and_no_change_of_them_do_any_harm(
+        fn rejects_noise_and_single_bit_errors(
             noise in prop::collection::vec(any::<u8>(), 0..200),
             at in any::<prop::sample::Index>(),
             bit in 0..8u8,
@@ -395,12 +402,12 @@ mod tests {
             let at = at.index(file.len());
             file[at] ^= 1 << bit;
             prop_assert!(decode(&file).is_err());
-            // The same behind a header that is right.
-            let unsaved = UnsavedState { body: noise };
-            let _ = decode(&unsaved.into_bytes());
+            // The same after a valid header.
+            let snapshot = Snapshot { body: noise };
+            let _ = decode(&snapshot.into_bytes());
             let body_at = file.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-            let unsaved = UnsavedState { body: file[body_at..].to_vec() };
-            let _ = decode(&unsaved.into_bytes());
+            let snapshot = Snapshot { body: file[body_at..].to_vec() };
+            let _ = decode(&snapshot.into_bytes());
         }
     }
 }

@@ -1,0 +1,369 @@
+//! Identities: the node that each entry belongs to, and the connection that holds the entry.
+//!
+//! An entry that no connection holds is *unclaimed*: it stays listed, in its place, until its node
+//! claims it or it is evicted. Pure: all times are arguments.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::admission::TokenMark;
+use crate::protocol::{ErrorCode, Refusal};
+use crate::rate_limit::RateLimit;
+use crate::reactor::ConnId;
+use crate::registry::{EntryId, Registry};
+use crate::time::Time;
+
+/// What a connection must show to get an entry back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Identity {
+    pub(super) address: IpAddr,
+    pub(super) instance: Option<Box<str>>,
+    pub(super) token: Option<TokenMark>,
+}
+
+impl Identity {
+    fn matches(&self, other: &Identity) -> bool {
+        self.address == other.address && self.token == other.token
+    }
+}
+
+/// Why no connection holds an entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Unclaimed {
+    /// It is known from the last run.
+    LastRun,
+    /// Its host fell silent, together with many others.
+    Suspect,
+}
+
+/// The place that a registration gets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Claim {
+    /// A new one, at the end of the list.
+    New,
+    /// That of the entry which the connection holds already.
+    Own(EntryId),
+    /// That of the entry which this other connection of the same instance holds.
+    TakeOver { entry: EntryId, from: ConnId },
+    /// That of an unclaimed entry.
+    Unclaimed(EntryId),
+}
+
+impl Claim {
+    /// Returns the entry whose place it is.
+    pub(super) fn entry(self) -> Option<EntryId> {
+        match self {
+            Claim::New => None,
+            Claim::Own(entry) | Claim::TakeOver { entry, .. } | Claim::Unclaimed(entry) => {
+                Some(entry)
+            }
+        }
+    }
+}
+
+/// The identities of all entries.
+///
+/// Invariants: `by_instance` names entries of `by_entry` only. `unclaimed` has the entries of
+/// `by_entry` that no connection holds, and no others.
+#[derive(Debug, Default)]
+pub(super) struct Identities {
+    by_entry: BTreeMap<EntryId, Owned>,
+    /// The entry of each instance; the newest, should there be several.
+    by_instance: HashMap<Box<str>, EntryId>,
+    /// By host and params, which are the entry as it is listed.
+    unclaimed: HashMap<Rc<[u8]>, BTreeSet<EntryId>>,
+}
+
+#[derive(Debug)]
+struct Owned {
+    identity: Identity,
+    holder: Holder,
+    take_overs: RateLimit,
+}
+
+#[derive(Clone, Debug)]
+enum Holder {
+    Connection(ConnId),
+    None(Unclaimed, Rc<[u8]>),
+}
+
+/// More take-overs than this within a minute mean that two nodes have the same instance.
+const MAX_TAKE_OVERS: u32 = 3;
+const TAKE_OVER_WINDOW: Duration = Duration::from_secs(60);
+
+impl Identities {
+    /// Returns the place of a registration on `conn`, which holds the entry `own`; `encoded` is the
+    /// entry as it is to be listed.
+    ///
+    /// It is the entry of the same instance, or its own, or the first unclaimed one that is equal.
+    /// Nothing changes before [`Identities::hold`], but take-overs are counted.
+    pub(super) fn claim(
+        &mut self,
+        conn: ConnId,
+        own: Option<EntryId>,
+        claimant: &Identity,
+        encoded: &[u8],
+        now: Time,
+    ) -> Result<Claim, Refusal> {
+        let instance = claimant.instance.as_deref();
+        let of_instance = instance.and_then(|instance| self.by_instance.get(instance));
+        if let Some(entry) = of_instance.copied()
+            && let Some(owned) = self.by_entry.get_mut(&entry)
+        {
+            match owned.holder {
+                Holder::Connection(from) if from != conn => {
+                    owned.allow_take_over(claimant, now)?;
+                    if own.is_some() {
+                        return Err(Refusal::new(
+                            ErrorCode::NotAllowed,
+                            "this instance has another connection, and this connection an entry \
+                             of its own",
+                        ));
+                    }
+                    return Ok(Claim::TakeOver { entry, from });
+                }
+                Holder::None(..) if own.is_none() => {
+                    owned.allow(claimant)?;
+                    return Ok(Claim::Unclaimed(entry));
+                }
+                _ => {}
+            }
+        }
+        if let Some(entry) = own {
+            return Ok(Claim::Own(entry));
+        }
+        let equal = self.unclaimed.get(encoded).and_then(BTreeSet::first);
+        Ok(equal.map_or(Claim::New, |entry| Claim::Unclaimed(*entry)))
+    }
+
+    /// Notes that `conn` holds an entry from now on, for a node with this identity.
+    pub(super) fn hold(&mut self, entry: EntryId, conn: ConnId, identity: Identity) {
+        let before = self.remove(entry);
+        let take_overs = before.map(|before| before.take_overs);
+        self.insert(entry, identity, Holder::Connection(conn), take_overs);
+    }
+
+    /// Adds an entry of the last run, which is unclaimed.
+    pub(super) fn restore(&mut self, entry: EntryId, identity: Identity, registry: &Registry) {
+        if let Some(listed) = registry.get(entry) {
+            let holder = Holder::None(Unclaimed::LastRun, (*listed.encoded).into());
+            self.insert(entry, identity, holder, None);
+        }
+    }
+
+    /// Notes that no connection holds an entry any longer, and that it stays, as a suspect.
+    pub(super) fn detach(&mut self, entry: EntryId, registry: &Registry) {
+        if let Some(listed) = registry.get(entry)
+            && let Some(owned) = self.remove(entry)
+        {
+            let holder = Holder::None(Unclaimed::Suspect, (*listed.encoded).into());
+            self.insert(entry, owned.identity, holder, Some(owned.take_overs));
+        }
+    }
+
+    fn insert(
+        &mut self,
+        entry: EntryId,
+        identity: Identity,
+        holder: Holder,
+        take_overs: Option<RateLimit>,
+    ) {
+        if let Some(instance) = &identity.instance {
+            self.by_instance.insert(instance.clone(), entry);
+        }
+        if let Holder::None(_, encoded) = &holder {
+            let equal = self.unclaimed.entry(Rc::clone(encoded)).or_default();
+            equal.insert(entry);
+        }
+        let new_limit = || RateLimit::new(MAX_TAKE_OVERS, TAKE_OVER_WINDOW);
+        let owned = Owned {
+            identity,
+            holder,
+            take_overs: take_overs.unwrap_or_else(new_limit),
+        };
+        self.by_entry.insert(entry, owned);
+    }
+
+    /// Forgets an entry that has left.
+    pub(super) fn forget(&mut self, entry: EntryId) {
+        self.remove(entry);
+    }
+
+    fn remove(&mut self, entry: EntryId) -> Option<Owned> {
+        let owned = self.by_entry.remove(&entry)?;
+        if let Some(instance) = &owned.identity.instance
+            && self.by_instance.get(instance) == Some(&entry)
+        {
+            self.by_instance.remove(instance);
+        }
+        if let Holder::None(_, encoded) = &owned.holder
+            && let Some(equal) = self.unclaimed.get_mut(encoded)
+        {
+            equal.remove(&entry);
+            if equal.is_empty() {
+                self.unclaimed.remove(encoded);
+            }
+        }
+        Some(owned)
+    }
+
+    /// Returns the identity of an entry.
+    pub(super) fn get(&self, entry: EntryId) -> Option<&Identity> {
+        self.by_entry.get(&entry).map(|owned| &owned.identity)
+    }
+
+    /// Returns the connection that holds an entry.
+    pub(super) fn holder(&self, entry: EntryId) -> Option<ConnId> {
+        match self.by_entry.get(&entry)?.holder {
+            Holder::Connection(conn) => Some(conn),
+            Holder::None(..) => None,
+        }
+    }
+
+    /// Returns why no connection holds an entry, if that is so.
+    pub(super) fn unclaimed(&self, entry: EntryId) -> Option<Unclaimed> {
+        match self.by_entry.get(&entry)?.holder {
+            Holder::Connection(_) => None,
+            Holder::None(why, _) => Some(why),
+        }
+    }
+
+    /// Returns the entries of the last run that are unclaimed.
+    pub(super) fn absent(&self) -> Vec<EntryId> {
+        let entries = self.by_entry.keys().copied();
+        entries
+            .filter(|entry| self.unclaimed(*entry) == Some(Unclaimed::LastRun))
+            .collect()
+    }
+
+    /// Returns the number of entries, of instances, and of different unclaimed entries.
+    pub(super) fn sizes(&self) -> [usize; 3] {
+        [
+            self.by_entry.len(),
+            self.by_instance.len(),
+            self.unclaimed.len(),
+        ]
+    }
+}
+
+impl Owned {
+    fn allow(&self, claimant: &Identity) -> Result<(), Refusal> {
+        if self.identity.matches(claimant) {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            ErrorCode::NotAllowed,
+            "this instance is registered from another host, or with another token",
+        ))
+    }
+
+    fn allow_take_over(&mut self, claimant: &Identity, now: Time) -> Result<(), Refusal> {
+        self.allow(claimant)?;
+        if self.take_overs.allow(now) {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            ErrorCode::Busy,
+            "this instance was taken over more than 3 times within a minute",
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Entry;
+
+    /// Three entries, of which the first two are equal.
+    fn registry() -> (Registry, [EntryId; 3]) {
+        let mut registry = Registry::default();
+        let ids = ["same", "same", "other"].map(|text| {
+            let entry = Entry {
+                encoded: text.as_bytes().into(),
+                name: Box::default(),
+                listed: true,
+            };
+            registry.join(entry).unwrap()
+        });
+        (registry, ids)
+    }
+
+    fn identity(instance: Option<&str>, host: u8) -> Identity {
+        Identity {
+            address: [10, 0, 0, host].into(),
+            instance: instance.map(Into::into),
+            token: None,
+        }
+    }
+
+    fn conn(slot: usize) -> ConnId {
+        ConnId::new(slot, 1)
+    }
+
+    #[test]
+    fn claims_by_instance_before_equal_text() {
+        let (registry, [a, b, c]) = registry();
+        let mut identities = Identities::default();
+        identities.restore(a, identity(None, 1), &registry);
+        identities.restore(b, identity(Some("b"), 1), &registry);
+        identities.restore(c, identity(None, 1), &registry);
+        let mut claim = |instance, host, text: &[u8]| {
+            identities.claim(conn(1), None, &identity(instance, host), text, Time::ZERO)
+        };
+        assert_eq!(claim(Some("b"), 1, b"new"), Ok(Claim::Unclaimed(b)));
+        let refusal = claim(Some("b"), 2, b"same").unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::NotAllowed);
+        assert_eq!(claim(None, 2, b"same"), Ok(Claim::Unclaimed(a)));
+        assert_eq!(claim(Some("d"), 1, b"other"), Ok(Claim::Unclaimed(c)));
+        assert_eq!(claim(None, 1, b"new"), Ok(Claim::New));
+        identities.hold(a, conn(1), identity(None, 1));
+        let next = identities.claim(conn(2), None, &identity(None, 1), b"same", Time::ZERO);
+        assert_eq!(next, Ok(Claim::Unclaimed(b)), "each is claimed once");
+        assert_eq!(identities.absent(), [b, c]);
+    }
+
+    #[test]
+    fn an_instance_is_taken_over_three_times_a_minute() {
+        let (_, [a, b, _]) = registry();
+        let mut identities = Identities::default();
+        let same = identity(Some("a"), 1);
+        identities.hold(a, conn(0), same.clone());
+        let at = |identities: &mut Identities, slot: usize, seconds: u64| {
+            let now = Time::from_millis(seconds * 1000);
+            let claim = identities.claim(conn(slot), None, &same, b"", now)?;
+            identities.hold(a, conn(slot), same.clone());
+            Ok(claim)
+        };
+        for slot in 1..=3 {
+            let from = conn(slot - 1);
+            let claim = at(&mut identities, slot, 0);
+            assert_eq!(claim, Ok(Claim::TakeOver { entry: a, from }));
+        }
+        let refusal: Refusal = at(&mut identities, 4, 59).unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::Busy);
+        assert!(at(&mut identities, 4, 60).is_ok());
+        // Not with an entry of its own, which would be left over.
+        let claim = identities.claim(conn(9), Some(b), &same, b"", Time::from_millis(60_000));
+        assert_eq!(claim.unwrap_err().code, ErrorCode::NotAllowed);
+    }
+
+    #[test]
+    fn nothing_is_left_of_entries_that_are_forgotten() {
+        let (registry, [a, b, c]) = registry();
+        let mut identities = Identities::default();
+        identities.restore(a, identity(Some("a"), 1), &registry);
+        identities.hold(b, conn(1), identity(Some("b"), 1));
+        identities.hold(b, conn(1), identity(Some("b2"), 1));
+        identities.hold(c, conn(2), identity(Some("c"), 1));
+        identities.detach(c, &registry);
+        assert_eq!(identities.sizes(), [3, 3, 2]);
+        assert_eq!(identities.unclaimed(c), Some(Unclaimed::Suspect));
+        assert_eq!(identities.holder(b), Some(conn(1)));
+        for entry in [a, b, c] {
+            identities.forget(entry);
+        }
+        assert_eq!(identities.sizes(), [0, 0, 0]);
+    }
+}

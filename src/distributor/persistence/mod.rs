@@ -1,0 +1,117 @@
+//! Persistence: when the list is handed to a sink, and in what form.
+
+mod snapshot;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::reactor::{Net, Owner, TimerId};
+use crate::time::Time;
+
+pub(super) use snapshot::RestoredEntry;
+pub use snapshot::{Restored, Snapshot, Unreadable};
+
+/// Persists the list of a Distributor: see
+/// [`Distributor::persist_to`](super::Distributor::persist_to).
+pub trait SnapshotSink {
+    /// Takes a snapshot to be persisted. An earlier one that has not been persisted yet is obsolete.
+    ///
+    /// It is called on the thread of the loop and must not block: files are written elsewhere.
+    fn persist(&mut self, snapshot: Snapshot);
+
+    /// Returns what became of the snapshots so far. For metrics only.
+    fn counts(&self) -> SnapshotCounts {
+        SnapshotCounts::default()
+    }
+}
+
+/// Counters of a [`SnapshotSink`]. They only grow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SnapshotCounts {
+    /// Snapshots that were persisted.
+    pub persisted: u64,
+    /// Attempts that failed.
+    pub failures: u64,
+}
+
+/// A change is persisted at once when all is quiet, and after at most this long under churn: with a
+/// disk that is as fast it is on disk within 100 ms.
+const MIN_PAUSE: Duration = Duration::from_millis(50);
+
+/// Tag of the timer of [`Persistence`].
+pub(super) const TAG: u64 = 4;
+
+/// The sink, and whether a snapshot is due.
+#[derive(Default)]
+pub(super) struct Persistence {
+    /// The sink, and the owner of the timer.
+    sink: Option<(Box<dyn SnapshotSink>, Owner)>,
+    is_changed: bool,
+    persisted_at: Option<Time>,
+    timer: Option<TimerId>,
+}
+
+impl Persistence {
+    /// Sets the sink. It gets the first snapshot in the next turn, even an empty one: then it is
+    /// known early whether it can be persisted.
+    pub(super) fn start(&mut self, net: &mut Net, owner: Owner, sink: Box<dyn SnapshotSink>) {
+        self.sink = Some((sink, owner));
+        self.is_changed = true;
+        self.arm(net, owner, net.now());
+    }
+
+    /// Notes that the list, or an identity, changed.
+    pub(super) fn changed(&mut self) {
+        self.is_changed = true;
+    }
+
+    /// Hands a snapshot over if one is due. If one is due soon, there will be a turn then.
+    pub(super) fn end_turn(&mut self, net: &mut Net, snapshot: impl FnOnce() -> Snapshot) {
+        if !self.is_changed {
+            return;
+        }
+        let Some((sink, owner)) = &mut self.sink else {
+            return;
+        };
+        let now = net.now();
+        let due_at = self.persisted_at.map_or(now, |last| last + MIN_PAUSE);
+        if now < due_at {
+            let owner = *owner;
+            return self.arm(net, owner, due_at);
+        }
+        self.is_changed = false;
+        self.persisted_at = Some(now);
+        sink.persist(snapshot());
+        if let Some(timer) = self.timer.take() {
+            net.disarm(timer);
+        }
+    }
+
+    /// Hands the last snapshot over.
+    pub(super) fn stop(&mut self, snapshot: impl FnOnce() -> Snapshot) {
+        if let Some((sink, _)) = &mut self.sink {
+            sink.persist(snapshot());
+        }
+    }
+
+    fn arm(&mut self, net: &mut Net, owner: Owner, at: Time) {
+        self.timer.get_or_insert_with(|| net.arm(owner, at, TAG));
+    }
+
+    pub(super) fn timer_fired(&mut self) {
+        self.timer = None;
+    }
+
+    pub(super) fn counts(&self) -> SnapshotCounts {
+        let sink = self.sink.as_ref();
+        sink.map_or(SnapshotCounts::default(), |(sink, _)| sink.counts())
+    }
+}
+
+impl fmt::Debug for Persistence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Persistence")
+            .field("is_changed", &self.is_changed)
+            .finish_non_exhaustive()
+    }
+}
