@@ -4,7 +4,8 @@ use super::buffer_pool::BufferPool;
 use super::connection::{CloseMode, CloseReason, State};
 use super::handler::Handler;
 use super::ids::ConnId;
-use super::net::{Net, live};
+use super::net::Net;
+use super::slots::live;
 use super::turn::Reactor;
 
 /// How [`Net::close`] closes a connection.

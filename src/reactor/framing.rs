@@ -76,9 +76,10 @@ impl FrameBuffer {
         self.kept.extend_from_slice(joined);
         if all_scanned {
             // What was just searched to find the end is not searched again.
-            self.scanned = match ends {
-                true => self.kept.len().saturating_sub(FRAME_END.len()),
-                false => scannable(&self.kept),
+            self.scanned = if ends {
+                self.kept.len().saturating_sub(FRAME_END.len())
+            } else {
+                scannable(&self.kept)
             };
         }
 

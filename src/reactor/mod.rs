@@ -24,6 +24,7 @@ pub mod buffer_pool;
 mod closing;
 mod composite;
 pub mod conn_map;
+mod connecting;
 mod connection;
 mod counters;
 mod deadlines;
@@ -35,6 +36,7 @@ mod listener;
 mod net;
 mod reading;
 mod sending;
+mod slots;
 #[expect(
     clippy::indexing_slicing,
     reason = "levels and digits are masked to the size of the arrays; no peer data gets here"
@@ -49,6 +51,7 @@ mod tests;
 
 pub use closing::Close;
 pub use composite::Composite;
+pub use connecting::ConnectOptions;
 pub use connection::{CloseReason, Origin};
 pub use counters::Counters;
 pub use framing::Framing;
@@ -56,7 +59,7 @@ pub use handler::Handler;
 pub use ids::{ConnId, ListenerId, Owner};
 pub use limits::Limits;
 pub use listener::ListenOptions;
-pub use net::{ConnectOptions, Net};
+pub use net::Net;
 pub use sending::FrameWriter;
 pub use timer_wheel::TimerId;
 pub use turn::Reactor;

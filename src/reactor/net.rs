@@ -2,16 +2,15 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use slab::Slab;
 
 use super::buffer_pool::BufferPool;
-use super::connection::{CloseMode, CloseReason, Connection, Reading, Received, State};
+use super::connection::{Connection, Reading, Received, State};
 use super::counters::Counters;
-use super::framing::Framing;
 use super::ids::{ConnId, ListenerId, Owner, Token};
 use super::limits::Limits;
 use super::listener::{ListenOptions, Listener};
@@ -59,20 +58,6 @@ pub(super) enum Due {
     Input(ConnId),
     Output(ConnId),
     Accept(ListenerId),
-}
-
-/// Options of an outgoing connection.
-#[derive(Clone, Debug, Default)]
-pub struct ConnectOptions {
-    /// Whose it is, where several handlers share the reactor.
-    pub owner: Owner,
-    /// How the peer's bytes are cut.
-    pub framing: Framing,
-    /// Instead of [`Limits::max_frame_bytes`].
-    pub max_frame_bytes: Option<usize>,
-    /// The address of this host to connect from, where the kernel's choice won't do: one address
-    /// has about 28,000 ports to connect from to one other.
-    pub source: Option<IpAddr>,
 }
 
 impl Net {
@@ -238,40 +223,6 @@ impl Net {
         }
     }
 
-    /// Connects. The outcome comes as exactly one `on_open` or `on_close`, never before this
-    /// returns; what is sent before waits for it.
-    pub fn connect(&mut self, addr: SocketAddr, options: ConnectOptions) -> ConnId {
-        let id = self.insert_connection(
-            options.owner,
-            options.framing,
-            options.max_frame_bytes,
-            addr,
-            State::Connecting,
-        );
-        let token = Token::Connection(id).pack();
-        let connected = self
-            .system
-            .connect(addr, options.source, &self.limits.tcp, token);
-        match connected {
-            Ok(socket) => {
-                let deadline = self.now + self.limits.connect_timeout;
-                let timer = self.timers.arm(deadline, Due::Input(id));
-                if let Some(connection) = self.connection_mut(id) {
-                    connection.socket = Some(socket);
-                    connection.input_timer = Some(timer);
-                }
-            }
-            Err(error) => {
-                if let Some(connection) = self.connection_mut(id) {
-                    let why = CloseReason::ConnectFailed(error.kind());
-                    connection.move_to(State::Closing(why, CloseMode::Abort));
-                    self.closing_next_turn.push(id);
-                }
-            }
-        }
-        id
-    }
-
     /// Bytes that are queued for the connection and not yet written.
     pub fn pending_bytes(&self, conn: ConnId) -> usize {
         self.connection(conn)
@@ -363,120 +314,6 @@ impl Net {
     pub fn disarm(&mut self, timer: TimerId) -> bool {
         self.timers.disarm(timer).is_some()
     }
-
-    pub(super) fn insert_connection(
-        &mut self,
-        owner: Owner,
-        framing: Framing,
-        max_frame_bytes: Option<usize>,
-        peer: SocketAddr,
-        state: State,
-    ) -> ConnId {
-        let generation = self.generation();
-        let entry = self.connections.vacant_entry();
-        let id = ConnId::new(entry.key(), generation);
-        let max_frame_bytes = max_frame_bytes.unwrap_or(self.limits.max_frame_bytes);
-        entry.insert(Connection::new(
-            id,
-            owner,
-            framing,
-            max_frame_bytes,
-            peer,
-            state,
-        ));
-        id
-    }
-
-    fn generation(&mut self) -> u32 {
-        self.next_generation = self.next_generation.wrapping_add(1);
-        self.next_generation
-    }
-
-    pub(super) fn connection(&self, id: ConnId) -> Option<&Connection> {
-        let found = self.connections.get(id.slot())?;
-        (found.id == id).then_some(found)
-    }
-
-    pub(super) fn connection_mut(&mut self, id: ConnId) -> Option<&mut Connection> {
-        live(&mut self.connections, id)
-    }
-
-    pub(super) fn listener(&self, id: ListenerId) -> Option<&Listener> {
-        let found = self.listeners.get(id.slot())?;
-        (found.id == id).then_some(found)
-    }
-
-    pub(super) fn listener_mut(&mut self, id: ListenerId) -> Option<&mut Listener> {
-        let found = self.listeners.get_mut(id.slot())?;
-        (found.id == id).then_some(found)
-    }
-
-    /// Looks at how connecting went. `true`: the connection is open.
-    pub(super) fn finish_connect(&mut self, id: ConnId) -> bool {
-        let Some(connection) = self.connection_mut(id) else {
-            return false;
-        };
-        let Some(socket) = connection.socket else {
-            return false;
-        };
-        match self.system.connected(socket) {
-            Ok(None) => false,
-            Ok(_) => {
-                self.disarm_input(id);
-                if let Some(connection) = self.connection_mut(id) {
-                    connection.move_to(State::Open);
-                    connection.writable = true;
-                }
-                true
-            }
-            Err(error) => {
-                self.begin_close(
-                    id,
-                    CloseReason::ConnectFailed(error.kind()),
-                    CloseMode::Abort,
-                );
-                false
-            }
-        }
-    }
-
-    pub(super) fn call_as_owner_of(&mut self, id: ConnId, call: impl FnOnce(&mut Net)) {
-        if let Some(connection) = self.connection(id) {
-            self.owner = connection.owner;
-        }
-        call(self);
-    }
-
-    pub(super) fn is_delivering(&self, id: ConnId) -> bool {
-        self.connection(id)
-            .is_some_and(|connection| connection.is_delivering())
-    }
-
-    pub(super) fn make_ready(&mut self, id: ConnId) {
-        if let Some(connection) = live(&mut self.connections, id)
-            && !connection.in_ready_list
-        {
-            connection.in_ready_list = true;
-            self.ready.push_back(Token::Connection(id));
-        }
-    }
-
-    pub(super) fn make_dirty(&mut self, id: ConnId) {
-        if let Some(connection) = live(&mut self.connections, id)
-            && connection.writable
-            && !connection.in_dirty_list
-            && !connection.output.is_empty()
-        {
-            connection.in_dirty_list = true;
-            self.dirty.push_back(id);
-        }
-    }
-}
-
-/// As [`Net::connection_mut`], where the other parts of `Net` are needed at the same time.
-pub(super) fn live(connections: &mut Slab<Connection>, id: ConnId) -> Option<&mut Connection> {
-    let found = connections.get_mut(id.slot())?;
-    (found.id == id).then_some(found)
 }
 
 impl std::fmt::Debug for Net {

@@ -7,7 +7,8 @@ use super::connection::{CloseMode, CloseReason, Reading, Received, State};
 use super::framing::{Fed, Flow, Framing};
 use super::handler::Handler;
 use super::ids::ConnId;
-use super::net::{Net, live};
+use super::net::Net;
+use super::slots::live;
 use super::turn::Reactor;
 
 impl Reactor {

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use super::connection::{CloseMode, CloseReason};
 use super::framing::Framing;
 use super::ids::ConnId;
-use super::net::{Net, live};
+use super::net::Net;
+use super::slots::live;
 use super::write_queue::{SharedFrame, end_frame, escape_frame};
 
 impl Net {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::connection::{CloseMode, CloseReason, State};
 use super::handler::Handler;
 use super::ids::{ConnId, Owner};
-use super::net::{Net, live};
+use super::net::Net;
+use super::slots::live;
 use crate::time::Time;
 
 /// Blocks that one `writev` takes. A queue rarely has more than two.

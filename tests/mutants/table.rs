@@ -43,7 +43,7 @@ pub const MUTANTS: &[Mutant] = &[
     // A stale id reaches the connection that uses the slot now.
     Mutant {
         name: "GenerationUnchecked",
-        file: "src/reactor/net.rs",
+        file: "src/reactor/slots.rs",
         find: "let found = connections.get_mut(id.slot())?;",
         replace: "let found = connections.get_mut(id.slot())?;
                   if MUTANT { return Some(found); }",
@@ -52,7 +52,7 @@ pub const MUTANTS: &[Mutant] = &[
     // Any event on a connecting socket is taken for its success.
     Mutant {
         name: "WritableTakenForConnected",
-        file: "src/reactor/net.rs",
+        file: "src/reactor/connecting.rs",
         find: "Ok(None) => false,",
         replace: "Ok(None) if !MUTANT => false,",
         promise: 6,
