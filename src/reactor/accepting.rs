@@ -1,4 +1,4 @@
-//! How connections are accepted, or refused for want of room.
+//! Accepting connections, and refusing those beyond the limits.
 
 use std::io::{ErrorKind, IoSlice};
 use std::net::SocketAddr;
@@ -9,8 +9,8 @@ use super::ids::{ConnId, ListenerId, Token};
 use super::net::{Due, Net};
 use crate::sys::SocketId;
 
-/// Refused connections that may be read their refusal at a time. They live on the fds that are
-/// kept free above the limit.
+/// Refused connections that may receive their refusal at a time. They use the fds that are kept
+/// free above the limit.
 const MAX_REFUSED_CONNECTIONS: usize = 32;
 
 impl Net {
@@ -25,10 +25,10 @@ impl Net {
         }
     }
 
-    /// Accepts what waits, within the budget of a turn.
+    /// Accepts waiting connections, within the budget of a turn.
     pub(super) fn accept(&mut self, id: ListenerId, handler: &mut dyn Handler) {
         for _ in 0..self.limits.max_accepts_per_turn {
-            // Looked up each time: the handler may have closed it.
+            // Looked up each time, since the handler may have closed it.
             let Some(listener) = self.listener_mut(id) else {
                 return;
             };
@@ -38,7 +38,7 @@ impl Net {
                 Ok((accepted, peer)) => self.admit(id, accepted, peer, handler),
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => return,
-                    // The connection went before it was accepted. Others may wait.
+                    // The connection ended before it was accepted. Others may wait.
                     ErrorKind::Interrupted
                     | ErrorKind::ConnectionAborted
                     | ErrorKind::ConnectionReset
@@ -93,7 +93,7 @@ impl Net {
             .watch(socket, Token::Connection(id).pack())
             .is_err()
         {
-            // The kernel has no memory to watch one more. Nobody was told of it yet.
+            // The kernel has no memory to watch one more. The handler does not know it yet.
             self.connections.try_remove(id.slot());
             self.system.close(socket);
             self.counters.accept_failures += 1;
@@ -114,7 +114,7 @@ impl Net {
         });
     }
 
-    /// Says goodbye to a connection that no handler was told of.
+    /// Sends the refusal of the listener to a connection that no handler knows.
     fn refuse(&mut self, listener: ListenerId, id: ConnId) {
         self.counters.refused += 1;
         self.refused_connections += 1;
@@ -130,8 +130,8 @@ impl Net {
         self.continue_close(id);
     }
 
-    /// Closes one waiting connection where there is no fd to serve it with, so that it need not
-    /// wait in vain. `false` if that fails too.
+    /// Closes one waiting connection where there is no fd to serve it with. Returns `false` if that
+    /// fails too.
     fn shed(&mut self, id: ListenerId) -> bool {
         let Some(listener) = self.listener(id) else {
             return false;
@@ -140,7 +140,7 @@ impl Net {
         self.system.release_reserve();
         let accepted = self.system.accept(socket);
         if let Ok((socket, _)) = accepted {
-            // A courtesy: its buffer is empty, and if this fails so be it.
+            // The send buffer is empty, so this rarely fails; if it does, nothing is lost.
             let _ = self
                 .system
                 .write(socket, &[IoSlice::new(refusal.as_bytes())]);
@@ -151,7 +151,7 @@ impl Net {
         accepted.is_ok()
     }
 
-    /// Tries again after a while: no event comes for the connections that wait already.
+    /// Retries after a while: no event comes for the connections that wait already.
     fn retry_accept_later(&mut self, id: ListenerId) {
         let now = self.now;
         let Some(listener) = self.listener_mut(id) else {
@@ -173,7 +173,7 @@ impl Net {
         }
     }
 
-    /// An fd was freed: those who wait for one need not wait for the timer.
+    /// Retries now that an fd was freed, instead of at the timer.
     pub(super) fn retry_starved_listeners(&mut self) {
         self.system.keep_reserve();
         let mut starved = Vec::new();
@@ -189,7 +189,7 @@ impl Net {
     }
 }
 
-/// Whether accepting failed for want of fds or memory. `std` has no kinds for these.
+/// Returns whether accepting failed for want of fds or memory. `std` has no kinds for these.
 fn is_want_of_resources(error: &std::io::Error) -> bool {
     const ENOMEM: i32 = 12;
     const ENFILE: i32 = 23;

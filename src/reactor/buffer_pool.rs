@@ -1,6 +1,6 @@
-//! Buffers that were used and wait to be used again, so that a steady load allocates nothing.
+//! Spare buffers, so that a steady load allocates nothing.
 
-/// Spare byte buffers, bounded in number and in bytes.
+/// A pool of byte buffers, bounded in number and in bytes.
 #[derive(Debug, Default)]
 pub struct BufferPool {
     spare: Vec<Vec<u8>>,
@@ -16,24 +16,24 @@ const MAX_SPARE_BYTES: usize = 4 << 20;
 const MAX_BUFFER_BYTES: usize = 128 << 10;
 
 impl BufferPool {
-    /// How many are kept.
+    /// Returns the number of spare buffers.
     pub fn spare(&self) -> usize {
         self.spare.len()
     }
 
-    /// What they take together.
+    /// Returns the bytes that they take together.
     pub fn spare_bytes(&self) -> usize {
         self.spare_bytes
     }
 
-    /// An empty buffer, with whatever capacity it has.
+    /// Returns an empty buffer, of any capacity.
     pub fn take(&mut self) -> Vec<u8> {
         let buffer = self.spare.pop().unwrap_or_default();
         self.spare_bytes -= buffer.capacity();
         buffer
     }
 
-    /// Keeps `buffer` for the next [`BufferPool::take`], or frees it if enough is kept already.
+    /// Keeps `buffer` for a later [`BufferPool::take`], or frees it if the pool is full.
     pub fn give(&mut self, mut buffer: Vec<u8>) {
         let bytes = buffer.capacity();
         if bytes == 0

@@ -1,8 +1,8 @@
-//! What a handler knows of each connection, found by the connection's id.
+//! A table of values by connection.
 
 use super::ids::ConnId;
 
-/// A table with one place a connection, indexed by slot: no hashing, and always in the same order.
+/// A map from connections to values, indexed by slot: without hashing, and in a fixed order.
 #[derive(Debug)]
 pub struct ConnMap<T> {
     slots: Vec<Option<(ConnId, T)>>,
@@ -19,17 +19,17 @@ impl<T> Default for ConnMap<T> {
 }
 
 impl<T> ConnMap<T> {
-    /// How many connections it knows something of.
+    /// Returns the number of connections in it.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether it knows of none.
+    /// Returns whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Notes `value` for `conn`, in place of what was noted for the slot.
+    /// Inserts a value, in place of that of an earlier connection of the slot.
     pub fn insert(&mut self, conn: ConnId, value: T) {
         let slot = conn.slot();
         if slot >= self.slots.len() {
@@ -41,7 +41,7 @@ impl<T> ConnMap<T> {
         }
     }
 
-    /// What is noted for `conn`.
+    /// Returns the value of a connection.
     pub fn get(&self, conn: ConnId) -> Option<&T> {
         match self.slots.get(conn.slot())? {
             Some((id, value)) if *id == conn => Some(value),
@@ -49,7 +49,7 @@ impl<T> ConnMap<T> {
         }
     }
 
-    /// What is noted for `conn`, to be changed.
+    /// Returns the value of a connection, mutably.
     pub fn get_mut(&mut self, conn: ConnId) -> Option<&mut T> {
         match self.slots.get_mut(conn.slot())? {
             Some((id, value)) if *id == conn => Some(value),
@@ -57,13 +57,13 @@ impl<T> ConnMap<T> {
         }
     }
 
-    /// What is noted for the connection that has this slot now, to be changed.
+    /// Returns the connection that has this slot now, and its value.
     pub fn at_slot(&mut self, slot: usize) -> Option<(ConnId, &mut T)> {
         let (id, value) = self.slots.get_mut(slot)?.as_mut()?;
         Some((*id, value))
     }
 
-    /// Takes what is noted for `conn`.
+    /// Removes and returns the value of a connection.
     pub fn remove(&mut self, conn: ConnId) -> Option<T> {
         let place = self.slots.get_mut(conn.slot())?;
         let (_, value) = place.take_if(|(id, _)| *id == conn)?;

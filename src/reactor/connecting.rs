@@ -1,4 +1,4 @@
-//! How connections are made to others.
+//! Outgoing connections.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,20 +10,22 @@ use super::net::{Due, Net};
 /// Options of an outgoing connection.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectOptions {
-    /// Whose it is, where several handlers share the reactor.
+    /// The owner of the connection, where several handlers share the reactor.
     pub owner: Owner,
-    /// How the peer's bytes are cut.
+    /// How its input is framed.
     pub framing: Framing,
-    /// Instead of [`Limits::max_frame_bytes`].
+    /// Replaces [`Limits::max_frame_bytes`](super::Limits::max_frame_bytes).
     pub max_frame_bytes: Option<usize>,
-    /// The address of this host to connect from, where the kernel's choice won't do: one address
-    /// has about 28,000 ports to connect from to one other.
+    /// The local address to connect from, instead of the kernel's choice. One address has about
+    /// 28,000 ports for connections to one other.
     pub source: Option<IpAddr>,
 }
 
 impl Net {
-    /// Connects. The outcome comes as exactly one `on_open` or `on_close`, never before this
-    /// returns; what is sent before waits for it.
+    /// Connects to an address.
+    ///
+    /// The result is reported by exactly one `on_open` or `on_close`, after this has returned.
+    /// Frames that are sent before are queued.
     pub fn connect(&mut self, addr: SocketAddr, options: ConnectOptions) -> ConnId {
         let id = self.insert_connection(
             options.owner,
@@ -56,7 +58,7 @@ impl Net {
         id
     }
 
-    /// Looks at how connecting went. `true`: the connection is open.
+    /// Checks on a connection in [`State::Connecting`]. Returns whether it is open now.
     pub(super) fn finish_connect(&mut self, id: ConnId) -> bool {
         let Some(connection) = self.connection_mut(id) else {
             return false;

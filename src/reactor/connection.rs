@@ -1,31 +1,31 @@
-//! One connection: its state, what was read of it and not used, what is to be written to it.
+//! A connection: its state, its unconsumed input and its queue.
 //!
 //! | state | becomes | when |
 //! |---|---|---|
-//! | `Connecting` | `Open` | the system says that it is established: `on_open` |
-//! | | `Closing` (abort) | it fails, takes too long, or is closed by the handler |
-//! | `Open` | `Closing` | its end is read, it fails, a limit is broken, or the handler closes it |
-//! | `Closing` | `Closing` (abort) | a harder end comes before `on_close`; the first reason stays |
-//! | | `Flushing` | `on_close` is called, in the next step of a turn that does so |
+//! | `Connecting` | `Open` | the system reports that it is established: `on_open` |
+//! | | `Closing` (abort) | it fails, times out, or the handler closes it |
+//! | `Open` | `Closing` | its end is read, it fails, breaks a limit, or the handler closes it |
+//! | `Closing` | `Closing` (abort) | it fails before `on_close`; the first reason stays |
+//! | | `Flushing` | `on_close` is called, once per connection |
 //! | `Flushing` | `Lingering` | all is written, and unread input could destroy it |
-//! | | `Closed` | all is written, or writing fails or takes too long, or it was an abort |
-//! | `Lingering` | `Closed` | the peer's end is read, or too much before it, or time is over |
+//! | | `Closed` | all is written, writing fails or times out, or it was an abort |
+//! | `Lingering` | `Closed` | its end is read, or too much input before it, or it times out |
 //!
-//! A connection begins as `Connecting` or, accepted, as `Open`; one that is refused for want of room
-//! begins as `Flushing`, and no handler hears of it. It is freed at the end of the turn in which it
-//! is `Closed`. What else is known of it follows from these invariants:
+//! A connection begins as `Connecting` or, if it was accepted, as `Open`; one beyond the limits begins
+//! as `Flushing`, without any callback. It is freed at the end of the turn in which it becomes
+//! `Closed`. These invariants hold:
 //!
-//! 1. The handler knows it from `on_open`, or from `Net::connect`, until `on_close` has returned.
-//! 2. Only an `Open` one is given to the handler, and only while its reading is not paused; only a
-//!    `Lingering` one is read without that.
-//! 3. Only a `Connecting` or `Open` one takes frames into its queue; only an `Open` or `Flushing` one
-//!    writes them.
+//! 1. The handler knows its id from `on_open`, or from `Net::connect`, until `on_close` returns.
+//! 2. Only input of an `Open` one reaches the handler, while its reading is not paused. Only that of
+//!    a `Lingering` one is read and dropped.
+//! 3. Only a `Connecting` or `Open` one queues frames; only an `Open` or `Flushing` one writes them.
 //! 4. `frame_since` is set only while `input` holds the beginning of a frame, and `frames_kept` only
 //!    while it may hold whole ones: never both, and neither before something was received.
-//! 5. `backlogged` means that a flush left bytes. Then `output_timer` is armed, until it finds that
-//!    they are written.
-//! 6. `in_ready_list` and `in_dirty_list` say that its id is in that list of `Net`: at most once.
-//! 7. There is no socket only where connecting failed at once.
+//! 5. `backlogged` means that a flush left bytes. Then `output_timer` is armed, until it expires and
+//!    finds them written.
+//! 6. Its id is in the ready or dirty list of `Net` at most once, if `in_ready_list` or
+//!    `in_dirty_list` is set.
+//! 7. It lacks a socket only if connecting failed at once.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -40,22 +40,22 @@ use crate::time::Time;
 /// Where a connection comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Origin {
-    /// Somebody connected to this listener.
+    /// Accepted from this listener.
     Accepted(ListenerId),
-    /// `Net::connect` reached its peer.
+    /// Begun by `Net::connect`.
     Connected,
 }
 
 /// Why a connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CloseReason {
-    /// The handler asked for it.
+    /// The handler closed it.
     Local,
-    /// The peer sent all it had to send (FIN).
+    /// The peer closed its side (FIN).
     PeerClosed,
-    /// The peer, or something between, reset it; or it failed in another way.
+    /// It was reset by the peer or on the way, or failed otherwise.
     Failed(ErrorKind),
-    /// The kernel gave up on a peer that acknowledges nothing.
+    /// The peer acknowledged nothing for so long that the kernel gave up.
     PeerVanished,
     /// It was never established.
     ConnectFailed(ErrorKind),
@@ -65,16 +65,16 @@ pub enum CloseReason {
     FrameTooLarge,
     /// A frame did not end in time (`Limits::frame_timeout`).
     FrameTimeout,
-    /// Nothing came after it was accepted (`Limits::first_byte_timeout`).
+    /// Nothing was received after it was accepted (`Limits::first_byte_timeout`).
     NoFirstByte,
-    /// The peer reads too slowly for what it is sent (`Limits::max_unsent_bytes`).
+    /// Its queue became too long (`Limits::max_unsent_bytes`).
     TooMuchUnsent,
-    /// The peer read nothing although there was something (`Limits::write_timeout`).
+    /// The peer read nothing for too long (`Limits::write_timeout`).
     WriteTimeout,
 }
 
 impl CloseReason {
-    /// What an error of reading or writing says about the peer.
+    /// Classifies an error of reading or writing.
     pub(crate) fn of_failure(kind: ErrorKind) -> CloseReason {
         match kind {
             ErrorKind::TimedOut | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
@@ -88,26 +88,26 @@ impl CloseReason {
 /// How a connection is closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum CloseMode {
-    /// Nothing more is written.
+    /// The queue is dropped.
     Abort,
-    /// What is queued is written first. The peer has sent all, so there is no unread input.
+    /// The queue is written first. The peer has closed its side, so there is no unread input.
     Flush,
-    /// What is queued is written first, and unread input is discarded so that it arrives.
+    /// The queue is written first, and input is discarded so that it arrives.
     FlushAndLinger,
 }
 
-/// Where a connection is in its life. The [module](self) has the transitions.
+/// The state of a connection. See the transitions of the [module](self).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum State {
     Connecting,
     Open,
-    /// `on_close` is due; nothing is read or queued any more.
+    /// `on_close` is due. Nothing is read or queued any more.
     Closing(CloseReason, CloseMode),
-    /// The handler knows no more of it; what was queued is being written.
+    /// `on_close` was called. The queue is being written.
     Flushing {
         linger: bool,
     },
-    /// All is written and the write side is shut down; input is discarded.
+    /// The queue is written and the write side shut down. Input is discarded.
     Lingering {
         discarded_bytes: usize,
     },
@@ -116,7 +116,7 @@ pub(crate) enum State {
 }
 
 impl State {
-    /// Whether the table of the [module](self) has a transition from this state to `next`.
+    /// Returns whether the table of the [module](self) has this transition.
     pub(crate) fn may_become(self, next: State) -> bool {
         match (self, next) {
             (State::Connecting, State::Open | State::Closing(_, CloseMode::Abort))
@@ -132,7 +132,7 @@ impl State {
     }
 }
 
-/// What has come of frames, or of bytes that are raw. White space counts for nothing.
+/// How much was received: frames, or bytes with raw framing. White space does not count.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Received {
     Nothing,
@@ -140,7 +140,7 @@ pub(crate) enum Received {
     First,
 }
 
-/// Whether the handler wants to be given frames.
+/// Whether input is passed to the handler.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Reading {
     On,
@@ -154,38 +154,36 @@ pub(crate) struct Connection {
     pub(crate) framing: Framing,
     pub(crate) state: State,
     pub(crate) reading: Reading,
-    /// `None` only where connecting failed at once.
     pub(crate) socket: Option<SocketId>,
     pub(crate) peer: SocketAddr,
     pub(crate) max_frame_bytes: usize,
-    /// There was no room for it, and no handler knows of it.
+    /// It was beyond the limits, and the handler does not know it.
     pub(crate) refused: bool,
 
     pub(crate) input: FrameBuffer,
-    /// The system said there is something to read, and no read has found the end of it since.
+    /// The system reported input, and no read has emptied the socket since.
     pub(crate) readable: bool,
-    /// The system said that the peer is done: the next short read is not the last.
+    /// The system reported the end of the peer: the next short read is not the last.
     pub(crate) closed_hint: bool,
-    /// `input` may hold complete frames.
+    /// `input` may contain complete frames.
     pub(crate) frames_kept: bool,
     pub(crate) in_ready_list: bool,
     pub(crate) read_bytes: u64,
     pub(crate) received: Received,
-    /// Since when `input` holds the beginning of a frame.
+    /// Since when `input` contains the beginning of a frame.
     pub(crate) frame_since: Option<Time>,
-    /// Looks at the deadline of the state it is in: connect, first byte, frame or linger. It may
-    /// ring early, and is then armed anew: that is cheaper than moving it with every frame.
+    /// For the deadline of the current state: connect, first byte, frame or linger.
     pub(crate) input_timer: Option<TimerId>,
 
     pub(crate) output: WriteQueue,
-    /// No write has found the socket full since the system said that it can take more.
+    /// No write has found the socket full since the system reported that it is writable.
     pub(crate) writable: bool,
     pub(crate) in_dirty_list: bool,
-    /// The last flush left bytes, so `on_drained` will come.
+    /// The last flush left bytes, so `on_drained` follows.
     pub(crate) backlogged: bool,
     pub(crate) written_bytes: u64,
     pub(crate) write_progress_at: Time,
-    /// As `input_timer`, for `write_progress_at`.
+    /// For the write timeout after `write_progress_at`.
     pub(crate) output_timer: Option<TimerId>,
 }
 
@@ -227,7 +225,7 @@ impl Connection {
         }
     }
 
-    /// Moves it on. The table of the [module](self) must have this transition.
+    /// Changes the state. The table of the [module](self) must have this transition.
     pub(crate) fn move_to(&mut self, next: State) {
         debug_assert!(
             self.state.may_become(next),
@@ -237,12 +235,12 @@ impl Connection {
         self.state = next;
     }
 
-    /// Frames are given to the handler.
+    /// Returns whether input is passed to the handler.
     pub(crate) fn is_delivering(&self) -> bool {
         self.state == State::Open && self.reading == Reading::On
     }
 
-    /// The handler may still queue something.
+    /// Returns whether frames can be queued.
     pub(crate) fn accepts_output(&self) -> bool {
         matches!(self.state, State::Connecting | State::Open)
     }

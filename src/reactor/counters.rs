@@ -1,28 +1,28 @@
-//! What the loop has done so far.
+//! Totals of what the loop has done.
 
 use std::time::Duration;
 
-/// Totals since the reactor was made. They only grow.
+/// Totals since the reactor was created. They only grow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Counters {
     /// Turns of the loop.
     pub turns: u64,
-    /// Connections accepted and given to the handler.
+    /// Connections accepted and passed to the handler.
     pub accepted: u64,
     /// Connections refused because there were `Limits::max_connections`.
     pub refused: u64,
-    /// Connections closed at once because the process had no fd left for them.
+    /// Connections closed at once because the process was out of fds.
     pub shed: u64,
     /// Times that accepting failed for want of fds or memory.
     pub accept_failures: u64,
     /// Outgoing connections that were established.
     pub connected: u64,
-    /// Connections whose end the handler was told.
+    /// Connections for which `on_close` was called.
     pub closed: u64,
     /// Connections that broke a limit of [`Limits`](super::Limits), of size or of time.
     pub limits_broken: u64,
-    /// Frames given to the handler.
+    /// Frames passed to the handler.
     pub frames_read: u64,
     /// Bytes read.
     pub bytes_read: u64,
@@ -34,9 +34,9 @@ pub struct Counters {
     pub turn_time: Duration,
     /// Time spent writing.
     pub flush_time: Duration,
-    /// Events, and calls of the handler, for a connection that was gone.
+    /// Events, and calls by the handler, for a connection that was gone.
     pub stale: u64,
-    /// Times that the process stood still for so long that it read everything before it let any
-    /// deadline pass.
+    /// Times that the process was stopped for so long that it read all input before any timer
+    /// expired.
     pub stalls: u64,
 }

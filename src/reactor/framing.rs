@@ -1,16 +1,16 @@
-//! Where one frame ends and the next begins. Pure: bytes in, frames out.
+//! Cuts input into frames. Pure: bytes in, frames out.
 
 use memchr::memchr;
 
 use super::buffer_pool::BufferPool;
 
-/// How the bytes of a connection are cut.
+/// How the input of a connection is framed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Framing {
-    /// Frames ended by `¶`; `Handler::on_frame` gets each one whole, without its end.
+    /// Frames ended by `¶`, each passed to `Handler::on_frame` as a whole, without its end.
     #[default]
     Pilcrow,
-    /// The bytes as they come; `Handler::on_bytes` says how many it consumed.
+    /// Bytes as they arrive, passed to `Handler::on_bytes`, which returns how many it consumed.
     Raw,
 }
 
@@ -24,26 +24,26 @@ const TRAIL: u8 = 0xB6;
 pub enum Flow {
     /// The next frame.
     Continue,
-    /// Nothing for now: the bytes that are left are kept.
+    /// Nothing for now: the rest of the bytes is kept.
     Stop,
 }
 
 /// Why [`FrameBuffer::feed`] returned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fed {
-    /// Every complete frame was handed out.
+    /// Every complete frame was passed on.
     Drained,
-    /// The receiver said [`Flow::Stop`]; there may be complete frames among what is kept.
+    /// The receiver returned [`Flow::Stop`]; complete frames may be kept.
     Stopped,
-    /// A frame is longer than the limit. The buffer is of no more use.
+    /// A frame is longer than the limit. The buffer must not be used any more.
     TooLarge,
 }
 
 /// Cuts a stream of bytes, in whatever pieces it arrives, into frames.
 ///
-/// A frame that lies whole in one piece is handed out in place; only what is left at the end of a
-/// piece is copied. Between frames the buffer is empty and owns no memory. White space around
-/// frames and empty frames are dropped.
+/// A frame within one piece is passed on in place; only the unfinished tail of a piece is copied.
+/// Between frames the buffer is empty and owns no memory. White space around frames and empty frames
+/// are dropped.
 ///
 /// Invariant: `start <= scanned <= kept.len()`, and `kept[start..scanned]` holds no frame end.
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ pub struct FrameBuffer {
 }
 
 impl FrameBuffer {
-    /// Hands each frame that `input` completes to `receive`, and keeps what is left.
+    /// Passes each frame that `input` completes to `receive`, and keeps the rest.
     ///
     /// Frames that an earlier [`Flow::Stop`] left behind come first.
     pub fn feed(
@@ -107,9 +107,9 @@ impl FrameBuffer {
         fed
     }
 
-    /// Offers `input` after what is kept to `consume`, again and again while it consumes some.
+    /// Passes kept bytes and `input` to `consume`, repeatedly while it consumes some.
     ///
-    /// `consume` returns how many bytes it is done with; the others are kept.
+    /// `consume` returns how many bytes it has consumed; the others are kept.
     pub fn feed_raw(
         &mut self,
         input: &[u8],
@@ -144,7 +144,7 @@ impl FrameBuffer {
         self.limit_raw(fed, max_kept_bytes)
     }
 
-    /// The bytes that wait for the rest of their frame. Empty between frames.
+    /// Returns the bytes of the unfinished frame. Empty between frames.
     pub fn unfinished(&self) -> &[u8] {
         self.kept.get(self.start..).unwrap_or_default()
     }
@@ -155,7 +155,7 @@ impl FrameBuffer {
         self.kept.capacity()
     }
 
-    /// Gives what is kept back to the pool: nobody waits for it any more.
+    /// Drops the kept bytes and returns their memory to the pool.
     pub fn release(&mut self, pool: &mut BufferPool) {
         pool.give(std::mem::take(&mut self.kept));
         (self.start, self.scanned) = (0, 0);
@@ -220,8 +220,8 @@ struct Cursor {
 }
 
 impl Cursor {
-    /// Hands out the complete frames of `bytes`, past the cursor before the receiver sees them:
-    /// a frame that its receiver chokes on is never seen again.
+    /// Passes on the complete frames of `bytes`. The cursor moves past a frame before the receiver
+    /// sees it, so that a frame which makes the receiver fail is never seen again.
     fn hand_out(
         &mut self,
         bytes: &[u8],
@@ -260,13 +260,12 @@ impl Cursor {
     }
 }
 
-/// How far it makes sense to search for an end: half of one is looked at again when the other half
-/// is there.
+/// Returns how far to search for an end: the first half of one is searched again with the second.
 fn scannable(bytes: &[u8]) -> usize {
     bytes.len() - usize::from(bytes.last() == Some(&LEAD))
 }
 
-/// Where the first frame end at or after `from` begins.
+/// Returns where the first frame end at or after `from` begins.
 ///
 /// Searches the lead byte: the other one also ends common letters, `ö` among them.
 pub(super) fn find_end(bytes: &[u8], from: usize) -> Option<usize> {

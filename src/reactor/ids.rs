@@ -1,6 +1,6 @@
-//! Names for what lives in the reactor's slabs: slot + generation, so that a stale one is harmless.
+//! Ids of connections and listeners: a slot and its generation, so that a stale id is harmless.
 
-/// Names one connection for as long as it lives and nothing afterwards.
+/// Identifies a connection. After its end it identifies nothing.
 ///
 /// A call with the id of a connection that is gone does nothing, and the reactor counts it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -15,13 +15,14 @@ impl ConnId {
         ConnId { slot, generation }
     }
 
-    /// The index of the slot. Slots are reused: tables indexed by it must compare the whole id too.
+    /// Returns the index of the slot. Slots are reused: tables indexed by it must compare the whole
+    /// id too.
     pub fn slot(self) -> usize {
         self.slot as usize
     }
 }
 
-/// Names one listener for as long as it lives.
+/// Identifies a listener. After its end it identifies nothing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ListenerId {
     slot: u32,
@@ -58,7 +59,7 @@ impl Owner {
     }
 }
 
-/// What the system is told with each socket and reports back with each event.
+/// What a socket is registered under at the system, which returns it with each event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Token {
     Connection(ConnId),

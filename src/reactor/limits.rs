@@ -1,47 +1,48 @@
-//! A number on everything that the loop does for one peer.
+//! Limits of the loop.
 
 use std::time::Duration;
 
 use crate::sys::TcpOptions;
 
-/// What the loop grants each connection, and itself in one turn.
+/// Limits for each connection, and for the work of one turn.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Connections at a time, outgoing ones included. One more is refused: a refusal can be read,
-    /// an exhausted fd table can't.
+    /// Connections at a time, outgoing ones included. Further ones are refused in words, which an
+    /// exhausted fd table could not do.
     pub max_connections: usize,
-    /// One frame without its end, checked while it arrives. A listener or a connect may say another.
+    /// Size of a frame without its end, checked while it arrives. Listeners and connects can replace
+    /// it.
     pub max_frame_bytes: usize,
-    /// From the first byte of a frame to its end; more bytes do not extend it, so that a byte now
-    /// and then can't hold memory for ever.
+    /// From the first byte of a frame to its end. More bytes do not extend it, so that a slow trickle
+    /// can't hold memory for ever.
     pub frame_timeout: Duration,
-    /// From being accepted to the first byte that is no white space. Long: existing clients that are cut early reconnect
-    /// and register twice.
+    /// From being accepted to the first byte other than white space. Long, since existing clients
+    /// that are closed early reconnect and register twice.
     pub first_byte_timeout: Duration,
     /// How long a connection may take to be established. The kernel alone would try for minutes.
     pub connect_timeout: Duration,
-    /// Queued for one connection and not yet written, shared frames not counted: more than a peer
-    /// that reads at all ever has.
+    /// Queue of one connection, shared frames not counted: more than a peer that reads at all ever
+    /// has.
     pub max_unsent_bytes: usize,
-    /// How long a connection with something to write may take none of it.
+    /// How long a peer may read nothing while its queue is not empty.
     pub write_timeout: Duration,
-    /// How long a closed connection's unread input is discarded, so that what was queued for it
-    /// arrives: closing with unread input would reset it.
+    /// How long the input of a closed connection is discarded, so that its queue arrives: closing
+    /// with unread input would reset it.
     pub linger: Duration,
-    /// How much of that input is discarded.
+    /// How many bytes of that input are discarded.
     pub max_linger_bytes: usize,
-    /// Accepted from one listener in one turn, so that a storm can't starve those who are in.
+    /// Connections accepted from one listener per turn, so that a storm can't starve existing ones.
     pub max_accepts_per_turn: usize,
-    /// Read from one connection in one turn. The size of the reactor's one read buffer.
+    /// Bytes read from one connection per turn. The size of the read buffer of the reactor.
     pub max_read_bytes_per_turn: usize,
-    /// Frames taken from one connection in one turn.
+    /// Frames of one connection per turn.
     pub max_frames_per_turn: usize,
-    /// Time for writing in one turn; what is left is written in the next, after new requests.
+    /// Time for writing per turn. The rest is written in the next turn, after new requests.
     pub max_flush_per_turn: Duration,
-    /// Connections that the kernel completes before they are accepted. A storm of reconnects needs
-    /// more than the customary 128; the kernel caps it at `net.core.somaxconn`.
+    /// Connections that the kernel establishes before they are accepted. A storm of reconnects needs
+    /// more than the usual 128; the kernel caps it at `net.core.somaxconn`.
     pub listen_backlog: u32,
-    /// What the kernel does about a peer that went without a word.
+    /// How the kernel detects a peer that vanished.
     pub tcp: TcpOptions,
 }
 

@@ -1,4 +1,4 @@
-//! A listening socket, and what it does when there is no fd for the next connection.
+//! A listening socket.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,15 +12,14 @@ use crate::sys::SocketId;
 /// Options of a listener.
 #[derive(Clone, Debug, Default)]
 pub struct ListenOptions {
-    /// Whose it is and its connections are, where several handlers share the reactor.
+    /// The owner of the listener and its connections, where several handlers share the reactor.
     pub owner: Owner,
-    /// How the bytes of its connections are cut.
+    /// How the input of its connections is framed.
     pub framing: Framing,
-    /// Instead of [`Limits::max_frame_bytes`](super::Limits::max_frame_bytes).
+    /// Replaces [`Limits::max_frame_bytes`](super::Limits::max_frame_bytes).
     pub max_frame_bytes: Option<usize>,
-    /// What a connection gets that is refused for
-    /// [`Limits::max_connections`](super::Limits::max_connections), before it is closed.
-    /// Empty: nothing.
+    /// Sent to connections beyond [`Limits::max_connections`](super::Limits::max_connections)
+    /// before they are closed. Empty: nothing is sent.
     pub refusal: SharedFrame,
 }
 
@@ -31,7 +30,7 @@ pub(crate) struct Listener {
     pub(crate) addr: SocketAddr,
     pub(crate) options: ListenOptions,
     pub(crate) in_ready_list: bool,
-    /// Armed while accepting failed for want of fds or memory: no event will ever tell of the
+    /// Armed after accepting failed for want of fds or memory: no event will come for the
     /// connections that wait.
     pub(crate) retry_timer: Option<TimerId>,
     pub(crate) next_retry_pause: Duration,
@@ -58,7 +57,7 @@ impl Listener {
         }
     }
 
-    /// How long to wait before the next try; longer with each one that fails.
+    /// Returns how long to wait before the next attempt, longer with each one that fails.
     pub(crate) fn take_retry_pause(&mut self) -> Duration {
         let pause = self.next_retry_pause;
         self.next_retry_pause = (pause * 2).min(LONGEST_RETRY_PAUSE);

@@ -1,23 +1,23 @@
 //! The event loop: one thread, every socket in a slab, nothing blocks.
 //!
-//! A [`Reactor`] is turned by whoever owns it. Each [`turn`](Reactor::turn) waits for something to
-//! happen, tells a [`Handler`], and writes what the handler queued:
+//! The program that owns a [`Reactor`] turns it. Each [`turn`](Reactor::turn) waits for events,
+//! passes them to a [`Handler`], and writes the frames that the handler queued:
 //!
-//! 1. wait, but not past the next timer;
+//! 1. wait, at most until the next timer;
 //! 2. read the clock, once;
-//! 3. read and accept what is there, within a budget for each connection; what is beyond it is
-//!    served next turn, without waiting;
-//! 4. timers, wake-ups, `on_close` for all that ended, then `on_turn_end`;
-//! 5. write, one `writev` a connection at a time, within [`Limits::max_flush_per_turn`];
-//! 6. free what was closed.
+//! 3. accept and read, within a budget per listener and connection; the rest follows in the next
+//!    turn, which does not wait;
+//! 4. call `on_timer`, `on_wake`, `on_close` for all connections that ended, and `on_turn_end`;
+//! 5. write, one `writev` per connection at a time, within [`Limits::max_flush_per_turn`];
+//! 6. free closed connections.
 //!
-//! The handler is not stored: it is lent for a turn, and is given [`Net`] in each callback to act
-//! through. `Net` only marks and queues, so no callback ever runs inside another.
+//! The handler is not stored: it is borrowed for a turn, and gets [`Net`] in each callback to act
+//! on the loop. `Net` only marks and queues, so no callback ever runs inside another.
 //!
-//! [`Net::listen`] and [`Net::connect`] make connections, [`Net::send`] queues a frame and
-//! [`Net::arm`] sets a timer; between turns the same is done by [`Reactor::net`]. Several handlers
-//! share one reactor as a [`Composite`], other threads end its wait by a [`Waker`], and a host loop nests
-//! it by its fd and [`Reactor::next_deadline`]. The [first page](crate) has a complete program.
+//! [`Net::listen`] and [`Net::connect`] make connections, [`Net::send_with`] queues a frame and
+//! [`Net::arm`] arms a timer; between turns [`Reactor::net`] gives the same access. Several handlers
+//! share one reactor as a [`Composite`], other threads end its wait by a [`Waker`], and a host loop
+//! nests it by its fd and [`Reactor::next_deadline`]. The [first page](crate) has a complete program.
 
 mod accepting;
 pub mod buffer_pool;

@@ -1,4 +1,4 @@
-//! What a handler may ask of the loop.
+//! The interface of handlers to the loop.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,10 +18,11 @@ use super::timer_wheel::{TimerId, TimerWheel};
 use crate::sys::System;
 use crate::time::Time;
 
-/// What a [`Handler`](super::Handler) may ask of the loop that calls it.
+/// Access to the loop for the [`Handler`](super::Handler) that it calls.
 ///
-/// Nothing here calls the handler: what it causes is told by callbacks, later in the same turn or
-/// in a following one. Nothing here blocks. An id of something that is gone is ignored and counted.
+/// No method calls the handler: effects are reported by callbacks, later in the same turn or in a
+/// following one. No method blocks. Ids of connections and listeners that are gone are ignored and
+/// counted ([`Counters::stale`]).
 pub struct Net {
     pub(super) system: Box<dyn System>,
     pub(super) limits: Limits,
@@ -31,9 +32,9 @@ pub struct Net {
     pub(super) listeners: Slab<Listener>,
     pub(super) next_generation: u32,
     pub(super) timers: TimerWheel<Due>,
-    /// Connections and listeners that have something to read or accept, as far as is known.
+    /// Connections to read from and listeners to accept from, as far as is known.
     pub(super) ready: VecDeque<Token>,
-    /// Connections that have something to write and can take it, as far as is known.
+    /// Connections that can be written to and have a queue, as far as is known.
     pub(super) dirty: VecDeque<ConnId>,
     /// Connections in [`State::Closing`].
     pub(super) closing: VecDeque<ConnId>,
@@ -46,12 +47,12 @@ pub struct Net {
     pub(super) output_pool: BufferPool,
     /// The last flush ran out of time.
     pub(super) was_flush_cut: bool,
-    /// What of [`Counters::flush_time`] went to the connections of each owner. One for each.
+    /// Parts of [`Counters::flush_time`] by owner.
     pub(super) flush_times: Vec<Duration>,
     pub(super) counters: Counters,
 }
 
-/// What a timer in the wheel is for.
+/// Purpose of a timer in the wheel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Due {
     Handler { owner: Owner, tag: u64 },
@@ -86,12 +87,12 @@ impl Net {
         net
     }
 
-    /// The time of this turn. It stands still within a callback.
+    /// Returns the time of this turn. It does not advance within a callback.
     pub fn now(&self) -> Time {
         self.now
     }
 
-    /// The time of day, as the time since 1970 in UTC. For logs: it may jump.
+    /// Returns the time of day, as the time since 1970 in UTC. For logs: it may jump.
     pub fn unix_time(&mut self) -> Duration {
         self.system.unix_time()
     }
@@ -101,45 +102,46 @@ impl Net {
         self.system.has_ipv4_loopback()
     }
 
-    /// A random number that peers can't predict.
+    /// Returns a random number that peers can't predict.
     pub fn random(&mut self) -> u64 {
         self.system.random()
     }
 
-    /// Allocates an owner that nobody else has. It is never given back.
+    /// Allocates an owner. It is never freed.
     pub fn new_owner(&mut self) -> Owner {
         let number = u32::try_from(self.flush_times.len()).unwrap_or(u32::MAX);
         self.flush_times.push(Duration::ZERO);
         Owner::new(number)
     }
 
-    /// The owner of what the current callback is about; the default one in `on_wake`,
-    /// `on_turn_end` and between turns.
+    /// Returns the owner of the connection or timer that the current callback is for.
+    ///
+    /// The default one in `on_wake`, in `on_turn_end` and between turns.
     pub fn owner(&self) -> Owner {
         self.owner
     }
 
-    /// What the loop grants.
+    /// Returns the limits of the loop.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// What the loop has done so far.
+    /// Returns the totals of what the loop has done so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Sockets of connections that are open, those that are only being said goodbye to included.
+    /// Returns the number of connections, those that are being closed included.
     pub fn connections(&self) -> usize {
         self.connections.len()
     }
 
-    /// Timers that are armed, those of the loop itself included.
+    /// Returns the number of armed timers, those of the loop itself included.
     pub fn timers(&self) -> usize {
         self.timers.len()
     }
 
-    /// How many things the loop keeps of each kind.
+    /// Returns the number of entries of each internal collection.
     pub fn sizes(&self) -> impl Iterator<Item = (&'static str, usize)> {
         [
             ("connections", self.connections.len()),
@@ -154,9 +156,9 @@ impl Net {
         .into_iter()
     }
 
-    /// What they take, in bytes: input that is not taken yet, output that is not written yet, and
-    /// buffers that wait to be used again. Looks at all connections. A frame that several are sent
-    /// is not counted: whoever shares it knows.
+    /// Returns the bytes of unconsumed input, of unwritten output and of spare buffers.
+    ///
+    /// Takes time in proportion to the number of connections. Shared frames are not counted.
     pub fn bytes_kept(&self) -> [(&'static str, usize); 3] {
         let connections = self.connections.iter().map(|(_, connection)| connection);
         let (input, output) = connections.fold((0, 0), |(input, output), connection| {
@@ -170,9 +172,11 @@ impl Net {
         ]
     }
 
-    /// Listens. A listener with port 0 gets a free port: see [`Net::local_addr`].
+    /// Listens on an address. Port 0 means any free port: see [`Net::local_addr`].
     ///
-    /// Errors are the system's: address in use, not one of this host, not permitted.
+    /// # Errors
+    ///
+    /// Those of the system: the address is in use, not one of this host, or not permitted.
     pub fn listen(&mut self, addr: SocketAddr, options: ListenOptions) -> io::Result<ListenerId> {
         let generation = self.generation();
         let entry = self.listeners.vacant_entry();
@@ -187,12 +191,16 @@ impl Net {
         Ok(id)
     }
 
-    /// Listens on a TCP socket that listens already, as a service manager hands it over; a
-    /// [`std::net::TcpListener`] converts into one. Whoever else holds it keeps the connections that
-    /// wait: no one is refused while this process ends and the next one starts.
+    /// Listens on a TCP socket that is listening already, such as one from a service manager or a
+    /// [`std::net::TcpListener`].
     ///
-    /// Its backlog is not changed. Errors are the system's, and
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) if it is no TCP socket that listens.
+    /// If another process holds the socket too, waiting connections survive the end of this one and
+    /// none is refused until the next one starts. The backlog is not changed.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system, and [`InvalidInput`](io::ErrorKind::InvalidInput) if it is not a
+    /// listening TCP socket.
     pub fn listen_on(&mut self, socket: OwnedFd, options: ListenOptions) -> io::Result<ListenerId> {
         let generation = self.generation();
         let entry = self.listeners.vacant_entry();
@@ -203,13 +211,15 @@ impl Net {
         Ok(id)
     }
 
-    /// Where a listener listens, with the port in use.
+    /// Returns the address of a listener, with the port in use.
     pub fn local_addr(&self, listener: ListenerId) -> Option<SocketAddr> {
         self.listener(listener).map(|listener| listener.addr)
     }
 
-    /// Stops listening. Connections that were accepted stay; those that wait to be are reset, unless
-    /// somebody else holds the socket ([`Net::listen_on`]).
+    /// Closes a listener.
+    ///
+    /// Accepted connections stay. Waiting ones are reset, unless another process holds the socket
+    /// ([`Net::listen_on`]).
     pub fn close_listener(&mut self, id: ListenerId) {
         if self.listener(id).is_none() {
             self.counters.stale += 1;
@@ -223,14 +233,14 @@ impl Net {
         }
     }
 
-    /// Bytes that are queued for the connection and not yet written.
+    /// Returns the number of bytes that are queued and not yet written.
     pub fn pending_bytes(&self, conn: ConnId) -> usize {
         self.connection(conn)
             .map_or(0, |connection| connection.output.unsent_bytes())
     }
 
-    /// Bytes that the connection has written so far. Still known in `on_close`: what was queued
-    /// behind them never left.
+    /// Returns the number of bytes written to the connection so far. Still known in `on_close`: bytes
+    /// that were queued after them were never sent.
     pub fn written_bytes(&self, conn: ConnId) -> u64 {
         self.connection(conn)
             .map_or(0, |connection| connection.written_bytes)
@@ -242,15 +252,15 @@ impl Net {
             .map_or(0, |connection| connection.read_bytes)
     }
 
-    /// Whether an earlier turn could not write all that was queued. Then, and only then,
-    /// `on_drained` comes as soon as all is written, or `on_close`.
+    /// Returns whether an earlier turn could not write the whole queue.
+    ///
+    /// Then, and only then, `on_drained` is called once the queue is empty, unless `on_close` is.
     pub fn is_backlogged(&self, conn: ConnId) -> bool {
         self.connection(conn)
             .is_some_and(|connection| connection.backlogged)
     }
 
-    /// Time spent writing to the connections of this owner, about: what of
-    /// [`Counters::flush_time`] was theirs.
+    /// Returns about how much of [`Counters::flush_time`] was for connections of this owner.
     pub fn flush_time_of(&self, owner: Owner) -> Duration {
         self.flush_times
             .get(owner.index())
@@ -258,13 +268,15 @@ impl Net {
             .unwrap_or_default()
     }
 
-    /// Whether the last turn ran out of time while writing, so that this one goes on with it.
+    /// Returns whether the last turn ran out of time while writing, so that this one resumes it.
     pub fn has_unflushed(&self) -> bool {
         self.was_flush_cut
     }
 
-    /// Stops giving the handler what the connection sends. It is not even read, beyond what a turn
-    /// reads, so that the peer feels it. The peer's end isn't noticed either.
+    /// Stops passing the connection's input to the handler.
+    ///
+    /// At most the input of one turn is read and kept, so the peer's window fills. The end of the
+    /// peer is not noticed either.
     pub fn pause(&mut self, conn: ConnId) {
         match self.connection_mut(conn) {
             Some(connection) => connection.reading = Reading::Paused,
@@ -272,7 +284,7 @@ impl Net {
         }
     }
 
-    /// Goes on with what [`Net::pause`] stopped, from the next turn on.
+    /// Undoes [`Net::pause`], from the next turn on.
     pub fn resume(&mut self, conn: ConnId) {
         let now = self.now;
         let Some(connection) = self.connection_mut(conn) else {
@@ -297,20 +309,20 @@ impl Net {
         }
     }
 
-    /// The peer's address. Still known in `on_close`.
+    /// Returns the peer's address. Still known in `on_close`.
     pub fn peer_addr(&self, conn: ConnId) -> Option<SocketAddr> {
         self.connection(conn).map(|connection| connection.peer)
     }
 
     /// Arms a timer: `on_timer` is called with `tag` once `deadline` has passed.
     ///
-    /// Never in the expiry that is going on: a deadline that has passed is due in the next
-    /// millisecond.
+    /// A timer that is armed by another's `on_timer` expires in the next millisecond at the
+    /// earliest, even if its deadline has passed.
     pub fn arm(&mut self, owner: Owner, deadline: Time, tag: u64) -> TimerId {
         self.timers.arm(deadline, Due::Handler { owner, tag })
     }
 
-    /// Takes a timer back, so that it never rings. `false` if it rang or was taken back before.
+    /// Disarms a timer. Returns `false` if it has expired or was disarmed before.
     pub fn disarm(&mut self, timer: TimerId) -> bool {
         self.timers.disarm(timer).is_some()
     }

@@ -1,4 +1,4 @@
-//! How the bytes of connections are read and handed to the handler.
+//! Reading: how input is read and passed to the handler.
 
 use std::io::ErrorKind;
 
@@ -12,7 +12,7 @@ use super::slots::live;
 use super::turn::Reactor;
 
 impl Reactor {
-    /// Serves one connection of the ready list: what was kept of it, then what can be read.
+    /// Serves one connection of the ready list: first kept input, then input that can be read.
     pub(super) fn serve_input(&mut self, id: ConnId, handler: &mut dyn Handler) {
         let Some(connection) = self.net.connection_mut(id) else {
             return;
@@ -46,8 +46,8 @@ impl Reactor {
                     .net
                     .begin_close(id, CloseReason::PeerClosed, CloseMode::Flush),
                 Ok(count) => {
-                    // A short read found the end of what there is, but for the peer's own end,
-                    // of which edge-triggered readiness has told already.
+                    // A short read has emptied the socket, but for the end of the peer, which
+                    // edge-triggered readiness has reported already.
                     if count < bytes_left && !connection.closed_hint {
                         connection.readable = false;
                     }
@@ -79,7 +79,7 @@ impl Reactor {
         }
     }
 
-    /// Reads what nobody wants any more, so that closing does not reset what was written.
+    /// Reads and drops input, so that closing does not reset the bytes that were written.
     fn discard_input(&mut self, id: ConnId) {
         let limit = self.net.limits.max_linger_bytes;
         let Some(connection) = live(&mut self.net.connections, id) else {
@@ -109,7 +109,7 @@ impl Reactor {
     }
 }
 
-/// Hands the frames that `bytes` complete to the handler, within what is left of its budget.
+/// Passes the frames that `bytes` complete to the handler, within the rest of its budget.
 fn deliver(
     net: &mut Net,
     pool: &mut BufferPool,
@@ -147,7 +147,7 @@ fn deliver(
             let consumed = handler.on_bytes(net, id, bytes);
             any_frame |= consumed > 0;
             if consumed == 0 && net.is_delivering(id) {
-                // It waits for more, which is not what the budget is for.
+                // It waits for more bytes, which costs no budget.
                 return (0, Flow::Continue);
             }
             (consumed, flow(net, frames_left))
@@ -174,7 +174,7 @@ fn deliver(
     }
     let is_first = connection.received < Received::First;
     if had_received == Received::Nothing && connection.received > Received::Nothing {
-        // It was armed for the first byte; a frame's deadline is nearer.
+        // It was armed for the first byte; the deadline of a frame is nearer.
         net.disarm_input(id);
     }
     let has_timer = net

@@ -1,4 +1,4 @@
-//! How frames get into the queue of a connection.
+//! Sending: how frames get into the queue of a connection.
 
 use std::io::{self, Write};
 
@@ -59,10 +59,11 @@ impl Net {
         })
     }
 
-    /// Queues a frame that others get too. `false` if the connection is gone or being closed.
+    /// Queues a frame that is sent to several connections. Returns `false` if this one is gone or
+    /// being closed.
     ///
-    /// It does not count against [`Limits::max_unsent_bytes`](super::Limits::max_unsent_bytes): whoever shares a frame sees to it
-    /// that no connection holds more of them than it should ([`Net::is_backlogged`]).
+    /// It does not count against [`Limits::max_unsent_bytes`](super::Limits::max_unsent_bytes). Send
+    /// none to connections that have not written the last ones ([`Net::is_backlogged`]).
     pub fn send_shared(&mut self, conn: ConnId, frame: &SharedFrame) -> bool {
         let Some(connection) = live(&mut self.connections, conn) else {
             self.counters.stale += 1;
@@ -76,7 +77,7 @@ impl Net {
         true
     }
 
-    /// Something was queued: it is written at the end of the turn, if it is not too much.
+    /// Closes the connection if its queue is too long; otherwise it is written at the end of the turn.
     fn limit_unsent(&mut self, id: ConnId) {
         let Some(connection) = live(&mut self.connections, id) else {
             return;
@@ -90,9 +91,9 @@ impl Net {
     }
 }
 
-/// One frame on its way into a connection's queue. Writing to it never fails.
+/// Writes one frame into the queue of a connection. Writing never fails.
 ///
-/// [`finish`](FrameWriter::finish) commits; a writer that is dropped sends nothing.
+/// [`finish`](FrameWriter::finish) queues the frame; a writer that is dropped sends nothing.
 #[derive(Debug)]
 pub struct FrameWriter<'net> {
     net: &'net mut Net,
@@ -102,8 +103,9 @@ pub struct FrameWriter<'net> {
 }
 
 impl FrameWriter<'_> {
-    /// Lets the frame go on, and end, with the bytes of `shared` from `from` on, which are not
-    /// copied. They don't count against [`Limits::max_unsent_bytes`](super::Limits::max_unsent_bytes).
+    /// Ends the frame with the bytes of `shared` from `from` on, without copying them.
+    ///
+    /// They don't count against [`Limits::max_unsent_bytes`](super::Limits::max_unsent_bytes).
     pub fn finish_with(mut self, shared: &SharedFrame, from: usize) {
         let mut bytes = std::mem::take(&mut self.bytes);
         let Some(connection) = live(&mut self.net.connections, self.conn) else {
@@ -123,8 +125,9 @@ impl FrameWriter<'_> {
     /// Ends the frame and queues it. An empty frame is not sent.
     ///
     /// A raw `¶` inside the frame is rewritten as `\u00b6`. On a connection with raw framing the
-    /// bytes are queued as they are. If more than [`Limits::max_unsent_bytes`](super::Limits::max_unsent_bytes) are now queued, the
-    /// connection is cut.
+    /// bytes are queued as they are. If more than
+    /// [`Limits::max_unsent_bytes`](super::Limits::max_unsent_bytes) are queued now, the connection
+    /// is closed.
     pub fn finish(mut self) {
         let mut bytes = std::mem::take(&mut self.bytes);
         let Some(connection) = live(&mut self.net.connections, self.conn) else {

@@ -1,4 +1,4 @@
-//! The loop: what one turn does, in which order.
+//! The reactor: the order of what a turn does.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -13,31 +13,33 @@ use super::net::{Due, Net};
 use crate::sys::{Event, OsSystem, System, Waker};
 use crate::time::Time;
 
-/// The loop. The [module](super) tells what a turn is.
+/// The event loop. The [module](super) describes its turns.
 pub struct Reactor {
     pub(super) net: Net,
     events: Vec<Event>,
-    /// The one read buffer. Frames are handed out of it in place.
+    /// The one read buffer. Frames are passed to the handler in place.
     pub(super) scratch: Vec<u8>,
     pub(super) input_pool: BufferPool,
     woken: bool,
-    /// While set, deadlines wait until all that can be read was read; at the latest until then.
+    /// While set, timers do not expire until all input is read, or until this time.
     catching_up_until: Option<Time>,
-    /// When the last turn found that the next one is due.
+    /// The deadline of the next turn, as of the last one.
     due_at: Option<Time>,
-    /// The last poll had room for no more events than it brought.
+    /// The last poll filled its buffer of events.
     may_have_more_events: bool,
 }
 
-/// A timer this late shows that the process itself stood still: its peers may be fine.
+/// A timer this late shows that the process itself was stopped, and not its peers.
 const STALL: Duration = Duration::from_secs(1);
-/// How long deadlines may wait for the reading after that.
+/// How long timers may wait for input to be read after that.
 const LONGEST_CATCH_UP: Duration = Duration::from_secs(1);
 
 impl Reactor {
-    /// A reactor on the operating system's sockets.
+    /// Creates a reactor on the sockets of the operating system.
     ///
-    /// Errors are the system's, for want of fds.
+    /// # Errors
+    ///
+    /// Those of the system, such as too many open files.
     pub fn new(limits: Limits) -> io::Result<Reactor> {
         Ok(Reactor::on(Box::new(OsSystem::new()?), limits))
     }
@@ -55,25 +57,27 @@ impl Reactor {
         }
     }
 
-    /// What a handler may do in a callback can be done through this between turns.
+    /// Returns the access to the loop that handlers have, for use between turns.
     pub fn net(&mut self) -> &mut Net {
         self.net.now = self.net.system.now().max(self.net.now);
         &mut self.net
     }
 
-    /// Ends the wait of a turn from another thread. The only part of a reactor that is `Send`.
+    /// Returns a handle that ends the wait of a turn from another thread. Nothing else of a reactor
+    /// is `Send`.
     pub fn waker(&self) -> Waker {
         self.net.system.waker()
     }
 
-    /// The clock, read now. [`Net::now`] stands still within a turn; this does not.
+    /// Reads the clock. Unlike [`Net::now`] it advances within a turn.
     pub fn now(&mut self) -> Time {
         self.net.system.now()
     }
 
-    /// Until when a host loop may sleep on the fd of [`Reactor::as_fd`] before the next turn is
-    /// due: [`Net::now`] if there is work left over, `None` if nothing but events can bring some.
-    /// May be earlier than the next timer; the turn then finds nothing due, and says a later time.
+    /// Returns until when a host loop may sleep on the fd of [`Reactor::as_fd`].
+    ///
+    /// That is [`Net::now`] if work is left over, and `None` if only events can bring some. It may be
+    /// earlier than the next timer: the turn then finds nothing due, and this returns a later time.
     pub fn next_deadline(&self) -> Option<Time> {
         if self.has_work() {
             return Some(self.net.now);
@@ -81,11 +85,14 @@ impl Reactor {
         self.net.timers.next_deadline()
     }
 
-    /// One turn of the loop: waits for at most `wait` (`None`: until something happens), then
-    /// serves all there is, within the budgets of [`Limits`].
+    /// Runs one turn: waits for events for at most `wait`, then serves them within [`Limits`].
     ///
-    /// With `Some(Duration::ZERO)` it never sleeps. It may return with nothing done. An error is
-    /// one of waiting itself, and leaves everything as it was.
+    /// `None` waits without a limit, `Some(Duration::ZERO)` does not wait. A turn may find nothing to
+    /// do.
+    ///
+    /// # Errors
+    ///
+    /// Those of waiting, which leave everything as it was.
     pub fn turn(&mut self, wait: Option<Duration>, handler: &mut dyn Handler) -> io::Result<()> {
         self.poll(wait)?;
         self.net.counters.turns += 1;
@@ -125,7 +132,7 @@ impl Reactor {
         Ok(())
     }
 
-    /// Whether the next turn has something to do without any event.
+    /// Returns whether the next turn has work without any event.
     pub(super) fn has_work(&self) -> bool {
         !self.net.ready.is_empty()
             || !self.net.dirty.is_empty()
@@ -168,7 +175,7 @@ impl Reactor {
         Ok(())
     }
 
-    /// Notes what the events say. Reading and accepting follow from the ready list.
+    /// Records readiness. Reading and accepting follow from the ready list.
     fn take_events(&mut self, handler: &mut dyn Handler) {
         let mut events = std::mem::take(&mut self.events);
         for event in events.drain(..) {
@@ -205,7 +212,7 @@ impl Reactor {
         };
         connection.closed_hint |= closed;
         connection.readable |= readable || closed;
-        // A failed connection may be told as closed alone: writing finds out.
+        // A failed connection may be reported as closed alone: writing finds the error.
         connection.writable |= writable || closed;
         if connection.state == State::Connecting {
             if !net.finish_connect(id) {
@@ -224,7 +231,7 @@ impl Reactor {
     }
 
     fn serve_ready(&mut self, handler: &mut dyn Handler) {
-        // What becomes ready meanwhile waits for the next turn.
+        // Connections that become ready meanwhile wait for the next turn.
         for _ in 0..self.net.ready.len() {
             match self.net.ready.pop_front() {
                 Some(Token::Listener(id)) => self.net.accept(id, handler),
@@ -251,9 +258,10 @@ impl Reactor {
 }
 
 impl AsFd for Reactor {
-    /// Readable when the next turn has events to serve. A host loop watches it (edge- or
-    /// level-triggered) and turns the reactor with zero wait; timers and left-over work are not
-    /// seen here but in [`Reactor::next_deadline`].
+    /// Returns an fd that is readable while the next turn has events to serve.
+    ///
+    /// A host loop watches it (edge- or level-triggered) and turns the reactor with zero wait. Timers
+    /// and left-over work do not show here but in [`Reactor::next_deadline`].
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.net.system.poll_fd()
     }

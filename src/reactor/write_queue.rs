@@ -1,4 +1,4 @@
-//! What waits to be written to one connection, and the frames that go into it.
+//! The write queue of a connection, and shared frames.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -7,22 +7,21 @@ use std::rc::Rc;
 use super::buffer_pool::BufferPool;
 use super::framing::{FRAME_END, find_end};
 
-/// One frame, encoded once, that many connections' queues can hold at the same time.
+/// A frame that is encoded once and can be in the queues of many connections.
 ///
-/// Cloning it costs a counter. It can't contain a raw `¶` but at its end.
+/// A clone costs a counter. A raw `¶` is only at its end.
 #[derive(Clone, Debug, Default)]
 pub struct SharedFrame(Rc<Vec<u8>>);
 
 impl SharedFrame {
-    /// The frame that `encode` appends to the buffer it is given, escaped and ended.
+    /// Creates a frame from the bytes that `encode` appends, escaped and ended.
     pub fn new(encode: impl FnOnce(&mut Vec<u8>)) -> SharedFrame {
         let mut frame = SharedFrame::default();
         frame.rebuild(encode);
         frame
     }
 
-    /// Replaces the frame. Reuses its memory if no queue holds it any more; those that do hold it
-    /// keep the old one.
+    /// Replaces the frame. Reuses its memory if no queue holds it; queues that do keep the old one.
     pub fn rebuild(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
         let fill = |bytes: &mut Vec<u8>| {
             encode(bytes);
@@ -38,12 +37,12 @@ impl SharedFrame {
         }
     }
 
-    /// Whether a queue, or another clone, still holds it.
+    /// Returns whether a queue, or another clone, still holds it.
     pub fn is_shared(&self) -> bool {
         Rc::strong_count(&self.0) > 1
     }
 
-    /// The bytes that go over the wire, the frame's end included. Empty for an empty frame.
+    /// Returns the bytes on the wire, the end included. Empty for an empty frame.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -78,7 +77,7 @@ pub(super) fn escape_frame(bytes: &mut Vec<u8>, start: usize) {
 
 /// A queue of owned bytes and shared frames.
 ///
-/// A queue rarely has more than one block, so the first one has its place here: most connections
+/// A queue rarely has more than one block, so the first one is stored inline and most connections
 /// never need memory for others.
 ///
 /// Invariant: `sent` is less than the length of the first block, and zero if there is none;
@@ -108,19 +107,19 @@ impl Block {
     }
 }
 
-/// Small frames share a block up to here: one `writev` takes few blocks, one block one `memcpy`.
+/// Small frames share a block up to this size, since one `writev` takes few blocks.
 const OWNED_BLOCK_BYTES: usize = 16 << 10;
 
-/// What an empty queue keeps room for, so that a steady load allocates nothing.
+/// Capacity that an empty queue keeps, so that a steady load allocates nothing.
 const MAX_IDLE_BLOCKS: usize = 8;
 
 impl WriteQueue {
-    /// All that is queued and not yet written, shared frames included.
+    /// Returns the number of unwritten bytes, shared frames included.
     pub(crate) fn unsent_bytes(&self) -> usize {
         self.unsent_bytes
     }
 
-    /// The part of it that this connection alone pays for.
+    /// Returns the number of unwritten bytes without shared frames.
     pub(crate) fn unsent_owned_bytes(&self) -> usize {
         self.unsent_owned_bytes
     }
@@ -152,8 +151,8 @@ impl WriteQueue {
         }
     }
 
-    /// A buffer to append owned bytes to. It must come back through [`WriteQueue::commit`],
-    /// with everything that it held at first still in place.
+    /// Returns a buffer to append owned bytes to. Return it by [`WriteQueue::commit`], with its first
+    /// bytes unchanged.
     pub(crate) fn take_last(&mut self, pool: &mut BufferPool) -> Vec<u8> {
         let last = self.others.pop_back().or_else(|| self.first.take());
         match last {
@@ -166,7 +165,7 @@ impl WriteQueue {
         }
     }
 
-    /// Puts back what [`WriteQueue::take_last`] gave, with `added` more bytes at its end.
+    /// Puts back the buffer of [`WriteQueue::take_last`], with `added` more bytes at its end.
     pub(crate) fn commit(&mut self, bytes: Vec<u8>, added: usize, pool: &mut BufferPool) {
         if bytes.is_empty() {
             pool.give(bytes);
@@ -177,8 +176,7 @@ impl WriteQueue {
         self.unsent_owned_bytes += added;
     }
 
-    /// Fills `slices` with what is to be written first, `at_most` so many bytes; returns how many
-    /// slices it used.
+    /// Fills `slices` with at most `at_most` bytes to write. Returns the number of slices used.
     pub(crate) fn fill<'q>(&'q self, slices: &mut [IoSlice<'q>], at_most: usize) -> usize {
         let (mut used, mut skip, mut left) = (0, self.sent, at_most);
         let blocks = self.first.iter().chain(&self.others);
@@ -196,7 +194,7 @@ impl WriteQueue {
         used
     }
 
-    /// Forgets the first `written` bytes.
+    /// Removes the first `written` bytes.
     pub(crate) fn advance(&mut self, written: usize, pool: &mut BufferPool) {
         debug_assert!(written <= self.unsent_bytes);
         self.unsent_bytes -= written;

@@ -1,4 +1,4 @@
-//! How queued frames are written.
+//! Writing the queues of connections.
 
 use std::io::{ErrorKind, IoSlice};
 use std::time::Duration;
@@ -12,14 +12,14 @@ use crate::time::Time;
 
 /// Blocks that one `writev` takes. A queue rarely has more than two.
 const SLICES_PER_WRITE: usize = 16;
-/// Bytes that one `writev` takes: a long list for one peer must not hold up short answers to others.
+/// Bytes that one `writev` takes: a long list for one peer must not delay short replies to others.
 const BYTES_PER_WRITE: usize = 128 << 10;
-/// How much is written between two looks at the clock: reading it is cheap but not free.
+/// How much is written between two readings of the clock.
 const CONNECTIONS_PER_CLOCK: usize = 16;
 const BYTES_PER_CLOCK: usize = 256 << 10;
 
 impl Net {
-    /// Writes what is queued, until all is written or the turn's time for it is over.
+    /// Writes the queues, until they are empty or the time of the turn for it is over.
     pub(super) fn flush(&mut self, handler: &mut dyn Handler) {
         self.was_flush_cut = false;
         if self.dirty.is_empty() {
@@ -29,7 +29,7 @@ impl Net {
         let until = started + self.limits.max_flush_per_turn;
         let (mut connections, mut bytes) = (0, 0);
         let mut now = started;
-        // Whose connections are being written, and since when.
+        // The owner of the connections that are being written, and since when.
         let mut whose: Option<(Owner, Time)> = None;
         while let Some(id) = self.dirty.pop_front() {
             let owner = live(&mut self.connections, id).map(|connection| connection.owner);
@@ -61,7 +61,7 @@ impl Net {
         self.counters.flush_time += now.saturating_since(started);
 
         self.was_flush_cut = !self.dirty.is_empty();
-        // Those whose turn did not come have left bytes too: their handler hears when it is done.
+        // The others have unwritten bytes too: `on_drained` follows for them.
         for index in 0..self.dirty.len() {
             if let Some(id) = self.dirty.get(index).copied() {
                 self.set_backlogged(id);
@@ -75,7 +75,7 @@ impl Net {
         }
     }
 
-    /// One write to one connection. Returns how many bytes it took.
+    /// Writes once to a connection. Returns the number of bytes written.
     fn write_to(&mut self, id: ConnId, handler: &mut dyn Handler) -> usize {
         let Some(connection) = live(&mut self.connections, id) else {
             return 0;
@@ -101,7 +101,7 @@ impl Net {
                 connection.output.advance(written, &mut self.output_pool);
                 connection.written_bytes += written as u64;
                 if connection.state == State::Open {
-                    // A mode has its time as a whole.
+                    // Closing has one deadline as a whole.
                     connection.write_progress_at = self.now;
                 }
                 self.counters.writes += 1;

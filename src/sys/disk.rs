@@ -1,42 +1,42 @@
-//! The disk, for the one file that a program keeps.
+//! The disk, for the state file of a program.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
 
-/// What keeping a file needs of a disk. Each step can fail, and a crash can come between any two.
+/// The operations to replace a file as a whole. Each can fail, and a crash can come between any two.
 pub trait Disk {
-    /// Makes an empty file that only its owner can read, in place of what was there.
+    /// Creates an empty file that only its owner can read, in place of an existing one.
     fn create(&mut self, path: &Path) -> io::Result<()>;
 
     /// Appends to the file that was created last.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// Returns when what was written to that file outlasts a crash.
+    /// Returns once the bytes of that file survive a crash.
     fn sync(&mut self) -> io::Result<()>;
 
-    /// Gives a file another name, in place of the file that has it.
+    /// Renames a file, in place of an existing one.
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Returns when the names in this folder outlast a crash.
+    /// Returns once the names in this folder survive a crash.
     fn sync_folder(&mut self, folder: &Path) -> io::Result<()>;
 
     /// Removes a file.
     fn remove(&mut self, path: &Path) -> io::Result<()>;
 
-    /// What has this name.
+    /// Returns the kind of file at a path.
     fn kind(&mut self, path: &Path) -> FileKind;
 
-    /// Reads a file. One of more than `max_bytes`, or what is no file at all, is an error.
+    /// Reads a file. Fails if it is longer than `max_bytes` or not a regular file.
     fn read(&mut self, path: &Path, max_bytes: u64) -> io::Result<Vec<u8>>;
 }
 
-/// What has a name.
+/// The kind of file at a path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FileKind {
-    /// Nothing that can be seen.
+    /// There is none, or it cannot be read.
     Missing,
-    /// A file.
+    /// A regular file.
     File,
     /// A folder, a link, a device, a pipe.
     Other,
@@ -64,7 +64,7 @@ impl Disk for OsDisk {
             _ => {}
         }
         let mut options = OpenOptions::new();
-        // Never through a link that somebody put there.
+        // Never through a link that another user put there.
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
@@ -102,7 +102,7 @@ impl Disk for OsDisk {
     }
 
     fn read(&mut self, path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
-        // Looked at before it is opened: opening a pipe would wait for its other end.
+        // Checked before it is opened, since opening a pipe would block.
         if !fs::metadata(path)?.is_file() {
             return Err(io::Error::new(ErrorKind::InvalidInput, "not a file"));
         }

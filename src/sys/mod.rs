@@ -1,6 +1,6 @@
-//! The one seam to the outside: sockets, clock, randomness, and the disk.
+//! The seam to the operating system: sockets, clock, randomness and the disk.
 //!
-//! Everything above it is the same code whether a kernel or a test stands below.
+//! Everything above it is the same code on a kernel and in a test.
 
 mod disk;
 mod os;
@@ -16,24 +16,23 @@ use crate::time::Time;
 pub use disk::{Disk, FileKind, OsDisk};
 pub(crate) use os::OsSystem;
 
-/// Names an open socket of a [`System`]. Not reused before [`System::close`].
+/// Identifies an open socket of a [`System`]. Not reused before [`System::close`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct SocketId(pub(crate) usize);
 
-/// What the reactor needs from the outside.
+/// The operating system as the reactor needs it.
 ///
-/// Sockets never block, and readiness is edge-triggered: an event tells of a change and is not
-/// repeated. An event may be spurious, late or for a socket that is gone; a missing one is a bug
-/// of the implementation, except after accept failed for want of a resource: then there is no
-/// other event for the connections that already wait.
+/// Sockets never block, and readiness is edge-triggered: an event reports a change once. Events may
+/// be spurious, late or for a closed socket. A missing event is a bug of the implementation, except
+/// after accept failed for want of a resource: then no event comes for connections that wait already.
 pub(crate) trait System {
-    /// Waits until there are events, a [`Waker`] rings or `timeout` is over, and appends the events.
-    /// `true` if there may be more of them.
+    /// Waits for events, a [`Waker`] or the timeout, and appends the events. Returns whether there may
+    /// be more of them.
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<bool>;
 
     fn now(&mut self) -> Time;
 
-    /// Time of day, as the time since 1970 in UTC.
+    /// Returns the time of day, as the time since 1970 in UTC.
     fn unix_time(&mut self) -> Duration;
 
     fn random(&mut self) -> u64;
@@ -43,7 +42,7 @@ pub(crate) trait System {
         true
     }
 
-    /// Listens, reports events under `token`, and returns the address with the port in use.
+    /// Listens and reports events under `token`. Returns the address with the port in use.
     fn listen(
         &mut self,
         addr: SocketAddr,
@@ -52,8 +51,8 @@ pub(crate) trait System {
         token: u64,
     ) -> io::Result<(SocketId, SocketAddr)>;
 
-    /// As [`System::listen`], on a socket that listens already and that other processes may hold as
-    /// well. A system that is not the real one has no such sockets.
+    /// As [`System::listen`], on a socket that is listening already and that other processes may hold
+    /// too. Only the real system has such sockets.
     fn listen_on(
         &mut self,
         _socket: OwnedFd,
@@ -63,13 +62,13 @@ pub(crate) trait System {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Takes a connection from a listener. No event comes for it before [`System::watch`].
+    /// Accepts a connection. Its events are reported from [`System::watch`] on.
     fn accept(&mut self, listener: SocketId) -> io::Result<(SocketId, SocketAddr)>;
 
-    /// Begins to report events of an accepted connection under `token`.
+    /// Reports events of an accepted connection under `token` from now on.
     fn watch(&mut self, socket: SocketId, token: u64) -> io::Result<()>;
 
-    /// Begins to connect, from `source` if it is given, and to report events under `token`.
+    /// Begins to connect, from `source` if given, and reports events under `token`.
     fn connect(
         &mut self,
         addr: SocketAddr,
@@ -78,31 +77,31 @@ pub(crate) trait System {
         token: u64,
     ) -> io::Result<SocketId>;
 
-    /// Whether a connect came to its end: the peer's address, `None` if it goes on, or its error.
+    /// Returns the peer's address once connected, `None` until then, or why connecting failed.
     fn connected(&mut self, socket: SocketId) -> io::Result<Option<SocketAddr>>;
 
     fn read(&mut self, socket: SocketId, into: &mut [u8]) -> io::Result<usize>;
 
     fn write(&mut self, socket: SocketId, from: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Tells the peer that nothing more will be written.
+    /// Closes the write side.
     fn shutdown_write(&mut self, socket: SocketId) -> io::Result<()>;
 
     fn close(&mut self, socket: SocketId);
 
-    /// Gives up one fd that is held in reserve, so that one accept can work where none are left.
+    /// Closes an fd that is held in reserve, so that one accept can succeed without others.
     fn release_reserve(&mut self);
 
-    /// Takes an fd into reserve, if it isn't there and one is to be had.
+    /// Opens the fd in reserve if it is closed and one is available.
     fn keep_reserve(&mut self);
 
     fn waker(&self) -> Waker;
 
-    /// Readable when [`System::poll`] would find something.
+    /// Returns an fd that is readable while [`System::poll`] would find events.
     fn poll_fd(&self) -> BorrowedFd<'_>;
 }
 
-/// A change in what a socket can do. All of it are hints: reading and writing decide.
+/// A change of readiness. The flags are hints: only reading and writing tell.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Event {
     Socket {
@@ -112,13 +111,13 @@ pub(crate) enum Event {
         /// The peer closed its side, or the connection failed.
         closed: bool,
     },
-    /// A [`Waker`] rang.
+    /// A [`Waker`] was used.
     Wake,
 }
 
 /// Ends the wait of a reactor from another thread.
 ///
-/// The reactor then calls `Handler::on_wake`; many rings before that may be told as one.
+/// The reactor then calls `Handler::on_wake`, once for several wakes in a row.
 #[derive(Clone)]
 pub struct Waker(Arc<dyn Fn() -> io::Result<()> + Send + Sync>);
 
@@ -127,7 +126,11 @@ impl Waker {
         Waker(Arc::new(ring))
     }
 
-    /// Rings. Errors are the system's, and mean that the reactor may not have been woken.
+    /// Wakes the reactor.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system. The reactor may not have been woken.
     pub fn wake(&self) -> io::Result<()> {
         (self.0)()
     }
@@ -148,11 +151,11 @@ pub struct TcpOptions {
     pub keepalive_interval: Duration,
     /// Unanswered probes before the connection is dead.
     pub keepalive_probes: u32,
-    /// How long written bytes may stay unacknowledged (Linux only). Without it a host that goes
-    /// away right after a push is retried for a quarter of an hour.
+    /// How long written bytes may stay unacknowledged (Linux only). Otherwise the kernel retries for a
+    /// quarter of an hour when a host vanishes right after a push.
     pub user_timeout: Duration,
-    /// What the kernel may hold for one connection that does not read. More than the longest list
-    /// that existing peers can take; by itself it would grow to megabytes, full of old lists.
+    /// Send buffer of a connection: more than the longest list that existing peers accept. Without a
+    /// limit it grows to megabytes of outdated lists for peers that do not read.
     pub send_buffer_bytes: u32,
 }
 

@@ -1,4 +1,4 @@
-//! The real outside: mio for readiness, socket2 for the options that mio does not know.
+//! The operating system: mio for readiness, socket2 for the options that mio lacks.
 
 use std::collections::hash_map::RandomState;
 use std::fs::File;
@@ -30,7 +30,7 @@ pub(crate) struct OsSystem {
 
 enum Socket {
     Listener(TcpListener),
-    /// Others hold it too, and it may have listened before it got its options.
+    /// Other processes hold it too, and it may have listened before its options were set.
     SharedListener(TcpListener, TcpOptions),
     Stream(TcpStream),
 }
@@ -38,7 +38,7 @@ enum Socket {
 /// Never a connection's token: its generation and slot would have to be the highest at once, and
 /// the reactor gives out no slot with that bit set for a connection, nor as many listeners.
 const WAKE: Token = Token(usize::MAX);
-/// More than this many sockets ready at once are told in several turns.
+/// More ready sockets than this are reported in several turns.
 const EVENTS_PER_POLL: usize = 1024;
 
 impl OsSystem {
@@ -154,7 +154,7 @@ impl System for OsSystem {
             Some(Socket::Listener(listener)) => listener.accept()?,
             Some(Socket::SharedListener(listener, tcp)) => {
                 let (stream, peer) = listener.accept()?;
-                // Who connected before this process was there has inherited nothing.
+                // Connections from before this process have inherited no options.
                 set_options(&SockRef::from(&stream), tcp)
                     .map_err(|_| ErrorKind::ConnectionAborted)?;
                 (stream, peer)
@@ -227,7 +227,7 @@ impl System for OsSystem {
         // The kernel forgets the registration with the last fd: no call to deregister is needed,
         // unless others hold the socket.
         if let Some(Socket::SharedListener(mut listener, _)) = self.sockets.try_remove(socket.0) {
-            // It can only fail if it is not registered, and then all is well.
+            // It only fails if it is not registered, which is what is wanted.
             let _ = self.poll.registry().deregister(&mut listener);
         }
     }
@@ -251,7 +251,7 @@ impl System for OsSystem {
     }
 }
 
-/// Where it listens, if it is a TCP socket and does.
+/// Returns the address of a TCP socket if it is listening.
 fn listening_at(socket: &RawSocket) -> Option<SocketAddr> {
     let is_stream = socket.r#type().is_ok_and(|kind| kind == Type::STREAM);
     let listens = socket.is_listener().unwrap_or(false);
@@ -259,9 +259,9 @@ fn listening_at(socket: &RawSocket) -> Option<SocketAddr> {
     addr.filter(|_| is_stream && listens)
 }
 
-/// mio connects only from where the kernel chooses.
+/// Connects from a given address, which mio cannot do.
 fn connect_from(source: IpAddr, addr: SocketAddr) -> io::Result<TcpStream> {
-    // What a connect that goes on says; std has no kind for it.
+    // The error of a connect in progress; std has no kind for it.
     const EINPROGRESS: i32 = if cfg!(target_os = "linux") { 115 } else { 36 };
     let socket = RawSocket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
@@ -365,7 +365,7 @@ mod tests {
         let early = std::net::TcpStream::connect(addr).unwrap();
         system.close(listener);
         let late = std::net::TcpStream::connect(addr).unwrap();
-        // The kernel would go on telling of a socket that others hold.
+        // The kernel would keep reporting events of a socket that others hold.
         let mut events = Vec::new();
         system.poll(&mut events, Some(Duration::ZERO)).unwrap();
         assert_eq!(events, []);

@@ -1,7 +1,7 @@
-//! What tests put in the place of the operating system.
+//! Replacements of the operating system for tests.
 //!
-//! [`sim`] is a network and disks in virtual time, with faults that follow from a seed: for whole
-//! fleets. `scripted` is a system whose every answer a unit test writes down: for one reactor.
+//! [`sim`] simulates a network and disks in virtual time, with faults that follow from a seed, for
+//! whole fleets. `scripted` returns what a unit test has written down, for a single reactor.
 
 #[cfg(test)]
 pub(crate) mod scripted;

@@ -1,5 +1,5 @@
-//! A system whose every answer a test writes down beforehand. Time passes only when the reactor
-//! waits, or when the test says so.
+//! A scripted system: each result is written down by the test. Time passes only while the reactor
+//! waits, or when the test sets it.
 
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
@@ -15,7 +15,7 @@ use slab::Slab;
 use crate::sys::{Event, SocketId, System, TcpOptions, Waker};
 use crate::time::Time;
 
-/// What a read finds.
+/// Result of a read.
 #[derive(Clone, Debug)]
 pub(crate) enum Read {
     /// These bytes, or as many of them as are asked for; then the others.
@@ -24,7 +24,7 @@ pub(crate) enum Read {
     Fails(ErrorKind),
 }
 
-/// What a write finds. With nothing written down, it takes everything.
+/// Result of a write. Without a script, everything is written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Write {
     Takes(usize),
@@ -48,7 +48,7 @@ pub(crate) struct Socket {
     pub(crate) connected: Option<Result<(), ErrorKind>>,
 }
 
-/// What an accept finds. With nothing written down, nobody waits.
+/// Result of an accept. Without a script, no connection waits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Accept {
     /// A connection; its socket is the next of `accepted`.

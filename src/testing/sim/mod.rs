@@ -1,13 +1,12 @@
-//! A network in one thread, in virtual time, with faults that follow from a seed.
+//! A simulated network in one thread and in virtual time, with faults that follow from a seed.
 //!
-//! A [`World`] has hosts, and on them processes. A [`Process`] is what a
-//! [`Reactor`](crate::reactor::Reactor) of the production code runs on in place of an operating
-//! system, or what a test moves sockets with by hand. Whoever drives it says which process is turned
-//! when, and lets time pass: nothing here waits.
+//! A [`World`] has hosts, and hosts have processes. A [`Process`] replaces the operating system below
+//! a [`Reactor`](crate::reactor::Reactor), or gives a test sockets to move by hand. The test decides
+//! which process is turned when, and advances the time: nothing here waits.
 //!
-//! What is modelled is what bites: windows and buffers that fill, edges that are told once, resets
-//! that destroy what was queued, connections that are open on one side only, errors of every call;
-//! and disks that fail at each step, and lose at a crash what was not synced.
+//! Modelled are the sources of bugs: windows and buffers that fill, edges that are reported once,
+//! resets that destroy queued bytes, connections that are open on one side only, and errors of every
+//! call; disks that fail at each step, and lose unsynced data in a crash.
 
 mod disk;
 mod faults;
