@@ -13,10 +13,12 @@ use super::turn::Reactor;
 pub enum Close {
     /// At once. Queued frames are lost.
     Now,
-    /// After all queued frames are written, within [`Limits::write_timeout`](super::Limits::write_timeout).
+    /// After all queued frames are written, within
+    /// [`Limits::write_timeout`](super::Limits::write_timeout).
     ///
-    /// The peer can read them: its own unread input is discarded for a while ([`Limits::linger`](super::Limits::linger))
-    /// rather than answered by a reset. A connection that is not established yet is closed at once.
+    /// The peer can read them: its own unread input is discarded for a while
+    /// ([`Limits::linger`](super::Limits::linger)) rather than answered by a reset. A connection that
+    /// is not established yet is closed at once.
     AfterFlush,
 }
 

@@ -14,9 +14,8 @@ use super::{Close, CloseReason, ConnId, Handler, Net, Origin, Owner, TimerId};
 /// # use pilcrow::distributor::Distributor;
 /// # use pilcrow::node::Node;
 /// # use pilcrow::reactor::Reactor;
-/// # fn turn(reactor: &mut Reactor, mut distributor: Distributor, mut node: Node<()>) -> io::Result<()> {
-/// reactor.turn(None, &mut (&mut distributor, &mut node))?;
-/// # Ok(())
+/// # fn f(reactor: &mut Reactor, mut distributor: Distributor, mut node: Node<()>) -> io::Result<()> {
+/// reactor.turn(None, &mut (&mut distributor, &mut node))
 /// # }
 /// ```
 ///

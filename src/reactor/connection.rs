@@ -11,8 +11,8 @@
 //! | | `Closed` | all is written, writing fails or times out, or it was an abort |
 //! | `Lingering` | `Closed` | its end is read, or too much input before it, or it times out |
 //!
-//! A connection begins as `Connecting` or, if it was accepted, as `Open`; one beyond the limits begins
-//! as `Flushing`, without any callback. It is freed at the end of the turn in which it becomes
+//! A connection begins as `Connecting` or, if it was accepted, as `Open`; one beyond the limits
+//! begins as `Flushing`, without any callback. It is freed at the end of the turn in which it becomes
 //! `Closed`. These invariants hold:
 //!
 //! 1. The handler knows its id from `on_open`, or from `Net::connect`, until `on_close` returns.

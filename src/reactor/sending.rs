@@ -77,7 +77,7 @@ impl Net {
         true
     }
 
-    /// Closes the connection if its queue is too long; otherwise it is written at the end of the turn.
+    /// Closes the connection if its queue is too long. Otherwise the turn writes it at its end.
     fn limit_unsent(&mut self, id: ConnId) {
         let Some(connection) = live(&mut self.connections, id) else {
             return;
