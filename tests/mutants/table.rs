@@ -257,7 +257,7 @@ pub const MUTANTS: &[Mutant] = &[
         find: "self.completed.push_back((call, why));",
         replace: "if MUTANT { self.completed.push_back((CompletedCall { posted_by: None, ..call }, why.clone())); }
                   self.completed.push_back((call, why));",
-        promise: 0,
+        promise: 6,
     },
     // A call that was written is moved to another node.
     Mutant {
@@ -273,7 +273,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/node/caller.rs",
         find: "if !is_its_call {",
         replace: "if !is_its_call && !MUTANT {",
-        promise: 0,
+        promise: 6,
     },
     // A call waits for its answer for ever.
     Mutant {
@@ -281,7 +281,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/node/caller.rs",
         find: "self.fail(net, slot, error);",
         replace: "if !MUTANT { self.fail(net, slot, error); }",
-        promise: 0,
+        promise: 6,
     },
     // The timer of a call stays armed when the call has ended.
     Mutant {
