@@ -20,6 +20,7 @@ fn entry(n: usize) -> Entry {
         encoded: encoded.into_bytes().into(),
         name: format!("svc-{n:04}").into(),
         listed: true,
+        is_plain: false,
     }
 }
 

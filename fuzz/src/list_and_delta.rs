@@ -63,6 +63,7 @@ fn entry(script: &mut Script<'_>) -> Entry {
         encoded: text.into_bytes().into(),
         name: format!("n{port}").into(),
         listed: script.pick(4) > 0,
+        is_plain: false,
     }
 }
 
@@ -76,7 +77,7 @@ fn send_list(bench: &mut Bench, registry: &Registry) -> u64 {
     };
     let entries = |out: &mut Vec<u8>| registry.write_entries(out);
     let ids = |out: &mut Vec<u8>| registry.write_ids(out);
-    write_session_list(&mut frame, "0", stamp, true, entries, ids);
+    write_session_list(&mut frame, "0", stamp, true, entries, ids, |_| {});
     frame.extend_from_slice(&FRAME_END);
     bench.say(&frame);
     rev
@@ -97,7 +98,7 @@ fn send_delta(bench: &mut Bench, registry: &Registry, from: u64) -> Option<u64> 
         .iter()
         .map(|(id, cause)| (id.number(), cause.as_str()));
     let ids = |out: &mut Vec<u8>| write_ids(out, &delta.joined);
-    write_delta(&mut frame, stamp, from, joined, left, ids);
+    write_delta(&mut frame, stamp, from, joined, left, ids, |_| {});
     frame.extend_from_slice(&FRAME_END);
     bench.say(&frame);
     Some(rev)

@@ -167,7 +167,9 @@ fn updates(script: &mut Script<'_>) {
         }) => assert_eq!(all(entries), values),
         other => panic!("a list: {other:?}"),
     }
-    let text = frame(|out| write_session_list(out, "0", stamp, complete, write_entries, write_ids));
+    let text = frame(|out| {
+        write_session_list(out, "0", stamp, complete, write_entries, write_ids, |_| {})
+    });
     match Update::parse(&text) {
         Some(Update::List {
             entries,
@@ -186,7 +188,7 @@ fn updates(script: &mut Script<'_>) {
         other => panic!("a list with a session: {other:?}"),
     }
     let left = ids.iter().map(|id| (*id, "closed"));
-    let text = frame(|out| write_delta(out, stamp, from, write_entries, left, write_ids));
+    let text = frame(|out| write_delta(out, stamp, from, write_entries, left, write_ids, |_| {}));
     match Update::parse(&text) {
         Some(Update::Delta {
             joined,

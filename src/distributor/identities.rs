@@ -284,6 +284,7 @@ mod tests {
                 encoded: text.as_bytes().into(),
                 name: Box::default(),
                 listed: true,
+                is_plain: false,
             };
             registry.join(entry).unwrap()
         });

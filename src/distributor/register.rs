@@ -32,6 +32,7 @@ impl Distributor {
         let Some(peer) = self.peers.get(conn) else {
             return Ok(());
         };
+        let is_plain = request.is_none() && peer.session.is_none();
         let addr = peer.addr.ip();
         let mut identity = Identity {
             address: one_loopback(addr),
@@ -45,6 +46,7 @@ impl Distributor {
             encoded: encoded.into(),
             name: registration.name().into(),
             listed: registration.port().is_some(),
+            is_plain,
         };
         let claim =
             self.identities

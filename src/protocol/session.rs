@@ -205,6 +205,7 @@ pub fn write_session_list(
     complete: bool,
     entries: impl FnOnce(&mut Vec<u8>),
     ids: impl FnOnce(&mut Vec<u8>),
+    plain: impl FnOnce(&mut Vec<u8>),
 ) {
     // Writing to memory does not fail.
     let _ = super::write_list_head(&mut *out, key);
@@ -218,7 +219,7 @@ pub fn write_session_list(
         ),
     );
     text(out, format_args!(",\"complete\":{complete}"));
-    end_session(out, stamp, ids);
+    end_session(out, stamp, ids, plain);
 }
 
 /// Writes a delta: from revision `from` to that of `stamp`.
@@ -229,6 +230,7 @@ pub fn write_delta<'l>(
     joined: impl FnOnce(&mut Vec<u8>),
     left: impl Iterator<Item = (u64, &'l str)>,
     ids: impl FnOnce(&mut Vec<u8>),
+    plain: impl FnOnce(&mut Vec<u8>),
 ) {
     out.extend_from_slice(
         b"{\"uri\":\"/distributes\",\"method\":\"PATCH\",\"key\":0,\"params\":{\"joined\":[",
@@ -249,15 +251,28 @@ pub fn write_delta<'l>(
             stamp.epoch, stamp.rev
         ),
     );
-    end_session(out, stamp, ids);
+    end_session(out, stamp, ids, plain);
 }
 
-fn end_session(out: &mut Vec<u8>, stamp: Stamp<'_>, ids: impl FnOnce(&mut Vec<u8>)) {
+/// Writes the ids of the entries, and those of peers without a session, if there are any.
+fn end_session(
+    out: &mut Vec<u8>,
+    stamp: Stamp<'_>,
+    ids: impl FnOnce(&mut Vec<u8>),
+    plain: impl FnOnce(&mut Vec<u8>),
+) {
     if stamp.ack {
         out.extend_from_slice(b",\"ack\":true");
     }
     out.extend_from_slice(b",\"ids\":[");
     ids(out);
+    let ids_end = out.len();
+    out.extend_from_slice(b"],\"plain\":[");
+    let plain_start = out.len();
+    plain(out);
+    if out.len() == plain_start {
+        out.truncate(ids_end);
+    }
     out.extend_from_slice(b"]}}");
 }
 
@@ -345,7 +360,7 @@ mod tests {
         let put =
             |text: &'static str| move |out: &mut Vec<u8>| out.extend_from_slice(text.as_bytes());
         assert_eq!(
-            written(|out| write_session_list(out, "0", STAMP, false, put("{}"), put("5"))),
+            written(|out| write_session_list(out, "0", STAMP, false, put("{}"), put("5"), put(""))),
             concat!(
                 r#"{"uri":"/distributes","method":"GET","key":0,"params":[{}],"#,
                 r#""session":{"epoch":"e1","rev":14,"complete":false,"ids":[5]}}"#
@@ -354,11 +369,19 @@ mod tests {
         let left = [(3, "closed"), (4, "drained")];
         let ack = Stamp { ack: true, ..STAMP };
         assert_eq!(
-            written(|out| write_delta(out, ack, 12, put("{}"), left.into_iter(), put("5"))),
+            written(|out| write_delta(
+                out,
+                ack,
+                12,
+                put("{}"),
+                left.into_iter(),
+                put("5"),
+                put("5")
+            )),
             concat!(
                 r#"{"uri":"/distributes","method":"PATCH","key":0,"params":{"joined":[{}],"#,
                 r#""left":[{"id":3,"cause":"closed"},{"id":4,"cause":"drained"}]},"#,
-                r#""session":{"epoch":"e1","from":12,"rev":14,"ack":true,"ids":[5]}}"#
+                r#""session":{"epoch":"e1","from":12,"rev":14,"ack":true,"ids":[5],"plain":[5]}}"#
             )
         );
         assert_eq!(

@@ -96,6 +96,7 @@ mod tests {
             encoded: text.as_bytes().into(),
             name: text.into(),
             listed,
+            is_plain: false,
         }
     }
 

@@ -33,6 +33,8 @@ pub struct Entry {
     /// Whether it stands in the list. An entry that would harm those who read the list does not,
     /// but it keeps its place.
     pub listed: bool,
+    /// Whether it was registered without a session. Such peers die of large reads.
+    pub is_plain: bool,
 }
 
 /// How much the registry takes in.
@@ -216,6 +218,21 @@ impl Registry {
         write_joined(out, listed, |out, (id, _)| write_id(out, *id));
     }
 
+    /// Appends the numbers of those listed entries that were registered without a session.
+    pub fn write_plain_ids(&self, out: &mut Vec<u8>) {
+        let plain = |(_, entry): &(&EntryId, &Entry)| entry.listed && entry.is_plain;
+        let entries = self.entries.iter().filter(plain);
+        write_joined(out, entries, |out, (id, _)| write_id(out, *id));
+    }
+
+    /// As [`Registry::write_plain_ids`], of these entries.
+    pub fn write_some_plain_ids(&self, out: &mut Vec<u8>, ids: &[EntryId]) {
+        let is_plain = |id: &&EntryId| self.entries.get(id).is_some_and(|entry| entry.is_plain);
+        write_joined(out, ids.iter().filter(is_plain), |out, id| {
+            write_id(out, *id)
+        });
+    }
+
     /// What changed in the list since it was at `revision`, folded; `None` if that is too long ago.
     pub fn delta_since(&self, revision: u64) -> Option<Delta> {
         self.history.since(revision, self.revision)
@@ -287,12 +304,14 @@ mod tests {
             encoded: text.as_bytes().into(),
             name: text.into(),
             listed: true,
+            is_plain: false,
         }
     }
 
     fn unlisted(text: &str) -> Entry {
         Entry {
             listed: false,
+            is_plain: false,
             ..entry(text)
         }
     }

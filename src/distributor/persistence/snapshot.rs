@@ -178,6 +178,8 @@ fn restored_entry(line: Line<'_>, limits: &RegistrationLimits) -> Option<Restore
             encoded: line.entry.get().as_bytes().into(),
             name: registration.name().into(),
             listed: registration.port().is_some(),
+            // A guess, on the safe side, until it is claimed.
+            is_plain: line.instance.is_none(),
         },
         identity: Identity {
             address: line.address,
@@ -267,6 +269,7 @@ mod tests {
                 encoded: entry.as_bytes().into(),
                 name: registration.name().into(),
                 listed: registration.port().is_some(),
+                is_plain: instance.is_none(),
             },
             identity: Identity {
                 address: "10.0.0.7".parse().unwrap(),

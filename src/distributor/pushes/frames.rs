@@ -30,7 +30,9 @@ impl<'a> Source<'a> {
         let entries = |out: &mut Vec<u8>| self.registry.write_entries(out);
         if has_session {
             let ids = |out: &mut Vec<u8>| self.registry.write_ids(out);
-            write_session_list(out, "0", self.stamp(ack), self.is_complete, entries, ids);
+            let plain = |out: &mut Vec<u8>| self.registry.write_plain_ids(out);
+            let stamp = self.stamp(ack);
+            write_session_list(out, "0", stamp, self.is_complete, entries, ids, plain);
         } else {
             write_list(out, "0", entries);
         }
@@ -172,7 +174,8 @@ impl Frames {
                 .map(|(id, cause)| (id.number(), cause.as_str()));
             let ids = |out: &mut Vec<u8>| crate::registry::write_ids(out, &delta.joined);
             let stamp = source.stamp(self.asks_for_ack);
-            SharedFrame::new(|out| write_delta(out, stamp, from, joined, left, ids))
+            let plain = |out: &mut Vec<u8>| registry.write_some_plain_ids(out, &delta.joined);
+            SharedFrame::new(|out| write_delta(out, stamp, from, joined, left, ids, plain))
         });
         self.delta_bytes += frame.as_ref().map_or(0, |frame| frame.as_bytes().len());
         self.deltas.push((from, frame.clone()));
