@@ -68,7 +68,7 @@ impl AdminApi {
 
     /// Replaces the admin token.
     pub fn set_admin_token(&mut self, token: AdminToken) {
-        self.app.set_admin_token(token);
+        self.app.handlers.access.admin_token = Some(token);
     }
 
     /// Returns the two as one handler, for a turn.
@@ -123,6 +123,6 @@ impl Composite for Both<'_> {
         };
         app.answer_requests(&mut cx);
         cx.distributor.on_turn_end(cx.net);
-        app.send_events(&mut cx);
+        app.handlers.send_events(&mut cx);
     }
 }

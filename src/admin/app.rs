@@ -4,7 +4,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::admin_token::AdminToken;
 use super::config::Config;
 use super::context::Context;
 use super::handlers::Handlers;
@@ -20,7 +19,7 @@ pub(super) struct AdminApp {
     budget: TimeBudget,
     /// Armed while requests wait for the budget.
     timer: Option<TimerId>,
-    handlers: Handlers,
+    pub(super) handlers: Handlers,
     /// The owner of its timers. Allocated with the first listener.
     owner: Option<Owner>,
 }
@@ -71,10 +70,6 @@ impl AdminApp {
         }
     }
 
-    pub(super) fn set_admin_token(&mut self, token: AdminToken) {
-        self.handlers.set_admin_token(token);
-    }
-
     pub(super) fn claim_owner(&mut self, net: &mut Net) -> Owner {
         *self.owner.get_or_insert_with(|| net.new_owner())
     }
@@ -100,12 +95,6 @@ impl AdminApp {
         if self.has_work() {
             self.timer = Some(cx.arm(self.budget.free_at()));
         }
-    }
-
-    /// Sends events and the results of drains. To be called at the end of a turn, after the
-    /// Distributor.
-    pub(super) fn send_events(&mut self, cx: &mut Context<'_>) {
-        self.handlers.send_events(cx);
     }
 
     fn has_work(&self) -> bool {

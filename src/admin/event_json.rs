@@ -8,7 +8,7 @@ use crate::distributor::{Journal, Record, RecordKind};
 use crate::time::Time;
 
 /// An event as JSON.
-#[derive(Serialize)]
+#[derive(Serialize, Default)]
 pub(super) struct EventJson<'a> {
     number: u64,
     unix_ms: u64,
@@ -36,14 +36,11 @@ impl<'a> EventJson<'a> {
             number: event.number,
             unix_ms: unix_ms(event.at, journal),
             event: event.kind.as_str(),
-            cause: None,
-            reason: None,
-            errorcode: None,
-            restored: None,
             peer: event.peer,
             name: &event.name,
             id: event.entry.map(|id| id.number()),
             rev: event.revision,
+            ..EventJson::default()
         };
         match event.kind {
             RecordKind::Left(cause, reason) => {

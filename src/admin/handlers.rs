@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::access::Access;
-use super::admin_token::AdminToken;
 use super::answer::{Answer, HEADERS};
 use super::config::Config;
 use super::context::Context;
@@ -21,7 +20,7 @@ use crate::reactor::TimerId;
 /// Answers requests, and keeps what it takes to do so.
 #[derive(Debug)]
 pub(super) struct Handlers {
-    access: Access,
+    pub(super) access: Access,
     max_streams: usize,
     nodes: Nodes,
     /// The list that is being written. Later ones wait for it.
@@ -47,10 +46,6 @@ impl Handlers {
             metrics: Cache::default(),
             counts: Counts::default(),
         }
-    }
-
-    pub(super) fn set_admin_token(&mut self, token: AdminToken) {
-        self.access.admin_token = Some(token);
     }
 
     pub(super) fn on_timer(&mut self, timer: TimerId) {
@@ -173,7 +168,8 @@ impl Handlers {
         Duration::ZERO
     }
 
-    /// Sends the results of drains that have ended, and events to those that follow them.
+    /// Sends the results of drains that have ended, and events to those that follow them. To be called
+    /// at the end of a turn, after the Distributor.
     pub(super) fn send_events(&mut self, cx: &mut Context<'_>) {
         self.drains.answer(cx);
         self.counts.events_sent += self.followers.send(cx);

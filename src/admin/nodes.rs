@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::event_json::unix_ms;
@@ -185,9 +186,9 @@ impl Nodes {
                     let known = Known::new(&view, net.now(), distributor.journal());
                     parsed.write(&known, body)
                 }
-                Filter::Targets => match Group::new(&view, &parsed.node) {
+                Filter::Targets => match target(&view, &parsed.node) {
                     None => continue,
-                    Some(group) => serde_json::to_writer(&mut *body, &group),
+                    Some(target) => serde_json::to_writer(&mut *body, &target),
                 },
             };
             match written {
@@ -274,45 +275,20 @@ impl Known {
     }
 }
 
-#[derive(Serialize)]
-struct Group<'a> {
-    targets: [String; 1],
-    labels: Labels<'a>,
-}
-
-impl<'a> Group<'a> {
-    /// Returns `None` for nodes that cannot be connected to.
-    fn new(view: &NodeView<'_>, node: &'a ListedNode) -> Option<Group<'a>> {
-        let port = node.port.filter(|_| view.entry.listed)?;
-        let host = &node.host;
-        let target = match host.parse() {
-            Ok(IpAddr::V6(host)) => format!("[{host}]:{port}"),
-            _ => format!("{host}:{port}"),
-        };
-        Some(Group {
-            targets: [target],
-            labels: Labels {
-                name: &node.name,
-                id: view.id.number().to_string(),
-                session: view.session.as_str(),
-                state: view.state.as_str(),
-                // With a comma at both ends, so that `.*,GET/goods,.*` matches one of them.
-                urls: format!(",{},", node.urls.join(",")),
-            },
-        })
-    }
-}
-
-#[derive(Serialize)]
-struct Labels<'a> {
-    #[serde(rename = "__meta_pilcrow_name")]
-    name: &'a str,
-    #[serde(rename = "__meta_pilcrow_id")]
-    id: String,
-    #[serde(rename = "__meta_pilcrow_session")]
-    session: &'a str,
-    #[serde(rename = "__meta_pilcrow_state")]
-    state: &'a str,
-    #[serde(rename = "__meta_pilcrow_urls")]
-    urls: String,
+/// Returns a node in the form of `http_sd`, or `None` if it cannot be connected to.
+fn target(view: &NodeView<'_>, node: &ListedNode) -> Option<Value> {
+    let port = node.port.filter(|_| view.entry.listed)?;
+    let host = &node.host;
+    let target = match host.parse() {
+        Ok(IpAddr::V6(host)) => format!("[{host}]:{port}"),
+        _ => format!("{host}:{port}"),
+    };
+    Some(json!({"targets": [target], "labels": {
+        "__meta_pilcrow_name": node.name,
+        "__meta_pilcrow_id": view.id.number().to_string(),
+        "__meta_pilcrow_session": view.session.as_str(),
+        "__meta_pilcrow_state": view.state.as_str(),
+        // With a comma at both ends, so that `.*,GET/goods,.*` matches one of them.
+        "__meta_pilcrow_urls": format!(",{},", node.urls.join(",")),
+    }}))
 }

@@ -53,50 +53,8 @@
 //! # Beside another handler
 //!
 //! A server that shares a reactor with others is part of a [`Composite`](crate::reactor::Composite).
-//! What is lent to [`Server::with`] may borrow the others, so a page can ask them directly:
-//!
-//! ```
-//! use pilcrow::distributor::Distributor;
-//! use pilcrow::http::{App, Http, Request, Response, ResponseTo, Server};
-//! use pilcrow::reactor::{Composite, Handler, Net, Owner};
-//!
-//! struct WithPages {
-//!     distributor: Distributor,
-//!     http: Server,
-//! }
-//!
-//! /// The pages, for as long as one callback takes.
-//! struct Pages<'a> {
-//!     distributor: &'a mut Distributor,
-//! }
-//!
-//! impl App for Pages<'_> {
-//!     fn on_request(&mut self, http: &mut Http<'_>, _: &Request<'_>, to: ResponseTo) {
-//!         let text = format!("{:?}\n", self.distributor.stats());
-//!         http.respond(to, &Response::text(200, &text));
-//!     }
-//! }
-//!
-//! impl Composite for WithPages {
-//!     fn owns(&self, owner: Owner) -> bool {
-//!         self.http.owns(owner) || self.distributor.owns(owner)
-//!     }
-//!     fn with_part<T>(&mut self, owner: Owner, act: impl FnOnce(&mut dyn Handler) -> T) -> Option<T> {
-//!         if self.http.owns(owner) {
-//!             let mut pages = Pages { distributor: &mut self.distributor };
-//!             Some(act(&mut self.http.with(&mut pages)))
-//!         } else {
-//!             self.distributor.owns(owner).then(|| act(&mut self.distributor))
-//!         }
-//!     }
-//!     fn on_wake(&mut self, net: &mut Net) {
-//!         self.distributor.on_wake(net); // The server needs neither of these two.
-//!     }
-//!     fn on_turn_end(&mut self, net: &mut Net) {
-//!         self.distributor.on_turn_end(net);
-//!     }
-//! }
-//! ```
+//! The app that [`Server::with`] borrows may borrow the others, so that a page shows them:
+//! [`AdminApi`](crate::admin::AdminApi) does so.
 //!
 //! # Later
 //!

@@ -253,7 +253,7 @@ fn lists_nodes_by_name_and_url() {
                 .all(Value::is_string)
         );
     }
-    // Who left is in neither, and what a node says anew is shown.
+    // A node that left is in neither.
     drop(plain);
     wait_until("it to be gone", || names("/nodes") == ["shop"]);
     assert_eq!(admin.json("/sd").as_array().unwrap().len(), 1);
@@ -280,21 +280,21 @@ fn a_list_written_over_several_turns_has_each_node_once() {
         ports.sort_unstable();
         ports
     };
-    let everybody: Vec<u64> = (1..=count.into()).collect();
-    assert_eq!(ports(&admin.json("/nodes")), everybody);
+    let all_ports: Vec<u64> = (1..=count.into()).collect();
+    assert_eq!(ports(&admin.json("/nodes")), all_ports);
     assert_eq!(
         admin.json("/sd").as_array().unwrap().len(),
         usize::from(count)
     );
     assert_eq!(ports(&admin.json("/nodes?name=node-650")), [650]);
 
-    // Who gives up while a list is written costs the next ones nothing.
+    // Clients that disconnect while a list is written do not delay the next ones.
     for _ in 0..5 {
         let mut stream = TcpStream::connect(admin.http).unwrap();
         write!(stream, "GET /nodes HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     }
-    assert_eq!(ports(&admin.json("/nodes")), everybody);
-    // Who leaves while it is written is in it or not, and all others are.
+    assert_eq!(ports(&admin.json("/nodes")), all_ports);
+    // Nodes that leave while it is written are in it or not; all others are.
     drop(nodes);
     wait_until("all gone", || {
         let left = ports(&admin.json("/nodes"));
@@ -321,14 +321,14 @@ fn streams_events_and_resumes_after_the_last_id() {
         (&json!("closed"), &json!("closed by the peer"))
     );
 
-    // From any place, what is behind it and no more.
+    // From any place, the events after it and no others.
     let mut again = admin.events(Some(&id));
     assert_eq!(again.next(), ("left".to_owned(), left_id.clone(), left));
     let mut at_end = admin.events(Some(&left_id));
     let _other = admin.distributor.join("other", 9011);
     assert_eq!(at_end.next().0, "joined");
 
-    // A page that has read what happened goes on behind that.
+    // A page that has read the events of `/why` continues after them.
     let mut stream = TcpStream::connect(admin.http).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let number = admin.json("/why?name=other")["events"][0]["number"].clone();
@@ -341,7 +341,7 @@ fn streams_events_and_resumes_after_the_last_id() {
     let (_, joined) = Events(BufReader::new(stream)).wait_for("joined");
     assert_eq!(joined["number"], number);
 
-    // Of a place that is not known here the client is told so.
+    // An unknown place is answered with `reset`.
     for unknown in ["0123456789abcdef-1", "nonsense", "999999"] {
         let (name, id, data) = admin.events(Some(unknown)).next();
         assert_eq!(
@@ -387,7 +387,7 @@ fn why_counts_notified_and_late_sessions() {
     );
     assert_eq!(push["late_names"], json!(["late"]));
     assert!(push["last_ack_after_ms"].as_f64().unwrap() > 0.0);
-    // All of the node's, and of nobody else.
+    // All events of the node, and none of others.
     let events = admin.json("/why?name=gone")["events"]
         .as_array()
         .unwrap()
@@ -419,7 +419,7 @@ fn is_ready_when_the_list_is_complete() {
     assert_eq!(admin.json("/nodes")["complete"], false);
     wait_until("it to be ready", || admin.get("/readyz").status == 200);
     assert_eq!(admin.json("/nodes")["complete"], true);
-    // It stops in time, with somebody who follows.
+    // It stops in time although a client follows events.
     let mut events = admin.events(None);
     events.next();
     admin
@@ -462,7 +462,7 @@ fn draining_needs_the_admin_token() {
     assert_eq!(drain("/drain?name=nobody", bearer).status, 404);
     assert_eq!(admin.json("/nodes")["entries"], 2);
 
-    // Nobody acknowledges within the time.
+    // No session acknowledges in time.
     let answer = drain("/drain?name=goods&wait_ms=50", bearer);
     let drained: Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!(
@@ -508,11 +508,11 @@ fn sighup_reloads_the_admin_token() {
         let shown = format!("Authorization: Bearer {token}\r\n");
         admin.ask("POST", "/drain?name=nobody", &shown).status
     };
-    let hang_up = |text: &str, said: &str| {
+    let hang_up = |text: &str, message: &str| {
         std::fs::write(&file, text).unwrap();
         let program = &admin.distributor.program;
         program.signal(rustix::process::Signal::HUP);
-        program.wait_for_log(&[said]);
+        program.wait_for_log(&[message]);
     };
     assert_eq!(status("0123456789abcdef-old"), 404);
     hang_up("0123456789abcdef-new\n", "read the admin token again");
@@ -591,7 +591,7 @@ fn rejects_other_origins_and_wrong_requests() {
             "{host}"
         );
     }
-    // A whole URL says who is asked, whatever the Host says.
+    // A URL as the target takes precedence over the Host.
     for (target, host, status) in [
         ("http://evil.example/nodes", "localhost", 421),
         ("http://localhost/nodes", "evil.example", 200),
@@ -643,7 +643,7 @@ fn public_addresses_need_an_access_rule() {
     );
     let (code, why) = refused(&["--http", "127.0.0.1"]);
     assert_eq!(code, Some(2), "{why}");
-    assert!(why.contains("as in 127.0.0.1:9001"), "{why}");
+    assert!(why.contains("the port is missing"), "{why}");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let (code, why) = refused(&["--http", &taken.local_addr().unwrap().to_string()]);
     assert_eq!(code, Some(3), "{why}");
@@ -808,13 +808,13 @@ fn exports_metrics() {
     }
     assert!(value("pilcrow_push_write_seconds_count") >= 1.0);
     assert!(value("pilcrow_turn_seconds_count") >= 1.0);
-    // Somebody who says nothing hits a limit.
+    // A connection that sends nothing hits a limit.
     let silent = TcpStream::connect(admin.distributor.addr).unwrap();
     wait_until("the limit", || {
         value("pilcrow_limit_hits_total{limit=\"first_byte_timeout\"}") == 1.0
     });
     drop(silent);
-    // As does who asks for too much.
+    // So do requests that are too large.
     for (request, limit) in [
         ("GET /".to_owned() + &"x".repeat(17 << 10), "head"),
         (

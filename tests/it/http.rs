@@ -21,7 +21,7 @@ struct Pages {
     streams: Vec<EventStream>,
 }
 
-/// What the pages were told, for the test's thread.
+/// The callbacks of the pages, counted for the thread of the test.
 #[derive(Default)]
 struct Seen {
     requests: AtomicUsize,
@@ -106,7 +106,7 @@ impl Running {
 
     fn on(loop_limits: LoopLimits, limits: Limits) -> Running {
         let seen = Arc::new(Seen::default());
-        let (tell, told) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         let pages_seen = Arc::clone(&seen);
         // A reactor stays in the thread that made it.
         let thread = thread::spawn(move || {
@@ -118,7 +118,7 @@ impl Running {
                 seen: pages_seen,
                 ..Pages::default()
             };
-            tell.send((addr, reactor.waker())).unwrap();
+            sender.send((addr, reactor.waker())).unwrap();
             while !pages.seen.stops.load(Ordering::Acquire) {
                 reactor.turn(None, &mut server.with(&mut pages)).unwrap();
             }
@@ -129,7 +129,7 @@ impl Running {
             }
             assert!(pages.streams.is_empty() && pages.later.is_empty());
         });
-        let (addr, waker) = told.recv().unwrap();
+        let (addr, waker) = receiver.recv().unwrap();
         Running {
             addr,
             seen,
@@ -495,7 +495,7 @@ fn disconnects_clients_that_do_not_read_responses() {
     for _ in 0..20 {
         stuck.send(&get("/big"));
     }
-    // What was asked for behind the first is not even looked at.
+    // The requests after the first are not even looked at.
     wait_until("the end of it", || {
         stuck.0.get_mut().write_all(get("/big").as_bytes()).is_err()
     });

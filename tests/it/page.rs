@@ -58,7 +58,7 @@ impl Browser {
             ])
             .args([
                 "--no-first-run",
-                // It asks nobody but the Distributor.
+                // It connects only to the Distributor.
                 "--disable-background-networking",
                 "--disable-component-update",
                 "--disable-sync",
@@ -182,7 +182,7 @@ fn a_browser_shows_nodes_and_events() {
         "0Distributor"
     );
 
-    // Nor does a name turn around what stands behind it.
+    // Nor does a name change the direction of the text after it.
     assert_eq!(
         browser.evaluate("getComputedStyle(document.querySelector('#events strong')).unicodeBidi"),
         "isolate"

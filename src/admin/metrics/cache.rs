@@ -7,73 +7,56 @@ use super::figures::Figures;
 use crate::admin::answer::Answer;
 use crate::time::Time;
 
-/// Encodes metrics, or returns the last ones if enough were encoded lately.
+/// Encodes metrics, or returns the last ones if they are recent.
 #[derive(Debug, Default)]
-pub(in crate::admin) struct Cache {
-    window_began_at: Time,
-    encoded: u32,
-    last: Option<Answer>,
+pub(crate) struct Cache {
+    last: Option<(Time, Answer)>,
 }
 
-/// In this window metrics are encoded
-const WINDOW: Duration = Duration::from_millis(200);
-/// so many times,
-const MAX_PER_WINDOW: u32 = 8;
-/// or for as long as a hundredth of it, but once at least. Each connection is looked at.
-const MAX_TIME: Duration = Duration::from_millis(2);
+/// About the cost of encoding. Each connection is looked at.
 const COST: Duration = Duration::from_micros(40);
 const COST_PER_CONNECTION: Duration = Duration::from_nanos(30);
+/// Encoding takes at most this part of the time,
+const PART_OF_TIME: u32 = 100;
+/// but metrics are not older than this.
+const MAX_AGE: Duration = Duration::from_millis(200);
 
 impl Cache {
-    pub(in crate::admin) fn get(&mut self, figures: &Figures<'_>) -> Answer {
-        let (now, connections) = (figures.net.now(), figures.net.connections());
-        if self.may_encode(now, connections) {
-            self.last = None;
+    pub(crate) fn get(&mut self, figures: &Figures<'_>) -> Answer {
+        let now = figures.net.now();
+        let max_age = max_age(figures.net.connections());
+        if let Some((at, answer)) = &self.last
+            && now.saturating_since(*at) < max_age
+        {
+            return answer.clone();
         }
-        let last = self.last.get_or_insert_with(|| Answer {
+        let answer = Answer {
             status: 200,
             content_type: "text/plain; version=0.0.4; charset=utf-8",
             more: &[],
             body: encode(figures).into_bytes(),
-        });
-        last.clone()
+        };
+        self.last = Some((now, answer.clone()));
+        answer
     }
+}
 
-    fn may_encode(&mut self, now: Time, connections: usize) -> bool {
-        if now.saturating_since(self.window_began_at) >= WINDOW {
-            (self.window_began_at, self.encoded) = (now, 0);
-        }
-        let connections = u32::try_from(connections).unwrap_or(u32::MAX);
-        let cost = COST + COST_PER_CONNECTION * connections;
-        let affordable = MAX_TIME.as_nanos() / cost.as_nanos();
-        let may = u128::from(self.encoded) < affordable.clamp(1, u128::from(MAX_PER_WINDOW));
-        self.encoded += u32::from(may);
-        may
-    }
+/// Returns how long metrics are reused.
+fn max_age(connections: usize) -> Duration {
+    let connections = u32::try_from(connections).unwrap_or(u32::MAX);
+    let cost = COST + COST_PER_CONNECTION * connections;
+    (cost * PART_OF_TIME).min(MAX_AGE)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn encoded(connections: usize, millis: impl IntoIterator<Item = u64>) -> Vec<u64> {
-        let mut cache = Cache::default();
-        let mut may = |at: &u64| cache.may_encode(Time::from_millis(*at), connections);
-        millis.into_iter().filter(|at| may(at)).collect()
-    }
-
     #[test]
-    fn encodes_a_few_per_window() {
-        let at = (1000..1020).chain([1199, 1200, 1201]);
-        let expected: Vec<u64> = (1000..1008).chain([1200, 1201]).collect();
-        assert_eq!(encoded(1000, at), expected);
-    }
-
-    #[test]
-    fn encodes_less_often_with_many_connections() {
-        for (connections, times) in [(0, 8), (5_000, 8), (19_000, 3), (1_000_000, 1)] {
-            let at = std::iter::repeat_n(1000, 20);
-            assert_eq!(encoded(connections, at).len(), times, "{connections}");
+    fn reuses_metrics_for_longer_with_many_connections() {
+        for (connections, millis) in [(0, 4), (1_000, 7), (10_000, 34), (1_000_000, 200)] {
+            let expected = Duration::from_millis(millis);
+            assert_eq!(max_age(connections), expected, "{connections}");
         }
     }
 }

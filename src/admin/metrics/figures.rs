@@ -7,17 +7,17 @@ use crate::reactor::{Counters, Net};
 use crate::registry::Registry;
 
 /// Where metrics are read from.
-pub(in crate::admin) struct Figures<'a> {
-    pub(in crate::admin) net: &'a Net,
-    pub(in crate::admin) server: &'a Server,
-    pub(in crate::admin) distributor: &'a Distributor,
-    pub(in crate::admin) counts: Counts,
+pub(crate) struct Figures<'a> {
+    pub(crate) net: &'a Net,
+    pub(crate) server: &'a Server,
+    pub(crate) distributor: &'a Distributor,
+    pub(crate) counts: Counts,
     /// Open event streams.
-    pub(in crate::admin) streams: usize,
+    pub(crate) streams: usize,
     /// Requests without a response.
-    pub(in crate::admin) waiting: usize,
+    pub(crate) waiting: usize,
     /// Nodes whose registration is kept parsed.
-    pub(in crate::admin) node_texts: usize,
+    pub(crate) node_texts: usize,
 }
 
 impl Figures<'_> {

@@ -12,7 +12,6 @@ use super::{is_unit_test, rust_files};
 
 /// Folders whose files still may name each other.
 const STILL: &[&str] = &[
-    "admin/",
     "cli/",
     "distributor/",
     "gateway/",
