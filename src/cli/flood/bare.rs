@@ -21,7 +21,7 @@ const READ_BYTES: usize = 64 << 10;
 const TASKS: u64 = 0;
 
 /// What it does with its connections.
-#[derive(Serialize, Deserialize, Debug)]
+#[derive(Clone, Serialize, Deserialize, Debug)]
 pub(crate) enum Task {
     /// Sends back what comes.
     Echo,
@@ -45,16 +45,6 @@ pub(crate) enum Task {
         to: usize,
         width: usize,
     },
-}
-
-impl Task {
-    pub(crate) fn acceptor(count: usize, list: &[u8], goodbye: &[u8]) -> Task {
-        Task::Acceptor {
-            count,
-            list: String::from_utf8_lossy(list).into_owned(),
-            goodbye: String::from_utf8_lossy(goodbye).into_owned(),
-        }
-    }
 }
 
 struct Peer {

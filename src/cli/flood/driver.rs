@@ -7,9 +7,10 @@ use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
 use super::bare::Task;
 use super::event_loop::EventLoop;
-use super::frames::Names;
+use super::format::Unit;
 use super::http_readers::{HttpReaders, Tally};
-use super::report::{Columns, Report};
+use super::record::Record;
+use super::report::{Line, Report, TimeLine};
 use super::stop::{Halt, StopSignal};
 use super::target::Target;
 use super::usage::{Memory, Process};
@@ -17,31 +18,30 @@ use crate::reactor::Handler;
 
 /// What differs between scenarios.
 pub(crate) trait Scenario {
-    /// The measurements of all rounds against one server.
-    type Outcome: Default;
+    fn describe(&self) -> Description;
 
-    fn name(&self) -> &'static str;
+    /// Runs one round. What is recorded when it is stopped is reported.
+    fn run(&mut self, round: &mut Round<'_>, record: &mut Record) -> Result<(), Halt>;
 
-    /// Names what the bare server does.
-    fn bare_name(&self) -> &'static str;
-
-    /// Names what the server is compared with where there is no bare one: itself with a part of the
-    /// load left out.
-    fn relieved_name(&self) -> Option<&'static str> {
-        None
-    }
-
-    /// Runs one round. What is in `outcome` if it is stopped is reported.
-    fn run(&mut self, round: &mut Round<'_>, outcome: &mut Self::Outcome) -> Result<(), Halt>;
-
-    /// What the bare server has to do in its next round: what the measured one did.
+    /// What the bare server does in its next round: what the measured one did.
     fn bare_task(&self) -> Result<Task, Halt>;
 
-    fn has_figures(outcome: &Self::Outcome) -> bool;
+    /// Remarks for the end of the report.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
 
-    fn settings(&self) -> Vec<(&'static str, String)>;
-
-    fn report(&self, columns: &mut Columns<'_, Self::Outcome>);
+pub(crate) struct Description {
+    pub(crate) name: &'static str,
+    /// What the bare server is called.
+    pub(crate) bare: &'static str,
+    /// What the server is compared with where there is no bare one: itself with a part of the load
+    /// left out.
+    pub(crate) relieved: Option<&'static str>,
+    /// What the time line shows.
+    pub(crate) time_line: (&'static str, Unit),
+    pub(crate) settings: Vec<(&'static str, String)>,
 }
 
 /// Whose figures a round measures.
@@ -63,10 +63,6 @@ pub(crate) struct Round<'a> {
 }
 
 impl Round<'_> {
-    pub(crate) fn is_bare(&self) -> bool {
-        self.subject == Subject::Bare
-    }
-
     /// CPU time of the server once it is at rest, if its process is known.
     pub(crate) fn cpu<H: Handler>(&mut self, handler: &mut H) -> Result<Option<Duration>, Halt> {
         self.events.settled_cpu(self.process, handler)
@@ -77,126 +73,119 @@ impl Round<'_> {
     }
 }
 
-pub(crate) struct Driver {
-    target: Target,
-    events: EventLoop,
+/// Runs all rounds with at most this many connections at a time, or as many rounds as are over when
+/// the run is stopped, and reports.
+pub(crate) fn run(
+    mut scenario: impl Scenario,
+    mut target: Target,
+    connections: usize,
+    rounds: u32,
+    stop: StopSignal,
+) -> Result<Report, Halt> {
+    let about = scenario.describe();
+    let (other, heading) = match (&target.bare, target.http) {
+        (Some(_), _) => (Some(Subject::Bare), Some(about.bare)),
+        (None, Some(_)) => (Some(Subject::Relieved), Some("no readers")),
+        (None, None) => (about.relieved.and(Some(Subject::Relieved)), about.relieved),
+    };
+    let mut events = EventLoop::new(connections, target.timeout, stop)?;
+    let mut measured = Record::default();
+    let mut baseline = Record::default();
+    let mut read = Tally::default();
+    let bar = progress_bar(about.name, rounds);
+    let ended = (0..rounds).try_for_each(|round| {
+        // The baseline does what the server did in the first round. Later the order is drawn by lot,
+        // so that neither always has the other's leftovers.
+        let mut subjects = vec![Subject::Server];
+        subjects.extend(other);
+        if round > 0 && events.net().random().is_multiple_of(2) {
+            subjects.reverse();
+        }
+        for subject in subjects {
+            let record = match subject {
+                Subject::Server => &mut measured,
+                Subject::Relieved | Subject::Bare => &mut baseline,
+            };
+            run_round(
+                &mut scenario,
+                subject,
+                &mut target,
+                &mut events,
+                record,
+                &mut read,
+            )?;
+        }
+        bar.inc(1);
+        Ok(())
+    });
+    let done = bar.position();
+    drop(bar);
+    match ended {
+        Err(Halt::Stopped) if !measured.rows.is_empty() => {}
+        other => other?,
+    }
+    let baseline = Some(baseline).filter(|baseline| !baseline.rows.is_empty());
+    let mut report = Report {
+        command: about.name,
+        settings: about.settings,
+        baseline: heading.filter(|_| baseline.is_some()),
+        notes: scenario.notes(),
+        ..Report::default()
+    };
+    report.add(&measured, baseline.as_ref());
+    if let Some(http) = target.http {
+        report
+            .settings
+            .push(("HTTP readers", http.readers.to_string()));
+        read.report(&mut report);
+    }
+    let columns = [(Some("measured"), Some(measured)), (heading, baseline)];
+    let lines = columns.into_iter().filter_map(|(name, record)| {
+        let (name, points) = (name?, record?.time_line);
+        Some(Line { name, points })
+    });
+    let (what, unit) = about.time_line;
+    let lines = lines.collect();
+    report.time_line = Some(TimeLine { what, unit, lines });
+    if done < u64::from(rounds) {
+        report.notes.push(format!(
+            "stopped after {done} of {rounds} rounds: totals are of less than was asked for, and not of \
+             as much in each column"
+        ));
+    }
+    target.report(&mut report);
+    Ok(report)
 }
 
-impl Driver {
-    /// For at most `connections` at a time.
-    pub(crate) fn new(
-        target: Target,
-        connections: usize,
-        timeout: Duration,
-        stop: StopSignal,
-    ) -> Result<Driver, Halt> {
-        let events = EventLoop::new(connections, timeout, stop)?;
-        Ok(Driver { target, events })
-    }
-
-    /// Names that no other run uses.
-    pub(crate) fn names(&mut self) -> Names {
-        Names::new(self.events.net().random())
-    }
-
-    /// Runs all rounds, or as many as are over when the run is stopped, and reports.
-    pub(crate) fn run<S: Scenario>(mut self, mut scenario: S, rounds: u32) -> Result<Report, Halt> {
-        let (other, heading) = match (&self.target.bare, self.target.http) {
-            (Some(_), _) => (Some(Subject::Bare), Some(scenario.bare_name())),
-            (None, Some(_)) => (Some(Subject::Relieved), Some("no readers")),
-            (None, None) => {
-                let relieved = scenario.relieved_name();
-                (relieved.and(Some(Subject::Relieved)), relieved)
-            }
-        };
-        let mut measured = S::Outcome::default();
-        let mut baseline = S::Outcome::default();
-        let mut read = Tally::default();
-        let bar = progress_bar(scenario.name(), rounds);
-        let ended = (0..rounds).try_for_each(|round| {
-            // The baseline does what the server did in the first round. Later the order is drawn by
-            // lot, so that neither always has the other's leftovers.
-            let mut subjects = vec![Subject::Server];
-            subjects.extend(other);
-            if round > 0 && self.events.net().random().is_multiple_of(2) {
-                subjects.reverse();
-            }
-            for subject in subjects {
-                let outcome = match subject {
-                    Subject::Server => &mut measured,
-                    Subject::Relieved | Subject::Bare => &mut baseline,
-                };
-                self.round(&mut scenario, subject, outcome, &mut read)?;
-            }
-            bar.inc(1);
-            Ok(())
-        });
-        let done = bar.position();
-        drop(bar);
-        match ended {
-            Err(Halt::Stopped) if S::has_figures(&measured) => {}
-            other => other?,
+fn run_round(
+    scenario: &mut impl Scenario,
+    subject: Subject,
+    target: &mut Target,
+    events: &mut EventLoop,
+    record: &mut Record,
+    read: &mut Tally,
+) -> Result<(), Halt> {
+    let (to, process) = match &mut target.bare {
+        Some(server) if subject == Subject::Bare => {
+            server.set_task(&scenario.bare_task()?)?;
+            (server.addr, Some(server.process()))
         }
-        let baseline = Some(&baseline).filter(|outcome| S::has_figures(outcome));
-        let mut report = Report {
-            command: scenario.name(),
-            settings: scenario.settings(),
-            baseline: heading.filter(|_| baseline.is_some()),
-            ..Report::default()
-        };
-        scenario.report(&mut Columns {
-            report: &mut report,
-            measured: &measured,
-            baseline,
-        });
-        if let Some(http) = self.target.http {
-            report
-                .settings
-                .push(("HTTP readers", http.readers.to_string()));
-            read.report(&mut report);
-        }
-        if done < u64::from(rounds) {
-            report.notes.push(format!(
-                "stopped after {done} of {rounds} rounds: totals are of less than was asked for, \
-                 and not of as much in each column"
-            ));
-        }
-        self.target.report(&mut report);
-        Ok(report)
+        _ => (target.addr, target.process),
+    };
+    let http = target.http.filter(|_| subject == Subject::Server);
+    let readers = http.map(HttpReaders::start).transpose()?;
+    let mut round = Round {
+        events,
+        to,
+        sources: &target.plan.sources,
+        subject,
+        process,
+    };
+    let ended = scenario.run(&mut round, record);
+    if let Some(readers) = readers {
+        read.add(readers.stop()?);
     }
-
-    fn round<S: Scenario>(
-        &mut self,
-        scenario: &mut S,
-        subject: Subject,
-        outcome: &mut S::Outcome,
-        read: &mut Tally,
-    ) -> Result<(), Halt> {
-        let target = &mut self.target;
-        let (to, process) = match &mut target.bare {
-            Some(server) if subject == Subject::Bare => {
-                server.set_task(&scenario.bare_task()?)?;
-                (server.addr, Some(server.process()))
-            }
-            _ => (target.addr, target.process),
-        };
-        let http = target.http.filter(|_| subject == Subject::Server);
-        let readers = http.map(HttpReaders::start).transpose()?;
-        let ended = scenario.run(
-            &mut Round {
-                events: &mut self.events,
-                to,
-                sources: &target.plan.sources,
-                subject,
-                process,
-            },
-            outcome,
-        );
-        if let Some(readers) = readers {
-            read.add(readers.stop()?);
-        }
-        ended
-    }
+    ended
 }
 
 /// A bar on standard error, where that is a terminal. Gone when dropped.

@@ -4,6 +4,7 @@
 //! its bytes are compared, all of them, with the parsed ones.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::rc::Rc;
 
 use crate::protocol::{ListedNode, Reply, Update};
@@ -13,6 +14,11 @@ pub(crate) const FRAME_END: &[u8] = "¶".as_bytes();
 const FRAMES_REMEMBERED: usize = 32;
 /// Revisions of which the members are remembered.
 const REVISIONS_REMEMBERED: usize = 64;
+
+/// Returns a frame with its end.
+pub(crate) fn text_of(frame: &[u8]) -> String {
+    String::from_utf8_lossy(frame).into_owned() + "¶"
+}
 
 /// A node of this run, by its number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,7 +37,8 @@ impl Names {
     /// Digits of the number that ends a name.
     pub(crate) const DIGITS: usize = 8;
 
-    pub(crate) fn new(random: u64) -> Names {
+    pub(crate) fn new() -> Names {
+        let random = RandomState::new().build_hasher().finish();
         Names {
             prefix: format!("flood-{:06x}-", random & 0xff_ffff),
         }

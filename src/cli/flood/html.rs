@@ -1,7 +1,8 @@
 //! The report as a page that needs neither scripts nor the network.
 
 use super::format::Unit;
-use super::report::{Curve, Point, Report, TimeLine};
+use super::record::Point;
+use super::report::{Curve, Report, TimeLine};
 
 const STYLE: &str = "\
 :root { color-scheme: light dark; --back: #fcfcfa; --text: #1c1c1a; --quiet: #6b6b66; --line: #d9d9d2; \
@@ -217,7 +218,7 @@ mod tests {
             settings: vec![("path", "GET/<b>\"&'".to_owned())],
             baseline: Some("bare <loop>"),
             curves: vec![Curve {
-                name: "join & all".to_owned(),
+                name: "join & all",
                 seconds_by_percentile: points.clone(),
                 baseline: Some(points),
             }],

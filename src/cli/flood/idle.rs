@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 use super::args::IdleArgs;
 use super::bare::Task;
 use super::child::Role;
-use super::driver::{Driver, Round, Scenario};
+use super::driver::{self, Description, Round, Scenario, Subject};
 use super::event_loop::pause_after;
 use super::format::Unit;
 use super::frames::Names;
 use super::pool::Pool;
+use super::record::{Of, Record};
 use super::registration::{Profile, Registration};
-use super::report::{Columns, Point, Report};
+use super::report::Report;
 use super::stop::{Halt, StopSignal};
 use super::target::Target;
 use super::usage::{Memory, used};
@@ -23,15 +24,14 @@ pub(crate) fn run(args: &IdleArgs, stop: StopSignal) -> Result<Report, Halt> {
     args.check()?;
     let target = Target::reach(Role::Distributor, &args.server, args.connections, 0)?;
     let connections = target.plan.connections;
-    let mut driver = Driver::new(target, connections, args.server.timeout, stop)?;
-    let names = driver.names();
     let idle = Idle {
         args,
         connections,
-        names,
-        greeting: Vec::new(),
+        names: Names::new(),
+        greeting: String::new(),
+        knows_memory: target.process.is_some(),
     };
-    driver.run(idle, 1)
+    driver::run(idle, target, connections, 1, stop)
 }
 
 struct Idle<'a> {
@@ -39,33 +39,27 @@ struct Idle<'a> {
     connections: usize,
     names: Names,
     /// What the server sends to each that connects.
-    greeting: Vec<u8>,
-}
-
-#[derive(Default)]
-struct Outcome {
-    connecting: Duration,
-    connecting_cpu: Option<Duration>,
-    cpu: Option<Duration>,
-    before: Option<Memory>,
-    during: Option<Memory>,
-    after: Option<Memory>,
-    resident: Vec<Point>,
-    lost: usize,
+    greeting: String,
+    knows_memory: bool,
 }
 
 impl Scenario for Idle<'_> {
-    type Outcome = Outcome;
-
-    fn name(&self) -> &'static str {
-        "idle"
+    fn describe(&self) -> Description {
+        let duration = humantime::format_duration(self.args.duration);
+        Description {
+            name: "idle",
+            bare: "bare acceptor",
+            relieved: None,
+            time_line: ("server memory while connections are idle", Unit::Bytes),
+            settings: vec![
+                ("connections", self.connections.to_string()),
+                ("registered", self.args.registered.to_string()),
+                ("for", duration.to_string()),
+            ],
+        }
     }
 
-    fn bare_name(&self) -> &'static str {
-        "bare acceptor"
-    }
-
-    fn run(&mut self, round: &mut Round<'_>, outcome: &mut Outcome) -> Result<(), Halt> {
+    fn run(&mut self, round: &mut Round<'_>, record: &mut Record) -> Result<(), Halt> {
         let registration = match self.args.registered {
             true => Registration::Session("none"),
             false => Registration::Silent,
@@ -75,11 +69,11 @@ impl Scenario for Idle<'_> {
             unlisted: self.args.unlisted,
         };
         let pool = &mut Pool::new(round, &self.names, profile);
-        outcome.before = round.memory();
+        let before = round.memory();
         let cpu = round.cpu(pool)?;
         let start = Instant::now();
         let all = self.connections;
-        let are_confirmed = self.args.registered && !round.is_bare();
+        let are_confirmed = self.args.registered && round.subject != Subject::Bare;
         pool.wait_for(round.events, "were sent a list", all, |pool, net| {
             pool.add_members_up_to(all, net);
             if are_confirmed {
@@ -88,93 +82,66 @@ impl Scenario for Idle<'_> {
                 pool.greeted
             }
         })?;
-        outcome.connecting = start.elapsed();
-        outcome.connecting_cpu = used(cpu, round.cpu(pool)?);
-        round.events.pass(pause_after(outcome.connecting), pool)?;
+        let connecting = start.elapsed();
+        record.time("until all are connected", Of::Sum, Some(connecting));
+        record.time("server CPU for it", Of::Sum, used(cpu, round.cpu(pool)?));
+        round.events.pass(pause_after(connecting), pool)?;
 
         let cpu = round.cpu(pool)?;
-        let stopped = self.watch(pool, round, outcome);
-        outcome.during = round.memory();
-        outcome.lost = pool.lost;
-        outcome.cpu = used(cpu, round.cpu(pool)?);
-        self.greeting = pool.last_list_frame();
+        let stopped = self.sample_memory(pool, round, record);
+        let during = round.memory();
+        record.time(
+            "server CPU while they are idle",
+            Of::Sum,
+            used(cpu, round.cpu(pool)?),
+        );
+        record.count("connections lost", pool.lost as u64);
+        self.greeting = pool.last_list();
+        let mut bytes = |name, value: Option<f64>| {
+            let value = value.filter(|_| self.knows_memory);
+            record.value(name, Unit::Bytes, Of::Sum, value);
+        };
+        let resident = |memory: Option<Memory>| Some(memory?.resident_bytes as f64);
+        let anonymous = |memory: Option<Memory>| Some(memory?.anonymous_bytes as f64);
+        let each = |of: fn(Option<Memory>) -> Option<f64>| {
+            Some((of(during)? - of(before)?).max(0.0) / all as f64)
+        };
+        bytes("server memory a connection, its own", each(anonymous));
+        bytes("server memory a connection, resident", each(resident));
+        bytes("server memory before, resident", resident(before));
+        bytes(
+            "server memory while they are idle, resident",
+            resident(during),
+        );
         stopped?;
         pool.close_all(round.events)?;
-        round.events.pass(pause_after(outcome.connecting), pool)?;
+        round.events.pass(pause_after(connecting), pool)?;
         round.cpu(pool)?;
-        outcome.after = round.memory();
+        bytes(
+            "server memory when they have gone, resident",
+            resident(round.memory()),
+        );
         Ok(())
     }
 
     fn bare_task(&self) -> Result<Task, Halt> {
-        Ok(Task::Hold {
-            greeting: String::from_utf8_lossy(&self.greeting).into_owned(),
-        })
+        let greeting = self.greeting.clone();
+        Ok(Task::Hold { greeting })
     }
 
-    fn has_figures(outcome: &Outcome) -> bool {
-        !outcome.connecting.is_zero()
-    }
-
-    fn settings(&self) -> Vec<(&'static str, String)> {
-        let duration = humantime::format_duration(self.args.duration);
-        vec![
-            ("connections", self.connections.to_string()),
-            ("registered", self.args.registered.to_string()),
-            ("for", duration.to_string()),
-        ]
-    }
-
-    fn report(&self, columns: &mut Columns<'_, Outcome>) {
-        columns.time("until all are connected", |outcome| {
-            Some(outcome.connecting)
-        });
-        columns.time("server CPU for it", |outcome| outcome.connecting_cpu);
-        columns.time("server CPU while they are idle", |outcome| outcome.cpu);
-        columns.count("connections lost", |outcome| outcome.lost as u64);
-        if columns.measured.during.is_none() {
-            let note = "the server's memory is unknown without --spawn or --pid";
-            columns.report.notes.push(note.to_owned());
-            return;
-        }
-        let each = |before: u64, during: u64| {
-            Some(during.saturating_sub(before) as f64 / self.connections as f64)
-        };
-        let mut bytes = |name: &str, of: &dyn Fn(&Outcome) -> Option<f64>| {
-            columns.figure(&format!("server memory {name}"), Unit::Bytes, of);
-        };
-        bytes("a connection, its own", &|outcome| {
-            each(
-                outcome.before?.anonymous_bytes,
-                outcome.during?.anonymous_bytes,
-            )
-        });
-        bytes("a connection, resident", &|outcome| {
-            each(
-                outcome.before?.resident_bytes,
-                outcome.during?.resident_bytes,
-            )
-        });
-        let resident = |memory: Option<Memory>| Some(memory?.resident_bytes as f64);
-        bytes("before, resident", &|outcome| resident(outcome.before));
-        bytes("while they are idle, resident", &|outcome| {
-            resident(outcome.during)
-        });
-        bytes("when they have gone, resident", &|outcome| {
-            resident(outcome.after)
-        });
-        let what = "server memory while connections are idle";
-        columns.time_line(what, Unit::Bytes, |outcome| outcome.resident.clone());
+    fn notes(&self) -> Vec<String> {
+        let note = "the server's memory is unknown without --spawn or --pid".to_owned();
+        Vec::from_iter((!self.knows_memory).then_some(note))
     }
 }
 
 impl Idle<'_> {
     /// Samples the server's memory until the time is over.
-    fn watch(
+    fn sample_memory(
         &self,
         pool: &mut Pool,
         round: &mut Round<'_>,
-        outcome: &mut Outcome,
+        record: &mut Record,
     ) -> Result<(), Halt> {
         let start = Instant::now();
         while start.elapsed() < self.args.duration {
@@ -182,7 +149,7 @@ impl Idle<'_> {
             round.events.pass(SAMPLE_INTERVAL.min(left), pool)?;
             let at = start.elapsed().as_secs_f64();
             let bytes = round.memory().map(|memory| memory.resident_bytes as f64);
-            outcome.resident.extend(bytes.map(|bytes| (at, bytes)));
+            record.time_line.extend(bytes.map(|bytes| (at, bytes)));
         }
         Ok(())
     }

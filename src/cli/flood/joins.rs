@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::frames::{Frame, Kind};
-use super::report::Times;
+use super::record::Times;
 use crate::reactor::ConnId;
 
 #[derive(Debug)]

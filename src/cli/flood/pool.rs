@@ -4,10 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::driver::Round;
+use super::driver::{Round, Subject};
 use super::event_loop::EventLoop;
-use super::frames::{FRAME_END, Frame, FrameReader, Kind, Names, Node};
-use super::heartbeats::Heartbeats;
+use super::frames::{FRAME_END, Frame, FrameReader, Kind, Names, Node, text_of};
 use super::joins::Joins;
 use super::registration::{self, JOINER, Profile, Registration};
 use super::stop::Halt;
@@ -17,6 +16,10 @@ use crate::reactor::{Close, CloseReason, ConnId, ConnectOptions, Handler, Net, O
 const MAX_LIST_BYTES: usize = 16 << 20;
 /// Where arriving is not what is measured, this many connect at a time.
 const CONNECTING_AT_ONCE: usize = 512;
+/// The interval of a session, by default.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
+/// After a pause members catch up in steps.
+const MAX_HEARTBEATS_AT_ONCE: u32 = 512;
 /// A refusal of a registration is shorter, whatever the name in it.
 const MAX_REFUSAL_BYTES: usize = 1024;
 #[derive(Debug, Default)]
@@ -55,7 +58,10 @@ pub(crate) struct Pool {
     nodes: ConnMap<Node>,
     frames: FrameReader,
     goal: Goal,
-    pub(crate) heartbeats: Heartbeats,
+    /// None is sent, so that a change can be measured alone.
+    pub(crate) heartbeats_paused: bool,
+    heartbeats_due: f64,
+    heartbeats_updated: Instant,
     heartbeats_sent: usize,
     opened: usize,
     /// Members whose registration was confirmed.
@@ -84,7 +90,7 @@ impl Pool {
             sources: round.sources.to_vec(),
             names: names.clone(),
             profile,
-            is_bare: round.is_bare(),
+            is_bare: round.subject == Subject::Bare,
             members: Vec::new(),
             joins: Joins::default(),
             nodes: ConnMap::default(),
@@ -94,7 +100,9 @@ impl Pool {
                 since: now,
                 times: Vec::new(),
             },
-            heartbeats: Heartbeats::new(now),
+            heartbeats_paused: false,
+            heartbeats_due: 0.0,
+            heartbeats_updated: now,
             heartbeats_sent: 0,
             opened: 0,
             confirmed: 0,
@@ -284,20 +292,32 @@ impl Pool {
     }
 
     /// The newest whole list as it was sent; empty if there is none.
-    pub(crate) fn last_list_frame(&self) -> Vec<u8> {
+    pub(crate) fn last_list(&self) -> String {
         let list = self.last_list.as_ref();
-        list.map_or_else(Vec::new, |list| [&list.bytes, FRAME_END].concat())
+        list.map_or_else(String::new, |list| text_of(&list.bytes))
     }
 
     fn has_sessions(&self) -> bool {
         matches!(self.profile.registration, Registration::Session(_)) && !self.is_bare
     }
 
+    /// Spreads the heartbeats of all members evenly over time.
     fn send_heartbeats(&mut self, net: &mut Net) {
-        if !self.has_sessions() {
+        let now = Instant::now();
+        let passed = now.saturating_duration_since(self.heartbeats_updated);
+        self.heartbeats_updated = now;
+        let members = self.members.len() as f64;
+        let due = passed.div_duration_f64(HEARTBEAT_INTERVAL) * members;
+        // A member that is late sends one, and not all that it missed.
+        self.heartbeats_due = (self.heartbeats_due + due).min(members);
+        if self.heartbeats_paused || !self.has_sessions() {
             return;
         }
-        for _ in 0..self.heartbeats.take_due(self.members.len(), Instant::now()) {
+        for _ in 0..MAX_HEARTBEATS_AT_ONCE {
+            if self.heartbeats_due < 1.0 {
+                return;
+            }
+            self.heartbeats_due -= 1.0;
             self.heartbeats_sent += 1;
             let member = self.members.get(self.heartbeats_sent % self.members.len());
             if let Some(member) = member.filter(|member| !member.is_stuck)

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use super::args::{StormArgs, Watch, name_of};
 use super::bare::Task;
-use super::driver::{Driver, Round, Scenario, Subject};
+use super::driver::{self, Description, Round, Scenario, Subject};
 use super::event_loop::pause_after;
 use super::format::Unit;
 use super::frames::Names;
 use super::pool::Pool;
+use super::record::{Of, Point, Record, Times};
 use super::registration::Profile;
-use super::report::{Columns, Point, Report, Times};
+use super::report::Report;
 use super::stop::{Halt, StopSignal};
 use super::target::Target;
 use super::usage::used;
@@ -26,15 +27,13 @@ pub(crate) fn run(args: &StormArgs, stop: StopSignal) -> Result<Report, Halt> {
     if nodes < 2 {
         return Err(Halt::failed("a storm needs at least 2 connections"));
     }
-    let mut driver = Driver::new(target, nodes, args.server.timeout, stop)?;
-    let names = driver.names();
     let storm = Storm {
         args,
         nodes,
-        names,
+        names: Names::new(),
         lists: None,
     };
-    driver.run(storm, args.rounds)
+    driver::run(storm, target, nodes, args.rounds, stop)
 }
 
 struct Storm<'a> {
@@ -42,41 +41,25 @@ struct Storm<'a> {
     nodes: usize,
     names: Names,
     /// What the baseline sends: the lists of all and of the last one.
-    lists: Option<[Vec<u8>; 2]>,
-}
-
-/// What one round came to.
-#[derive(Default)]
-struct Measured {
-    converged: Duration,
-    updates: u64,
-    most_updates: u64,
-    bytes: u64,
-    joining_cpu: Option<Duration>,
-    left: Duration,
-    leaving_cpu: Option<Duration>,
-    resident_bytes: Option<u64>,
-    times: Vec<Duration>,
-}
-
-#[derive(Default)]
-struct Outcome {
-    rounds: Vec<Measured>,
-    times: Times,
+    lists: Option<[String; 2]>,
 }
 
 impl Scenario for Storm<'_> {
-    type Outcome = Outcome;
-
-    fn name(&self) -> &'static str {
-        "storm"
+    fn describe(&self) -> Description {
+        Description {
+            name: "storm",
+            bare: "bare acceptor",
+            relieved: None,
+            time_line: ("nodes that hold all, in the fastest round", Unit::Count),
+            settings: vec![
+                ("nodes", self.nodes.to_string()),
+                ("watch", name_of(self.args.watch)),
+                ("rounds", self.args.rounds.to_string()),
+            ],
+        }
     }
 
-    fn bare_name(&self) -> &'static str {
-        "bare acceptor"
-    }
-
-    fn run(&mut self, round: &mut Round<'_>, outcome: &mut Outcome) -> Result<(), Halt> {
+    fn run(&mut self, round: &mut Round<'_>, record: &mut Record) -> Result<(), Halt> {
         let profile = Profile {
             registration: self.args.watch.registration(),
             unlisted: false,
@@ -89,29 +72,19 @@ impl Scenario for Storm<'_> {
             pool.add_member(round.events.net());
         }
         pool.wait_for(round.events, "hold all", nodes, |pool, _| pool.reached())?;
-        let joined = round.cpu(pool)?;
-        let memory = round.memory();
+        let joining_cpu = used(before, round.cpu(pool)?);
         // Without its readers, a server keeps the memory that it had for them.
-        let memory = memory.filter(|_| round.subject != Subject::Relieved);
-        let updates = pool.members.iter().map(|member| member.updates);
-        let mut measured = Measured {
-            times: pool.times_to_goal().to_vec(),
-            converged: pool
-                .times_to_goal()
-                .iter()
-                .max()
-                .copied()
-                .unwrap_or_default(),
-            updates: pool.updates,
-            most_updates: updates.max().unwrap_or(0),
-            bytes: pool.bytes(),
-            joining_cpu: used(before, joined),
-            resident_bytes: memory.map(|memory| memory.resident_bytes),
-            ..Measured::default()
-        };
+        let memory = round
+            .memory()
+            .filter(|_| round.subject != Subject::Relieved);
+        let mut times = pool.times_to_goal().to_vec();
+        times.sort_unstable();
+        let converged = times.last().copied().unwrap_or_default();
+        let (updates, bytes) = (pool.updates as f64, pool.bytes() as f64);
+        let most = pool.members.iter().map(|member| member.updates).max();
         let list_of_all = self.whole_list(pool, round)?;
 
-        round.events.pass(pause_after(measured.converged), pool)?;
+        round.events.pass(pause_after(converged), pool)?;
         let before = round.cpu(pool)?;
         pool.set_goal(1);
         for number in 1..nodes {
@@ -119,103 +92,75 @@ impl Scenario for Storm<'_> {
         }
         let what = "heard that all others left";
         pool.wait_for(round.events, what, 1, |pool, _| pool.reached())?;
-        measured.leaving_cpu = used(before, round.cpu(pool)?);
-        measured.left = pool.times_to_goal().first().copied().unwrap_or_default();
+        let leaving_cpu = used(before, round.cpu(pool)?);
+        let left = pool.times_to_goal().first().copied();
         let list_of_one = self.whole_list(pool, round)?;
         self.lists.get_or_insert([list_of_all, list_of_one]);
         pool.close_all(round.events)?;
-        round.events.pass(pause_after(measured.left), pool)?;
-        measured
-            .times
-            .iter()
-            .for_each(|time| outcome.times.record(*time));
-        outcome.rounds.push(measured);
+        round
+            .events
+            .pass(pause_after(left.unwrap_or_default()), pool)?;
+
+        record.time("until all hold all", Of::Least, Some(converged));
+        record.time("server CPU while they join", Of::Least, joining_cpu);
+        record.time(
+            "until the last one knows that all others left",
+            Of::Least,
+            left,
+        );
+        record.time("server CPU while they leave", Of::Least, leaving_cpu);
+        let mut mean = |name, unit, value| record.value(name, unit, Of::Mean, Some(value));
+        mean("lists a node", Unit::Count, updates / nodes as f64);
+        mean(
+            "lists of the node with most",
+            Unit::Count,
+            most.unwrap_or(0) as f64,
+        );
+        mean("bytes to a node", Unit::Bytes, bytes / nodes as f64);
+        mean("bytes to all", Unit::Bytes, bytes);
+        let bytes = memory.map(|memory| memory.resident_bytes as f64);
+        record.value(
+            "server memory while all are there, resident",
+            Unit::Bytes,
+            Of::Most,
+            bytes,
+        );
+        record.times("until a node holds all", &times.iter().collect::<Times>());
+        if record.is_least("until all hold all", converged) {
+            record.time_line = running_count(&times);
+        }
         Ok(())
     }
 
     fn bare_task(&self) -> Result<Task, Halt> {
         let [list, goodbye] = self.lists.clone().unwrap_or_default();
-        Ok(Task::acceptor(self.nodes, &list, &goodbye))
-    }
-
-    fn has_figures(outcome: &Outcome) -> bool {
-        !outcome.rounds.is_empty()
-    }
-
-    fn settings(&self) -> Vec<(&'static str, String)> {
-        vec![
-            ("nodes", self.nodes.to_string()),
-            ("watch", name_of(self.args.watch)),
-            ("rounds", self.args.rounds.to_string()),
-        ]
-    }
-
-    fn report(&self, columns: &mut Columns<'_, Outcome>) {
-        let mut least = |name: &str, of: fn(&Measured) -> Option<Duration>| {
-            columns.time(name, |outcome| outcome.rounds.iter().filter_map(of).min());
-        };
-        least("until all hold all", |round| Some(round.converged));
-        least("server CPU while they join", |round| round.joining_cpu);
-        let left = "until the last one knows that all others left";
-        least(left, |round| Some(round.left));
-        least("server CPU while they leave", |round| round.leaving_cpu);
-        let nodes = self.nodes as f64;
-        let mut mean = |name: &str, unit: Unit, of: &dyn Fn(&Measured) -> f64| {
-            columns.figure(name, unit, |outcome| {
-                let total: f64 = outcome.rounds.iter().map(of).sum();
-                Some(total / outcome.rounds.len() as f64)
-            });
-        };
-        let lists_of_all = |round: &Measured| round.updates as f64;
-        let bytes_to_all = |round: &Measured| round.bytes as f64;
-        mean("lists a node", Unit::Count, &|round| {
-            lists_of_all(round) / nodes
-        });
-        let most = |round: &Measured| round.most_updates as f64;
-        mean("lists of the node with most", Unit::Count, &most);
-        mean("bytes to a node", Unit::Bytes, &|round| {
-            bytes_to_all(round) / nodes
-        });
-        mean("bytes to all", Unit::Bytes, &bytes_to_all);
-        let memory = "server memory while all are there, resident";
-        columns.figure(memory, Unit::Bytes, |outcome| {
-            let bytes = outcome
-                .rounds
-                .iter()
-                .filter_map(|round| round.resident_bytes);
-            bytes.max().map(|bytes| bytes as f64)
-        });
-        columns.latencies("until a node holds all", |outcome| &outcome.times);
-        let what = "nodes that hold all, in the fastest round";
-        columns.time_line(what, Unit::Count, |outcome| {
-            let rounds = outcome.rounds.iter();
-            let fastest = rounds.min_by_key(|round| round.converged);
-            fastest.map_or_else(Vec::new, |round| running_count(&round.times))
-        });
+        Ok(Task::Acceptor {
+            count: self.nodes,
+            list,
+            goodbye,
+        })
     }
 }
 
 impl Storm<'_> {
     /// The list as it is now, for the baseline. Members that watch deltas have none, and ask.
-    fn whole_list(&self, pool: &mut Pool, round: &mut Round<'_>) -> Result<Vec<u8>, Halt> {
-        if self.lists.is_some() {
-            return Ok(Vec::new());
-        }
-        if self.args.watch == Watch::Delta {
+    fn whole_list(&self, pool: &mut Pool, round: &mut Round<'_>) -> Result<String, Halt> {
+        if self.lists.is_none() && self.args.watch == Watch::Delta {
             let before = pool.updates;
             pool.ask_for_list(round.events.net());
-            let what = "was sent the list it asked for";
-            let is_there = |pool: &Pool| usize::from(pool.updates > before);
-            pool.wait_for(round.events, what, 1, |pool, _| is_there(pool))?;
+            pool.wait_for(
+                round.events,
+                "was sent the list it asked for",
+                1,
+                |pool, _| usize::from(pool.updates > before),
+            )?;
         }
-        Ok(pool.last_list_frame())
+        Ok(pool.last_list())
     }
 }
 
-/// How many times are over when, in about a hundred points.
+/// How many of the sorted times are over when, in about a hundred points.
 fn running_count(times: &[Duration]) -> Vec<Point> {
-    let mut times = times.to_vec();
-    times.sort_unstable();
     let step = times.len().div_ceil(100).max(1);
     let counts = (1..=times.len()).filter(|count| count % step == 0 || *count == times.len());
     let points = counts.filter_map(|count| {

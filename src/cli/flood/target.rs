@@ -28,6 +28,7 @@ pub(crate) struct Target {
     /// Clients of the HTTP side, if there are any.
     pub(crate) http: Option<HttpLoad>,
     pub(crate) plan: Capacity,
+    pub(crate) timeout: Duration,
     spawned: Option<Child>,
 }
 
@@ -86,6 +87,7 @@ impl Target {
             bare: args.baseline.then(|| spawn(Role::Bare)).transpose()?,
             http: None,
             plan,
+            timeout: args.timeout,
             spawned,
         })
     }

@@ -1,19 +1,66 @@
 //! The connections of one round, and the requests on them.
 
 use std::collections::{HashMap, VecDeque};
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use super::{FIRST_KEY, Outcome, Request};
-use crate::cli::flood::args::RpcArgs;
+use serde_json::value::RawValue;
+
 use crate::cli::flood::driver::Round;
+use crate::cli::flood::record::{Point, Times};
 use crate::cli::flood::stop::Halt;
-use crate::protocol::Reply;
+use crate::protocol::{Reply, write_request};
 use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{Close, CloseReason, ConnId, ConnectOptions, Handler, Net, Origin};
 
 const MAX_FRAME_BYTES: usize = 1 << 20;
 /// Points of the time line are this far apart.
 const TIME_LINE_STEP: Duration = Duration::from_millis(50);
+/// All keys of a run have as many digits, so that all requests are of the same length.
+const FIRST_KEY: u64 = 1_000_000_000;
+
+/// A request without its key.
+#[derive(Debug)]
+pub(super) struct Request {
+    method: String,
+    path: String,
+    params: Box<RawValue>,
+}
+
+impl Request {
+    pub(super) fn new(path: &str, params: &str) -> Result<Request, Halt> {
+        let slash = path.find('/').filter(|at| *at > 0);
+        let Some((method, path)) = slash.and_then(|at| path.split_at_checked(at)) else {
+            let what = format!("--path {path}: no method; use METHOD/path, as in GET/echo");
+            return Err(Halt::usage(what));
+        };
+        let params = RawValue::from_string(params.to_owned());
+        Ok(Request {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            params: params
+                .map_err(|error| Halt::usage(format!("--params: invalid JSON: {error}")))?,
+        })
+    }
+
+    fn write(&self, out: impl Write, key: u64) -> io::Result<()> {
+        write_request(out, &self.method, &self.path, key, None, &self.params)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        let mut out = Vec::new();
+        self.write(&mut out, FIRST_KEY).map_or(0, |()| out.len())
+    }
+}
+
+#[derive(Default, Debug)]
+pub(super) struct Counts {
+    pub(super) sent: u64,
+    pub(super) replied: u64,
+    pub(super) refused: u64,
+    pub(super) lost: u64,
+    pub(super) unexpected: u64,
+}
 
 /// A request without a reply.
 #[derive(Clone, Copy, Debug)]
@@ -37,19 +84,24 @@ pub(super) struct Callers<'a> {
     next_key: u64,
     calls: HashMap<u64, Call>,
     /// Requests that are due and have no room on any connection.
-    waiting: VecDeque<Instant>,
+    pub(super) waiting: VecDeque<Instant>,
     /// Why a connection was lost.
     pub(super) failed: Option<CloseReason>,
     started: Instant,
-    outcome: &'a mut Outcome,
+    pub(super) counts: Counts,
+    pub(super) times: Times,
+    /// The slowest reply of each step.
+    pub(super) time_line: Vec<Point>,
+    /// The first error.
+    pub(super) refusal: Option<String>,
 }
 
 impl<'a> Callers<'a> {
-    pub(super) fn new(request: &'a Request, args: &RpcArgs, outcome: &'a mut Outcome) -> Self {
+    pub(super) fn new(request: &'a Request, depth: usize, is_closed_loop: bool) -> Self {
         Callers {
             request,
-            depth: args.depth,
-            is_closed_loop: args.rate.is_none(),
+            depth,
+            is_closed_loop,
             is_over: false,
             connections: Vec::new(),
             in_flight: ConnMap::default(),
@@ -59,7 +111,10 @@ impl<'a> Callers<'a> {
             waiting: VecDeque::new(),
             failed: None,
             started: Instant::now(),
-            outcome,
+            counts: Counts::default(),
+            times: Times::default(),
+            time_line: Vec::new(),
+            refusal: None,
         }
     }
 
@@ -73,10 +128,11 @@ impl<'a> Callers<'a> {
             let conn = round.events.net().connect(round.to, options);
             self.connections.push(conn);
         }
-        let timeout = round.events.timeout;
-        round.events.run_for(timeout, self, |callers, _| {
-            callers.in_flight.len() == count || callers.failed.is_some()
-        })?;
+        round
+            .events
+            .run_for(round.events.timeout, self, |callers, _| {
+                callers.in_flight.len() == count || callers.failed.is_some()
+            })?;
         let opened = self.in_flight.len();
         if opened == count {
             return Ok(());
@@ -84,14 +140,14 @@ impl<'a> Callers<'a> {
         let why = self
             .failed
             .map_or("too late".to_owned(), |why| format!("{why:?}"));
-        Err(Halt::failed(format!(
-            "only {opened} of {count} connections were established: {why}"
-        )))
+        let what = format!("only {opened} of {count} connections were established: {why}");
+        Err(Halt::failed(what))
     }
 
-    /// The time line counts from now on.
-    pub(super) fn start(&mut self) {
+    /// Returns the time from which the time line counts.
+    pub(super) fn start(&mut self) -> Instant {
         self.started = Instant::now();
+        self.started
     }
 
     /// Fills all connections, and then sends a request for each reply.
@@ -105,8 +161,9 @@ impl<'a> Callers<'a> {
                 self.call(round.events.net(), conn, Instant::now());
             }
         }
-        let events = &mut round.events;
-        events.run_for(length, self, |callers, _| callers.failed.is_some())?;
+        round
+            .events
+            .run_for(length, self, |callers, _| callers.failed.is_some())?;
         Ok(())
     }
 
@@ -116,7 +173,7 @@ impl<'a> Callers<'a> {
             return;
         }
         self.next_key += 1;
-        self.outcome.sent += 1;
+        self.counts.sent += 1;
         self.calls.insert(key, Call { conn, due });
         if let Some(in_flight) = self.in_flight.get_mut(conn) {
             *in_flight += 1;
@@ -139,58 +196,55 @@ impl<'a> Callers<'a> {
         self.waiting.push_back(due);
     }
 
-    pub(super) fn are_waiting(&self) -> bool {
-        !self.waiting.is_empty()
-    }
-
     /// Requests that never had room are lost. They have waited at least this long: without them the
     /// percentiles would be those of the lucky ones.
     pub(super) fn give_up_waiting(&mut self) {
         for due in self.waiting.drain(..) {
-            self.outcome.lost += 1;
-            self.outcome.times.record(due.elapsed());
+            self.counts.lost += 1;
+            self.times.record(due.elapsed());
         }
     }
 
-    pub(super) fn finish(&mut self) {
+    /// Waits for all replies. A run that is stopped does not, and counts no call without one.
+    pub(super) fn drain(&mut self, round: &mut Round<'_>) -> Result<(), Halt> {
         self.is_over = true;
+        let timeout = round.events.timeout;
+        let drained = round
+            .events
+            .run_for(timeout, self, |callers, _| callers.calls.is_empty());
+        let calls = std::mem::take(&mut self.calls).len() as u64;
+        match &drained {
+            Err(Halt::Stopped) => self.counts.sent -= calls,
+            _ => self.counts.lost += calls,
+        }
+        if drained? {
+            return Ok(());
+        }
+        let lost = self.counts.lost;
+        let what = format!("{lost} requests had no answer within {timeout:?} (--timeout)");
+        Err(Halt::failed(what))
     }
 
-    pub(super) fn is_drained(&self) -> bool {
-        self.calls.is_empty()
-    }
-
-    /// Counts calls without a reply as if they had not been sent.
-    pub(super) fn forget_calls(&mut self) {
-        self.outcome.sent -= self.calls.len() as u64;
-        self.calls.clear();
-    }
-
-    /// Counts calls without a reply as lost, and returns how many all are.
-    pub(super) fn lose_calls(&mut self) -> u64 {
-        self.outcome.lost += self.calls.len() as u64;
-        self.calls.clear();
-        self.outcome.lost
-    }
-
+    /// Closes all connections. What was measured until then is complete, even if the run is stopped.
     pub(super) fn close_all(&mut self, round: &mut Round<'_>) -> Result<(), Halt> {
         for conn in std::mem::take(&mut self.connections) {
             round.events.net().close(conn, Close::Now);
         }
         let timeout = round.events.timeout;
-        let closed = |_: &mut Self, net: &mut Net| net.connections() == 0;
-        match round.events.run_for(timeout, self, closed) {
+        match round
+            .events
+            .run_for(timeout, self, |_, net| net.connections() == 0)
+        {
             Err(Halt::Failed(failure)) => Err(Halt::Failed(failure)),
-            // What was measured until then is complete.
             Ok(_) | Err(Halt::Stopped) => Ok(()),
         }
     }
 
+    /// Returns `None` if it is not the reply to a request.
     fn on_reply(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) -> Option<()> {
         let reply = Reply::parse(frame)?;
         let key = reply.key()?;
-        let call = self.calls.get(&key).filter(|call| call.conn == conn);
-        let due = call?.due;
+        let due = self.calls.get(&key).filter(|call| call.conn == conn)?.due;
         self.calls.remove(&key);
         if let Some(in_flight) = self.in_flight.get_mut(conn) {
             *in_flight -= 1;
@@ -198,33 +252,32 @@ impl<'a> Callers<'a> {
         let now = Instant::now();
         if reply.errorcode == 0 {
             let time = now.saturating_duration_since(due);
-            self.outcome.replied += 1;
-            self.outcome.times.record(time);
+            self.counts.replied += 1;
+            self.times.record(time);
             self.add_to_time_line(now, time);
         } else {
-            self.outcome.refused += 1;
+            self.counts.refused += 1;
             let refusal = || format!("errorcode {}: {}", reply.errorcode, reply.message());
-            self.outcome.refusal.get_or_insert_with(refusal);
+            self.refusal.get_or_insert_with(refusal);
         }
-        if !self.is_over {
-            let due = if self.is_closed_loop {
-                Some(now)
-            } else {
-                self.waiting.pop_front()
-            };
-            due.into_iter().for_each(|due| self.call(net, conn, due));
+        let next = match self.is_closed_loop {
+            true => Some(now),
+            false => self.waiting.pop_front(),
+        };
+        if let Some(due) = next.filter(|_| !self.is_over) {
+            self.call(net, conn, due);
         }
         Some(())
     }
 
     fn add_to_time_line(&mut self, now: Instant, time: Duration) {
         let step = TIME_LINE_STEP.as_secs_f64();
-        let at = self.outcome.time + now.saturating_duration_since(self.started);
+        let at = now.saturating_duration_since(self.started);
         let at = (at.as_secs_f64() / step).floor() * step;
         let seconds = time.as_secs_f64();
-        match self.outcome.time_line.last_mut() {
+        match self.time_line.last_mut() {
             Some((last, slowest)) if *last >= at => *slowest = slowest.max(seconds),
-            _ => self.outcome.time_line.push((at, seconds)),
+            _ => self.time_line.push((at, seconds)),
         }
     }
 }
@@ -236,7 +289,7 @@ impl Handler for Callers<'_> {
 
     fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
         if self.on_reply(net, conn, frame).is_none() {
-            self.outcome.unexpected += 1;
+            self.counts.unexpected += 1;
         }
     }
 
@@ -247,6 +300,6 @@ impl Handler for Callers<'_> {
         }
         let before = self.calls.len();
         self.calls.retain(|_, call| call.conn != conn);
-        self.outcome.lost += (before - self.calls.len()) as u64;
+        self.counts.lost += (before - self.calls.len()) as u64;
     }
 }

@@ -2,169 +2,133 @@
 
 mod callers;
 
-use std::io::{self, Write};
 use std::time::{Duration, Instant};
-
-use serde_json::value::RawValue;
 
 use super::args::RpcArgs;
 use super::bare::Task;
 use super::child::Role;
-use super::driver::{Driver, Round, Scenario};
+use super::driver::{self, Description, Round, Scenario, Subject};
 use super::event_loop::time_until;
 use super::format::Unit;
-use super::report::{Columns, Point, Report, Times};
+use super::record::{Of, Record};
+use super::report::Report;
 use super::stop::{Halt, StopSignal};
 use super::target::Target;
 use super::usage::used;
-use crate::protocol::write_request;
-use callers::Callers;
-
-/// All keys of a run have as many digits, so that all requests are of the same length.
-const FIRST_KEY: u64 = 1_000_000_000;
+use callers::{Callers, Request};
 
 pub(crate) fn run(args: &RpcArgs, stop: StopSignal) -> Result<Report, Halt> {
-    let request = Request::new(args)?;
+    let request = Request::new(&args.path, &args.params)?;
     let target = Target::reach(Role::EchoNode, &args.server, args.connections, 1)?;
     let connections = target.plan.connections;
-    let driver = Driver::new(target, connections, args.server.timeout, stop)?;
     let rpc = Rpc {
         args,
         request,
         connections,
+        lost: 0,
+        refusal: None,
     };
-    driver.run(rpc, args.rounds)
+    driver::run(rpc, target, connections, args.rounds, stop)
 }
 
 struct Rpc<'a> {
     args: &'a RpcArgs,
     request: Request,
     connections: usize,
-}
-
-/// What all rounds against one server came to.
-#[derive(Default)]
-struct Outcome {
-    times: Times,
-    sent: u64,
-    replied: u64,
-    refused: u64,
+    /// Requests to the server that were given up.
     lost: u64,
-    unexpected: u64,
-    /// Of the best round.
-    per_second: f64,
-    cpu_per_request: Option<Duration>,
-    time: Duration,
-    /// The slowest reply of each step.
-    time_line: Vec<Point>,
+    /// The first error of the server.
     refusal: Option<String>,
 }
 
 impl Scenario for Rpc<'_> {
-    type Outcome = Outcome;
-
-    fn name(&self) -> &'static str {
-        "rpc"
+    fn describe(&self) -> Description {
+        let requests = match self.args.rate {
+            Some(rate) => ("requests a second", rate.to_string()),
+            None => ("requests", "as replies come".to_owned()),
+        };
+        let duration = humantime::format_duration(self.args.duration);
+        Description {
+            name: "rpc",
+            bare: "bare echo",
+            relieved: None,
+            time_line: ("the slowest reply of each 50 ms", Unit::Seconds),
+            settings: vec![
+                ("connections", self.connections.to_string()),
+                ("depth", self.args.depth.to_string()),
+                requests,
+                ("of", format!("{} bytes", self.request.len())),
+                ("for", duration.to_string()),
+                ("rounds", self.args.rounds.to_string()),
+            ],
+        }
     }
 
-    fn bare_name(&self) -> &'static str {
-        "bare echo"
-    }
-
-    fn run(&mut self, round: &mut Round<'_>, outcome: &mut Outcome) -> Result<(), Halt> {
-        let (sent, replied) = (outcome.sent, outcome.replied);
-        let callers = &mut Callers::new(&self.request, self.args, outcome);
+    fn run(&mut self, round: &mut Round<'_>, record: &mut Record) -> Result<(), Halt> {
+        let callers = &mut Callers::new(&self.request, self.args.depth, self.args.rate.is_none());
         callers.connect(round, self.connections)?;
         let before = round.cpu(callers)?;
-        callers.start();
-        let start = Instant::now();
+        let start = callers.start();
         let length = self.args.duration / self.args.rounds;
         let mut ended = match self.args.rate {
             None => callers.call_in_turn(round, length),
             Some(rate) => call_by_schedule(callers, round, length, rate),
         };
         let time = start.elapsed();
-        callers.finish();
-        let timeout = round.events.timeout;
-        let drained = round
-            .events
-            .run_for(timeout, callers, |callers, _| callers.is_drained());
-        let after = round.cpu(callers)?;
-        if let Err(Halt::Stopped) = drained {
-            // A run that is stopped does not wait for the last replies.
-            callers.forget_calls();
-            ended = Err(Halt::Stopped);
-        } else if !drained? {
-            let lost = callers.lose_calls();
-            let what = format!("{lost} requests had no answer within {timeout:?} (--timeout)");
+        let drained = callers.drain(round);
+        let cpu = used(before, round.cpu(callers)?);
+        callers.close_all(round)?;
+
+        let counts = &callers.counts;
+        if counts.replied + counts.refused > 0 {
+            let rate = counts.replied as f64 / time.as_secs_f64();
+            let name = "replies a second, best round";
+            record.value(name, Unit::PerSecond, Of::Most, Some(rate));
+            record.times("request to reply", &callers.times);
+            let sent = u32::try_from(counts.sent).unwrap_or(u32::MAX);
+            let each = cpu.and_then(|cpu| cpu.checked_div(sent));
+            record.time("server CPU a request, best round", Of::Least, each);
+            record.count("requests", counts.sent);
+            record.count("replies", counts.replied);
+            record.count("errors", counts.refused);
+            record.count("lost", counts.lost);
+            record.count("answers to no request", counts.unexpected);
+            let before = record.elapsed.as_secs_f64();
+            let points = callers.time_line.iter();
+            record
+                .time_line
+                .extend(points.map(|(at, slowest)| (before + at, *slowest)));
+            record.elapsed += time;
+        }
+        if round.subject == Subject::Server {
+            self.lost += counts.lost;
+            self.refusal = self.refusal.take().or(callers.refusal.take());
+        }
+        if let Some(why) = callers.failed {
+            let replied = callers.counts.replied;
+            let what = format!("the server ended a connection ({why:?}) after {replied} replies");
             ended = Err(Halt::failed(what));
         }
-        let failed = callers.failed;
-        callers.close_all(round)?;
-        outcome.time += time;
-        let per_second = (outcome.replied - replied) as f64 / time.as_secs_f64();
-        outcome.per_second = outcome.per_second.max(per_second);
-        let sent = u32::try_from(outcome.sent - sent).unwrap_or(u32::MAX);
-        let each = used(before, after).and_then(|used| used.checked_div(sent));
-        outcome.cpu_per_request = outcome.cpu_per_request.into_iter().chain(each).min();
-        if let Some(why) = failed {
-            return Err(Halt::failed(format!(
-                "the server ended a connection ({why:?}) after {} replies",
-                outcome.replied
-            )));
-        }
-        ended
+        ended.and(drained)
     }
 
     fn bare_task(&self) -> Result<Task, Halt> {
         Ok(Task::Echo)
     }
 
-    fn has_figures(outcome: &Outcome) -> bool {
-        outcome.replied + outcome.refused > 0
-    }
-
-    fn settings(&self) -> Vec<(&'static str, String)> {
-        let requests = match self.args.rate {
-            Some(rate) => ("requests a second", rate.to_string()),
-            None => ("requests", "as replies come".to_owned()),
-        };
-        let duration = humantime::format_duration(self.args.duration);
-        vec![
-            ("connections", self.connections.to_string()),
-            ("depth", self.args.depth.to_string()),
-            requests,
-            ("of", format!("{} bytes", self.request.len())),
-            ("for", duration.to_string()),
-            ("rounds", self.args.rounds.to_string()),
-        ]
-    }
-
-    fn report(&self, columns: &mut Columns<'_, Outcome>) {
-        columns.figure("replies a second, best round", Unit::PerSecond, |outcome| {
-            Some(outcome.per_second)
-        });
-        columns.latencies("request to reply", |outcome| &outcome.times);
-        let cpu = "server CPU a request, best round";
-        columns.time(cpu, |outcome| outcome.cpu_per_request);
-        columns.count("requests", |outcome| outcome.sent);
-        columns.count("replies", |outcome| outcome.replied);
-        columns.count("errors", |outcome| outcome.refused);
-        columns.count("lost", |outcome| outcome.lost);
-        columns.count("answers to no request", |outcome| outcome.unexpected);
-        let measured = columns.measured;
-        if measured.lost > 0 {
-            columns.report.notes.push(format!(
-                "{} requests had no room within --timeout and were given up: they count with the \
-                 time that they had waited",
-                measured.lost
-            ));
-        }
-        let refusal = measured.refusal.iter();
+    fn notes(&self) -> Vec<String> {
+        let given_up = format!(
+            "{} requests had no room within --timeout and were given up: they count with the time \
+             that they had waited",
+            self.lost
+        );
+        let refusal = self.refusal.iter();
         let refusal = refusal.map(|refusal| format!("the first error: {refusal}"));
-        columns.report.notes.extend(refusal);
-        let what = "the slowest reply of each 50 ms";
-        columns.time_line(what, Unit::Seconds, |outcome| outcome.time_line.clone());
+        (self.lost > 0)
+            .then_some(given_up)
+            .into_iter()
+            .chain(refusal)
+            .collect()
     }
 }
 
@@ -185,49 +149,12 @@ fn call_by_schedule(
             callers.call_or_wait(round.events.net(), due(begun));
             begun += 1;
         }
-        let all_sent = due(begun) >= end && !callers.are_waiting();
+        let all_sent = due(begun) >= end && callers.waiting.is_empty();
         let is_late = now >= end + round.events.timeout;
         if all_sent || is_late || callers.failed.is_some() {
             callers.give_up_waiting();
             return Ok(());
         }
         round.events.turn(time_until(due(begun)), callers)?;
-    }
-}
-
-/// A request without its key.
-#[derive(Debug)]
-struct Request {
-    method: String,
-    path: String,
-    params: Box<RawValue>,
-}
-
-impl Request {
-    fn new(args: &RpcArgs) -> Result<Request, Halt> {
-        let slash = args.path.find('/').filter(|at| *at > 0);
-        let Some((method, path)) = slash.and_then(|at| args.path.split_at_checked(at)) else {
-            let path = &args.path;
-            let what = format!("--path {path}: no method; use METHOD/path, as in GET/echo");
-            return Err(Halt::usage(what));
-        };
-        let params = RawValue::from_string(args.params.clone())
-            .map_err(|error| Halt::usage(format!("--params: invalid JSON: {error}")))?;
-        Ok(Request {
-            method: method.to_owned(),
-            path: path.to_owned(),
-            params,
-        })
-    }
-
-    fn write(&self, out: impl Write, key: u64) -> io::Result<()> {
-        write_request(out, &self.method, &self.path, key, None, &self.params)
-    }
-
-    fn len(&self) -> usize {
-        let mut out = Vec::new();
-        // Writing to memory does not fail.
-        let _ = self.write(&mut out, FIRST_KEY);
-        out.len()
     }
 }

@@ -1,0 +1,179 @@
+//! Records what rounds against one server measure.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use super::format::Unit;
+
+/// Seconds or percent, and a value.
+pub(crate) type Point = (f64, f64);
+
+/// How the values of all rounds make one figure.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Of {
+    Least,
+    Median,
+    Most,
+    Mean,
+    Sum,
+}
+
+/// Rows in the order in which they are first recorded.
+#[derive(Default, Debug)]
+pub(crate) struct Record {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) time_line: Vec<Point>,
+    /// Where the time line of the next round begins.
+    pub(crate) elapsed: Duration,
+}
+
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    pub(crate) data: Data,
+}
+
+#[derive(Debug)]
+pub(crate) enum Data {
+    Values(Unit, Of, Vec<f64>),
+    Times(Times),
+}
+
+impl Record {
+    pub(crate) fn find(&self, name: &str) -> Option<&Data> {
+        let row = self.rows.iter().find(|row| row.name == name);
+        row.map(|row| &row.data)
+    }
+
+    fn data(&mut self, name: &'static str, new: impl FnOnce() -> Data) -> Option<&mut Data> {
+        if self.find(name).is_none() {
+            self.rows.push(Row { name, data: new() });
+        }
+        let row = self.rows.iter_mut().find(|row| row.name == name);
+        row.map(|row| &mut row.data)
+    }
+
+    /// Records a value of this round, if there is one.
+    pub(crate) fn value(&mut self, name: &'static str, unit: Unit, of: Of, value: Option<f64>) {
+        let data = self.data(name, || Data::Values(unit, of, Vec::new()));
+        if let Some(Data::Values(_, _, values)) = data {
+            values.extend(value);
+        }
+    }
+
+    pub(crate) fn time(&mut self, name: &'static str, of: Of, time: Option<Duration>) {
+        self.value(name, Unit::Seconds, of, time.map(|time| time.as_secs_f64()));
+    }
+
+    /// Returns whether the value is the least of all rounds.
+    pub(crate) fn is_least(&self, name: &str, time: Duration) -> bool {
+        match self.find(name) {
+            Some(Data::Values(_, _, values)) => Of::Least.all(values) >= Some(time.as_secs_f64()),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn count(&mut self, name: &'static str, count: u64) {
+        self.value(name, Unit::Count, Of::Sum, Some(count as f64));
+    }
+
+    pub(crate) fn times(&mut self, name: &'static str, more: &Times) {
+        let data = self.data(name, || Data::Times(Times::default()));
+        if let Some(Data::Times(times)) = data {
+            // The histogram resizes itself.
+            times.0.add(&more.0).ok();
+        }
+    }
+}
+
+impl Of {
+    /// Returns `None` if there are no values.
+    pub(crate) fn all(self, values: &[f64]) -> Option<f64> {
+        let mut values = values.to_vec();
+        values.sort_unstable_by(f64::total_cmp);
+        let sum: f64 = values.iter().sum();
+        match self {
+            Of::Least => values.first().copied(),
+            Of::Median => values.get(values.len() / 2).copied(),
+            Of::Most => values.last().copied(),
+            Of::Mean => Some(sum / values.len() as f64).filter(|mean| mean.is_finite()),
+            Of::Sum => (!values.is_empty()).then_some(sum),
+        }
+    }
+}
+
+/// A histogram of times, in nanoseconds to three digits.
+#[derive(Debug)]
+pub(crate) struct Times(Histogram<u64>);
+
+impl Default for Times {
+    fn default() -> Times {
+        Times(Histogram::new(3).unwrap_or_else(|_| unreachable!("at most five digits are allowed")))
+    }
+}
+
+impl<'a> FromIterator<&'a Duration> for Times {
+    fn from_iter<T: IntoIterator<Item = &'a Duration>>(all: T) -> Times {
+        let mut times = Times::default();
+        all.into_iter().for_each(|time| times.record(*time));
+        times
+    }
+}
+
+impl Times {
+    pub(crate) fn record(&mut self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.0.record(nanos.max(1)).ok();
+    }
+
+    /// Returns `None` if there are no times.
+    pub(crate) fn seconds_at(&self, percentile: f64) -> Option<f64> {
+        let nanos = self.0.value_at_percentile(percentile);
+        (!self.0.is_empty()).then(|| Duration::from_nanos(nanos).as_secs_f64())
+    }
+
+    /// Returns points that become denser towards the slowest, or `None` if there are no times.
+    pub(crate) fn curve(&self) -> Option<Vec<Point>> {
+        let steps = self.0.iter_quantiles(5);
+        let points = steps.map(|step| {
+            let value = Duration::from_nanos(step.value_iterated_to());
+            (step.quantile_iterated_to() * 100.0, value.as_secs_f64())
+        });
+        let mut points: Vec<Point> = points.collect();
+        points.dedup();
+        (!self.0.is_empty()).then_some(points)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_all_rounds_make_one() {
+        let values = [3.0, 1.0, 5.0, 1.0];
+        let all = [Of::Least, Of::Median, Of::Most, Of::Mean, Of::Sum];
+        assert_eq!(
+            all.map(|of| of.all(&values)),
+            [1.0, 3.0, 5.0, 2.5, 10.0].map(Some)
+        );
+        assert!(all.iter().all(|of| of.all(&[]).is_none()));
+    }
+
+    #[test]
+    fn percentiles_are_those_of_all_times() {
+        let mut times = Times::default();
+        assert!(times.seconds_at(50.0).is_none() && times.curve().is_none());
+        for millis in 1..=1000 {
+            times.record(Duration::from_millis(millis));
+        }
+        for (percentile, seconds) in [(50.0, 0.5), (99.0, 0.99), (100.0, 1.0)] {
+            let value = times.seconds_at(percentile).unwrap();
+            assert!((value / seconds - 1.0).abs() < 0.01, "{value}");
+        }
+        let curve = times.curve().unwrap();
+        assert!(curve.is_sorted_by(|one, next| one.0 <= next.0));
+        assert_eq!(curve.last().unwrap().0, 100.0);
+    }
+}
