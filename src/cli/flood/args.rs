@@ -287,10 +287,8 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 fn per_second(text: &str) -> Result<f64, String> {
-    let rate = text
-        .parse()
-        .ok()
-        .filter(|rate| (0.001..=1e7).contains(rate));
+    let rate: Option<f64> = text.parse().ok();
+    let rate = rate.filter(|rate| (0.001..=1e7).contains(rate));
     rate.ok_or_else(|| "use a number from 0.001 to 10000000".to_owned())
 }
 

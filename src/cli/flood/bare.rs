@@ -5,12 +5,12 @@
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::buffer::spare_capacity;
-use rustix::event::epoll;
-use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
+use rustix::event::epoll::{self, EventFlags as Flags};
+use rustix::net::{self, SocketFlags, sockopt};
 use serde::{Deserialize, Serialize};
 
 const FRAME_END: &[u8] = "¶".as_bytes();
@@ -34,17 +34,34 @@ pub(crate) enum Task {
         goodbye: String,
     },
     /// Replies to this many watchers that register. Then tells them of every other that comes and
-    /// goes. What they are told of one that comes contains its mark: `width` bytes of its registration
-    /// `from` there, `to` here.
+    /// goes.
     FanOut {
         count: usize,
         reply: String,
         joined: String,
         left: String,
-        from: usize,
-        to: usize,
-        width: usize,
+        mark: Mark,
     },
+}
+
+/// What is sent of a node that joins contains a part of its registration.
+#[derive(Clone, Serialize, Deserialize, Debug)]
+pub(crate) struct Mark {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    pub(crate) width: usize,
+}
+
+impl Mark {
+    fn copy(&self, registration: &[u8], joined: &mut String) {
+        let mark = registration.get(self.from..self.from + self.width);
+        let place = self.to..self.to + self.width;
+        if let Some(Ok(mark)) = mark.map(str::from_utf8)
+            && joined.get(place.clone()).is_some()
+        {
+            joined.replace_range(place, mark);
+        }
+    }
 }
 
 struct Peer {
@@ -59,7 +76,7 @@ struct Peer {
 
 struct Server {
     epoll: OwnedFd,
-    listener: OwnedFd,
+    listener: TcpListener,
     /// By fd.
     peers: Vec<Option<Peer>>,
     open: usize,
@@ -72,24 +89,19 @@ struct Server {
 
 /// Serves until standard input ends. Prints its address first, then `ok` for each task.
 pub(crate) fn serve() -> io::Result<()> {
-    let listener = net::socket_with(
-        AddressFamily::INET,
-        SocketType::STREAM,
-        SocketFlags::NONBLOCK | SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    listener.set_nonblocking(true)?;
     // Accepted connections inherit it.
     sockopt::set_tcp_nodelay(&listener, true)?;
-    net::bind(&listener, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
+    // Listening again makes the backlog longer.
     net::listen(&listener, BACKLOG)?;
-    let addr = SocketAddr::try_from(net::getsockname(&listener)?)?;
+    let addr = listener.local_addr()?;
 
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    let readable = epoll::EventFlags::IN;
-    epoll::add(&epoll, &listener, data_of(&listener), readable)?;
+    epoll::add(&epoll, &listener, data_of(&listener), Flags::IN)?;
     let mut stdin = io::stdin().lock();
     let tasks = epoll::EventData::new_u64(TASKS);
-    epoll::add(&epoll, io::stdin(), tasks, readable)?;
+    epoll::add(&epoll, io::stdin(), tasks, Flags::IN)?;
     print_line(&addr.to_string())?;
 
     let mut server = Server {
@@ -124,15 +136,13 @@ pub(crate) fn serve() -> io::Result<()> {
                 server.accept()?;
             } else {
                 let fd = usize::try_from(data.u64()).unwrap_or(usize::MAX);
-                if flags.contains(epoll::EventFlags::OUT)
+                if flags.contains(Flags::OUT)
                     && let Some(Some(peer)) = server.peers.get_mut(fd)
                 {
                     peer.flush();
                 }
-                if flags.intersects(!epoll::EventFlags::OUT) {
-                    let has_ended =
-                        flags.intersects(!(epoll::EventFlags::OUT | epoll::EventFlags::IN));
-                    server.read(fd, has_ended);
+                if flags.intersects(!Flags::OUT) {
+                    server.read(fd, flags.intersects(!(Flags::OUT | Flags::IN)));
                 }
             }
         }
@@ -157,10 +167,7 @@ impl Server {
     fn accept(&mut self) -> io::Result<()> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         while let Ok(accepted) = net::accept_with(&self.listener, flags) {
-            let readiness = epoll::EventFlags::IN
-                | epoll::EventFlags::OUT
-                | epoll::EventFlags::RDHUP
-                | epoll::EventFlags::ET;
+            let readiness = Flags::IN | Flags::OUT | Flags::RDHUP | Flags::ET;
             epoll::add(&self.epoll, &accepted, data_of(&accepted), readiness)?;
             let fd = fd_number(&accepted);
             if fd >= self.peers.len() {
@@ -217,10 +224,9 @@ impl Server {
         self.registered += 1;
         match &mut self.task {
             Task::Acceptor { count, list, .. } if self.registered == *count => {
-                self.peers
-                    .iter_mut()
-                    .flatten()
-                    .for_each(|peer| peer.send(&*list));
+                for peer in self.peers.iter_mut().flatten() {
+                    peer.send(&*list);
+                }
             }
             Task::FanOut { count, reply, .. } if self.registered <= *count => {
                 self.watchers.push(fd);
@@ -229,17 +235,8 @@ impl Server {
                     peer.send(reply);
                 }
             }
-            Task::FanOut {
-                joined,
-                from,
-                to,
-                width,
-                ..
-            } => {
-                let mark = registration.get(*from..*from + *width).unwrap_or_default();
-                if let (Ok(mark), Some(_)) = (str::from_utf8(mark), joined.get(*to..*to + *width)) {
-                    joined.replace_range(*to..*to + *width, mark);
-                }
+            Task::FanOut { joined, mark, .. } => {
+                mark.copy(registration, joined);
                 send_to(&mut self.peers, &self.watchers, joined);
             }
             Task::Acceptor { .. } | Task::Hold { .. } | Task::Echo => {}
@@ -255,10 +252,9 @@ impl Server {
             Task::Acceptor { count, goodbye, .. }
                 if self.registered == *count && self.open == 1 =>
             {
-                self.peers
-                    .iter_mut()
-                    .flatten()
-                    .for_each(|peer| peer.send(goodbye));
+                for peer in self.peers.iter_mut().flatten() {
+                    peer.send(goodbye);
+                }
             }
             Task::FanOut { left, .. } if !peer.is_watcher => {
                 send_to(&mut self.peers, &self.watchers, left);

@@ -14,7 +14,7 @@ use super::report::{Line, Report, TimeLine};
 use super::stop::{Halt, StopSignal};
 use super::target::Target;
 use super::usage::{Memory, Process};
-use crate::reactor::Handler;
+use crate::reactor::{Handler, Net};
 
 /// What differs between scenarios.
 pub(crate) trait Scenario {
@@ -63,6 +63,24 @@ pub(crate) struct Round<'a> {
 }
 
 impl Round<'_> {
+    pub(crate) fn net(&mut self) -> &mut Net {
+        self.events.net()
+    }
+
+    /// Turns until `done`, or until `--timeout` has passed. Returns whether it is done.
+    pub(crate) fn run<H: Handler>(
+        &mut self,
+        handler: &mut H,
+        done: impl FnMut(&mut H, &mut Net) -> bool,
+    ) -> Result<bool, Halt> {
+        self.events.run_for(self.events.timeout, handler, done)
+    }
+
+    /// Turns for this long.
+    pub(crate) fn pass<H: Handler>(&mut self, time: Duration, handler: &mut H) -> Result<(), Halt> {
+        self.events.pass(time, handler)
+    }
+
     /// CPU time of the server once it is at rest, if its process is known.
     pub(crate) fn cpu<H: Handler>(&mut self, handler: &mut H) -> Result<Option<Duration>, Halt> {
         self.events.settled_cpu(self.process, handler)
@@ -134,9 +152,8 @@ pub(crate) fn run(
     };
     report.add(&measured, baseline.as_ref());
     if let Some(http) = target.http {
-        report
-            .settings
-            .push(("HTTP readers", http.readers.to_string()));
+        let readers = http.readers.to_string();
+        report.settings.push(("HTTP readers", readers));
         read.report(&mut report);
     }
     let columns = [(Some("measured"), Some(measured)), (heading, baseline)];

@@ -3,17 +3,17 @@
 //! Thousands of watchers are sent the same frame. It is parsed for the first of them; for the others
 //! its bytes are compared, all of them, with the parsed ones.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::rc::Rc;
+
+use serde_json::value::RawValue;
 
 use crate::protocol::{ListedNode, Reply, Update};
 
 pub(crate) const FRAME_END: &[u8] = "¶".as_bytes();
 /// Frames that are remembered: watchers are at most a few of them apart.
 const FRAMES_REMEMBERED: usize = 32;
-/// Revisions of which the members are remembered.
-const REVISIONS_REMEMBERED: usize = 64;
 
 /// Returns a frame with its end.
 pub(crate) fn text_of(frame: &[u8]) -> String {
@@ -90,9 +90,10 @@ pub(crate) struct Frame {
     /// Its revision, in a session.
     pub(crate) rev: Option<u64>,
     pub(crate) wants_ack: bool,
-    /// How many different members are listed, for a node that has this frame. `None` if it does not
-    /// say, or says it relative to a revision that is forgotten.
-    pub(crate) members: Option<usize>,
+    /// How many members are listed, or joined.
+    pub(crate) members: usize,
+    /// How many members left.
+    pub(crate) members_left: usize,
     /// Joiners in the list, or among those who joined.
     pub(crate) joiners: Vec<usize>,
     /// It says that a node left.
@@ -104,8 +105,8 @@ pub(crate) struct Frame {
 pub(crate) struct FrameReader {
     names: Names,
     recent: VecDeque<Rc<Frame>>,
-    /// The ids of the members that were listed, by revision.
-    revisions: VecDeque<(u64, BTreeSet<u64>)>,
+    /// The ids of all members so far.
+    ids: HashSet<u64>,
 }
 
 impl FrameReader {
@@ -113,7 +114,7 @@ impl FrameReader {
         FrameReader {
             names,
             recent: VecDeque::new(),
-            revisions: VecDeque::new(),
+            ids: HashSet::new(),
         }
     }
 
@@ -140,26 +141,10 @@ impl FrameReader {
         match Update::parse(bytes) {
             Some(Update::List { entries, session }) => {
                 frame.kind = Kind::List;
-                let mut members = BTreeSet::new();
-                let mut ids = BTreeSet::new();
-                let mut all_ids = session.iter().flat_map(|session| &session.ids);
-                for entry in entries {
-                    let id = all_ids.next();
-                    match self.names.parse(&ListedNode::parse(entry).name) {
-                        Some(Node::Member(number)) => {
-                            members.insert(number);
-                            ids.extend(id);
-                        }
-                        Some(Node::Joiner(number)) => frame.joiners.push(number),
-                        None => {}
-                    }
-                }
-                frame.members = Some(members.len());
-                if let Some(session) = session {
-                    frame.rev = Some(session.rev);
-                    frame.wants_ack = session.ack;
-                    self.remember(session.rev, ids);
-                }
+                let ids = session.as_ref().map_or(&[][..], |session| &session.ids);
+                self.take_entries(&mut frame, entries, ids);
+                frame.rev = session.as_ref().map(|session| session.rev);
+                frame.wants_ack = session.is_some_and(|session| session.ack);
             }
             Some(Update::Delta {
                 joined,
@@ -171,23 +156,9 @@ impl FrameReader {
                 frame.rev = Some(session.rev);
                 frame.wants_ack = session.ack;
                 frame.has_left = !left.is_empty();
-                let mut ids = BTreeSet::new();
-                for (entry, id) in joined.into_iter().zip(&session.ids) {
-                    match self.names.parse(&ListedNode::parse(entry).name) {
-                        Some(Node::Member(_)) => drop(ids.insert(*id)),
-                        Some(Node::Joiner(number)) => frame.joiners.push(number),
-                        None => {}
-                    }
-                }
-                let before = self.revisions.iter().find(|(rev, _)| *rev == from);
-                if let Some((_, before)) = before {
-                    ids.extend(before);
-                    for node in left {
-                        ids.remove(&node.id);
-                    }
-                    frame.members = Some(ids.len());
-                    self.remember(session.rev, ids);
-                }
+                self.take_entries(&mut frame, joined, &session.ids);
+                let left = left.iter().filter(|node| self.ids.contains(&node.id));
+                frame.members_left = left.count();
             }
             Some(Update::Draining { .. }) => {}
             None => {
@@ -202,14 +173,20 @@ impl FrameReader {
         frame
     }
 
-    fn remember(&mut self, rev: u64, ids: BTreeSet<u64>) {
-        if self.revisions.iter().any(|(known, _)| *known == rev) {
-            return;
+    /// Plain lists have no ids.
+    fn take_entries(&mut self, frame: &mut Frame, entries: Vec<&RawValue>, ids: &[u64]) {
+        let mut ids = ids.iter();
+        for entry in entries {
+            let id = ids.next();
+            match self.names.parse(&ListedNode::parse(entry).name) {
+                Some(Node::Member(_)) => {
+                    frame.members += 1;
+                    self.ids.extend(id);
+                }
+                Some(Node::Joiner(number)) => frame.joiners.push(number),
+                None => {}
+            }
         }
-        if self.revisions.len() >= REVISIONS_REMEMBERED {
-            self.revisions.pop_front();
-        }
-        self.revisions.push_back((rev, ids));
     }
 }
 
@@ -217,55 +194,50 @@ impl FrameReader {
 mod tests {
     use super::*;
 
-    fn reader() -> FrameReader {
-        FrameReader::new(Names::new(0xabc))
-    }
-
     fn entry(node: Node) -> String {
-        let name = Names::new(0xabc).of(node);
+        let prefix = "flood-000abc-".to_owned();
+        let name = Names { prefix }.of(node);
         format!(r#"{{"port":1,"name":"{name}","host":"127.0.0.1"}}"#)
     }
 
+    fn reader() -> FrameReader {
+        let prefix = "flood-000abc-".to_owned();
+        FrameReader::new(Names { prefix })
+    }
+
     #[test]
-    fn counts_members_once_each_and_others_not_at_all() {
+    fn counts_members_and_parses_a_frame_once() {
         let (one, two, joiner) = (Node::Member(1), Node::Member(2), Node::Joiner(7));
-        let entries = [one, two, one, joiner].map(entry).join(",");
-        let list = format!(
-            r#"{{"uri":"/distributes","method":"GET","key":0,"params":[{entries},{{"port":1,"name":"x"}}]}}"#
-        );
+        let entries = [one, two, joiner].map(entry).join(",");
+        let head = r#"{"uri":"/distributes","method":"GET","key":0,"params":["#;
+        let list = format!(r#"{head}{entries},{{"port":1,"name":"x"}}]}}"#);
         let mut reader = reader();
         let frame = reader.read(list.as_bytes());
         assert_eq!(frame.kind, Kind::List);
-        assert_eq!((frame.members, &*frame.joiners), (Some(2), &[7][..]));
+        assert_eq!((frame.members, &*frame.joiners), (2, &[7][..]));
         assert!(Rc::ptr_eq(&frame, &reader.read(list.as_bytes())));
         let other = list.replace("w00000002", "w00000003");
         assert!(!Rc::ptr_eq(&frame, &reader.read(other.as_bytes())));
     }
 
     #[test]
-    fn counts_from_the_revision_that_a_delta_names() {
+    fn counts_the_members_that_joined_and_left() {
         let mut reader = reader();
+        let (first, second) = (entry(Node::Member(0)), entry(Node::Member(1)));
         let list = format!(
-            r#"{{"uri":"/distributes","method":"GET","key":0,"params":[{}],"session":{{"epoch":"e","rev":4,"complete":true,"ids":[9]}}}}"#,
-            entry(Node::Member(0))
+            r#"{{"uri":"/distributes","method":"GET","key":0,"params":[{first}],"session":{{"epoch":"e","rev":4,"complete":true,"ids":[9]}}}}"#
         );
-        assert_eq!(reader.read(list.as_bytes()).members, Some(1));
-        let delta = |from: u64, left: &str| {
-            format!(
-                r#"{{"uri":"/distributes","method":"PATCH","key":0,"params":{{"joined":[{}],"left":[{left}]}},"session":{{"epoch":"e","from":{from},"rev":6,"ack":true,"ids":[10]}}}}"#,
-                entry(Node::Member(1))
-            )
-        };
-        let frame = reader.read(delta(4, "").as_bytes());
+        assert_eq!(reader.read(list.as_bytes()).members, 1);
+        let delta = format!(
+            r#"{{"uri":"/distributes","method":"PATCH","key":0,"params":{{"joined":[{second}],"left":[{{"id":9,"cause":"closed"}},{{"id":8,"cause":"closed"}}]}},"session":{{"epoch":"e","from":4,"rev":6,"ack":true,"ids":[10]}}}}"#
+        );
+        let frame = reader.read(delta.as_bytes());
         assert_eq!(frame.kind, Kind::Delta { from: 4 });
         assert_eq!(
-            (frame.members, frame.rev, frame.wants_ack),
-            (Some(2), Some(6), true)
+            (frame.rev, frame.wants_ack, frame.has_left),
+            (Some(6), true, true)
         );
-        let frame = reader.read(delta(4, r#"{"id":9,"cause":"closed"}"#).as_bytes());
-        assert!(frame.has_left);
-        assert_eq!(frame.members, Some(1));
-        assert_eq!(reader.read(delta(5, "").as_bytes()).members, None);
+        assert_eq!((frame.members, frame.members_left), (1, 1));
     }
 
     #[test]

@@ -1,12 +1,13 @@
-//! Clients of a Distributor's HTTP side that read slowly, in a thread of their own. Half of them follow
+//! Clients of a Distributor's HTTP side that read slowly, each in a thread. Half of them follow
 //! `/events`, half ask for `/metrics` again and again. Those that are cut come again.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::mem;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
@@ -18,18 +19,19 @@ use super::target::HttpLoad;
 /// What each reads at once. The receive buffer is as small: what it has not read is kept by the
 /// server, and not by the kernel here.
 const READ_BYTES: usize = 4096;
-/// One group reads each tick, so that each client reads every 400 ms.
-const TICK: Duration = Duration::from_millis(20);
-const GROUPS: usize = 20;
+const READ_INTERVAL: Duration = Duration::from_millis(400);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// As long as browsers wait.
 const RECONNECT_DELAY: Duration = Duration::from_secs(2);
+/// They read at this many different times.
+const SPREAD: f64 = 20.0;
+const STACK_BYTES: usize = 128 << 10;
 
 /// Clients that read until they are stopped or dropped.
 #[derive(Debug)]
 pub(crate) struct HttpReaders {
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Tally>>,
+    threads: Vec<JoinHandle<Tally>>,
 }
 
 /// What came of it.
@@ -66,229 +68,176 @@ impl Tally {
 impl HttpReaders {
     /// Returns when all have connected and asked.
     pub(crate) fn start(load: HttpLoad) -> Result<HttpReaders, Halt> {
-        HttpReaders::connect(load.at, load.readers).map_err(|error| {
+        let failed = |error| {
             Halt::failed(format!(
                 "the HTTP side at {} cannot be read: {error}",
                 load.at
             ))
-        })
+        };
+        try_one(load.at).map_err(failed)?;
+        let mut readers = HttpReaders {
+            stop: Arc::default(),
+            threads: Vec::new(),
+        };
+        for number in 0..load.readers {
+            readers.add(load.at, number).map_err(failed)?;
+        }
+        Ok(readers)
     }
 
-    fn connect(to: SocketAddr, count: usize) -> io::Result<HttpReaders> {
-        try_one(to)?;
-        let all = (0..count).map(|number| Reader::connect(to, number));
-        let mut all = all.collect::<io::Result<Vec<Reader>>>()?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let thread = thread::spawn(move || {
+    fn add(&mut self, to: SocketAddr, number: usize) -> io::Result<()> {
+        let path = if number.is_multiple_of(2) {
+            "events"
+        } else {
+            "metrics"
+        };
+        let stop = Arc::clone(&self.stop);
+        let mut reader = Reader::connect(to, path, &stop)?;
+        // They do not all read at the same time.
+        reader.input.get_mut().pause = READ_INTERVAL.mul_f64(number as f64 / SPREAD % 1.0);
+        let run = move || {
             let mut tally = Tally::default();
-            let mut due = Instant::now();
-            for group in (0..GROUPS).cycle() {
-                due += TICK;
-                thread::sleep(due.saturating_duration_since(Instant::now()));
-                for reader in all.iter_mut().skip(group).step_by(GROUPS) {
-                    if stopped.load(Ordering::Relaxed) {
-                        return tally;
-                    }
-                    reader.turn(to, &mut tally);
+            while !stop.load(Ordering::Relaxed) {
+                reader.read_to_end(&mut tally);
+                thread::park_timeout(RECONNECT_DELAY);
+                if let Ok(again) = Reader::connect(to, path, &stop) {
+                    reader = again;
                 }
             }
             tally
-        });
-        Ok(HttpReaders {
-            stop,
-            thread: Some(thread),
-        })
+        };
+        let thread = thread::Builder::new().stack_size(STACK_BYTES);
+        self.threads.push(thread.spawn(run)?);
+        Ok(())
     }
 
     pub(crate) fn stop(mut self) -> Result<Tally, Halt> {
-        let panicked = || Halt::failed("the thread of the HTTP readers panicked");
-        self.join().ok_or_else(panicked)
+        self.signal();
+        let mut tally = Tally::default();
+        for thread in self.threads.drain(..) {
+            let panicked = |_| Halt::failed("a thread of the HTTP readers panicked");
+            tally.add(thread.join().map_err(panicked)?);
+        }
+        Ok(tally)
     }
 
-    fn join(&mut self) -> Option<Tally> {
+    fn signal(&self) {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.take()?.join().ok()
+        self.threads
+            .iter()
+            .for_each(|thread| thread.thread().unpark());
     }
 }
 
 impl Drop for HttpReaders {
     fn drop(&mut self) {
-        self.join();
+        self.signal();
     }
 }
 
 /// Fails where no client would get an answer.
 fn try_one(to: SocketAddr) -> io::Result<()> {
     let config = ureq::Agent::config_builder().proxy(None);
-    let agent = config
-        .timeout_global(Some(CONNECT_TIMEOUT))
-        .build()
-        .new_agent();
+    let config = config.timeout_global(Some(CONNECT_TIMEOUT));
+    let agent = config.build().new_agent();
     let response = agent.get(format!("http://{to}/metrics")).call();
     response.map(drop).map_err(io::Error::other)
 }
 
-#[derive(Debug)]
 struct Reader {
-    number: usize,
-    /// Or since when it has none.
-    stream: Result<TcpStream, Instant>,
-    response: Response,
+    input: BufReader<SlowStream>,
+    path: &'static str,
 }
 
 impl Reader {
-    fn connect(to: SocketAddr, number: usize) -> io::Result<Reader> {
+    /// Connects and asks.
+    fn connect(to: SocketAddr, path: &'static str, stop: &Arc<AtomicBool>) -> io::Result<Reader> {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
         socket.set_recv_buffer_size(READ_BYTES)?;
         socket.connect_timeout(&to.into(), CONNECT_TIMEOUT)?;
-        let mut stream = TcpStream::from(socket);
-        ask(&mut stream, number)?;
-        stream.set_nonblocking(true)?;
-        Ok(Reader {
-            number,
-            stream: Ok(stream),
-            response: Response::default(),
-        })
+        let stream = SlowStream {
+            stream: socket.into(),
+            stop: Arc::clone(stop),
+            pause: READ_INTERVAL,
+            bytes: 0,
+        };
+        let input = BufReader::with_capacity(READ_BYTES, stream);
+        let mut reader = Reader { input, path };
+        reader.ask()?;
+        reader.input.get_ref().stream.set_nonblocking(true)?;
+        Ok(reader)
     }
 
-    /// Reads once, or comes again after a while.
-    fn turn(&mut self, to: SocketAddr, tally: &mut Tally) {
-        let stream = match &mut self.stream {
-            Ok(stream) => stream,
-            Err(since) if since.elapsed() < RECONNECT_DELAY => return,
-            Err(since) => {
-                *since = Instant::now();
-                if let Ok(again) = Reader::connect(to, self.number) {
-                    *self = again;
-                }
-                return;
-            }
-        };
-        let mut buffer = [0; READ_BYTES];
-        let bytes = match stream.read(&mut buffer) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-            Ok(count) => buffer.get(..count).unwrap_or_default(),
-            Err(_) => &[],
-        };
-        let progress = match self.response.left {
-            // If there are too many, the last are closed before they are answered.
-            None if bytes.is_empty() => Progress::Refused,
-            _ => self.response.take(bytes),
-        };
-        if progress != Progress::Refused {
-            tally.bytes += bytes.len() as u64;
-        }
-        let is_over = match progress {
-            Progress::Refused => {
-                tally.refused += 1;
-                true
-            }
-            _ if bytes.is_empty() => {
-                tally.cut += 1;
-                true
-            }
-            Progress::Partial => false,
-            Progress::Complete => {
-                let asked = ask(stream, self.number);
-                tally.cut += u64::from(asked.is_err());
-                asked.is_err()
-            }
-        };
-        if is_over {
-            self.stream = Err(Instant::now());
-        }
+    fn ask(&mut self) -> io::Result<()> {
+        let request = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", self.path);
+        self.input.get_mut().stream.write_all(request.as_bytes())
     }
-}
 
-fn ask(stream: &mut TcpStream, number: usize) -> io::Result<()> {
-    let path = if number.is_multiple_of(2) {
-        "events"
-    } else {
-        "metrics"
-    };
-    write!(stream, "GET /{path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
-}
-
-/// A response that arrives in pieces.
-#[derive(Default, Debug)]
-struct Response {
-    head: Vec<u8>,
-    /// Bytes left of the body, once the head is there. Without a length it has no end.
-    left: Option<usize>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Progress {
-    Partial,
-    /// What comes next is of another response.
-    Complete,
-    /// It has another status than 200, or is not HTTP.
-    Refused,
-}
-
-impl Response {
-    fn take(&mut self, bytes: &[u8]) -> Progress {
-        let mut of_body = bytes.len();
-        if self.left.is_none() {
-            self.head.extend_from_slice(bytes);
-            let mut headers = [httparse::EMPTY_HEADER; 32];
-            let mut head = httparse::Response::new(&mut headers);
-            let body_at = match head.parse(&self.head) {
-                Ok(httparse::Status::Complete(body_at)) if head.code == Some(200) => body_at,
-                Ok(httparse::Status::Partial) => return Progress::Partial,
-                _ => return Progress::Refused,
+    /// Reads responses, and asks again after each, until the connection ends.
+    fn read_to_end(&mut self, tally: &mut Tally) {
+        let end = loop {
+            let Some(length) = self.read_head() else {
+                break &mut tally.refused;
             };
-            let is_length = |name: &str| name.eq_ignore_ascii_case("content-length");
-            let length = head.headers.iter().find(|header| is_length(header.name));
-            let length = length.and_then(|header| str::from_utf8(header.value).ok()?.parse().ok());
-            self.left = Some(length.unwrap_or(usize::MAX));
-            of_body = self.head.len() - body_at;
+            let mut body = self.input.by_ref().take(length);
+            let read = io::copy(&mut body, &mut io::sink());
+            if read.ok() != Some(length) || self.ask().is_err() {
+                break &mut tally.cut;
+            }
+        };
+        let stream = self.input.get_ref();
+        *end += u64::from(!stream.stop.load(Ordering::Relaxed));
+        tally.bytes += stream.bytes;
+    }
+
+    /// Returns the length of the body, which is endless if none is named; `None` if there is an error
+    /// instead of a page. If there are too many readers, the last are closed without an answer.
+    fn read_head(&mut self) -> Option<u64> {
+        let mut line = String::new();
+        self.input.read_line(&mut line).ok()?;
+        let is_ok = line.split(' ').nth(1) == Some("200");
+        let mut length = u64::MAX;
+        while line != "\r\n" {
+            line.clear();
+            self.input
+                .read_line(&mut line)
+                .ok()
+                .filter(|read| *read > 0)?;
+            if let Some((name, value)) = line.split_once(':')
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.trim().parse().ok()?;
+            }
         }
-        self.left = self.left.map(|left| left.saturating_sub(of_body));
-        if self.left == Some(0) {
-            *self = Response::default();
-            return Progress::Complete;
-        }
-        Progress::Partial
+        is_ok.then_some(length)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Reads a little, now and then, until it is stopped.
+struct SlowStream {
+    stream: TcpStream,
+    stop: Arc<AtomicBool>,
+    /// Before the next read.
+    pause: Duration,
+    bytes: u64,
+}
 
-    #[test]
-    fn a_response_ends_where_its_length_says_however_it_is_cut() {
-        let text = b"HTTP/1.1 200 OK\r\nA: b\r\ncontent-length: 5\r\n\r\nhello";
-        for size in 1..=text.len() {
-            let mut response = Response::default();
-            for _ in 0..2 {
-                let taken: Vec<_> = text
-                    .chunks(size)
-                    .map(|piece| response.take(piece))
-                    .collect();
-                let (last, others) = taken.split_last().unwrap();
-                assert_eq!(*last, Progress::Complete, "{size}");
-                assert!(
-                    others.iter().all(|taken| *taken == Progress::Partial),
-                    "{size}"
-                );
+impl Read for SlowStream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = buffer.len().min(READ_BYTES);
+        loop {
+            thread::park_timeout(mem::replace(&mut self.pause, READ_INTERVAL));
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(io::Error::other("stopped"));
             }
-        }
-    }
-
-    #[test]
-    fn a_stream_has_no_end_and_a_refusal_is_not_a_response() {
-        let mut response = Response::default();
-        for piece in [&b"HTTP/1.1 200 OK\r\n\r\ndata: 1\n\n"[..], b"data: 2\n\n"] {
-            assert_eq!(response.take(piece), Progress::Partial);
-        }
-        for refusal in [
-            &b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n"[..],
-            b"not HTTP",
-        ] {
-            assert_eq!(Response::default().take(refusal), Progress::Refused);
+            match self.stream.read(buffer.get_mut(..most).unwrap_or_default()) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Ok(count) => {
+                    self.bytes += count as u64;
+                    return Ok(count);
+                }
+                other => return other,
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use super::event_loop::pause_after;
 use super::format::Unit;
 use super::frames::Names;
 use super::pool::Pool;
-use super::record::{Of, Record};
+use super::record::Record;
 use super::registration::{Profile, Registration};
 use super::report::Report;
 use super::stop::{Halt, StopSignal};
@@ -74,32 +74,29 @@ impl Scenario for Idle<'_> {
         let start = Instant::now();
         let all = self.connections;
         let are_confirmed = self.args.registered && round.subject != Subject::Bare;
-        pool.wait_for(round.events, "were sent a list", all, |pool, net| {
+        pool.wait_for(round, "were sent a list", all, |pool, net| {
             pool.add_members_up_to(all, net);
             if are_confirmed {
-                pool.confirmed
+                pool.seen.confirmed
             } else {
-                pool.greeted
+                pool.seen.greeted
             }
         })?;
         let connecting = start.elapsed();
-        record.time("until all are connected", Of::Sum, Some(connecting));
-        record.time("server CPU for it", Of::Sum, used(cpu, round.cpu(pool)?));
-        round.events.pass(pause_after(connecting), pool)?;
+        record.least("until all are connected", Some(connecting));
+        record.least("server CPU for it", used(cpu, round.cpu(pool)?));
+        round.pass(pause_after(connecting), pool)?;
 
         let cpu = round.cpu(pool)?;
         let stopped = self.sample_memory(pool, round, record);
         let during = round.memory();
-        record.time(
-            "server CPU while they are idle",
-            Of::Sum,
-            used(cpu, round.cpu(pool)?),
-        );
-        record.count("connections lost", pool.lost as u64);
+        let cpu = used(cpu, round.cpu(pool)?);
+        record.least("server CPU while they are idle", cpu);
+        record.count("connections lost", pool.seen.lost as u64);
         self.greeting = pool.last_list();
         let mut bytes = |name, value: Option<f64>| {
             let value = value.filter(|_| self.knows_memory);
-            record.value(name, Unit::Bytes, Of::Sum, value);
+            record.most(name, Unit::Bytes, value);
         };
         let resident = |memory: Option<Memory>| Some(memory?.resident_bytes as f64);
         let anonymous = |memory: Option<Memory>| Some(memory?.anonymous_bytes as f64);
@@ -114,8 +111,8 @@ impl Scenario for Idle<'_> {
             resident(during),
         );
         stopped?;
-        pool.close_all(round.events)?;
-        round.events.pass(pause_after(connecting), pool)?;
+        pool.close_all(round)?;
+        round.pass(pause_after(connecting), pool)?;
         round.cpu(pool)?;
         bytes(
             "server memory when they have gone, resident",
@@ -146,7 +143,7 @@ impl Idle<'_> {
         let start = Instant::now();
         while start.elapsed() < self.args.duration {
             let left = self.args.duration.saturating_sub(start.elapsed());
-            round.events.pass(SAMPLE_INTERVAL.min(left), pool)?;
+            round.pass(SAMPLE_INTERVAL.min(left), pool)?;
             let at = start.elapsed().as_secs_f64();
             let bytes = round.memory().map(|memory| memory.resident_bytes as f64);
             record.time_line.extend(bytes.map(|bytes| (at, bytes)));

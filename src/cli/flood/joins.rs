@@ -5,13 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::frames::{Frame, Kind};
 use super::record::Times;
-use crate::reactor::ConnId;
 
 #[derive(Debug)]
 struct Joiner {
-    /// When it joins by the schedule. A delay after that counts, whoever causes it.
+    /// When it joins by the schedule. A delay after that counts, whatever causes it.
     due: Instant,
-    conn: Option<ConnId>,
     /// By watcher.
     has_heard: Vec<bool>,
     heard: usize,
@@ -25,9 +23,8 @@ pub(crate) struct Joins {
     /// Joins that all watchers heard of.
     pub(crate) complete: usize,
     pub(crate) to_each: Times,
-    pub(crate) to_last: Times,
     /// When a join was due, and its time to the last watcher.
-    pub(crate) time_line: Vec<(Instant, Duration)>,
+    pub(crate) to_last: Vec<(Instant, Duration)>,
     /// A frame about one join alone with the joiner's number, and one about leaving alone. If
     /// possible without a request for acknowledgement, as most are.
     pub(crate) joined_frame: Option<(Rc<Frame>, usize)>,
@@ -39,26 +36,21 @@ impl Joins {
         self.joiners.len()
     }
 
-    /// Adds a connected node and returns its number.
-    pub(crate) fn add(&mut self, conn: Option<ConnId>) -> usize {
+    /// Adds a node and returns its number.
+    pub(crate) fn add(&mut self) -> usize {
         self.joiners.push(Joiner {
             due: Instant::now(),
-            conn,
             has_heard: Vec::new(),
             heard: 0,
         });
         self.joiners.len() - 1
     }
 
-    /// Sets when the node joins, and returns its connection.
-    pub(crate) fn begin(&mut self, number: usize, due: Instant) -> Option<ConnId> {
-        let joiner = self.joiners.get_mut(number)?;
-        joiner.due = due;
-        joiner.conn
-    }
-
-    pub(crate) fn take_connection(&mut self, number: usize) -> Option<ConnId> {
-        self.joiners.get_mut(number)?.conn.take()
+    /// Sets when the node joins.
+    pub(crate) fn begin(&mut self, number: usize, due: Instant) {
+        if let Some(joiner) = self.joiners.get_mut(number) {
+            joiner.due = due;
+        }
     }
 
     pub(crate) fn is_complete(&self, number: usize) -> bool {
@@ -68,8 +60,7 @@ impl Joins {
 
     pub(crate) fn forget_times(&mut self) {
         self.to_each = Times::default();
-        self.to_last = Times::default();
-        self.time_line.clear();
+        self.to_last.clear();
     }
 
     /// Records that a watcher received the frame.
@@ -79,9 +70,8 @@ impl Joins {
                 continue;
             };
             if watcher >= joiner.has_heard.len() {
-                joiner
-                    .has_heard
-                    .resize(self.watchers.max(watcher + 1), false);
+                let length = self.watchers.max(watcher + 1);
+                joiner.has_heard.resize(length, false);
             }
             match joiner.has_heard.get_mut(watcher) {
                 Some(has_heard) if !*has_heard => *has_heard = true,
@@ -92,21 +82,19 @@ impl Joins {
             self.to_each.record(time);
             if joiner.heard == self.watchers {
                 self.complete += 1;
-                self.to_last.record(time);
-                self.time_line.push((joiner.due, time));
+                self.to_last.push((joiner.due, time));
             }
         }
-        let is_better = |known: Option<&Rc<Frame>>| {
-            known.is_none_or(|known| known.wants_ack && !frame.wants_ack)
-        };
         match *frame.joiners {
             [number] if !frame.has_left => {
-                if is_better(self.joined_frame.as_ref().map(|(frame, _)| frame)) {
+                if self.joined_frame.is_none() || !frame.wants_ack {
                     self.joined_frame = Some((Rc::clone(frame), number));
                 }
             }
-            [] if frame.kind != Kind::List && is_better(self.left_frame.as_ref()) => {
-                self.left_frame = Some(Rc::clone(frame));
+            [] if frame.kind != Kind::List => {
+                if self.left_frame.is_none() || !frame.wants_ack {
+                    self.left_frame = Some(Rc::clone(frame));
+                }
             }
             _ => {}
         }
@@ -133,15 +121,13 @@ mod tests {
             watchers: 2,
             ..Joins::default()
         };
-        let number = joins.add(None);
-        joins.record(70, &frame(&[number], false, false));
+        let number = joins.add();
+        joins.record(70, &frame(&[number], false, true));
         joins.record(70, &frame(&[number], true, false));
-        assert!(!joins.is_complete(number));
+        assert!(!joins.is_complete(number) && joins.left_frame.is_none());
         joins.record(3, &frame(&[number, 99], false, false));
         assert!(joins.is_complete(number));
-        assert_eq!((joins.complete, joins.time_line.len()), (1, 1));
-        assert_eq!(joins.joined_frame.as_ref().unwrap().1, number);
-        assert!(joins.left_frame.is_none());
+        assert_eq!((joins.complete, joins.to_last.len()), (1, 1));
         joins.record(3, &frame(&[], true, false));
         assert!(joins.left_frame.is_some());
     }

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::driver::{Round, Subject};
-use super::event_loop::EventLoop;
 use super::frames::{FRAME_END, Frame, FrameReader, Kind, Names, Node, text_of};
 use super::joins::Joins;
 use super::registration::{self, JOINER, Profile, Registration};
@@ -22,6 +21,7 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 const MAX_HEARTBEATS_AT_ONCE: u32 = 512;
 /// A refusal of a registration is shorter, whatever the name in it.
 const MAX_REFUSAL_BYTES: usize = 1024;
+
 #[derive(Debug, Default)]
 pub(crate) struct Member {
     conn: Option<ConnId>,
@@ -45,6 +45,16 @@ struct Goal {
     times: Vec<Duration>,
 }
 
+impl Goal {
+    fn new(members: usize) -> Goal {
+        Goal {
+            members,
+            since: Instant::now(),
+            times: Vec::new(),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Pool {
     to: SocketAddr,
@@ -63,6 +73,12 @@ pub(crate) struct Pool {
     heartbeats_due: f64,
     heartbeats_updated: Instant,
     heartbeats_sent: usize,
+    pub(crate) seen: Seen,
+}
+
+/// What came from the server.
+#[derive(Default, Debug)]
+pub(crate) struct Seen {
     opened: usize,
     /// Members whose registration was confirmed.
     pub(crate) confirmed: usize,
@@ -95,35 +111,18 @@ impl Pool {
             joins: Joins::default(),
             nodes: ConnMap::default(),
             frames: FrameReader::new(names.clone()),
-            goal: Goal {
-                members: 0,
-                since: now,
-                times: Vec::new(),
-            },
+            goal: Goal::new(0),
             heartbeats_paused: false,
             heartbeats_due: 0.0,
             heartbeats_updated: now,
             heartbeats_sent: 0,
-            opened: 0,
-            confirmed: 0,
-            greeted: 0,
-            updates: 0,
-            gaps: 0,
-            lost: 0,
-            last_loss: None,
-            refusal: None,
-            last_list: None,
-            reply: None,
+            seen: Seen::default(),
         }
     }
 
     /// From now on it is recorded when each member knows of this many.
     pub(crate) fn set_goal(&mut self, members: usize) {
-        self.goal = Goal {
-            members,
-            since: Instant::now(),
-            times: Vec::new(),
-        };
+        self.goal = Goal::new(members);
         for member in &mut self.members {
             member.has_reached_goal = false;
         }
@@ -151,21 +150,20 @@ impl Pool {
 
     /// Connects as many of `all` members as may be on their way.
     pub(crate) fn add_members_up_to(&mut self, all: usize, net: &mut Net) {
-        while self.members.len() < all.min(self.greeted + CONNECTING_AT_ONCE) {
+        while self.members.len() < all.min(self.seen.greeted + CONNECTING_AT_ONCE) {
             self.add_member(net);
         }
     }
 
-    /// Connects a node that is to join, and returns its number.
-    pub(crate) fn add_joiner(&mut self, net: &mut Net) -> usize {
-        let conn = self.connect(net, Node::Joiner(self.joins.len()));
-        self.joins.add(Some(conn))
+    /// Connects a node that is to join.
+    pub(crate) fn add_joiner(&mut self, net: &mut Net) -> (usize, ConnId) {
+        let number = self.joins.add();
+        (number, self.connect(net, Node::Joiner(number)))
     }
 
-    pub(crate) fn join(&mut self, net: &mut Net, number: usize, due: Instant) {
-        if let Some(conn) = self.joins.begin(number, due) {
-            self.register(net, conn, Node::Joiner(number), JOINER);
-        }
+    pub(crate) fn join(&mut self, net: &mut Net, (number, conn): (usize, ConnId), due: Instant) {
+        self.joins.begin(number, due);
+        self.register(net, conn, Node::Joiner(number), JOINER);
     }
 
     fn connect(&mut self, net: &mut Net, node: Node) -> ConnId {
@@ -198,10 +196,9 @@ impl Pool {
 
     /// Makes them read again, and notice whether they still have a connection.
     pub(crate) fn resume_reading(&mut self, net: &mut Net) {
-        let stuck = self.members.iter().filter(|member| member.is_stuck);
-        stuck
-            .filter_map(|member| member.conn)
-            .for_each(|conn| net.resume(conn));
+        for member in self.members.iter().filter(|member| member.is_stuck) {
+            member.conn.inspect(|conn| net.resume(*conn));
+        }
     }
 
     /// How many of those that did not read have lost their connection.
@@ -217,20 +214,11 @@ impl Pool {
         }
     }
 
-    pub(crate) fn close_joiner(&mut self, net: &mut Net, number: usize) {
-        if let Some(conn) = self.joins.take_connection(number) {
-            net.close(conn, Close::Now);
+    pub(crate) fn close_all(&mut self, round: &mut Round<'_>) -> Result<(), Halt> {
+        for (conn, _) in self.nodes.iter() {
+            round.net().close(conn, Close::Now);
         }
-    }
-
-    pub(crate) fn close_all(&mut self, events: &mut EventLoop) -> Result<(), Halt> {
-        for number in 0..self.members.len() {
-            self.close_member(events.net(), number);
-        }
-        for number in 0..self.joins.len() {
-            self.close_joiner(events.net(), number);
-        }
-        events.run_for(events.timeout, self, |pool, _| pool.nodes.is_empty())?;
+        round.run(self, |pool, _| pool.nodes.is_empty())?;
         Ok(())
     }
 
@@ -246,35 +234,38 @@ impl Pool {
     /// when the server refuses something.
     pub(crate) fn wait_for(
         &mut self,
-        events: &mut EventLoop,
+        round: &mut Round<'_>,
         what: &str,
         of: usize,
         mut count: impl FnMut(&mut Pool, &mut Net) -> usize,
     ) -> Result<(), Halt> {
         let mut reached = 0;
-        events.run_for(events.timeout, self, |pool, net| {
+        round.run(self, |pool, net| {
             reached = count(pool, net);
             reached >= of || pool.has_trouble()
         })?;
         if reached >= of {
             return Ok(());
         }
-        Err(self.failure(what, reached, of, events.timeout))
+        Err(self.failure(what, reached, of, round.events.timeout))
     }
 
     pub(crate) fn has_trouble(&self) -> bool {
-        self.lost > 0 || self.refusal.is_some()
+        self.seen.lost > 0 || self.seen.refusal.is_some()
     }
 
     pub(crate) fn failure(&self, what: &str, reached: usize, of: usize, timeout: Duration) -> Halt {
-        let because = match (&self.refusal, self.last_loss) {
+        let because = match (&self.seen.refusal, self.seen.last_loss) {
             (Some(refusal), _) => format!("the server refused one with {refusal}"),
             (None, Some(why)) => {
-                format!("{} connections were lost, the last by {why:?}", self.lost)
+                format!(
+                    "{} connections were lost, the last by {why:?}",
+                    self.seen.lost
+                )
             }
             (None, None) => format!("not reached within {timeout:?} (--timeout)"),
         };
-        let opened = self.opened;
+        let opened = self.seen.opened;
         Halt::failed(format!(
             "only {reached} of {of} {what} ({opened} connected): {because}"
         ))
@@ -287,13 +278,13 @@ impl Pool {
 
     /// Whether the newest whole list has this many members.
     pub(crate) fn is_last_list_of(&self, members: usize) -> bool {
-        let list = self.last_list.as_ref();
-        list.is_some_and(|list| list.members == Some(members))
+        let list = self.seen.last_list.as_ref();
+        list.is_some_and(|list| list.members == members)
     }
 
     /// The newest whole list as it was sent; empty if there is none.
     pub(crate) fn last_list(&self) -> String {
-        let list = self.last_list.as_ref();
+        let list = self.seen.last_list.as_ref();
         list.map_or_else(String::new, |list| text_of(&list.bytes))
     }
 
@@ -335,37 +326,39 @@ impl Pool {
         let Some(member) = self.members.get_mut(number) else {
             return;
         };
-        self.greeted += usize::from(member.bytes == 0);
+        self.seen.greeted += usize::from(member.bytes == 0);
         member.bytes += (frame.len() + FRAME_END.len()) as u64;
         let frame = self.frames.read(frame);
         match &frame.kind {
             Kind::Success => {
                 if !std::mem::replace(&mut member.is_confirmed, true) {
-                    self.confirmed += 1;
-                    self.reply.get_or_insert_with(|| frame.bytes.clone());
+                    self.seen.confirmed += 1;
+                    self.seen.reply.get_or_insert_with(|| frame.bytes.clone());
                 }
             }
             Kind::Refused(why) => {
-                self.refusal.get_or_insert_with(|| why.clone());
+                self.seen.refusal.get_or_insert_with(|| why.clone());
             }
             Kind::Other => {}
             Kind::List => {
-                member.members = frame.members;
+                member.members = Some(frame.members);
                 member.rev = frame.rev.or(member.rev);
                 if frame.joiners.is_empty() {
-                    self.last_list = Some(Rc::clone(&frame));
+                    self.seen.last_list = Some(Rc::clone(&frame));
                 }
             }
             Kind::Delta { from } => {
                 let follows = member.rev == Some(*from);
-                self.gaps += u64::from(!follows);
-                member.members = frame.members.filter(|_| follows);
+                self.seen.gaps += u64::from(!follows);
+                let before = member.members.filter(|_| follows);
+                member.members = before
+                    .map(|before| (before + frame.members).saturating_sub(frame.members_left));
                 member.rev = frame.rev;
             }
         }
         if matches!(frame.kind, Kind::List | Kind::Delta { .. }) {
             member.updates += 1;
-            self.updates += 1;
+            self.seen.updates += 1;
         }
         if frame.wants_ack && !self.is_bare {
             let rev = member.rev;
@@ -387,14 +380,14 @@ impl Pool {
         if frame.len() <= MAX_REFUSAL_BYTES
             && let Kind::Refused(why) = &self.frames.read(frame).kind
         {
-            self.refusal.get_or_insert_with(|| why.clone());
+            self.seen.refusal.get_or_insert_with(|| why.clone());
         }
     }
 }
 
 impl Handler for Pool {
     fn on_open(&mut self, _: &mut Net, _: ConnId, _: Origin) {
-        self.opened += 1;
+        self.seen.opened += 1;
     }
 
     fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
@@ -414,16 +407,12 @@ impl Handler for Pool {
         if why == CloseReason::Local {
             return;
         }
-        self.lost += 1;
-        self.last_loss = Some(why);
-        match node {
-            Some(Node::Member(number)) => {
-                if let Some(member) = self.members.get_mut(number) {
-                    member.conn = None;
-                }
-            }
-            Some(Node::Joiner(number)) => drop(self.joins.take_connection(number)),
-            None => {}
+        self.seen.lost += 1;
+        self.seen.last_loss = Some(why);
+        if let Some(Node::Member(number)) = node
+            && let Some(member) = self.members.get_mut(number)
+        {
+            member.conn = None;
         }
     }
 }

@@ -54,28 +54,37 @@ impl Record {
         row.map(|row| &mut row.data)
     }
 
-    /// Records a value of this round, if there is one.
-    pub(crate) fn value(&mut self, name: &'static str, unit: Unit, of: Of, value: Option<f64>) {
+    /// Adds the row if it is new, and the value of this round if there is one.
+    fn add(&mut self, name: &'static str, unit: Unit, of: Of, value: Option<f64>) {
         let data = self.data(name, || Data::Values(unit, of, Vec::new()));
         if let Some(Data::Values(_, _, values)) = data {
             values.extend(value);
         }
     }
 
-    pub(crate) fn time(&mut self, name: &'static str, of: Of, time: Option<Duration>) {
-        self.value(name, Unit::Seconds, of, time.map(|time| time.as_secs_f64()));
+    /// Returns whether no round before had less.
+    pub(crate) fn least(&mut self, name: &'static str, time: Option<Duration>) -> bool {
+        let seconds = time.map(|time| time.as_secs_f64());
+        self.add(name, Unit::Seconds, Of::Least, seconds);
+        let data = self.find(name);
+        matches!(data, Some(Data::Values(_, of, values)) if of.all(values) == seconds)
     }
 
-    /// Returns whether the value is the least of all rounds.
-    pub(crate) fn is_least(&self, name: &str, time: Duration) -> bool {
-        match self.find(name) {
-            Some(Data::Values(_, _, values)) => Of::Least.all(values) >= Some(time.as_secs_f64()),
-            _ => false,
-        }
+    pub(crate) fn median(&mut self, name: &'static str, time: Option<Duration>) {
+        let seconds = time.map(|time| time.as_secs_f64());
+        self.add(name, Unit::Seconds, Of::Median, seconds);
+    }
+
+    pub(crate) fn mean(&mut self, name: &'static str, unit: Unit, value: impl Into<Option<f64>>) {
+        self.add(name, unit, Of::Mean, value.into());
+    }
+
+    pub(crate) fn most(&mut self, name: &'static str, unit: Unit, value: impl Into<Option<f64>>) {
+        self.add(name, unit, Of::Most, value.into());
     }
 
     pub(crate) fn count(&mut self, name: &'static str, count: u64) {
-        self.value(name, Unit::Count, Of::Sum, Some(count as f64));
+        self.add(name, Unit::Count, Of::Sum, Some(count as f64));
     }
 
     pub(crate) fn times(&mut self, name: &'static str, more: &Times) {
@@ -113,10 +122,10 @@ impl Default for Times {
     }
 }
 
-impl<'a> FromIterator<&'a Duration> for Times {
-    fn from_iter<T: IntoIterator<Item = &'a Duration>>(all: T) -> Times {
+impl FromIterator<Duration> for Times {
+    fn from_iter<T: IntoIterator<Item = Duration>>(all: T) -> Times {
         let mut times = Times::default();
-        all.into_iter().for_each(|time| times.record(*time));
+        all.into_iter().for_each(|time| times.record(time));
         times
     }
 }

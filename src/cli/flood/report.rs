@@ -116,10 +116,8 @@ impl Report {
 
     /// The settings as text.
     pub(crate) fn settings_line(&self) -> String {
-        let settings = self.settings.iter();
-        let settings: Vec<_> = settings
-            .map(|(name, value)| format!("{name} {value}"))
-            .collect();
+        let setting = |(name, value): &(&str, String)| format!("{name} {value}");
+        let settings: Vec<_> = self.settings.iter().map(setting).collect();
         settings.join(", ")
     }
 

@@ -9,7 +9,7 @@ use super::event_loop::pause_after;
 use super::format::Unit;
 use super::frames::Names;
 use super::pool::Pool;
-use super::record::{Of, Point, Record, Times};
+use super::record::{Point, Record};
 use super::registration::Profile;
 use super::report::Report;
 use super::stop::{Halt, StopSignal};
@@ -69,66 +69,51 @@ impl Scenario for Storm<'_> {
         let before = round.cpu(pool)?;
         pool.set_goal(nodes);
         for _ in 0..nodes {
-            pool.add_member(round.events.net());
+            pool.add_member(round.net());
         }
-        pool.wait_for(round.events, "hold all", nodes, |pool, _| pool.reached())?;
+        pool.wait_for(round, "hold all", nodes, |pool, _| pool.reached())?;
         let joining_cpu = used(before, round.cpu(pool)?);
         // Without its readers, a server keeps the memory that it had for them.
-        let memory = round
-            .memory()
-            .filter(|_| round.subject != Subject::Relieved);
+        let is_comparable = round.subject != Subject::Relieved;
+        let memory = round.memory().filter(|_| is_comparable);
         let mut times = pool.times_to_goal().to_vec();
         times.sort_unstable();
         let converged = times.last().copied().unwrap_or_default();
-        let (updates, bytes) = (pool.updates as f64, pool.bytes() as f64);
-        let most = pool.members.iter().map(|member| member.updates).max();
+        let (updates, bytes) = (pool.seen.updates as f64, pool.bytes() as f64);
+        let most = pool.members.iter().map(|member| member.updates as f64);
+        let most = most.fold(0.0, f64::max);
         let list_of_all = self.whole_list(pool, round)?;
 
-        round.events.pass(pause_after(converged), pool)?;
+        round.pass(pause_after(converged), pool)?;
         let before = round.cpu(pool)?;
         pool.set_goal(1);
         for number in 1..nodes {
-            pool.close_member(round.events.net(), number);
+            pool.close_member(round.net(), number);
         }
         let what = "heard that all others left";
-        pool.wait_for(round.events, what, 1, |pool, _| pool.reached())?;
+        pool.wait_for(round, what, 1, |pool, _| pool.reached())?;
         let leaving_cpu = used(before, round.cpu(pool)?);
         let left = pool.times_to_goal().first().copied();
         let list_of_one = self.whole_list(pool, round)?;
         self.lists.get_or_insert([list_of_all, list_of_one]);
-        pool.close_all(round.events)?;
-        round
-            .events
-            .pass(pause_after(left.unwrap_or_default()), pool)?;
+        pool.close_all(round)?;
+        round.pass(pause_after(left.unwrap_or_default()), pool)?;
 
-        record.time("until all hold all", Of::Least, Some(converged));
-        record.time("server CPU while they join", Of::Least, joining_cpu);
-        record.time(
-            "until the last one knows that all others left",
-            Of::Least,
-            left,
-        );
-        record.time("server CPU while they leave", Of::Least, leaving_cpu);
-        let mut mean = |name, unit, value| record.value(name, unit, Of::Mean, Some(value));
-        mean("lists a node", Unit::Count, updates / nodes as f64);
-        mean(
-            "lists of the node with most",
-            Unit::Count,
-            most.unwrap_or(0) as f64,
-        );
-        mean("bytes to a node", Unit::Bytes, bytes / nodes as f64);
-        mean("bytes to all", Unit::Bytes, bytes);
-        let bytes = memory.map(|memory| memory.resident_bytes as f64);
-        record.value(
-            "server memory while all are there, resident",
-            Unit::Bytes,
-            Of::Most,
-            bytes,
-        );
-        record.times("until a node holds all", &times.iter().collect::<Times>());
-        if record.is_least("until all hold all", converged) {
+        let is_fastest = record.least("until all hold all", Some(converged));
+        if is_fastest {
             record.time_line = running_count(&times);
         }
+        record.least("server CPU while they join", joining_cpu);
+        record.least("until the last one knows that all others left", left);
+        record.least("server CPU while they leave", leaving_cpu);
+        record.mean("lists a node", Unit::Count, updates / nodes as f64);
+        record.mean("lists of the node with most", Unit::Count, most);
+        record.mean("bytes to a node", Unit::Bytes, bytes / nodes as f64);
+        record.mean("bytes to all", Unit::Bytes, bytes);
+        let bytes = memory.map(|memory| memory.resident_bytes as f64);
+        let name = "server memory while all are there, resident";
+        record.most(name, Unit::Bytes, bytes);
+        record.times("until a node holds all", &times.into_iter().collect());
         Ok(())
     }
 
@@ -146,14 +131,11 @@ impl Storm<'_> {
     /// The list as it is now, for the baseline. Members that watch deltas have none, and ask.
     fn whole_list(&self, pool: &mut Pool, round: &mut Round<'_>) -> Result<String, Halt> {
         if self.lists.is_none() && self.args.watch == Watch::Delta {
-            let before = pool.updates;
-            pool.ask_for_list(round.events.net());
-            pool.wait_for(
-                round.events,
-                "was sent the list it asked for",
-                1,
-                |pool, _| usize::from(pool.updates > before),
-            )?;
+            let before = pool.seen.updates;
+            pool.ask_for_list(round.net());
+            let what = "was sent the list it asked for";
+            let is_there = |pool: &mut Pool| usize::from(pool.seen.updates > before);
+            pool.wait_for(round, what, 1, |pool, _| is_there(pool))?;
         }
         Ok(pool.last_list())
     }

@@ -4,7 +4,7 @@ mod round;
 mod schedule;
 
 use super::args::{ChurnArgs, LoadArgs, SlowArgs, name_of};
-use super::bare::Task;
+use super::bare::{Mark, Task};
 use super::child::Role;
 use super::driver::{self, Description, Round, Scenario, Subject};
 use super::format::Unit;
@@ -106,7 +106,7 @@ impl Scenario for Churn<'_> {
         }
         load.run(pool, round, record, self.is_slow)?;
         if round.subject == Subject::Server {
-            self.gaps += pool.gaps;
+            self.gaps += pool.seen.gaps;
         }
         if self.task.is_none() {
             self.task = self.task_after(pool);
@@ -134,20 +134,19 @@ impl Churn<'_> {
         // The name is unique; the urls repeat it.
         let head = format!("\"name\":\"{}", self.names.of(Node::Joiner(*number)));
         let at = memchr::memmem::find(&joined.bytes, head.as_bytes())?;
-        let list = pool.last_list.as_ref()?;
+        let list = pool.seen.last_list.as_ref()?;
         let left = pool.joins.left_frame.as_ref().unwrap_or(list);
-        let reply = pool
-            .reply
-            .as_ref()
-            .map_or_else(String::new, |reply| text_of(reply));
+        let reply = pool.seen.reply.as_deref().map(text_of);
         Some(Task::FanOut {
             count: self.load.watchers + self.load.stuck,
-            reply: reply + &text_of(&list.bytes),
+            reply: reply.unwrap_or_default() + &text_of(&list.bytes),
             joined: text_of(&joined.bytes),
             left: text_of(&left.bytes),
-            from: registration::number_at(&self.names)?,
-            to: at + head.len() - Names::DIGITS,
-            width: Names::DIGITS,
+            mark: Mark {
+                from: registration::number_at(&self.names)?,
+                to: at + head.len() - Names::DIGITS,
+                width: Names::DIGITS,
+            },
         })
     }
 }

@@ -8,9 +8,10 @@ use crate::cli::flood::driver::{Round, Subject};
 use crate::cli::flood::event_loop::{pause_after, time_until};
 use crate::cli::flood::format::Unit;
 use crate::cli::flood::pool::Pool;
-use crate::cli::flood::record::{Of, Record};
+use crate::cli::flood::record::Record;
 use crate::cli::flood::stop::Halt;
 use crate::cli::flood::usage::used;
+use crate::reactor::{Close, ConnId};
 
 /// Single changes at the beginning of a round.
 const SINGLES: u32 = 8;
@@ -45,21 +46,19 @@ impl Load {
         let start = Instant::now();
         self.gather(pool, round)?;
         let gathering = start.elapsed();
-        pool.pause_reading(round.events.net(), self.stuck);
+        pool.pause_reading(round.net(), self.stuck);
         let mut singles: Vec<Single> = Vec::new();
         for _ in 0..SINGLES {
             // After a push a Distributor waits for some time before the next one.
             let last = singles.last().and_then(|single| single.to_last);
-            round
-                .events
-                .pass(pause_after(last.unwrap_or_default()), pool)?;
+            round.pass(pause_after(last.unwrap_or_default()), pool)?;
             pool.heartbeats_paused = true;
             singles.push(single_change(pool, round)?);
             pool.heartbeats_paused = false;
         }
         pool.joins.forget_times();
         let (joins, complete) = (pool.joins.len(), pool.joins.complete);
-        let (updates, bytes) = (pool.updates, pool.bytes());
+        let (updates, bytes) = (pool.seen.updates, pool.bytes());
         let before = quiet_cpu(pool, round)?;
         let start = Instant::now();
         let stopped = match self.join_and_leave(pool, round) {
@@ -69,10 +68,8 @@ impl Load {
         let time = start.elapsed();
         if stopped.is_ok() {
             // Watchers hear of the last leave as late as of any other change.
-            let slowest = pool.joins.time_line.last().map(|(_, took)| *took);
-            round
-                .events
-                .pass(pause_after(slowest.unwrap_or_default()), pool)?;
+            let slowest = pool.joins.to_last.last().map(|(_, took)| *took);
+            round.pass(pause_after(slowest.unwrap_or_default()), pool)?;
         }
         let cpu = used(before, quiet_cpu(pool, round)?);
         let cpu = cpu.filter(|cpu| !cpu.is_zero());
@@ -82,51 +79,29 @@ impl Load {
         }
 
         record.times("join to each watcher", &pool.joins.to_each);
-        record.times("join to the last watcher", &pool.joins.to_last);
+        let to_last = pool.joins.to_last.iter().map(|(_, took)| *took);
+        record.times("join to the last watcher", &to_last.collect());
         for single in singles {
             let alone = single.to_last;
-            record.time(
-                "one join alone to the last watcher, least",
-                Of::Least,
-                alone,
-            );
-            record.time(
-                "one join alone to the last watcher, median",
-                Of::Median,
-                alone,
-            );
-            // A server that is busy with something else is not always counted in between.
-            let counted = |cpu: Option<Duration>| cpu.filter(|cpu| !cpu.is_zero());
-            record.time(
-                "server CPU for one join alone",
-                Of::Least,
-                counted(single.join_cpu),
-            );
-            record.time(
-                "server CPU for one leave alone",
-                Of::Least,
-                counted(single.leave_cpu),
-            );
+            record.least("one join alone to the last watcher, least", alone);
+            record.median("one join alone to the last watcher, median", alone);
+            record.least("server CPU for one join alone", single.join_cpu);
+            record.least("server CPU for one leave alone", single.leave_cpu);
         }
         // Each join is followed by a leave.
         let changes = 2.0 * joins;
-        let watchers = self.watchers as f64;
-        let mut mean = |name, unit, value| record.value(name, unit, Of::Mean, value);
+        let to_each = changes * self.watchers as f64;
         let cpu = cpu.map(|cpu| cpu.as_secs_f64() / changes);
-        mean("server CPU for a change under churn", Unit::Seconds, cpu);
-        let updates = (pool.updates - updates) as f64 / watchers / changes;
-        mean(
-            "updates to a watcher for a change",
-            Unit::Count,
-            Some(updates),
-        );
-        let bytes = (pool.bytes() - bytes) as f64 / watchers / changes;
-        mean("bytes to a watcher for a change", Unit::Bytes, Some(bytes));
+        record.mean("server CPU for a change under churn", Unit::Seconds, cpu);
+        let updates = (pool.seen.updates - updates) as f64 / to_each;
+        record.mean("updates to a watcher for a change", Unit::Count, updates);
+        let bytes = (pool.bytes() - bytes) as f64 / to_each;
+        record.mean("bytes to a watcher for a change", Unit::Bytes, bytes);
         let complete = (pool.joins.complete - complete) as u64;
         record.count("joins all watchers were told of", complete);
         let rate = joins / time.as_secs_f64();
-        record.value("joins a second", Unit::PerSecond, Of::Mean, Some(rate));
-        let points = pool.joins.time_line.iter().map(|(due, took)| {
+        record.mean("joins a second", Unit::PerSecond, rate);
+        let points = pool.joins.to_last.iter().map(|(due, took)| {
             let at = record.elapsed + due.saturating_duration_since(start);
             (at.as_secs_f64(), took.as_secs_f64())
         });
@@ -134,24 +109,21 @@ impl Load {
         record.elapsed += time;
 
         // Without its readers, a server keeps the memory that it had for them.
-        let memory = round
-            .memory()
-            .filter(|_| round.subject != Subject::Relieved || is_slow);
+        let is_comparable = round.subject != Subject::Relieved || is_slow;
+        let memory = round.memory().filter(|_| is_comparable);
         if is_slow {
             if stopped.is_ok() {
-                pool.resume_reading(round.events.net());
-                round.events.pass(pause_after(gathering), pool)?;
+                pool.resume_reading(round.net());
+                round.pass(pause_after(gathering), pool)?;
             }
-            record.count(
-                "stuck watchers cut, all rounds",
-                pool.stuck_and_cut() as u64,
-            );
+            let cut = pool.stuck_and_cut() as u64;
+            record.count("stuck watchers cut, all rounds", cut);
         }
         let bytes = memory.map(|memory| memory.resident_bytes as f64);
-        record.value("server memory, resident", Unit::Bytes, Of::Most, bytes);
+        record.most("server memory, resident", Unit::Bytes, bytes);
         stopped?;
-        pool.close_all(round.events)?;
-        round.events.pass(pause_after(Duration::ZERO), pool)
+        pool.close_all(round)?;
+        round.pass(pause_after(Duration::ZERO), pool)
     }
 
     /// Connects all watchers, some at a time, until each knows of all, and one has a list of all.
@@ -160,15 +132,15 @@ impl Load {
         let listed = if self.unlisted { 0 } else { all };
         pool.set_goal(listed);
         pool.joins.watchers = self.watchers;
-        pool.wait_for(round.events, "watch", all, |pool, net| {
+        pool.wait_for(round, "watch", all, |pool, net| {
             pool.add_members_up_to(all, net);
             pool.reached()
         })?;
         if !pool.is_last_list_of(listed) {
             // A member that watches deltas may have received an older list last.
-            pool.ask_for_list(round.events.net());
+            pool.ask_for_list(round.net());
         }
-        pool.wait_for(round.events, "was sent the list of all", 1, |pool, _| {
+        pool.wait_for(round, "was sent the list of all", 1, |pool, _| {
             usize::from(pool.is_last_list_of(listed))
         })
     }
@@ -181,20 +153,20 @@ impl Load {
         let start = Instant::now();
         let give_up = schedule.due(start, joins) + round.events.timeout;
         let mut begun = 0;
-        let mut present: Vec<(usize, Instant)> = Vec::new();
+        let mut present: Vec<((usize, ConnId), Instant)> = Vec::new();
         loop {
             let now = Instant::now();
             while begun < joins && schedule.due(start, begun) <= now {
                 let due = schedule.due(start, begun);
-                let number = pool.add_joiner(round.events.net());
-                pool.join(round.events.net(), number, due);
-                present.push((number, due + schedule.stay(begun)));
+                let joiner = pool.add_joiner(round.net());
+                pool.join(round.net(), joiner, due);
+                present.push((joiner, due + schedule.stay(begun)));
                 begun += 1;
             }
-            present.retain(|(number, leaves_at)| {
+            present.retain(|((number, conn), leaves_at)| {
                 let leaves = *leaves_at <= now && pool.joins.is_complete(*number);
                 if leaves {
-                    pool.close_joiner(round.events.net(), *number);
+                    round.net().close(*conn, Close::Now);
                 }
                 !leaves
             });
@@ -227,22 +199,25 @@ fn quiet_cpu(pool: &mut Pool, round: &mut Round<'_>) -> Result<Option<Duration>,
 
 /// One node joins and leaves while nothing else happens.
 fn single_change(pool: &mut Pool, round: &mut Round<'_>) -> Result<Single, Halt> {
-    let number = pool.add_joiner(round.events.net());
+    let joiner = pool.add_joiner(round.net());
     // It is connected, and has its first list.
     let before = round.cpu(pool)?;
-    pool.join(round.events.net(), number, Instant::now());
-    pool.wait_for(round.events, "joins reached all watchers", 1, |pool, _| {
-        usize::from(pool.joins.is_complete(number))
+    pool.join(round.net(), joiner, Instant::now());
+    pool.wait_for(round, "joins reached all watchers", 1, |pool, _| {
+        usize::from(pool.joins.is_complete(joiner.0))
     })?;
     let joined = round.cpu(pool)?;
-    let updates = pool.updates + pool.joins.watchers as u64;
-    pool.close_joiner(round.events.net(), number);
-    pool.wait_for(round.events, "leaves reached all watchers", 1, |pool, _| {
-        usize::from(pool.updates >= updates)
+    let updates = pool.seen.updates + pool.joins.watchers as u64;
+    round.net().close(joiner.1, Close::Now);
+    pool.wait_for(round, "leaves reached all watchers", 1, |pool, _| {
+        usize::from(pool.seen.updates >= updates)
     })?;
+    let left = round.cpu(pool)?;
+    // A server that is busy with something else is not always counted in between.
+    let counted = |cpu: Option<Duration>| cpu.filter(|cpu| !cpu.is_zero());
     Ok(Single {
-        to_last: pool.joins.time_line.last().map(|(_, took)| *took),
-        join_cpu: used(before, joined),
-        leave_cpu: used(joined, round.cpu(pool)?),
+        to_last: pool.joins.to_last.last().map(|(_, took)| *took),
+        join_cpu: counted(used(before, joined)),
+        leave_cpu: counted(used(joined, left)),
     })
 }

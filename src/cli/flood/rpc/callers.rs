@@ -34,12 +34,12 @@ impl Request {
             let what = format!("--path {path}: no method; use METHOD/path, as in GET/echo");
             return Err(Halt::usage(what));
         };
-        let params = RawValue::from_string(params.to_owned());
+        let invalid = |error| Halt::usage(format!("--params: invalid JSON: {error}"));
+        let params = RawValue::from_string(params.to_owned()).map_err(invalid)?;
         Ok(Request {
             method: method.to_owned(),
             path: path.to_owned(),
-            params: params
-                .map_err(|error| Halt::usage(format!("--params: invalid JSON: {error}")))?,
+            params,
         })
     }
 
@@ -128,18 +128,15 @@ impl<'a> Callers<'a> {
             let conn = round.events.net().connect(round.to, options);
             self.connections.push(conn);
         }
-        round
-            .events
-            .run_for(round.events.timeout, self, |callers, _| {
-                callers.in_flight.len() == count || callers.failed.is_some()
-            })?;
+        round.run(self, |callers, _| {
+            callers.in_flight.len() == count || callers.failed.is_some()
+        })?;
         let opened = self.in_flight.len();
         if opened == count {
             return Ok(());
         }
-        let why = self
-            .failed
-            .map_or("too late".to_owned(), |why| format!("{why:?}"));
+        let why = self.failed.map(|why| format!("{why:?}"));
+        let why = why.unwrap_or("too late".to_owned());
         let what = format!("only {opened} of {count} connections were established: {why}");
         Err(Halt::failed(what))
     }
@@ -158,13 +155,11 @@ impl<'a> Callers<'a> {
     ) -> Result<(), Halt> {
         for conn in self.connections.clone() {
             for _ in 0..self.depth {
-                self.call(round.events.net(), conn, Instant::now());
+                self.call(round.net(), conn, Instant::now());
             }
         }
-        round
-            .events
-            .run_for(length, self, |callers, _| callers.failed.is_some())?;
-        Ok(())
+        let failed = |callers: &mut Self, _: &mut Net| callers.failed.is_some();
+        round.events.run_for(length, self, failed).map(drop)
     }
 
     fn call(&mut self, net: &mut Net, conn: ConnId, due: Instant) {
@@ -209,9 +204,7 @@ impl<'a> Callers<'a> {
     pub(super) fn drain(&mut self, round: &mut Round<'_>) -> Result<(), Halt> {
         self.is_over = true;
         let timeout = round.events.timeout;
-        let drained = round
-            .events
-            .run_for(timeout, self, |callers, _| callers.calls.is_empty());
+        let drained = round.run(self, |callers, _| callers.calls.is_empty());
         let calls = std::mem::take(&mut self.calls).len() as u64;
         match &drained {
             Err(Halt::Stopped) => self.counts.sent -= calls,
@@ -228,13 +221,9 @@ impl<'a> Callers<'a> {
     /// Closes all connections. What was measured until then is complete, even if the run is stopped.
     pub(super) fn close_all(&mut self, round: &mut Round<'_>) -> Result<(), Halt> {
         for conn in std::mem::take(&mut self.connections) {
-            round.events.net().close(conn, Close::Now);
+            round.net().close(conn, Close::Now);
         }
-        let timeout = round.events.timeout;
-        match round
-            .events
-            .run_for(timeout, self, |_, net| net.connections() == 0)
-        {
+        match round.run(self, |_, net| net.connections() == 0) {
             Err(Halt::Failed(failure)) => Err(Halt::Failed(failure)),
             Ok(_) | Err(Halt::Stopped) => Ok(()),
         }

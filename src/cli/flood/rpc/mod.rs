@@ -10,7 +10,7 @@ use super::child::Role;
 use super::driver::{self, Description, Round, Scenario, Subject};
 use super::event_loop::time_until;
 use super::format::Unit;
-use super::record::{Of, Record};
+use super::record::Record;
 use super::report::Report;
 use super::stop::{Halt, StopSignal};
 use super::target::Target;
@@ -82,12 +82,11 @@ impl Scenario for Rpc<'_> {
         let counts = &callers.counts;
         if counts.replied + counts.refused > 0 {
             let rate = counts.replied as f64 / time.as_secs_f64();
-            let name = "replies a second, best round";
-            record.value(name, Unit::PerSecond, Of::Most, Some(rate));
+            record.most("replies a second, best round", Unit::PerSecond, rate);
             record.times("request to reply", &callers.times);
             let sent = u32::try_from(counts.sent).unwrap_or(u32::MAX);
             let each = cpu.and_then(|cpu| cpu.checked_div(sent));
-            record.time("server CPU a request, best round", Of::Least, each);
+            record.least("server CPU a request, best round", each);
             record.count("requests", counts.sent);
             record.count("replies", counts.replied);
             record.count("errors", counts.refused);
@@ -95,9 +94,8 @@ impl Scenario for Rpc<'_> {
             record.count("answers to no request", counts.unexpected);
             let before = record.elapsed.as_secs_f64();
             let points = callers.time_line.iter();
-            record
-                .time_line
-                .extend(points.map(|(at, slowest)| (before + at, *slowest)));
+            let points = points.map(|(at, slowest)| (before + at, *slowest));
+            record.time_line.extend(points);
             record.elapsed += time;
         }
         if round.subject == Subject::Server {
@@ -124,11 +122,8 @@ impl Scenario for Rpc<'_> {
         );
         let refusal = self.refusal.iter();
         let refusal = refusal.map(|refusal| format!("the first error: {refusal}"));
-        (self.lost > 0)
-            .then_some(given_up)
-            .into_iter()
-            .chain(refusal)
-            .collect()
+        let given_up = Some(given_up).filter(|_| self.lost > 0);
+        given_up.into_iter().chain(refusal).collect()
     }
 }
 
@@ -146,7 +141,7 @@ fn call_by_schedule(
     loop {
         let now = Instant::now();
         while due(begun) <= now && due(begun) < end {
-            callers.call_or_wait(round.events.net(), due(begun));
+            callers.call_or_wait(round.net(), due(begun));
             begun += 1;
         }
         let all_sent = due(begun) >= end && callers.waiting.is_empty();
