@@ -16,6 +16,11 @@ use super::target::Target;
 use super::usage::{Memory, Process};
 use crate::reactor::{Handler, Net};
 
+/// A server that used no CPU for this long is at rest.
+const REST: Duration = Duration::from_millis(3);
+/// A server that never rests is measured all the same.
+const MAX_LOOKS: u32 = 100;
+
 /// What differs between scenarios.
 pub(crate) trait Scenario {
     fn describe(&self) -> Description;
@@ -78,12 +83,29 @@ impl Round<'_> {
 
     /// Turns for this long.
     pub(crate) fn pass<H: Handler>(&mut self, time: Duration, handler: &mut H) -> Result<(), Halt> {
-        self.events.pass(time, handler)
+        self.events.run_for(time, handler, |_, _| false).map(drop)
     }
 
-    /// CPU time of the server once it is at rest, if its process is known.
+    /// CPU time of the server once it is at rest, if its process is known. A stopped run does not
+    /// wait for that.
     pub(crate) fn cpu<H: Handler>(&mut self, handler: &mut H) -> Result<Option<Duration>, Halt> {
-        self.events.settled_cpu(self.process, handler)
+        let Some(process) = self.process else {
+            return Ok(None);
+        };
+        let pid = process.pid;
+        let gone = |error| Halt::failed(format!("the server (process {pid}) is gone: {error}"));
+        let mut before = None;
+        for _ in 0..MAX_LOOKS {
+            let now = Some(process.cpu().map_err(gone)?);
+            if std::mem::replace(&mut before, now) == now {
+                break;
+            }
+            match self.pass(REST, handler) {
+                Err(Halt::Stopped) => break,
+                other => other?,
+            }
+        }
+        Ok(before)
     }
 
     pub(crate) fn memory(&self) -> Option<Memory> {
@@ -124,14 +146,10 @@ pub(crate) fn run(
                 Subject::Server => &mut measured,
                 Subject::Relieved | Subject::Bare => &mut baseline,
             };
-            run_round(
-                &mut scenario,
-                subject,
-                &mut target,
-                &mut events,
-                record,
-                &mut read,
-            )?;
+            let (ended, more) =
+                run_round(&mut scenario, subject, &mut target, &mut events, record)?;
+            read.add(more);
+            ended?;
         }
         bar.inc(1);
         Ok(())
@@ -174,14 +192,14 @@ pub(crate) fn run(
     Ok(report)
 }
 
+/// Returns how the round ended, and what HTTP readers read meanwhile.
 fn run_round(
     scenario: &mut impl Scenario,
     subject: Subject,
     target: &mut Target,
     events: &mut EventLoop,
     record: &mut Record,
-    read: &mut Tally,
-) -> Result<(), Halt> {
+) -> Result<(Result<(), Halt>, Tally), Halt> {
     let (to, process) = match &mut target.bare {
         Some(server) if subject == Subject::Bare => {
             server.set_task(&scenario.bare_task()?)?;
@@ -199,10 +217,8 @@ fn run_round(
         process,
     };
     let ended = scenario.run(&mut round, record);
-    if let Some(readers) = readers {
-        read.add(readers.stop()?);
-    }
-    ended
+    let read = readers.map(HttpReaders::stop).transpose()?;
+    Ok((ended, read.unwrap_or_default()))
 }
 
 /// A bar on standard error, where that is a terminal. Gone when dropped.

@@ -4,7 +4,6 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::stop::{Halt, StopSignal};
-use super::usage::Process;
 use crate::TcpOptions;
 use crate::reactor::{Handler, Limits, Net, Reactor};
 
@@ -13,10 +12,6 @@ const LONGEST_TURN: Duration = Duration::from_millis(20);
 /// Probing peers is the server's business: probes of thousands of connections at once overflow the
 /// queue of the loopback device.
 const NO_PROBES: Duration = Duration::from_secs(3600);
-/// A server that used no CPU for this long is at rest.
-const REST: Duration = Duration::from_millis(3);
-/// A server that never rests is measured all the same.
-const MAX_LOOKS: u32 = 100;
 
 /// This program's side of all connections.
 pub(crate) struct EventLoop {
@@ -79,38 +74,6 @@ impl EventLoop {
             }
             self.turn(left, handler)?;
         }
-    }
-
-    pub(crate) fn pass<H: Handler>(&mut self, time: Duration, handler: &mut H) -> Result<(), Halt> {
-        self.run_for(time, handler, |_, _| false).map(drop)
-    }
-
-    /// CPU time of the server so far, once it is at rest. A stopped run does not wait for that.
-    pub(crate) fn settled_cpu<H: Handler>(
-        &mut self,
-        server: Option<Process>,
-        handler: &mut H,
-    ) -> Result<Option<Duration>, Halt> {
-        let Some(server) = server else {
-            return Ok(None);
-        };
-        let cpu = || {
-            let gone = |error| format!("the server (process {}) is gone: {error}", server.pid);
-            server.cpu().map_err(|error| Halt::failed(gone(error)))
-        };
-        let mut before = cpu()?;
-        for _ in 0..MAX_LOOKS {
-            match self.pass(REST, handler) {
-                Err(Halt::Stopped) => break,
-                other => other?,
-            }
-            let now = cpu()?;
-            if now == before {
-                break;
-            }
-            before = now;
-        }
-        Ok(Some(before))
     }
 }
 

@@ -22,16 +22,10 @@ pub(crate) enum Of {
 /// Rows in the order in which they are first recorded.
 #[derive(Default, Debug)]
 pub(crate) struct Record {
-    pub(crate) rows: Vec<Row>,
+    pub(crate) rows: Vec<(&'static str, Data)>,
     pub(crate) time_line: Vec<Point>,
     /// Where the time line of the next round begins.
     pub(crate) elapsed: Duration,
-}
-
-#[derive(Debug)]
-pub(crate) struct Row {
-    pub(crate) name: &'static str,
-    pub(crate) data: Data,
 }
 
 #[derive(Debug)]
@@ -42,16 +36,16 @@ pub(crate) enum Data {
 
 impl Record {
     pub(crate) fn find(&self, name: &str) -> Option<&Data> {
-        let row = self.rows.iter().find(|row| row.name == name);
-        row.map(|row| &row.data)
+        let row = self.rows.iter().find(|(row, _)| *row == name);
+        row.map(|(_, data)| data)
     }
 
     fn data(&mut self, name: &'static str, new: impl FnOnce() -> Data) -> Option<&mut Data> {
         if self.find(name).is_none() {
-            self.rows.push(Row { name, data: new() });
+            self.rows.push((name, new()));
         }
-        let row = self.rows.iter_mut().find(|row| row.name == name);
-        row.map(|row| &mut row.data)
+        let row = self.rows.iter_mut().find(|(row, _)| *row == name);
+        row.map(|(_, data)| data)
     }
 
     /// Adds the row if it is new, and the value of this round if there is one.

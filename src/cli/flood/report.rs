@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 
 use super::format::{Unit, ratio};
-use super::record::{Data, Point, Record};
+use super::record::{Data, Point, Record, Times};
 use crate::cli::table::{Align, aligned};
 
 const PERCENTILES: [(f64, &str); 5] = [
@@ -65,34 +65,36 @@ pub(crate) struct Line {
 impl Report {
     /// Adds what was recorded, beside the baseline.
     pub(crate) fn add(&mut self, measured: &Record, baseline: Option<&Record>) {
-        for row in &measured.rows {
-            let beside = baseline.and_then(|baseline| baseline.find(row.name));
-            match (&row.data, beside) {
+        for (name, data) in &measured.rows {
+            let beside = baseline.and_then(|baseline| baseline.find(name));
+            match (data, beside) {
                 (Data::Values(unit, of, values), beside) => {
                     let beside = match beside {
                         Some(Data::Values(.., values)) => of.all(values),
                         _ => None,
                     };
-                    self.figure(row.name, *unit, of.all(values), beside);
+                    self.figure(*name, *unit, of.all(values), beside);
                 }
-                (Data::Times(times), beside) => {
-                    let beside = match beside {
-                        Some(Data::Times(times)) => Some(times),
-                        _ => None,
-                    };
-                    for (percentile, label) in PERCENTILES {
-                        let beside = beside.and_then(|times| times.seconds_at(percentile));
-                        let name = format!("{}, {label}", row.name);
-                        self.figure(name, Unit::Seconds, times.seconds_at(percentile), beside);
-                    }
-                    self.curves.extend(times.curve().map(|points| Curve {
-                        name: row.name,
-                        seconds_by_percentile: points,
-                        baseline: beside.and_then(|times| times.curve()),
-                    }));
+                (Data::Times(times), Some(Data::Times(beside))) => {
+                    self.times(name, times, Some(beside));
                 }
+                (Data::Times(times), _) => self.times(name, times, None),
             }
         }
+    }
+
+    /// Adds percentiles as rows, and the whole distribution as a curve.
+    fn times(&mut self, name: &'static str, times: &Times, beside: Option<&Times>) {
+        for (percentile, label) in PERCENTILES {
+            let beside = beside.and_then(|times| times.seconds_at(percentile));
+            let value = times.seconds_at(percentile);
+            self.figure(format!("{name}, {label}"), Unit::Seconds, value, beside);
+        }
+        self.curves.extend(times.curve().map(|points| Curve {
+            name,
+            seconds_by_percentile: points,
+            baseline: beside.and_then(Times::curve),
+        }));
     }
 
     /// Adds a row, unless it has no value at all.
