@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
+use super::config::{Config, Stats};
 use super::outcomes::{Asked, End, Ended, Outcomes, Waiting};
 use super::params::Params;
-use super::{Config, Stats};
 use crate::http::{App, Http, Request, Response, ResponseTo, Server};
 use crate::node::{CallId, Node};
 use crate::reactor::Net;

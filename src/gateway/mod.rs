@@ -20,6 +20,7 @@
 //! [`Gateway`] is a [`Handler`] with a [`Node`] and an [HTTP server](crate::http) in it, for a reactor
 //! of its own.
 
+mod config;
 mod front;
 mod outcomes;
 mod params;
@@ -28,65 +29,15 @@ mod routes;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 
 use crate::http::{self, Server};
-use crate::node::{self, Context, DistributorAddress, Node};
+use crate::node::{self, Context, Node};
 use crate::protocol::Token;
 use crate::reactor::{Composite, Handler, Net, Owner};
 use front::Front;
 use outcomes::Outcomes;
 
-/// What a gateway is told at its start.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Under which it registers. Gateways of the book leave nodes with the name `gate` alone.
-    pub name: String,
-    /// Where the Distributor is.
-    pub distributor: DistributorAddress,
-    /// What admits it at the Distributor, where that asks for a token.
-    pub token: Option<Token<'static>>,
-    /// How long a node may take for a reply.
-    pub deadline: Duration,
-    /// Pages of this origin, or with `*` of all, may read what it answers. `None`: browsers let
-    /// none.
-    pub cors_origin: Option<String>,
-    /// How long a route that is gone is told as 503, rather than as 404: its node may be starting
-    /// again.
-    pub remember_routes: Duration,
-    /// One reply of a node. A node that sends a longer one loses its connection, and with it the
-    /// other calls on it.
-    pub max_reply_bytes: usize,
-    /// What HTTP clients are granted.
-    pub http: http::Limits,
-}
-
-impl Config {
-    /// The defaults, with a Distributor at this address.
-    pub fn new(distributor: impl Into<DistributorAddress>) -> Config {
-        Config {
-            name: "gate".to_owned(),
-            distributor: distributor.into(),
-            token: None,
-            deadline: Duration::from_secs(5),
-            cors_origin: None,
-            remember_routes: Duration::from_secs(10),
-            max_reply_bytes: 16 << 20,
-            http: http::Limits::default(),
-        }
-    }
-}
-
-/// What a gateway has done so far.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Stats {
-    /// Requests that were answered.
-    pub answered: u64,
-    /// Those of them that a node replied to.
-    pub replied: u64,
-    /// What was refused before it was a request.
-    pub refused: u64,
-}
+pub use config::{Config, Stats};
 
 /// A node that listens to HTTP. See the [module](self).
 #[derive(Debug)]

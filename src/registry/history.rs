@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Cause, EntryId};
+use super::cause::Cause;
+use super::entry::EntryId;
 
 /// More changes than this are told by a whole list. At 24 bytes each they take 96 KiB.
 const MAX_CHANGES: usize = 4096;

@@ -1,6 +1,7 @@
 //! Who is alive. Pure: no sockets, no clock; it is told what happens.
 
 mod cause;
+mod entry;
 mod history;
 
 use std::collections::BTreeMap;
@@ -8,34 +9,10 @@ use std::fmt;
 use std::io::Write;
 
 pub use cause::Cause;
+pub use entry::{Entry, EntryId};
 pub use history::Delta;
 
 use history::{History, What};
-
-/// Names an entry for the lifetime of the registry. Ids rise in the order of first registration.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct EntryId(u64);
-
-impl EntryId {
-    /// The number that stands for it on the wire.
-    pub fn number(self) -> u64 {
-        self.0
-    }
-}
-
-/// What the registry keeps of one node.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Entry {
-    /// The node as JSON, as it stands in every list.
-    pub encoded: Box<[u8]>,
-    /// Its name, for people. A label: several entries may have the same.
-    pub name: Box<str>,
-    /// Whether it stands in the list. An entry that would harm those who read the list does not,
-    /// but it keeps its place.
-    pub listed: bool,
-    /// Whether it was registered without a session. Such peers die of large reads.
-    pub is_plain: bool,
-}
 
 /// How much the registry takes in.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -151,7 +128,7 @@ impl Registry {
         }
         self.encoded_bytes = self.bytes_with(&entry, 0)?;
         self.last_id += 1;
-        let id = EntryId(self.last_id);
+        let id = EntryId::new(self.last_id);
         if entry.listed {
             self.changed(id, What::Joined);
         }
@@ -287,7 +264,7 @@ pub fn write_ids(out: &mut Vec<u8>, ids: &[EntryId]) {
 
 fn write_id(out: &mut Vec<u8>, id: EntryId) {
     // Writing to memory does not fail.
-    let _ = write!(out, "{}", id.0);
+    let _ = write!(out, "{}", id.number());
 }
 
 fn size(entry: &Entry) -> usize {

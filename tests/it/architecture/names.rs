@@ -222,10 +222,10 @@ fn paths_of_use(tree: &str) -> Vec<(Vec<String>, String)> {
                     let name = alias.take().or_else(|| path.last().cloned());
                     found.push((path.clone(), name.unwrap_or_default()));
                 }
-                path = prefix;
                 if c == '}' {
                     prefixes.pop();
                 }
+                path = prefixes.last().cloned().unwrap_or_default();
             }
             _ => {}
         }

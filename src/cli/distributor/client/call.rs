@@ -9,8 +9,8 @@ use crate::reactor::{Limits, Reactor};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::common::{print_json, resolve};
 use super::http::token_in;
-use super::say_json;
 use crate::cli::distributor::args::CallArgs;
 use crate::cli::failure::Failure;
 use crate::cli::print::print;
@@ -93,7 +93,7 @@ pub(super) fn run(args: &CallArgs) -> Result<(), Failure> {
         Some(file) => Some(Token::from(token_in(file)?)),
     };
     let distributor = &args.distributor;
-    let addresses = super::resolve(distributor)?;
+    let addresses = resolve(distributor)?;
     let wrong =
         |error: std::io::Error| Failure::failed(format!("cannot set up the event loop: {error}"));
     let mut reactor = Reactor::new(Limits::default()).map_err(wrong)?;
@@ -136,7 +136,7 @@ pub(super) fn run(args: &CallArgs) -> Result<(), Failure> {
         return Err(Failure::failed("there is no outcome"));
     };
     if args.json {
-        say_json(&json!({
+        print_json(&json!({
             "outcome": answered.outcome,
             "errorcode": answered.errorcode,
             "message": answered.message,

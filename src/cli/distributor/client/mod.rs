@@ -1,6 +1,7 @@
 //! The commands that ask a running Distributor.
 
 mod call;
+mod common;
 mod http;
 mod list;
 mod show;
@@ -12,14 +13,13 @@ use std::{io, process, thread};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use serde_json::Value;
 
-use crate::cli::address::HostPort;
 use crate::cli::distributor::args::{
     CheckArgs, Command, DrainArgs, NodesArgs, WatchArgs, WhyArgs, command_line,
 };
 use crate::cli::failure::Failure;
 use crate::cli::print::print;
+use common::{print_json, resolve};
 use http::{Client, HTTP_BY_DEFAULT};
 
 /// Does what a command says.
@@ -39,10 +39,6 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
-fn say_json(value: &Value) -> Result<(), Failure> {
-    print(&format!("{value:#}\n"))
-}
-
 fn nodes(args: &NodesArgs) -> Result<(), Failure> {
     let (name, url) = (args.name.as_deref(), args.url.as_deref());
     let nobody_is_at_http = || TcpStream::connect(HTTP_BY_DEFAULT).is_err();
@@ -58,15 +54,9 @@ fn nodes(args: &NodesArgs) -> Result<(), Failure> {
         None => Client::new(&args.at)?.get_json("/nodes", &[("name", name), ("url", url)])?,
     };
     match args.at.json {
-        true => say_json(&list),
+        true => print_json(&list),
         false => print(&show::nodes(&list)),
     }
-}
-
-/// Returns all addresses of a Distributor.
-fn resolve(distributor: &HostPort) -> Result<Vec<SocketAddr>, Failure> {
-    let resolved = distributor.resolve();
-    resolved.map_err(|error| Failure::failed(format!("--distributor {distributor}: {error}")))
 }
 
 fn why(args: &WhyArgs) -> Result<(), Failure> {
@@ -77,7 +67,7 @@ fn why(args: &WhyArgs) -> Result<(), Failure> {
     ];
     let why = Client::new(&args.at)?.get_json("/why", &pairs)?;
     match args.at.json {
-        true => say_json(&why),
+        true => print_json(&why),
         false => print(&show::why(&why, args.name.as_deref())),
     }
 }
@@ -142,7 +132,7 @@ fn drain(args: &DrainArgs) -> Result<(), Failure> {
     ];
     let drained = Client::new(&args.at)?.post_json("/drain", &pairs)?;
     match args.at.json {
-        true => say_json(&drained)?,
+        true => print_json(&drained)?,
         false => print(&show::drained(&drained, &args.name))?,
     }
     let late = drained["late"].as_array().map_or(0, Vec::len);
@@ -157,7 +147,7 @@ fn drain(args: &DrainArgs) -> Result<(), Failure> {
 fn check(args: &CheckArgs) -> Result<(), Failure> {
     let (is_ready, words) = Client::new(&args.at)?.ready()?;
     if args.at.json {
-        say_json(&serde_json::json!({"ready": is_ready, "state": words}))?;
+        print_json(&serde_json::json!({"ready": is_ready, "state": words}))?;
     } else if is_ready {
         print(&format!("{words}\n"))?;
     }
