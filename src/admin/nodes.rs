@@ -128,7 +128,7 @@ impl Listing {
                 body
             }
         };
-        let all = distributor.entries_and_connections();
+        let all = distributor.view().entries_and_connections();
         let cost = PER_CONNECTION * u32::try_from(all.len()).unwrap_or(u32::MAX);
         let left = all.into_iter();
         (Listing { filter, left, body }, cost)
@@ -170,7 +170,7 @@ impl Nodes {
         let Listing { filter, left, body } = listing;
         let mut cost = Duration::ZERO;
         for (id, conn) in left.take(AT_A_TIME) {
-            let Some(view) = distributor.node(net, id, conn) else {
+            let Some(view) = distributor.view().node(net, id, conn) else {
                 continue;
             };
             let Some(parsed) = self.parse(&view, &mut cost) else {

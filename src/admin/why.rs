@@ -100,7 +100,7 @@ pub(super) fn explain(distributor: &Distributor, name: Option<&str>, limit: usiz
     let Some(journal) = distributor.journal() else {
         return Answer::text(503, "no journal is kept");
     };
-    let late = distributor.unacknowledged();
+    let late = distributor.view().unacknowledged();
     let is_of_node = |other: &str| name.is_none_or(|name| name == other);
     let mut matching = journal
         .records()

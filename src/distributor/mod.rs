@@ -1,8 +1,10 @@
-//! The Distributor: everybody tells it who they are, and it tells everybody who is there.
+//! The Distributor: nodes register with it, and it pushes the list of all registered nodes to them.
 //!
-//! It is a [`Handler`]: lend it to a [`Reactor`](crate::reactor::Reactor) that listens.
+//! A [`Distributor`] is a [`Handler`](crate::reactor::Handler): pass it to each
+//! [`Reactor::turn`](crate::reactor::Reactor::turn).
 
 mod admission;
+mod config;
 mod drain;
 mod events;
 mod handler;
@@ -13,6 +15,7 @@ mod persistence;
 mod protocol_detection;
 mod pushes;
 mod register;
+mod retry_after;
 mod self_preservation;
 mod view;
 
@@ -20,16 +23,14 @@ mod view;
 mod tests;
 
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use crate::protocol::{
-    ErrorCode, Packet, Refusal, RegistrationLimits, write_draining, write_error,
-};
+use crate::protocol::{ErrorCode, Packet, Refusal, write_draining, write_error};
 use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{Close, ListenOptions, ListenerId, Net, Owner, SharedFrame, TimerId};
-use crate::registry::{Capacity, Registry};
+use crate::registry::Registry;
 use crate::time::Time;
 use admission::Salt;
 use drain::{Drain, OperatorDrains};
@@ -38,53 +39,23 @@ use identities::Identities;
 use peer::Peer;
 use persistence::{Persistence, RestoredEntry};
 use pushes::Pushes;
+use retry_after::retry_after;
 use self_preservation::SelfPreservation;
 
 pub use admission::{Access, AddressRange, Tokens};
+pub use config::Config;
 pub use drain::DrainId;
 #[cfg(fuzzing)]
 pub(crate) use events::Escaped as LoggedText;
 pub use events::{Histogram, Journal, Pushed, Record, RecordKind, Stats};
 pub use persistence::{Restored, Snapshot, SnapshotCounts, SnapshotSink, Unreadable};
-pub use view::{NodeState, NodeView, SessionKind, UnacknowledgedSessions};
-
-/// What a Distributor can be told.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Config {
-    /// Who may register and is sent the list.
-    pub access: Access,
-    /// How much a node may say about itself.
-    pub registration: RegistrationLimits,
-    /// How much all of them together may.
-    pub capacity: Capacity,
-    /// Host under which peers on this machine are listed, where nodes on other machines must
-    /// reach them. `None`: their loopback address, and for `::1` `127.0.0.1` if the machine has it.
-    pub loopback_host: Option<String>,
-    /// How often a node with a session sends a heartbeat.
-    pub heartbeat: Duration,
-    /// A node with a session that sends nothing for so long is gone.
-    pub silence: Duration,
-    /// After its start the Distributor does not know everybody yet; it says so for this long. So it
-    /// does after it stood still for so long that nodes have given it up. Nodes of the last run that
-    /// are not back by then leave.
-    pub warm_up: Duration,
-}
-
-impl Default for Config {
-    fn default() -> Config {
-        Config {
-            access: Access::default(),
-            registration: RegistrationLimits::default(),
-            capacity: Capacity::default(),
-            loopback_host: None,
-            heartbeat: Duration::from_secs(5),
-            silence: Duration::from_secs(15),
-            warm_up: Duration::from_secs(10),
-        }
-    }
-}
+pub use view::{NodeState, NodeView, SessionKind, UnacknowledgedSessions, View};
 
 /// The Distributor's side of the protocol, for all its connections.
+///
+/// [`restore`](Distributor::restore) and [`persist_to`](Distributor::persist_to) come first, if the
+/// list is to survive a restart, then [`listen`](Distributor::listen). After
+/// [`stop`](Distributor::stop), turn the reactor until [`Net::connections`] is zero.
 #[derive(Debug)]
 pub struct Distributor {
     /// Allocated where it is first needed.
@@ -98,11 +69,11 @@ pub struct Distributor {
     self_preservation: SelfPreservation,
     persistence: Persistence,
     salt: Salt,
-    /// Drawn at the start, so that nobody takes this run's revisions for another's.
+    /// Drawn at the start; tells the revisions of this run from those of another.
     epoch: String,
-    /// Everybody has had the time to register.
+    /// All nodes have had the time to register.
     is_complete: bool,
-    /// Lists up to this revision may have been told as incomplete.
+    /// Lists up to this revision may have been sent as incomplete.
     incomplete_revision: u64,
     warms_up_until: Time,
     warm_up_timer: Option<TimerId>,
@@ -116,7 +87,7 @@ pub struct Distributor {
 }
 
 impl Distributor {
-    /// A Distributor that knows nobody yet.
+    /// Returns a Distributor without nodes that does not listen yet.
     pub fn new(config: Config) -> Distributor {
         Distributor {
             owner: None,
@@ -188,29 +159,21 @@ impl Distributor {
             .ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    /// Begins to stop: nothing more is accepted, and each connection is closed after what is
-    /// queued for it. Nobody is told of the others' end: to whoever stays, everybody is still there.
+    /// Begins to stop: closes the listeners, and each connection after what is queued for it.
     ///
-    /// It is done when [`Net::connections`] is zero.
+    /// Sessions are sent a time after which to reconnect, different for each. No peer is sent a
+    /// list that shrinks. It is done when [`Net::connections`] is zero.
     pub fn stop(&mut self, net: &mut Net) {
         self.is_stopping = true;
         for listener in self.listeners.drain(..) {
             net.close_listener(listener);
         }
-        let sessions = self
-            .peers
-            .iter_mut()
-            .filter(|(_, peer)| peer.session.is_some());
-        let step = retry_step(sessions.count());
-        let mut retry_after = FIRST_RETRY;
+        let sessions = self.peers.iter().filter(|(_, peer)| peer.session.is_some());
+        let mut retries = retry_after(sessions.count());
         for (conn, peer) in self.peers.iter_mut() {
-            if peer.session.is_some()
-                && let Some(mut goodbye) = net.send(conn)
-            {
-                // Writing to a queue does not fail.
-                let _ = write_draining(&mut goodbye, millis(retry_after));
-                goodbye.finish();
-                retry_after += step;
+            if peer.session.is_some() {
+                let after = millis(retries.next().unwrap_or_default());
+                net.send_with(conn, |out| write_draining(out, after));
             }
             net.close(conn, Close::AfterFlush);
         }
@@ -315,7 +278,7 @@ impl Distributor {
         self.persistence.counts()
     }
 
-    /// Who is registered.
+    /// Returns the registered entries.
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
@@ -338,6 +301,74 @@ impl Distributor {
     pub fn journal(&self) -> Option<&Journal> {
         self.events.journal.as_deref()
     }
+
+    /// Returns a view of the nodes and sessions.
+    pub fn view(&self) -> View<'_> {
+        View {
+            registry: &self.registry,
+            identities: &self.identities,
+            peers: &self.peers,
+            journal: self.journal(),
+        }
+    }
+
+    /// Returns the sizes of its collections besides the registry and the peers. All are bounded.
+    pub fn sizes(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        let [identities, instances, unclaimed] = self.identities.sizes();
+        let journal = self.journal().map(Journal::sizes);
+        let [events, pushes, samples, joined] = journal.unwrap_or_default();
+        let waits = self.drains.iter().map(Drain::waits_for);
+        [
+            ("history", self.registry.history_len()),
+            ("identities", identities),
+            ("instances", instances),
+            ("unclaimed", unclaimed),
+            ("suspects", self.self_preservation.held()),
+            ("recently_silent", self.self_preservation.recently_silent()),
+            ("drains", self.drains.len()),
+            ("drains_awaited", waits.sum()),
+            ("lists_owed", self.pushes.scheduled()),
+            ("deltas", self.pushes.deltas()),
+            ("old_lists", self.pushes.old_lists().0),
+            ("events", events),
+            ("pushes", pushes),
+            ("ack_samples", samples),
+            ("joined_times", joined),
+        ]
+        .into_iter()
+    }
+
+    /// Returns the bytes of old lists that some peers have not taken yet.
+    pub fn bytes_kept(&self) -> [(&'static str, usize); 1] {
+        [("old_lists", self.pushes.old_lists().1)]
+    }
+
+    /// Returns how long the list may still be incomplete; zero if it is complete.
+    pub fn warms_up_for(&self, now: Time) -> Duration {
+        if self.is_complete {
+            return Duration::ZERO;
+        }
+        // Absent nodes leave a moment before the list is complete.
+        let left = self.warms_up_until.saturating_since(now);
+        left.max(Duration::from_millis(1))
+    }
+
+    /// Returns whether [`Distributor::stop`] was called.
+    pub fn is_stopping(&self) -> bool {
+        self.is_stopping
+    }
+
+    /// Returns the epoch, which tells the revisions of this run from those of another.
+    pub fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
+    /// Returns whether a client with this address, or with this token, may see the list.
+    pub fn may_see(&self, address: IpAddr, token: Option<&str>) -> bool {
+        let access = &self.config.access;
+        access.of_address(address.to_canonical()).is_some()
+            || token.is_some_and(|token| access.has_token(token))
+    }
 }
 
 fn listen_options(owner: Owner) -> ListenOptions {
@@ -355,27 +386,10 @@ fn listen_options(owner: Owner) -> ListenOptions {
     }
 }
 
-/// What the Distributor's timers are for. The pacing of pushes has [`pushes::TAG`].
+/// Tags of timers; see also [`pushes::TAG`] and [`persistence::TAG`].
 const TAG_WARM_UP_ENDS: u64 = 1;
 const TAG_SILENCE: u64 = 2;
 const TAG_DRAIN: u64 = 3;
-
-/// When the first of those who are told to come back later may do so.
-const FIRST_RETRY: Duration = Duration::from_millis(500);
-/// How long after the first the last may, if they are not very many.
-const USUAL_SPREAD: Duration = Duration::from_secs(5);
-/// And if they are: whoever is not back when the next run's warm-up ends is absent.
-const LONGEST_SPREAD: Duration = Duration::from_secs(8);
-/// One node after another, as far apart as this if there are few, and never two at once if there is
-/// the time.
-const LONGEST_STEP: Duration = Duration::from_millis(20);
-const SHORTEST_STEP: Duration = Duration::from_millis(1);
-
-fn retry_step(nodes: usize) -> Duration {
-    let nodes = u32::try_from(nodes).unwrap_or(u32::MAX).max(1);
-    let step = (USUAL_SPREAD / nodes).clamp(SHORTEST_STEP, LONGEST_STEP);
-    step.min(LONGEST_SPREAD / nodes)
-}
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::protocol::RegistrationLimits;
 use crate::reactor::{Limits, Reactor};
 use crate::registry::Cause;
 use crate::sys::SocketId;
@@ -362,19 +363,6 @@ fn that_the_list_is_complete_is_told_once() {
     bench.pass(2 * SECOND);
     assert!(bench.distributor.is_complete);
     assert_eq!(bench.distributor.registry().revision(), before + 1);
-}
-
-#[test]
-fn who_is_told_to_come_back_is_back_before_the_next_warm_up_ends() {
-    for nodes in [1u32, 100, 500, 4999, 8000, 10_000] {
-        let step = retry_step(usize::try_from(nodes).unwrap());
-        let last = FIRST_RETRY + step * nodes;
-        assert!(
-            last + SECOND < Config::default().warm_up,
-            "{nodes}: {last:?}"
-        );
-        assert!(step >= SHORTEST_STEP || nodes > 8000, "{nodes}: {step:?}");
-    }
 }
 
 /// How often all were told, while the list changed each 5 ms for a second and each write took 1 ms.

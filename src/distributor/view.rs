@@ -1,41 +1,40 @@
-//! What there is to see, for whoever looks without being a node.
+//! A read-only view of nodes and sessions, for the admin API.
 
-use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::net::SocketAddr;
 
-use super::Distributor;
 use super::events::{Journal, MAX_NAMES};
-use super::identities::Unclaimed;
+use super::identities::{Identities, Unclaimed};
 use super::peer::Peer;
 use crate::protocol::Watch;
+use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{ConnId, Net};
-use crate::registry::{Entry, EntryId};
+use crate::registry::{Entry, EntryId, Registry};
 use crate::time::Time;
 
-/// One node, as it is known now.
+/// A node.
 #[derive(Clone, Copy, Debug)]
 pub struct NodeView<'a> {
-    /// Its entry.
+    /// The id of its entry.
     pub id: EntryId,
-    /// What it said of itself.
+    /// The entry, as it was registered.
     pub entry: &'a Entry,
-    /// Its connection, if it has one.
+    /// The address of its connection, if it has one.
     pub peer: Option<SocketAddr>,
-    /// What it is told, and how.
+    /// What it subscribes to.
     pub session: SessionKind,
     /// The revision that it was last sent.
     pub sent: Option<u64>,
-    /// The revision that it last said it has applied.
+    /// The revision that it last acknowledged.
     pub acked: Option<u64>,
-    /// Bytes that it has not taken yet.
+    /// Bytes that are queued for it.
     pub pending_bytes: usize,
-    /// How it is.
+    /// Its state.
     pub state: NodeState,
-    /// When it joined, if that was observed.
+    /// When it joined, if the journal knows.
     pub joined_at: Option<Time>,
 }
 
-/// What a peer asked for.
+/// What a peer requested with its registration.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum SessionKind {
     /// No session: a plain peer, which is sent whole lists.
@@ -46,12 +45,12 @@ pub enum SessionKind {
     Delta,
     /// A session without lists.
     Unwatching,
-    /// It has not registered, or has no connection.
+    /// Not registered, or without a connection.
     None,
 }
 
 impl SessionKind {
-    /// All kinds, each in its own place.
+    /// All kinds, in the order of their discriminants.
     pub const ALL: [SessionKind; 5] = [
         SessionKind::Plain,
         SessionKind::List,
@@ -60,7 +59,7 @@ impl SessionKind {
         SessionKind::None,
     ];
 
-    /// The word for it.
+    /// Returns the word for it.
     pub fn as_str(self) -> &'static str {
         match self {
             SessionKind::Plain => "plain",
@@ -82,21 +81,21 @@ impl SessionKind {
     }
 }
 
-/// How a node is.
+/// The state of a node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NodeState {
-    /// It is connected.
+    /// It is connected and has read all it was sent.
     Connected,
-    /// It has not taken all that it was sent.
+    /// It has not read all it was sent.
     Behind,
-    /// It fell silent together with many others, and is held for a while.
+    /// It fell silent together with many others, and is held.
     Suspect,
-    /// It is of the last run, and not back yet.
+    /// It is known from the last run, and has not reconnected yet.
     Absent,
 }
 
 impl NodeState {
-    /// The word for it.
+    /// Returns the word for it.
     pub fn as_str(self) -> &'static str {
         match self {
             NodeState::Connected => "connected",
@@ -107,36 +106,25 @@ impl NodeState {
     }
 }
 
-impl Distributor {
-    /// All nodes, in the order of the list.
-    pub fn nodes<'a>(&'a self, net: &'a Net) -> impl Iterator<Item = NodeView<'a>> {
-        let all = self.entries_and_connections().into_iter();
-        all.filter_map(move |(id, conn)| self.node(net, id, conn))
-    }
+/// A read-only view of the nodes and sessions of a [`Distributor`](super::Distributor).
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    pub(super) registry: &'a Registry,
+    pub(super) identities: &'a Identities,
+    pub(super) peers: &'a ConnMap<Peer>,
+    pub(super) journal: Option<&'a Journal>,
+}
 
-    /// All entries in the order of the list, with the connection of each that has one: to look at
-    /// them with [`Distributor::node`] little by little.
-    pub fn entries_and_connections(&self) -> Vec<(EntryId, Option<ConnId>)> {
-        let mut connected: Vec<(EntryId, ConnId)> = self
-            .peers
-            .iter()
-            .filter_map(|(conn, peer)| peer.entry.map(|id| (id, conn)))
-            .collect();
-        connected.sort_unstable();
-        let mut connected = connected.into_iter().peekable();
-        let conn_of = |id| Some(connected.next_if(|(other, _)| *other == id)?.1);
+impl<'a> View<'a> {
+    /// Returns all entries in the order of the list, with the connection of each that has one: to
+    /// look at them with [`View::node`] a few at a time.
+    pub fn entries_and_connections(self) -> Vec<(EntryId, Option<ConnId>)> {
         let ids = self.registry.iter().map(|(id, _)| id);
-        ids.scan(conn_of, |conn_of, id| Some((id, conn_of(id))))
-            .collect()
+        ids.map(|id| (id, self.identities.holder(id))).collect()
     }
 
-    /// One node, as it is with this connection. `None` if it has left.
-    pub fn node<'a>(
-        &'a self,
-        net: &Net,
-        id: EntryId,
-        conn: Option<ConnId>,
-    ) -> Option<NodeView<'a>> {
+    /// Returns one node as it is with this connection, or `None` if it has left.
+    pub fn node(self, net: &Net, id: EntryId, conn: Option<ConnId>) -> Option<NodeView<'a>> {
         let entry = self.registry.get(id)?;
         let peer = conn.and_then(|conn| self.peers.get(conn));
         let peer = peer.filter(|peer| peer.entry == Some(id));
@@ -158,12 +146,12 @@ impl Distributor {
             acked: peer.and_then(|peer| Some(peer.session.as_ref()?.acked_revision)),
             pending_bytes,
             state,
-            joined_at: self.journal().and_then(|journal| journal.joined_at(id)),
+            joined_at: self.journal.and_then(|journal| journal.joined_at(id)),
         })
     }
 
-    /// How many connections there are of each kind.
-    pub fn sessions(&self) -> impl Iterator<Item = (SessionKind, usize)> {
+    /// Returns the number of connections of each kind.
+    pub fn sessions(self) -> impl Iterator<Item = (SessionKind, usize)> {
         let mut counts = SessionKind::ALL.map(|kind| (kind, 0));
         for (_, peer) in self.peers.iter() {
             if let Some((_, count)) = counts.get_mut(SessionKind::of(peer) as usize) {
@@ -173,71 +161,11 @@ impl Distributor {
         counts.into_iter()
     }
 
-    /// Returns the sizes of its collections besides the registry and the peers. All are bounded.
-    pub fn sizes(&self) -> impl Iterator<Item = (&'static str, usize)> {
-        let [identities, instances, unclaimed] = self.identities.sizes();
-        let journal = self.journal().map(Journal::sizes);
-        let [events, pushes, samples, joined] = journal.unwrap_or_default();
-        let waits = self.drains.iter().map(super::Drain::waits_for);
-        [
-            ("history", self.registry.history_len()),
-            ("identities", identities),
-            ("instances", instances),
-            ("unclaimed", unclaimed),
-            ("suspects", self.self_preservation.held()),
-            ("recently_silent", self.self_preservation.recently_silent()),
-            ("drains", self.drains.len()),
-            ("drains_awaited", waits.sum()),
-            ("lists_owed", self.pushes.scheduled()),
-            ("deltas", self.pushes.deltas()),
-            ("old_lists", self.pushes.old_lists().0),
-            ("events", events),
-            ("pushes", pushes),
-            ("ack_samples", samples),
-            ("joined_times", joined),
-        ]
-        .into_iter()
-    }
-
-    /// Returns the bytes of old lists that some peers have not taken yet.
-    pub fn bytes_kept(&self) -> [(&'static str, usize); 1] {
-        [("old_lists", self.pushes.old_lists().1)]
-    }
-
-    /// How long the list may not be complete yet. Zero: it is complete.
-    pub fn warms_up_for(&self, now: Time) -> Duration {
-        match self.is_complete {
-            true => Duration::ZERO,
-            // Who is absent is told a moment before it is complete.
-            false => self
-                .warms_up_until
-                .saturating_since(now)
-                .max(Duration::from_millis(1)),
-        }
-    }
-
-    /// Whether it is stopping.
-    pub fn is_stopping(&self) -> bool {
-        self.is_stopping
-    }
-
-    /// Drawn at the start: tells this run's revisions from another's.
-    pub fn epoch(&self) -> &str {
-        &self.epoch
-    }
-
-    /// Whether who comes from this address, or has this token, may see the list.
-    pub fn may_see(&self, address: IpAddr, token: Option<&str>) -> bool {
-        let access = &self.config.access;
-        access.of_address(address.to_canonical()).is_some()
-            || token.is_some_and(|token| access.has_token(token))
-    }
-
     /// Returns the sessions that have not acknowledged everything yet. Looks at all peers: call it
     /// once for many revisions.
-    pub fn unacknowledged(&self) -> UnacknowledgedSessions<'_> {
+    pub fn unacknowledged(self) -> UnacknowledgedSessions<'a> {
         let newest = self.registry.revision();
-        let mut all: Vec<(u64, &str)> = self
+        let mut all: Vec<(u64, &'a str)> = self
             .peers
             .iter()
             .filter_map(|(_, peer)| {

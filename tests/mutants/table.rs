@@ -346,8 +346,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "StopEmptiesState",
         file: "src/distributor/mod.rs",
-        find: "retry_after += step;",
-        replace: "retry_after += step;
+        find: "net.send_with(conn, |out| write_draining(out, after));",
+        replace: "net.send_with(conn, |out| write_draining(out, after));
                   if MUTANT && let Some(id) = peer.entry.take() { self.registry.leave(id, crate::registry::Cause::Closed); }",
         promise: 5,
     },

@@ -35,7 +35,7 @@ const FAMILIES: &[Family] = families! {
     counter "pilcrow_revisions_total", "Changes of the list.":
         |out, f| out.one(f.registry().revision());
     gauge "pilcrow_sessions", "Connections of nodes, by kind of session.":
-        |out, f| out.each("kind", f.distributor.sessions().map(|(kind, n)| (kind.as_str(), n)));
+        |out, f| out.each("kind", f.distributor.view().sessions().map(|(kind, n)| (kind.as_str(), n)));
     counter "pilcrow_registrations_total", "Accepted registrations, of new and of known nodes.":
         |out, f| out.one(f.stats().registrations);
     counter "pilcrow_departures_total", "Nodes that left, or were replaced by a newer connection.":

@@ -1,0 +1,43 @@
+//! Configuration of a Distributor.
+
+use std::time::Duration;
+
+use super::admission::Access;
+use crate::protocol::RegistrationLimits;
+use crate::registry::Capacity;
+
+/// Configuration of a [`Distributor`](super::Distributor).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// Which peers may register and are sent the list.
+    pub access: Access,
+    /// Limits of one registration.
+    pub registration: RegistrationLimits,
+    /// Limits of all registrations together.
+    pub capacity: Capacity,
+    /// Host under which peers on this machine are listed, where nodes on other machines must
+    /// reach them. `None`: their loopback address, and for `::1` `127.0.0.1` if the machine has it.
+    pub loopback_host: Option<String>,
+    /// The time between two heartbeats of a session.
+    pub heartbeat: Duration,
+    /// The time after which a session that sends nothing is closed.
+    pub silence: Duration,
+    /// How long lists are marked as incomplete after the start, and after the process stalled for so
+    /// long that nodes have given it up. Nodes of the last run that have not reconnected by then
+    /// leave.
+    pub warm_up: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            access: Access::default(),
+            registration: RegistrationLimits::default(),
+            capacity: Capacity::default(),
+            loopback_host: None,
+            heartbeat: Duration::from_secs(5),
+            silence: Duration::from_secs(15),
+            warm_up: Duration::from_secs(10),
+        }
+    }
+}
