@@ -158,13 +158,6 @@ impl Http<'_> {
         })
     }
 
-    /// Ends a stream of events after the last one that was sent.
-    pub fn end_stream(&mut self, stream: EventStream) {
-        if self.is_streaming(stream) {
-            self.end(stream.conn);
-        }
-    }
-
     /// Returns the bytes that the client of a stream has not read yet.
     pub fn unread_bytes(&self, stream: EventStream) -> usize {
         if self.is_streaming(stream) {

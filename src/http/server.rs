@@ -113,8 +113,8 @@ impl Server {
     /// Returns the bytes of incomplete requests, and of responses that are not read yet.
     pub fn bytes_kept(&self) -> [(&'static str, usize); 2] {
         [
-            ("requests", self.held_bytes),
-            ("responses", self.rest_bytes),
+            ("http_requests", self.held_bytes),
+            ("http_responses", self.rest_bytes),
         ]
     }
 

@@ -109,10 +109,8 @@ const FAMILIES: &[Family] = families! {
         };
     gauge "pilcrow_collection_bytes", "Bytes of the collections that can be long.":
         |out, f| {
-            let [requests, responses] = f.server.bytes_kept().map(|(_, bytes)| bytes);
-            let http = [("http_requests", requests), ("http_responses", responses)];
             let others = f.distributor.bytes_kept().into_iter().chain(f.net.bytes_kept());
-            out.each("collection", others.chain(http));
+            out.each("collection", others.chain(f.server.bytes_kept()));
         };
     counter "pilcrow_stalls_total", "Times that the process was stopped or starved.":
         |out, f| out.one(f.counters().stalls);
