@@ -5,6 +5,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
+use crate::cli::failure::Failure;
+
 /// A host and a port. A name is looked up only by [`HostPort::resolve`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct HostPort(String);
@@ -67,6 +69,13 @@ impl HostPort {
         }
         Ok(addresses)
     }
+}
+
+/// Looks up the addresses behind a flag of a command that runs once: exit code 1 if there are none.
+pub(crate) fn resolve(flag: &str, host_port: &HostPort) -> Result<Vec<SocketAddr>, Failure> {
+    host_port
+        .resolve()
+        .map_err(|error| Failure::failed(format!("{flag} {host_port}: {error}")))
 }
 
 #[cfg(test)]

@@ -90,3 +90,16 @@ fn commands_say_that_a_name_has_no_address() {
         );
     }
 }
+
+#[test]
+fn a_load_goes_to_whichever_address_of_a_name_is_served() {
+    for loopback in loopbacks() {
+        let (_distributor, name) = start_on(loopback);
+        let flags = ["storm", "--to", &name, "--nodes", "3", "--rounds", "1"];
+        let output = output_of(&mut command("flood", &flags));
+        assert!(output.status.success(), "{output:?}");
+    }
+    let nowhere = ["storm", "--to", "no-such-host.invalid:9000"];
+    let output = output_of(&mut command("flood", &nowhere));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+}

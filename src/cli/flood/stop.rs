@@ -46,6 +46,12 @@ impl Halt {
     }
 }
 
+impl From<Failure> for Halt {
+    fn from(failure: Failure) -> Halt {
+        Halt::Failed(failure)
+    }
+}
+
 impl From<io::Error> for Halt {
     fn from(error: io::Error) -> Halt {
         Halt::failed(error.to_string())

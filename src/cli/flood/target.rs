@@ -11,6 +11,7 @@ use super::format::Unit;
 use super::report::Report;
 use super::stop::Halt;
 use super::usage::Process;
+use crate::cli::address::resolve;
 
 /// Where a Distributor listens by default, and where `examples/echo.rs` does.
 const DEFAULT_DISTRIBUTOR: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9000);
@@ -54,11 +55,11 @@ impl Target {
         };
         let addr = match &spawned {
             Some(server) => server.addr,
-            None => args.to.unwrap_or(default.into()),
+            None => match &args.to {
+                Some(to) => first_reachable("--to", resolve("--to", to)?)?,
+                None => first_reachable("--to", vec![default.into()])?,
+            },
         };
-        if spawned.is_none() {
-            probe(addr)?;
-        }
         let plan = Machine::here()?.plan(addr, connections, others, args.source_addresses);
         if plan.connections == 0 {
             let why = plan.capped_by.first();
@@ -111,8 +112,11 @@ impl Target {
         let role = Role::DistributorWithHttp;
         let mut target = Target::reach(role, args, connections, others + readers)?;
         let spawned = target.spawned.as_ref().and_then(|server| server.http);
-        let at = http.http.or(spawned);
-        let at = at.ok_or_else(|| Halt::failed("the spawned server has no HTTP address"))?;
+        let at = match (&http.http, spawned) {
+            (Some(http), _) => first_reachable("--http", resolve("--http", http)?)?,
+            (None, Some(spawned)) => spawned,
+            (None, None) => return Err(Halt::failed("the spawned server has no HTTP address")),
+        };
         target.http = Some(HttpLoad { at, readers });
         Ok(target)
     }
@@ -141,16 +145,23 @@ impl Target {
     }
 }
 
-fn probe(addr: SocketAddr) -> Result<(), Halt> {
-    let Err(error) = TcpStream::connect_timeout(&addr, PROBE_TIMEOUT) else {
-        return Ok(());
-    };
-    let what = match error.kind() {
-        ErrorKind::ConnectionRefused => "nothing listens there".to_owned(),
-        _ => error.to_string(),
-    };
+/// Returns the first address that something listens on, of IPv4 before those of IPv6: of these,
+/// loopback has many.
+fn first_reachable(flag: &str, mut addresses: Vec<SocketAddr>) -> Result<SocketAddr, Halt> {
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    let mut failures = Vec::new();
+    for addr in addresses {
+        match TcpStream::connect_timeout(&addr, PROBE_TIMEOUT) {
+            Ok(_) => return Ok(addr),
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                failures.push(format!("{addr}: nothing listens there"));
+            }
+            Err(error) => failures.push(format!("{addr}: {error}")),
+        }
+    }
     Err(Halt::failed(format!(
-        "cannot connect to {addr}: {what}; start the server, name another with --to, or let --spawn \
-         start one for the run"
+        "cannot connect to {}; start the server, name another with {flag}, or let --spawn start one for \
+         the run",
+        failures.join(", ")
     )))
 }

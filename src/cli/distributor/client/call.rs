@@ -9,11 +9,11 @@ use crate::reactor::{Limits, Reactor};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::common::{print_json, resolve};
 use super::http::token_in;
+use crate::cli::address::resolve;
 use crate::cli::distributor::args::CallArgs;
 use crate::cli::failure::Failure;
-use crate::cli::print::print;
+use crate::cli::print::{print, print_json};
 
 const LIST_WAIT: Duration = Duration::from_millis(500);
 
@@ -93,7 +93,7 @@ pub(super) fn run(args: &CallArgs) -> Result<(), Failure> {
         Some(file) => Some(Token::from(token_in(file)?)),
     };
     let distributor = &args.distributor;
-    let addresses = resolve(distributor)?;
+    let addresses = resolve("--distributor", distributor)?;
     let wrong =
         |error: std::io::Error| Failure::failed(format!("cannot set up the event loop: {error}"));
     let mut reactor = Reactor::new(Limits::default()).map_err(wrong)?;

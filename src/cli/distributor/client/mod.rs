@@ -1,7 +1,6 @@
 //! The commands that ask a running Distributor.
 
 mod call;
-mod common;
 mod http;
 mod list;
 mod show;
@@ -14,12 +13,12 @@ use std::{io, process, thread};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
+use crate::cli::address::resolve;
 use crate::cli::distributor::args::{
     CheckArgs, Command, DrainArgs, NodesArgs, WatchArgs, WhyArgs, command_line,
 };
 use crate::cli::failure::Failure;
-use crate::cli::print::print;
-use common::{print_json, resolve};
+use crate::cli::print::{print, print_json};
 use http::{Client, HTTP_BY_DEFAULT};
 
 /// Does what a command says.
@@ -43,7 +42,7 @@ fn nodes(args: &NodesArgs) -> Result<(), Failure> {
     let (name, url) = (args.name.as_deref(), args.url.as_deref());
     let nobody_is_at_http = || TcpStream::connect(HTTP_BY_DEFAULT).is_err();
     let addresses = match (&args.distributor, &args.at.http) {
-        (Some(distributor), _) => Some(resolve(distributor)?),
+        (Some(distributor), _) => Some(resolve("--distributor", distributor)?),
         (None, None) if nobody_is_at_http() => {
             Some(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9000))])
         }
