@@ -1,9 +1,9 @@
-//! Configuration and counters of a gateway.
+//! What a gateway is, its limits, and what it has done.
 
 use std::time::Duration;
 
 use crate::http;
-use crate::node::DistributorAddress;
+use crate::node::{self, DistributorAddress};
 use crate::protocol::Token;
 
 /// Configuration of a [`Gateway`](super::Gateway).
@@ -26,6 +26,9 @@ pub struct Config {
     /// One reply of a node. A node that sends a longer one loses its connection, and with it the
     /// other calls on it.
     pub max_reply_bytes: usize,
+    /// Requests that a node without a session may not have read yet, in bytes. See
+    /// [`node::Config::max_plain_in_flight_bytes`].
+    pub max_plain_in_flight_bytes: usize,
     /// What HTTP clients are granted.
     pub http: http::Limits,
 }
@@ -41,12 +44,13 @@ impl Config {
             cors_origin: None,
             remember_routes: Duration::from_secs(10),
             max_reply_bytes: 16 << 20,
+            max_plain_in_flight_bytes: node::Config::default().max_plain_in_flight_bytes,
             http: http::Limits::default(),
         }
     }
 }
 
-/// Counters of a [`Gateway`](super::Gateway).
+/// What a gateway has done so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Stats {
     /// Requests that were answered.

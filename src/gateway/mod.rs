@@ -11,7 +11,7 @@
 //! | 404 | no node lists the route |
 //! | 413 | more than a node takes |
 //! | 502 | the connection to the node was lost behind the request: it may have been done |
-//! | 503 | nobody can take it: the nodes of the route are gone or busy, or the list of nodes has not come yet; or too much of other replies is not read |
+//! | 503 | not done: no node can take it: the nodes of the route are gone or busy, or the list of nodes has not come yet; or too much of other replies is not read |
 //! | 504 | the node did not reply in time: it may have been done, or may still be |
 //!
 //! A request that did not reach its node goes to another one; with the methods `GET` and `HEAD` even
@@ -21,10 +21,11 @@
 //! of its own.
 
 mod config;
-mod front;
-mod outcomes;
+mod gone_routes;
 mod params;
-mod routes;
+mod pending;
+mod requests;
+mod responses;
 
 use std::io;
 use std::net::SocketAddr;
@@ -34,8 +35,8 @@ use crate::http::{self, Server};
 use crate::node::{self, Context, Node};
 use crate::protocol::Token;
 use crate::reactor::{Composite, Handler, Net, Owner};
-use front::Front;
-use outcomes::Outcomes;
+use pending::PendingRequests;
+use requests::HttpSide;
 
 pub use config::{Config, Stats};
 
@@ -44,7 +45,7 @@ pub use config::{Config, Stats};
 pub struct Gateway {
     config: Config,
     http: Server,
-    node: Node<Outcomes>,
+    node: Node<PendingRequests>,
     /// Where it listens first.
     port: Option<u16>,
     stats: Stats,
@@ -126,16 +127,17 @@ impl Gateway {
     }
 }
 
-fn node(config: &Config, http_port: Option<u16>) -> Node<Outcomes> {
+fn node(config: &Config, http_port: Option<u16>) -> Node<PendingRequests> {
     let node_config = node::Config {
         name: config.name.clone(),
         advertised_port: http_port,
         distributor: Some(config.distributor.clone()),
         token: config.token.clone(),
         max_frame_bytes: config.max_reply_bytes,
+        max_plain_in_flight_bytes: config.max_plain_in_flight_bytes,
         ..node::Config::default()
     };
-    Node::new(node_config, Outcomes::new(config.remember_routes))
+    Node::new(node_config, PendingRequests::new(config.remember_routes))
 }
 
 impl Composite for Gateway {
@@ -145,12 +147,12 @@ impl Composite for Gateway {
 
     fn with_part<T>(&mut self, owner: Owner, act: impl FnOnce(&mut dyn Handler) -> T) -> Option<T> {
         if self.http.owns(owner) {
-            let mut front = Front {
+            let mut side = HttpSide {
                 config: &self.config,
                 node: &mut self.node,
                 stats: &mut self.stats,
             };
-            Some(act(&mut self.http.with(&mut front)))
+            Some(act(&mut self.http.with(&mut side)))
         } else {
             self.node.owns(owner).then(|| act(&mut self.node))
         }
@@ -162,8 +164,8 @@ impl Composite for Gateway {
 
     fn on_turn_end(&mut self, net: &mut Net) {
         self.node.on_turn_end(net);
-        // What came of calls in this turn is answered in this turn.
-        front::answer_all(
+        // The results of calls in this turn are answered in this turn.
+        responses::respond_to_completed(
             &self.config,
             &mut self.http,
             &mut self.node,

@@ -1,7 +1,7 @@
 //! The gateway as a program: HTTP clients before it, nodes behind it, on real sockets.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -473,6 +473,121 @@ fn what_has_no_reply_has_a_status_that_says_why() {
     gateway
         .program
         .wait_for_log(&["status=502", "node=127.0.0.1:"]);
+}
+
+#[test]
+fn answers_502_for_a_get_that_a_node_had_read_before_it_died() {
+    let distributor = Distributor::start(&[]);
+    let _shop = Shopkeeper::start(distributor.addr, "shop", &["GET/deadly", "GET/goods"]);
+    let gateway = Gateway::start(distributor.addr, &["--deadline", "60s"]);
+    gateway.wait_for("/goods");
+    assert_eq!(gateway.get("/deadly").status, 502);
+    assert_eq!(gateway.get("/deadly").status, 503);
+}
+
+/// A connection that comes to a listener, within a minute.
+fn accept(listener: &TcpListener) -> TcpStream {
+    listener.set_nonblocking(true).unwrap();
+    let mut accepted = None;
+    wait_until("a connection", || {
+        accepted = listener.accept().ok();
+        accepted.is_some()
+    });
+    let (stream, _) = accepted.unwrap();
+    stream.set_nonblocking(false).unwrap();
+    stream
+}
+
+/// Reads the request of a call, and returns its key.
+fn read_call(stream: &TcpStream) -> Value {
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut bytes = BufReader::new(stream).bytes();
+    let mut packet = Vec::new();
+    while !packet.ends_with("¶".as_bytes()) {
+        packet.push(bytes.next().unwrap().unwrap());
+    }
+    packet.truncate(packet.len() - "¶".len());
+    let packet: Value = serde_json::from_slice(&packet).unwrap();
+    packet["key"].clone()
+}
+
+/// As a cluster in Node.js does whose only worker dies: its master goes on listening, and nobody
+/// reads what is accepted meanwhile.
+#[test]
+fn calls_a_node_that_was_registered_anew_on_a_new_connection() {
+    let distributor = Distributor::start(&[]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let register = || {
+        let mut worker = distributor.connect();
+        worker.post(&json!({"port": port, "name": "goods", "urls": ["GET/goods"]}));
+        worker.ask();
+        worker
+    };
+    let worker = register();
+    let gateway = Gateway::start(distributor.addr, &["--deadline", "60s"]);
+    let _ready = Shopkeeper::start(distributor.addr, "ready", &["GET/ready"]);
+    gateway.wait_for("/ready");
+
+    let mut client = gateway.connect();
+    client.send(&request("GET", "/goods", "", ""));
+    let first = accept(&listener);
+    read_call(&first);
+    drop(first);
+    // The call is repeated where nobody reads it.
+    let _unread = accept(&listener);
+    drop(worker);
+    let _later = Shopkeeper::start(distributor.addr, "later", &["GET/later"]);
+    gateway.wait_for("/later");
+    assert_eq!(gateway.get("/goods").status, 503);
+
+    let _worker = register();
+    thread::scope(|scope| {
+        let answered = scope.spawn(|| gateway.wait_for("/goods"));
+        let mut new = accept(&listener);
+        let key = read_call(&new);
+        let reply = json!({"key": key, "errorcode": 0, "errormessage": "success", "results": 7});
+        new.write_all(format!("{reply}¶").as_bytes()).unwrap();
+        answered.join().unwrap();
+    });
+}
+
+#[test]
+fn keeps_a_plain_service_alive_that_dies_of_64_kib_in_one_read() {
+    const REQUESTS: usize = 512;
+    let distributor = Distributor::start(&[]);
+    let addr = distributor.addr.to_string();
+    let flags = [
+        "--name",
+        "goods",
+        "--port",
+        "0",
+        "--urls",
+        "GET/goods",
+        "--distributor",
+        &addr,
+    ];
+    let Some((service, _)) = peer("service.js", &flags) else {
+        return;
+    };
+    let gateway = Gateway::start(distributor.addr, &["--deadline", "60s"]);
+    gateway.wait_for("/goods");
+    // It finds all that was sent meanwhile in few reads.
+    service.freeze();
+    let target = format!("/goods?text={}", "x".repeat(300));
+    let mut clients: Vec<Client> = (0..REQUESTS)
+        .map(|_| {
+            let mut client = gateway.connect();
+            client.send(&request("GET", &target, "", ""));
+            client
+        })
+        .collect();
+    // By then the gateway has read those before it.
+    assert_eq!(gateway.get("/nowhere").status, 404);
+    service.thaw();
+    for client in &mut clients {
+        assert_eq!(client.answer().status, 200);
+    }
 }
 
 #[test]

@@ -108,6 +108,8 @@ impl Server for GatewayServer {
             token: plan.token,
             deadline: args.deadline,
             cors_origin: args.cors_origin,
+            max_plain_in_flight_bytes: usize::try_from(args.max_plain_in_flight)
+                .unwrap_or(usize::MAX),
             http: http::Limits {
                 max_connections: plan.max_connections,
                 keep_alive: args.keep_alive,

@@ -1,89 +1,75 @@
-//! What the gateway's node is told: outcomes, kept until they are answered, and who left.
+//! HTTP requests that wait for the results of their calls, and the routes of nodes that left.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::routes::GoneRoutes;
+use super::gone_routes::GoneRoutes;
 use crate::http::ResponseTo;
 use crate::node::{CallError, CallId, Context, Event, Service};
 use crate::protocol::Reply;
 use crate::time::Time;
 
-/// One HTTP request that waits for what comes of its call.
+/// An HTTP request without a response.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct PendingRequest {
     pub(super) to: ResponseTo,
-    pub(super) asked: Asked,
-}
-
-/// What is known of an HTTP request when it is answered.
-#[derive(Debug)]
-pub(super) struct Asked {
     pub(super) method: String,
     pub(super) path: String,
     pub(super) request_id: String,
     pub(super) peer: Option<SocketAddr>,
     pub(super) came_at: Time,
-    /// The page that it comes from may read the answer.
+    /// The page that it comes from may read the response.
     pub(super) is_cors: bool,
 }
 
-/// What came of a call.
+/// A request whose call has its result.
 #[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) waiting: Waiting,
-    pub(super) end: End,
-    /// Whom it was given to.
-    pub(super) node: Option<SocketAddr>,
-}
-
-#[derive(Debug)]
-pub(super) enum End {
-    /// The whole packet.
-    Replied(String),
-    Lost,
-    Late,
-    Nobody,
+pub(super) struct CompletedRequest {
+    pub(super) request: PendingRequest,
+    /// The whole packet of the reply.
+    pub(super) result: Result<String, CallError<'static>>,
+    pub(super) responder: Option<SocketAddr>,
 }
 
 /// The service of the gateway's node.
 #[derive(Debug)]
-pub(super) struct Outcomes {
-    pub(super) waiting: HashMap<CallId, Waiting>,
-    pub(super) ended: Vec<Ended>,
+pub(super) struct PendingRequests {
+    pub(super) waiting: HashMap<CallId, PendingRequest>,
+    pub(super) completed: Vec<CompletedRequest>,
     pub(super) gone: GoneRoutes,
 }
 
-impl Outcomes {
-    pub(super) fn new(remember_routes: Duration) -> Outcomes {
-        Outcomes {
+impl PendingRequests {
+    pub(super) fn new(remember_routes: Duration) -> PendingRequests {
+        PendingRequests {
             waiting: HashMap::new(),
-            ended: Vec::new(),
+            completed: Vec::new(),
             gone: GoneRoutes::new(remember_routes),
         }
     }
 }
 
-impl Service for Outcomes {
+impl Service for PendingRequests {
     fn on_result(
         &mut self,
         cx: &mut Context<'_>,
         call: CallId,
         result: Result<Reply<'_>, CallError<'_>>,
     ) {
-        let Some(waiting) = self.waiting.remove(&call) else {
+        let Some(request) = self.waiting.remove(&call) else {
             return;
         };
-        let end = match result {
+        let result = match result {
             // The book's gateway passes a refusal on as it does a result.
-            Ok(reply) | Err(CallError::Refused(reply)) => End::Replied(reply.packet().to_owned()),
-            Err(CallError::ConnectionLost) => End::Lost,
-            Err(CallError::Deadline) => End::Late,
-            Err(CallError::Unavailable) => End::Nobody,
+            Ok(reply) | Err(CallError::Refused(reply)) => Ok(reply.packet().to_owned()),
+            Err(error) => Err(error.into_owned()),
         };
-        let node = cx.responder();
-        self.ended.push(Ended { waiting, end, node });
+        self.completed.push(CompletedRequest {
+            request,
+            result,
+            responder: cx.responder(),
+        });
     }
 
     fn on_event(&mut self, cx: &mut Context<'_>, event: Event<'_>) {
