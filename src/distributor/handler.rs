@@ -2,17 +2,24 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::admission::not_admitted;
+use serde_json::json;
+
+use super::admission::authentication_required;
 use super::events::{Event, Events, Subject, describe, is_limit};
+use super::identities::Unclaimed;
+use super::liveness::{self, Health};
 use super::peer::Peer;
 use super::persistence::{self, Snapshot};
 use super::protocol_detection::detect;
 use super::pushes::{self, Pushes};
-use super::{Distributor, TAG_DRAIN, TAG_SILENCE, TAG_WARM_UP_ENDS};
-use crate::protocol::{DISTRIBUTES, ErrorCode, HEARTBEAT, Packet, Refusal, write_error};
+use super::self_preservation::Suspect;
+use super::{Distributor, drains, warm_up};
+use crate::protocol::{
+    Applied, DISTRIBUTES, ErrorCode, HEARTBEAT, Packet, Refusal, write_error, write_success,
+};
 use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{Close, CloseReason, ConnId, Handler, Net, Origin, Owner, TimerId};
-use crate::registry::Cause;
+use crate::registry::{Cause, EntryId};
 
 impl Handler for Distributor {
     fn owns(&self, owner: Owner) -> bool {
@@ -24,21 +31,25 @@ impl Handler for Distributor {
             return;
         };
         let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
-        let admission = self.config.access.of_address(addr.ip());
-        let (is_admitted, needs_token) = (admission.is_some(), self.config.access.tokens.is_some());
-        let peer = Peer::new(addr, net.now(), admission);
+        let admitted = self.admission.by_address(addr.ip());
+        let authorization = admitted.as_ref().ok().cloned().flatten();
+        if authorization.is_some() {
+            self.pushes.schedule(conn);
+        }
+        let peer = Peer::new(addr, net.now(), authorization);
         self.peers.insert(conn, peer);
         self.emit(net, Some(conn), Event::Connected);
-        if is_admitted {
-            self.pushes.schedule(conn);
-        } else if !needs_token {
-            let why = not_admitted("this address is not admitted");
+        if let Err(why) = admitted {
             self.reject(net, conn, &Packet::default(), b"", &why);
         }
     }
 
     fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
-        self.hear(net, conn);
+        if let Some(peer) = self.peers.get_mut(conn)
+            && peer.hear(net.now())
+        {
+            self.emit(net, Some(conn), Event::Recovered);
+        }
         let is_first = self.peers.get_mut(conn).is_some_and(Peer::is_first_frame);
         let packet = match Packet::parse(frame) {
             Ok(packet) => packet,
@@ -57,12 +68,12 @@ impl Handler for Distributor {
         let is_admitted = self
             .peers
             .get(conn)
-            .is_some_and(|peer| peer.admission.is_some());
+            .is_some_and(|peer| peer.authorization.is_some());
         let done = match (uri.as_deref(), method.as_deref()) {
             (Some(DISTRIBUTES), Some("POST")) => self
                 .register(net, conn, &packet)
                 .map(|()| self.pushes.schedule(conn)),
-            _ if !is_admitted => Err(not_admitted("a token is needed here: register with it")),
+            _ if !is_admitted => Err(authentication_required()),
             (Some(DISTRIBUTES), Some("GET")) => {
                 if let Some(peer) = self.peers.get_mut(conn) {
                     peer.get_key = Some(packet.key().map_or("null", |key| key.get()).into());
@@ -134,14 +145,15 @@ impl Handler for Distributor {
         if self.is_stopping {
             return;
         }
-        self.forget_drains_of(net, conn);
-        let cause = self.cause_of(net.now(), &peer, why);
+        self.drains.cancel(net, conn);
+        let quiet = peer.quiet_for(net.now());
+        let cause = self.liveness.cause(peer.health, quiet, why);
         if let Some(id) = peer.entry
             && cause == Cause::Silent
-            && !peer.is_silent
-            && (peer.is_suspect || self.holds_silent(net, 1))
+            && peer.health != Health::Silent
+            && (peer.health == Health::Suspect || self.holds_silent(net, 1))
         {
-            return self.hold_orphan(net, id, peer.is_suspect);
+            return self.hold_unclaimed(net, id, peer.health);
         }
         let (addr, reason) = (Some(peer.addr), describe(why));
         let has_left = |id| self.depart(net, id, addr, cause, reason);
@@ -157,12 +169,12 @@ impl Handler for Distributor {
 
     fn on_timer(&mut self, net: &mut Net, timer: TimerId, tag: u64) {
         match tag {
-            TAG_WARM_UP_ENDS => self.warm_up_is_over(net),
-            TAG_SILENCE if !self.is_stopping => {
-                self.drop_unadmitted(net);
-                self.drop_silent(net);
+            warm_up::TAG => self.end_warm_up(net),
+            liveness::TAG if !self.is_stopping => {
+                self.close_unadmitted(net);
+                self.check_silence(net);
             }
-            TAG_DRAIN => self.finish_drains(net),
+            drains::TAG => self.drains.finish(net),
             persistence::TAG => self.persistence.timer_fired(),
             pushes::TAG => self.pushes.timer_fired(timer),
             _ => {}
@@ -175,10 +187,14 @@ impl Handler for Distributor {
             journal.record_turn(net.counters().turn_time);
         }
         if !self.is_stopping {
-            self.look_for_standstill(net);
+            if let Some(stalled) = self.liveness.end_turn(net.now()) {
+                self.emit(net, None, Event::Stalled(stalled));
+                self.begin_warm_up(net);
+            }
             let (pushes, peers, source, events) = self.push_parts();
             pushes.on_turn_end(net, peers, source, events);
-            let (salt, registry, identities) = (self.salt, &self.registry, &self.identities);
+            let (registry, identities) = (&self.registry, &self.identities);
+            let salt = self.admission.salt();
             self.persistence
                 .end_turn(net, || Snapshot::new(salt, registry, identities));
         }
@@ -198,8 +214,8 @@ impl Distributor {
         let source = pushes::Source {
             registry: &self.registry,
             epoch: &self.epoch,
-            is_complete: self.is_complete,
-            awaits_acks: !self.drains.is_empty(),
+            is_complete: self.warm_up.is_complete(),
+            awaits_acks: self.drains.is_any_pending(),
         };
         (&mut self.pushes, &mut self.peers, source, &mut self.events)
     }
@@ -280,5 +296,172 @@ impl Distributor {
             let failures = counters.accept_failures;
             self.emit(net, None, Event::AcceptFailed { failures });
         }
+    }
+
+    /// Notes the revision that a session has applied.
+    fn heartbeat(
+        &mut self,
+        net: &mut Net,
+        conn: ConnId,
+        packet: &Packet<'_>,
+    ) -> Result<(), Refusal> {
+        let applied = Applied::parse(packet.session());
+        let peer = self.peers.get_mut(conn);
+        let sent = peer.as_ref().and_then(|peer| peer.listed_revision);
+        let session = peer.and_then(|peer| peer.session.as_mut());
+        let (Some(applied), Some(session)) = (applied, session) else {
+            let message = "a heartbeat is for those with a session, and names its rev";
+            return Err(Refusal::new(ErrorCode::InvalidParameters, message));
+        };
+        // A session cannot have applied what it was not sent: that revision is of another epoch.
+        let from = session.acked_revision.max(session.opened_at_push);
+        session.acked_revision = applied.rev.min(sent.unwrap_or(0));
+        let to = session.acked_revision;
+        if to > from {
+            self.emit(net, Some(conn), Event::Acknowledged { from, to });
+        }
+        if packet.key().is_some() {
+            let results = json!({ "rev": self.registry.revision() });
+            net.send_with(conn, |out| write_success(out, packet.key(), &results));
+        }
+        self.drains.acknowledged(net, conn, to);
+        Ok(())
+    }
+
+    /// Closes connections that have not authenticated in time, even if they sent other data.
+    fn close_unadmitted(&mut self, net: &mut Net) {
+        let (now, allowed) = (net.now(), net.limits().first_byte_timeout);
+        let is_late = |peer: &Peer| {
+            peer.authorization.is_none() && now.saturating_since(peer.connected_at) > allowed
+        };
+        let peers = self.peers.iter();
+        let late: Vec<ConnId> = peers
+            .filter(|(_, peer)| is_late(peer))
+            .map(|(conn, _)| conn)
+            .collect();
+        let message = format!("no token came within {allowed:?}");
+        let why = Refusal::new(ErrorCode::DeadlinePassed, message);
+        for conn in late {
+            self.reject(net, conn, &Packet::default(), b"", &why);
+            net.close(conn, Close::AfterFlush);
+        }
+    }
+
+    /// Closes silent sessions, or holds them as suspect if they are many.
+    fn check_silence(&mut self, net: &mut Net) {
+        let now = net.now();
+        self.self_preservation
+            .note_stalls(now, net.counters().stalls);
+        let peers = self.peers.iter();
+        let silent: Vec<(ConnId, Option<EntryId>)> = peers
+            .filter(|(_, peer)| self.liveness.is_silent(peer.quiet_for(now)))
+            .map(|(conn, peer)| (conn, peer.entry))
+            .collect();
+        let nodes = silent.iter().filter(|(_, entry)| entry.is_some()).count();
+        let holds = nodes > 0 && self.holds_silent(net, nodes);
+        for (conn, entry) in silent {
+            match entry {
+                Some(id) if holds => {
+                    self.set_health(conn, Health::Suspect);
+                    self.self_preservation.hold(now, Suspect::Connected(conn));
+                    self.emit_suspected(net, id);
+                }
+                _ => {
+                    self.set_health(conn, Health::Silent);
+                    net.close(conn, Close::Now);
+                }
+            }
+        }
+        self.evict_suspect(net);
+        let owner = self.claim_owner(net);
+        net.arm(owner, now + liveness::CHECK_INTERVAL, liveness::TAG);
+    }
+
+    fn set_health(&mut self, conn: ConnId, health: Health) {
+        if let Some(peer) = self.peers.get_mut(conn) {
+            peer.health = health;
+        }
+    }
+
+    /// Returns whether nodes are to be held, of which `silent` ones fell silent now.
+    fn holds_silent(&mut self, net: &Net, silent: usize) -> bool {
+        let now = net.now();
+        let mode = &mut self.self_preservation;
+        mode.note_stalls(now, net.counters().stalls);
+        let was_holding = mode.is_holding();
+        // Late nodes may be the next ones. Once some are held, so are all that follow.
+        let mut late = 0;
+        if !was_holding {
+            let peers = self.peers.iter().filter(|(_, peer)| peer.entry.is_some());
+            let quiet = peers.map(|(_, peer)| peer.quiet_for(now));
+            late = quiet.filter(|quiet| self.liveness.is_late(*quiet)).count();
+        }
+        let holds = mode.holds(now, silent, late, self.registry.len());
+        if holds && !was_holding {
+            self.emit(net, None, Event::SelfPreservationEntered { silent, late });
+        }
+        holds
+    }
+
+    /// Holds the entry of a silent node whose connection ended.
+    fn hold_unclaimed(&mut self, net: &Net, id: EntryId, health: Health) {
+        self.self_preservation
+            .hold(net.now(), Suspect::Unclaimed(id));
+        self.identities.detach(id, &self.registry);
+        if health != Health::Suspect {
+            self.emit_suspected(net, id);
+        }
+    }
+
+    fn emit_suspected(&mut self, net: &Net, id: EntryId) {
+        let subject = Subject {
+            peer: None,
+            name: self.registry.get(id).map_or("", |entry| &*entry.name),
+            entry: Some(id),
+        };
+        self.events
+            .emit(net.now(), &self.registry, subject, Event::Suspected);
+    }
+
+    fn evict_suspect(&mut self, net: &mut Net) {
+        let (peers, identities) = (&self.peers, &self.identities);
+        let is_suspect = |suspect| match suspect {
+            Suspect::Connected(conn) => peers
+                .get(conn)
+                .is_some_and(|peer| peer.health == Health::Suspect && peer.entry.is_some()),
+            Suspect::Unclaimed(id) => identities.unclaimed(id) == Some(Unclaimed::Suspect),
+        };
+        match self.self_preservation.evict_one(net.now(), is_suspect) {
+            Some(Suspect::Connected(conn)) => {
+                self.set_health(conn, Health::Silent);
+                net.close(conn, Close::Now);
+            }
+            Some(Suspect::Unclaimed(id)) => {
+                self.depart(net, id, None, Cause::Silent, "its host does not answer");
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn begin_warm_up(&mut self, net: &mut Net) {
+        let (owner, length) = (self.claim_owner(net), self.config.warm_up);
+        self.warm_up.begin(net, owner, length, &mut self.peers);
+        self.emit(net, None, Event::WarmUpBegan);
+    }
+
+    /// Evicts absent entries. If there are none, the list is complete.
+    pub(super) fn end_warm_up(&mut self, net: &mut Net) {
+        let absent = self.identities.absent();
+        if absent.is_empty() {
+            self.warm_up.end(&mut self.registry, &mut self.peers);
+            return self.emit(net, None, Event::WarmUpEnded);
+        }
+        for id in absent {
+            let reason = "it did not come back after the restart";
+            self.depart(net, id, None, Cause::Absent, reason);
+        }
+        let owner = self.claim_owner(net);
+        self.warm_up
+            .run_for(net, owner, warm_up::ABSENT_BEFORE_COMPLETE);
     }
 }

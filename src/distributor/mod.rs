@@ -5,7 +5,7 @@
 
 mod admission;
 mod config;
-mod drain;
+mod drains;
 mod events;
 mod handler;
 mod identities;
@@ -18,6 +18,7 @@ mod register;
 mod retry_after;
 mod self_preservation;
 mod view;
+mod warm_up;
 
 #[cfg(test)]
 mod tests;
@@ -27,24 +28,26 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use crate::protocol::{ErrorCode, Packet, Refusal, write_draining, write_error};
+use crate::protocol::{Drained, ErrorCode, Packet, Refusal, write_draining, write_error};
 use crate::reactor::conn_map::ConnMap;
-use crate::reactor::{Close, ListenOptions, ListenerId, Net, Owner, SharedFrame, TimerId};
-use crate::registry::Registry;
+use crate::reactor::{Close, ListenOptions, ListenerId, Net, Owner, SharedFrame};
+use crate::registry::{EntryId, Registry};
 use crate::time::Time;
-use admission::Salt;
-use drain::{Drain, OperatorDrains};
+use admission::{Admission, Salt};
+use drains::{Drains, Requester};
 use events::{Event, Events};
 use identities::Identities;
+use liveness::Liveness;
 use peer::Peer;
 use persistence::{Persistence, RestoredEntry};
 use pushes::Pushes;
 use retry_after::retry_after;
 use self_preservation::SelfPreservation;
+use warm_up::WarmUp;
 
 pub use admission::{Access, AddressRange, Tokens};
 pub use config::Config;
-pub use drain::DrainId;
+pub use drains::{DrainId, MAX_DRAIN_WAIT};
 #[cfg(fuzzing)]
 pub(crate) use events::Escaped as LoggedText;
 pub use events::{Histogram, Journal, Pushed, Record, RecordKind, Stats};
@@ -64,20 +67,14 @@ pub struct Distributor {
     registry: Registry,
     peers: ConnMap<Peer>,
     identities: Identities,
-    drains: Vec<Drain>,
-    operator_drains: OperatorDrains,
+    admission: Admission,
+    drains: Drains,
+    liveness: Liveness,
     self_preservation: SelfPreservation,
     persistence: Persistence,
-    salt: Salt,
     /// Drawn at the start; tells the revisions of this run from those of another.
     epoch: String,
-    /// All nodes have had the time to register.
-    is_complete: bool,
-    /// Lists up to this revision may have been sent as incomplete.
-    incomplete_revision: u64,
-    warms_up_until: Time,
-    warm_up_timer: Option<TimerId>,
-    turned_at: Time,
+    warm_up: WarmUp,
     pushes: Pushes,
     events: Events,
     listeners: Vec<ListenerId>,
@@ -92,20 +89,16 @@ impl Distributor {
         Distributor {
             owner: None,
             registry: Registry::new(config.capacity.clone()),
+            admission: Admission::new(config.access.clone()),
+            liveness: Liveness::new(config.heartbeat, config.silence),
             config,
             peers: ConnMap::default(),
             identities: Identities::default(),
-            drains: Vec::new(),
-            operator_drains: OperatorDrains::default(),
+            drains: Drains::default(),
             self_preservation: SelfPreservation::default(),
             persistence: Persistence::default(),
-            salt: Salt::default(),
             epoch: String::new(),
-            is_complete: false,
-            incomplete_revision: 0,
-            warms_up_until: Time::ZERO,
-            warm_up_timer: None,
-            turned_at: Time::ZERO,
+            warm_up: WarmUp::NotBegun,
             pushes: Pushes::default(),
             events: Events::default(),
             listeners: Vec::new(),
@@ -134,11 +127,6 @@ impl Distributor {
         *self.owner.get_or_insert_with(|| net.new_owner())
     }
 
-    fn arm(&mut self, net: &mut Net, deadline: Time, tag: u64) -> TimerId {
-        let owner = self.claim_owner(net);
-        net.arm(owner, deadline, tag)
-    }
-
     fn serve_on(&mut self, net: &mut Net, listener: ListenerId) -> io::Result<SocketAddr> {
         let owner = self.claim_owner(net);
         if self.listeners.is_empty() {
@@ -147,12 +135,11 @@ impl Distributor {
             }
             self.pushes.set_owner(owner);
             self.epoch = format!("{:016x}", net.random());
-            if self.salt == Salt::default() {
-                self.salt = Salt::new(net.random(), net.random());
-            }
-            self.turned_at = net.now();
+            self.admission
+                .draw_salt(|| Salt::new(net.random(), net.random()));
+            self.liveness.start(net.now());
             self.begin_warm_up(net);
-            self.arm(net, net.now() + liveness::SILENCE_CHECK, TAG_SILENCE);
+            net.arm(owner, net.now() + liveness::CHECK_INTERVAL, liveness::TAG);
         }
         self.listeners.push(listener);
         net.local_addr(listener)
@@ -177,9 +164,9 @@ impl Distributor {
             }
             net.close(conn, Close::AfterFlush);
         }
-        let (salt, registry, identities) = (self.salt, &self.registry, &self.identities);
+        let (admission, registry, identities) = (&self.admission, &self.registry, &self.identities);
         self.persistence
-            .stop(|| Snapshot::new(salt, registry, identities));
+            .stop(|| Snapshot::new(admission.salt(), registry, identities));
     }
 
     /// Lists the entries of an earlier run, until their nodes reconnect, and begins a warm-up. Nodes
@@ -189,7 +176,7 @@ impl Distributor {
     /// exceed a limit. See [`Distributor::persist_to`] for an example.
     pub fn restore(&mut self, net: &mut Net, restored: Restored) -> usize {
         let mut left_out = restored.left_out();
-        self.salt = restored.salt;
+        self.admission.restore_salt(restored.salt);
         self.begin_warm_up(net);
         for RestoredEntry { entry, identity } in restored.entries {
             match self.registry.join(entry) {
@@ -270,12 +257,39 @@ impl Distributor {
 
     /// Returns the list as it would be handed to a sink now.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::new(self.salt, &self.registry, &self.identities)
+        Snapshot::new(self.admission.salt(), &self.registry, &self.identities)
     }
 
     /// Returns what became of the snapshots that were handed to the sink.
     pub fn snapshot_counts(&self) -> SnapshotCounts {
         self.persistence.counts()
+    }
+
+    /// Replaces the tokens. Connections that were admitted stay so.
+    pub fn set_tokens(&mut self, tokens: Tokens) {
+        self.admission.set_tokens(tokens);
+    }
+
+    /// Removes entries from the list for the admin API. Their connections stay, and are listed again
+    /// when they register again.
+    ///
+    /// The result is returned by [`Distributor::take_drained`], after `wait`, at most
+    /// [`MAX_DRAIN_WAIT`], at the latest.
+    pub fn drain_entries(&mut self, net: &mut Net, ids: &[EntryId], wait: Duration) -> DrainId {
+        for id in ids {
+            self.drain_entry(net, *id, "drained by an operator");
+        }
+        let (owner, revision) = (self.claim_owner(net), self.registry.revision());
+        let id = self.drains.next_id();
+        let requester = Requester::Admin(id);
+        self.drains
+            .begin(net, owner, &self.peers, revision, wait, requester);
+        id
+    }
+
+    /// Returns the results of drains that all have acknowledged or whose time is over, once each.
+    pub fn take_drained(&mut self) -> Vec<(DrainId, Drained)> {
+        self.drains.take_finished()
     }
 
     /// Returns the registered entries.
@@ -317,7 +331,7 @@ impl Distributor {
         let [identities, instances, unclaimed] = self.identities.sizes();
         let journal = self.journal().map(Journal::sizes);
         let [events, pushes, samples, joined] = journal.unwrap_or_default();
-        let waits = self.drains.iter().map(Drain::waits_for);
+        let [drains, drains_awaited] = self.drains.sizes();
         [
             ("history", self.registry.history_len()),
             ("identities", identities),
@@ -325,8 +339,8 @@ impl Distributor {
             ("unclaimed", unclaimed),
             ("suspects", self.self_preservation.held()),
             ("recently_silent", self.self_preservation.recently_silent()),
-            ("drains", self.drains.len()),
-            ("drains_awaited", waits.sum()),
+            ("drains", drains),
+            ("drains_awaited", drains_awaited),
             ("lists_owed", self.pushes.scheduled()),
             ("deltas", self.pushes.deltas()),
             ("old_lists", self.pushes.old_lists().0),
@@ -345,12 +359,7 @@ impl Distributor {
 
     /// Returns how long the list may still be incomplete; zero if it is complete.
     pub fn warms_up_for(&self, now: Time) -> Duration {
-        if self.is_complete {
-            return Duration::ZERO;
-        }
-        // Absent nodes leave a moment before the list is complete.
-        let left = self.warms_up_until.saturating_since(now);
-        left.max(Duration::from_millis(1))
+        self.warm_up.remaining(now)
     }
 
     /// Returns whether [`Distributor::stop`] was called.
@@ -365,9 +374,7 @@ impl Distributor {
 
     /// Returns whether a client with this address, or with this token, may see the list.
     pub fn may_see(&self, address: IpAddr, token: Option<&str>) -> bool {
-        let access = &self.config.access;
-        access.of_address(address.to_canonical()).is_some()
-            || token.is_some_and(|token| access.has_token(token))
+        self.admission.may_see(address, token)
     }
 }
 
@@ -385,11 +392,6 @@ fn listen_options(owner: Owner) -> ListenOptions {
         ..ListenOptions::default()
     }
 }
-
-/// Tags of timers; see also [`pushes::TAG`] and [`persistence::TAG`].
-const TAG_WARM_UP_ENDS: u64 = 1;
-const TAG_SILENCE: u64 = 2;
-const TAG_DRAIN: u64 = 3;
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)

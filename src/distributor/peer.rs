@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::admission::{Admission, TokenMark};
+use super::admission::{Authorization, TokenMark};
 use super::events::Subject;
+use super::liveness::Health;
 use crate::protocol::Watch;
 use crate::registry::{EntryId, Registry};
 use crate::time::Time;
@@ -28,12 +29,9 @@ pub(super) struct Peer {
     pub(super) owes_list: bool,
     /// It asked for the list, and the answer carries this key.
     pub(super) get_key: Option<Box<str>>,
-    /// Nothing was heard of it for too long, and so it is being closed.
-    pub(super) is_silent: bool,
-    /// Nothing was heard of it for too long, but of many others neither: it is held for a while.
-    pub(super) is_suspect: bool,
-    /// By what it may register and be sent lists. None yet: it may only register.
-    pub(super) admission: Option<Admission>,
+    pub(super) health: Health,
+    /// What admits it to register and to be sent lists. `None`: it may register with a token.
+    pub(super) authorization: Option<Authorization>,
     /// What it gave as its token, if it did.
     pub(super) token: Option<Box<TokenMark>>,
 }
@@ -55,7 +53,7 @@ pub(super) struct Session {
 }
 
 impl Peer {
-    pub(super) fn new(addr: SocketAddr, now: Time, admission: Option<Admission>) -> Peer {
+    pub(super) fn new(addr: SocketAddr, now: Time, authorization: Option<Authorization>) -> Peer {
         Peer {
             addr,
             connected_at: now,
@@ -64,11 +62,10 @@ impl Peer {
             session: None,
             has_sent_frame: false,
             listed_revision: None,
-            owes_list: admission.is_some(),
+            owes_list: authorization.is_some(),
             get_key: None,
-            is_silent: false,
-            is_suspect: false,
-            admission,
+            health: Health::Responsive,
+            authorization,
             token: None,
         }
     }
@@ -78,7 +75,7 @@ impl Peer {
     /// suspect already.
     pub(super) fn quiet_for(&self, now: Time) -> Option<Duration> {
         let session = self.session.as_ref()?;
-        let is_heard = self.get_key.is_none() && !self.is_suspect;
+        let is_heard = self.get_key.is_none() && self.health != Health::Suspect;
         is_heard.then(|| now.saturating_since(session.heard_at))
     }
 
@@ -105,10 +102,10 @@ impl Peer {
 
     /// It is admitted by its address, or has registered with a token.
     pub(super) fn is_inside(&self) -> bool {
-        match self.admission {
+        match self.authorization {
             None => false,
-            Some(Admission::Address) => true,
-            Some(Admission::Token(_)) => self.is_registered,
+            Some(Authorization::Address) => true,
+            Some(Authorization::Token(_)) => self.is_registered,
         }
     }
 
@@ -117,7 +114,11 @@ impl Peer {
         if let Some(session) = &mut self.session {
             session.heard_at = now;
         }
-        std::mem::take(&mut self.is_suspect)
+        let was_suspect = self.health == Health::Suspect;
+        if was_suspect {
+            self.health = Health::Responsive;
+        }
+        was_suspect
     }
 
     /// A list, or what leads to it, was queued for it.

@@ -2,13 +2,16 @@
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use super::Distributor;
+use super::drains::Requester;
 use super::events::{Event, Subject};
 use super::identities::{Claim, Identity};
 use super::peer::Session;
 use crate::protocol::{
-    ErrorCode, Packet, Refusal, Registered, Registration, SessionRequest, Watch, write_success,
+    DrainRequest, ErrorCode, Packet, Refusal, Registered, Registration, SessionRequest, Watch,
+    write_success,
 };
 use crate::reactor::{Close, ConnId, Net};
 use crate::registry::{Cause, Entry, EntryId, Full};
@@ -23,15 +26,20 @@ impl Distributor {
     ) -> Result<(), Refusal> {
         let request = packet.session().map(SessionRequest::parse).transpose()?;
         let token = request.as_ref().and_then(|request| request.token.as_ref());
-        self.admit(conn, token)?;
+        let Some(peer) = self.peers.get_mut(conn) else {
+            return Ok(());
+        };
+        let current = peer.authorization.as_ref();
+        let authorization = self.admission.by_token(current, token)?;
+        let authorization = peer.authorization.insert(authorization);
+        if let Some(token) = token {
+            peer.token = Some(Box::new(self.admission.mark(token)));
+        }
         let registration = Registration::check(packet.params(), &self.config.registration)?;
-        self.check_binding(conn, &registration)?;
+        authorization.check(&registration)?;
         let instance = request
             .as_ref()
             .and_then(|request| request.instance.as_deref());
-        let Some(peer) = self.peers.get(conn) else {
-            return Ok(());
-        };
         let is_plain = request.is_none() && peer.session.is_none();
         let addr = peer.addr.ip();
         let mut identity = Identity {
@@ -83,7 +91,7 @@ impl Distributor {
         if let Some(request) = &request {
             self.open_session(net, conn, packet, request, id);
             if let Some(instance) = instance {
-                self.drain_returned(instance, conn);
+                self.drains.reconnected(instance, conn);
             }
         }
         let session = self.peers.get(conn).and_then(|peer| peer.session.as_ref());
@@ -92,7 +100,7 @@ impl Distributor {
         self.identities.hold(id, conn, identity);
         self.persistence.changed();
         if let Some(revision) = acked.filter(|_| request.is_some()) {
-            self.drain_acked(net, conn, revision);
+            self.drains.acknowledged(net, conn, revision);
         }
         Ok(())
     }
@@ -130,6 +138,32 @@ impl Distributor {
         let left = Event::Left { cause, reason };
         self.events.emit(net.now(), &self.registry, subject, left);
         true
+    }
+
+    /// Removes the entry of a node that leaves, and replies when all have acknowledged it.
+    pub(super) fn drain(
+        &mut self,
+        net: &mut Net,
+        conn: ConnId,
+        packet: &Packet<'_>,
+    ) -> Result<(), Refusal> {
+        let request = DrainRequest::parse(packet.params())?;
+        // Otherwise one connection could have any number, by registering again in between.
+        if self.drains.is_pending(conn) {
+            let message = "an earlier drain of this connection is not answered yet";
+            return Err(Refusal::new(ErrorCode::Busy, message));
+        }
+        let Some(id) = self.peers.get(conn).and_then(|peer| peer.entry) else {
+            let message = "there is no registration of this connection to be drained";
+            return Err(Refusal::new(ErrorCode::InvalidParameters, message));
+        };
+        self.drain_entry(net, id, "it asked to leave");
+        let (owner, revision) = (self.claim_owner(net), self.registry.revision());
+        let wait = Duration::from_millis(request.wait_ms);
+        let requester = Requester::Node(conn, packet.key().map(ToOwned::to_owned));
+        self.drains
+            .begin(net, owner, &self.peers, revision, wait, requester);
+        Ok(())
     }
 
     /// Removes an entry from the list for a drain. A connection that holds it stays.
@@ -201,9 +235,8 @@ impl Distributor {
         // A list without a session has no ids: what it says can't be changed by a delta.
         let known = request.rev.filter(|rev| {
             request.epoch.as_deref() == Some(self.epoch.as_str())
-                && self.is_complete
                 // Who was told that others may be missing is to hear that none is: by a list.
-                && *rev > self.incomplete_revision
+                && self.warm_up.can_resume(*rev)
                 && self.registry.delta_since(*rev).is_some()
         });
         peer.listed_revision = known;

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::rate_limit::RateLimit;
 use crate::reactor::ConnId;
 use crate::registry::EntryId;
 use crate::time::Time;
@@ -16,9 +17,6 @@ const WINDOW: Duration = Duration::from_secs(15);
 const MANY_PERCENT: usize = 15;
 /// if it is at least this many.
 const MANY_AT_LEAST: usize = 3;
-/// Time between two evictions of suspects.
-const PAUSE: Duration = Duration::from_secs(1);
-
 /// An entry whose node fell silent and that is held.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Suspect {
@@ -28,7 +26,8 @@ pub(super) enum Suspect {
     Unclaimed(EntryId),
 }
 
-#[derive(Debug, Default)]
+/// Recent losses, and the suspects.
+#[derive(Debug)]
 pub(super) struct SelfPreservation {
     /// When each node that fell silent within the window did.
     fell_at: VecDeque<Time>,
@@ -36,7 +35,19 @@ pub(super) struct SelfPreservation {
     stalled_at: Option<Time>,
     /// In the order of eviction. Some may no longer be suspect.
     held: VecDeque<Suspect>,
-    next_let_go_at: Time,
+    evictions: RateLimit,
+}
+
+impl Default for SelfPreservation {
+    fn default() -> SelfPreservation {
+        SelfPreservation {
+            fell_at: VecDeque::new(),
+            stalls: 0,
+            stalled_at: None,
+            held: VecDeque::new(),
+            evictions: RateLimit::per_second(1),
+        }
+    }
 }
 
 impl SelfPreservation {
@@ -87,7 +98,9 @@ impl SelfPreservation {
 
     pub(super) fn hold(&mut self, now: Time, suspect: Suspect) {
         if self.held.is_empty() {
-            self.next_let_go_at = now + PAUSE;
+            // The first one is evicted a second later.
+            self.evictions = RateLimit::per_second(1);
+            self.evictions.allow(now);
         }
         self.held.push_back(suspect);
     }
@@ -100,12 +113,11 @@ impl SelfPreservation {
     ) -> Option<Suspect> {
         while let Some(first) = self.held.front().copied() {
             let is_suspect = is_suspect(first);
-            if is_suspect && now < self.next_let_go_at {
+            if is_suspect && !self.evictions.allow(now) {
                 return None;
             }
             self.held.pop_front();
             if is_suspect {
-                self.next_let_go_at = now + PAUSE;
                 return Some(first);
             }
         }

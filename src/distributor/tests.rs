@@ -361,7 +361,7 @@ fn that_the_list_is_complete_is_told_once() {
     bench.beat(&[watcher]);
     let before = bench.distributor.registry().revision();
     bench.pass(2 * SECOND);
-    assert!(bench.distributor.is_complete);
+    assert!(bench.distributor.warm_up.is_complete());
     assert_eq!(bench.distributor.registry().revision(), before + 1);
 }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::events::{Journal, MAX_NAMES};
 use super::identities::{Identities, Unclaimed};
+use super::liveness::Health;
 use super::peer::Peer;
 use crate::protocol::Watch;
 use crate::reactor::conn_map::ConnMap;
@@ -133,7 +134,7 @@ impl<'a> View<'a> {
         let state = match peer {
             None if self.identities.unclaimed(id) == Some(Unclaimed::Suspect) => NodeState::Suspect,
             None => NodeState::Absent,
-            Some(peer) if peer.is_suspect => NodeState::Suspect,
+            Some(peer) if peer.health == Health::Suspect => NodeState::Suspect,
             Some(_) if pending_bytes > 0 => NodeState::Behind,
             Some(_) => NodeState::Connected,
         };

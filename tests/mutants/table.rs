@@ -155,9 +155,9 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "EntryOutlivesReset",
         file: "src/distributor/handler.rs",
-        find: "let cause = self.cause_of(net.now(), &peer, why);",
+        find: "let cause = self.liveness.cause(peer.health, quiet, why);",
         replace: "if matches!(why, CloseReason::Failed(_)) && MUTANT { return; }
-                  let cause = self.cause_of(net.now(), &peer, why);",
+                  let cause = self.liveness.cause(peer.health, quiet, why);",
         promise: 8,
     },
     // The end of an old connection removes the entry that was taken over.
@@ -180,8 +180,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "SilenceUnchecked",
         file: "src/distributor/liveness.rs",
-        find: ".filter(|(_, peer)| quiet_for(peer).is_some_and(|quiet| quiet >= silence))",
-        replace: ".filter(|(_, peer)| quiet_for(peer).is_some_and(|quiet| quiet >= silence && !MUTANT))",
+        find: "quiet.is_some_and(|quiet| quiet >= self.silence)",
+        replace: "quiet.is_some_and(|quiet| quiet >= self.silence && !MUTANT)",
         promise: 3,
     },
     // A drained connection is not sent what it missed.
@@ -220,26 +220,26 @@ pub const MUTANTS: &[Mutant] = &[
     // A Distributor that has just started says that its list is complete.
     Mutant {
         name: "CompleteAtOnce",
-        file: "src/distributor/liveness.rs",
-        find: "self.is_complete = false;",
-        replace: "self.is_complete = MUTANT;",
+        file: "src/distributor/warm_up.rs",
+        find: "matches!(self, WarmUp::Over { .. })",
+        replace: "matches!(self, WarmUp::Over { .. }) || MUTANT",
         promise: 5,
     },
     // A drain is answered before all sessions have acknowledged it.
     Mutant {
         name: "DrainAnsweredEarly",
-        file: "src/distributor/drain.rs",
-        find: "let is_over = |drain: &mut Drain| drain.late.is_empty() || drain.until <= now;",
-        replace: "if MUTANT { self.drains.iter_mut().for_each(|drain| drain.late.clear()); }
-                  let is_over = |drain: &mut Drain| drain.late.is_empty() || drain.until <= now;",
+        file: "src/distributor/drains.rs",
+        find: "let is_over = |drain: &mut Drain| drain.unacknowledged.is_empty() || drain.ends_at <= now;",
+        replace: "if MUTANT { self.pending.iter_mut().for_each(|drain| drain.unacknowledged.clear()); }
+                  let is_over = |drain: &mut Drain| drain.unacknowledged.is_empty() || drain.ends_at <= now;",
         promise: 2,
     },
     // A heartbeat is not answered.
     Mutant {
         name: "HeartbeatUnanswered",
-        file: "src/distributor/liveness.rs",
-        find: "&& let Some(mut reply) = net.send(conn)",
-        replace: "&& !MUTANT && let Some(mut reply) = net.send(conn)",
+        file: "src/distributor/handler.rs",
+        find: "if packet.key().is_some() {",
+        replace: "if packet.key().is_some() && !MUTANT {",
         promise: 3,
     },
     // A node takes an incomplete list for all there is.
@@ -297,7 +297,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/distributor/mod.rs",
         find: "self.emit(net, None, Event::Restored { entries });",
         replace: "self.emit(net, None, Event::Restored { entries });
-                  if MUTANT { self.warm_up_is_over(net); }",
+                  if MUTANT { self.end_warm_up(net); }",
         promise: 5,
     },
     // Nodes of the last run have half of the time to come back.
@@ -306,7 +306,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/distributor/mod.rs",
         find: "let entries = self.registry.len();",
         replace: "let entries = self.registry.len();
-                  if MUTANT { self.warm_up_until(net, net.now() + self.config.warm_up / 2); }",
+                  if MUTANT { let owner = self.claim_owner(net); self.warm_up.run_for(net, owner, self.config.warm_up / 2); }",
         promise: 5,
     },
     // Entries of the last run that are not back in time stay.

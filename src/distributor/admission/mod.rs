@@ -1,12 +1,150 @@
 //! Admission: which peers may register and are sent the list.
 
-mod access;
 mod address_range;
 mod token_mark;
 mod tokens;
 
-pub use access::Access;
-pub(crate) use access::{Admission, not_admitted};
+use std::net::IpAddr;
+use std::sync::Arc;
+
 pub use address_range::AddressRange;
-pub(crate) use token_mark::{Salt, TokenMark};
+pub(super) use token_mark::{Salt, TokenMark};
 pub use tokens::Tokens;
+
+use crate::protocol::{ErrorCode, Refusal, Registration, Token};
+use tokens::Scope;
+
+/// The peers that are admitted: by address, or by token. With neither, all are.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Access {
+    /// Addresses that need no token.
+    pub ranges: Vec<AddressRange>,
+    /// Tokens that admit from every address.
+    pub tokens: Option<Tokens>,
+}
+
+impl Access {
+    /// Returns whether all peers are admitted.
+    pub fn is_open(&self) -> bool {
+        self.ranges.is_empty() && self.tokens.is_none()
+    }
+}
+
+/// What admits a connection. A token that is removed later does not end it.
+#[derive(Clone, Debug)]
+pub(super) enum Authorization {
+    Address,
+    Token(Vec<Arc<Scope>>),
+}
+
+impl Authorization {
+    /// Fails if it does not cover the name and URLs of a registration.
+    pub(super) fn check(&self, registration: &Registration<'_>) -> Result<(), Refusal> {
+        let (name, urls) = (registration.name(), registration.urls());
+        match self {
+            Authorization::Token(scopes)
+                if !scopes.iter().any(|scope| scope.allows(name, &urls)) =>
+            {
+                Err(not_allowed("the token is bound to other names or urls"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The rules in force, and the salt of this list's token marks.
+#[derive(Debug, Default)]
+pub(super) struct Admission {
+    access: Access,
+    salt: Option<Salt>,
+}
+
+impl Admission {
+    pub(super) fn new(access: Access) -> Admission {
+        Admission { access, salt: None }
+    }
+
+    /// Sets the salt of the state file that was restored.
+    pub(super) fn restore_salt(&mut self, salt: Salt) {
+        self.salt = Some(salt);
+    }
+
+    /// Draws a salt, unless one was restored.
+    pub(super) fn draw_salt(&mut self, draw: impl FnOnce() -> Salt) {
+        self.salt.get_or_insert_with(draw);
+    }
+
+    pub(super) fn salt(&self) -> Salt {
+        self.salt.unwrap_or_default()
+    }
+
+    /// Replaces the tokens. Connections that were admitted stay so.
+    pub(super) fn set_tokens(&mut self, tokens: Tokens) {
+        self.access.tokens = Some(tokens);
+    }
+
+    /// Returns what admits a connection from this address before it sends anything. An error closes
+    /// it: a token could not help.
+    pub(super) fn by_address(&self, address: IpAddr) -> Result<Option<Authorization>, Refusal> {
+        if self.is_admitted(address) {
+            return Ok(Some(Authorization::Address));
+        }
+        if self.access.tokens.is_some() {
+            return Ok(None);
+        }
+        Err(not_allowed("this address is not admitted"))
+    }
+
+    fn is_admitted(&self, address: IpAddr) -> bool {
+        let ranges = &self.access.ranges;
+        self.access.is_open() || ranges.iter().any(|range| range.contains(address))
+    }
+
+    /// Returns what admits a connection that registers with this token, if it sent one.
+    pub(super) fn by_token(
+        &self,
+        current: Option<&Authorization>,
+        token: Option<&Token<'_>>,
+    ) -> Result<Authorization, Refusal> {
+        match (current, token) {
+            // A connection that needs no token may send any.
+            (Some(Authorization::Address), _) => Ok(Authorization::Address),
+            (Some(current), None) => Ok(current.clone()),
+            (None, None) => Err(authentication_required()),
+            (_, Some(token)) => {
+                let scopes = self.scopes_of(token.reveal());
+                if scopes.is_empty() {
+                    return Err(not_allowed("unknown token"));
+                }
+                Ok(Authorization::Token(scopes))
+            }
+        }
+    }
+
+    fn scopes_of(&self, token: &str) -> Vec<Arc<Scope>> {
+        let tokens = self.access.tokens.as_ref();
+        tokens
+            .map(|tokens| tokens.scopes_of(token))
+            .unwrap_or_default()
+    }
+
+    /// Returns the mark by which this token is recognized later.
+    pub(super) fn mark(&self, token: &Token<'_>) -> TokenMark {
+        self.salt().mark(token.reveal())
+    }
+
+    /// Returns whether a client at this address, or with this token, may see the list.
+    pub(super) fn may_see(&self, address: IpAddr, token: Option<&str>) -> bool {
+        self.is_admitted(address.to_canonical())
+            || token.is_some_and(|token| !self.scopes_of(token).is_empty())
+    }
+}
+
+/// The answer to a peer that is not admitted and has not sent a token.
+pub(super) fn authentication_required() -> Refusal {
+    not_allowed("authentication required: set `session.token`")
+}
+
+fn not_allowed(message: &'static str) -> Refusal {
+    Refusal::new(ErrorCode::NotAllowed, message)
+}

@@ -7,14 +7,14 @@ use sha2::{Digest, Sha256};
 
 /// What is hashed with a token, drawn once for a state file, so that two files show nothing together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Salt(u128);
+pub(in crate::distributor) struct Salt(u128);
 
 impl Salt {
-    pub(crate) fn new(high: u64, low: u64) -> Salt {
+    pub(in crate::distributor) fn new(high: u64, low: u64) -> Salt {
         Salt(u128::from(high) << 64 | u128::from(low))
     }
 
-    pub(crate) fn mark(self, token: &str) -> TokenMark {
+    pub(in crate::distributor) fn mark(self, token: &str) -> TokenMark {
         let mut hasher = Sha256::new();
         hasher.update(self.0.to_be_bytes());
         hasher.update(token);
@@ -26,7 +26,7 @@ impl Salt {
 
 /// What is kept of the token that a node gave: enough to know it again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct TokenMark(u128);
+pub(in crate::distributor) struct TokenMark(u128);
 
 impl fmt::Display for Salt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

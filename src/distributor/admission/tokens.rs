@@ -21,7 +21,7 @@ struct Grant {
 
 /// The names and URLs that a token admits.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Scope {
+pub(in crate::distributor) struct Scope {
     /// Empty: every name.
     name_prefix: Box<str>,
     /// Empty: every URL.
@@ -29,7 +29,7 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
-    pub(crate) fn allows(&self, name: &str, urls: &[impl AsRef<str>]) -> bool {
+    pub(in crate::distributor) fn allows(&self, name: &str, urls: &[impl AsRef<str>]) -> bool {
         let is_bound = |url: &str| {
             self.url_prefixes
                 .iter()
@@ -123,7 +123,7 @@ impl Tokens {
     /// Returns the scopes of a token; empty if the token is unknown.
     ///
     /// The time it takes tells nothing about known tokens: all hashes are compared, to their end.
-    pub(crate) fn scopes_of(&self, token: &str) -> Vec<Arc<Scope>> {
+    pub(in crate::distributor) fn scopes_of(&self, token: &str) -> Vec<Arc<Scope>> {
         let digest: [u8; 32] = Sha256::digest(token).into();
         self.grants
             .iter()
@@ -153,7 +153,12 @@ dddddddddddddddd goods- POST/goods
 dddddddddddddddd members-\t/members
 ";
 
-    pub(crate) fn allows(tokens: &Tokens, token: &str, name: &str, urls: &[&str]) -> bool {
+    pub(in crate::distributor) fn allows(
+        tokens: &Tokens,
+        token: &str,
+        name: &str,
+        urls: &[&str],
+    ) -> bool {
         let scopes = tokens.scopes_of(token);
         scopes.iter().any(|scope| scope.allows(name, urls))
     }

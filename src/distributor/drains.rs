@@ -1,0 +1,187 @@
+//! Drains: removals from the list whose requester wants to know when all have acknowledged them.
+
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+use super::peer::Peer;
+use crate::protocol::{Drained, write_success};
+use crate::reactor::conn_map::ConnMap;
+use crate::reactor::{ConnId, Net, Owner, TimerId};
+use crate::time::Time;
+
+/// Names a drain begun by [`Distributor::drain_entries`](super::Distributor::drain_entries).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct DrainId(u64);
+
+/// Longest time that a drain waits for acknowledgements.
+pub const MAX_DRAIN_WAIT: Duration = Duration::from_secs(60);
+
+/// Tag of the timers of [`Drains`].
+pub(super) const TAG: u64 = 3;
+
+/// All drains that are not finished, or whose result has not been taken.
+#[derive(Debug, Default)]
+pub(super) struct Drains {
+    pending: Vec<Drain>,
+    finished: Vec<(DrainId, Drained)>,
+    last_id: u64,
+}
+
+#[derive(Debug)]
+struct Drain {
+    requester: Requester,
+    revision: u64,
+    ends_at: Time,
+    timer: TimerId,
+    /// Watching sessions when it began.
+    total: u64,
+    /// Peers that cannot acknowledge.
+    untracked: u64,
+    unacknowledged: Vec<Awaited>,
+}
+
+/// A session that has not acknowledged. If its connection ends it stays so, until the same
+/// instance reconnects and does.
+#[derive(Debug)]
+struct Awaited {
+    conn: ConnId,
+    instance: Option<Box<str>>,
+    entry: u64,
+}
+
+/// What a drain is reported to.
+#[derive(Debug)]
+pub(super) enum Requester {
+    /// The node itself, by a reply with this key.
+    Node(ConnId, Option<Box<RawValue>>),
+    /// The admin API, by [`Drains::take_finished`].
+    Admin(DrainId),
+}
+
+impl Drain {
+    fn is_of(&self, conn: ConnId) -> bool {
+        matches!(self.requester, Requester::Node(of, _) if of == conn)
+    }
+}
+
+impl Drains {
+    /// Returns an id for a drain of the admin API.
+    pub(super) fn next_id(&mut self) -> DrainId {
+        self.last_id += 1;
+        DrainId(self.last_id)
+    }
+
+    /// Begins to wait until the watching `peers` have acknowledged `revision`.
+    pub(super) fn begin(
+        &mut self,
+        net: &mut Net,
+        owner: Owner,
+        peers: &ConnMap<Peer>,
+        revision: u64,
+        wait: Duration,
+        requester: Requester,
+    ) {
+        let ends_at = net.now() + wait.min(MAX_DRAIN_WAIT);
+        let mut drain = Drain {
+            requester,
+            revision,
+            ends_at,
+            timer: net.arm(owner, ends_at, TAG),
+            total: 0,
+            untracked: 0,
+            unacknowledged: Vec::new(),
+        };
+        for (conn, peer) in peers.iter().filter(|(_, peer)| peer.is_watching()) {
+            if drain.is_of(conn) {
+                continue;
+            }
+            let Some(session) = &peer.session else {
+                drain.untracked += 1;
+                continue;
+            };
+            drain.total += 1;
+            if session.acked_revision < revision {
+                drain.unacknowledged.push(Awaited {
+                    conn,
+                    instance: session.instance.clone(),
+                    entry: peer.entry.map_or(0, |id| id.number()),
+                });
+            }
+        }
+        self.pending.push(drain);
+        self.finish(net);
+    }
+
+    /// Notes that the session of `conn` has applied `revision`.
+    pub(super) fn acknowledged(&mut self, net: &mut Net, conn: ConnId, revision: u64) {
+        for drain in &mut self.pending {
+            if drain.revision <= revision {
+                drain.unacknowledged.retain(|awaited| awaited.conn != conn);
+            }
+        }
+        self.finish(net);
+    }
+
+    /// Notes that the node with this instance is connected as `conn` now.
+    pub(super) fn reconnected(&mut self, instance: &str, conn: ConnId) {
+        let drains = self.pending.iter_mut();
+        for awaited in drains.flat_map(|drain| &mut drain.unacknowledged) {
+            if awaited.instance.as_deref() == Some(instance) {
+                awaited.conn = conn;
+            }
+        }
+    }
+
+    /// Drops the drain that was requested on a connection which is closed now.
+    pub(super) fn cancel(&mut self, net: &mut Net, conn: ConnId) {
+        for drain in self.pending.extract_if(.., |drain| drain.is_of(conn)) {
+            net.disarm(drain.timer);
+        }
+    }
+
+    /// Finishes the drains that all have acknowledged, or whose time is over.
+    pub(super) fn finish(&mut self, net: &mut Net) {
+        let now = net.now();
+        let is_over = |drain: &mut Drain| drain.unacknowledged.is_empty() || drain.ends_at <= now;
+        for drain in self.pending.extract_if(.., is_over) {
+            net.disarm(drain.timer);
+            let unacknowledged = drain.unacknowledged.iter();
+            let late: Vec<u64> = unacknowledged.map(|awaited| awaited.entry).collect();
+            let result = Drained {
+                rev: drain.revision,
+                acked: drain.total - late.len() as u64,
+                of: drain.total,
+                late,
+                blind: drain.untracked,
+            };
+            match drain.requester {
+                Requester::Admin(id) => self.finished.push((id, result)),
+                Requester::Node(conn, key) => {
+                    net.send_with(conn, |out| write_success(out, key.as_deref(), &result));
+                }
+            }
+        }
+    }
+
+    /// Returns the results of drains of the admin API, once each.
+    pub(super) fn take_finished(&mut self) -> Vec<(DrainId, Drained)> {
+        std::mem::take(&mut self.finished)
+    }
+
+    /// Returns whether a drain waits for acknowledgements.
+    pub(super) fn is_any_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Returns whether a drain that was requested on `conn` is pending.
+    pub(super) fn is_pending(&self, conn: ConnId) -> bool {
+        self.pending.iter().any(|drain| drain.is_of(conn))
+    }
+
+    /// Returns the number of pending drains, and of sessions that they wait for.
+    pub(super) fn sizes(&self) -> [usize; 2] {
+        let awaited = self.pending.iter().map(|drain| drain.unacknowledged.len());
+        [self.pending.len(), awaited.sum()]
+    }
+}
