@@ -653,7 +653,8 @@ fn public_addresses_need_an_access_rule() {
         "--admin-token-file",
         "/nonexistent/token",
     ]);
-    assert_eq!(code, Some(2), "{why}");
+    // The file may be there at the next start: not a usage error.
+    assert_eq!(code, Some(1), "{why}");
     assert!(why.contains("--admin-token-file"), "{why}");
 }
 
