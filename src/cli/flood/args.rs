@@ -7,7 +7,7 @@ use clap::builder::TypedValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use super::child::Role;
-use super::registration::Registration;
+use super::registration::{Profile, Registration};
 use super::stop::Halt;
 use crate::cli::address::HostPort;
 
@@ -121,11 +121,15 @@ pub(crate) enum Watch {
 }
 
 impl Watch {
-    pub(crate) fn registration(self) -> Registration {
-        match self {
+    pub(crate) fn profile(self, unlisted: bool) -> Profile {
+        let registration = match self {
             Watch::Plain => Registration::Plain,
             Watch::List => Registration::Session("list"),
             Watch::Delta => Registration::Session("delta"),
+        };
+        Profile {
+            registration,
+            unlisted,
         }
     }
 }

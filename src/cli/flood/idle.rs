@@ -5,39 +5,36 @@ use std::time::{Duration, Instant};
 use super::args::IdleArgs;
 use super::bare::Task;
 use super::child::Role;
-use super::driver::{self, Description, Round, Scenario, Subject};
-use super::event_loop::pause_after;
+use super::driver::{self, Description, Scenario};
 use super::format::Unit;
-use super::frames::Names;
 use super::pool::Pool;
 use super::record::Record;
 use super::registration::{Profile, Registration};
 use super::report::Report;
-use super::stop::{Halt, StopSignal};
+use super::round::{Round, Subject, pause_after};
+use super::stop::Halt;
 use super::target::Target;
 use super::usage::{Memory, used};
 
 /// How often memory is sampled.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(250);
 
-pub(crate) fn run(args: &IdleArgs, stop: StopSignal) -> Result<Report, Halt> {
+pub(crate) fn run(args: &IdleArgs) -> Result<Report, Halt> {
     args.check()?;
     let target = Target::reach(Role::Distributor, &args.server, args.connections, 0)?;
     let connections = target.plan.connections;
     let idle = Idle {
         args,
         connections,
-        names: Names::new(),
         greeting: String::new(),
         knows_memory: target.process.is_some(),
     };
-    driver::run(idle, target, connections, 1, stop)
+    driver::run(idle, target, connections, 1)
 }
 
 struct Idle<'a> {
     args: &'a IdleArgs,
     connections: usize,
-    names: Names,
     /// What the server sends to each that connects.
     greeting: String,
     knows_memory: bool,
@@ -59,7 +56,7 @@ impl Scenario for Idle<'_> {
         }
     }
 
-    fn run(&mut self, round: &mut Round<'_>, record: &mut Record) -> Result<(), Halt> {
+    fn run(&mut self, round: &mut Round, record: &mut Record) -> Result<(), Halt> {
         let registration = match self.args.registered {
             true => Registration::Session("none"),
             false => Registration::Silent,
@@ -68,7 +65,7 @@ impl Scenario for Idle<'_> {
             registration,
             unlisted: self.args.unlisted,
         };
-        let pool = &mut Pool::new(round, &self.names, profile);
+        let pool = &mut Pool::new(round, profile);
         let before = round.memory();
         let cpu = round.cpu(pool)?;
         let start = Instant::now();
@@ -137,7 +134,7 @@ impl Idle<'_> {
     fn sample_memory(
         &self,
         pool: &mut Pool,
-        round: &mut Round<'_>,
+        round: &mut Round,
         record: &mut Record,
     ) -> Result<(), Halt> {
         let start = Instant::now();

@@ -6,7 +6,6 @@ mod capacity;
 mod child;
 mod churn;
 mod driver;
-mod event_loop;
 mod format;
 mod frames;
 mod html;
@@ -17,6 +16,7 @@ mod pool;
 mod record;
 mod registration;
 mod report;
+mod round;
 mod rpc;
 mod stop;
 mod storm;
@@ -33,7 +33,7 @@ use crate::cli::failure::{Failure, one_line};
 use crate::cli::print::print;
 use args::{Args, Command, ServerArgs};
 use report::Report;
-use stop::{Halt, StopSignal};
+use stop::Halt;
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -60,14 +60,11 @@ pub fn main() -> ExitCode {
 
 fn run(command: &Command) -> Result<(), Halt> {
     let (server, report) = match command {
-        Command::Storm(args) => (&args.server, storm::run(args, StopSignal::install()?)),
-        Command::Churn(args) => (&args.load.server, churn::run(args, StopSignal::install()?)),
-        Command::Slow(args) => (
-            &args.load.server,
-            churn::run_slow(args, StopSignal::install()?),
-        ),
-        Command::Rpc(args) => (&args.server, rpc::run(args, StopSignal::install()?)),
-        Command::Idle(args) => (&args.server, idle::run(args, StopSignal::install()?)),
+        Command::Storm(args) => (&args.server, storm::run(args)),
+        Command::Churn(args) => (&args.load.server, churn::run(args)),
+        Command::Slow(args) => (&args.load.server, churn::run_slow(args)),
+        Command::Rpc(args) => (&args.server, rpc::run(args)),
+        Command::Idle(args) => (&args.server, idle::run(args)),
         Command::Serve { role, connections } => return child::serve(*role, *connections),
     };
     write(&report?, server).map_err(Halt::Failed)

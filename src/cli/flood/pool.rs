@@ -4,10 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::driver::{Round, Subject};
 use super::frames::{FRAME_END, Frame, FrameReader, Kind, Names, Node, text_of};
 use super::joins::Joins;
 use super::registration::{self, JOINER, Profile, Registration};
+use super::round::{Round, Subject};
 use super::stop::Halt;
 use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{Close, CloseReason, ConnId, ConnectOptions, Handler, Net, Origin};
@@ -99,18 +99,18 @@ pub(crate) struct Seen {
 }
 
 impl Pool {
-    pub(crate) fn new(round: &Round<'_>, names: &Names, profile: Profile) -> Pool {
+    pub(crate) fn new(round: &Round, profile: Profile) -> Pool {
         let now = Instant::now();
         Pool {
             to: round.to,
             sources: round.sources.to_vec(),
-            names: names.clone(),
+            names: round.names.clone(),
             profile,
             is_bare: round.subject == Subject::Bare,
             members: Vec::new(),
             joins: Joins::default(),
             nodes: ConnMap::default(),
-            frames: FrameReader::new(names.clone()),
+            frames: FrameReader::new(round.names.clone()),
             goal: Goal::new(0),
             heartbeats_paused: false,
             heartbeats_due: 0.0,
@@ -214,11 +214,11 @@ impl Pool {
         }
     }
 
-    pub(crate) fn close_all(&mut self, round: &mut Round<'_>) -> Result<(), Halt> {
+    pub(crate) fn close_all(&mut self, round: &mut Round) -> Result<(), Halt> {
         for (conn, _) in self.nodes.iter() {
             round.net().close(conn, Close::Now);
         }
-        round.run(self, |pool, _| pool.nodes.is_empty())?;
+        round.run_for(round.timeout, self, |pool, _| pool.nodes.is_empty())?;
         Ok(())
     }
 
@@ -234,20 +234,20 @@ impl Pool {
     /// when the server refuses something.
     pub(crate) fn wait_for(
         &mut self,
-        round: &mut Round<'_>,
+        round: &mut Round,
         what: &str,
         of: usize,
         mut count: impl FnMut(&mut Pool, &mut Net) -> usize,
     ) -> Result<(), Halt> {
         let mut reached = 0;
-        round.run(self, |pool, net| {
+        round.run_for(round.timeout, self, |pool, net| {
             reached = count(pool, net);
             reached >= of || pool.has_trouble()
         })?;
         if reached >= of {
             return Ok(());
         }
-        Err(self.failure(what, reached, of, round.events.timeout))
+        Err(self.failure(what, reached, of, round.timeout))
     }
 
     pub(crate) fn has_trouble(&self) -> bool {

@@ -4,19 +4,17 @@ use std::time::Duration;
 
 use super::args::{StormArgs, Watch, name_of};
 use super::bare::Task;
-use super::driver::{self, Description, Round, Scenario, Subject};
-use super::event_loop::pause_after;
+use super::driver::{self, Description, Scenario};
 use super::format::Unit;
-use super::frames::Names;
 use super::pool::Pool;
 use super::record::{Point, Record};
-use super::registration::Profile;
 use super::report::Report;
-use super::stop::{Halt, StopSignal};
+use super::round::{Round, pause_after};
+use super::stop::Halt;
 use super::target::Target;
 use super::usage::used;
 
-pub(crate) fn run(args: &StormArgs, stop: StopSignal) -> Result<Report, Halt> {
+pub(crate) fn run(args: &StormArgs) -> Result<Report, Halt> {
     if args.nodes < 2 {
         return Err(Halt::usage(
             "--nodes: 1 is too few; a storm needs at least 2",
@@ -30,16 +28,14 @@ pub(crate) fn run(args: &StormArgs, stop: StopSignal) -> Result<Report, Halt> {
     let storm = Storm {
         args,
         nodes,
-        names: Names::new(),
         lists: None,
     };
-    driver::run(storm, target, nodes, args.rounds, stop)
+    driver::run(storm, target, nodes, args.rounds)
 }
 
 struct Storm<'a> {
     args: &'a StormArgs,
     nodes: usize,
-    names: Names,
     /// What the baseline sends: the lists of all and of the last one.
     lists: Option<[String; 2]>,
 }
@@ -59,12 +55,9 @@ impl Scenario for Storm<'_> {
         }
     }
 
-    fn run(&mut self, round: &mut Round<'_>, record: &mut Record) -> Result<(), Halt> {
-        let profile = Profile {
-            registration: self.args.watch.registration(),
-            unlisted: false,
-        };
-        let pool = &mut Pool::new(round, &self.names, profile);
+    fn run(&mut self, round: &mut Round, record: &mut Record) -> Result<(), Halt> {
+        let profile = self.args.watch.profile(false);
+        let pool = &mut Pool::new(round, profile);
         let nodes = self.nodes;
         let before = round.cpu(pool)?;
         pool.set_goal(nodes);
@@ -73,9 +66,7 @@ impl Scenario for Storm<'_> {
         }
         pool.wait_for(round, "hold all", nodes, |pool, _| pool.reached())?;
         let joining_cpu = used(before, round.cpu(pool)?);
-        // Without its readers, a server keeps the memory that it had for them.
-        let is_comparable = round.subject != Subject::Relieved;
-        let memory = round.memory().filter(|_| is_comparable);
+        let memory = round.memory();
         let mut times = pool.times_to_goal().to_vec();
         times.sort_unstable();
         let converged = times.last().copied().unwrap_or_default();
@@ -129,7 +120,7 @@ impl Scenario for Storm<'_> {
 
 impl Storm<'_> {
     /// The list as it is now, for the baseline. Members that watch deltas have none, and ask.
-    fn whole_list(&self, pool: &mut Pool, round: &mut Round<'_>) -> Result<String, Halt> {
+    fn whole_list(&self, pool: &mut Pool, round: &mut Round) -> Result<String, Halt> {
         if self.lists.is_none() && self.args.watch == Watch::Delta {
             let before = pool.seen.updates;
             pool.ask_for_list(round.net());

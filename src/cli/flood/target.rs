@@ -9,7 +9,7 @@ use super::capacity::{Capacity, Machine};
 use super::child::{Child, Role};
 use super::format::Unit;
 use super::report::Report;
-use super::stop::Halt;
+use super::stop::{Halt, StopSignal};
 use super::usage::Process;
 use crate::cli::address::resolve;
 
@@ -30,6 +30,7 @@ pub(crate) struct Target {
     pub(crate) http: Option<HttpLoad>,
     pub(crate) plan: Capacity,
     pub(crate) timeout: Duration,
+    pub(crate) stop: StopSignal,
     spawned: Option<Child>,
 }
 
@@ -47,6 +48,7 @@ impl Target {
         connections: usize,
         others: usize,
     ) -> Result<Target, Halt> {
+        let stop = StopSignal::install()?;
         let spawn = |role| Child::spawn(role, connections + others);
         let spawned = args.spawn.then(|| spawn(role)).transpose()?;
         let default = match role {
@@ -89,6 +91,7 @@ impl Target {
             http: None,
             plan,
             timeout: args.timeout,
+            stop,
             spawned,
         })
     }

@@ -1,46 +1,42 @@
 //! Nodes join and leave while others watch: how long it takes until each watcher hears of it.
 
-mod round;
+mod load;
 mod schedule;
 
 use super::args::{ChurnArgs, LoadArgs, SlowArgs, name_of};
 use super::bare::{Mark, Task};
 use super::child::Role;
-use super::driver::{self, Description, Round, Scenario, Subject};
+use super::driver::{self, Description, Scenario};
 use super::format::Unit;
 use super::frames::{Names, Node, text_of};
 use super::pool::Pool;
 use super::record::Record;
-use super::registration::{self, Profile};
+use super::registration;
 use super::report::Report;
-use super::stop::{Halt, StopSignal};
+use super::round::{Round, Subject};
+use super::stop::Halt;
 use super::target::Target;
-use round::Load;
+use load::Load;
 use schedule::Schedule;
 
 /// Connections for joiners that have not left yet.
 const SPARE: usize = 256;
 
-pub(crate) fn run(args: &ChurnArgs, stop: StopSignal) -> Result<Report, Halt> {
+pub(crate) fn run(args: &ChurnArgs) -> Result<Report, Halt> {
     let load = &args.load;
     let target = Target::reach_with_http(&load.server, &args.http, load.nodes, SPARE)?;
-    run_against(target, load, None, stop)
+    run_against(target, load, None)
 }
 
 /// Runs churn while some watchers never read.
-pub(crate) fn run_slow(args: &SlowArgs, stop: StopSignal) -> Result<Report, Halt> {
+pub(crate) fn run_slow(args: &SlowArgs) -> Result<Report, Halt> {
     let load = &args.load;
     let all = load.nodes + args.stuck;
     let target = Target::reach(Role::Distributor, &load.server, all, SPARE)?;
-    run_against(target, load, Some(args.stuck), stop)
+    run_against(target, load, Some(args.stuck))
 }
 
-fn run_against(
-    target: Target,
-    args: &LoadArgs,
-    stuck: Option<usize>,
-    stop: StopSignal,
-) -> Result<Report, Halt> {
+fn run_against(target: Target, args: &LoadArgs, stuck: Option<usize>) -> Result<Report, Halt> {
     let connections = target.plan.connections;
     let is_slow = stuck.is_some();
     let stuck = stuck.unwrap_or(0).min(connections - 1);
@@ -56,18 +52,16 @@ fn run_against(
                 duration: args.duration / args.rounds,
             },
         },
-        names: Names::new(),
         task: None,
         gaps: 0,
     };
-    driver::run(churn, target, connections + SPARE, args.rounds, stop)
+    driver::run(churn, target, connections + SPARE, args.rounds)
 }
 
 struct Churn<'a> {
     args: &'a LoadArgs,
     is_slow: bool,
     load: Load,
-    names: Names,
     /// What the baseline does, once it is known what the server sent.
     task: Option<Task>,
     /// Deltas of the server that did not follow from what their receiver had.
@@ -94,12 +88,9 @@ impl Scenario for Churn<'_> {
         }
     }
 
-    fn run(&mut self, round: &mut Round<'_>, record: &mut Record) -> Result<(), Halt> {
-        let profile = Profile {
-            registration: self.args.watch.registration(),
-            unlisted: self.args.unlisted,
-        };
-        let pool = &mut Pool::new(round, &self.names, profile);
+    fn run(&mut self, round: &mut Round, record: &mut Record) -> Result<(), Halt> {
+        let profile = self.args.watch.profile(self.args.unlisted);
+        let pool = &mut Pool::new(round, profile);
         let mut load = self.load;
         if round.subject == Subject::Relieved {
             load.stuck = 0;
@@ -109,7 +100,7 @@ impl Scenario for Churn<'_> {
             self.gaps += pool.seen.gaps;
         }
         if self.task.is_none() {
-            self.task = self.task_after(pool);
+            self.task = self.task_after(pool, &round.names);
         }
         Ok(())
     }
@@ -129,10 +120,10 @@ impl Scenario for Churn<'_> {
 
 impl Churn<'_> {
     /// Returns a task with what the pool received, or `None` if that is not enough.
-    fn task_after(&self, pool: &Pool) -> Option<Task> {
+    fn task_after(&self, pool: &Pool, names: &Names) -> Option<Task> {
         let (joined, number) = pool.joins.joined_frame.as_ref()?;
         // The name is unique; the urls repeat it.
-        let head = format!("\"name\":\"{}", self.names.of(Node::Joiner(*number)));
+        let head = format!("\"name\":\"{}", names.of(Node::Joiner(*number)));
         let at = memchr::memmem::find(&joined.bytes, head.as_bytes())?;
         let list = pool.seen.last_list.as_ref()?;
         let left = pool.joins.left_frame.as_ref().unwrap_or(list);
@@ -143,7 +134,7 @@ impl Churn<'_> {
             joined: text_of(&joined.bytes),
             left: text_of(&left.bytes),
             mark: Mark {
-                from: registration::number_at(&self.names)?,
+                from: registration::number_at(names)?,
                 to: at + head.len() - Names::DIGITS,
                 width: Names::DIGITS,
             },

@@ -58,11 +58,8 @@ mod tests {
         assert_eq!(schedule.joins(), 125);
         assert_eq!(schedule.due(start, 0), start);
         assert_eq!(schedule.due(start, 50), start + Duration::from_secs(1));
-    }
-
-    #[test]
-    fn the_shortest_round_has_a_join() {
-        assert_eq!(schedule(0.1, 1000).joins(), 1);
+        // The shortest round has one.
+        assert_eq!(self::schedule(0.1, 1000).joins(), 1);
     }
 
     #[test]

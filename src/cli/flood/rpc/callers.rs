@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 
-use crate::cli::flood::driver::Round;
 use crate::cli::flood::record::{Point, Times};
+use crate::cli::flood::round::Round;
 use crate::cli::flood::stop::Halt;
 use crate::protocol::{Reply, write_request};
 use crate::reactor::conn_map::ConnMap;
@@ -118,17 +118,18 @@ impl<'a> Callers<'a> {
         }
     }
 
-    pub(super) fn connect(&mut self, round: &mut Round<'_>, count: usize) -> Result<(), Halt> {
-        for source in round.sources.iter().cycle().take(count) {
+    pub(super) fn connect(&mut self, round: &mut Round, count: usize) -> Result<(), Halt> {
+        let (to, sources) = (round.to, round.sources.clone());
+        for source in sources.iter().cycle().take(count) {
             let options = ConnectOptions {
                 max_frame_bytes: Some(MAX_FRAME_BYTES),
                 source: *source,
                 ..ConnectOptions::default()
             };
-            let conn = round.events.net().connect(round.to, options);
+            let conn = round.net().connect(to, options);
             self.connections.push(conn);
         }
-        round.run(self, |callers, _| {
+        round.run_for(round.timeout, self, |callers, _| {
             callers.in_flight.len() == count || callers.failed.is_some()
         })?;
         let opened = self.in_flight.len();
@@ -148,18 +149,14 @@ impl<'a> Callers<'a> {
     }
 
     /// Fills all connections, and then sends a request for each reply.
-    pub(super) fn call_in_turn(
-        &mut self,
-        round: &mut Round<'_>,
-        length: Duration,
-    ) -> Result<(), Halt> {
+    pub(super) fn call_in_turn(&mut self, round: &mut Round, length: Duration) -> Result<(), Halt> {
         for conn in self.connections.clone() {
             for _ in 0..self.depth {
                 self.call(round.net(), conn, Instant::now());
             }
         }
         let failed = |callers: &mut Self, _: &mut Net| callers.failed.is_some();
-        round.events.run_for(length, self, failed).map(drop)
+        round.run_for(length, self, failed).map(drop)
     }
 
     fn call(&mut self, net: &mut Net, conn: ConnId, due: Instant) {
@@ -201,10 +198,10 @@ impl<'a> Callers<'a> {
     }
 
     /// Waits for all replies. A run that is stopped does not, and counts no call without one.
-    pub(super) fn drain(&mut self, round: &mut Round<'_>) -> Result<(), Halt> {
+    pub(super) fn drain(&mut self, round: &mut Round) -> Result<(), Halt> {
         self.is_over = true;
-        let timeout = round.events.timeout;
-        let drained = round.run(self, |callers, _| callers.calls.is_empty());
+        let timeout = round.timeout;
+        let drained = round.run_for(round.timeout, self, |callers, _| callers.calls.is_empty());
         let calls = std::mem::take(&mut self.calls).len() as u64;
         match &drained {
             Err(Halt::Stopped) => self.counts.sent -= calls,
@@ -219,11 +216,11 @@ impl<'a> Callers<'a> {
     }
 
     /// Closes all connections. What was measured until then is complete, even if the run is stopped.
-    pub(super) fn close_all(&mut self, round: &mut Round<'_>) -> Result<(), Halt> {
+    pub(super) fn close_all(&mut self, round: &mut Round) -> Result<(), Halt> {
         for conn in std::mem::take(&mut self.connections) {
             round.net().close(conn, Close::Now);
         }
-        match round.run(self, |_, net| net.connections() == 0) {
+        match round.run_for(round.timeout, self, |_, net| net.connections() == 0) {
             Err(Halt::Failed(failure)) => Err(Halt::Failed(failure)),
             Ok(_) | Err(Halt::Stopped) => Ok(()),
         }

@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 use super::args::RpcArgs;
 use super::bare::Task;
 use super::child::Role;
-use super::driver::{self, Description, Round, Scenario, Subject};
-use super::event_loop::time_until;
+use super::driver::{self, Description, Scenario};
 use super::format::Unit;
 use super::record::Record;
 use super::report::Report;
-use super::stop::{Halt, StopSignal};
+use super::round::{Round, Subject, time_until};
+use super::stop::Halt;
 use super::target::Target;
 use super::usage::used;
 use callers::{Callers, Request};
 
-pub(crate) fn run(args: &RpcArgs, stop: StopSignal) -> Result<Report, Halt> {
+pub(crate) fn run(args: &RpcArgs) -> Result<Report, Halt> {
     let request = Request::new(&args.path, &args.params)?;
     let target = Target::reach(Role::EchoNode, &args.server, args.connections, 1)?;
     let connections = target.plan.connections;
@@ -28,7 +28,7 @@ pub(crate) fn run(args: &RpcArgs, stop: StopSignal) -> Result<Report, Halt> {
         lost: 0,
         refusal: None,
     };
-    driver::run(rpc, target, connections, args.rounds, stop)
+    driver::run(rpc, target, connections, args.rounds)
 }
 
 struct Rpc<'a> {
@@ -64,7 +64,7 @@ impl Scenario for Rpc<'_> {
         }
     }
 
-    fn run(&mut self, round: &mut Round<'_>, record: &mut Record) -> Result<(), Halt> {
+    fn run(&mut self, round: &mut Round, record: &mut Record) -> Result<(), Halt> {
         let callers = &mut Callers::new(&self.request, self.args.depth, self.args.rate.is_none());
         callers.connect(round, self.connections)?;
         let before = round.cpu(callers)?;
@@ -130,7 +130,7 @@ impl Scenario for Rpc<'_> {
 /// Sends requests when they are due, whatever has become of those before.
 fn call_by_schedule(
     callers: &mut Callers<'_>,
-    round: &mut Round<'_>,
+    round: &mut Round,
     length: Duration,
     rate: f64,
 ) -> Result<(), Halt> {
@@ -145,11 +145,11 @@ fn call_by_schedule(
             begun += 1;
         }
         let all_sent = due(begun) >= end && callers.waiting.is_empty();
-        let is_late = now >= end + round.events.timeout;
+        let is_late = now >= end + round.timeout;
         if all_sent || is_late || callers.failed.is_some() {
             callers.give_up_waiting();
             return Ok(());
         }
-        round.events.turn(time_until(due(begun)), callers)?;
+        round.turn(time_until(due(begun)), callers)?;
     }
 }

@@ -4,11 +4,10 @@
 use std::time::{Duration, Instant};
 
 use super::schedule::{SHORTEST_STAY, Schedule};
-use crate::cli::flood::driver::{Round, Subject};
-use crate::cli::flood::event_loop::{pause_after, time_until};
 use crate::cli::flood::format::Unit;
 use crate::cli::flood::pool::Pool;
 use crate::cli::flood::record::Record;
+use crate::cli::flood::round::{Round, pause_after, time_until};
 use crate::cli::flood::stop::Halt;
 use crate::cli::flood::usage::used;
 use crate::reactor::{Close, ConnId};
@@ -39,7 +38,7 @@ impl Load {
     pub(super) fn run(
         self,
         pool: &mut Pool,
-        round: &mut Round<'_>,
+        round: &mut Round,
         record: &mut Record,
         is_slow: bool,
     ) -> Result<(), Halt> {
@@ -108,9 +107,7 @@ impl Load {
         record.time_line.extend(points);
         record.elapsed += time;
 
-        // Without its readers, a server keeps the memory that it had for them.
-        let is_comparable = round.subject != Subject::Relieved || is_slow;
-        let memory = round.memory().filter(|_| is_comparable);
+        let memory = round.memory();
         if is_slow {
             if stopped.is_ok() {
                 pool.resume_reading(round.net());
@@ -127,7 +124,7 @@ impl Load {
     }
 
     /// Connects all watchers, some at a time, until each knows of all, and one has a list of all.
-    fn gather(self, pool: &mut Pool, round: &mut Round<'_>) -> Result<(), Halt> {
+    fn gather(self, pool: &mut Pool, round: &mut Round) -> Result<(), Halt> {
         let all = self.watchers + self.stuck;
         let listed = if self.unlisted { 0 } else { all };
         pool.set_goal(listed);
@@ -146,12 +143,12 @@ impl Load {
     }
 
     /// Nodes join when they are due, whatever has become of those before.
-    fn join_and_leave(self, pool: &mut Pool, round: &mut Round<'_>) -> Result<(), Halt> {
+    fn join_and_leave(self, pool: &mut Pool, round: &mut Round) -> Result<(), Halt> {
         let schedule = self.schedule;
         let joins = schedule.joins();
         let complete_before = pool.joins.complete;
         let start = Instant::now();
-        let give_up = schedule.due(start, joins) + round.events.timeout;
+        let give_up = schedule.due(start, joins) + round.timeout;
         let mut begun = 0;
         let mut present: Vec<((usize, ConnId), Instant)> = Vec::new();
         loop {
@@ -176,7 +173,7 @@ impl Load {
             if now >= give_up || pool.has_trouble() {
                 let complete = pool.joins.complete - complete_before;
                 let what = "joins reached all watchers";
-                return Err(pool.failure(what, complete, joins as usize, round.events.timeout));
+                return Err(pool.failure(what, complete, joins as usize, round.timeout));
             }
             let next_join = match begun < joins {
                 true => schedule.due(start, begun),
@@ -184,13 +181,13 @@ impl Load {
             };
             let leaves = present.iter().map(|(_, at)| *at).filter(|at| *at > now);
             let next = leaves.min().map_or(next_join, |leave| leave.min(next_join));
-            round.events.turn(time_until(next), pool)?;
+            round.turn(time_until(next), pool)?;
         }
     }
 }
 
 /// CPU time of the server when it is at rest: nothing is sent meanwhile.
-fn quiet_cpu(pool: &mut Pool, round: &mut Round<'_>) -> Result<Option<Duration>, Halt> {
+fn quiet_cpu(pool: &mut Pool, round: &mut Round) -> Result<Option<Duration>, Halt> {
     pool.heartbeats_paused = true;
     let cpu = round.cpu(pool);
     pool.heartbeats_paused = false;
@@ -198,7 +195,7 @@ fn quiet_cpu(pool: &mut Pool, round: &mut Round<'_>) -> Result<Option<Duration>,
 }
 
 /// One node joins and leaves while nothing else happens.
-fn single_change(pool: &mut Pool, round: &mut Round<'_>) -> Result<Single, Halt> {
+fn single_change(pool: &mut Pool, round: &mut Round) -> Result<Single, Halt> {
     let joiner = pool.add_joiner(round.net());
     // It is connected, and has its first list.
     let before = round.cpu(pool)?;
