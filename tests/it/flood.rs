@@ -45,7 +45,7 @@ fn assert_ratios(report: &Value) {
 }
 
 #[test]
-fn a_storm_converges_beside_its_baseline_whatever_the_nodes_watch() {
+fn storm_converges_for_every_watch_mode() {
     for watch in ["plain", "list", "delta"] {
         let flags = [
             "storm",
@@ -67,7 +67,7 @@ fn a_storm_converges_beside_its_baseline_whatever_the_nodes_watch() {
 }
 
 #[test]
-fn without_a_baseline_there_is_no_ratio() {
+fn omits_ratios_without_a_baseline() {
     let report = measured(&["storm", "--spawn", "--nodes", "3", "--rounds", "1"]);
     for figure in report["figures"].as_array().unwrap() {
         assert!(
@@ -84,7 +84,7 @@ fn without_a_baseline_there_is_no_ratio() {
 }
 
 #[test]
-fn what_is_wrong_is_said_in_one_line() {
+fn reports_each_error_in_one_line() {
     let nobody = ReservedPort::new();
     let to = nobody.addr.to_string();
     for (flags, code, part) in [
@@ -124,7 +124,7 @@ fn what_is_wrong_is_said_in_one_line() {
 }
 
 #[test]
-fn churn_reaches_every_watcher_beside_its_baseline() {
+fn churn_reaches_every_watcher() {
     for watch in ["plain", "list", "delta"] {
         let flags = "churn --spawn --nodes 10 --rate 50 --duration 400ms --rounds 1 --baseline";
         let flags: Vec<&str> = flags.split(' ').chain(["--watch", watch]).collect();
@@ -219,7 +219,7 @@ fn hold_back_the_first(to: SocketAddr) -> SocketAddr {
 }
 
 #[test]
-fn an_older_list_that_comes_last_is_not_what_the_baseline_sends() {
+fn baseline_ignores_an_older_list_that_arrives_last() {
     let distributor = Distributor::start(&["--warm-up", "0s"]);
     let to = hold_back_the_first(distributor.addr).to_string();
     let flags =
@@ -234,7 +234,7 @@ fn an_older_list_that_comes_last_is_not_what_the_baseline_sends() {
 }
 
 #[test]
-fn watchers_that_do_not_read_stand_beside_none() {
+fn slow_compares_stuck_watchers_with_none() {
     for baseline in [&[][..], &["--baseline"]] {
         let flags = "slow --spawn --nodes 10 --stuck 2 --rate 50 --duration 200ms --unlisted";
         let flags: Vec<&str> = flags.split(' ').chain(baseline.iter().copied()).collect();
@@ -252,7 +252,7 @@ fn watchers_that_do_not_read_stand_beside_none() {
 }
 
 #[test]
-fn readers_of_the_http_side_stand_beside_none() {
+fn compares_http_readers_with_none() {
     let admin = AdminServer::start_ready(&[]);
     let to = admin.distributor.addr.to_string();
     let http = admin.http.to_string();
@@ -290,7 +290,7 @@ fn readers_of_the_http_side_stand_beside_none() {
 }
 
 #[test]
-fn an_http_side_that_cannot_be_read_fails_the_run() {
+fn fails_if_the_http_side_is_unreadable() {
     let folder = Folder::new();
     let tokens = folder.join("tokens");
     std::fs::write(&tokens, "0123456789abcdef\n").unwrap();
@@ -321,7 +321,7 @@ fn an_http_side_that_cannot_be_read_fails_the_run() {
 }
 
 #[test]
-fn readers_that_are_too_many_are_told_of() {
+fn notes_refused_http_readers() {
     let admin = AdminServer::start_ready(&["--max-http-connections", "4"]);
     let to = admin.distributor.addr.to_string();
     let http = admin.http.to_string();
@@ -337,7 +337,7 @@ fn readers_that_are_too_many_are_told_of() {
 }
 
 #[test]
-fn idle_connections_cost_memory_beside_their_baseline() {
+fn idle_reports_memory_per_connection() {
     for registered in [&[][..], &["--registered", "--unlisted"]] {
         let flags = "idle --spawn --connections 200 --duration 100ms --baseline";
         let flags: Vec<&str> = flags.split(' ').chain(registered.iter().copied()).collect();
@@ -352,7 +352,7 @@ fn idle_connections_cost_memory_beside_their_baseline() {
 }
 
 #[test]
-fn requests_are_answered_once_each_beside_their_baseline() {
+fn rpc_counts_one_reply_per_request() {
     let flags = "rpc --spawn --connections 3 --depth 4 --duration 200ms --rounds 2 --baseline";
     for (more, at_most) in [("", None), ("--rate 500", Some(100.0))] {
         let flags: Vec<&str> = flags.split(' ').chain(more.split_whitespace()).collect();
@@ -381,7 +381,7 @@ fn requests_are_answered_once_each_beside_their_baseline() {
 }
 
 #[test]
-fn requests_that_were_given_up_are_among_the_percentiles() {
+fn percentiles_include_abandoned_requests() {
     let flags = "rpc --spawn --rate 10000000 --duration 100ms --rounds 1 --timeout 100ms --depth 1";
     let report = measured(&flags.split(' ').collect::<Vec<_>>());
     let number = |name: &str| figure(&report, name)["value"].as_f64().unwrap();
@@ -395,7 +395,7 @@ fn requests_that_were_given_up_are_among_the_percentiles() {
 }
 
 #[test]
-fn refused_requests_are_counted_and_explained() {
+fn counts_and_explains_refused_requests() {
     let flags = "rpc --spawn --connections 1 --depth 1 --duration 50ms --rounds 1 --path POST/x";
     let report = measured(&flags.split(' ').collect::<Vec<_>>());
     assert!(figure(&report, "errors")["value"].as_f64() > Some(0.0));
@@ -407,7 +407,7 @@ fn refused_requests_are_counted_and_explained() {
 }
 
 #[test]
-fn the_page_stands_alone() {
+fn html_page_needs_no_other_files() {
     let folder = own_folder();
     let file = folder.join("page.html");
     let html = file.to_str().unwrap();
@@ -453,7 +453,7 @@ fn with_fds(limit: u32, flags: &str) -> Output {
 }
 
 #[test]
-fn the_fd_limit_caps_a_run_and_says_so() {
+fn fd_limit_caps_a_run_with_a_note() {
     for flags in [
         "storm --spawn --nodes 900 --rounds 1 --json --baseline",
         "idle --spawn --connections 900 --duration 10ms --json",
@@ -476,7 +476,7 @@ fn the_fd_limit_caps_a_run_and_says_so() {
 }
 
 #[test]
-fn a_run_without_room_for_anybody_fails() {
+fn fails_without_room_for_connections() {
     for flags in [
         "churn --spawn --nodes 50 --duration 100ms",
         "idle --spawn --connections 50 --duration 10ms",
@@ -496,7 +496,7 @@ fn a_run_without_room_for_anybody_fails() {
 }
 
 #[test]
-fn figures_that_cannot_be_written_fail_the_run() {
+fn fails_if_stdout_is_full() {
     let full = std::fs::File::create("/dev/full").unwrap();
     let mut command = Command::new(program("flood"));
     command.args("storm --spawn --nodes 3 --rounds 1 --json".split(' '));
@@ -507,7 +507,7 @@ fn figures_that_cannot_be_written_fail_the_run() {
 }
 
 #[test]
-fn nodes_come_from_several_addresses_where_they_must() {
+fn connects_from_several_source_addresses() {
     let server = Distributor::start(&[]);
     let to = server.addr.to_string();
     let flags = "storm --nodes 30 --rounds 1 --source-addresses 3 --to";
@@ -537,7 +537,7 @@ fn cpu_nanos(pid: u32) -> u64 {
 }
 
 #[test]
-fn a_server_that_is_there_is_loaded_and_watched() {
+fn watches_a_running_server() {
     let server = Distributor::start(&[]);
     let (to, pid) = (server.addr.to_string(), server.program.pid().to_string());
     let flags = "churn --nodes 5 --rate 50 --duration 100ms --rounds 1 --baseline";
@@ -567,7 +567,7 @@ fn a_server_that_is_there_is_loaded_and_watched() {
 }
 
 #[test]
-fn a_refusal_ends_the_run_with_what_the_server_said() {
+fn fails_with_the_refusal_of_the_server() {
     let server = Distributor::start(&["--max-entries", "5"]);
     let to = server.addr.to_string();
     let output = flood(&["storm", "--nodes", "9", "--rounds", "1", "--to", &to]);
@@ -587,7 +587,7 @@ fn a_refusal_ends_the_run_with_what_the_server_said() {
 }
 
 #[test]
-fn nodes_that_never_hold_all_fail_the_run_in_time() {
+fn fails_at_the_timeout_if_nodes_never_converge() {
     // It accepts, and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let to = silent.local_addr().unwrap().to_string();
@@ -640,7 +640,7 @@ fn assert_ended(children: &[u32]) {
 const ENDLESS: &str = "churn --spawn --nodes 5 --rate 20 --duration 10m --baseline";
 
 #[test]
-fn no_child_outlives_its_run_however_that_ends() {
+fn children_end_with_the_run() {
     for signal in [Signal::KILL, Signal::INT] {
         let mut command = Command::new(program("flood"));
         let mut run = Program::start(command.args(ENDLESS.split(' ')));
@@ -654,7 +654,7 @@ fn no_child_outlives_its_run_however_that_ends() {
 /// Background jobs of scripts ignore SIGINT until they handle it. One that arrived while the servers
 /// were being started, before the handler was there, was lost.
 #[test]
-fn stops_while_servers_start_even_where_sigint_was_ignored() {
+fn handles_sigint_while_servers_start() {
     let mut command = Command::new("sh");
     let script = format!("trap '' INT && exec \"$0\" {ENDLESS}");
     let mut run = Program::start(command.args(["-c", &script, &program("flood")]));
@@ -670,7 +670,7 @@ fn stops_while_servers_start_even_where_sigint_was_ignored() {
 }
 
 #[test]
-fn what_was_measured_before_it_was_stopped_is_shown() {
+fn reports_figures_of_a_stopped_run() {
     let mut command = Command::new(program("flood"));
     command.args("rpc --spawn --duration 10m --rounds 1 --baseline".split(' '));
     let mut run = Program::start(&mut command);
