@@ -41,8 +41,7 @@ struct Late<'a> {
     name: &'a str,
 }
 
-/// The longest that a response waits for acknowledgements.
-pub(super) const MAX_WAIT: Duration = Duration::from_secs(60);
+pub(super) use crate::distributor::MAX_DRAIN_WAIT as MAX_WAIT;
 const DEFAULT_WAIT_MILLIS: u64 = 1000;
 
 impl Drains {

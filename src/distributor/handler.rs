@@ -6,20 +6,18 @@ use serde_json::json;
 
 use super::admission::authentication_required;
 use super::events::{Event, Events, Subject, describe, is_limit};
-use super::identities::Unclaimed;
 use super::liveness::{self, Health};
 use super::peer::Peer;
 use super::persistence::{self, Snapshot};
 use super::protocol_detection::detect;
 use super::pushes::{self, Pushes};
-use super::self_preservation::Suspect;
 use super::{Distributor, drains, warm_up};
 use crate::protocol::{
     Applied, DISTRIBUTES, ErrorCode, HEARTBEAT, Packet, Refusal, write_error, write_success,
 };
 use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{Close, CloseReason, ConnId, Handler, Net, Origin, Owner, TimerId};
-use crate::registry::{Cause, EntryId};
+use crate::registry::Cause;
 
 impl Handler for Distributor {
     fn owns(&self, owner: Owner) -> bool {
@@ -344,102 +342,6 @@ impl Distributor {
         for conn in late {
             self.reject(net, conn, &Packet::default(), b"", &why);
             net.close(conn, Close::AfterFlush);
-        }
-    }
-
-    /// Closes silent sessions, or holds them as suspect if they are many.
-    fn check_silence(&mut self, net: &mut Net) {
-        let now = net.now();
-        self.self_preservation
-            .note_stalls(now, net.counters().stalls);
-        let peers = self.peers.iter();
-        let silent: Vec<(ConnId, Option<EntryId>)> = peers
-            .filter(|(_, peer)| self.liveness.is_silent(peer.quiet_for(now)))
-            .map(|(conn, peer)| (conn, peer.entry))
-            .collect();
-        let nodes = silent.iter().filter(|(_, entry)| entry.is_some()).count();
-        let holds = nodes > 0 && self.holds_silent(net, nodes);
-        for (conn, entry) in silent {
-            match entry {
-                Some(id) if holds => {
-                    self.set_health(conn, Health::Suspect);
-                    self.self_preservation.hold(now, Suspect::Connected(conn));
-                    self.emit_suspected(net, id);
-                }
-                _ => {
-                    self.set_health(conn, Health::Silent);
-                    net.close(conn, Close::Now);
-                }
-            }
-        }
-        self.evict_suspect(net);
-        let owner = self.claim_owner(net);
-        net.arm(owner, now + liveness::CHECK_INTERVAL, liveness::TAG);
-    }
-
-    fn set_health(&mut self, conn: ConnId, health: Health) {
-        if let Some(peer) = self.peers.get_mut(conn) {
-            peer.health = health;
-        }
-    }
-
-    /// Returns whether nodes are to be held, of which `silent` ones fell silent now.
-    fn holds_silent(&mut self, net: &Net, silent: usize) -> bool {
-        let now = net.now();
-        let mode = &mut self.self_preservation;
-        mode.note_stalls(now, net.counters().stalls);
-        let was_holding = mode.is_holding();
-        // Late nodes may be the next ones. Once some are held, so are all that follow.
-        let mut late = 0;
-        if !was_holding {
-            let peers = self.peers.iter().filter(|(_, peer)| peer.entry.is_some());
-            let quiet = peers.map(|(_, peer)| peer.quiet_for(now));
-            late = quiet.filter(|quiet| self.liveness.is_late(*quiet)).count();
-        }
-        let holds = mode.holds(now, silent, late, self.registry.len());
-        if holds && !was_holding {
-            self.emit(net, None, Event::SelfPreservationEntered { silent, late });
-        }
-        holds
-    }
-
-    /// Holds the entry of a silent node whose connection ended.
-    fn hold_unclaimed(&mut self, net: &Net, id: EntryId, health: Health) {
-        self.self_preservation
-            .hold(net.now(), Suspect::Unclaimed(id));
-        self.identities.detach(id, &self.registry);
-        if health != Health::Suspect {
-            self.emit_suspected(net, id);
-        }
-    }
-
-    fn emit_suspected(&mut self, net: &Net, id: EntryId) {
-        let subject = Subject {
-            peer: None,
-            name: self.registry.get(id).map_or("", |entry| &*entry.name),
-            entry: Some(id),
-        };
-        self.events
-            .emit(net.now(), &self.registry, subject, Event::Suspected);
-    }
-
-    fn evict_suspect(&mut self, net: &mut Net) {
-        let (peers, identities) = (&self.peers, &self.identities);
-        let is_suspect = |suspect| match suspect {
-            Suspect::Connected(conn) => peers
-                .get(conn)
-                .is_some_and(|peer| peer.health == Health::Suspect && peer.entry.is_some()),
-            Suspect::Unclaimed(id) => identities.unclaimed(id) == Some(Unclaimed::Suspect),
-        };
-        match self.self_preservation.evict_one(net.now(), is_suspect) {
-            Some(Suspect::Connected(conn)) => {
-                self.set_health(conn, Health::Silent);
-                net.close(conn, Close::Now);
-            }
-            Some(Suspect::Unclaimed(id)) => {
-                self.depart(net, id, None, Cause::Silent, "its host does not answer");
-            }
-            None => {}
         }
     }
 

@@ -163,7 +163,7 @@ pub const MUTANTS: &[Mutant] = &[
     // The end of an old connection removes the entry that was taken over.
     Mutant {
         name: "OldCloseRemovesEntry",
-        file: "src/distributor/register.rs",
+        file: "src/distributor/membership.rs",
         find: "old.entry = None;",
         replace: "if !MUTANT { old.entry = None; }",
         promise: 1,

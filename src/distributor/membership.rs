@@ -1,4 +1,4 @@
-//! Taking a node in.
+//! Membership: how nodes join, are found silent, and leave.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -7,8 +7,10 @@ use std::time::Duration;
 use super::Distributor;
 use super::drains::Requester;
 use super::events::{Event, Subject};
-use super::identities::{Claim, Identity};
+use super::identities::{Claim, Identity, Unclaimed};
+use super::liveness::{self, Health};
 use super::peer::Session;
+use super::self_preservation::Suspect;
 use crate::protocol::{
     DrainRequest, ErrorCode, Packet, Refusal, Registered, Registration, SessionRequest, Watch,
     write_success,
@@ -261,6 +263,102 @@ impl Distributor {
             // Writing to a queue does not fail.
             let _ = write_success(&mut reply, packet.key(), &results);
             reply.finish();
+        }
+    }
+
+    /// Closes silent sessions, or holds them as suspect if they are many.
+    pub(super) fn check_silence(&mut self, net: &mut Net) {
+        let now = net.now();
+        self.self_preservation
+            .note_stalls(now, net.counters().stalls);
+        let peers = self.peers.iter();
+        let silent: Vec<(ConnId, Option<EntryId>)> = peers
+            .filter(|(_, peer)| self.liveness.is_silent(peer.quiet_for(now)))
+            .map(|(conn, peer)| (conn, peer.entry))
+            .collect();
+        let nodes = silent.iter().filter(|(_, entry)| entry.is_some()).count();
+        let holds = nodes > 0 && self.holds_silent(net, nodes);
+        for (conn, entry) in silent {
+            match entry {
+                Some(id) if holds => {
+                    self.set_health(conn, Health::Suspect);
+                    self.self_preservation.hold(now, Suspect::Connected(conn));
+                    self.emit_suspected(net, id);
+                }
+                _ => {
+                    self.set_health(conn, Health::Silent);
+                    net.close(conn, Close::Now);
+                }
+            }
+        }
+        self.evict_suspect(net);
+        let owner = self.claim_owner(net);
+        net.arm(owner, now + liveness::CHECK_INTERVAL, liveness::TAG);
+    }
+
+    fn set_health(&mut self, conn: ConnId, health: Health) {
+        if let Some(peer) = self.peers.get_mut(conn) {
+            peer.health = health;
+        }
+    }
+
+    /// Returns whether nodes are to be held, of which `silent` ones fell silent now.
+    pub(super) fn holds_silent(&mut self, net: &Net, silent: usize) -> bool {
+        let now = net.now();
+        let mode = &mut self.self_preservation;
+        mode.note_stalls(now, net.counters().stalls);
+        let was_holding = mode.is_holding();
+        // Late nodes may be the next ones. Once some are held, so are all that follow.
+        let mut late = 0;
+        if !was_holding {
+            let peers = self.peers.iter().filter(|(_, peer)| peer.entry.is_some());
+            let quiet = peers.map(|(_, peer)| peer.quiet_for(now));
+            late = quiet.filter(|quiet| self.liveness.is_late(*quiet)).count();
+        }
+        let holds = mode.holds(now, silent, late, self.registry.len());
+        if holds && !was_holding {
+            self.emit(net, None, Event::SelfPreservationEntered { silent, late });
+        }
+        holds
+    }
+
+    /// Holds the entry of a silent node whose connection ended.
+    pub(super) fn hold_unclaimed(&mut self, net: &Net, id: EntryId, health: Health) {
+        self.self_preservation
+            .hold(net.now(), Suspect::Unclaimed(id));
+        self.identities.detach(id, &self.registry);
+        if health != Health::Suspect {
+            self.emit_suspected(net, id);
+        }
+    }
+
+    fn emit_suspected(&mut self, net: &Net, id: EntryId) {
+        let subject = Subject {
+            peer: None,
+            name: self.registry.get(id).map_or("", |entry| &*entry.name),
+            entry: Some(id),
+        };
+        self.events
+            .emit(net.now(), &self.registry, subject, Event::Suspected);
+    }
+
+    fn evict_suspect(&mut self, net: &mut Net) {
+        let (peers, identities) = (&self.peers, &self.identities);
+        let is_suspect = |suspect| match suspect {
+            Suspect::Connected(conn) => peers
+                .get(conn)
+                .is_some_and(|peer| peer.health == Health::Suspect && peer.entry.is_some()),
+            Suspect::Unclaimed(id) => identities.unclaimed(id) == Some(Unclaimed::Suspect),
+        };
+        match self.self_preservation.evict_one(net.now(), is_suspect) {
+            Some(Suspect::Connected(conn)) => {
+                self.set_health(conn, Health::Silent);
+                net.close(conn, Close::Now);
+            }
+            Some(Suspect::Unclaimed(id)) => {
+                self.depart(net, id, None, Cause::Silent, "its host does not answer");
+            }
+            None => {}
         }
     }
 }
