@@ -85,16 +85,13 @@ impl Joins {
                 self.to_last.push((joiner.due, time));
             }
         }
+        let is_better = |has_one: bool| !has_one || !frame.wants_ack;
         match *frame.joiners {
-            [number] if !frame.has_left => {
-                if self.joined_frame.is_none() || !frame.wants_ack {
-                    self.joined_frame = Some((Rc::clone(frame), number));
-                }
+            [number] if !frame.has_left && is_better(self.joined_frame.is_some()) => {
+                self.joined_frame = Some((Rc::clone(frame), number));
             }
-            [] if frame.kind != Kind::List => {
-                if self.left_frame.is_none() || !frame.wants_ack {
-                    self.left_frame = Some(Rc::clone(frame));
-                }
+            [] if frame.kind != Kind::List && is_better(self.left_frame.is_some()) => {
+                self.left_frame = Some(Rc::clone(frame));
             }
             _ => {}
         }
