@@ -51,6 +51,11 @@ fn each_mutant_replaces_exactly_one_line() {
 
 #[test]
 fn each_promise_is_broken_by_a_mutant() {
+    assert!(
+        MUTANTS
+            .iter()
+            .all(|mutant| (1..=9).contains(&mutant.promise))
+    );
     for promise in 1..=9 {
         let breaks = |mutant: &Mutant| mutant.promise == promise;
         assert!(MUTANTS.iter().any(breaks), "promise {promise}");

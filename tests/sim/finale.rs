@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::fleet::{Fleet, Later, Running};
+use crate::fleet::{ActorKind, Fleet, Later, Running};
 use crate::model::{ActorId, Model};
 use crate::raw::Kind;
 
@@ -31,7 +31,7 @@ pub fn finish(fleet: &mut Fleet) {
         5 => hear_why(fleet),
         6 => stop_one(fleet),
         7 => answer_late(fleet),
-        _ => {}
+        _ => stand_still(fleet),
     }
     if !fleet.is_broken() {
         unload(fleet);
@@ -274,6 +274,25 @@ fn stop_one(fleet: &mut Fleet) {
     }
     fleet.paused.remove(&process);
     fleet.say(&format!("node {actor} goes on"));
+    settle(fleet);
+}
+
+/// A Distributor that is stopped for a while reads what came meanwhile before it disconnects a peer
+/// for its silence.
+fn stand_still(fleet: &mut Fleet) {
+    fleet.add(ActorKind::Raw(Kind::Watcher, None), None);
+    fleet.run_for(8 * SECOND);
+    let Some(process) = fleet.distributor.as_ref().map(|known| known.id) else {
+        return;
+    };
+    let now = fleet.now();
+    fleet.paused.insert(process, now);
+    fleet.disturb(process);
+    let pause = fleet.random.between(10, 20);
+    fleet.run_for(u32::try_from(pause).expect("some seconds") * SECOND);
+    fleet.paused.remove(&process);
+    fleet.disturb(process);
+    fleet.say("the Distributor goes on");
     settle(fleet);
 }
 

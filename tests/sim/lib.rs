@@ -1,6 +1,9 @@
 //! The fleet in simulation: production code on a network that follows from a seed, and a model beside
 //! it that knows what was promised.
 
+// The library with the feature `testing`: see library/Cargo.toml.
+extern crate pilcrow_testing as pilcrow;
+
 mod calls;
 mod checks;
 mod distributor;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use pilcrow::testing::sim::{Faults, Random};
-
 use pilcrow_simulation::fleet::{ActorKind, Fleet};
 use pilcrow_simulation::raw::Kind;
 
