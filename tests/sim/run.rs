@@ -137,7 +137,8 @@ impl Possible {
 struct Holder {
     peer: SocketAddr,
     entry: u64,
-    window_began_at: Time,
+    /// When the first of the take-overs was that count.
+    window_began_at: Option<Time>,
     take_overs: u32,
 }
 
@@ -253,8 +254,9 @@ impl Run {
             if holder.peer.ip() != peer.ip() {
                 return;
             }
-            if now.saturating_since(holder.window_began_at) >= Duration::from_secs(60) {
-                holder.window_began_at = now;
+            let is_over = |began| now.saturating_since(began) >= Duration::from_secs(60);
+            if holder.window_began_at.is_none_or(is_over) {
+                holder.window_began_at = Some(now);
                 holder.take_overs = 0;
             }
             if holder.take_overs >= 3 {
@@ -332,7 +334,7 @@ impl Run {
         if let Some(instance) = instance {
             let (window_began_at, take_overs) = match self.instances.get(&instance) {
                 Some(held) => (held.window_began_at, held.take_overs),
-                None => (now, 0),
+                None => (None, 0),
             };
             let holder = Holder {
                 peer,
