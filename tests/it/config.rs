@@ -574,7 +574,8 @@ fn all_that_is_said_at_the_start_is_json_if_that_is_wanted() {
     ];
     for program in PROGRAMS {
         let few_files = "ulimit -n 1000; exec \"$0\" \"$@\"";
-        let mut command = command("sh", &["-c", few_files, program]);
+        let path = crate::support::program(program);
+        let mut command = command("sh", &["-c", few_files, &path]);
         let mut program = Program::start(command.args(flags));
         program.wait_for_line("address", |line| {
             line.strip_prefix("listening on ").map(drop)

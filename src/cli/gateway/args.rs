@@ -72,7 +72,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
 
-    /// Under which it registers. Gateways of the book leave nodes with the name gate alone
+    /// The name under which it registers. Plain gateways do not call nodes that are named gate
     #[arg(long, value_name = "NAME", default_value = "gate")]
     pub(crate) name: String,
 

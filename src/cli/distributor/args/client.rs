@@ -36,7 +36,7 @@ pub(crate) struct NodesArgs {
     #[arg(long)]
     pub(crate) url: Option<String>,
 
-    /// Ask where nodes do, not over HTTP: for a Distributor without --http, or the one of the book.
+    /// Ask where nodes do, not over HTTP: for a Distributor without --http, or a plain one.
     /// What nodes are not told is left out. Without this and --http, 127.0.0.1:9000 is asked if nobody
     /// is at 127.0.0.1:9001
     #[arg(long, value_name = "ADDR")]

@@ -36,7 +36,7 @@ pub(crate) struct Args {
     token_file: Vec<PathBuf>,
 
     /// Admit addresses of this block without a token, as in 10.0.0.0/8, again for more. With
-    /// --token-file either admits; peers of the book have no token to show
+    /// --token-file either admits; plain peers have no token to show
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     allow_from: Vec<AddressRange>,
 

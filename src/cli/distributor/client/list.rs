@@ -1,4 +1,4 @@
-//! The list as nodes are sent it: what a Distributor without --http sends, and that of the book.
+//! The list as nodes are sent it: what a Distributor without --http sends, and a plain one.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -90,8 +90,8 @@ enum End {
 }
 
 impl Handler for ListReader<'_> {
-    /// Registers only to show a token, and without a port, which a Distributor that has tokens lists
-    /// nowhere. That of the book would.
+    /// Registers only to show a token, and without a port: a Distributor that has tokens does not list
+    /// that. A plain one would.
     fn on_open(&mut self, net: &mut Net, conn: ConnId, _: Origin) {
         if let Some(token) = &self.token {
             let packet = json!({
