@@ -11,7 +11,7 @@ use super::context::Context;
 use super::drain::MAX_WAIT;
 use crate::distributor::Distributor;
 use crate::http::{Limits, Server};
-use crate::reactor::{Composite, Handler, Net, Owner};
+use crate::reactor::{Composite, Handler, Net};
 
 /// The admin API of a Distributor, over HTTP.
 #[derive(Debug)]
@@ -93,23 +93,11 @@ pub struct Both<'a> {
 }
 
 impl Composite for Both<'_> {
-    fn owns(&self, owner: Owner) -> bool {
-        self.admin.server.owns(owner) || self.admin.app.owns(owner) || self.distributor.owns(owner)
-    }
-
-    fn with_part<T>(&mut self, owner: Owner, act: impl FnOnce(&mut dyn Handler) -> T) -> Option<T> {
+    fn for_each(&mut self, mut act: impl FnMut(&mut dyn Handler)) {
         let AdminApi { server, app } = &mut *self.admin;
-        if self.distributor.owns(owner) {
-            Some(act(self.distributor))
-        } else if server.owns(owner) {
-            Some(act(&mut server.with(app)))
-        } else {
-            app.owns(owner).then(|| act(app))
-        }
-    }
-
-    fn on_wake(&mut self, net: &mut Net) {
-        self.distributor.on_wake(net);
+        act(self.distributor);
+        act(app);
+        act(&mut server.with(app));
     }
 
     fn on_turn_end(&mut self, net: &mut Net) {

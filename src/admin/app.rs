@@ -49,7 +49,7 @@ impl App for AdminApp {
 }
 
 impl Handler for AdminApp {
-    fn owns(&self, owner: Owner) -> bool {
+    fn owns(&mut self, owner: Owner) -> bool {
         self.owner == Some(owner)
     }
 

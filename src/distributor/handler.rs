@@ -20,7 +20,7 @@ use crate::reactor::{Close, CloseReason, ConnId, Handler, Net, Origin, Owner, Ti
 use crate::registry::Cause;
 
 impl Handler for Distributor {
-    fn owns(&self, owner: Owner) -> bool {
+    fn owns(&mut self, owner: Owner) -> bool {
         self.owner == Some(owner)
     }
 

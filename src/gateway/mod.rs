@@ -34,7 +34,7 @@ use std::os::fd::OwnedFd;
 use crate::http::{self, Server};
 use crate::node::{self, Context, Node};
 use crate::protocol::Token;
-use crate::reactor::{Composite, Handler, Net, Owner};
+use crate::reactor::{Composite, Handler, Net};
 use pending::PendingRequests;
 use requests::HttpSide;
 
@@ -141,25 +141,14 @@ fn node(config: &Config, http_port: Option<u16>) -> Node<PendingRequests> {
 }
 
 impl Composite for Gateway {
-    fn owns(&self, owner: Owner) -> bool {
-        self.http.owns(owner) || self.node.owns(owner)
-    }
-
-    fn with_part<T>(&mut self, owner: Owner, act: impl FnOnce(&mut dyn Handler) -> T) -> Option<T> {
-        if self.http.owns(owner) {
-            let mut side = HttpSide {
-                config: &self.config,
-                node: &mut self.node,
-                stats: &mut self.stats,
-            };
-            Some(act(&mut self.http.with(&mut side)))
-        } else {
-            self.node.owns(owner).then(|| act(&mut self.node))
-        }
-    }
-
-    fn on_wake(&mut self, net: &mut Net) {
-        self.node.on_wake(net);
+    fn for_each(&mut self, mut act: impl FnMut(&mut dyn Handler)) {
+        act(&mut self.node);
+        let mut side = HttpSide {
+            config: &self.config,
+            node: &mut self.node,
+            stats: &mut self.stats,
+        };
+        act(&mut self.http.with(&mut side));
     }
 
     fn on_turn_end(&mut self, net: &mut Net) {

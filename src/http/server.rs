@@ -94,12 +94,6 @@ impl Server {
             .ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    /// Returns whether the server creates listeners, connections and timers under `owner`, as
-    /// [`Handler::owns`](crate::reactor::Handler::owns).
-    pub fn owns(&self, owner: Owner) -> bool {
-        self.owner == Some(owner)
-    }
-
     /// Returns how often each limit was hit so far.
     pub fn limit_hits(&self) -> &LimitHits {
         &self.limit_hits

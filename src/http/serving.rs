@@ -95,8 +95,8 @@ impl Serving<'_> {
 }
 
 impl Handler for Serving<'_> {
-    fn owns(&self, owner: Owner) -> bool {
-        self.server.owns(owner)
+    fn owns(&mut self, owner: Owner) -> bool {
+        self.server.owner == Some(owner)
     }
 
     fn on_open(&mut self, net: &mut Net, conn: ConnId, _: Origin) {

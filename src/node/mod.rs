@@ -261,7 +261,7 @@ impl<S: Service> Node<S> {
 }
 
 impl<S: Service> Handler for Node<S> {
-    fn owns(&self, owner: Owner) -> bool {
+    fn owns(&mut self, owner: Owner) -> bool {
         self.core.owner == Some(owner)
     }
 

@@ -12,7 +12,7 @@ pub trait Handler {
     ///
     /// A [`Composite`](super::Composite) calls it to find the handler of an event. A handler that
     /// allocates no owner makes everything under the default one.
-    fn owns(&self, owner: Owner) -> bool {
+    fn owns(&mut self, owner: Owner) -> bool {
         owner == Owner::default()
     }
 

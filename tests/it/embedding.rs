@@ -30,7 +30,7 @@ struct Echo {
 }
 
 impl Handler for Echo {
-    fn owns(&self, owner: Owner) -> bool {
+    fn owns(&mut self, owner: Owner) -> bool {
         owner == self.owner
     }
 

@@ -111,7 +111,9 @@ mod tests {
         assert_eq!([(); 3].map(|()| random.index(100)), [0, 99, 50]);
         assert_eq!(random.bits(), {
             let mut other = Random::new(0);
-            (0..3).for_each(|_| drop(other.bits()));
+            for _ in 0..3 {
+                other.bits();
+            }
             other.bits()
         });
     }
