@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::connection::{CloseMode, CloseReason, State};
 use super::framing::Framing;
 use super::ids::{ConnId, Owner, Token};
-use super::net::{Due, Net};
+use super::net::Net;
 
 /// Options of an outgoing connection.
 #[derive(Clone, Debug, Default)]
@@ -40,12 +40,10 @@ impl Net {
             .connect(addr, options.source, &self.limits.tcp, token);
         match connected {
             Ok(socket) => {
-                let deadline = self.now + self.limits.connect_timeout;
-                let timer = self.timers.arm(deadline, Due::Input(id));
                 if let Some(connection) = self.connection_mut(id) {
                     connection.socket = Some(socket);
-                    connection.input_timer = Some(timer);
                 }
+                self.arm_input(id, self.now + self.limits.connect_timeout);
             }
             Err(error) => {
                 if let Some(connection) = self.connection_mut(id) {
@@ -60,10 +58,7 @@ impl Net {
 
     /// Checks on a connection in [`State::Connecting`]. Returns whether it is open now.
     pub(super) fn finish_connect(&mut self, id: ConnId) -> bool {
-        let Some(connection) = self.connection_mut(id) else {
-            return false;
-        };
-        let Some(socket) = connection.socket else {
+        let Some(socket) = self.connection(id).and_then(|connection| connection.socket) else {
             return false;
         };
         match self.system.connected(socket) {
@@ -77,11 +72,8 @@ impl Net {
                 true
             }
             Err(error) => {
-                self.begin_close(
-                    id,
-                    CloseReason::ConnectFailed(error.kind()),
-                    CloseMode::Abort,
-                );
+                let why = CloseReason::ConnectFailed(error.kind());
+                self.begin_close(id, why, CloseMode::Abort);
                 false
             }
         }

@@ -7,21 +7,20 @@ use super::connection::{CloseMode, CloseReason, Reading, Received, State};
 use super::handler::Handler;
 use super::ids::ConnId;
 use super::net::{Due, Net};
+use super::slots::live;
 use crate::time::Time;
 
 impl Net {
     pub(super) fn arm_input(&mut self, id: ConnId, deadline: Time) {
-        let timer = self.timers.arm(deadline, Due::Input(id));
-        if let Some(connection) = self.connection_mut(id) {
-            connection.input_timer = Some(timer);
+        if let Some(connection) = live(&mut self.connections, id) {
+            connection.input_timer = Some(self.timers.arm(deadline, Due::Input(id)));
         }
     }
 
     pub(super) fn disarm_input(&mut self, id: ConnId) {
-        let timer = self
-            .connection_mut(id)
-            .and_then(|connection| connection.input_timer.take());
-        if let Some(timer) = timer {
+        if let Some(connection) = live(&mut self.connections, id)
+            && let Some(timer) = connection.input_timer.take()
+        {
             self.timers.disarm(timer);
         }
     }
@@ -67,7 +66,7 @@ impl Net {
     /// The output timer expired: closes the connection if its peer has read nothing for too long.
     pub(super) fn output_due(&mut self, id: ConnId) {
         let (now, write_timeout) = (self.now, self.limits.write_timeout);
-        let Some(connection) = self.connection_mut(id) else {
+        let Some(connection) = live(&mut self.connections, id) else {
             return;
         };
         connection.output_timer = None;
@@ -77,10 +76,7 @@ impl Net {
         let deadline = connection.write_progress_at + write_timeout;
         // One that can be written to is, later in this turn.
         if now < deadline || connection.writable {
-            let timer = self.timers.arm(deadline, Due::Output(id));
-            if let Some(connection) = self.connection_mut(id) {
-                connection.output_timer = Some(timer);
-            }
+            connection.output_timer = Some(self.timers.arm(deadline, Due::Output(id)));
             return;
         }
         self.counters.limits_broken += 1;
@@ -89,20 +85,17 @@ impl Net {
 
     /// Notes that a flush left bytes.
     pub(super) fn set_backlogged(&mut self, id: ConnId) {
-        let (now, write_timeout) = (self.now, self.limits.write_timeout);
-        let Some(connection) = self.connection_mut(id) else {
+        let Some(connection) = live(&mut self.connections, id) else {
             return;
         };
         if !connection.backlogged {
             connection.backlogged = true;
-            connection.write_progress_at = now;
+            connection.write_progress_at = self.now;
         }
-        if connection.output_timer.is_none() {
-            let timer = self.timers.arm(now + write_timeout, Due::Output(id));
-            if let Some(connection) = self.connection_mut(id) {
-                connection.output_timer = Some(timer);
-            }
-        }
+        let deadline = self.now + self.limits.write_timeout;
+        connection
+            .output_timer
+            .get_or_insert_with(|| self.timers.arm(deadline, Due::Output(id)));
     }
 
     /// Lets the handler send why, and closes the connection.

@@ -106,20 +106,8 @@ impl FrameWriter<'_> {
     /// Ends the frame with the bytes of `shared` from `from` on, without copying them.
     ///
     /// They don't count against [`Limits::max_unsent_bytes`](super::Limits::max_unsent_bytes).
-    pub fn finish_with(mut self, shared: &SharedFrame, from: usize) {
-        let mut bytes = std::mem::take(&mut self.bytes);
-        let Some(connection) = live(&mut self.net.connections, self.conn) else {
-            return;
-        };
-        if connection.framing == Framing::Pilcrow {
-            escape_frame(&mut bytes, self.start);
-        }
-        let added = bytes.len() - self.start;
-        connection
-            .output
-            .commit(bytes, added, &mut self.net.output_pool);
-        connection.output.push_shared(shared, from);
-        self.net.limit_unsent(self.conn);
+    pub fn finish_with(self, shared: &SharedFrame, from: usize) {
+        self.queue(escape_frame, Some((shared, from)));
     }
 
     /// Ends the frame and queues it. An empty frame is not sent.
@@ -128,18 +116,28 @@ impl FrameWriter<'_> {
     /// bytes are queued as they are. If more than
     /// [`Limits::max_unsent_bytes`](super::Limits::max_unsent_bytes) are queued now, the connection
     /// is closed.
-    pub fn finish(mut self) {
+    pub fn finish(self) {
+        self.queue(end_frame, None);
+    }
+
+    fn queue(
+        mut self,
+        end: impl FnOnce(&mut Vec<u8>, usize),
+        shared: Option<(&SharedFrame, usize)>,
+    ) {
         let mut bytes = std::mem::take(&mut self.bytes);
         let Some(connection) = live(&mut self.net.connections, self.conn) else {
             return;
         };
         if connection.framing == Framing::Pilcrow {
-            end_frame(&mut bytes, self.start);
+            end(&mut bytes, self.start);
         }
         let added = bytes.len() - self.start;
-        connection
-            .output
-            .commit(bytes, added, &mut self.net.output_pool);
+        let output = &mut connection.output;
+        output.commit(bytes, added, &mut self.net.output_pool);
+        if let Some((frame, from)) = shared {
+            output.push_shared(frame, from);
+        }
         self.net.limit_unsent(self.conn);
     }
 }
