@@ -89,7 +89,9 @@ impl Drains {
         }
         let mut answers = Vec::new();
         // Late sessions may be as many as there are nodes.
-        let names: BTreeMap<u64, &str> = if done.iter().any(|(_, drained)| !drained.late.is_empty())
+        let names: BTreeMap<u64, &str> = if done
+            .iter()
+            .any(|(_, drained)| !drained.unacknowledged.is_empty())
         {
             let entries = cx.distributor.registry().iter();
             entries
@@ -103,7 +105,7 @@ impl Drains {
                 continue;
             };
             let (drain, to) = self.0.swap_remove(place);
-            let late = drained.late.iter().map(|id| Late {
+            let late = drained.unacknowledged.iter().map(|id| Late {
                 id: *id,
                 name: names.get(id).copied().unwrap_or_default(),
             });
@@ -111,8 +113,8 @@ impl Drains {
                 drained: &drain.entries,
                 rev: drained.rev,
                 acked: drained.acked,
-                of: drained.of,
-                blind: drained.blind,
+                of: drained.total,
+                blind: drained.untracked,
                 late: late.collect(),
             });
             answers.push((to, answer));

@@ -147,13 +147,13 @@ impl Drains {
         for drain in self.pending.extract_if(.., is_over) {
             net.disarm(drain.timer);
             let unacknowledged = drain.unacknowledged.iter();
-            let late: Vec<u64> = unacknowledged.map(|awaited| awaited.entry).collect();
+            let unacknowledged: Vec<u64> = unacknowledged.map(|awaited| awaited.entry).collect();
             let result = Drained {
                 rev: drain.revision,
-                acked: drain.total - late.len() as u64,
-                of: drain.total,
-                late,
-                blind: drain.untracked,
+                acked: drain.total - unacknowledged.len() as u64,
+                total: drain.total,
+                unacknowledged,
+                untracked: drain.untracked,
             };
             match drain.requester {
                 Requester::Admin(id) => self.finished.push((id, result)),

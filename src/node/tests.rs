@@ -68,7 +68,7 @@ impl Service for Notes {
             Event::Joined(member) => format!("+{}", member.node.port.unwrap_or(0)),
             Event::Left(member) => format!("-{}", member.node.port.unwrap_or(0)),
             Event::Waited(_, there) => format!("waited {there}"),
-            Event::Drained(drained) => format!("drained {} of {}", drained.acked, drained.of),
+            Event::Drained(drained) => format!("drained {} of {}", drained.acked, drained.total),
             Event::DrainedUnproven => "drained unproven".to_owned(),
         });
     }

@@ -179,11 +179,14 @@ pub struct Drained {
     /// Sessions that have acknowledged it.
     pub acked: u64,
     /// Sessions that watch the list.
-    pub of: u64,
+    #[serde(rename = "of")]
+    pub total: u64,
     /// Entries of those that have not; 0 for one without an entry.
-    pub late: Vec<u64>,
+    #[serde(rename = "late")]
+    pub unacknowledged: Vec<u64>,
     /// Registered peers that can't acknowledge.
-    pub blind: u64,
+    #[serde(rename = "blind")]
+    pub untracked: u64,
 }
 
 /// The `session` of a list or a delta, but for its ids.

@@ -85,7 +85,7 @@ impl Service for Worker {
         match event {
             Event::Joined(_) | Event::Left(_) => {}
             Event::Drained(drained) => {
-                assert!(drained.late.is_empty(), "{drained:?}");
+                assert!(drained.unacknowledged.is_empty(), "{drained:?}");
                 self.events.push("drained".to_owned());
             }
             other => self.events.push(format!("{other:?}")),

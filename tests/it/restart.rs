@@ -348,7 +348,7 @@ fn a_file_that_is_not_the_list_is_set_aside() {
     let texts: [(&[u8], &str); 4] = [
         (&good[..good.len() - 5], "torn"),
         (b"", "torn"),
-        (b"#!/bin/sh\n", "no state of a Distributor"),
+        (b"#!/bin/sh\n", "not a state file"),
         (newer, "version 7"),
     ];
     for (text, why) in texts {

@@ -120,7 +120,7 @@ impl Service for Echo {
                 self.link_changes += 1;
             }
             Event::Left(member) => self.losses.push(member.entry.to_string()),
-            Event::Drained(drained) => self.drained = Some(drained.late.is_empty()),
+            Event::Drained(drained) => self.drained = Some(drained.unacknowledged.is_empty()),
             Event::DrainedUnproven => self.drained = Some(false),
             _ => {}
         }
