@@ -819,7 +819,7 @@ fn a_request_that_is_none_costs_the_others_nothing() {
 
 #[test]
 fn what_is_wrong_with_a_flag_is_said_in_a_line() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     for (flags, code, words) in [
         (&["--listen", "0.0.0.0:0"][..], 2, "--allow-anonymous"),
