@@ -9,7 +9,6 @@ use pilcrow::protocol::{
     Applied, DrainRequest, Drained, ErrorCode, ListedNode, Packet, Refusal, Registered, Reply,
     SessionRequest, Stamp, Token, Update, Watch, key_of_request, write_delta, write_draining,
     write_error, write_error_reply, write_list, write_reply, write_request, write_session_list,
-    write_success,
 };
 use pilcrow::reactor::SharedFrame;
 use pilcrow::reactor::framing::FRAME_END;
@@ -117,7 +116,7 @@ fn sessions(script: &mut Script<'_>) {
         rev: number(script),
         heartbeat_ms: number(script),
     };
-    let text = frame(|out| write_success(out, None, &registered).expect("memory takes it"));
+    let text = frame(|out| write_reply(out, "null", &registered).expect("memory takes it"));
     let reply = Reply::parse(&text).expect("a reply");
     let read = serde_json::from_str::<Registered<'_>>(reply.results());
     assert_eq!(read.ok(), Some(registered));
@@ -129,7 +128,7 @@ fn sessions(script: &mut Script<'_>) {
         late: vec![number(script); script.pick(3)],
         blind: number(script),
     };
-    let text = frame(|out| write_success(out, None, &drained).expect("memory takes it"));
+    let text = frame(|out| write_reply(out, "null", &drained).expect("memory takes it"));
     let reply = Reply::parse(&text).expect("a reply");
     assert_eq!(
         serde_json::from_str::<Drained>(reply.results()).ok(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::peer::Peer;
-use crate::protocol::{Drained, write_success};
+use crate::protocol::{Drained, write_reply};
 use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{ConnId, Net, Owner, TimerId};
 use crate::time::Time;
@@ -158,7 +158,8 @@ impl Drains {
             match drain.requester {
                 Requester::Admin(id) => self.finished.push((id, result)),
                 Requester::Node(conn, key) => {
-                    net.send_with(conn, |out| write_success(out, key.as_deref(), &result));
+                    let key = key.as_deref().map_or("null", RawValue::get);
+                    net.send_with(conn, |out| write_reply(out, key, &result));
                 }
             }
         }

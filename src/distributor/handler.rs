@@ -13,7 +13,7 @@ use super::protocol_detection::detect;
 use super::pushes::{self, Pushes};
 use super::{Distributor, drains, warm_up};
 use crate::protocol::{
-    Applied, DISTRIBUTES, ErrorCode, HEARTBEAT, Packet, Refusal, write_error, write_success,
+    Applied, DISTRIBUTES, ErrorCode, HEARTBEAT, Packet, Refusal, write_error, write_reply,
 };
 use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{Close, CloseReason, ConnId, Handler, Net, Origin, Owner, TimerId};
@@ -318,9 +318,9 @@ impl Distributor {
         if to > from {
             self.emit(net, Some(conn), Event::Acknowledged { from, to });
         }
-        if packet.key().is_some() {
+        if let Some(key) = packet.key() {
             let results = json!({ "rev": self.registry.revision() });
-            net.send_with(conn, |out| write_success(out, packet.key(), &results));
+            net.send_with(conn, |out| write_reply(out, key.get(), &results));
         }
         self.drains.acknowledged(net, conn, to);
         Ok(())

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use serde_json::value::RawValue;
+
 use super::Distributor;
 use super::drains::Requester;
 use super::events::{Event, Subject};
@@ -13,7 +15,7 @@ use super::peer::Session;
 use super::self_preservation::Suspect;
 use crate::protocol::{
     DrainRequest, ErrorCode, Packet, Refusal, Registered, Registration, SessionRequest, Watch,
-    write_success,
+    write_reply,
 };
 use crate::reactor::{Close, ConnId, Net};
 use crate::registry::{Cause, Entry, EntryId, Full};
@@ -259,11 +261,8 @@ impl Distributor {
             rev: self.registry.revision(),
             heartbeat_ms: super::millis(self.config.heartbeat),
         };
-        if let Some(mut reply) = net.send(conn) {
-            // Writing to a queue does not fail.
-            let _ = write_success(&mut reply, packet.key(), &results);
-            reply.finish();
-        }
+        let key = packet.key().map_or("null", RawValue::get);
+        net.send_with(conn, |out| write_reply(out, key, &results));
     }
 
     /// Closes silent sessions, or holds them as suspect if they are many.

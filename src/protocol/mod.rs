@@ -68,7 +68,7 @@ pub use registration::{Registration, RegistrationLimits};
 pub(crate) use session::is_instance;
 pub use session::{
     Applied, DrainRequest, Drained, Registered, SessionRequest, Stamp, Token, Watch, write_delta,
-    write_draining, write_session_list, write_success,
+    write_draining, write_session_list,
 };
 
 #[cfg(fuzzing)]

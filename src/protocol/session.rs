@@ -295,30 +295,6 @@ pub fn write_draining(mut out: impl Write, retry_after_ms: u64) -> io::Result<()
     )
 }
 
-/// Writes the reply to a packet that was served.
-///
-/// Errors are those of `out`, or of `results`.
-pub fn write_success(
-    out: impl Write,
-    key: Option<&RawValue>,
-    results: &impl Serialize,
-) -> io::Result<()> {
-    #[derive(Serialize)]
-    struct Success<'a, R> {
-        key: Option<&'a RawValue>,
-        errorcode: u8,
-        errormessage: &'static str,
-        results: &'a R,
-    }
-    let reply = Success {
-        key,
-        errorcode: ErrorCode::Success as u8,
-        errormessage: "success",
-        results,
-    };
-    Ok(serde_json::to_writer(out, &reply)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

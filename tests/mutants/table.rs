@@ -238,8 +238,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "HeartbeatUnanswered",
         file: "src/distributor/handler.rs",
-        find: "if packet.key().is_some() {",
-        replace: "if packet.key().is_some() && !MUTANT {",
+        find: "if let Some(key) = packet.key() {",
+        replace: "if let Some(key) = packet.key() && !MUTANT {",
         promise: 3,
     },
     // A node takes an incomplete list for all there is.

@@ -21,7 +21,7 @@ use crate::time::Time;
 use drain::Drain;
 use phase::Phase;
 use position::{Applied, Position};
-use retry::Retry;
+use retry::{Retry, usual_pause};
 
 pub use phase::LinkState;
 
@@ -243,13 +243,20 @@ impl DistributorLink {
             }
             Phase::Connecting { .. } => {}
             Phase::Registering { conn, key, list } if !list.is_empty() => {
+                // It goes by lists alone: it is one of the book's, and does not answer.
+                let had_view = self.was_registered;
                 let plain = Phase::Plain {
                     conn: *conn,
                     key: *key,
                     list: std::mem::take(list),
-                    merges_until: self.was_registered.then(|| net.now() + config.merge),
+                    merges_until: had_view.then(|| net.now() + config.merge),
                 };
-                self.follow_plain_lists(net, plain, config, roster);
+                self.position.forget();
+                self.enter(net, plain);
+                if had_view {
+                    self.arm(net, config.merge);
+                }
+                self.apply_plain_list(net.now(), roster);
             }
             Phase::Registering { .. } => {
                 debug!("the Distributor did not answer, reconnecting");
@@ -261,23 +268,6 @@ impl DistributorLink {
             }
             Phase::Session { .. } => self.beat(net),
         }
-    }
-
-    /// Goes by lists alone: the Distributor is one of the book's, and does not answer.
-    fn follow_plain_lists(
-        &mut self,
-        net: &mut Net,
-        plain: Phase,
-        config: &Config,
-        roster: &mut Roster,
-    ) {
-        let had_view = self.was_registered;
-        self.position.forget();
-        self.enter(net, plain);
-        if had_view {
-            self.arm(net, config.merge);
-        }
-        self.apply_plain_list(net.now(), roster);
     }
 
     fn apply_plain_list(&mut self, now: Time, roster: &mut Roster) {
@@ -404,7 +394,12 @@ impl DistributorLink {
             | Update::Delta { session, .. } => session,
         };
         match self.position.apply(update, session, roster, net.now()) {
-            Applied::Gap => self.request_list(net),
+            Applied::Gap => {
+                let key = self.take_key();
+                if let Some(conn) = self.phase.conn() {
+                    net.send_with(conn, |out| packets::list_request(out, key));
+                }
+            }
             Applied::Changed {
                 changes,
                 is_new_epoch,
@@ -425,29 +420,13 @@ impl DistributorLink {
     }
 
     fn plain_list(&mut self, frame: &[u8], now: Time, roster: &mut Roster) {
-        let applies = match &mut self.phase {
-            Phase::Registering { list, .. } => {
-                list.clear();
-                list.extend_from_slice(frame);
-                !self.was_registered
-            }
-            Phase::Plain { list, .. } => {
-                list.clear();
-                list.extend_from_slice(frame);
-                true
-            }
-            // A session has lists of its own.
-            _ => false,
-        };
-        if applies {
-            self.apply_plain_list(now, roster);
+        if let Phase::Registering { list, .. } | Phase::Plain { list, .. } = &mut self.phase {
+            list.clear();
+            list.extend_from_slice(frame);
         }
-    }
-
-    fn request_list(&mut self, net: &mut Net) {
-        let key = self.take_key();
-        if let Some(conn) = self.phase.conn() {
-            net.send_with(conn, |out| packets::list_request(out, key));
+        let is_registering = matches!(self.phase, Phase::Registering { .. });
+        if !(is_registering && self.was_registered) {
+            self.apply_plain_list(now, roster);
         }
     }
 
@@ -468,10 +447,4 @@ impl DistributorLink {
         self.drain.ask(net, self.owner, key, until, timeout);
         net.send_with(conn, |out| packets::drain(out, key, wait));
     }
-}
-
-/// Returns between half of [`Config::retry`] and one and a half of it.
-fn usual_pause(net: &mut Net, config: &Config) -> Duration {
-    let percent = 50 + u32::try_from(net.random() % 101).unwrap_or(50);
-    config.retry * percent / 100
 }

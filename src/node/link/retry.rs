@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::super::config::Config;
+use crate::reactor::Net;
 use crate::time::Time;
 
 /// How much later than usual a node tries again that is not allowed to register.
@@ -68,4 +70,10 @@ impl Retry {
         let times = 2u32.saturating_pow(self.not_allowed);
         usual * times.min(MAX_TIMES_AS_LATE)
     }
+}
+
+/// Returns between half of [`Config::retry`] and one and a half of it.
+pub(super) fn usual_pause(net: &mut Net, config: &Config) -> Duration {
+    let percent = 50 + u32::try_from(net.random() % 101).unwrap_or(50);
+    config.retry * percent / 100
 }
