@@ -147,6 +147,13 @@ fn without_comments_and_tests(text: &str) -> String {
             continue;
         }
         let line = line.split("//").next().unwrap_or_default().trim_end();
+        // Who may see an item is not whom it names.
+        let line = match line.split_once("pub(in ") {
+            Some((before, after)) => {
+                before.to_owned() + after.split_once(')').unwrap_or_default().1
+            }
+            None => line.to_owned(),
+        };
         if line == "#[cfg(test)]" {
             is_test = true;
             continue;
@@ -155,7 +162,7 @@ fn without_comments_and_tests(text: &str) -> String {
             skips_block = line.ends_with('{');
             continue;
         }
-        code.push_str(line);
+        code.push_str(&line);
         code.push('\n');
     }
     code
