@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use serde_json::json;
 
 use super::admission::authentication_required;
-use super::events::{Event, Events, Subject, describe, is_limit};
+use super::events::{Event, describe};
 use super::liveness::{self, Health};
 use super::peer::Peer;
 use super::persistence::{self, Snapshot};
@@ -15,7 +15,6 @@ use super::{Distributor, drains, warm_up};
 use crate::protocol::{
     Applied, DISTRIBUTES, ErrorCode, HEARTBEAT, Packet, Refusal, write_error, write_reply,
 };
-use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{Close, CloseReason, ConnId, Handler, Net, Origin, Owner, TimerId};
 use crate::registry::Cause;
 
@@ -127,16 +126,14 @@ impl Handler for Distributor {
 
     fn on_drained(&mut self, net: &mut Net, conn: ConnId) {
         if !self.is_stopping {
-            let (pushes, peers, source, events) = self.push_parts();
-            pushes.catch_up(net, peers, source, events, conn);
+            let (pushes, cx) = self.pushes(net);
+            pushes.catch_up(cx, conn);
         }
     }
 
     fn on_close(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
         self.emit_session_ended(net, conn);
-        if is_limit(why) {
-            self.emit(net, Some(conn), Event::LimitExceeded(why));
-        }
+        self.emit(net, Some(conn), Event::Closed(why));
         let Some(peer) = self.peers.remove(conn) else {
             return;
         };
@@ -153,15 +150,8 @@ impl Handler for Distributor {
         {
             return self.hold_unclaimed(net, id, peer.health);
         }
-        let (addr, reason) = (Some(peer.addr), describe(why));
-        let has_left = |id| self.depart(net, id, addr, cause, reason);
-        if !peer.entry.is_some_and(has_left) {
-            let subject = Subject {
-                peer: addr,
-                ..Subject::default()
-            };
-            let event = Event::Disconnected { reason };
-            self.events.emit(net.now(), &self.registry, subject, event);
+        if let Some(id) = peer.entry {
+            self.depart(net, id, Some(peer.addr), cause, describe(why));
         }
     }
 
@@ -189,8 +179,8 @@ impl Handler for Distributor {
                 self.emit(net, None, Event::Stalled(stalled));
                 self.begin_warm_up(net);
             }
-            let (pushes, peers, source, events) = self.push_parts();
-            pushes.on_turn_end(net, peers, source, events);
+            let (pushes, cx) = self.pushes(net);
+            pushes.on_turn_end(cx);
             let (registry, identities) = (&self.registry, &self.identities);
             let salt = self.admission.salt();
             self.persistence
@@ -201,21 +191,20 @@ impl Handler for Distributor {
 
 impl Distributor {
     /// Returns the pushes and what they need of the others.
-    fn push_parts(
-        &mut self,
-    ) -> (
-        &mut Pushes,
-        &mut ConnMap<Peer>,
-        pushes::Source<'_>,
-        &mut Events,
-    ) {
+    fn pushes<'a>(&'a mut self, net: &'a mut Net) -> (&'a mut Pushes, pushes::Context<'a>) {
         let source = pushes::Source {
             registry: &self.registry,
             epoch: &self.epoch,
             is_complete: self.warm_up.is_complete(),
             awaits_acks: self.drains.is_any_pending(),
         };
-        (&mut self.pushes, &mut self.peers, source, &mut self.events)
+        let cx = pushes::Context {
+            net,
+            peers: &mut self.peers,
+            source,
+            events: &mut self.events,
+        };
+        (&mut self.pushes, cx)
     }
 
     /// Emits an event about a connection, or about none.

@@ -21,7 +21,8 @@ use crate::reactor::{Close, ConnId, Net};
 use crate::registry::{Cause, Entry, EntryId, Full};
 
 impl Distributor {
-    /// Serves a registration. Its sender, and all others, get the list at the end of the turn.
+    /// Serves a registration. The sender and all watching peers are sent the list at the end of the
+    /// turn.
     pub(super) fn register(
         &mut self,
         net: &mut Net,
@@ -89,7 +90,7 @@ impl Distributor {
 
         if let Some(peer) = self.peers.get_mut(conn) {
             peer.is_registered = true;
-            // Those with a session know what they were sent, and get what is new.
+            // Sessions know what they were sent, and are sent what is new.
             peer.owes_list = peer.session.is_none();
         }
         if let Some(request) = &request {
@@ -109,7 +110,7 @@ impl Distributor {
         Ok(())
     }
 
-    /// The entry of `from` is that of `conn` now.
+    /// Gives the entry of `from` to `conn`, and closes `from`.
     fn supersede(&mut self, net: &mut Net, conn: ConnId, from: ConnId) {
         let before = self.addr_of(from);
         if let Some(old) = self.peers.get_mut(from) {
@@ -120,7 +121,7 @@ impl Distributor {
         net.close(from, Close::Now);
     }
 
-    /// Removes an entry from the list. Returns whether it was there.
+    /// Removes an entry from the list, if it is there.
     pub(super) fn depart(
         &mut self,
         net: &Net,
@@ -128,11 +129,11 @@ impl Distributor {
         peer: Option<SocketAddr>,
         cause: Cause,
         reason: &'static str,
-    ) -> bool {
+    ) {
         self.persistence.changed();
         self.identities.forget(id);
         let Some(entry) = self.registry.leave(id, cause) else {
-            return false;
+            return;
         };
         let subject = Subject {
             peer,
@@ -141,7 +142,6 @@ impl Distributor {
         };
         let left = Event::Left { cause, reason };
         self.events.emit(net.now(), &self.registry, subject, left);
-        true
     }
 
     /// Removes the entry of a node that leaves, and replies when all have acknowledged it.
@@ -181,7 +181,7 @@ impl Distributor {
         self.depart(net, id, addr, Cause::Drained, reason);
     }
 
-    /// Enters `entry` for `conn`, in the place of another if there is one.
+    /// Enters `entry` for `conn`, in place of another if there is one.
     fn put(
         &mut self,
         net: &Net,
@@ -222,7 +222,7 @@ impl Distributor {
         Ok(id)
     }
 
-    /// Gives `conn` the session that it asked for, and says so.
+    /// Opens the session that `conn` requested, and replies.
     fn open_session(
         &mut self,
         net: &mut Net,
@@ -236,10 +236,10 @@ impl Distributor {
         let Some(peer) = self.peers.get_mut(conn) else {
             return;
         };
-        // A list without a session has no ids: what it says can't be changed by a delta.
+        // A list without a session has no ids, so a delta cannot change it.
         let known = request.rev.filter(|rev| {
             request.epoch.as_deref() == Some(self.epoch.as_str())
-                // Who was told that others may be missing is to hear that none is: by a list.
+                // A session that was sent an incomplete list is sent a complete one.
                 && self.warm_up.can_resume(*rev)
                 && self.registry.delta_since(*rev).is_some()
         });
@@ -362,15 +362,16 @@ impl Distributor {
     }
 }
 
-/// Programs that say `localhost` arrive over either family, now the one and then the other.
+/// Returns one address for both loopbacks: programs that use `localhost` arrive over either family.
 fn one_loopback(addr: IpAddr) -> IpAddr {
-    match addr.is_ipv6() && addr.is_loopback() {
-        true => Ipv4Addr::LOCALHOST.into(),
-        false => addr,
+    if addr.is_ipv6() && addr.is_loopback() {
+        Ipv4Addr::LOCALHOST.into()
+    } else {
+        addr
     }
 }
 
-/// What stands as `host` in the entry of a peer with this address.
+/// Returns the `host` in the entry of a peer with this address.
 fn listed_host(addr: IpAddr, loopback_host: Option<&str>) -> String {
     let addr = addr.to_canonical();
     if addr.is_loopback() {
@@ -378,7 +379,7 @@ fn listed_host(addr: IpAddr, loopback_host: Option<&str>) -> String {
             return host.to_owned();
         }
         if addr.is_ipv6() {
-            // Who listens on both finds the other; who listens on one mostly means this one.
+            // Most programs that listen on one family listen on this one.
             return Ipv4Addr::LOCALHOST.to_string();
         }
     }

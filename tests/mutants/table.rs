@@ -188,16 +188,16 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "DrainedForgotten",
         file: "src/distributor/handler.rs",
-        find: "pushes.catch_up(net, peers, source, events, conn);",
-        replace: "if !MUTANT { pushes.catch_up(net, peers, source, events, conn); }",
+        find: "pushes.catch_up(cx, conn);",
+        replace: "if !MUTANT { pushes.catch_up(cx, conn); }",
         promise: 2,
     },
     // Each change is queued for connections that have not read the last one.
     Mutant {
         name: "ListsPileUp",
         file: "src/distributor/pushes/mod.rs",
-        find: "let is_backlogged = net.is_backlogged(conn);",
-        replace: "let is_backlogged = net.is_backlogged(conn) && !MUTANT;",
+        find: "let is_backlogged = cx.net.is_backlogged(conn);",
+        replace: "let is_backlogged = cx.net.is_backlogged(conn) && !MUTANT;",
         promise: 4,
     },
     // A delta leads from the revision before the current one, not from the revision that was sent.

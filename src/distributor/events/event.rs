@@ -14,8 +14,6 @@ use crate::registry::{Cause, EntryId};
 pub(in crate::distributor) enum Event<'a> {
     /// A connection was accepted.
     Connected,
-    /// A connection without an entry ended.
-    Disconnected { reason: &'static str },
     /// The first bytes of a connection were those of another protocol.
     WrongProtocol {
         protocol: &'static str,
@@ -29,8 +27,8 @@ pub(in crate::distributor) enum Event<'a> {
     },
     /// There was no room for a registration.
     CapacityExceeded,
-    /// A connection was closed because it exceeded a limit of the loop.
-    LimitExceeded(CloseReason),
+    /// A connection ended, perhaps because it exceeded a limit of the loop.
+    Closed(CloseReason),
     /// A backlogged connection was closed because old lists take too much memory.
     OldListsCut,
     /// The loop refused connections; both are totals.
@@ -78,8 +76,6 @@ pub(in crate::distributor) enum Event<'a> {
     PushOversized { bytes: usize },
     /// The last push is written.
     PushWritten(Duration),
-    /// Lists or changes were queued.
-    ListsSent(u64),
     /// A session that had applied `from` has applied `to`.
     Acknowledged { from: u64, to: u64 },
     /// A session ended, or began anew, that had applied `from`.
@@ -92,18 +88,6 @@ pub(in crate::distributor) struct Subject<'a> {
     pub(in crate::distributor) peer: Option<SocketAddr>,
     pub(in crate::distributor) name: &'a str,
     pub(in crate::distributor) entry: Option<EntryId>,
-}
-
-/// Returns whether a connection that ended for this reason had exceeded a limit.
-pub(in crate::distributor) fn is_limit(reason: CloseReason) -> bool {
-    matches!(
-        reason,
-        CloseReason::FrameTooLarge
-            | CloseReason::FrameTimeout
-            | CloseReason::NoFirstByte
-            | CloseReason::TooMuchUnsent
-            | CloseReason::WriteTimeout
-    )
 }
 
 /// Returns why a connection ended, in words.

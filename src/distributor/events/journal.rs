@@ -17,10 +17,10 @@ pub struct Journal {
     ring: Ring,
     /// The revision after the last record.
     recorded_revision: u64,
-    pushes: PushLog,
+    pub(super) pushes: PushLog,
     joined_at: BTreeMap<EntryId, Time>,
     join_to_last_ack: Histogram,
-    push_writing: Histogram,
+    pub(super) push_writing: Histogram,
     turns: Histogram,
     /// The total of the turns in it, and of those before the journal.
     turn_time: Duration,
@@ -141,14 +141,6 @@ impl Journal {
             revision,
             changed_list,
         });
-    }
-
-    pub(super) fn pushed(&mut self, pushed: Pushed) {
-        self.pushes.begin(pushed);
-    }
-
-    pub(super) fn push_written(&mut self, took: Duration) {
-        self.push_writing.record(took);
     }
 
     pub(super) fn acknowledged(&mut self, now: Time, from: u64, to: u64) {

@@ -12,7 +12,7 @@ mod stats;
 use tracing::{debug, info, warn};
 
 pub(crate) use escaped::Escaped;
-pub(super) use event::{Event, Subject, describe, is_limit};
+pub(super) use event::{Event, Subject, describe};
 pub use histogram::Histogram;
 pub use journal::Journal;
 pub(super) use push_log::MAX_NAMES;
@@ -77,10 +77,6 @@ impl Events {
                     "connection accepted"
                 );
             }
-            Event::Disconnected { reason } => {
-                let peer = subject.peer.map(tracing::field::display);
-                debug!(peer, reason, "connection closed");
-            }
             Event::WrongProtocol { protocol, bytes } => {
                 self.stats.wrong_protocol += 1;
                 record(RecordKind::WrongProtocol(protocol));
@@ -115,9 +111,13 @@ impl Events {
                 );
             }
             Event::CapacityExceeded => self.stats.capacity_exceeded += 1,
-            Event::LimitExceeded(limit) => {
-                self.stats.count_limit(limit);
-                let limit = describe(limit);
+            Event::Closed(reason) => {
+                let limit = describe(reason);
+                let Some(count) = self.stats.limit(reason) else {
+                    let peer = subject.peer.map(tracing::field::display);
+                    return debug!(peer, reason = limit, "connection closed");
+                };
+                *count += 1;
                 record(RecordKind::LimitExceeded(limit));
                 log!(
                     warn,
@@ -204,7 +204,7 @@ impl Events {
             Event::Pushed(pushed) => {
                 self.stats.pushes += 1;
                 if let Some(journal) = &mut self.journal {
-                    journal.pushed(pushed);
+                    journal.pushes.begin(pushed);
                 }
             }
             Event::PushOversized { bytes } => {
@@ -218,10 +218,9 @@ impl Events {
             }
             Event::PushWritten(took) => {
                 if let Some(journal) = &mut self.journal {
-                    journal.push_written(took);
+                    journal.push_writing.record(took);
                 }
             }
-            Event::ListsSent(count) => self.stats.lists_sent += count,
             Event::Acknowledged { from, to } => {
                 if let Some(journal) = &mut self.journal {
                     journal.acknowledged(now, from, to);

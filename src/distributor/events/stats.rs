@@ -40,15 +40,15 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Counts a connection that ended by exceeding a limit.
-    pub(super) fn count_limit(&mut self, reason: CloseReason) {
-        *match reason {
+    /// Returns the counter of the limit that a connection exceeded, if that is why it ended.
+    pub(super) fn limit(&mut self, reason: CloseReason) -> Option<&mut u64> {
+        Some(match reason {
             CloseReason::FrameTooLarge => &mut self.frames_too_large,
             CloseReason::FrameTimeout => &mut self.frame_timeouts,
             CloseReason::NoFirstByte => &mut self.first_byte_timeouts,
             CloseReason::TooMuchUnsent => &mut self.unsent_overflows,
             CloseReason::WriteTimeout => &mut self.write_timeouts,
-            _ => return,
-        } += 1;
+            _ => return None,
+        })
     }
 }

@@ -30,6 +30,21 @@ pub(super) struct Pushes {
     pacing: Pacing,
 }
 
+/// What pushes need of the other parts of the Distributor.
+pub(super) struct Context<'a> {
+    pub(super) net: &'a mut Net,
+    pub(super) peers: &'a mut ConnMap<Peer>,
+    pub(super) source: Source<'a>,
+    pub(super) events: &'a mut Events,
+}
+
+impl Context<'_> {
+    fn emit(&mut self, event: Event<'_>) {
+        let (now, registry) = (self.net.now(), self.source.registry);
+        self.events.emit(now, registry, Subject::default(), event);
+    }
+}
+
 impl Pushes {
     /// Sets the owner of the connections that are pushed to.
     pub(super) fn set_owner(&mut self, owner: Owner) {
@@ -52,139 +67,94 @@ impl Pushes {
 
     /// Sends scheduled lists, pushes the list if it changed and pacing allows it, and disconnects
     /// peers that hold up too many old lists. Call it at the end of each turn.
-    pub(super) fn on_turn_end(
-        &mut self,
-        net: &mut Net,
-        peers: &mut ConnMap<Peer>,
-        source: Source<'_>,
-        events: &mut Events,
-    ) {
+    pub(super) fn on_turn_end(&mut self, mut cx: Context<'_>) {
         let mut scheduled = std::mem::take(&mut self.scheduled);
-        let mut lists_sent = 0;
         for conn in scheduled.drain(..) {
-            lists_sent += self.send_scheduled(net, peers, source, conn);
+            self.send_scheduled(&mut cx, conn);
         }
         self.scheduled = scheduled;
-        lists_sent += self.push(net, peers, source, events);
-        count_sent(net, source, events, lists_sent);
-        self.cut_old_lists(net, peers, source, events);
+        self.push(&mut cx);
+        self.cut_old_lists(&mut cx);
     }
 
     /// Sends a connection that is no longer backlogged what it was not sent meanwhile.
-    pub(super) fn catch_up(
-        &mut self,
-        net: &mut Net,
-        peers: &mut ConnMap<Peer>,
-        source: Source<'_>,
-        events: &mut Events,
-        conn: ConnId,
-    ) {
-        let mut lists_sent = self.send_scheduled(net, peers, source, conn);
+    pub(super) fn catch_up(&mut self, mut cx: Context<'_>, conn: ConnId) {
+        self.send_scheduled(&mut cx, conn);
         let pushed = self.pushed_revision;
-        if let Some(peer) = peers.get_mut(conn)
-            && peer.is_watching()
-            && peer.listed_revision.is_none_or(|listed| listed < pushed)
-        {
-            lists_sent += self.send_update(net, source, conn, peer);
+        let is_behind = |peer: &Peer| peer.listed_revision.is_none_or(|listed| listed < pushed);
+        let peer = cx.peers.get(conn);
+        if peer.is_some_and(|peer| peer.is_watching() && is_behind(peer)) {
+            self.send_update(&mut cx, conn);
         }
-        count_sent(net, source, events, lists_sent);
     }
 
-    /// Returns how many lists or changes it queued, as all of the following.
-    fn send_scheduled(
-        &mut self,
-        net: &mut Net,
-        peers: &mut ConnMap<Peer>,
-        source: Source<'_>,
-        conn: ConnId,
-    ) -> u64 {
-        let Some(peer) = peers.get_mut(conn) else {
-            return 0;
+    fn send_scheduled(&mut self, cx: &mut Context<'_>, conn: ConnId) {
+        if cx.net.is_backlogged(conn) {
+            return;
+        }
+        let Some(peer) = cx.peers.get_mut(conn) else {
+            return;
         };
-        if net.is_backlogged(conn) {
-            return 0;
-        }
         if let Some(key) = peer.get_key.take() {
-            return self.answer_get(net, source, conn, peer, &key);
+            return self.answer_get(cx, conn, &key);
         }
-        let revision = source.registry.revision();
+        let revision = cx.source.registry.revision();
         let push_follows = revision != self.pushed_revision && peer.is_behind(revision);
         if peer.owes_list && !push_follows {
-            self.send_update(net, source, conn, peer)
-        } else {
-            0
+            self.send_update(cx, conn);
         }
     }
 
-    fn answer_get(
-        &mut self,
-        net: &mut Net,
-        source: Source<'_>,
-        conn: ConnId,
-        peer: &mut Peer,
-        key: &str,
-    ) -> u64 {
-        self.frames.set_revision(source, net.now());
-        let list = self.frames.list(source, peer.session.is_some());
-        let mut lists_sent = 0;
-        if let Some(mut answer) = net.send(conn)
+    fn answer_get(&mut self, cx: &mut Context<'_>, conn: ConnId, key: &str) {
+        let Some(peer) = cx.peers.get_mut(conn) else {
+            return;
+        };
+        self.frames.set_revision(cx.source, cx.net.now());
+        let list = self.frames.list(cx.source, peer.session.is_some());
+        if let Some(mut answer) = cx.net.send(conn)
             && write_list_head(&mut answer, key).is_ok()
         {
             answer.finish_with(list, LIST_HEAD_BYTES);
-            lists_sent = 1;
+            cx.events.stats.lists_sent += 1;
         }
         // For a session it is as good as a push. A plain peer is pushed its own list all the same;
         // if that is in this turn, both share the memory.
         if let Some(session) = &mut peer.session {
-            session.heard_at = net.now();
-            peer.was_sent(source.registry.revision(), source.is_complete);
+            session.heard_at = cx.net.now();
+            peer.was_sent(cx.source.registry.revision(), cx.source.is_complete);
         }
-        net.resume(conn);
-        lists_sent
+        cx.net.resume(conn);
     }
 
     /// Brings one connection to the current revision.
-    fn send_update(
-        &mut self,
-        net: &mut Net,
-        source: Source<'_>,
-        conn: ConnId,
-        peer: &mut Peer,
-    ) -> u64 {
-        self.frames.set_revision(source, net.now());
-        let (frame, _) = self.frames.for_peer(source, peer);
-        peer.was_sent(source.registry.revision(), source.is_complete);
-        u64::from(net.send_shared(conn, &frame))
+    fn send_update(&mut self, cx: &mut Context<'_>, conn: ConnId) {
+        let Some(peer) = cx.peers.get_mut(conn) else {
+            return;
+        };
+        self.frames.set_revision(cx.source, cx.net.now());
+        let (frame, _) = self.frames.for_peer(cx.source, peer);
+        peer.was_sent(cx.source.registry.revision(), cx.source.is_complete);
+        cx.events.stats.lists_sent += u64::from(cx.net.send_shared(conn, &frame));
     }
 
     /// Pushes the list to all watching peers, if it changed and pacing allows it.
-    fn push(
-        &mut self,
-        net: &mut Net,
-        peers: &mut ConnMap<Peer>,
-        source: Source<'_>,
-        events: &mut Events,
-    ) -> u64 {
-        let registry = source.registry;
-        let emit = |net: &Net, events: &mut Events, event| {
-            events.emit(net.now(), registry, Subject::default(), event);
-        };
-        if let Some(took) = self.pacing.settle(net) {
-            emit(net, events, Event::PushWritten(took));
+    fn push(&mut self, cx: &mut Context<'_>) {
+        let (registry, is_complete) = (cx.source.registry, cx.source.is_complete);
+        if let Some(took) = self.pacing.settle(cx.net) {
+            cx.emit(Event::PushWritten(took));
         }
         let (revision, entries) = (registry.revision(), registry.len());
-        if revision == self.pushed_revision || !self.pacing.allows(net, entries) {
-            return 0;
+        if revision == self.pushed_revision || !self.pacing.allows(cx.net, entries) {
+            return;
         }
-        self.pacing.begin(net, entries);
+        self.pacing.begin(cx.net, entries);
         self.pushed_revision = revision;
-        self.frames.set_revision(source, net.now());
-        let names_backlogged = events.journal.is_some();
-        let mut lists_sent = 0;
+        self.frames.set_revision(cx.source, cx.net.now());
+        let names_backlogged = cx.events.journal.is_some();
         let mut sent = Sent::default();
         let mut pushed = Pushed {
             revision,
-            at: net.now(),
+            at: cx.net.now(),
             sent: 0,
             backlogged: 0,
             backlogged_names: Vec::new(),
@@ -194,7 +164,7 @@ impl Pushes {
             last_acked_at: None,
             untracked: 0,
         };
-        for (conn, peer) in peers.iter_mut() {
+        for (conn, peer) in cx.peers.iter_mut() {
             if !peer.is_watching() {
                 continue;
             }
@@ -203,7 +173,7 @@ impl Pushes {
             } else {
                 pushed.untracked += 1;
             }
-            let is_backlogged = net.is_backlogged(conn);
+            let is_backlogged = cx.net.is_backlogged(conn);
             if is_backlogged {
                 pushed.backlogged += 1;
                 let entry = peer.entry.and_then(|id| registry.get(id));
@@ -217,10 +187,10 @@ impl Pushes {
             }
             pushed.sent += 1;
             if peer.is_behind(revision) {
-                let (frame, is_list) = self.frames.for_peer(source, peer);
-                let is_sent = net.send_shared(conn, &frame);
-                peer.was_sent(revision, source.is_complete);
-                lists_sent += u64::from(is_sent);
+                let (frame, is_list) = self.frames.for_peer(cx.source, peer);
+                let is_sent = cx.net.send_shared(conn, &frame);
+                peer.was_sent(revision, is_complete);
+                cx.events.stats.lists_sent += u64::from(is_sent);
                 sent.plain_peers += u64::from(is_sent && peer.session.is_none());
                 if is_list {
                     sent.bytes_of_lists += frame.as_bytes().len();
@@ -230,31 +200,22 @@ impl Pushes {
             }
         }
         self.pacing.set_sent(sent);
-        emit(net, events, Event::Pushed(pushed));
+        cx.emit(Event::Pushed(pushed));
         let bytes = self.frames.plain_list_bytes();
         if bytes > PLAIN_READ_BYTES && sent.plain_peers > 0 {
-            emit(net, events, Event::PushOversized { bytes });
+            cx.emit(Event::PushOversized { bytes });
         }
-        lists_sent
     }
 
     /// Disconnects the peers that hold the oldest lists, while all old lists together are too large.
-    fn cut_old_lists(
-        &mut self,
-        net: &mut Net,
-        peers: &ConnMap<Peer>,
-        source: Source<'_>,
-        events: &mut Events,
-    ) {
+    fn cut_old_lists(&mut self, cx: &mut Context<'_>) {
+        let (registry, now) = (cx.source.registry, cx.net.now());
         while let Some(revision) = self.frames.too_old() {
-            let holders = peers
-                .iter()
-                .filter(|(_, peer)| peer.listed_revision == Some(revision));
-            for (conn, peer) in holders {
-                if net.is_backlogged(conn) {
-                    let subject = peer.subject(source.registry);
-                    events.emit(net.now(), source.registry, subject, Event::OldListsCut);
-                    net.close(conn, Close::Now);
+            for (conn, peer) in cx.peers.iter() {
+                if peer.listed_revision == Some(revision) && cx.net.is_backlogged(conn) {
+                    let subject = peer.subject(registry);
+                    cx.events.emit(now, registry, subject, Event::OldListsCut);
+                    cx.net.close(conn, Close::Now);
                 }
             }
         }
@@ -273,12 +234,5 @@ impl Pushes {
     /// bytes.
     pub(super) fn old_lists(&self) -> (usize, usize) {
         self.frames.old_lists()
-    }
-}
-
-fn count_sent(net: &Net, source: Source<'_>, events: &mut Events, lists: u64) {
-    if lists > 0 {
-        let sent = Event::ListsSent(lists);
-        events.emit(net.now(), source.registry, Subject::default(), sent);
     }
 }
