@@ -8,7 +8,7 @@ use super::{AdminApi, Config, why};
 use crate::distributor::{self, Distributor};
 use crate::reactor::{Limits as LoopLimits, Reactor};
 use crate::sys::SocketId;
-use crate::testing::scripted::{Accept, Scripted};
+use crate::testing::scripted::Scripted;
 use crate::time::Time;
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -62,27 +62,14 @@ impl Bench {
     }
 
     fn connect(&mut self, listener: SocketId) -> SocketId {
-        let mut world = self.system.world();
-        world.accepts.push_back(Accept::Connection);
-        world.event(listener, true, false, false);
-        drop(world);
+        self.system.world().connect(listener);
         self.turn(Duration::ZERO);
-        *self.system.world().accepted.last().unwrap()
+        self.system.world().last_accepted()
     }
 
-    fn send(&mut self, socket: SocketId, packet: &Value) {
-        let frame = format!("{packet}¶");
-        self.system.world().arrive(socket, frame.as_bytes());
-    }
-
-    fn join(&mut self, name: &str, session: Option<Value>) -> SocketId {
+    fn join(&mut self, name: &str, session: &Value) -> SocketId {
         let socket = self.connect(NODE_LISTENER);
-        let mut packet = json!({"uri": "/distributes", "method": "POST", "key": 1,
-            "params": {"port": 1, "name": name}});
-        if let Some(session) = session {
-            packet["session"] = session;
-        }
-        self.send(socket, &packet);
+        self.system.world().register(socket, name, session);
         self.turn(Duration::ZERO);
         socket
     }
@@ -130,7 +117,7 @@ fn waits_for_costs_beyond_the_estimate() {
 fn writes_long_lists_over_many_turns() {
     let mut bench = Bench::new();
     for number in 0..600 {
-        bench.join(&format!("n{number}"), None);
+        bench.join(&format!("n{number}"), &Value::Null);
     }
     let client = bench.ask("/nodes");
     let answers = |bench: &Bench| bench.system.world().socket(client).written.len();
@@ -155,7 +142,7 @@ fn writes_long_lists_over_many_turns() {
 fn answers_health_checks_first() {
     let mut bench = Bench::new();
     for number in 0..600 {
-        bench.join(&format!("n{number}"), None);
+        bench.join(&format!("n{number}"), &Value::Null);
     }
     let clients: Vec<SocketId> = (0..10).map(|_| bench.connect(HTTP_LISTENER)).collect();
     let probe = bench.connect(HTTP_LISTENER);
@@ -175,7 +162,7 @@ fn answers_health_checks_first() {
 fn why_lists_late_sessions_of_each_change() {
     let mut bench = Bench::new();
     let sessions: Vec<SocketId> = (0..3)
-        .map(|number| bench.join(&format!("n{number}"), Some(json!({"watch": "delta"}))))
+        .map(|number| bench.join(&format!("n{number}"), &json!({"watch": "delta"})))
         .collect();
     let pushed = |bench: &mut Bench| {
         for _ in 0..10 {
@@ -186,7 +173,7 @@ fn why_lists_late_sessions_of_each_change() {
     pushed(&mut bench);
     let mut changes = Vec::new();
     for _ in 0..2 {
-        let socket = bench.join("flapping", None);
+        let socket = bench.join("flapping", &Value::Null);
         changes.push(pushed(&mut bench));
         bench.system.world().end(socket);
         changes.push(pushed(&mut bench));
@@ -219,11 +206,7 @@ fn why_lists_late_sessions_of_each_change() {
     let each = |late: [u64; 4]| -> Vec<(u64, u64)> { changes.iter().copied().zip(late).collect() };
     assert_eq!(late(&bench), each([3, 3, 3, 3]));
     for (socket, revision) in sessions.into_iter().zip([changes[1], changes[3]]) {
-        bench.send(
-            socket,
-            &json!({"uri": "/distributes/heartbeat", "method": "POST", "key": null,
-                "session": {"rev": revision}}),
-        );
+        bench.system.world().beat(socket, revision);
     }
     bench.settle();
     assert_eq!(late(&bench), each([1, 1, 2, 2]));
@@ -232,7 +215,7 @@ fn why_lists_late_sessions_of_each_change() {
     for _ in 0..6 {
         pushed(&mut bench);
     }
-    bench.join("calm", None);
+    bench.join("calm", &Value::Null);
     pushed(&mut bench);
     assert_eq!(asked(&bench, "calm"), [true]);
 }
@@ -261,15 +244,13 @@ fn many_followers_take_turns_and_catch_up() {
         }
         bench.now().saturating_since(began)
     };
-    let node = bench.join("alone", None);
+    let node = bench.join("alone", &Value::Null);
     let took = pass_until_told(&mut bench, "\"alone\"");
     assert!(took >= 400 * MILLI && took <= 600 * MILLI, "{took:?}");
 
     // What is several times as long as what one is sent at once.
     let rename = |bench: &mut Bench, name: &str| {
-        let packet = json!({"uri": "/distributes", "method": "POST", "key": 1,
-            "params": {"port": 1, "name": name}});
-        bench.send(node, &packet);
+        bench.system.world().register(node, name, &Value::Null);
         bench.turn(Duration::ZERO);
     };
     for number in 0..2000 {

@@ -11,7 +11,7 @@ use crate::protocol::RegistrationLimits;
 use crate::reactor::{Limits, Reactor};
 use crate::registry::Cause;
 use crate::sys::SocketId;
-use crate::testing::scripted::{Accept, Read, Scripted, World};
+use crate::testing::scripted::{Read, Scripted, World, Write};
 
 const MILLI: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -48,54 +48,35 @@ impl Bench {
         self.system.world()
     }
 
-    fn turn(&mut self, wait: Duration) {
-        self.reactor
-            .turn(Some(wait), &mut self.distributor)
-            .unwrap();
-    }
-
     /// Lets virtual time pass, in as many turns as the reactor wants.
     fn pass(&mut self, time: Duration) {
-        let until = self.world().now + time;
-        while self.world().now < until {
-            let left = until.saturating_since(self.world().now);
-            self.turn(left);
-        }
+        self.system
+            .pass(&mut self.reactor, &mut self.distributor, time);
     }
 
     fn settle(&mut self) {
         for _ in 0..20 {
-            self.turn(Duration::ZERO);
+            self.pass(Duration::ZERO);
         }
     }
 
     fn connect(&mut self) -> SocketId {
-        self.world().accepts.push_back(Accept::Connection);
         let listener = self.listener;
-        self.world().event(listener, true, false, false);
+        self.world().connect(listener);
         self.settle();
-        *self.world().accepted.last().unwrap()
-    }
-
-    fn send(&mut self, socket: SocketId, packet: &Value) {
-        let frame = format!("{packet}¶");
-        self.world().arrive(socket, frame.as_bytes());
+        self.world().last_accepted()
     }
 
     fn join(&mut self, name: &str, session: &Value) -> SocketId {
         let socket = self.connect();
-        let packet = json!({"uri": "/distributes", "method": "POST", "key": 1,
-            "params": {"port": 1, "name": name}, "session": session});
-        self.send(socket, &packet);
+        self.world().register(socket, name, session);
         self.settle();
         socket
     }
 
     fn beat(&mut self, sockets: &[SocketId]) {
         for socket in sockets {
-            let packet = json!({"uri": "/distributes/heartbeat", "method": "POST",
-                "key": null, "session": {"rev": 0}});
-            self.send(*socket, &packet);
+            self.world().beat(*socket, 0);
         }
         self.settle();
     }
@@ -140,15 +121,71 @@ impl Bench {
 }
 
 #[test]
-fn few_who_fall_silent_leave_at_once() {
+fn removes_few_silent_sessions_at_once_and_no_plain_node() {
     let mut bench = Bench::new();
     let crowd = bench.crowd(20);
+    let plain = bench.join("plain", &Value::Null);
     let gone = bench.departures(30, &crowd[3..]);
     assert_eq!(gone.iter().map(|(_, count)| count).sum::<usize>(), 3);
     assert_eq!(gone.len(), 1, "{gone:?}");
     assert!(gone[0].0 <= 16 * SECOND, "{gone:?}");
     assert_eq!(bench.left(Cause::Silent), 3);
     assert_eq!(bench.distributor.stats().suspects_held, 0);
+    let is_open = |socket: &SocketId| bench.world().is_open(*socket);
+    assert!(!crowd[..3].iter().any(is_open));
+    assert!(crowd[3..].iter().all(is_open) && is_open(&plain));
+}
+
+#[test]
+fn does_not_take_a_session_for_silent_while_it_waits_for_its_list() {
+    let mut bench = Bench::new();
+    let slow = bench.join("slow", &json!({"watch": "list"}));
+    bench.world().take_sent(slow);
+    // It reads a byte now and then, and so nothing of it is read.
+    bench.world().socket(slow).writes = [Write::Takes(1); 100].into();
+    bench.join("other", &Value::Null);
+    bench.pass(SECOND);
+    let get = json!({"uri": "/distributes", "method": "GET", "key": 7});
+    bench.world().send(slow, &get);
+    for _ in 0..12 {
+        bench.pass(5 * SECOND);
+        bench.world().event(slow, false, true, false);
+    }
+    assert_eq!(bench.distributor.registry().len(), 2);
+    bench.world().socket(slow).writes.clear();
+    bench.world().event(slow, false, true, false);
+    bench.settle();
+    let sent = bench.world().take_sent(slow);
+    assert_eq!(sent.iter().filter(|packet| packet["key"] == 7).count(), 1);
+}
+
+#[test]
+fn pushes_a_leave_and_a_join_of_one_turn_as_one_change() {
+    let mut bench = Bench::new();
+    let watcher = bench.join("watcher", &Value::Null);
+    let mut old = bench.join("node-0", &Value::Null);
+    for number in 1..=4 {
+        let new = bench.connect();
+        bench.pass(SECOND);
+        bench.world().take_sent(watcher);
+        let name = format!("node-{number}");
+        let joins_first = number % 2 == 0;
+        if joins_first {
+            bench.world().register(new, &name, &Value::Null);
+        }
+        bench.world().end(old);
+        if !joins_first {
+            bench.world().register(new, &name, &Value::Null);
+        }
+        bench.pass(SECOND);
+        let lists = bench.world().take_sent(watcher);
+        assert_eq!(lists.len(), 1, "{lists:?}");
+        let names: Vec<&Value> = (0..2)
+            .map(|place| &lists[0]["params"][place]["name"])
+            .collect();
+        assert_eq!(names, ["watcher", &*name]);
+        old = new;
+    }
 }
 
 #[test]
@@ -158,8 +195,12 @@ fn whoever_sends_anything_is_not_silent() {
     for _ in 0..3 {
         bench.pass(10 * SECOND);
         bench.world().arrive(crowd[0], "nonsense¶".as_bytes());
-        bench.send(crowd[1], &json!({"key": 1, "errorcode": 0}));
-        bench.send(crowd[2], &json!({"uri": "/", "method": "GET"}));
+        bench
+            .world()
+            .send(crowd[1], &json!({"key": 1, "errorcode": 0}));
+        bench
+            .world()
+            .send(crowd[2], &json!({"uri": "/", "method": "GET"}));
         bench.settle();
     }
     assert_eq!(bench.distributor.registry().len(), 3);
@@ -389,9 +430,9 @@ fn pushes_in_a_second(watches: &[&str], changer_watches: &str) -> u64 {
     while bench.world().now < until {
         number += 1;
         let name = format!("changer-{number}");
-        let packet = json!({"uri": "/distributes", "method": "POST", "key": 1,
-            "params": {"port": 1, "name": name}, "session": session(changer_watches)});
-        bench.send(changer, &packet);
+        bench
+            .world()
+            .register(changer, &name, &session(changer_watches));
         bench.pass(5 * MILLI);
     }
     bench.distributor.stats().pushes - before

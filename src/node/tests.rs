@@ -2,7 +2,7 @@
 
 mod names;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::node_core::MAX_POSTED_PER_TURN;
 use super::*;
 use crate::reactor::{Limits, Reactor};
 use crate::sys::SocketId;
-use crate::testing::scripted::{Accept, Scripted, World, Write};
+use crate::testing::scripted::{Scripted, World, Write};
 use crate::time::Time;
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -79,8 +79,6 @@ struct Bench {
     system: Scripted,
     reactor: Reactor,
     node: Node<Notes>,
-    /// How much of what a socket was sent a test has looked at.
-    seen: HashMap<usize, usize>,
 }
 
 impl Bench {
@@ -100,7 +98,6 @@ impl Bench {
             reactor: Reactor::on(Box::new(system.clone()), Limits::default()),
             system,
             node: Node::new(config, Notes::default()),
-            seen: HashMap::new(),
         };
         bench.node.start(bench.reactor.net()).unwrap();
         bench
@@ -142,14 +139,8 @@ impl Bench {
 
     /// Lets virtual time pass, in as many turns as the reactor wants.
     fn pass(&mut self, time: Duration) {
-        let until = self.now() + time;
-        loop {
-            let left = until.saturating_since(self.now());
-            self.reactor.turn(Some(left), &mut self.node).unwrap();
-            if self.now() >= until {
-                return self.turn();
-            }
-        }
+        self.system.pass(&mut self.reactor, &mut self.node, time);
+        self.turn();
     }
 
     #[track_caller]
@@ -180,7 +171,6 @@ impl Bench {
     #[track_caller]
     fn open(&mut self, addr: SocketAddr) -> SocketId {
         let socket = self.socket(addr);
-        self.seen.remove(&socket.0);
         self.world().socket(socket).connected = Some(Ok(()));
         self.world().event(socket, false, true, false);
         self.turn();
@@ -189,11 +179,9 @@ impl Bench {
 
     /// Somebody connects to the node.
     fn accept(&mut self) -> SocketId {
-        self.world().accepts.push_back(Accept::Connection);
-        self.world().event(SocketId(0), true, false, false);
+        self.world().connect(SocketId(0));
         self.turn();
-        let accepted = self.world().accepted.last().copied();
-        accepted.expect("it accepts")
+        self.world().last_accepted()
     }
 
     #[track_caller]
@@ -210,21 +198,13 @@ impl Bench {
     }
 
     fn receive(&mut self, socket: SocketId, packet: &Value) {
-        self.world().arrive(socket, format!("{packet}¶").as_bytes());
+        self.world().send(socket, packet);
         self.settle();
     }
 
     /// The packets that `socket` was sent since the last look.
     fn sent(&mut self, socket: SocketId) -> Vec<Value> {
-        let written = self.world().socket(socket).written.clone();
-        let seen = self.seen.entry(socket.0).or_default();
-        let text = std::str::from_utf8(&written[*seen..]).unwrap_or_default();
-        let whole = text.rfind('¶').map_or(0, |at| at + "¶".len());
-        *seen += whole;
-        let frames = text[..whole].split_terminator('¶');
-        frames
-            .map(|frame| serde_json::from_str(frame).unwrap())
-            .collect()
+        self.world().take_sent(socket)
     }
 
     /// Answers the registration as a Distributor with sessions does.

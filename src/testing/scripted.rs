@@ -38,6 +38,8 @@ pub(crate) struct Socket {
     pub(crate) read_calls: usize,
     pub(crate) writes: VecDeque<Write>,
     pub(crate) written: Vec<u8>,
+    /// How much of `written` a test has taken.
+    pub(crate) taken: usize,
     pub(crate) write_calls: usize,
     pub(crate) shut_down: bool,
     /// Where it was told to connect to.

@@ -5,8 +5,10 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 
-use crate::support::{Client, Distributor, Folder, Program, distributor_command, wait_until};
-use crate::{note, scale, skip};
+use crate::support::{
+    Client, Distributor, Folder, Program, distributor_command, skip_or_require, wait_until,
+};
+use crate::{note, scale};
 
 /// A file system of its own that is soon full. Unmounted when dropped.
 struct SmallDisk(String);
@@ -37,7 +39,7 @@ fn with_a_full_disk_it_serves_and_keeps_the_list_when_there_is_room() {
     let folder = Folder::new();
     let disk = match SmallDisk::mount(folder.join("disk")) {
         Ok(disk) => disk,
-        Err(why) => return skip("a full disk under the state file", why),
+        Err(why) => return skip_or_require("mount", &format!("no small disk: {why}")),
     };
     let (state, filler) = (format!("{}/state", disk.0), format!("{}/filler", disk.0));
     for round in 0..scale(1, 3) {
@@ -73,7 +75,7 @@ fn with_a_full_disk_it_serves_and_keeps_the_list_when_there_is_room() {
 #[test]
 fn with_no_room_for_the_log_it_serves() {
     let Ok(full) = OpenOptions::new().write(true).open("/dev/full") else {
-        return skip("a full disk under the log", "there is no /dev/full");
+        return skip_or_require("/dev/full", "there is no /dev/full");
     };
     let mut command = distributor_command(&["--listen", "127.0.0.1:0"]);
     command

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::note;
-use crate::support::{Client, Distributor, names, wait_until};
+use crate::support::{Client, Distributor, names, skip_or_require, wait_until};
 
 /// A peer that registers, reads lists, and comes back whenever it lost the Distributor.
 pub struct BookPeer {
@@ -175,11 +175,9 @@ pub fn affordable(wanted: usize) -> usize {
     let limit = usize::try_from(limit.maximum.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
     let affordable = wanted.min(limit.saturating_sub(1000));
     if affordable < wanted {
-        let why = format!("the fd limit is {limit}");
-        crate::skip(
-            &format!("{} of {wanted} connections", wanted - affordable),
-            why,
-        );
+        let missing = wanted - affordable;
+        let why = format!("{missing} of {wanted} connections: the fd limit is {limit}");
+        skip_or_require("fds", &why);
     }
     affordable
 }

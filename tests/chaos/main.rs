@@ -36,11 +36,7 @@ fn scale<T>(small: T, full: T) -> T {
     if is_full() { full } else { small }
 }
 
-/// Says so on standard error, where no test harness hides it.
-fn skip(what: &str, why: impl Display) {
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {what}, because {why}");
-}
-
+/// Prints to standard error, which the test harness captures otherwise.
 fn note(what: impl Display) {
     let _ = writeln!(std::io::stderr(), "chaos: {what}");
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::herd::{BookPeer, converge};
 use crate::node_process::NodeProcess;
-use crate::support::{Client, Distributor, Program, distributor_command};
-use crate::{is_full, note, scale, skip};
+use crate::support::{Client, Distributor, Program, distributor_command, skip_or_require};
+use crate::{is_full, note, scale};
 
 /// A network namespace with two wires to this one. Removed when dropped.
 struct Network {
@@ -116,7 +116,7 @@ fn network(number: u8, what: &str) -> Option<Network> {
     match Network::new(number) {
         Ok(network) => Some(network),
         Err(why) => {
-            skip(what, why);
+            skip_or_require("netns", &format!("{what}: {why}"));
             None
         }
     }
@@ -131,7 +131,9 @@ const MACHINE: Duration = Duration::from_secs(3);
 fn a_host_that_is_gone_leaves_whether_it_was_just_sent_something_or_not() {
     let what = "hosts that are gone";
     if !is_full() {
-        return skip(what, "the kernel takes up to 20 s: CHAOS=full waits for it");
+        return note(format_args!(
+            "{what}: only CHAOS=full waits up to 20 s for the kernel"
+        ));
     }
     let Some(network) = network(1, what) else {
         return;

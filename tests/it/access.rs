@@ -1,7 +1,6 @@
 //! Who is let in: tokens, address ranges, and addresses that others can reach.
 
 use std::fs;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::process::Command;
 
@@ -10,7 +9,9 @@ use pilcrow::reactor::{Limits, Reactor};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Client, Distributor, Folder, Program, distributor_command, wait_until};
+use crate::support::{
+    Client, Distributor, Folder, Program, distributor_command, skip_or_require, wait_until,
+};
 
 const TOKENS: &str = "\
 # for everybody
@@ -339,12 +340,7 @@ fn lists_ipv6_loopback_where_there_is_no_ipv4() {
         Ok(output) if output.status.code() == Some(101) => {
             panic!("{}", String::from_utf8_lossy(&output.stderr));
         }
-        other => {
-            let _ = writeln!(
-                std::io::stderr(),
-                "SKIPPED: no network namespaces: {other:?}"
-            );
-        }
+        other => skip_or_require("netns", &format!("no network namespaces: {other:?}")),
     }
 }
 

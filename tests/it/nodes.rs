@@ -17,7 +17,7 @@ use pilcrow::reactor::{Limits, Reactor};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{DEADLINE, Distributor, Program, in_background, wait_until};
+use crate::support::{DEADLINE, Distributor, Program, in_background, node_is_missing, wait_until};
 
 const MILLI: Duration = Duration::from_millis(1);
 
@@ -529,11 +529,10 @@ fn handles_notices_and_calls_to_all() {
     });
 }
 
-/// One of the peers in JavaScript, with its first connect at once. `None`, said loudly, where there
-/// is no `node` to run it.
+/// One of the peers in JavaScript, with its first connect at once. `None` if Node.js is missing.
+#[track_caller]
 fn peer(script: &str, options: &[&str]) -> Option<Program> {
-    if Command::new("node").arg("--version").output().is_err() {
-        eprintln!("NOT TESTED with {script}: there is no `node` here");
+    if node_is_missing() {
         return None;
     }
     let path = format!("{}/tests/peers/{script}", env!("CARGO_MANIFEST_DIR"));

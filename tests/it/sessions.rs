@@ -1,8 +1,7 @@
 //! Sessions: what those get who ask for more than the book's protocol, and that nobody else notices.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -654,53 +653,6 @@ fn few_changes_are_to_be_acknowledged_but_all_while_a_drain_waits() {
     assert_eq!(asked(news), news.len());
     watcher.ack();
     assert_eq!(drainer.answer(key)["results"]["acked"], 1);
-}
-
-#[test]
-fn a_session_that_falls_silent_is_dropped_and_nobody_else() {
-    let distributor = start(&["--heartbeat", "1s", "--silence-timeout", "2500ms"]);
-    let mut plain = distributor.join("plain", 1);
-    let mut quiet = Node::join(&distributor, "quiet", json!({"watch": "none"}));
-    let mut beating = Node::join(&distributor, "beating", delta());
-    let until = Instant::now() + DEADLINE;
-    while beating.left.is_empty() {
-        assert!(Instant::now() < until, "nobody left");
-        beating.sync();
-        thread::sleep(Duration::from_millis(100));
-    }
-    assert_eq!(beating.left, [(quiet.id, "silent".to_owned())]);
-    quiet.assert_closed();
-    beating.sync();
-    assert_eq!(beating.names(), ["plain", "beating"]);
-    plain.wait_for_list("quiet gone", |names| names == ["plain", "beating"]);
-    let log = ["left", "name=\"quiet\"", "cause=silent"];
-    distributor.program.wait_for_log(&log);
-}
-
-#[test]
-fn a_session_that_waits_for_its_list_is_not_silent() {
-    let flags = [
-        "--heartbeat",
-        "1s",
-        "--silence-timeout",
-        "1500ms",
-        "--write-timeout",
-        "60s",
-    ];
-    let distributor = start(&[&flags[..], &["--send-buffer-bytes", "4096"]].concat());
-    let _crowd = crowd(&distributor, 16);
-    let mut slow = Node::on(connect_from(distributor.addr, LOCALHOST));
-    slow.next();
-    slow.register(params("slow"), json!({"watch": "list"}));
-    slow.client
-        .send(&json!({"uri": "/distributes", "method": "GET", "key": 7}));
-    // It speaks all the time, but reads nothing for long: then the Distributor reads nothing either.
-    let until = Instant::now() + Duration::from_secs(4);
-    while Instant::now() < until {
-        slow.ack();
-        thread::sleep(Duration::from_millis(100));
-    }
-    assert_eq!(slow.answer(7)["session"]["rev"], slow.rev);
 }
 
 #[test]

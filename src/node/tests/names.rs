@@ -59,7 +59,6 @@ fn named() -> (FakeResolver, Bench) {
         reactor: Reactor::on(Box::new(system.clone()), Limits::default()),
         system,
         node: Node::new(config, Notes::default()),
-        seen: HashMap::new(),
     };
     bench.node.start(bench.reactor.net()).unwrap();
     (resolver, bench)

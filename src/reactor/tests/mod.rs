@@ -171,14 +171,7 @@ impl Bench {
 
     /// Lets virtual time pass, in as many turns as the reactor wants.
     fn pass(&mut self, time: Duration) {
-        let until = self.world().now + time;
-        loop {
-            let left = until.saturating_since(self.world().now);
-            self.reactor.turn(Some(left), &mut self.handler).unwrap();
-            if self.world().now >= until {
-                return;
-            }
-        }
+        self.system.pass(&mut self.reactor, &mut self.handler, time);
     }
 
     /// Turns until nothing is left to be done at once.
@@ -193,12 +186,11 @@ impl Bench {
     }
 
     fn accept(&mut self) -> (ConnId, SocketId) {
-        self.world().accepts.push_back(Accept::Connection);
         let listener = self.listener;
-        self.world().event(listener, true, false, false);
+        self.world().connect(listener);
         self.turn();
         self.handler.log.pop();
-        let socket = *self.world().accepted.last().unwrap();
+        let socket = self.world().last_accepted();
         (*self.handler.opened.last().unwrap(), socket)
     }
 

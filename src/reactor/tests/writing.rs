@@ -141,6 +141,34 @@ fn closes_peers_that_read_nothing_but_not_slow_ones() {
 }
 
 #[test]
+fn does_not_close_a_reader_for_a_stall_of_the_process() {
+    for reads in [true, false] {
+        let mut bench = Bench::new();
+        let (conn, socket) = bench.accept();
+        bench.world().arrive(socket, "{}¶".as_bytes());
+        bench.settle();
+        bench.handler.take_log();
+        send(bench.reactor.net(), conn, "a long list");
+        let blocked = Write::Fails(ErrorKind::WouldBlock);
+        bench.world().socket(socket).writes = [Write::Takes(1), blocked].into();
+        bench.settle();
+        // The process stands still for longer than a reader may take.
+        let later = bench.world().now + 60 * SECOND;
+        bench.world().now = later;
+        if reads {
+            bench.world().socket(socket).writes.clear();
+            bench.world().event(socket, false, true, false);
+        }
+        bench.settle();
+        bench.pass(20 * SECOND);
+        assert_eq!(bench.world().is_open(socket), reads);
+        if reads {
+            assert_eq!(bench.written(socket), "a long list¶");
+        }
+    }
+}
+
+#[test]
 fn stops_writing_after_its_time_and_resumes_after_reading() {
     let mut bench = Bench::new();
     let connections: Vec<_> = (0..100).map(|_| bench.accept()).collect();
