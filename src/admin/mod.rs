@@ -11,9 +11,9 @@
 //! | `GET /healthz`, `GET /readyz` | whether it runs; whether its list is complete |
 //! | `POST /drain?name=` | drains a node; needs the admin token |
 //!
-//! An [`AdminApi`] runs beside a [`Distributor`] on one reactor. Its cost is bounded: requests
-//! are answered at the end of a turn and take at most a fifth of the time, and a client that reads slowly
-//! costs at most one piece of its response.
+//! An [`AdminApi`] runs beside a [`Distributor`](crate::distributor::Distributor) on one reactor.
+//! Its cost is bounded: requests are answered at the end of a turn and take at most a fifth of the
+//! time, and a client that reads slowly costs at most one piece of its response.
 //!
 //! ```no_run
 //! use pilcrow::distributor::{Config, Distributor};

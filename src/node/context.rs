@@ -225,7 +225,7 @@ impl<'a> Context<'a> {
 
     /// Ends the node: closes its listener and, after what is queued for them, all connections. The
     /// Distributor learns of it by that, if the node did not drain. Calls in flight end as
-    /// [`ConnectionLost`](super::Outcome::ConnectionLost), new ones have nobody to go to.
+    /// [`ConnectionLost`](super::CallError::ConnectionLost), new ones have nobody to go to.
     pub fn stop(&mut self) {
         if let Some(listener) = self.core.listener.take() {
             self.net.close_listener(listener);

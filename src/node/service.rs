@@ -43,7 +43,7 @@ impl Service for () {}
 pub enum Event<'a> {
     /// The connection to the Distributor is in another state.
     Link(LinkState),
-    /// The Distributor refused the registration. It is tried again after [`Config::retry`]; and the
+    /// The Distributor refused the registration. It is tried again after [`Config::retry`](super::Config::retry); and the
     /// later the more often it was refused with [`ErrorCode::NotAllowed`], up to ten times as late.
     RegistrationRefused(Reply<'a>),
     /// A node is there that was not.

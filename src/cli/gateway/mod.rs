@@ -184,7 +184,7 @@ fn read_token(file: &Path) -> Result<Token<'static>, Failure> {
     Ok(Token::from(token))
 }
 
-fn read_token_again(file: &PathBuf, new_token: &Latest<Token<'static>>) {
+fn read_token_again(file: &Path, new_token: &Latest<Token<'static>>) {
     match read_token(file) {
         Ok(token) => {
             info!("SIGHUP: read the token again");

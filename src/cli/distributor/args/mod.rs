@@ -115,7 +115,10 @@ mod tests {
         assert!(plain.subcommand().is_none());
         let serve = parse(&[&["distributor", "serve"][..], &flags].concat()).unwrap();
         for server in [&plain, serve.subcommand_matches("serve").unwrap()] {
-            assert_eq!(server.get_one::<String>("listen").unwrap(), "127.0.0.1:1");
+            let listen = server
+                .get_one::<crate::cli::address::HostPort>("listen")
+                .unwrap();
+            assert_eq!(listen.to_string(), "127.0.0.1:1");
         }
         assert!(parse(&["distributor", "--listen", "127.0.0.1:1", "nodes"]).is_err());
     }
