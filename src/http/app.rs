@@ -8,6 +8,7 @@ use super::responder::Http;
 use super::response::reason;
 
 /// Handles the requests of a [`Server`](super::Server).
+#[expect(unused_variables, reason = "most defaults do nothing")]
 pub trait App {
     /// Handles a whole request.
     ///
@@ -31,16 +32,11 @@ pub trait App {
         status: u16,
         why: &str,
     ) {
-        let _ = (http, peer, status, why);
     }
 
     /// The client of this response is gone, or has waited too long. Responding has no effect.
-    fn on_unwanted(&mut self, http: &mut Http<'_>, to: ResponseTo) {
-        let _ = (http, to);
-    }
+    fn on_unwanted(&mut self, http: &mut Http<'_>, to: ResponseTo) {}
 
     /// The client of this stream is gone, or was disconnected because it did not read.
-    fn on_stream_closed(&mut self, http: &mut Http<'_>, stream: EventStream) {
-        let _ = (http, stream);
-    }
+    fn on_stream_closed(&mut self, http: &mut Http<'_>, stream: EventStream) {}
 }

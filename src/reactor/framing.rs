@@ -49,8 +49,7 @@ pub enum Fed {
 #[derive(Debug, Default)]
 pub struct FrameBuffer {
     kept: Vec<u8>,
-    start: usize,
-    scanned: usize,
+    cursor: Cursor,
 }
 
 impl FrameBuffer {
@@ -71,38 +70,29 @@ impl FrameBuffer {
         // Only up to the end of the frame that has begun: the rest need not be copied.
         let (frame_rest, ends) = self.rest_of_frame(input);
         self.compact();
-        let all_scanned = self.scanned >= scannable(&self.kept);
+        let all_scanned = self.cursor.scanned >= scannable(&self.kept);
         let (joined, rest) = input.split_at_checked(frame_rest).unwrap_or((input, &[]));
         self.kept.extend_from_slice(joined);
         if all_scanned {
             // What was just searched to find the end is not searched again.
-            self.scanned = if ends {
+            self.cursor.scanned = if ends {
                 self.kept.len().saturating_sub(FRAME_END.len())
             } else {
                 scannable(&self.kept)
             };
         }
 
-        let mut kept = std::mem::take(&mut self.kept);
-        let mut cursor = Cursor {
-            start: self.start,
-            scanned: self.scanned,
-        };
-        let fed = cursor.hand_out(&kept, max_frame_bytes, receive);
-        (self.start, self.scanned) = (cursor.start, cursor.scanned);
-        if fed == Fed::Drained && cursor.start == kept.len() {
-            pool.give(kept);
-            (self.start, self.scanned) = (0, 0);
+        let fed = self.cursor.hand_out(&self.kept, max_frame_bytes, receive);
+        let is_consumed = self.cursor.start == self.kept.len();
+        if is_consumed && fed == Fed::Drained {
+            self.release(pool);
             return self.feed_in_place(rest, max_frame_bytes, pool, receive);
         }
-        kept.extend_from_slice(rest);
-        if self.start < kept.len() {
-            self.kept = kept;
-        } else {
+        if is_consumed {
             // It was stopped by the last frame there was.
-            pool.give(kept);
-            (self.start, self.scanned) = (0, 0);
+            self.release(pool);
         }
+        self.keep(rest, pool);
         self.check();
         fed
     }
@@ -118,35 +108,31 @@ impl FrameBuffer {
         consume: &mut dyn FnMut(&[u8]) -> (usize, Flow),
     ) -> Fed {
         self.compact();
-        let mut kept = std::mem::take(&mut self.kept);
-        if kept.is_empty() {
+        let fed = if self.kept.is_empty() {
             let (used, fed) = offer(input, consume);
-            let rest = input.get(used..).unwrap_or_default();
-            if rest.is_empty() {
-                pool.give(kept);
-            } else {
-                kept = pool.take();
-                kept.extend_from_slice(rest);
-                self.kept = kept;
-            }
-            return self.limit_raw(fed, max_kept_bytes);
-        }
-        kept.extend_from_slice(input);
-        let (used, fed) = offer(&kept, consume);
-        if used >= kept.len() {
-            pool.give(kept);
+            self.keep(input.get(used..).unwrap_or_default(), pool);
+            fed
         } else {
-            self.start = used;
-            self.scanned = used;
-            self.kept = kept;
-        }
+            self.kept.extend_from_slice(input);
+            let (used, fed) = offer(&self.kept, consume);
+            (self.cursor.start, self.cursor.scanned) = (used, used);
+            if used == self.kept.len() {
+                self.release(pool);
+            }
+            fed
+        };
         self.check();
-        self.limit_raw(fed, max_kept_bytes)
+        // What a stop left behind may be many requests, all complete.
+        if fed == Fed::Drained && self.unfinished().len() > max_kept_bytes {
+            Fed::TooLarge
+        } else {
+            fed
+        }
     }
 
     /// Returns the bytes of the unfinished frame. Empty between frames.
     pub fn unfinished(&self) -> &[u8] {
-        self.kept.get(self.start..).unwrap_or_default()
+        self.kept.get(self.cursor.start..).unwrap_or_default()
     }
 
     #[cfg(any(test, fuzzing))]
@@ -158,7 +144,7 @@ impl FrameBuffer {
     /// Drops the kept bytes and returns their memory to the pool.
     pub fn release(&mut self, pool: &mut BufferPool) {
         pool.give(std::mem::take(&mut self.kept));
-        (self.start, self.scanned) = (0, 0);
+        self.cursor = Cursor::default();
     }
 
     fn feed_in_place(
@@ -171,14 +157,22 @@ impl FrameBuffer {
         let mut cursor = Cursor::default();
         let fed = cursor.hand_out(input, max_frame_bytes, receive);
         let rest = input.get(cursor.start..).unwrap_or_default();
+        self.keep(rest, pool);
         if !rest.is_empty() {
-            self.kept = pool.take();
-            self.kept.extend_from_slice(rest);
-            self.start = 0;
-            self.scanned = cursor.scanned.saturating_sub(cursor.start);
+            self.cursor.scanned = cursor.scanned.saturating_sub(cursor.start);
         }
         self.check();
         fed
+    }
+
+    fn keep(&mut self, rest: &[u8], pool: &mut BufferPool) {
+        if rest.is_empty() {
+            return;
+        }
+        if self.kept.is_empty() {
+            self.kept = pool.take();
+        }
+        self.kept.extend_from_slice(rest);
     }
 
     /// How many bytes of `input` belong to the frame that is kept, its end included, and whether
@@ -192,28 +186,21 @@ impl FrameBuffer {
     }
 
     fn compact(&mut self) {
-        if self.start > 0 {
-            self.kept.drain(..self.start);
-            self.scanned = self.scanned.saturating_sub(self.start);
-            self.start = 0;
-        }
-    }
-
-    fn limit_raw(&self, fed: Fed, max_kept_bytes: usize) -> Fed {
-        // What a stop left behind may be many requests, all complete.
-        if fed == Fed::Drained && self.unfinished().len() > max_kept_bytes {
-            Fed::TooLarge
-        } else {
-            fed
-        }
+        let Cursor { start, scanned } = self.cursor;
+        self.kept.drain(..start);
+        self.cursor = Cursor {
+            start: 0,
+            scanned: scanned.saturating_sub(start),
+        };
     }
 
     fn check(&self) {
-        debug_assert!(self.start <= self.scanned && self.scanned <= self.kept.len());
+        let Cursor { start, scanned } = self.cursor;
+        debug_assert!(start <= scanned && scanned <= self.kept.len());
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Cursor {
     start: usize,
     scanned: usize,

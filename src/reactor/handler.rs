@@ -7,6 +7,7 @@ use super::{CloseReason, ConnId, Net, Origin, Owner, TimerId};
 /// Callbacks run one at a time, in the thread that turns the reactor. For each connection the order
 /// is `on_open` (unless it was never established), any number of the others, then `on_close`
 /// exactly once. Every callback has a default that does nothing.
+#[expect(unused_variables, reason = "most defaults do nothing")]
 pub trait Handler {
     /// Returns whether this handler makes listeners, connections or timers under `owner`.
     ///
@@ -17,24 +18,19 @@ pub trait Handler {
     }
 
     /// Called when a connection was accepted, or one of [`Net::connect`] is established.
-    fn on_open(&mut self, net: &mut Net, conn: ConnId, origin: Origin) {
-        let _ = (net, conn, origin);
-    }
+    fn on_open(&mut self, net: &mut Net, conn: ConnId, origin: Origin) {}
 
     /// Called for each frame of a connection with [`Framing::Pilcrow`](super::Framing::Pilcrow).
     ///
     /// `frame` lacks its end and the white space around it, and is never empty. It may be neither
     /// JSON nor UTF-8.
-    fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
-        let _ = (net, conn, frame);
-    }
+    fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {}
 
     /// Called for the input of a connection with [`Framing::Raw`](super::Framing::Raw).
     ///
     /// Returns how many of the bytes the handler has consumed; the others are passed again together
     /// with those that follow. Called again at once while it consumes some but not all.
     fn on_bytes(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8]) -> usize {
-        let _ = (net, conn);
         bytes.len()
     }
 
@@ -42,44 +38,30 @@ pub trait Handler {
     /// until it is complete.
     ///
     /// Detects a wrong protocol, which may never end a frame, by its first bytes.
-    fn on_first_bytes(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8]) {
-        let _ = (net, conn, bytes);
-    }
+    fn on_first_bytes(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8]) {}
 
     /// Called when the peer has broken a limit, by what it sent or failed to send.
     ///
     /// `on_close` follows with the same reason. Frames that are sent now are still written.
-    fn on_limit(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
-        let _ = (net, conn, why);
-    }
+    fn on_limit(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {}
 
     /// Called when the queue is empty after an earlier turn could not write all of it.
-    fn on_drained(&mut self, net: &mut Net, conn: ConnId) {
-        let _ = (net, conn);
-    }
+    fn on_drained(&mut self, net: &mut Net, conn: ConnId) {}
 
     /// Called once when a connection ends.
     ///
     /// Nothing can be sent on it any more. Frames that were queued before an orderly end are still
     /// written.
-    fn on_close(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
-        let _ = (net, conn, why);
-    }
+    fn on_close(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {}
 
     /// Called when a timer of [`Net::arm`] expires. Never early.
-    fn on_timer(&mut self, net: &mut Net, timer: TimerId, tag: u64) {
-        let _ = (net, timer, tag);
-    }
+    fn on_timer(&mut self, net: &mut Net, timer: TimerId, tag: u64) {}
 
     /// Called when a [`Waker`](super::Waker) was used since the last turn, once or more often.
-    fn on_wake(&mut self, net: &mut Net) {
-        let _ = net;
-    }
+    fn on_wake(&mut self, net: &mut Net) {}
 
     /// Called after all other callbacks of a turn, before the loop writes.
     ///
     /// The place to send once what several events of the turn have changed together.
-    fn on_turn_end(&mut self, net: &mut Net) {
-        let _ = net;
-    }
+    fn on_turn_end(&mut self, net: &mut Net) {}
 }
