@@ -117,7 +117,7 @@ fn expiry(criterion: &mut Criterion) {
 /// A wheel with deadlines spread evenly over `span` milliseconds.
 fn armed_wheel(span: u64) -> (TimerWheel<u32>, Vec<TimerId>) {
     let mut random = Random(1);
-    let mut wheel = TimerWheel::new();
+    let mut wheel = TimerWheel::default();
     let ids = (0..TIMERS)
         .map(|payload| wheel.arm(random.deadline(span), payload))
         .collect();

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use super::connection::{Origin, State};
 use super::handler::Handler;
 use super::ids::{ConnId, ListenerId, Token};
+use super::listener::FIRST_RETRY_PAUSE;
 use super::net::{Due, Net};
 use crate::sys::SocketId;
 
@@ -78,7 +79,7 @@ impl Net {
             self.system.close(socket);
             return;
         };
-        listener.accepted_again();
+        listener.next_retry_pause = FIRST_RETRY_PAUSE;
         let owner = listener.options.owner;
         let (framing, max_frame_bytes) =
             (listener.options.framing, listener.options.max_frame_bytes);

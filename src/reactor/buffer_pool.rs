@@ -3,8 +3,9 @@
 /// A pool of byte buffers, bounded in number and in bytes.
 #[derive(Debug, Default)]
 pub struct BufferPool {
-    spare: Vec<Vec<u8>>,
-    spare_bytes: usize,
+    pub(super) spare: Vec<Vec<u8>>,
+    /// The capacity of them together.
+    pub(super) spare_bytes: usize,
 }
 
 /// One turn can answer this many connections before any of their buffers comes back.
@@ -16,16 +17,6 @@ const MAX_SPARE_BYTES: usize = 4 << 20;
 const MAX_BUFFER_BYTES: usize = 128 << 10;
 
 impl BufferPool {
-    /// Returns the number of spare buffers.
-    pub fn spare(&self) -> usize {
-        self.spare.len()
-    }
-
-    /// Returns the bytes that they take together.
-    pub fn spare_bytes(&self) -> usize {
-        self.spare_bytes
-    }
-
     /// Returns an empty buffer, of any capacity.
     pub fn take(&mut self) -> Vec<u8> {
         let buffer = self.spare.pop().unwrap_or_default();

@@ -140,20 +140,14 @@ pub(crate) enum Received {
     First,
 }
 
-/// Whether input is passed to the handler.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Reading {
-    On,
-    Paused,
-}
-
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) id: ConnId,
     pub(crate) owner: Owner,
     pub(crate) framing: Framing,
     pub(crate) state: State,
-    pub(crate) reading: Reading,
+    /// Input is not passed to the handler.
+    pub(crate) is_paused: bool,
     pub(crate) socket: Option<SocketId>,
     pub(crate) peer: SocketAddr,
     pub(crate) max_frame_bytes: usize,
@@ -188,43 +182,6 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(
-        id: ConnId,
-        owner: Owner,
-        framing: Framing,
-        max_frame_bytes: usize,
-        peer: SocketAddr,
-        state: State,
-    ) -> Connection {
-        Connection {
-            id,
-            owner,
-            framing,
-            state,
-            reading: Reading::On,
-            socket: None,
-            peer,
-            max_frame_bytes,
-            refused: false,
-            input: FrameBuffer::default(),
-            readable: false,
-            closed_hint: false,
-            frames_kept: false,
-            in_ready_list: false,
-            received: Received::Nothing,
-            frame_since: None,
-            input_timer: None,
-            output: WriteQueue::default(),
-            writable: false,
-            in_dirty_list: false,
-            backlogged: false,
-            written_bytes: 0,
-            read_bytes: 0,
-            write_progress_at: Time::ZERO,
-            output_timer: None,
-        }
-    }
-
     /// Changes the state. The table of the [module](self) must have this transition.
     pub(crate) fn move_to(&mut self, next: State) {
         debug_assert!(
@@ -237,7 +194,7 @@ impl Connection {
 
     /// Returns whether input is passed to the handler.
     pub(crate) fn is_delivering(&self) -> bool {
-        self.state == State::Open && self.reading == Reading::On
+        self.state == State::Open && !self.is_paused
     }
 
     /// Returns whether frames can be queued.

@@ -3,7 +3,7 @@
 //! A deadline that moves with every frame does not move its timer: the timer looks at the state when
 //! it expires, and is armed again if that was too early.
 
-use super::connection::{CloseMode, CloseReason, Reading, Received, State};
+use super::connection::{CloseMode, CloseReason, Received, State};
 use super::handler::Handler;
 use super::ids::ConnId;
 use super::net::{Due, Net};
@@ -38,10 +38,7 @@ impl Net {
                 self.begin_close(id, CloseReason::ConnectTimeout, CloseMode::Abort)
             }
             State::Lingering { .. } => self.finish_close(id),
-            State::Open
-                if connection.received == Received::Nothing
-                    && connection.reading == Reading::Paused =>
-            {
+            State::Open if connection.received == Received::Nothing && connection.is_paused => {
                 self.arm_input(id, now + self.limits.first_byte_timeout);
             }
             State::Open if connection.received == Received::Nothing => {
@@ -51,7 +48,7 @@ impl Net {
                 let Some(since) = connection.frame_since else {
                     return;
                 };
-                if connection.reading == Reading::Paused {
+                if connection.is_paused {
                     self.arm_input(id, now + frame_timeout);
                 } else if now >= since + frame_timeout {
                     self.break_limit(id, CloseReason::FrameTimeout, handler);

@@ -46,13 +46,9 @@ impl ListenerId {
 /// connections inherit their listener's, and [`Net::owner`](super::Net::owner) says in a callback
 /// whose it is. The default is the owner of a handler that has allocated none.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub struct Owner(u32);
+pub struct Owner(pub(super) u32);
 
 impl Owner {
-    pub(crate) fn new(number: u32) -> Owner {
-        Owner(number)
-    }
-
     /// Owners are numbered from 0, so that tables can be indexed by them.
     pub(crate) fn index(self) -> usize {
         self.0 as usize

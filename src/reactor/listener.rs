@@ -36,35 +36,14 @@ pub(crate) struct Listener {
     pub(crate) next_retry_pause: Duration,
 }
 
-const FIRST_RETRY_PAUSE: Duration = Duration::from_millis(10);
+pub(super) const FIRST_RETRY_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 impl Listener {
-    pub(crate) fn new(
-        id: ListenerId,
-        socket: SocketId,
-        addr: SocketAddr,
-        options: ListenOptions,
-    ) -> Listener {
-        Listener {
-            id,
-            socket,
-            addr,
-            options,
-            in_ready_list: false,
-            retry_timer: None,
-            next_retry_pause: FIRST_RETRY_PAUSE,
-        }
-    }
-
     /// Returns how long to wait before the next attempt, longer with each one that fails.
     pub(crate) fn take_retry_pause(&mut self) -> Duration {
         let pause = self.next_retry_pause;
         self.next_retry_pause = (pause * 2).min(LONGEST_RETRY_PAUSE);
         pause
-    }
-
-    pub(crate) fn accepted_again(&mut self) {
-        self.next_retry_pause = FIRST_RETRY_PAUSE;
     }
 }

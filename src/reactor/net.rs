@@ -9,7 +9,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use super::buffer_pool::BufferPool;
-use super::connection::{Connection, Reading, Received, State};
+use super::connection::{Connection, Received, State};
 use super::counters::Counters;
 use super::ids::{ConnId, ListenerId, Owner, Token};
 use super::limits::Limits;
@@ -71,7 +71,7 @@ impl Net {
             connections: Slab::new(),
             listeners: Slab::new(),
             next_generation: 0,
-            timers: TimerWheel::new(),
+            timers: TimerWheel::default(),
             ready: VecDeque::new(),
             dirty: VecDeque::new(),
             closing: VecDeque::new(),
@@ -111,7 +111,7 @@ impl Net {
     pub fn new_owner(&mut self) -> Owner {
         let number = u32::try_from(self.flush_times.len()).unwrap_or(u32::MAX);
         self.flush_times.push(Duration::ZERO);
-        Owner::new(number)
+        Owner(number)
     }
 
     /// Returns the owner of the connection or timer that the current callback is for.
@@ -151,7 +151,7 @@ impl Net {
             ("ready", self.ready.len()),
             ("dirty", self.dirty.len()),
             ("closing", self.closing.len() + self.closing_next_turn.len()),
-            ("spare_buffers", self.output_pool.spare()),
+            ("spare_buffers", self.output_pool.spare.len()),
         ]
         .into_iter()
     }
@@ -162,13 +162,15 @@ impl Net {
     pub fn bytes_kept(&self) -> [(&'static str, usize); 3] {
         let connections = self.connections.iter().map(|(_, connection)| connection);
         let (input, output) = connections.fold((0, 0), |(input, output), connection| {
-            let unsent = connection.output.unsent_owned_bytes();
-            (input + connection.input.unfinished().len(), output + unsent)
+            (
+                input + connection.input.unfinished().len(),
+                output + connection.output.unsent_owned_bytes,
+            )
         });
         [
             ("input", input),
             ("output", output),
-            ("spare_buffers", self.output_pool.spare_bytes()),
+            ("spare_buffers", self.output_pool.spare_bytes),
         ]
     }
 
@@ -178,17 +180,10 @@ impl Net {
     ///
     /// Those of the system: the address is in use, not one of this host, or not permitted.
     pub fn listen(&mut self, addr: SocketAddr, options: ListenOptions) -> io::Result<ListenerId> {
-        let generation = self.generation();
-        let entry = self.listeners.vacant_entry();
-        let id = ListenerId::new(entry.key(), generation);
-        let (socket, addr) = self.system.listen(
-            addr,
-            self.limits.listen_backlog,
-            &self.limits.tcp,
-            Token::Listener(id).pack(),
-        )?;
-        entry.insert(Listener::new(id, socket, addr, options));
-        Ok(id)
+        let backlog = self.limits.listen_backlog;
+        self.add_listener(options, |system, tcp, token| {
+            system.listen(addr, backlog, tcp, token)
+        })
     }
 
     /// Listens on a TCP socket that is listening already, such as one from a service manager or a
@@ -202,13 +197,9 @@ impl Net {
     /// Those of the system, and [`InvalidInput`](io::ErrorKind::InvalidInput) if it is not a
     /// listening TCP socket.
     pub fn listen_on(&mut self, socket: OwnedFd, options: ListenOptions) -> io::Result<ListenerId> {
-        let generation = self.generation();
-        let entry = self.listeners.vacant_entry();
-        let id = ListenerId::new(entry.key(), generation);
-        let token = Token::Listener(id).pack();
-        let (socket, addr) = self.system.listen_on(socket, &self.limits.tcp, token)?;
-        entry.insert(Listener::new(id, socket, addr, options));
-        Ok(id)
+        self.add_listener(options, |system, tcp, token| {
+            system.listen_on(socket, tcp, token)
+        })
     }
 
     /// Returns the address of a listener, with the port in use.
@@ -236,7 +227,7 @@ impl Net {
     /// Returns the number of bytes that are queued and not yet written.
     pub fn pending_bytes(&self, conn: ConnId) -> usize {
         self.connection(conn)
-            .map_or(0, |connection| connection.output.unsent_bytes())
+            .map_or(0, |connection| connection.output.unsent_bytes)
     }
 
     /// Returns the number of bytes written to the connection so far. Still known in `on_close`: bytes
@@ -279,7 +270,7 @@ impl Net {
     /// peer is not noticed either.
     pub fn pause(&mut self, conn: ConnId) {
         match self.connection_mut(conn) {
-            Some(connection) => connection.reading = Reading::Paused,
+            Some(connection) => connection.is_paused = true,
             None => self.counters.stale += 1,
         }
     }
@@ -291,10 +282,9 @@ impl Net {
             self.counters.stale += 1;
             return;
         };
-        if connection.reading == Reading::On {
+        if !std::mem::take(&mut connection.is_paused) {
             return;
         }
-        connection.reading = Reading::On;
         // The peer is not to blame for the pause.
         connection.frame_since = connection.frame_since.map(|_| now);
         let waits_for_first_byte = connection.state == State::Open

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 
 use super::buffer_pool::BufferPool;
-use super::connection::{CloseMode, CloseReason, Reading, Received, State};
+use super::connection::{CloseMode, CloseReason, Received, State};
 use super::framing::{Fed, Flow, Framing};
 use super::handler::Handler;
 use super::ids::ConnId;
@@ -26,7 +26,7 @@ impl Reactor {
             }
         }
 
-        let resumes = connection.frames_kept && connection.reading == Reading::On;
+        let resumes = connection.frames_kept && !connection.is_paused;
         let mut frames_left = self.net.limits.max_frames_per_turn;
         let mut bytes_left = self.scratch.len();
         if resumes {

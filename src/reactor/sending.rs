@@ -82,7 +82,7 @@ impl Net {
         let Some(connection) = live(&mut self.connections, id) else {
             return;
         };
-        if connection.output.unsent_owned_bytes() > self.limits.max_unsent_bytes {
+        if connection.output.unsent_owned_bytes > self.limits.max_unsent_bytes {
             self.counters.limits_broken += 1;
             self.begin_close(id, CloseReason::TooMuchUnsent, CloseMode::Abort);
         } else {

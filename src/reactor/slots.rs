@@ -1,14 +1,18 @@
 //! Connections and listeners by their ids, and the lists of those with work to do.
 
+use std::io;
 use std::net::SocketAddr;
 
 use slab::Slab;
 
-use super::connection::{Connection, State};
-use super::framing::Framing;
+use super::connection::{Connection, Received, State};
+use super::framing::{FrameBuffer, Framing};
 use super::ids::{ConnId, ListenerId, Owner, Token};
-use super::listener::Listener;
+use super::listener::{FIRST_RETRY_PAUSE, ListenOptions, Listener};
 use super::net::Net;
+use super::write_queue::WriteQueue;
+use crate::sys::{SocketId, System, TcpOptions};
+use crate::time::Time;
 
 impl Net {
     pub(super) fn insert_connection(
@@ -22,26 +26,67 @@ impl Net {
         let generation = self.generation();
         let entry = self.connections.vacant_entry();
         let id = ConnId::new(entry.key(), generation);
-        let max_frame_bytes = max_frame_bytes.unwrap_or(self.limits.max_frame_bytes);
-        entry.insert(Connection::new(
+        entry.insert(Connection {
             id,
             owner,
             framing,
-            max_frame_bytes,
-            peer,
             state,
-        ));
+            is_paused: false,
+            socket: None,
+            peer,
+            max_frame_bytes: max_frame_bytes.unwrap_or(self.limits.max_frame_bytes),
+            refused: false,
+            input: FrameBuffer::default(),
+            readable: false,
+            closed_hint: false,
+            frames_kept: false,
+            in_ready_list: false,
+            received: Received::Nothing,
+            frame_since: None,
+            input_timer: None,
+            output: WriteQueue::default(),
+            writable: false,
+            in_dirty_list: false,
+            backlogged: false,
+            written_bytes: 0,
+            read_bytes: 0,
+            write_progress_at: Time::ZERO,
+            output_timer: None,
+        });
         id
     }
 
-    pub(super) fn generation(&mut self) -> u32 {
+    /// Adds a listener on the socket that `listen` returns, which is registered under a token.
+    pub(super) fn add_listener(
+        &mut self,
+        options: ListenOptions,
+        listen: impl FnOnce(&mut dyn System, &TcpOptions, u64) -> io::Result<(SocketId, SocketAddr)>,
+    ) -> io::Result<ListenerId> {
+        let generation = self.generation();
+        let entry = self.listeners.vacant_entry();
+        let id = ListenerId::new(entry.key(), generation);
+        let token = Token::Listener(id).pack();
+        let (socket, addr) = listen(&mut *self.system, &self.limits.tcp, token)?;
+        entry.insert(Listener {
+            id,
+            socket,
+            addr,
+            options,
+            in_ready_list: false,
+            retry_timer: None,
+            next_retry_pause: FIRST_RETRY_PAUSE,
+        });
+        Ok(id)
+    }
+
+    fn generation(&mut self) -> u32 {
         self.next_generation = self.next_generation.wrapping_add(1);
         self.next_generation
     }
 
     pub(super) fn connection(&self, id: ConnId) -> Option<&Connection> {
-        let found = self.connections.get(id.slot())?;
-        (found.id == id).then_some(found)
+        let found = self.connections.get(id.slot());
+        found.filter(|connection| connection.id == id)
     }
 
     pub(super) fn connection_mut(&mut self, id: ConnId) -> Option<&mut Connection> {

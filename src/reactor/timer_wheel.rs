@@ -1,12 +1,11 @@
-//! A hierarchical timer wheel: arming and disarming take constant time, however
-//! many timers are armed.
+//! A hierarchical timer wheel: arming and disarming take constant time, however many timers are
+//! armed.
 //!
-//! Time is cut into ticks of one millisecond. The wheel has eight levels of 64
-//! slots. A slot of level 0 holds the timers of one tick, and a slot of every
-//! further level spans as many ticks as the whole level below it. A timer waits
-//! in a coarse slot while it is far off; when the wheel reaches that slot, its
-//! timers cascade to finer ones. Eight levels cover 2^48 ticks, and no [`Time`]
-//! is past tick 2^45.
+//! Time is cut into ticks of one millisecond. The wheel has eight levels of 64 slots. A slot of
+//! level 0 holds the timers of one tick, and a slot of every further level spans as many ticks as
+//! the whole level below it. A timer waits in a coarse slot while it is far off; when the wheel
+//! reaches that slot, its timers cascade to finer ones. Eight levels cover 2^48 ticks, and no
+//! [`Time`] is past tick 2^45.
 //!
 //! Two ticks describe where the wheel is:
 //!
@@ -17,17 +16,15 @@
 //! Everything else follows from these invariants:
 //!
 //! 1. No timer is due before `cursor`, and a new one is due after `present`.
-//! 2. A timer sits on the level of the highest 6-bit digit in which its tick
-//!    differs from `cursor`, in the slot which that digit of its tick names. Its
-//!    place can therefore be recomputed, and is not stored.
-//! 3. So the occupied slots of a level are all ahead of `cursor` (on level 0 also
-//!    at it), and every timer of a level is due before all those of the levels
-//!    above: the first bit of the first level in use names the earliest slot.
-//! 4. `cursor` only moves up to the start of the earliest slot, or to a tick before
-//!    it. Neither changes the place of a timer in any other slot.
-//! 5. By 2, timers of equal tick share a slot, where they keep the order they were
-//!    armed in. A slot cascades only when the levels below it are empty, so no
-//!    younger timer can get in front.
+//! 2. A timer sits on the level of the highest 6-bit digit in which its tick differs from `cursor`,
+//!    in the slot which that digit of its tick names. So its place is recomputed, and not stored.
+//! 3. So the occupied slots of a level are all ahead of `cursor` (on level 0 also at it), and every
+//!    timer of a level is due before all those of the levels above: the first bit of the first
+//!    level in use names the earliest slot.
+//! 4. `cursor` only moves up to the start of the earliest slot, or to a tick before it. Neither
+//!    changes the place of a timer in any other slot.
+//! 5. By 2, timers of equal tick share a slot, where they keep the order they were armed in. A slot
+//!    cascades only when the levels below it are empty, so no younger timer can get in front.
 
 use std::fmt;
 use std::mem;
@@ -39,13 +36,13 @@ use crate::time::Time;
 
 /// Timers ordered by deadline, and among equal deadlines by the order of arming.
 ///
-/// - A deadline is rounded up to a whole millisecond, and a timer expires once that
-///   whole millisecond is reached: it may be late, but is never early.
-/// - The present is the highest `now` given to [`pop_expired`](Self::pop_expired). A
-///   deadline that is not after it stands for the millisecond that follows it. What a
-///   timer arms when it expires hence never expires in the same batch.
-/// - A clock that steps back counts as standing still, and one that leaps ahead costs
-///   no more than the timers it passes.
+/// - A deadline is rounded up to a whole millisecond, and a timer expires once that whole
+///   millisecond is reached: it may be late, but is never early.
+/// - The present is the highest `now` given to [`pop_expired`](Self::pop_expired). A deadline that is
+///   not after it stands for the millisecond that follows it. So a timer that another one arms when
+///   it expires never expires in the same batch.
+/// - A clock that steps back counts as standing still, and one that leaps ahead costs no more than
+///   the timers it passes.
 /// - Once the wheel has held as many timers as it will hold, it does not allocate.
 ///
 /// It holds at most `u32::MAX` timers, which would take 100 GB.
@@ -69,10 +66,9 @@ pub struct TimerId {
     generation: NonZeroU32,
 }
 
-impl<T> TimerWheel<T> {
-    /// An empty wheel at [`Time::ZERO`].
-    #[must_use]
-    pub fn new() -> Self {
+impl<T> Default for TimerWheel<T> {
+    /// Returns an empty wheel at [`Time::ZERO`].
+    fn default() -> Self {
         Self {
             present: 0,
             cursor: 0,
@@ -82,7 +78,9 @@ impl<T> TimerWheel<T> {
             entries: Slab::new(),
         }
     }
+}
 
+impl<T> TimerWheel<T> {
     /// The number of timers armed, which includes those due but not yet popped.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -240,12 +238,6 @@ impl<T> TimerWheel<T> {
         let shift = place.level * DIGIT_BITS;
         let higher_digits = (self.cursor >> shift) & !LOWEST_DIGIT;
         (higher_digits | u64::from(place.digit)) << shift
-    }
-}
-
-impl<T> Default for TimerWheel<T> {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

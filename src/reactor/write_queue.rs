@@ -87,8 +87,10 @@ pub(crate) struct WriteQueue {
     first: Option<Block>,
     others: VecDeque<Block>,
     sent: usize,
-    unsent_bytes: usize,
-    unsent_owned_bytes: usize,
+    /// Unwritten bytes, shared frames included.
+    pub(super) unsent_bytes: usize,
+    /// Unwritten bytes without shared frames.
+    pub(super) unsent_owned_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -114,16 +116,6 @@ const OWNED_BLOCK_BYTES: usize = 16 << 10;
 const MAX_IDLE_BLOCKS: usize = 8;
 
 impl WriteQueue {
-    /// Returns the number of unwritten bytes, shared frames included.
-    pub(crate) fn unsent_bytes(&self) -> usize {
-        self.unsent_bytes
-    }
-
-    /// Returns the number of unwritten bytes without shared frames.
-    pub(crate) fn unsent_owned_bytes(&self) -> usize {
-        self.unsent_owned_bytes
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.first.is_none()
     }
@@ -302,8 +294,8 @@ mod tests {
                 write_some(&mut queue, *steps.next().unwrap(), &mut written, &mut pool);
             }
             prop_assert_eq!(written, expected);
-            prop_assert_eq!(queue.unsent_bytes(), 0);
-            prop_assert_eq!(queue.unsent_owned_bytes(), 0);
+            prop_assert_eq!(queue.unsent_bytes, 0);
+            prop_assert_eq!(queue.unsent_owned_bytes, 0);
         }
     }
 

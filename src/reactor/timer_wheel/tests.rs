@@ -28,7 +28,7 @@ fn an_empty_wheel_has_nothing_to_give() {
 
 #[test]
 fn a_deadline_is_rounded_up_to_a_whole_millisecond() {
-    let mut wheel = TimerWheel::new();
+    let mut wheel = TimerWheel::default();
     wheel.arm(Time::from_nanos(4_000_001), "just after 4");
     wheel.arm(ms(4), "exactly 4");
     wheel.arm(Time::from_nanos(3_999_999), "just before 4");
@@ -42,7 +42,7 @@ fn a_deadline_is_rounded_up_to_a_whole_millisecond() {
 
 #[test]
 fn timers_expire_by_deadline_and_then_in_the_order_armed() {
-    let mut wheel = TimerWheel::new();
+    let mut wheel = TimerWheel::default();
     for (deadline, payload) in [(9, 'd'), (5, 'b'), (9, 'e'), (5, 'c'), (1, 'a')] {
         wheel.arm(ms(deadline), payload);
     }
@@ -52,7 +52,7 @@ fn timers_expire_by_deadline_and_then_in_the_order_armed() {
 #[test]
 fn the_order_of_arming_survives_cascades() {
     for deadline in [64, 4_096, 262_144, 300_000, DAY, 64_u64.pow(7) + 4_097] {
-        let mut wheel = TimerWheel::new();
+        let mut wheel = TimerWheel::default();
         let mut armed = 0;
         for distance in [262_144, 4_097, 4_096, 65, 64, 63, 2, 1] {
             wheel.arm(ms(deadline), armed);
@@ -69,7 +69,7 @@ fn the_order_of_arming_survives_cascades() {
 
 #[test]
 fn a_deadline_not_after_the_present_lands_in_the_next_tick() {
-    let mut wheel = TimerWheel::new();
+    let mut wheel = TimerWheel::default();
     wheel.arm(Time::ZERO, 'a');
     assert_eq!(wheel.pop_expired(Time::ZERO), None);
     assert_eq!(pop_all(&mut wheel, ms(1)), ['a']);
@@ -84,7 +84,7 @@ fn a_deadline_not_after_the_present_lands_in_the_next_tick() {
 
 #[test]
 fn rearming_zero_ends_even_while_catching_up_with_a_leap() {
-    let mut wheel = TimerWheel::new();
+    let mut wheel = TimerWheel::default();
     for hour in 0..24 {
         wheel.arm(ms(hour * DAY / 24), hour);
     }
@@ -101,7 +101,7 @@ fn rearming_zero_ends_even_while_catching_up_with_a_leap() {
 
 #[test]
 fn a_due_timer_can_be_disarmed_until_it_is_popped() {
-    let mut wheel = TimerWheel::new();
+    let mut wheel = TimerWheel::default();
     let first = wheel.arm(ms(70), 'a');
     let same_tick = wheel.arm(ms(70), 'b');
     let later_tick = wheel.arm(ms(5_000), 'c');
@@ -116,7 +116,7 @@ fn a_due_timer_can_be_disarmed_until_it_is_popped() {
 #[test]
 fn disarming_keeps_the_rest_of_the_slot() {
     for gone in 0..4 {
-        let mut wheel = TimerWheel::new();
+        let mut wheel = TimerWheel::default();
         let ids: Vec<TimerId> = (0..4).map(|timer| wheel.arm(ms(500), timer)).collect();
         assert_eq!(wheel.disarm(ids[gone]), Some(gone));
         wheel.arm(ms(500), 4);
@@ -127,7 +127,7 @@ fn disarming_keeps_the_rest_of_the_slot() {
 
 #[test]
 fn a_stale_id_is_harmless() {
-    let mut wheel = TimerWheel::new();
+    let mut wheel = TimerWheel::default();
     let disarmed = wheel.arm(ms(1), 'a');
     assert_eq!(wheel.disarm(disarmed), Some('a'));
     assert_eq!(wheel.disarm(disarmed), None);
@@ -142,7 +142,7 @@ fn a_stale_id_is_harmless() {
 
 #[test]
 fn generations_wrap_around() {
-    let mut wheel = TimerWheel::new();
+    let mut wheel = TimerWheel::default();
     wheel.next_generation = NonZeroU32::MAX;
     let last = wheel.arm(ms(1), 'a');
     let first = wheel.arm(ms(1), 'b');
@@ -153,7 +153,7 @@ fn generations_wrap_around() {
 
 #[test]
 fn a_clock_that_steps_back_stands_still() {
-    let mut wheel = TimerWheel::new();
+    let mut wheel = TimerWheel::default();
     assert_eq!(wheel.pop_expired(ms(100)), None);
     wheel.arm(ms(60), 'a');
     wheel.arm(ms(101), 'b');
@@ -163,7 +163,7 @@ fn a_clock_that_steps_back_stands_still() {
 
 #[test]
 fn a_due_timer_is_popped_even_if_the_clock_steps_back() {
-    let mut wheel = TimerWheel::new();
+    let mut wheel = TimerWheel::default();
     wheel.arm(ms(10), 'a');
     wheel.arm(ms(20), 'b');
     assert_eq!(wheel.pop_expired(ms(20)).map(|(_, timer)| timer), Some('a'));
@@ -173,7 +173,7 @@ fn a_due_timer_is_popped_even_if_the_clock_steps_back() {
 #[test]
 fn the_farthest_deadlines_work() {
     let last_tick = END_OF_TIME.as_millis();
-    let mut wheel = TimerWheel::new();
+    let mut wheel = TimerWheel::default();
     wheel.arm(END_OF_TIME, 'c');
     wheel.arm(ms(last_tick), 'b');
     wheel.arm(ms(last_tick - 1), 'a');
@@ -193,7 +193,7 @@ fn polling_wakes_up_at_most_once_per_level() {
         if deadline == END_OF_TIME {
             continue;
         }
-        let mut wheel = TimerWheel::new();
+        let mut wheel = TimerWheel::default();
         wheel.arm(deadline, ());
         let mut wake_ups = 0;
         while let Some(now) = wheel.next_deadline() {
@@ -209,7 +209,7 @@ fn polling_wakes_up_at_most_once_per_level() {
 
 #[test]
 fn a_steady_state_does_not_allocate() {
-    let mut wheel = TimerWheel::new();
+    let mut wheel = TimerWheel::default();
     let mut ids: Vec<TimerId> = (0..100).map(|delay| wheel.arm(ms(delay), ())).collect();
     let capacity = wheel.entries.capacity();
     for now in 1..10_000 {
@@ -231,7 +231,7 @@ fn entries_stay_small() {
 
 #[test]
 fn debug_output_is_a_summary() {
-    let mut wheel = TimerWheel::new();
+    let mut wheel = TimerWheel::default();
     wheel.arm(ms(1), 'a');
     let shown = format!("{wheel:?}");
     assert!(shown.starts_with("TimerWheel { len: 1, next_deadline: Some("));
