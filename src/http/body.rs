@@ -8,8 +8,9 @@ use super::refusal::Refusal;
 /// Reads the body of one request.
 #[derive(Debug)]
 pub(super) struct BodyReader {
-    head_bytes: usize,
-    wants_continue: bool,
+    pub(super) head_bytes: usize,
+    /// The client waits for `100 Continue`, and was not sent it.
+    pub(super) wants_continue: bool,
     end: BodyEnd,
 }
 
@@ -48,10 +49,6 @@ impl BodyReader {
         })
     }
 
-    pub(super) fn head_bytes(&self) -> usize {
-        self.head_bytes
-    }
-
     /// Returns the length of the body on the wire once it is complete. `bytes` begin with the head.
     pub(super) fn find_end(
         &mut self,
@@ -80,15 +77,10 @@ impl BodyReader {
         }
     }
 
-    /// Returns whether the client waits for `100 Continue`: once at most.
-    pub(super) fn take_wants_continue(&mut self) -> bool {
-        std::mem::take(&mut self.wants_continue)
-    }
-
     /// Returns the body of a request in chunks. Otherwise the body is what is on the wire.
     pub(super) fn into_decoded(self) -> Option<Vec<u8>> {
         match self.end {
-            BodyEnd::Chunked { decoder, .. } => Some(decoder.into_decoded()),
+            BodyEnd::Chunked { decoder, .. } => Some(decoder.decoded),
             BodyEnd::After(_) => None,
         }
     }

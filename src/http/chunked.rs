@@ -7,7 +7,8 @@ use super::syntax::{is_field_value, is_token};
 #[derive(Debug, Default)]
 pub(super) struct ChunkedDecoder {
     state: State,
-    decoded: Vec<u8>,
+    /// The contents of the chunks.
+    pub(super) decoded: Vec<u8>,
     line_bytes: usize,
     trailer_bytes: usize,
 }
@@ -65,11 +66,6 @@ impl ChunkedDecoder {
             }
         }
         Ok((used, false))
-    }
-
-    /// Returns the contents of the chunks.
-    pub(super) fn into_decoded(self) -> Vec<u8> {
-        self.decoded
     }
 
     fn next(

@@ -5,7 +5,7 @@ use std::io::Write;
 use super::connection::Phase;
 use super::responder::{FEED_BYTES, Http};
 use super::response::{After, Length, write_head};
-use crate::reactor::{Close, ConnId};
+use crate::reactor::ConnId;
 
 /// The tag of the timer that is for no single connection.
 pub(super) const FEED_TAG: u64 = u64::MAX;
@@ -82,11 +82,9 @@ impl Http<'_> {
             return;
         }
         let rest = connection.rest.get(connection.rest_from..);
-        let rest = rest.unwrap_or_default();
-        if rest.is_empty() {
+        let Some(next) = rest.and_then(|rest| rest.chunks(FEED_BYTES).next()) else {
             return self.written(conn);
-        }
-        let (next, _) = rest.split_at_checked(FEED_BYTES).unwrap_or((rest, &[]));
+        };
         self.net.send_with(conn, |out| out.write_all(next));
         connection.rest_from += next.len();
         self.feed_soon(conn);
@@ -100,9 +98,7 @@ impl Http<'_> {
         self.server.rest_bytes -= connection.rest.len();
         (connection.rest, connection.rest_from) = (Vec::new(), 0);
         if !connection.traits.keeps_alive || self.server.is_stopping {
-            connection.phase = Phase::Closing;
-            self.net.close(conn, Close::AfterFlush);
-            return;
+            return self.close(conn);
         }
         connection.phase = Phase::Reading;
         self.net.resume(conn);

@@ -41,11 +41,7 @@ impl<'b> Head<'b> {
         check_controls(bytes)?;
         let line_end = memchr::memmem::find(bytes, b"\r\n").unwrap_or(bytes.len());
         let (line, rest) = bytes.split_at_checked(line_end).unwrap_or((bytes, &[]));
-        let RequestLine {
-            method,
-            target,
-            is_1_0,
-        } = RequestLine::read(line)?;
+        let (method, target, is_1_0) = read_request_line(line)?;
         let fields = rest.strip_prefix(b"\r\n").unwrap_or_default();
         let headers = match httparse::parse_headers(fields, slots) {
             Ok(Status::Complete((length, headers))) if length == fields.len() => headers,
@@ -72,43 +68,32 @@ impl<'b> Head<'b> {
     }
 }
 
-struct RequestLine<'b> {
-    method: &'b str,
-    target: &'b str,
-    is_1_0: bool,
-}
-
-impl<'b> RequestLine<'b> {
-    fn read(line: &'b [u8]) -> Result<RequestLine<'b>, Refusal> {
-        let invalid = Refusal::bad("invalid request line: not `METHOD target HTTP/1.1`");
-        let line = std::str::from_utf8(line).map_err(|_| Refusal::bad(NOT_ASCII))?;
-        let mut words = line.split(' ');
-        let (Some(method), Some(target), Some(version), None) =
-            (words.next(), words.next(), words.next(), words.next())
-        else {
-            return Err(invalid);
-        };
-        let version = version.strip_prefix("HTTP/").map(str::as_bytes);
-        let Some(&[major, b'.', minor]) = version else {
-            return Err(invalid);
-        };
-        if method.is_empty()
-            || !method.bytes().all(is_token)
-            || !major.is_ascii_digit()
-            || !minor.is_ascii_digit()
-        {
-            return Err(invalid);
-        }
-        if major != b'1' {
-            return Err(Refusal::new(505, "unsupported version: use HTTP/1.1"));
-        }
-        Ok(RequestLine {
-            method,
-            target,
-            // A higher minor version is served as HTTP/1.1 (RFC 9110 §6.2).
-            is_1_0: minor == b'0',
-        })
+/// Returns the method, the target, and whether the version is HTTP/1.0.
+fn read_request_line(line: &[u8]) -> Result<(&str, &str, bool), Refusal> {
+    let invalid = Refusal::bad("invalid request line: not `METHOD target HTTP/1.1`");
+    let line = std::str::from_utf8(line).map_err(|_| Refusal::bad(NOT_ASCII))?;
+    let mut words = line.split(' ');
+    let (Some(method), Some(target), Some(version), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Err(invalid);
+    };
+    let version = version.strip_prefix("HTTP/").map(str::as_bytes);
+    let Some(&[major, b'.', minor]) = version else {
+        return Err(invalid);
+    };
+    if method.is_empty()
+        || !method.bytes().all(is_token)
+        || !major.is_ascii_digit()
+        || !minor.is_ascii_digit()
+    {
+        return Err(invalid);
     }
+    if major != b'1' {
+        return Err(Refusal::new(505, "unsupported version: use HTTP/1.1"));
+    }
+    // A higher minor version is served as HTTP/1.1 (RFC 9110 §6.2).
+    Ok((method, target, minor == b'0'))
 }
 
 /// Refuses control characters other than tab, and a CR or LF without the other.
@@ -139,11 +124,8 @@ fn values<'h>(headers: &'h [Header<'_>], name: &str) -> impl Iterator<Item = &'h
 fn check_host(headers: &[Header<'_>], is_1_0: bool) -> Result<(), Refusal> {
     let mut hosts = values(headers, "host");
     let Some(host) = hosts.next() else {
-        return if is_1_0 {
-            Ok(())
-        } else {
-            Err(Refusal::bad("missing Host header"))
-        };
+        let missing = Refusal::bad("missing Host header");
+        return if is_1_0 { Ok(()) } else { Err(missing) };
     };
     if hosts.next().is_some() {
         return Err(Refusal::bad("invalid Host header: more than one"));

@@ -76,13 +76,12 @@ impl RequestReader {
             }
         }
         let head_bytes = match &self.body {
-            Some(body) => body.head_bytes(),
+            Some(body) => body.head_bytes,
             None => match self.find_head_end(bytes, limits.max_head_bytes)? {
                 Some(head_bytes) => head_bytes,
                 None => {
-                    return Ok(Step::More {
-                        wants_continue: false,
-                    });
+                    let wants_continue = false;
+                    return Ok(Step::More { wants_continue });
                 }
             },
         };
@@ -106,7 +105,7 @@ impl RequestReader {
             None => Cow::Borrowed(whole.unwrap_or_default()),
         };
         Ok(Step::Complete {
-            request: Request::new(head, body),
+            request: Request { head, body },
             bytes: head_bytes + body_bytes,
         })
     }
@@ -147,6 +146,6 @@ impl RequestReader {
 
 fn wait_for(body: &mut BodyReader) -> Step<'static> {
     Step::More {
-        wants_continue: body.take_wants_continue(),
+        wants_continue: std::mem::take(&mut body.wants_continue),
     }
 }

@@ -7,15 +7,11 @@ use super::head::Head;
 /// A whole request, borrowed from the bytes of its connection.
 #[derive(Debug)]
 pub struct Request<'b> {
-    head: Head<'b>,
-    body: Cow<'b, [u8]>,
+    pub(super) head: Head<'b>,
+    pub(super) body: Cow<'b, [u8]>,
 }
 
-impl<'b> Request<'b> {
-    pub(super) fn new(head: Head<'b>, body: Cow<'b, [u8]>) -> Request<'b> {
-        Request { head, body }
-    }
-
+impl Request<'_> {
     /// Returns the method as sent: `GET` and `get` differ.
     pub fn method(&self) -> &str {
         self.head.method
@@ -66,13 +62,5 @@ impl<'b> Request<'b> {
     /// Returns the body, which may be empty.
     pub fn body(&self) -> &[u8] {
         &self.body
-    }
-
-    pub(super) fn is_1_0(&self) -> bool {
-        self.head.is_1_0
-    }
-
-    pub(super) fn keeps_alive(&self) -> bool {
-        self.head.keeps_alive
     }
 }

@@ -56,13 +56,11 @@ impl Http<'_> {
         if connection.phase != (Phase::Answering { number }) {
             return;
         }
-        let too_much = Response::text(503, "too many bytes of other responses are unread\n");
-        let response = if has_room {
-            response
-        } else {
+        let mut response = *response;
+        if !has_room {
             self.server.limit_hits.unread_bytes += 1;
-            &too_much
-        };
+            response = Response::text(503, "too many bytes of other responses are unread\n");
+        }
         let traits = &mut connection.traits;
         traits.keeps_alive &= !is_stopping;
         let after = match (traits.keeps_alive, traits.is_1_0) {
@@ -70,20 +68,15 @@ impl Http<'_> {
             (true, true) => After::StaysSaid,
             (true, false) => After::Stays,
         };
-        let body = if traits.is_head || response.status == 204 || response.status == 304 {
-            &[]
-        } else {
-            response.body
-        };
-        let length = Length::Bytes(response.body.len());
-        self.write(
-            to.conn,
-            response.status,
-            response.headers,
-            length,
-            after,
+        let Response {
+            status,
+            headers,
             body,
-        );
+        } = response;
+        let length = Length::Bytes(body.len());
+        let is_head = traits.is_head || status == 204 || status == 304;
+        let body = if is_head { &[] } else { body };
+        self.write(to.conn, status, headers, length, after, body);
         self.answered(to.conn);
     }
 
@@ -199,15 +192,15 @@ impl Http<'_> {
         let length = Length::Bytes(body.len());
         let body = body.as_bytes();
         self.write(conn, status, &headers, length, After::Closes, body);
+        self.close(conn);
+    }
+
+    /// Closes a connection after its last response.
+    pub(super) fn close(&mut self, conn: ConnId) {
         if let Some(connection) = self.server.connections.get_mut(conn) {
             connection.phase = Phase::Closing;
         }
         self.net.close(conn, Close::AfterFlush);
-    }
-
-    /// Lets a client send the body that it holds back.
-    pub(super) fn send_continue(&mut self, conn: ConnId) {
-        self.send_bytes(conn, b"HTTP/1.1 100 Continue\r\n\r\n");
     }
 
     pub(super) fn send_bytes(&mut self, conn: ConnId, bytes: &[u8]) {

@@ -63,7 +63,7 @@ impl Serving<'_> {
             http.set_deadline(conn, deadline);
         }
         if wants_continue {
-            http.send_continue(conn);
+            http.send_bytes(conn, b"HTTP/1.1 100 Continue\r\n\r\n");
         }
     }
 
@@ -79,9 +79,9 @@ impl Serving<'_> {
         connection.has_begun = false;
         connection.phase = Phase::Answering { number };
         connection.traits = RequestTraits {
-            is_1_0: request.is_1_0(),
+            is_1_0: request.head.is_1_0,
             is_head: request.method() == "HEAD",
-            keeps_alive: request.keeps_alive(),
+            keeps_alive: request.head.keeps_alive,
         };
         let mut http = self.server.http(net);
         http.set_deadline(conn, deadline);

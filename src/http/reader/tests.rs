@@ -194,8 +194,8 @@ fn serves_a_higher_minor_version_as_1_1() {
         let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
         match RequestReader::default().step(bytes.as_bytes(), &mut slots, &small()) {
             Step::Complete { request, .. } => {
-                assert_eq!(request.is_1_0(), is_1_0, "{version}");
-                assert_eq!(request.keeps_alive(), !is_1_0, "{version}");
+                assert_eq!(request.head.is_1_0, is_1_0, "{version}");
+                assert_eq!(request.head.keeps_alive, !is_1_0, "{version}");
             }
             other => panic!("{version}: {other:?}"),
         }
