@@ -319,27 +319,3 @@ pub(crate) fn name_of(value: impl ValueEnum) -> String {
     let value = value.to_possible_value();
     value.map_or_else(String::new, |value| value.get_name().to_owned())
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_command_line_is_well_formed() {
-        Args::command().debug_assert();
-        assert_eq!(DEFAULT_PARAMS.len(), 64);
-    }
-
-    #[test]
-    fn slow_has_its_own_defaults() {
-        let load = |command: &str| match Args::try_parse_from(["flood", command]).unwrap().command {
-            Command::Churn(ChurnArgs { load, .. }) | Command::Slow(SlowArgs { load, .. }) => {
-                (load.nodes, load.watch, load.duration.as_secs(), load.rounds)
-            }
-            _ => panic!("{command}"),
-        };
-        assert_eq!(load("churn"), (1000, Watch::Delta, 10, 4));
-        assert_eq!(load("slow"), (500, Watch::List, 15, 1));
-    }
-}

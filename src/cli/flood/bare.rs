@@ -6,19 +6,22 @@
 use std::collections::VecDeque;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use rustix::buffer::spare_capacity;
-use rustix::event::epoll::{self, EventFlags as Flags};
+use rustix::event::epoll::{self, EventData, EventFlags as Flags};
+use rustix::io::Errno;
 use rustix::net::{self, SocketFlags, sockopt};
 use serde::{Deserialize, Serialize};
+use slab::Slab;
 
 const FRAME_END: &[u8] = "¶".as_bytes();
 const BACKLOG: i32 = 4096;
 const EVENTS_PER_WAIT: usize = 1024;
 const READ_BYTES: usize = 64 << 10;
-/// In place of a socket's fd, the tasks on standard input.
-const TASKS: u64 = 0;
+/// What events are about, if it is not the peer with this number.
+const TASKS: u64 = u64::MAX;
+const LISTENER: u64 = u64::MAX - 1;
 
 /// What it does with its connections.
 #[derive(Clone, Serialize, Deserialize, Debug)]
@@ -38,30 +41,11 @@ pub(crate) enum Task {
     FanOut {
         count: usize,
         reply: String,
+        /// Contains the name of a joiner, in place of which it puts that of each.
         joined: String,
+        joiner: String,
         left: String,
-        mark: Mark,
     },
-}
-
-/// What is sent of a node that joins contains a part of its registration.
-#[derive(Clone, Serialize, Deserialize, Debug)]
-pub(crate) struct Mark {
-    pub(crate) from: usize,
-    pub(crate) to: usize,
-    pub(crate) width: usize,
-}
-
-impl Mark {
-    fn copy(&self, registration: &[u8], joined: &mut String) {
-        let mark = registration.get(self.from..self.from + self.width);
-        let place = self.to..self.to + self.width;
-        if let Some(Ok(mark)) = mark.map(str::from_utf8)
-            && joined.get(place.clone()).is_some()
-        {
-            joined.replace_range(place, mark);
-        }
-    }
 }
 
 struct Peer {
@@ -77,13 +61,10 @@ struct Peer {
 struct Server {
     epoll: OwnedFd,
     listener: TcpListener,
-    /// By fd.
-    peers: Vec<Option<Peer>>,
-    open: usize,
+    peers: Slab<Peer>,
     task: Task,
     /// Since the task was set.
     registered: usize,
-    watchers: Vec<usize>,
     scratch: Vec<u8>,
 }
 
@@ -98,51 +79,42 @@ pub(crate) fn serve() -> io::Result<()> {
     let addr = listener.local_addr()?;
 
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    epoll::add(&epoll, &listener, data_of(&listener), Flags::IN)?;
+    epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), Flags::IN)?;
     let mut stdin = io::stdin().lock();
-    let tasks = epoll::EventData::new_u64(TASKS);
-    epoll::add(&epoll, io::stdin(), tasks, Flags::IN)?;
+    epoll::add(&epoll, io::stdin(), EventData::new_u64(TASKS), Flags::IN)?;
     print_line(&addr.to_string())?;
 
     let mut server = Server {
         epoll,
         listener,
-        peers: Vec::new(),
-        open: 0,
+        peers: Slab::new(),
         task: Task::Echo,
         registered: 0,
-        watchers: Vec::new(),
         scratch: vec![0; READ_BYTES],
     };
     let mut events = Vec::with_capacity(EVENTS_PER_WAIT);
     loop {
         events.clear();
         match epoll::wait(&server.epoll, spare_capacity(&mut events), None) {
-            Err(rustix::io::Errno::INTR) => continue,
+            Err(Errno::INTR) => continue,
             other => other?,
         };
         for event in &events {
             let (flags, data) = (event.flags, event.data);
-            if data.u64() == TASKS {
-                let mut line = String::new();
-                if stdin.read_line(&mut line)? == 0 {
-                    return Ok(());
+            match data.u64() {
+                TASKS => {
+                    let mut line = String::new();
+                    if stdin.read_line(&mut line)? == 0 {
+                        return Ok(());
+                    }
+                    server.task = serde_json::from_str(&line)?;
+                    server.registered = 0;
+                    print_line("ok")?;
                 }
-                server.task = serde_json::from_str(&line)?;
-                server.registered = 0;
-                server.watchers.clear();
-                print_line("ok")?;
-            } else if data.u64() == data_of(&server.listener).u64() {
-                server.accept()?;
-            } else {
-                let fd = usize::try_from(data.u64()).unwrap_or(usize::MAX);
-                if flags.contains(Flags::OUT)
-                    && let Some(Some(peer)) = server.peers.get_mut(fd)
-                {
-                    peer.flush();
-                }
-                if flags.intersects(!Flags::OUT) {
-                    server.read(fd, flags.intersects(!(Flags::OUT | Flags::IN)));
+                LISTENER => server.accept()?,
+                number => {
+                    let number = usize::try_from(number).unwrap_or(usize::MAX);
+                    server.on_ready(number, flags);
                 }
             }
         }
@@ -155,36 +127,23 @@ pub(crate) fn print_line(line: &str) -> io::Result<()> {
     out.flush()
 }
 
-fn fd_number(socket: &impl AsFd) -> usize {
-    usize::try_from(socket.as_fd().as_raw_fd()).unwrap_or(usize::MAX)
-}
-
-fn data_of(socket: &impl AsFd) -> epoll::EventData {
-    epoll::EventData::new_u64(fd_number(socket) as u64)
-}
-
 impl Server {
     fn accept(&mut self) -> io::Result<()> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         while let Ok(accepted) = net::accept_with(&self.listener, flags) {
             let readiness = Flags::IN | Flags::OUT | Flags::RDHUP | Flags::ET;
-            epoll::add(&self.epoll, &accepted, data_of(&accepted), readiness)?;
-            let fd = fd_number(&accepted);
-            if fd >= self.peers.len() {
-                self.peers.resize_with(fd + 1, || None);
-            }
-            if let Some(place) = self.peers.get_mut(fd) {
-                let peer = place.insert(Peer {
-                    stream: TcpStream::from(accepted),
-                    input: Vec::new(),
-                    has_registered: false,
-                    is_watcher: false,
-                    unsent: VecDeque::new(),
-                });
-                self.open += 1;
-                if let Task::Hold { greeting } = &self.task {
-                    peer.send(greeting);
-                }
+            let place = self.peers.vacant_entry();
+            let data = EventData::new_u64(place.key() as u64);
+            epoll::add(&self.epoll, &accepted, data, readiness)?;
+            let peer = place.insert(Peer {
+                stream: TcpStream::from(accepted),
+                input: Vec::new(),
+                has_registered: false,
+                is_watcher: false,
+                unsent: VecDeque::new(),
+            });
+            if let Task::Hold { greeting } = &self.task {
+                peer.send(greeting);
             }
         }
         Ok(())
@@ -192,12 +151,15 @@ impl Server {
 
     /// One read, as a rule: a short one has taken all there is, and epoll reports what comes later.
     /// Only a connection that has ended is read to its end.
-    fn read(&mut self, fd: usize, has_ended: bool) {
-        let mut is_empty = false;
-        while !is_empty {
-            let Some(Some(peer)) = self.peers.get_mut(fd) else {
-                return;
-            };
+    fn on_ready(&mut self, number: usize, flags: Flags) {
+        let has_ended = flags.intersects(!(Flags::OUT | Flags::IN));
+        let mut is_empty = !flags.intersects(!Flags::OUT);
+        if flags.contains(Flags::OUT)
+            && let Some(peer) = self.peers.get_mut(number)
+        {
+            peer.flush();
+        }
+        while !is_empty && let Some(peer) = self.peers.get_mut(number) {
             match (&peer.stream).read(&mut self.scratch) {
                 Ok(count) if count > 0 => {
                     is_empty = count < READ_BYTES && !has_ended;
@@ -209,67 +171,64 @@ impl Server {
                         if peer.input.ends_with(FRAME_END) {
                             peer.has_registered = true;
                             let registration = std::mem::take(&mut peer.input);
-                            self.on_registration(fd, &registration);
+                            self.on_registration(number, &registration);
                         }
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                _ => return self.on_close(fd),
+                _ => return self.on_close(number),
             }
         }
     }
 
-    fn on_registration(&mut self, fd: usize, registration: &[u8]) {
+    fn on_registration(&mut self, number: usize, registration: &[u8]) {
         self.registered += 1;
-        match &mut self.task {
+        match &self.task {
             Task::Acceptor { count, list, .. } if self.registered == *count => {
-                for peer in self.peers.iter_mut().flatten() {
-                    peer.send(&*list);
-                }
+                send_to(self.peers.iter_mut(), list);
             }
             Task::FanOut { count, reply, .. } if self.registered <= *count => {
-                self.watchers.push(fd);
-                if let Some(Some(peer)) = self.peers.get_mut(fd) {
+                if let Some(peer) = self.peers.get_mut(number) {
                     peer.is_watcher = true;
                     peer.send(reply);
                 }
             }
-            Task::FanOut { joined, mark, .. } => {
-                mark.copy(registration, joined);
-                send_to(&mut self.peers, &self.watchers, joined);
+            Task::FanOut { joined, joiner, .. } => {
+                let registration = String::from_utf8_lossy(registration);
+                let name = registration.split("\"name\":\"").nth(1);
+                let name = name.and_then(|rest| rest.split('"').next());
+                let joined = joined.replace(joiner, name.unwrap_or_default());
+                send_to(watchers(&mut self.peers), &joined);
             }
             Task::Acceptor { .. } | Task::Hold { .. } | Task::Echo => {}
         }
     }
 
-    fn on_close(&mut self, fd: usize) {
-        let Some(peer) = self.peers.get_mut(fd).and_then(Option::take) else {
+    fn on_close(&mut self, number: usize) {
+        let Some(peer) = self.peers.try_remove(number) else {
             return;
         };
-        self.open -= 1;
         match &self.task {
             Task::Acceptor { count, goodbye, .. }
-                if self.registered == *count && self.open == 1 =>
+                if self.registered == *count && self.peers.len() == 1 =>
             {
-                for peer in self.peers.iter_mut().flatten() {
-                    peer.send(goodbye);
-                }
+                send_to(self.peers.iter_mut(), goodbye);
             }
             Task::FanOut { left, .. } if !peer.is_watcher => {
-                send_to(&mut self.peers, &self.watchers, left);
+                send_to(watchers(&mut self.peers), left);
             }
             _ => {}
         }
     }
 }
 
-fn send_to(peers: &mut [Option<Peer>], watchers: &[usize], frame: &str) {
-    for watcher in watchers {
-        if let Some(Some(peer)) = peers.get_mut(*watcher) {
-            peer.send(frame);
-        }
-    }
+fn watchers(peers: &mut Slab<Peer>) -> impl Iterator<Item = (usize, &mut Peer)> {
+    peers.iter_mut().filter(|(_, peer)| peer.is_watcher)
+}
+
+fn send_to<'a>(peers: impl Iterator<Item = (usize, &'a mut Peer)>, frame: &str) {
+    peers.for_each(|(_, peer)| peer.send(frame));
 }
 
 impl Peer {

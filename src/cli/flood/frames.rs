@@ -34,9 +34,6 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// Digits of the number that ends a name.
-    pub(crate) const DIGITS: usize = 8;
-
     pub(crate) fn new() -> Names {
         let random = RandomState::new().build_hasher().finish();
         Names {
@@ -49,11 +46,7 @@ impl Names {
             Node::Member(number) => ('w', number),
             Node::Joiner(number) => ('j', number),
         };
-        format!(
-            "{}{letter}{number:0width$}",
-            self.prefix,
-            width = Names::DIGITS
-        )
+        format!("{}{letter}{number:08}", self.prefix)
     }
 
     fn parse(&self, name: &str) -> Option<Node> {
@@ -194,60 +187,18 @@ impl FrameReader {
 mod tests {
     use super::*;
 
-    fn entry(node: Node) -> String {
-        let prefix = "flood-000abc-".to_owned();
-        let name = Names { prefix }.of(node);
-        format!(r#"{{"port":1,"name":"{name}","host":"127.0.0.1"}}"#)
-    }
-
-    fn reader() -> FrameReader {
-        let prefix = "flood-000abc-".to_owned();
-        FrameReader::new(Names { prefix })
-    }
-
     #[test]
-    fn counts_members_and_parses_a_frame_once() {
-        let (one, two, joiner) = (Node::Member(1), Node::Member(2), Node::Joiner(7));
-        let entries = [one, two, joiner].map(entry).join(",");
-        let head = r#"{"uri":"/distributes","method":"GET","key":0,"params":["#;
-        let list = format!(r#"{head}{entries},{{"port":1,"name":"x"}}]}}"#);
-        let mut reader = reader();
-        let frame = reader.read(list.as_bytes());
-        assert_eq!(frame.kind, Kind::List);
-        assert_eq!((frame.members, &*frame.joiners), (2, &[7][..]));
-        assert!(Rc::ptr_eq(&frame, &reader.read(list.as_bytes())));
-        let other = list.replace("w00000002", "w00000003");
-        assert!(!Rc::ptr_eq(&frame, &reader.read(other.as_bytes())));
-    }
-
-    #[test]
-    fn counts_the_members_that_joined_and_left() {
-        let mut reader = reader();
-        let (first, second) = (entry(Node::Member(0)), entry(Node::Member(1)));
+    fn parses_a_frame_once() {
+        let names = Names::new();
+        let name = names.of(Node::Joiner(7));
         let list = format!(
-            r#"{{"uri":"/distributes","method":"GET","key":0,"params":[{first}],"session":{{"epoch":"e","rev":4,"complete":true,"ids":[9]}}}}"#
+            r#"{{"uri":"/distributes","method":"GET","key":0,"params":[{{"name":"{name}"}}]}}"#
         );
-        assert_eq!(reader.read(list.as_bytes()).members, 1);
-        let delta = format!(
-            r#"{{"uri":"/distributes","method":"PATCH","key":0,"params":{{"joined":[{second}],"left":[{{"id":9,"cause":"closed"}},{{"id":8,"cause":"closed"}}]}},"session":{{"epoch":"e","from":4,"rev":6,"ack":true,"ids":[10]}}}}"#
-        );
-        let frame = reader.read(delta.as_bytes());
-        assert_eq!(frame.kind, Kind::Delta { from: 4 });
-        assert_eq!(
-            (frame.rev, frame.wants_ack, frame.has_left),
-            (Some(6), true, true)
-        );
-        assert_eq!((frame.members, frame.members_left), (1, 1));
-    }
-
-    #[test]
-    fn distinguishes_success_from_refusal() {
-        let mut reader = reader();
-        let ok = br#"{"key":1,"errorcode":0,"errormessage":"success","results":{"id":1}}"#;
-        assert_eq!(reader.read(ok).kind, Kind::Success);
-        let busy = br#"{"uri":null,"method":null,"key":null,"errorcode":6,"errormessage":"busy"}"#;
-        let refused = reader.read(busy);
-        assert!(matches!(&refused.kind, Kind::Refused(why) if why.contains("errorcode 6")));
-        assert_eq!(reader.read(b"nonsense").kind, Kind::Other);
+        let mut reader = FrameReader::new(names);
+        let frame = reader.read(list.as_bytes());
+        assert_eq!((&frame.kind, &*frame.joiners), (&Kind::List, &[7][..]));
+        assert!(Rc::ptr_eq(&frame, &reader.read(list.as_bytes())));
+        let other = list.replace("j00000007", "j00000008");
+        assert!(!Rc::ptr_eq(&frame, &reader.read(other.as_bytes())));
     }
 }

@@ -113,23 +113,6 @@ mod tests {
     }
 
     #[test]
-    fn a_join_is_complete_when_each_watcher_heard_of_it() {
-        let mut joins = Joins {
-            watchers: 2,
-            ..Joins::default()
-        };
-        let number = joins.add();
-        joins.record(70, &frame(&[number], false, true));
-        joins.record(70, &frame(&[number], true, false));
-        assert!(!joins.is_complete(number) && joins.left_frame.is_none());
-        joins.record(3, &frame(&[number, 99], false, false));
-        assert!(joins.is_complete(number));
-        assert_eq!((joins.complete, joins.to_last.len()), (1, 1));
-        joins.record(3, &frame(&[], true, false));
-        assert!(joins.left_frame.is_some());
-    }
-
-    #[test]
     fn keeps_a_frame_with_acknowledgement_only_if_all_have_it() {
         let mut joins = Joins::default();
         for (number, wants_ack, kept) in [(0, true, 0), (1, false, 1), (0, true, 1)] {

@@ -2,8 +2,6 @@
 
 use std::io::{self, Write};
 
-use super::frames::{Names, Node};
-
 /// How a node registers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Registration {
@@ -47,13 +45,4 @@ pub(crate) fn write_heartbeat(mut out: impl Write, key: &str, rev: Option<u64>) 
     let head = r#"{"uri":"/distributes/heartbeat","method":"POST""#;
     let rev = rev.unwrap_or_default();
     write!(out, r#"{head},"key":{key},"session":{{"rev":{rev}}}}}"#)
-}
-
-/// Returns where in a joiner's registration its number is.
-pub(crate) fn number_at(names: &Names) -> Option<usize> {
-    let name = names.of(Node::Joiner(0));
-    let mut registration = Vec::new();
-    write(&mut registration, &name, JOINER).ok()?;
-    let name_at = memchr::memmem::find(&registration, name.as_bytes())?;
-    Some(name_at + name.len() - Names::DIGITS)
 }

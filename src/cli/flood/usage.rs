@@ -66,24 +66,3 @@ impl Process {
 pub(crate) fn used(before: Option<Duration>, after: Option<Duration>) -> Option<Duration> {
     Some(after?.saturating_sub(before?))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counts_what_this_process_uses() {
-        let this = Process {
-            pid: std::process::id(),
-        };
-        let memory = this.memory().unwrap();
-        assert!(memory.anonymous_bytes > 0);
-        assert!(memory.resident_bytes >= memory.anonymous_bytes);
-        assert!(memory.peak_bytes > 0);
-        let before = this.cpu().unwrap();
-        while this.cpu().unwrap() == before {}
-        assert!(this.cpu_in_ticks().is_ok());
-        let none = Process { pid: u32::MAX };
-        assert!(none.cpu().is_err() && none.memory().is_err());
-    }
-}

@@ -4,14 +4,13 @@ mod load;
 mod schedule;
 
 use super::args::{ChurnArgs, LoadArgs, SlowArgs, name_of};
-use super::bare::{Mark, Task};
+use super::bare::Task;
 use super::child::Role;
 use super::driver::{self, Description, Scenario};
 use super::format::Unit;
 use super::frames::{Names, Node, text_of};
 use super::pool::Pool;
 use super::record::Record;
-use super::registration;
 use super::report::Report;
 use super::round::{Round, Subject};
 use super::stop::Halt;
@@ -122,9 +121,6 @@ impl Churn<'_> {
     /// Returns a task with what the pool received, or `None` if that is not enough.
     fn task_after(&self, pool: &Pool, names: &Names) -> Option<Task> {
         let (joined, number) = pool.joins.joined_frame.as_ref()?;
-        // The name is unique; the urls repeat it.
-        let head = format!("\"name\":\"{}", names.of(Node::Joiner(*number)));
-        let at = memchr::memmem::find(&joined.bytes, head.as_bytes())?;
         let list = pool.seen.last_list.as_ref()?;
         let left = pool.joins.left_frame.as_ref().unwrap_or(list);
         let reply = pool.seen.reply.as_deref().map(text_of);
@@ -132,12 +128,8 @@ impl Churn<'_> {
             count: self.load.watchers + self.load.stuck,
             reply: reply.unwrap_or_default() + &text_of(&list.bytes),
             joined: text_of(&joined.bytes),
+            joiner: names.of(Node::Joiner(*number)),
             left: text_of(&left.bytes),
-            mark: Mark {
-                from: registration::number_at(names)?,
-                to: at + head.len() - Names::DIGITS,
-                width: Names::DIGITS,
-            },
         })
     }
 }
