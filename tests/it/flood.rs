@@ -248,6 +248,8 @@ fn slow_compares_stuck_watchers_with_none() {
             figure(&report, "stuck watchers cut, all rounds")["value"],
             0.0
         );
+        let settings = ["watch", "rounds"].map(|name| &report["settings"][name]);
+        assert_eq!(settings, ["list", "1"], "other defaults than churn");
     }
 }
 
@@ -299,7 +301,7 @@ fn fails_if_the_http_side_is_unreadable() {
     let to = open.addr.to_string();
     let nobody = ReservedPort::new();
     for (http, part) in [
-        (nobody.addr, "refused"),
+        (nobody.addr, "nothing listens there"),
         (open.addr, "invalid HTTP"),
         (admin.http, "401"),
     ] {

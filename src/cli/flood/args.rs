@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::TypedValueParser;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
 use super::child::Role;
-use super::registration::{Profile, Registration};
+use super::nodes::Watch;
 use super::stop::Halt;
 use crate::cli::address::HostPort;
 
@@ -52,7 +52,12 @@ pub(crate) enum Command {
     Idle(IdleArgs),
     /// What --spawn and --baseline start
     #[command(hide = true)]
-    Serve { role: Role, connections: usize },
+    Serve {
+        role: Role,
+        connections: usize,
+        #[arg(long)]
+        with_http: bool,
+    },
 }
 
 /// The server, and what is done with the figures.
@@ -107,31 +112,6 @@ pub(crate) struct HttpArgs {
         conflicts_with = "spawn"
     )]
     pub(crate) http: Option<HostPort>,
-}
-
-/// How nodes register.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub(crate) enum Watch {
-    /// Without a session: whole lists
-    Plain,
-    /// With a session: whole lists
-    List,
-    /// With a session: what changed
-    Delta,
-}
-
-impl Watch {
-    pub(crate) fn profile(self, unlisted: bool) -> Profile {
-        let registration = match self {
-            Watch::Plain => Registration::Plain,
-            Watch::List => Registration::Session("list"),
-            Watch::Delta => Registration::Session("delta"),
-        };
-        Profile {
-            registration,
-            unlisted,
-        }
-    }
 }
 
 #[derive(clap::Args, Debug)]
@@ -312,10 +292,4 @@ fn count() -> impl TypedValueParser<Value = usize> {
 
 fn rounds() -> impl TypedValueParser<Value = u32> {
     clap::value_parser!(u32).range(1..=1000)
-}
-
-/// What a value is called on the command line.
-pub(crate) fn name_of(value: impl ValueEnum) -> String {
-    let value = value.to_possible_value();
-    value.map_or_else(String::new, |value| value.get_name().to_owned())
 }

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 
 use super::bare::{self, Task};
 use super::capacity::raise_fd_limit;
+use super::format::name_of;
 use super::stop::Halt;
 use super::usage::Process;
 use crate::admin::{AdminApi, Config as AdminConfig};
@@ -28,7 +29,6 @@ const SPARE: usize = 1024;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Role {
     Distributor,
-    DistributorWithHttp,
     EchoNode,
     Bare,
 }
@@ -46,11 +46,10 @@ pub(crate) struct Child {
 
 impl Child {
     /// Starts one for at least this many connections.
-    pub(crate) fn spawn(role: Role, connections: usize) -> io::Result<Child> {
-        let value = role.to_possible_value();
-        let name = value.as_ref().map_or("", |value| value.get_name());
+    pub(crate) fn spawn(role: Role, connections: usize, with_http: bool) -> io::Result<Child> {
         let mut process = Command::new(std::env::current_exe()?)
-            .args(["serve", name, &connections.to_string()])
+            .args(["serve", &name_of(role), &connections.to_string()])
+            .args(with_http.then_some("--with-http"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // Ctrl-C is for the parent, which then ends its children.
@@ -107,11 +106,10 @@ impl Drop for Child {
 }
 
 /// Runs the child.
-pub(crate) fn serve(role: Role, connections: usize) -> Result<(), Halt> {
+pub(crate) fn serve(role: Role, connections: usize, with_http: bool) -> Result<(), Halt> {
     let served = match role {
         Role::Bare => raise_fd_limit().and_then(|_| bare::serve()),
-        Role::Distributor => serve_distributor(connections, false),
-        Role::DistributorWithHttp => serve_distributor(connections, true),
+        Role::Distributor => serve_distributor(connections, with_http),
         Role::EchoNode => serve_echo_node(connections),
     };
     served.map_err(|error| Halt::failed(format!("the child that serves: {error}")))

@@ -1,5 +1,6 @@
 //! Figures as people read them.
 
+use clap::ValueEnum;
 use serde::Serialize;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -56,6 +57,12 @@ fn plain(value: f64) -> String {
         _ => 2,
     };
     format!("{value:.digits$}")
+}
+
+/// What a value is called on the command line.
+pub(crate) fn name_of(value: impl ValueEnum) -> String {
+    let value = value.to_possible_value();
+    value.map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 #[cfg(test)]

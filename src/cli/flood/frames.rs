@@ -4,11 +4,11 @@
 //! its bytes are compared, all of them, with the parsed ones.
 
 use std::collections::{HashSet, VecDeque};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::rc::Rc;
 
 use serde_json::value::RawValue;
 
+use super::nodes::{Names, Node};
 use crate::protocol::{ListedNode, Reply, Update};
 
 pub(crate) const FRAME_END: &[u8] = "¶".as_bytes();
@@ -18,46 +18,6 @@ const FRAMES_REMEMBERED: usize = 32;
 /// Returns a frame with its end.
 pub(crate) fn text_of(frame: &[u8]) -> String {
     String::from_utf8_lossy(frame).into_owned() + "¶"
-}
-
-/// A node of this run, by its number.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Node {
-    Member(usize),
-    Joiner(usize),
-}
-
-/// The names of this run's nodes: unlike those of all others, and all of the same length.
-#[derive(Clone, Debug)]
-pub(crate) struct Names {
-    prefix: String,
-}
-
-impl Names {
-    pub(crate) fn new() -> Names {
-        let random = RandomState::new().build_hasher().finish();
-        Names {
-            prefix: format!("flood-{:06x}-", random & 0xff_ffff),
-        }
-    }
-
-    pub(crate) fn of(&self, node: Node) -> String {
-        let (letter, number) = match node {
-            Node::Member(number) => ('w', number),
-            Node::Joiner(number) => ('j', number),
-        };
-        format!("{}{letter}{number:08}", self.prefix)
-    }
-
-    fn parse(&self, name: &str) -> Option<Node> {
-        let (letter, number) = name.strip_prefix(&self.prefix)?.split_at_checked(1)?;
-        let number = number.parse().ok()?;
-        match letter {
-            "w" => Some(Node::Member(number)),
-            "j" => Some(Node::Joiner(number)),
-            _ => None,
-        }
-    }
 }
 
 #[derive(Clone, Default, PartialEq, Eq, Debug)]

@@ -1,13 +1,12 @@
-//! Clients of a Distributor's HTTP side that read slowly, each in a thread. Half of them follow
+//! Clients of a Distributor's HTTP side that read slowly, all in one thread. Half of them follow
 //! `/events`, half ask for `/metrics` again and again. Those that are cut come again.
 
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::mem;
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
@@ -20,18 +19,18 @@ use super::target::HttpLoad;
 /// server, and not by the kernel here.
 const READ_BYTES: usize = 4096;
 const READ_INTERVAL: Duration = Duration::from_millis(400);
+/// They read at this many different times.
+const SLOTS: u32 = 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// As long as browsers wait.
 const RECONNECT_DELAY: Duration = Duration::from_secs(2);
-/// They read at this many different times.
-const SPREAD: f64 = 20.0;
-const STACK_BYTES: usize = 128 << 10;
+const MAX_HEADERS: usize = 32;
 
-/// Clients that read until they are stopped or dropped.
+/// Clients that read until they are stopped.
 #[derive(Debug)]
 pub(crate) struct HttpReaders {
     stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<Tally>>,
+    thread: JoinHandle<Tally>,
 }
 
 /// What came of it.
@@ -68,70 +67,22 @@ impl Tally {
 impl HttpReaders {
     /// Returns when all have connected and asked.
     pub(crate) fn start(load: HttpLoad) -> Result<HttpReaders, Halt> {
-        let failed = |error| {
-            Halt::failed(format!(
-                "the HTTP side at {} cannot be read: {error}",
-                load.at
-            ))
-        };
-        try_one(load.at).map_err(failed)?;
-        let mut readers = HttpReaders {
-            stop: Arc::default(),
-            threads: Vec::new(),
-        };
-        for number in 0..load.readers {
-            readers.add(load.at, number).map_err(failed)?;
-        }
-        Ok(readers)
+        let (at, count) = (load.at, load.readers);
+        let failed = |error| Halt::failed(format!("the HTTP side at {at} cannot be read: {error}"));
+        try_one(at).map_err(failed)?;
+        let paths = ["events", "metrics"].into_iter().cycle();
+        let readers = paths.take(count).map(|path| Reader::connect(at, path));
+        let readers = readers.collect::<io::Result<Vec<_>>>().map_err(failed)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let is_stopped = Arc::clone(&stop);
+        let thread = thread::spawn(move || read_in_turn(readers, &is_stopped));
+        Ok(HttpReaders { stop, thread })
     }
 
-    fn add(&mut self, to: SocketAddr, number: usize) -> io::Result<()> {
-        let path = if number.is_multiple_of(2) {
-            "events"
-        } else {
-            "metrics"
-        };
-        let stop = Arc::clone(&self.stop);
-        let mut reader = Reader::connect(to, path, &stop)?;
-        // They do not all read at the same time.
-        reader.input.get_mut().pause = READ_INTERVAL.mul_f64(number as f64 / SPREAD % 1.0);
-        let run = move || {
-            let mut tally = Tally::default();
-            while !stop.load(Ordering::Relaxed) {
-                reader.read_to_end(&mut tally);
-                thread::park_timeout(RECONNECT_DELAY);
-                if let Ok(again) = Reader::connect(to, path, &stop) {
-                    reader = again;
-                }
-            }
-            tally
-        };
-        let thread = thread::Builder::new().stack_size(STACK_BYTES);
-        self.threads.push(thread.spawn(run)?);
-        Ok(())
-    }
-
-    pub(crate) fn stop(mut self) -> Result<Tally, Halt> {
-        self.signal();
-        let mut tally = Tally::default();
-        for thread in self.threads.drain(..) {
-            let panicked = |_| Halt::failed("a thread of the HTTP readers panicked");
-            tally.add(thread.join().map_err(panicked)?);
-        }
-        Ok(tally)
-    }
-
-    fn signal(&self) {
+    pub(crate) fn stop(self) -> Result<Tally, Halt> {
         self.stop.store(true, Ordering::Relaxed);
-        self.threads
-            .iter()
-            .for_each(|thread| thread.thread().unpark());
-    }
-}
-
-impl Drop for HttpReaders {
-    fn drop(&mut self) {
-        self.signal();
+        let panicked = |_| Halt::failed("the thread of the HTTP readers panicked");
+        self.thread.join().map_err(panicked)
     }
 }
 
@@ -144,100 +95,117 @@ fn try_one(to: SocketAddr) -> io::Result<()> {
     response.map(drop).map_err(io::Error::other)
 }
 
+fn read_in_turn(mut readers: Vec<Reader>, stop: &AtomicBool) -> Tally {
+    let mut tally = Tally::default();
+    let mut next = Instant::now();
+    for slot in (0..SLOTS as usize).cycle() {
+        next += READ_INTERVAL / SLOTS;
+        thread::sleep(next.saturating_duration_since(Instant::now()));
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        for reader in readers.iter_mut().skip(slot).step_by(SLOTS as usize) {
+            reader.turn(&mut tally);
+        }
+    }
+    tally
+}
+
 struct Reader {
-    input: BufReader<SlowStream>,
+    to: SocketAddr,
     path: &'static str,
+    stream: TcpStream,
+    /// Its connection is over, and it comes again at this time.
+    again_at: Option<Instant>,
+    /// What is there of the head of a response.
+    head: Vec<u8>,
+    /// What is left of its body, once the head is complete.
+    body: Option<u64>,
 }
 
 impl Reader {
     /// Connects and asks.
-    fn connect(to: SocketAddr, path: &'static str, stop: &Arc<AtomicBool>) -> io::Result<Reader> {
+    fn connect(to: SocketAddr, path: &'static str) -> io::Result<Reader> {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
         socket.set_recv_buffer_size(READ_BYTES)?;
         socket.connect_timeout(&to.into(), CONNECT_TIMEOUT)?;
-        let stream = SlowStream {
+        socket.set_nonblocking(true)?;
+        let mut reader = Reader {
+            to,
+            path,
             stream: socket.into(),
-            stop: Arc::clone(stop),
-            pause: READ_INTERVAL,
-            bytes: 0,
+            again_at: None,
+            head: Vec::new(),
+            body: None,
         };
-        let input = BufReader::with_capacity(READ_BYTES, stream);
-        let mut reader = Reader { input, path };
         reader.ask()?;
-        reader.input.get_ref().stream.set_nonblocking(true)?;
         Ok(reader)
     }
 
     fn ask(&mut self) -> io::Result<()> {
         let request = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", self.path);
-        self.input.get_mut().stream.write_all(request.as_bytes())
+        self.stream.write_all(request.as_bytes())
     }
 
-    /// Reads responses, and asks again after each, until the connection ends.
-    fn read_to_end(&mut self, tally: &mut Tally) {
-        let end = loop {
-            let Some(length) = self.read_head() else {
-                break &mut tally.refused;
-            };
-            let mut body = self.input.by_ref().take(length);
-            let read = io::copy(&mut body, &mut io::sink());
-            if read.ok() != Some(length) || self.ask().is_err() {
-                break &mut tally.cut;
-            }
-        };
-        let stream = self.input.get_ref();
-        *end += u64::from(!stream.stop.load(Ordering::Relaxed));
-        tally.bytes += stream.bytes;
-    }
-
-    /// Returns the length of the body, which is endless if none is named; `None` if there is an error
-    /// instead of a page. If there are too many readers, the last are closed without an answer.
-    fn read_head(&mut self) -> Option<u64> {
-        let mut line = String::new();
-        self.input.read_line(&mut line).ok()?;
-        let is_ok = line.split(' ').nth(1) == Some("200");
-        let mut length = u64::MAX;
-        while line != "\r\n" {
-            line.clear();
-            self.input
-                .read_line(&mut line)
-                .ok()
-                .filter(|read| *read > 0)?;
-            if let Some((name, value)) = line.split_once(':')
-                && name.eq_ignore_ascii_case("content-length")
-            {
-                length = value.trim().parse().ok()?;
-            }
-        }
-        is_ok.then_some(length)
-    }
-}
-
-/// Reads a little, now and then, until it is stopped.
-struct SlowStream {
-    stream: TcpStream,
-    stop: Arc<AtomicBool>,
-    /// Before the next read.
-    pause: Duration,
-    bytes: u64,
-}
-
-impl Read for SlowStream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = buffer.len().min(READ_BYTES);
-        loop {
-            thread::park_timeout(mem::replace(&mut self.pause, READ_INTERVAL));
-            if self.stop.load(Ordering::Relaxed) {
-                return Err(io::Error::other("stopped"));
-            }
-            match self.stream.read(buffer.get_mut(..most).unwrap_or_default()) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Ok(count) => {
-                    self.bytes += count as u64;
-                    return Ok(count);
+    /// Reads once, or connects again when it is time.
+    fn turn(&mut self, tally: &mut Tally) {
+        let now = Instant::now();
+        let goes_on = match self.again_at {
+            None => self.read(tally).is_some(),
+            Some(at) if at > now => return,
+            Some(_) => match Reader::connect(self.to, self.path) {
+                Ok(reader) => {
+                    *self = reader;
+                    true
                 }
-                other => return other,
-            }
+                Err(_) => false,
+            },
+        };
+        if !goes_on {
+            self.again_at = Some(now + RECONNECT_DELAY);
+            let end = match self.body.take() {
+                Some(_) => &mut tally.cut,
+                None => &mut tally.refused,
+            };
+            *end += 1;
         }
+    }
+
+    /// Returns `None` if the connection ended, or if there is an error instead of a page. If there
+    /// are too many readers, the last are closed without an answer.
+    fn read(&mut self, tally: &mut Tally) -> Option<()> {
+        let mut buffer = [0; READ_BYTES];
+        let mut count = match self.stream.read(&mut buffer) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Some(()),
+            other => other.ok().filter(|count| *count > 0)?,
+        };
+        tally.bytes += count as u64;
+        if self.body.is_none() {
+            self.head.extend_from_slice(buffer.get(..count)?);
+            let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+            let mut response = httparse::Response::new(&mut headers);
+            let httparse::Status::Complete(head) = response.parse(&self.head).ok()? else {
+                return Some(());
+            };
+            if response.code != Some(200) {
+                return None;
+            }
+            let mut headers = response.headers.iter();
+            let length = headers.find(|header| header.name.eq_ignore_ascii_case("content-length"));
+            // Without a length it is endless.
+            let length = length.map_or(Some(u64::MAX), |length| {
+                str::from_utf8(length.value).ok()?.parse().ok()
+            });
+            self.body = Some(length?);
+            count = self.head.len() - head;
+            self.head.clear();
+        }
+        let left = self.body?.saturating_sub(count as u64);
+        self.body = Some(left);
+        if left == 0 {
+            self.ask().ok()?;
+            self.body = None;
+        }
+        Some(())
     }
 }

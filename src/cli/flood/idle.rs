@@ -7,9 +7,9 @@ use super::bare::Task;
 use super::child::Role;
 use super::driver::{self, Description, Scenario};
 use super::format::Unit;
+use super::nodes::{Profile, Watch};
 use super::pool::Pool;
 use super::record::Record;
-use super::registration::{Profile, Registration};
 use super::report::Report;
 use super::round::{Round, Subject, pause_after};
 use super::stop::Halt;
@@ -21,7 +21,7 @@ const SAMPLE_INTERVAL: Duration = Duration::from_millis(250);
 
 pub(crate) fn run(args: &IdleArgs) -> Result<Report, Halt> {
     args.check()?;
-    let target = Target::reach(Role::Distributor, &args.server, args.connections, 0)?;
+    let target = Target::reach(Role::Distributor, &args.server, None, args.connections, 0)?;
     let connections = target.plan.connections;
     let idle = Idle {
         args,
@@ -57,12 +57,8 @@ impl Scenario for Idle<'_> {
     }
 
     fn run(&mut self, round: &mut Round, record: &mut Record) -> Result<(), Halt> {
-        let registration = match self.args.registered {
-            true => Registration::Session("none"),
-            false => Registration::Silent,
-        };
         let profile = Profile {
-            registration,
+            watch: self.args.registered.then_some(Watch::Nothing),
             unlisted: self.args.unlisted,
         };
         let pool = &mut Pool::new(round, profile);

@@ -12,9 +12,9 @@ mod html;
 mod http_readers;
 mod idle;
 mod joins;
+mod nodes;
 mod pool;
 mod record;
-mod registration;
 mod report;
 mod round;
 mod rpc;
@@ -65,7 +65,11 @@ fn run(command: &Command) -> Result<(), Halt> {
         Command::Slow(args) => (&args.load.server, churn::run_slow(args)),
         Command::Rpc(args) => (&args.server, rpc::run(args)),
         Command::Idle(args) => (&args.server, idle::run(args)),
-        Command::Serve { role, connections } => return child::serve(*role, *connections),
+        Command::Serve {
+            role,
+            connections,
+            with_http,
+        } => return child::serve(*role, *connections, *with_http),
     };
     write(&report?, server).map_err(Halt::Failed)
 }

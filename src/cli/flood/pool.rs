@@ -4,9 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::frames::{FRAME_END, Frame, FrameReader, Kind, Names, Node, text_of};
+use super::frames::{FRAME_END, Frame, FrameReader, Kind, text_of};
 use super::joins::Joins;
-use super::registration::{self, JOINER, Profile, Registration};
+use super::nodes::{JOINER, Names, Node, Profile, write_heartbeat};
 use super::round::{Round, Subject};
 use super::stop::Halt;
 use crate::reactor::conn_map::ConnMap;
@@ -37,24 +37,6 @@ pub(crate) struct Member {
     is_stuck: bool,
 }
 
-/// All are to know of this many members.
-#[derive(Debug)]
-struct Goal {
-    members: usize,
-    since: Instant,
-    times: Vec<Duration>,
-}
-
-impl Goal {
-    fn new(members: usize) -> Goal {
-        Goal {
-            members,
-            since: Instant::now(),
-            times: Vec::new(),
-        }
-    }
-}
-
 #[derive(Debug)]
 pub(crate) struct Pool {
     to: SocketAddr,
@@ -67,7 +49,11 @@ pub(crate) struct Pool {
     pub(crate) joins: Joins,
     nodes: ConnMap<Node>,
     frames: FrameReader,
-    goal: Goal,
+    /// All are to know of this many members, since then.
+    goal: usize,
+    goal_since: Instant,
+    /// When each member reached the goal, since it was set.
+    pub(crate) times_to_goal: Vec<Duration>,
     /// None is sent, so that a change can be measured alone.
     pub(crate) heartbeats_paused: bool,
     heartbeats_due: f64,
@@ -111,7 +97,9 @@ impl Pool {
             joins: Joins::default(),
             nodes: ConnMap::default(),
             frames: FrameReader::new(round.names.clone()),
-            goal: Goal::new(0),
+            goal: 0,
+            goal_since: now,
+            times_to_goal: Vec::new(),
             heartbeats_paused: false,
             heartbeats_due: 0.0,
             heartbeats_updated: now,
@@ -122,19 +110,16 @@ impl Pool {
 
     /// From now on it is recorded when each member knows of this many.
     pub(crate) fn set_goal(&mut self, members: usize) {
-        self.goal = Goal::new(members);
+        self.goal = members;
+        self.goal_since = Instant::now();
+        self.times_to_goal.clear();
         for member in &mut self.members {
             member.has_reached_goal = false;
         }
     }
 
-    /// When each member reached the goal, since it was set.
-    pub(crate) fn times_to_goal(&self) -> &[Duration] {
-        &self.goal.times
-    }
-
     pub(crate) fn reached(&self) -> usize {
-        self.goal.times.len()
+        self.times_to_goal.len()
     }
 
     /// Connects one more member, which registers at once.
@@ -180,9 +165,9 @@ impl Pool {
     }
 
     fn register(&self, net: &mut Net, conn: ConnId, node: Node, profile: Profile) {
-        if profile.registration != Registration::Silent {
+        if profile.watch.is_some() {
             let name = self.names.of(node);
-            net.send_with(conn, |out| registration::write(out, &name, profile));
+            net.send_with(conn, |out| profile.write_registration(out, &name));
         }
     }
 
@@ -289,7 +274,7 @@ impl Pool {
     }
 
     fn has_sessions(&self) -> bool {
-        matches!(self.profile.registration, Registration::Session(_)) && !self.is_bare
+        self.profile.session().is_some() && !self.is_bare
     }
 
     /// Spreads the heartbeats of all members evenly over time.
@@ -316,7 +301,7 @@ impl Pool {
             {
                 let key = self.heartbeats_sent.to_string();
                 let rev = member.rev;
-                net.send_with(conn, |out| registration::write_heartbeat(out, &key, rev));
+                net.send_with(conn, |out| write_heartbeat(out, &key, rev));
             }
         }
     }
@@ -362,16 +347,16 @@ impl Pool {
         }
         if frame.wants_ack && !self.is_bare {
             let rev = member.rev;
-            net.send_with(conn, |out| registration::write_heartbeat(out, "null", rev));
+            net.send_with(conn, |out| write_heartbeat(out, "null", rev));
         }
         if !frame.joiners.is_empty() || frame.has_left {
             self.joins.record(number, &frame);
         }
         // A session is there when it is confirmed and has something to apply deltas to.
         let is_there = member.is_confirmed || !has_sessions;
-        if is_there && member.members == Some(self.goal.members) && !member.has_reached_goal {
+        if is_there && member.members == Some(self.goal) && !member.has_reached_goal {
             member.has_reached_goal = true;
-            self.goal.times.push(self.goal.since.elapsed());
+            self.times_to_goal.push(self.goal_since.elapsed());
         }
     }
 

@@ -9,6 +9,14 @@ use super::format::Unit;
 /// Seconds or percent, and a value.
 pub(crate) type Point = (f64, f64);
 
+const PERCENTILES: [(f64, &str); 5] = [
+    (50.0, ", p50"),
+    (90.0, ", p90"),
+    (99.0, ", p99"),
+    (99.9, ", p99.9"),
+    (100.0, ", max"),
+];
+
 /// How the values of all rounds make one figure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Of {
@@ -90,9 +98,28 @@ impl Record {
     }
 }
 
+impl Data {
+    /// Values with what is added to the name of the row.
+    pub(crate) fn figures(&self) -> Vec<(&'static str, Unit, Option<f64>)> {
+        match self {
+            Data::Values(unit, of, values) => vec![("", *unit, of.all(values))],
+            Data::Times(times) => PERCENTILES
+                .map(|(percentile, label)| (label, Unit::Seconds, times.seconds_at(percentile)))
+                .to_vec(),
+        }
+    }
+
+    pub(crate) fn curve(&self) -> Option<Vec<Point>> {
+        match self {
+            Data::Values(..) => None,
+            Data::Times(times) => times.curve(),
+        }
+    }
+}
+
 impl Of {
     /// Returns `None` if there are no values.
-    pub(crate) fn all(self, values: &[f64]) -> Option<f64> {
+    fn all(self, values: &[f64]) -> Option<f64> {
         let mut values = values.to_vec();
         values.sort_unstable_by(f64::total_cmp);
         let sum: f64 = values.iter().sum();
@@ -131,13 +158,13 @@ impl Times {
     }
 
     /// Returns `None` if there are no times.
-    pub(crate) fn seconds_at(&self, percentile: f64) -> Option<f64> {
+    fn seconds_at(&self, percentile: f64) -> Option<f64> {
         let nanos = self.0.value_at_percentile(percentile);
         (!self.0.is_empty()).then(|| Duration::from_nanos(nanos).as_secs_f64())
     }
 
     /// Returns points that become denser towards the slowest, or `None` if there are no times.
-    pub(crate) fn curve(&self) -> Option<Vec<Point>> {
+    fn curve(&self) -> Option<Vec<Point>> {
         let steps = self.0.iter_quantiles(5);
         let points = steps.map(|step| {
             let value = Duration::from_nanos(step.value_iterated_to());

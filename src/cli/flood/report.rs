@@ -3,16 +3,8 @@
 use serde::{Serialize, Serializer};
 
 use super::format::{Unit, ratio};
-use super::record::{Data, Point, Record, Times};
+use super::record::{Data, Point, Record};
 use crate::cli::table::{Align, aligned};
-
-const PERCENTILES: [(f64, &str); 5] = [
-    (50.0, "p50"),
-    (90.0, "p90"),
-    (99.0, "p99"),
-    (99.9, "p99.9"),
-    (100.0, "max"),
-];
 
 #[derive(Default, Debug, Serialize)]
 pub(crate) struct Report {
@@ -67,34 +59,18 @@ impl Report {
     pub(crate) fn add(&mut self, measured: &Record, baseline: Option<&Record>) {
         for (name, data) in &measured.rows {
             let beside = baseline.and_then(|baseline| baseline.find(name));
-            match (data, beside) {
-                (Data::Values(unit, of, values), beside) => {
-                    let beside = match beside {
-                        Some(Data::Values(.., values)) => of.all(values),
-                        _ => None,
-                    };
-                    self.figure(*name, *unit, of.all(values), beside);
-                }
-                (Data::Times(times), Some(Data::Times(beside))) => {
-                    self.times(name, times, Some(beside));
-                }
-                (Data::Times(times), _) => self.times(name, times, None),
+            let figures = beside.map(Data::figures).unwrap_or_default();
+            let mut beside_each = figures.into_iter().map(|(.., value)| value);
+            for (percentile, unit, value) in data.figures() {
+                let beside = beside_each.next().flatten();
+                self.figure(format!("{name}{percentile}"), unit, value, beside);
             }
+            self.curves.extend(data.curve().map(|points| Curve {
+                name,
+                seconds_by_percentile: points,
+                baseline: beside.and_then(Data::curve),
+            }));
         }
-    }
-
-    /// Adds percentiles as rows, and the whole distribution as a curve.
-    fn times(&mut self, name: &'static str, times: &Times, beside: Option<&Times>) {
-        for (percentile, label) in PERCENTILES {
-            let beside = beside.and_then(|times| times.seconds_at(percentile));
-            let value = times.seconds_at(percentile);
-            self.figure(format!("{name}, {label}"), Unit::Seconds, value, beside);
-        }
-        self.curves.extend(times.curve().map(|points| Curve {
-            name,
-            seconds_by_percentile: points,
-            baseline: beside.and_then(Times::curve),
-        }));
     }
 
     /// Adds a row, unless it has no value at all.

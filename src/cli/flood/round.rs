@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::frames::Names;
+use super::nodes::Names;
 use super::stop::{Halt, StopSignal};
 use super::target::Target;
 use super::usage::{Memory, Process};

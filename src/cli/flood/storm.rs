@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::args::{StormArgs, Watch, name_of};
+use super::args::StormArgs;
 use super::bare::Task;
+use super::child::Role;
 use super::driver::{self, Description, Scenario};
-use super::format::Unit;
+use super::format::{Unit, name_of};
+use super::nodes::{Profile, Watch};
 use super::pool::Pool;
 use super::record::{Point, Record};
 use super::report::Report;
@@ -20,7 +22,13 @@ pub(crate) fn run(args: &StormArgs) -> Result<Report, Halt> {
             "--nodes: 1 is too few; a storm needs at least 2",
         ));
     }
-    let target = Target::reach_with_http(&args.server, &args.http, args.nodes, 0)?;
+    let target = Target::reach(
+        Role::Distributor,
+        &args.server,
+        Some(&args.http),
+        args.nodes,
+        0,
+    )?;
     let nodes = target.plan.connections;
     if nodes < 2 {
         return Err(Halt::failed("a storm needs at least 2 connections"));
@@ -56,7 +64,10 @@ impl Scenario for Storm<'_> {
     }
 
     fn run(&mut self, round: &mut Round, record: &mut Record) -> Result<(), Halt> {
-        let profile = self.args.watch.profile(false);
+        let profile = Profile {
+            watch: Some(self.args.watch),
+            unlisted: false,
+        };
         let pool = &mut Pool::new(round, profile);
         let nodes = self.nodes;
         let before = round.cpu(pool)?;
@@ -67,7 +78,7 @@ impl Scenario for Storm<'_> {
         pool.wait_for(round, "hold all", nodes, |pool, _| pool.reached())?;
         let joining_cpu = used(before, round.cpu(pool)?);
         let memory = round.memory();
-        let mut times = pool.times_to_goal().to_vec();
+        let mut times = pool.times_to_goal.clone();
         times.sort_unstable();
         let converged = times.last().copied().unwrap_or_default();
         let (updates, bytes) = (pool.seen.updates as f64, pool.bytes() as f64);
@@ -84,7 +95,7 @@ impl Scenario for Storm<'_> {
         let what = "heard that all others left";
         pool.wait_for(round, what, 1, |pool, _| pool.reached())?;
         let leaving_cpu = used(before, round.cpu(pool)?);
-        let left = pool.times_to_goal().first().copied();
+        let left = pool.times_to_goal.first().copied();
         let list_of_one = self.whole_list(pool, round)?;
         self.lists.get_or_insert([list_of_all, list_of_one]);
         pool.close_all(round)?;

@@ -31,7 +31,8 @@ pub(crate) struct Target {
     pub(crate) plan: Capacity,
     pub(crate) timeout: Duration,
     pub(crate) stop: StopSignal,
-    spawned: Option<Child>,
+    /// It ends with the run.
+    _spawned: Option<Child>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -41,26 +42,39 @@ pub(crate) struct HttpLoad {
 }
 
 impl Target {
-    /// Spawns or finds the server, and plans for `connections` and `others` beside them.
+    /// Spawns or finds the server, and plans for `connections` and `others` beside them: with
+    /// those of HTTP readers, if there are any.
     pub(crate) fn reach(
         role: Role,
         args: &ServerArgs,
+        http: Option<&HttpArgs>,
         connections: usize,
         others: usize,
     ) -> Result<Target, Halt> {
         let stop = StopSignal::install()?;
-        let spawn = |role| Child::spawn(role, connections + others);
+        let readers = http.and_then(|http| http.http_readers);
+        let http = http.and_then(|http| http.http.as_ref());
+        if readers.is_some() && http.is_none() && !args.spawn {
+            return Err(Halt::usage(
+                "--http-readers: no HTTP address; set it with --http ADDR, or start a Distributor for \
+                 the run with --spawn",
+            ));
+        }
+        let others = others + readers.unwrap_or(0);
+        let spawn = |role| Child::spawn(role, connections + others, readers.is_some());
         let spawned = args.spawn.then(|| spawn(role)).transpose()?;
         let default = match role {
             Role::EchoNode => DEFAULT_NODE,
-            Role::Distributor | Role::DistributorWithHttp | Role::Bare => DEFAULT_DISTRIBUTOR,
+            Role::Distributor | Role::Bare => DEFAULT_DISTRIBUTOR,
         };
-        let addr = match &spawned {
-            Some(server) => server.addr,
-            None => match &args.to {
-                Some(to) => first_reachable("--to", resolve("--to", to)?)?,
-                None => first_reachable("--to", vec![default.into()])?,
-            },
+        let addr = match (&spawned, &args.to) {
+            (Some(server), _) => server.addr,
+            (None, Some(to)) => first_reachable("--to", resolve("--to", to)?)?,
+            (None, None) => first_reachable("--to", vec![default.into()])?,
+        };
+        let http = match http {
+            Some(http) => Some(first_reachable("--http", resolve("--http", http)?)?),
+            None => spawned.as_ref().and_then(|server| server.http),
         };
         let plan = Machine::here()?.plan(addr, connections, others, args.source_addresses);
         if plan.connections == 0 {
@@ -88,62 +102,29 @@ impl Target {
             process,
             cpu_before,
             bare: args.baseline.then(|| spawn(Role::Bare)).transpose()?,
-            http: None,
+            http: http
+                .zip(readers)
+                .map(|(at, readers)| HttpLoad { at, readers }),
             plan,
             timeout: args.timeout,
             stop,
-            spawned,
+            _spawned: spawned,
         })
-    }
-
-    /// Does the same for a Distributor whose HTTP side is read, if `http` says so.
-    pub(crate) fn reach_with_http(
-        args: &ServerArgs,
-        http: &HttpArgs,
-        connections: usize,
-        others: usize,
-    ) -> Result<Target, Halt> {
-        let Some(readers) = http.http_readers else {
-            return Target::reach(Role::Distributor, args, connections, others);
-        };
-        if http.http.is_none() && !args.spawn {
-            return Err(Halt::usage(
-                "--http-readers: no HTTP address; set it with --http ADDR, or start a Distributor for \
-                 the run with --spawn",
-            ));
-        }
-        let role = Role::DistributorWithHttp;
-        let mut target = Target::reach(role, args, connections, others + readers)?;
-        let spawned = target.spawned.as_ref().and_then(|server| server.http);
-        let at = match (&http.http, spawned) {
-            (Some(http), _) => first_reachable("--http", resolve("--http", http)?)?,
-            (None, Some(spawned)) => spawned,
-            (None, None) => return Err(Halt::failed("the spawned server has no HTTP address")),
-        };
-        target.http = Some(HttpLoad { at, readers });
-        Ok(target)
     }
 
     /// Reports what the server used in all, and what capped the run.
     pub(crate) fn report(&self, report: &mut Report) {
         let bare = self.bare.as_ref().map(Child::process);
         let peak = |process: Process| Some(process.memory().ok()?.peak_bytes as f64);
-        report.figure(
-            "server memory at its peak, resident",
-            Unit::Bytes,
-            self.process.and_then(peak),
-            bare.and_then(peak),
-        );
-        let cpu = |process: Process, before| {
-            Some(process.cpu().ok()?.saturating_sub(before).as_secs_f64())
+        let name = "server memory at its peak, resident";
+        let (value, baseline) = (self.process.and_then(peak), bare.and_then(peak));
+        report.figure(name, Unit::Bytes, value, baseline);
+        let cpu = |process: Option<Process>, before| {
+            Some(process?.cpu().ok()?.saturating_sub(before).as_secs_f64())
         };
-        report.figure(
-            "server CPU in all",
-            Unit::Seconds,
-            self.process
-                .and_then(|process| cpu(process, self.cpu_before)),
-            bare.and_then(|process| cpu(process, Duration::ZERO)),
-        );
+        let value = cpu(self.process, self.cpu_before);
+        let baseline = cpu(bare, Duration::ZERO);
+        report.figure("server CPU in all", Unit::Seconds, value, baseline);
         report.notes.extend(self.plan.capped_by.iter().cloned());
     }
 }

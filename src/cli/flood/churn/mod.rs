@@ -3,12 +3,13 @@
 mod load;
 mod schedule;
 
-use super::args::{ChurnArgs, LoadArgs, SlowArgs, name_of};
+use super::args::{ChurnArgs, HttpArgs, LoadArgs, SlowArgs};
 use super::bare::Task;
 use super::child::Role;
 use super::driver::{self, Description, Scenario};
-use super::format::Unit;
-use super::frames::{Names, Node, text_of};
+use super::format::{Unit, name_of};
+use super::frames::text_of;
+use super::nodes::{Names, Node, Profile};
 use super::pool::Pool;
 use super::record::Record;
 use super::report::Report;
@@ -22,20 +23,21 @@ use schedule::Schedule;
 const SPARE: usize = 256;
 
 pub(crate) fn run(args: &ChurnArgs) -> Result<Report, Halt> {
-    let load = &args.load;
-    let target = Target::reach_with_http(&load.server, &args.http, load.nodes, SPARE)?;
-    run_against(target, load, None)
+    run_with(&args.load, Some(&args.http), None)
 }
 
 /// Runs churn while some watchers never read.
 pub(crate) fn run_slow(args: &SlowArgs) -> Result<Report, Halt> {
-    let load = &args.load;
-    let all = load.nodes + args.stuck;
-    let target = Target::reach(Role::Distributor, &load.server, all, SPARE)?;
-    run_against(target, load, Some(args.stuck))
+    run_with(&args.load, None, Some(args.stuck))
 }
 
-fn run_against(target: Target, args: &LoadArgs, stuck: Option<usize>) -> Result<Report, Halt> {
+fn run_with(
+    args: &LoadArgs,
+    http: Option<&HttpArgs>,
+    stuck: Option<usize>,
+) -> Result<Report, Halt> {
+    let all = args.nodes + stuck.unwrap_or(0);
+    let target = Target::reach(Role::Distributor, &args.server, http, all, SPARE)?;
     let connections = target.plan.connections;
     let is_slow = stuck.is_some();
     let stuck = stuck.unwrap_or(0).min(connections - 1);
@@ -88,7 +90,10 @@ impl Scenario for Churn<'_> {
     }
 
     fn run(&mut self, round: &mut Round, record: &mut Record) -> Result<(), Halt> {
-        let profile = self.args.watch.profile(self.args.unlisted);
+        let profile = Profile {
+            watch: Some(self.args.watch),
+            unlisted: self.args.unlisted,
+        };
         let pool = &mut Pool::new(round, profile);
         let mut load = self.load;
         if round.subject == Subject::Relieved {

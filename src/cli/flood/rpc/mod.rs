@@ -19,7 +19,7 @@ use callers::{Callers, Request};
 
 pub(crate) fn run(args: &RpcArgs) -> Result<Report, Halt> {
     let request = Request::new(&args.path, &args.params)?;
-    let target = Target::reach(Role::EchoNode, &args.server, args.connections, 1)?;
+    let target = Target::reach(Role::EchoNode, &args.server, None, args.connections, 1)?;
     let connections = target.plan.connections;
     let rpc = Rpc {
         args,
