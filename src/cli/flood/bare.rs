@@ -26,10 +26,11 @@ const LISTENER: u64 = u64::MAX - 1;
 /// What it does with its connections.
 #[derive(Clone, Serialize, Deserialize, Debug)]
 pub(crate) enum Task {
-    /// Sends back what comes.
     Echo,
     /// Sends this to each that connects.
-    Hold { greeting: String },
+    Hold {
+        greeting: String,
+    },
     /// Reads this many registrations, then sends each the list; to the last that stays, the goodbye.
     Acceptor {
         count: usize,

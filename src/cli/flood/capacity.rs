@@ -45,7 +45,6 @@ pub(crate) struct Capacity {
     pub(crate) capped_by: Vec<String>,
 }
 
-/// What the machine has.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Machine {
     fds: u64,

@@ -40,7 +40,6 @@ pub(crate) struct Child {
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
     pub(crate) addr: SocketAddr,
-    /// Of its HTTP side, if it has one.
     pub(crate) http: Option<SocketAddr>,
 }
 
@@ -83,7 +82,6 @@ impl Child {
         }
     }
 
-    /// Sets what a bare server does next.
     pub(crate) fn set_task(&mut self, task: &Task) -> io::Result<()> {
         if let Some(input) = &mut self.input {
             let line = serde_json::to_string(task)? + "\n";
@@ -105,7 +103,6 @@ impl Drop for Child {
     }
 }
 
-/// Runs the child.
 pub(crate) fn serve(role: Role, connections: usize, with_http: bool) -> Result<(), Halt> {
     let served = match role {
         Role::Bare => raise_fd_limit().and_then(|_| bare::serve()),

@@ -13,7 +13,6 @@ use super::round::{Round, Subject};
 use super::stop::Halt;
 use super::target::Target;
 
-/// What differs between scenarios.
 pub(crate) trait Scenario {
     fn describe(&self) -> Description;
 
@@ -23,7 +22,6 @@ pub(crate) trait Scenario {
     /// What the bare server does in its next round: what the measured one did.
     fn bare_task(&self) -> Result<Task, Halt>;
 
-    /// Remarks for the end of the report.
     fn notes(&self) -> Vec<String> {
         Vec::new()
     }
@@ -36,7 +34,6 @@ pub(crate) struct Description {
     /// What the server is compared with where there is no bare one: itself with a part of the load
     /// left out.
     pub(crate) relieved: Option<&'static str>,
-    /// What the time line shows.
     pub(crate) time_line: (&'static str, Unit),
     pub(crate) settings: Vec<(&'static str, String)>,
 }

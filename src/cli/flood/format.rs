@@ -47,7 +47,6 @@ fn scaled(value: f64, units: [(f64, &str); 4]) -> String {
     format!("{} {unit}", plain(value / size))
 }
 
-/// About three digits.
 fn plain(value: f64) -> String {
     // What is whole but for rounding is whole.
     let is_whole = (value - value.round()).abs() < 1e-9;

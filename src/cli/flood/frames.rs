@@ -15,7 +15,6 @@ pub(crate) const FRAME_END: &[u8] = "¶".as_bytes();
 /// Frames that are remembered: watchers are at most a few of them apart.
 const FRAMES_REMEMBERED: usize = 32;
 
-/// Returns a frame with its end.
 pub(crate) fn text_of(frame: &[u8]) -> String {
     String::from_utf8_lossy(frame).into_owned() + "¶"
 }
@@ -23,19 +22,16 @@ pub(crate) fn text_of(frame: &[u8]) -> String {
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     List,
-    /// Changes since this revision.
     Delta {
         from: u64,
     },
     /// The reply to a registration or a heartbeat.
     Success,
-    /// An errorcode and its message.
     Refused(String),
     #[default]
     Other,
 }
 
-/// A parsed frame.
 #[derive(Default, Debug)]
 pub(crate) struct Frame {
     pub(crate) bytes: Vec<u8>,
@@ -45,11 +41,9 @@ pub(crate) struct Frame {
     pub(crate) wants_ack: bool,
     /// How many members are listed, or joined.
     pub(crate) members: usize,
-    /// How many members left.
     pub(crate) members_left: usize,
     /// Joiners in the list, or among those who joined.
     pub(crate) joiners: Vec<usize>,
-    /// It says that a node left.
     pub(crate) has_left: bool,
 }
 
@@ -58,7 +52,6 @@ pub(crate) struct Frame {
 pub(crate) struct FrameReader {
     names: Names,
     recent: VecDeque<Rc<Frame>>,
-    /// The ids of all members so far.
     ids: HashSet<u64>,
 }
 

@@ -4,7 +4,6 @@ use super::format::Unit;
 use super::record::Point;
 use super::report::{Curve, Report, TimeLine};
 
-/// Returns the whole page.
 pub(crate) fn page(report: &Report) -> String {
     let title = format!("flood {}", report.command);
     let settings = escape(&report.settings_line());
@@ -102,7 +101,6 @@ fn ticks(most: f64) -> Vec<f64> {
 
 struct Chart<'a> {
     title: String,
-    /// The largest value to the right.
     width: f64,
     ticks: Vec<(f64, String)>,
     /// Of the values upwards.

@@ -33,7 +33,6 @@ pub(crate) struct HttpReaders {
     thread: JoinHandle<Tally>,
 }
 
-/// What came of it.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Tally {
     bytes: u64,
@@ -124,7 +123,6 @@ struct Reader {
 }
 
 impl Reader {
-    /// Connects and asks.
     fn connect(to: SocketAddr, path: &'static str) -> io::Result<Reader> {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
         socket.set_recv_buffer_size(READ_BYTES)?;

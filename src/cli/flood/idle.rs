@@ -16,7 +16,6 @@ use super::stop::Halt;
 use super::target::Target;
 use super::usage::{Memory, used};
 
-/// How often memory is sampled.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(250);
 
 pub(crate) fn run(args: &IdleArgs) -> Result<Report, Halt> {
@@ -91,8 +90,8 @@ impl Scenario for Idle<'_> {
             let value = value.filter(|_| self.knows_memory);
             record.most(name, Unit::Bytes, value);
         };
-        let resident = |memory: Option<Memory>| Some(memory?.resident_bytes as f64);
-        let anonymous = |memory: Option<Memory>| Some(memory?.anonymous_bytes as f64);
+        let resident = |memory: Option<Memory>| Some(memory?.resident_bytes);
+        let anonymous = |memory: Option<Memory>| Some(memory?.anonymous_bytes);
         let each = |of: fn(Option<Memory>) -> Option<f64>| {
             Some((of(during)? - of(before)?).max(0.0) / all as f64)
         };
@@ -126,7 +125,6 @@ impl Scenario for Idle<'_> {
 }
 
 impl Idle<'_> {
-    /// Samples the server's memory until the time is over.
     fn sample_memory(
         &self,
         pool: &mut Pool,
@@ -138,7 +136,7 @@ impl Idle<'_> {
             let left = self.args.duration.saturating_sub(start.elapsed());
             round.pass(SAMPLE_INTERVAL.min(left), pool)?;
             let at = start.elapsed().as_secs_f64();
-            let bytes = round.memory().map(|memory| memory.resident_bytes as f64);
+            let bytes = round.memory().map(|memory| memory.resident_bytes);
             record.time_line.extend(bytes.map(|bytes| (at, bytes)));
         }
         Ok(())

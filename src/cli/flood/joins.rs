@@ -1,5 +1,6 @@
 //! Joins of a run, and when each watcher heard of each.
 
+use std::mem;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,6 @@ use super::record::Times;
 struct Joiner {
     /// When it joins by the schedule. A delay after that counts, whatever causes it.
     due: Instant,
-    /// By watcher.
     has_heard: Vec<bool>,
     heard: usize,
 }
@@ -20,7 +20,6 @@ pub(crate) struct Joins {
     joiners: Vec<Joiner>,
     /// How many watchers are to hear of each.
     pub(crate) watchers: usize,
-    /// Joins that all watchers heard of.
     pub(crate) complete: usize,
     pub(crate) to_each: Times,
     /// When a join was due, and its time to the last watcher.
@@ -36,17 +35,15 @@ impl Joins {
         self.joiners.len()
     }
 
-    /// Adds a node and returns its number.
-    pub(crate) fn add(&mut self) -> usize {
+    pub(crate) fn add(&mut self, members: usize) -> usize {
         self.joiners.push(Joiner {
             due: Instant::now(),
-            has_heard: Vec::new(),
+            has_heard: vec![false; members],
             heard: 0,
         });
         self.joiners.len() - 1
     }
 
-    /// Sets when the node joins.
     pub(crate) fn begin(&mut self, number: usize, due: Instant) {
         if let Some(joiner) = self.joiners.get_mut(number) {
             joiner.due = due;
@@ -63,19 +60,14 @@ impl Joins {
         self.to_last.clear();
     }
 
-    /// Records that a watcher received the frame.
     pub(crate) fn record(&mut self, watcher: usize, frame: &Rc<Frame>) {
         for number in &frame.joiners {
             let Some(joiner) = self.joiners.get_mut(*number) else {
                 continue;
             };
-            if watcher >= joiner.has_heard.len() {
-                let length = self.watchers.max(watcher + 1);
-                joiner.has_heard.resize(length, false);
-            }
-            match joiner.has_heard.get_mut(watcher) {
-                Some(has_heard) if !*has_heard => *has_heard = true,
-                _ => continue,
+            let has_heard = joiner.has_heard.get_mut(watcher);
+            if has_heard.is_none_or(|has_heard| mem::replace(has_heard, true)) {
+                continue;
             }
             joiner.heard += 1;
             let time = joiner.due.elapsed();

@@ -35,7 +35,6 @@ use args::{Args, Command, ServerArgs};
 use report::Report;
 use stop::Halt;
 
-/// Runs the program.
 pub fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,

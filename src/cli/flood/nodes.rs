@@ -5,7 +5,6 @@ use std::io::{self, Write};
 
 use clap::ValueEnum;
 
-/// A node by its number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Node {
     Member(usize),

@@ -25,7 +25,6 @@ const MAX_REFUSAL_BYTES: usize = 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Member {
     conn: Option<ConnId>,
-    /// The revision that it has, in a session.
     rev: Option<u64>,
     is_confirmed: bool,
     has_reached_goal: bool,
@@ -33,7 +32,6 @@ pub(crate) struct Member {
     members: Option<usize>,
     pub(crate) updates: u64,
     pub(crate) bytes: u64,
-    /// It does not read.
     is_stuck: bool,
 }
 
@@ -66,7 +64,6 @@ pub(crate) struct Pool {
 #[derive(Default, Debug)]
 pub(crate) struct Seen {
     opened: usize,
-    /// Members whose registration was confirmed.
     pub(crate) confirmed: usize,
     /// Members that received something.
     pub(crate) greeted: usize,
@@ -80,7 +77,6 @@ pub(crate) struct Seen {
     refusal: Option<String>,
     /// The newest whole list without joiners.
     pub(crate) last_list: Option<Rc<Frame>>,
-    /// The first reply to a registration.
     pub(crate) reply: Option<Vec<u8>>,
 }
 
@@ -122,7 +118,6 @@ impl Pool {
         self.times_to_goal.len()
     }
 
-    /// Connects one more member, which registers at once.
     pub(crate) fn add_member(&mut self, net: &mut Net) {
         let node = Node::Member(self.members.len());
         let conn = self.connect(net, node);
@@ -140,9 +135,8 @@ impl Pool {
         }
     }
 
-    /// Connects a node that is to join.
     pub(crate) fn add_joiner(&mut self, net: &mut Net) -> (usize, ConnId) {
-        let number = self.joins.add();
+        let number = self.joins.add(self.members.len());
         (number, self.connect(net, Node::Joiner(number)))
     }
 
@@ -171,7 +165,6 @@ impl Pool {
         }
     }
 
-    /// Makes the first members stop reading.
     pub(crate) fn pause_reading(&mut self, net: &mut Net, members: usize) {
         for member in self.members.iter_mut().take(members) {
             member.is_stuck = true;
@@ -207,7 +200,6 @@ impl Pool {
         Ok(())
     }
 
-    /// Makes the first member ask for the list.
     pub(crate) fn ask_for_list(&mut self, net: &mut Net) {
         if let Some(conn) = self.members.first().and_then(|member| member.conn) {
             let request = br#"{"uri":"/distributes","method":"GET","key":0}"#;
@@ -256,12 +248,10 @@ impl Pool {
         ))
     }
 
-    /// Bytes that members received.
     pub(crate) fn bytes(&self) -> u64 {
         self.members.iter().map(|member| member.bytes).sum()
     }
 
-    /// Whether the newest whole list has this many members.
     pub(crate) fn is_last_list_of(&self, members: usize) -> bool {
         let list = self.seen.last_list.as_ref();
         list.is_some_and(|list| list.members == members)

@@ -6,7 +6,6 @@ use hdrhistogram::Histogram;
 
 use super::format::Unit;
 
-/// Seconds or percent, and a value.
 pub(crate) type Point = (f64, f64);
 
 const PERCENTILES: [(f64, &str); 5] = [

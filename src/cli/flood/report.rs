@@ -31,7 +31,6 @@ pub(crate) struct Figure {
     pub(crate) ratio: Option<f64>,
 }
 
-/// A distribution of times.
 #[derive(Debug, Serialize)]
 pub(crate) struct Curve {
     pub(crate) name: &'static str,
@@ -55,7 +54,6 @@ pub(crate) struct Line {
 }
 
 impl Report {
-    /// Adds what was recorded, beside the baseline.
     pub(crate) fn add(&mut self, measured: &Record, baseline: Option<&Record>) {
         for (name, data) in &measured.rows {
             let beside = baseline.and_then(|baseline| baseline.find(name));
@@ -92,7 +90,6 @@ impl Report {
         self.figures.extend(value.or(baseline).map(|_| figure));
     }
 
-    /// The settings as text.
     pub(crate) fn settings_line(&self) -> String {
         let setting = |(name, value): &(&str, String)| format!("{name} {value}");
         let settings: Vec<_> = self.settings.iter().map(setting).collect();
@@ -120,7 +117,6 @@ impl Report {
         rows
     }
 
-    /// The whole report as text.
     pub(crate) fn text(&self) -> String {
         let table = aligned(&self.rows(), Align::FiguresRight);
         let mut text = format!("{}\n\n{table}", self.settings_line());

@@ -20,7 +20,6 @@ const REST: Duration = Duration::from_millis(3);
 /// A server that never rests is measured all the same.
 const MAX_LOOKS: u32 = 100;
 
-/// Whose figures a round measures.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Subject {
     Server,
@@ -38,7 +37,6 @@ pub(crate) struct Round {
     /// For each step, `--timeout`.
     pub(crate) timeout: Duration,
     pub(crate) sources: Vec<Option<IpAddr>>,
-    /// Of this run's nodes.
     pub(crate) names: Names,
     pub(crate) subject: Subject,
     pub(crate) to: SocketAddr,
@@ -78,7 +76,6 @@ impl Round {
         self.reactor.net()
     }
 
-    /// One turn that waits for at most `wait`.
     pub(crate) fn turn(&mut self, wait: Duration, handler: &mut dyn Handler) -> Result<(), Halt> {
         if self.stop.is_set() {
             return Err(Halt::Stopped);
@@ -106,7 +103,6 @@ impl Round {
         }
     }
 
-    /// Turns for this long.
     pub(crate) fn pass<H: Handler>(&mut self, time: Duration, handler: &mut H) -> Result<(), Halt> {
         self.run_for(time, handler, |_, _| false).map(drop)
     }

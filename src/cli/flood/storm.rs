@@ -112,9 +112,12 @@ impl Scenario for Storm<'_> {
         record.mean("lists of the node with most", Unit::Count, most);
         record.mean("bytes to a node", Unit::Bytes, bytes / nodes as f64);
         record.mean("bytes to all", Unit::Bytes, bytes);
-        let bytes = memory.map(|memory| memory.resident_bytes as f64);
         let name = "server memory while all are there, resident";
-        record.most(name, Unit::Bytes, bytes);
+        record.most(
+            name,
+            Unit::Bytes,
+            memory.map(|memory| memory.resident_bytes),
+        );
         record.times("until a node holds all", &times.into_iter().collect());
         Ok(())
     }

@@ -21,12 +21,10 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(crate) struct Target {
     pub(crate) addr: SocketAddr,
-    /// The server's process, if it is known.
     pub(crate) process: Option<Process>,
     /// CPU time of the process before the run.
     cpu_before: Duration,
     pub(crate) bare: Option<Child>,
-    /// Clients of the HTTP side, if there are any.
     pub(crate) http: Option<HttpLoad>,
     pub(crate) plan: Capacity,
     pub(crate) timeout: Duration,
@@ -115,7 +113,7 @@ impl Target {
     /// Reports what the server used in all, and what capped the run.
     pub(crate) fn report(&self, report: &mut Report) {
         let bare = self.bare.as_ref().map(Child::process);
-        let peak = |process: Process| Some(process.memory().ok()?.peak_bytes as f64);
+        let peak = |process: Process| Some(process.memory().ok()?.peak_bytes);
         let name = "server memory at its peak, resident";
         let (value, baseline) = (self.process.and_then(peak), bare.and_then(peak));
         report.figure(name, Unit::Bytes, value, baseline);

@@ -11,10 +11,10 @@ pub(crate) struct Process {
 
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Memory {
-    pub(crate) resident_bytes: u64,
-    pub(crate) peak_bytes: u64,
+    pub(crate) resident_bytes: f64,
+    pub(crate) peak_bytes: f64,
     /// Without the pages of mapped files.
-    pub(crate) anonymous_bytes: u64,
+    pub(crate) anonymous_bytes: f64,
 }
 
 impl Process {
@@ -50,8 +50,8 @@ impl Process {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
         let bytes = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
-            let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-            kib.unwrap_or(0) << 10
+            let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+            kib.unwrap_or(0.0) * 1024.0
         };
         Ok(Memory {
             resident_bytes: bytes("VmRSS:"),

@@ -12,21 +12,17 @@ use crate::cli::flood::stop::Halt;
 use crate::cli::flood::usage::used;
 use crate::reactor::{Close, ConnId};
 
-/// Single changes at the beginning of a round.
 const SINGLES: u32 = 8;
 
-/// What a round consists of.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {
     pub(super) watchers: usize,
     /// Watchers beside them that do not read.
     pub(super) stuck: usize,
-    /// The watchers are not in the list.
     pub(super) unlisted: bool,
     pub(super) schedule: Schedule,
 }
 
-/// Times of one change alone.
 #[derive(Default)]
 struct Single {
     to_last: Option<Duration>,
@@ -116,7 +112,7 @@ impl Load {
             let cut = pool.stuck_and_cut() as u64;
             record.count("stuck watchers cut, all rounds", cut);
         }
-        let bytes = memory.map(|memory| memory.resident_bytes as f64);
+        let bytes = memory.map(|memory| memory.resident_bytes);
         record.most("server memory, resident", Unit::Bytes, bytes);
         stopped?;
         pool.close_all(round)?;

@@ -26,7 +26,6 @@ pub(crate) fn run(args: &ChurnArgs) -> Result<Report, Halt> {
     run_with(&args.load, Some(&args.http), None)
 }
 
-/// Runs churn while some watchers never read.
 pub(crate) fn run_slow(args: &SlowArgs) -> Result<Report, Halt> {
     run_with(&args.load, None, Some(args.stuck))
 }

@@ -14,12 +14,10 @@ use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{Close, CloseReason, ConnId, ConnectOptions, Handler, Net, Origin};
 
 const MAX_FRAME_BYTES: usize = 1 << 20;
-/// Points of the time line are this far apart.
 const TIME_LINE_STEP: Duration = Duration::from_millis(50);
 /// All keys of a run have as many digits, so that all requests are of the same length.
 const FIRST_KEY: u64 = 1_000_000_000;
 
-/// A request without its key.
 #[derive(Debug)]
 pub(super) struct Request {
     method: String,
@@ -62,7 +60,6 @@ pub(super) struct Counts {
     pub(super) unexpected: u64,
 }
 
-/// A request without a reply.
 #[derive(Clone, Copy, Debug)]
 struct Call {
     conn: ConnId,
@@ -75,24 +72,20 @@ pub(super) struct Callers<'a> {
     depth: usize,
     /// A reply is followed by the next request.
     is_closed_loop: bool,
-    /// No more requests are sent.
     is_over: bool,
     connections: Vec<ConnId>,
     in_flight: ConnMap<usize>,
-    /// The connection that was used last.
     last: usize,
     next_key: u64,
     calls: HashMap<u64, Call>,
     /// Requests that are due and have no room on any connection.
     pub(super) waiting: VecDeque<Instant>,
-    /// Why a connection was lost.
     pub(super) failed: Option<CloseReason>,
     started: Instant,
     pub(super) counts: Counts,
     pub(super) times: Times,
     /// The slowest reply of each step.
     pub(super) time_line: Vec<Point>,
-    /// The first error.
     pub(super) refusal: Option<String>,
 }
 

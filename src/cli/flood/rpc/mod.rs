@@ -37,7 +37,6 @@ struct Rpc<'a> {
     connections: usize,
     /// Requests to the server that were given up.
     lost: u64,
-    /// The first error of the server.
     refusal: Option<String>,
 }
 
