@@ -24,8 +24,13 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    fn matches(&self, other: &Identity) -> bool {
-        self.address == other.address && self.token == other.token
+    /// Fails if `other` has the same instance, and is not the same node.
+    fn check(&self, other: &Identity) -> Result<(), Refusal> {
+        if self.address == other.address && self.token == other.token {
+            return Ok(());
+        }
+        let message = "this instance is registered from another host, or with another token";
+        Err(Refusal::new(ErrorCode::NotAllowed, message))
     }
 }
 
@@ -80,12 +85,12 @@ pub(super) struct Identities {
 struct Owned {
     identity: Identity,
     holder: Holder,
-    take_overs: RateLimit,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 enum Holder {
-    Connection(ConnId),
+    /// With the take-overs of its instance, until no connection holds it.
+    Connection(ConnId, RateLimit),
     None(Unclaimed, Rc<[u8]>),
 }
 
@@ -112,9 +117,14 @@ impl Identities {
         if let Some(entry) = of_instance.copied()
             && let Some(owned) = self.by_entry.get_mut(&entry)
         {
-            match owned.holder {
-                Holder::Connection(from) if from != conn => {
-                    owned.allow_take_over(claimant, now)?;
+            match &mut owned.holder {
+                Holder::Connection(from, take_overs) if *from != conn => {
+                    owned.identity.check(claimant)?;
+                    if !take_overs.allow(now) {
+                        let message =
+                            "this instance was taken over more than 3 times within a minute";
+                        return Err(Refusal::new(ErrorCode::Busy, message));
+                    }
                     if own.is_some() {
                         return Err(Refusal::new(
                             ErrorCode::NotAllowed,
@@ -122,10 +132,10 @@ impl Identities {
                              of its own",
                         ));
                     }
-                    return Ok(Claim::TakeOver { entry, from });
+                    return Ok(Claim::TakeOver { entry, from: *from });
                 }
                 Holder::None(..) if own.is_none() => {
-                    owned.allow(claimant)?;
+                    owned.identity.check(claimant)?;
                     return Ok(Claim::Unclaimed(entry));
                 }
                 _ => {}
@@ -141,15 +151,22 @@ impl Identities {
     /// Notes that `conn` holds an entry from now on, for a node with this identity.
     pub(super) fn hold(&mut self, entry: EntryId, conn: ConnId, identity: Identity) {
         let before = self.remove(entry);
-        let take_overs = before.map(|before| before.take_overs);
-        self.insert(entry, identity, Holder::Connection(conn), take_overs);
+        let take_overs = match before.map(|before| (before.holder, before.identity.instance)) {
+            Some((Holder::Connection(_, take_overs), instance))
+                if instance == identity.instance =>
+            {
+                take_overs
+            }
+            _ => RateLimit::new(MAX_TAKE_OVERS, TAKE_OVER_WINDOW),
+        };
+        self.insert(entry, identity, Holder::Connection(conn, take_overs));
     }
 
     /// Adds an entry of the last run, which is unclaimed.
     pub(super) fn restore(&mut self, entry: EntryId, identity: Identity, registry: &Registry) {
         if let Some(listed) = registry.get(entry) {
             let holder = Holder::None(Unclaimed::LastRun, (*listed.encoded).into());
-            self.insert(entry, identity, holder, None);
+            self.insert(entry, identity, holder);
         }
     }
 
@@ -159,17 +176,11 @@ impl Identities {
             && let Some(owned) = self.remove(entry)
         {
             let holder = Holder::None(Unclaimed::Suspect, (*listed.encoded).into());
-            self.insert(entry, owned.identity, holder, Some(owned.take_overs));
+            self.insert(entry, owned.identity, holder);
         }
     }
 
-    fn insert(
-        &mut self,
-        entry: EntryId,
-        identity: Identity,
-        holder: Holder,
-        take_overs: Option<RateLimit>,
-    ) {
+    fn insert(&mut self, entry: EntryId, identity: Identity, holder: Holder) {
         if let Some(instance) = &identity.instance {
             self.by_instance.insert(instance.clone(), entry);
         }
@@ -177,13 +188,7 @@ impl Identities {
             let equal = self.unclaimed.entry(Rc::clone(encoded)).or_default();
             equal.insert(entry);
         }
-        let new_limit = || RateLimit::new(MAX_TAKE_OVERS, TAKE_OVER_WINDOW);
-        let owned = Owned {
-            identity,
-            holder,
-            take_overs: take_overs.unwrap_or_else(new_limit),
-        };
-        self.by_entry.insert(entry, owned);
+        self.by_entry.insert(entry, Owned { identity, holder });
     }
 
     /// Forgets an entry that has left.
@@ -217,7 +222,7 @@ impl Identities {
     /// Returns the connection that holds an entry.
     pub(super) fn holder(&self, entry: EntryId) -> Option<ConnId> {
         match self.by_entry.get(&entry)?.holder {
-            Holder::Connection(conn) => Some(conn),
+            Holder::Connection(conn, _) => Some(conn),
             Holder::None(..) => None,
         }
     }
@@ -225,7 +230,7 @@ impl Identities {
     /// Returns why no connection holds an entry, if that is so.
     pub(super) fn unclaimed(&self, entry: EntryId) -> Option<Unclaimed> {
         match self.by_entry.get(&entry)?.holder {
-            Holder::Connection(_) => None,
+            Holder::Connection(..) => None,
             Holder::None(why, _) => Some(why),
         }
     }
@@ -245,29 +250,6 @@ impl Identities {
             self.by_instance.len(),
             self.unclaimed.len(),
         ]
-    }
-}
-
-impl Owned {
-    fn allow(&self, claimant: &Identity) -> Result<(), Refusal> {
-        if self.identity.matches(claimant) {
-            return Ok(());
-        }
-        Err(Refusal::new(
-            ErrorCode::NotAllowed,
-            "this instance is registered from another host, or with another token",
-        ))
-    }
-
-    fn allow_take_over(&mut self, claimant: &Identity, now: Time) -> Result<(), Refusal> {
-        self.allow(claimant)?;
-        if self.take_overs.allow(now) {
-            return Ok(());
-        }
-        Err(Refusal::new(
-            ErrorCode::Busy,
-            "this instance was taken over more than 3 times within a minute",
-        ))
     }
 }
 
@@ -348,6 +330,26 @@ mod tests {
         // Not with an entry of its own, which would be left over.
         let claim = identities.claim(conn(9), Some(b), &same, b"", Time::from_millis(60_000));
         assert_eq!(claim.unwrap_err().code, ErrorCode::NotAllowed);
+    }
+
+    #[test]
+    fn take_overs_are_counted_while_a_connection_holds_the_instance() {
+        let (registry, [a, ..]) = registry();
+        let mut identities = Identities::default();
+        let take_over = |identities: &mut Identities, of: &Identity| {
+            for slot in 1..=3 {
+                let claim = identities.claim(conn(slot), None, of, b"", Time::ZERO);
+                assert!(matches!(claim, Ok(Claim::TakeOver { .. })), "{claim:?}");
+                identities.hold(a, conn(slot), of.clone());
+            }
+        };
+        identities.hold(a, conn(0), identity(Some("a"), 1));
+        take_over(&mut identities, &identity(Some("a"), 1));
+        identities.detach(a, &registry);
+        identities.hold(a, conn(0), identity(Some("a"), 1));
+        take_over(&mut identities, &identity(Some("a"), 1));
+        identities.hold(a, conn(3), identity(Some("b"), 1));
+        take_over(&mut identities, &identity(Some("b"), 1));
     }
 
     #[test]
