@@ -1,20 +1,25 @@
 //! The event journal, for an administrator: what happened, which peers were sent it, and how long
 //! that took. All of it is bounded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::event::Subject;
 use super::histogram::Histogram;
 use super::push_log::{PushLog, Pushed};
-use super::record::{Record, RecordKind, Ring};
+use super::record::{MAX_RECORDS, Record, RecordKind};
+use crate::rate_limit::RateLimit;
 use crate::registry::{EntryId, Registry};
 use crate::time::Time;
 
 /// The last events and pushes of a [`Distributor`](super::super::Distributor).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Journal {
-    ring: Ring,
+    /// The oldest first.
+    records: VecDeque<Record>,
+    last_number: u64,
+    noise: RateLimit,
+    suppressed: u64,
     /// The revision after the last record.
     recorded_revision: u64,
     pub(super) pushes: PushLog,
@@ -28,12 +33,24 @@ pub struct Journal {
     unix_time_at_zero: Duration,
 }
 
+/// Events that any client can cause must not push out those of nodes.
+const MAX_NOISE_PER_SECOND: u32 = 20;
+
 impl Journal {
     pub(in crate::distributor) fn new(unix_time_at_zero: Duration, turn_time: Duration) -> Journal {
         Journal {
-            unix_time_at_zero,
+            records: VecDeque::new(),
+            last_number: 0,
+            noise: RateLimit::per_second(MAX_NOISE_PER_SECOND),
+            suppressed: 0,
+            recorded_revision: 0,
+            pushes: PushLog::default(),
+            joined_at: BTreeMap::new(),
+            join_to_last_ack: Histogram::default(),
+            push_writing: Histogram::default(),
+            turns: Histogram::default(),
             turn_time,
-            ..Journal::default()
+            unix_time_at_zero,
         }
     }
 
@@ -45,24 +62,26 @@ impl Journal {
 
     /// Returns the last 10,000 records, the oldest first.
     pub fn records(&self) -> impl DoubleEndedIterator<Item = &Record> {
-        self.ring.iter()
+        self.records.iter()
     }
 
     /// Returns the records after this number, the oldest first. `None` if some of them are
     /// forgotten, or if there is no such number yet.
     pub fn records_since(&self, number: u64) -> Option<impl DoubleEndedIterator<Item = &Record>> {
-        self.ring.since(number)
+        let count = usize::try_from(self.last_number.checked_sub(number)?).ok()?;
+        let begin = self.records.len().checked_sub(count)?;
+        Some(self.records.range(begin..))
     }
 
     /// Returns the number of the last record, 0 if there is none.
     pub fn last_number(&self) -> u64 {
-        self.ring.last_number()
+        self.last_number
     }
 
     /// Returns the number of events that were not recorded, because clients cause too many of
     /// their kind.
     pub fn suppressed(&self) -> u64 {
-        self.ring.suppressed
+        self.suppressed
     }
 
     /// Returns the push that contained the change which made this revision. `None` if it is not
@@ -95,7 +114,7 @@ impl Journal {
     /// Returns how many records, pushes, samples and times of joining are kept.
     pub(in crate::distributor) fn sizes(&self) -> [usize; 4] {
         let (pushes, samples) = (self.pushes.len(), self.pushes.samples());
-        [self.ring.len(), pushes, samples, self.joined_at.len()]
+        [self.records.len(), pushes, samples, self.joined_at.len()]
     }
 
     /// Records a turn, given the time of all turns so far.
@@ -131,8 +150,16 @@ impl Journal {
         if changed_list {
             self.pushes.changed(now);
         }
-        self.ring.push(Record {
-            number: 0,
+        if kind.is_noise() && !self.noise.allow(now) {
+            self.suppressed += 1;
+            return;
+        }
+        if self.records.len() >= MAX_RECORDS {
+            self.records.pop_front();
+        }
+        self.last_number += 1;
+        self.records.push_back(Record {
+            number: self.last_number,
             at: now,
             kind,
             peer: subject.peer,
@@ -149,5 +176,52 @@ impl Journal {
 
     pub(super) fn session_ended(&mut self, now: Time, from: u64) {
         self.pushes.lost(now, from, &mut self.join_to_last_ack);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(journal: &mut Journal, kind: RecordKind, millis: u64) {
+        let (now, registry) = (Time::from_millis(millis), Registry::default());
+        journal.record(now, &registry, Subject::default(), kind);
+    }
+
+    fn journal() -> Journal {
+        Journal::new(Duration::ZERO, Duration::ZERO)
+    }
+
+    #[test]
+    fn keeps_the_last_and_tells_a_gap() {
+        let mut journal = journal();
+        assert_eq!(journal.records_since(0).unwrap().count(), 0);
+        assert!(journal.records_since(1).is_none());
+        for _ in 0..MAX_RECORDS + 5 {
+            record(&mut journal, RecordKind::Joined, 0);
+        }
+        assert_eq!(journal.records().count(), MAX_RECORDS);
+        let last = journal.last_number();
+        let since = |number| Some(journal.records_since(number)?.map(|record| record.number));
+        assert_eq!(since(last).unwrap().count(), 0);
+        assert_eq!(since(last - 2).unwrap().next(), Some(last - 1));
+        assert_eq!(since(5).unwrap().count(), MAX_RECORDS);
+        assert!(since(4).is_none());
+        assert!(since(last + 1).is_none());
+    }
+
+    #[test]
+    fn clients_cannot_push_out_events_of_nodes() {
+        let mut journal = journal();
+        record(&mut journal, RecordKind::Joined, 0);
+        let noise = RecordKind::WrongProtocol("HTTP");
+        for number in 0..100_000 {
+            record(&mut journal, noise, number / 100);
+        }
+        assert_eq!(journal.records().count(), 21);
+        assert_eq!(journal.suppressed(), 100_000 - 20);
+        record(&mut journal, noise, 1000);
+        record(&mut journal, RecordKind::Joined, 1000);
+        assert_eq!(journal.records().count(), 23);
     }
 }
