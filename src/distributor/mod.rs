@@ -248,7 +248,8 @@ impl Distributor {
     /// # run(path)?;
     /// # let written = fs::read(path)?;
     /// # assert!(Restored::decode(&written, &Config::default().registration).is_ok());
-    /// # fs::remove_file(path)
+    /// # fs::remove_file(path)?;
+    /// # Ok::<(), io::Error>(())
     /// ```
     pub fn persist_to(&mut self, net: &mut Net, sink: impl SnapshotSink + 'static) {
         let owner = self.claim_owner(net);

@@ -463,9 +463,9 @@ fn json_lines_tell_who_joins_and_leaves() {
         );
         line
     };
-    assert_eq!(said("joined")["name"], "상품 \"x\"");
-    assert_eq!(said("left")["name"], "상품 \"x\"");
-    assert_eq!(said("left")["cause"], "closed");
+    assert_eq!(said("node joined")["name"], "상품 \"x\"");
+    assert_eq!(said("node left")["name"], "상품 \"x\"");
+    assert_eq!(said("node left")["cause"], "closed");
 }
 
 /// A name that is allowed, and pretends to be more of a log line.
