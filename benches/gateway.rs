@@ -14,15 +14,15 @@ mod side_by_side;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use mio::{Events, Interest, Poll, Token};
 use pilcrow::distributor::{self, Distributor};
 use pilcrow::gateway::{self, Gateway};
 use pilcrow::http::{self, App, Http, Response, ResponseTo, Server};
 use pilcrow::node::{self, Context, Node, ReplyTo, Service};
 use pilcrow::reactor::{Limits, Reactor};
+use side_by_side::client::Client;
 use side_by_side::{compare, cpu_of, is_asked_for, print_head};
 
 const ROUNDS: usize = 15;
@@ -156,7 +156,7 @@ impl Ours {
             ROUNDS,
             u32::try_from(REQUESTS).unwrap(),
             || {
-                let client = Client::start(self.addr, connections);
+                let client = client(connections).start(self.addr);
                 let started = Instant::now();
                 let cost = cpu_of(|| {
                     while !client.is_finished() {
@@ -169,7 +169,7 @@ impl Ours {
                 cost
             },
             || {
-                let client = Client::start(bare_addr, connections);
+                let client = client(connections).start(bare_addr);
                 let started = Instant::now();
                 let cost = cpu_of(|| {
                     while !client.is_finished() {
@@ -212,57 +212,15 @@ impl Ours {
     }
 }
 
-/// Keeps one request in flight on each connection, in a thread of its own.
-struct Client;
-
-impl Client {
-    fn start(addr: SocketAddr, connections: usize) -> JoinHandle<()> {
-        thread::spawn(move || Client::run(addr, connections))
-    }
-
-    fn run(addr: SocketAddr, connections: usize) {
-        let request = format!(
+/// One request in flight on each connection.
+fn client(connections: usize) -> Client {
+    Client {
+        request: format!(
             "GET {TARGET} HTTP/1.1\r\nHost: localhost:8000\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"
-        );
-        let mut poll = Poll::new().unwrap();
-        let mut streams: Vec<mio::net::TcpStream> = (0..connections)
-            .map(|_| {
-                let stream = TcpStream::connect(addr).unwrap();
-                stream.set_nodelay(true).unwrap();
-                stream.set_nonblocking(true).unwrap();
-                mio::net::TcpStream::from_std(stream)
-            })
-            .collect();
-        for (index, stream) in streams.iter_mut().enumerate() {
-            poll.registry()
-                .register(stream, Token(index), Interest::READABLE)
-                .unwrap();
-            stream.write_all(request.as_bytes()).unwrap();
-        }
-        let each = REQUESTS / connections;
-        let mut left = vec![each; connections];
-        let mut events = Events::with_capacity(1024);
-        let mut bytes = vec![0; 64 << 10];
-        let mut done = 0;
-        while done < connections {
-            poll.poll(&mut events, None).unwrap();
-            for event in &events {
-                let Token(index) = event.token();
-                let count = match streams[index].read(&mut bytes) {
-                    Ok(count) => count,
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
-                    Err(error) => panic!("{error}"),
-                };
-                assert!(count > 0, "the server has closed the connection");
-                for _ in memchr::memchr_iter(MARK, &bytes[..count]) {
-                    left[index] -= 1;
-                    if left[index] == 0 {
-                        done += 1;
-                    } else {
-                        streams[index].write_all(request.as_bytes()).unwrap();
-                    }
-                }
-            }
-        }
+        ),
+        mark: MARK,
+        connections,
+        depth: 1,
+        requests: REQUESTS,
     }
 }

@@ -14,8 +14,7 @@ mod side_by_side;
 
 use std::borrow::Cow;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::thread::{self, JoinHandle};
+use std::net::SocketAddr;
 
 use memchr::memmem;
 use mio::net::TcpListener;
@@ -25,6 +24,7 @@ use pilcrow::protocol::ErrorCode;
 use pilcrow::reactor::{Limits, Reactor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use side_by_side::client::Client;
 use side_by_side::{compare, cpu_of, is_asked_for, print_head};
 
 const ROUNDS: usize = 25;
@@ -66,7 +66,7 @@ fn beside(
         ROUNDS,
         u32::try_from(REQUESTS).unwrap(),
         || {
-            let client = Client::start(ours.addr, connections, depth);
+            let client = client(connections, depth).start(ours.addr);
             ours.node.service().0 = 0;
             let cost = cpu_of(|| {
                 while ours.node.service().0 < REQUESTS {
@@ -77,7 +77,7 @@ fn beside(
             cost
         },
         || {
-            let client = Client::start(bare.addr, connections, depth);
+            let client = client(connections, depth).start(bare.addr);
             let cost = cpu_of(|| bare.serve());
             client.join().unwrap();
             cost
@@ -243,64 +243,13 @@ fn answer_with_serde_json(bytes: &[u8], out: &mut Vec<u8>) -> usize {
     used
 }
 
-/// Keeps so many requests in flight on each connection, in a thread of its own.
-struct Client;
-
-impl Client {
-    fn start(addr: SocketAddr, connections: usize, depth: usize) -> JoinHandle<()> {
-        thread::spawn(move || Client::run(addr, connections, depth))
-    }
-
-    fn run(addr: SocketAddr, connections: usize, depth: usize) {
-        let request =
-            format!(r#"{{"uri":"/echo","method":"GET","key":1234567,"params":{PARAMS}}}¶"#);
-        let mut poll = Poll::new().unwrap();
-        let mut streams: Vec<mio::net::TcpStream> = (0..connections)
-            .map(|_| {
-                let stream = TcpStream::connect(addr).unwrap();
-                stream.set_nodelay(true).unwrap();
-                stream.set_nonblocking(true).unwrap();
-                mio::net::TcpStream::from_std(stream)
-            })
-            .collect();
-        for (index, stream) in streams.iter_mut().enumerate() {
-            poll.registry()
-                .register(stream, Token(index), Interest::READABLE)
-                .unwrap();
-        }
-        let each = REQUESTS / connections;
-        let (mut asked, mut answered) = (vec![depth; connections], vec![0; connections]);
-        for stream in &mut streams {
-            stream.write_all(request.repeat(depth).as_bytes()).unwrap();
-        }
-        let many = request.repeat(depth);
-        let mut events = Events::with_capacity(1024);
-        let mut bytes = vec![0; 64 << 10];
-        let mut done = 0;
-        while done < connections {
-            poll.poll(&mut events, None).unwrap();
-            for event in &events {
-                let Token(index) = event.token();
-                let count = match streams[index].read(&mut bytes) {
-                    Ok(count) => count,
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
-                    Err(error) => panic!("{error}"),
-                };
-                assert!(count > 0, "the server has closed the connection");
-                // In ASCII but for the ends.
-                let ends = memchr::memchr_iter(0xB6, &bytes[..count]).count();
-                answered[index] += ends;
-                let more = ends.min(each - asked[index]);
-                asked[index] += more;
-                if more > 0 {
-                    streams[index]
-                        .write_all(&many.as_bytes()[..more * request.len()])
-                        .unwrap();
-                }
-                if answered[index] == each {
-                    done += 1;
-                }
-            }
-        }
+fn client(connections: usize, depth: usize) -> Client {
+    Client {
+        request: format!(r#"{{"uri":"/echo","method":"GET","key":1234567,"params":{PARAMS}}}¶"#),
+        // The last byte of `¶`: all else is ASCII.
+        mark: 0xB6,
+        connections,
+        depth,
+        requests: REQUESTS,
     }
 }

@@ -77,16 +77,18 @@ fn turn_until(
     allocated
 }
 
-/// Reads what there is. Returns how many frames ended in it.
-fn read_frames(stream: &mut TcpStream, scratch: &mut [u8]) -> usize {
+/// Reads what there is.
+fn read<'s>(stream: &mut TcpStream, scratch: &'s mut [u8]) -> &'s [u8] {
     match stream.read(scratch) {
-        Ok(count) => scratch[..count]
-            .iter()
-            .filter(|byte| **byte == 0xB6)
-            .count(),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+        Ok(count) => &scratch[..count],
+        Err(error) if error.kind() == ErrorKind::WouldBlock => &[],
         Err(error) => panic!("{error}"),
     }
+}
+
+/// Returns how many frames end in `bytes`.
+fn count_frames(bytes: &[u8]) -> usize {
+    memchr::memchr_iter(0xB6, bytes).count()
 }
 
 /// Sends each frame back, and a shared one behind it.
@@ -124,14 +126,14 @@ fn a_frame_that_is_forwarded_allocates_nothing() {
         client.write_all(begin).unwrap();
         let mut turns = 0;
         allocated += turn_until(reactor, echo, || {
-            missing -= read_frames(&mut client, &mut scratch);
+            missing -= count_frames(read(&mut client, &mut scratch));
             turns += 1;
             missing == 2 && turns > 3
         });
         client.write_all(end).unwrap();
         allocated
             + turn_until(reactor, echo, || {
-                missing -= read_frames(&mut client, &mut scratch);
+                missing -= count_frames(read(&mut client, &mut scratch));
                 missing == 0
             })
     };
@@ -177,7 +179,10 @@ fn allocations_of_pushes(clients: usize) -> u64 {
                 .turn(Some(Duration::from_millis(1)), &mut distributor)
                 .unwrap();
             allocated += ALLOCATIONS.get() - before;
-            waiting.retain_mut(|client| !read_until(client, &mut scratch, wanted.as_bytes()));
+            waiting.retain_mut(|client| {
+                let bytes = read(client, &mut scratch);
+                memchr::memmem::find(bytes, wanted.as_bytes()).is_none()
+            });
         }
         allocated
     };
@@ -186,17 +191,6 @@ fn allocations_of_pushes(clients: usize) -> u64 {
         change(port);
     }
     (9200..9300).map(change).sum()
-}
-
-/// Reads what there is. Says whether `wanted` was in it.
-fn read_until(stream: &mut TcpStream, scratch: &mut [u8], wanted: &[u8]) -> bool {
-    match stream.read(scratch) {
-        Ok(count) => scratch[..count]
-            .windows(wanted.len())
-            .any(|bytes| bytes == wanted),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => false,
-        Err(error) => panic!("{error}"),
-    }
 }
 
 fn registration(port: u16) -> String {

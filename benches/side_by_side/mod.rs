@@ -3,6 +3,8 @@
 
 #![allow(dead_code)]
 
+pub(crate) mod client;
+
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
