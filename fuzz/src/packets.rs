@@ -124,9 +124,9 @@ fn sessions(script: &mut Script<'_>) {
     let drained = Drained {
         rev: number(script),
         acked: number(script),
-        of: number(script),
-        late: vec![number(script); script.pick(3)],
-        blind: number(script),
+        total: number(script),
+        unacknowledged: vec![number(script); script.pick(3)],
+        untracked: number(script),
     };
     let text = frame(|out| write_reply(out, "null", &drained).expect("memory takes it"));
     let reply = Reply::parse(&text).expect("a reply");

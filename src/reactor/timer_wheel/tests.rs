@@ -142,8 +142,10 @@ fn a_stale_id_is_harmless() {
 
 #[test]
 fn generations_wrap_around() {
-    let mut wheel = TimerWheel::default();
-    wheel.next_generation = NonZeroU32::MAX;
+    let mut wheel = TimerWheel {
+        next_generation: NonZeroU32::MAX,
+        ..TimerWheel::default()
+    };
     let last = wheel.arm(ms(1), 'a');
     let first = wheel.arm(ms(1), 'b');
     assert_eq!(first.generation, NonZeroU32::MIN);
