@@ -13,16 +13,13 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
 }
 
-const JSON: &str = "application/json";
-const TEXT: &str = "text/plain; charset=utf-8";
-
 impl Answer {
     pub(super) fn text(status: u16, text: impl Into<String>) -> Answer {
         let mut text = text.into();
         text.push('\n');
         Answer {
             status,
-            content_type: TEXT,
+            content_type: "text/plain; charset=utf-8",
             more: &[],
             body: text.into_bytes(),
         }
@@ -31,7 +28,7 @@ impl Answer {
     pub(super) fn json(body: Vec<u8>) -> Answer {
         Answer {
             status: 200,
-            content_type: JSON,
+            content_type: "application/json",
             more: &[],
             body,
         }

@@ -83,7 +83,7 @@ impl AdminApp {
             return;
         }
         let now = cx.net.now();
-        if now >= self.budget.free_at() {
+        if now >= self.budget.free_at {
             let mut cost = Duration::ZERO;
             while cost < MAX_PER_TURN
                 && let Some(more) = self.answer_next(cx)
@@ -93,7 +93,7 @@ impl AdminApp {
             self.budget.charge(now, turn_time, cost);
         }
         if self.has_work() {
-            self.timer = Some(cx.arm(self.budget.free_at()));
+            self.timer = Some(cx.arm(self.budget.free_at));
         }
     }
 
@@ -103,10 +103,10 @@ impl AdminApp {
 
     /// Answers one request, or writes more of a list. Returns the cost of it, about.
     fn answer_next(&mut self, cx: &mut Context<'_>) -> Option<Duration> {
-        let next = match self.queue.pop_probe() {
+        let next = match self.queue.probes.pop_front() {
             Some(probe) => Some(probe),
             None if self.handlers.is_listing() => return Some(self.handlers.continue_list(cx)),
-            None => self.queue.pop(),
+            None => self.queue.others.pop_front(),
         };
         let (to, request) = next?;
         let queued = self.queue.len();

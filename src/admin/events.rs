@@ -66,20 +66,12 @@ impl Followers {
         });
         // Sent in any case, so that the client notices that it is connected.
         let mut text = RETRY.to_vec();
-        let seen = match known {
-            Some(Some(number)) => {
-                text.push(b'\n');
-                number
-            }
-            Some(None) => {
-                write_place(&mut text, "reset", distributor, newest);
-                newest
-            }
-            None => {
-                write_place(&mut text, "hello", distributor, newest);
-                newest
-            }
-        };
+        let seen = known.flatten().unwrap_or(newest);
+        match known {
+            Some(Some(_)) => text.push(b'\n'),
+            Some(None) => write_place(&mut text, "reset", distributor, newest),
+            None => write_place(&mut text, "hello", distributor, newest),
+        }
         if cx.server.http(cx.net).send_written_events(stream, &text) {
             self.all.push(Follower { stream, seen });
         }
@@ -157,14 +149,9 @@ impl Batch {
         for event in events {
             self.to = event.number;
             let data = serde_json::to_string(&EventJson::new(event, journal)).unwrap_or_default();
-            let id = id_of(event.number, distributor.epoch());
-            let name = event.kind.as_str();
-            Event {
-                name,
-                id: &id,
-                data: &data,
-            }
-            .write(&mut self.text);
+            let (name, data) = (event.kind.as_str(), data.as_str());
+            let id = &id_of(event.number, distributor.epoch());
+            Event { name, id, data }.write(&mut self.text);
             if self.text.len() >= MAX_BYTES_AT_ONCE {
                 return;
             }
@@ -177,14 +164,9 @@ impl Batch {
 fn write_place(out: &mut Vec<u8>, name: &str, distributor: &Distributor, newest: u64) {
     let registry = distributor.registry();
     let (rev, entries) = (registry.revision(), registry.len());
-    let data = format!("{{\"rev\":{rev},\"entries\":{entries}}}");
-    let id = id_of(newest, distributor.epoch());
-    Event {
-        name,
-        id: &id,
-        data: &data,
-    }
-    .write(out);
+    let data = &format!("{{\"rev\":{rev},\"entries\":{entries}}}");
+    let id = &id_of(newest, distributor.epoch());
+    Event { name, id, data }.write(out);
 }
 
 /// Returns the id of an event, which names the run of the Distributor as well.

@@ -6,10 +6,9 @@ use super::access::Access;
 use super::answer::{Answer, HEADERS};
 use super::config::Config;
 use super::context::Context;
-use super::counts::Counts;
 use super::drain::Drains;
 use super::events::Followers;
-use super::metrics::{Cache, Figures};
+use super::metrics::{Cache, Counts, Figures};
 use super::nodes::{Filter, Listing, Nodes};
 use super::request::PendingRequest;
 use super::router::Route;
@@ -85,6 +84,9 @@ impl Handlers {
                     net: cx.net,
                     server: cx.server,
                     distributor: cx.distributor,
+                    registry: cx.distributor.registry(),
+                    stats: cx.distributor.stats(),
+                    counters: cx.net.counters(),
                     counts: self.counts,
                     streams: self.followers.len(),
                     waiting: queued + usize::from(self.is_listing()) + self.drains.len(),

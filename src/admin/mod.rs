@@ -39,7 +39,6 @@ mod api;
 mod app;
 mod config;
 mod context;
-mod counts;
 mod credentials;
 mod drain;
 mod event_json;

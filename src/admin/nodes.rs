@@ -256,6 +256,7 @@ impl Parsed {
 
 impl Known {
     fn new(view: &NodeView<'_>, now: Time, journal: Option<&Journal>) -> Known {
+        let joined = view.joined_at.zip(journal);
         let age = view.joined_at.map(|at| now.saturating_since(at));
         Known {
             id: view.id.number(),
@@ -266,10 +267,7 @@ impl Known {
             sent: view.sent,
             acked: view.acked,
             pending_bytes: view.pending_bytes,
-            joined_unix_ms: view
-                .joined_at
-                .zip(journal)
-                .map(|(at, journal)| unix_ms(at, journal)),
+            joined_unix_ms: joined.map(|(at, journal)| unix_ms(at, journal)),
             age_seconds: age.map(|age| (age.as_secs_f64() * 1000.0).round() / 1000.0),
         }
     }

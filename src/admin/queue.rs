@@ -11,8 +11,8 @@ use crate::time::Time;
 #[derive(Debug, Default)]
 pub(super) struct RequestQueue {
     /// Health checks are answered before all others.
-    probes: VecDeque<(ResponseTo, PendingRequest)>,
-    others: VecDeque<(ResponseTo, PendingRequest)>,
+    pub(super) probes: VecDeque<(ResponseTo, PendingRequest)>,
+    pub(super) others: VecDeque<(ResponseTo, PendingRequest)>,
 }
 
 impl RequestQueue {
@@ -22,14 +22,6 @@ impl RequestQueue {
         } else {
             self.others.push_back((to, request));
         }
-    }
-
-    pub(super) fn pop_probe(&mut self) -> Option<(ResponseTo, PendingRequest)> {
-        self.probes.pop_front()
-    }
-
-    pub(super) fn pop(&mut self) -> Option<(ResponseTo, PendingRequest)> {
-        self.others.pop_front()
     }
 
     pub(super) fn remove(&mut self, to: &ResponseTo) {
@@ -46,7 +38,8 @@ impl RequestQueue {
 /// answer.
 #[derive(Debug, Default)]
 pub(super) struct TimeBudget {
-    free_at: Time,
+    /// When requests may be answered again.
+    pub(super) free_at: Time,
     /// When requests were answered in the last turn, and the time spent in all turns before it.
     last: Option<(Time, Duration)>,
 }
@@ -64,11 +57,6 @@ impl TimeBudget {
             let took = turn_time.saturating_sub(before);
             self.free_at = self.free_at.max(at + took * PAUSE_FACTOR);
         }
-    }
-
-    /// Returns when requests may be answered again.
-    pub(super) fn free_at(&self) -> Time {
-        self.free_at
     }
 
     /// Charges answers of this turn with their estimated cost.

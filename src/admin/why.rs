@@ -91,9 +91,9 @@ pub(super) fn answer(
     request: &PendingRequest,
 ) -> Result<Answer, Answer> {
     request.allow_params(&["name", "limit"])?;
-    let name = request.param("name");
     let limit = request.number("limit")?.unwrap_or(DEFAULT_LIMIT);
-    Ok(explain(distributor, name, limit.min(MAX_LIMIT)))
+    let limit = limit.min(MAX_LIMIT);
+    Ok(explain(distributor, request.param("name"), limit))
 }
 
 pub(super) fn explain(distributor: &Distributor, name: Option<&str>, limit: usize) -> Answer {

@@ -1,6 +1,5 @@
 //! The sources of all metrics.
 
-use crate::admin::counts::Counts;
 use crate::distributor::{Distributor, Stats};
 use crate::http::Server;
 use crate::reactor::{Counters, Net};
@@ -11,6 +10,9 @@ pub(crate) struct Figures<'a> {
     pub(crate) net: &'a Net,
     pub(crate) server: &'a Server,
     pub(crate) distributor: &'a Distributor,
+    pub(crate) registry: &'a Registry,
+    pub(crate) stats: &'a Stats,
+    pub(crate) counters: &'a Counters,
     pub(crate) counts: Counts,
     /// Open event streams.
     pub(crate) streams: usize,
@@ -20,21 +22,14 @@ pub(crate) struct Figures<'a> {
     pub(crate) node_texts: usize,
 }
 
-impl Figures<'_> {
-    pub(super) fn registry(&self) -> &Registry {
-        self.distributor.registry()
-    }
-
-    pub(super) fn stats(&self) -> &Stats {
-        self.distributor.stats()
-    }
-
-    pub(super) fn counters(&self) -> &Counters {
-        self.net.counters()
-    }
-
-    /// Returns whether the list is complete.
-    pub(super) fn is_ready(&self) -> bool {
-        self.distributor.warms_up_for(self.net.now()).is_zero()
-    }
+/// Totals of the admin API since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) requests: u64,
+    pub(crate) not_admitted: u64,
+    pub(crate) refused: u64,
+    pub(crate) streams_opened: u64,
+    pub(crate) streams_closed: u64,
+    pub(crate) streams_refused: u64,
+    pub(crate) events_sent: u64,
 }
