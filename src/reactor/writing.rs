@@ -32,15 +32,14 @@ impl Net {
         // The owner of the connections that are being written, and since when.
         let mut whose: Option<(Owner, Time)> = None;
         while let Some(id) = self.dirty.pop_front() {
-            let owner = live(&mut self.connections, id).map(|connection| connection.owner);
-            match (whose, owner) {
-                (Some((before, since)), Some(owner)) if before != owner => {
+            if let Some(owner) = self.connection(id).map(|connection| connection.owner)
+                && whose.is_none_or(|(before, _)| before != owner)
+            {
+                if let Some((before, since)) = whose {
                     now = self.system.now();
                     self.note_flush_time(before, now.saturating_since(since));
-                    whose = Some((owner, now));
                 }
-                (None, Some(owner)) => whose = Some((owner, started)),
-                _ => {}
+                whose = Some((owner, now));
             }
             bytes += self.write_to(id, handler);
             connections += 1;

@@ -29,15 +29,15 @@ pub(crate) struct OsSystem {
 }
 
 enum Socket {
-    Listener(TcpListener),
-    /// Other processes hold it too, and it may have listened before its options were set.
-    SharedListener(TcpListener, TcpOptions),
+    /// With options if other processes hold it too, and it may have listened before they were set.
+    Listener(TcpListener, Option<TcpOptions>),
     Stream(TcpStream),
 }
 
 /// Never a connection's token: its generation and slot would have to be the highest at once, and
 /// the reactor gives out no slot with that bit set for a connection, nor as many listeners.
 const WAKE: Token = Token(usize::MAX);
+const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 /// More ready sockets than this are reported in several turns.
 const EVENTS_PER_POLL: usize = 1024;
 
@@ -66,8 +66,22 @@ impl OsSystem {
         }
     }
 
-    fn insert_stream(&mut self, stream: TcpStream) -> SocketId {
-        SocketId(self.sockets.insert(Socket::Stream(stream)))
+    fn insert(&mut self, socket: Socket) -> SocketId {
+        SocketId(self.sockets.insert(socket))
+    }
+
+    /// Adds a socket that listens. `shared` are its options if other processes hold it too.
+    fn insert_listener(
+        &mut self,
+        socket: RawSocket,
+        shared: Option<TcpOptions>,
+        token: u64,
+    ) -> io::Result<(SocketId, SocketAddr)> {
+        let mut listener = TcpListener::from_std(socket.into());
+        let addr = listener.local_addr()?;
+        let registry = self.poll.registry();
+        registry.register(&mut listener, mio_token(token)?, Interest::READABLE)?;
+        Ok((self.insert(Socket::Listener(listener, shared)), addr))
     }
 }
 
@@ -120,13 +134,7 @@ impl System for OsSystem {
         set_options(&SockRef::from(&socket), tcp)?;
         socket.bind(&addr.into())?;
         socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-        let mut listener = TcpListener::from_std(socket.into());
-        let addr = listener.local_addr()?;
-        self.poll
-            .registry()
-            .register(&mut listener, mio_token(token)?, Interest::READABLE)?;
-        let id = SocketId(self.sockets.insert(Socket::Listener(listener)));
-        Ok((id, addr))
+        self.insert_listener(socket, None, token)
     }
 
     fn listen_on(
@@ -136,43 +144,34 @@ impl System for OsSystem {
         token: u64,
     ) -> io::Result<(SocketId, SocketAddr)> {
         let socket = RawSocket::from(socket);
-        let addr = listening_at(&socket)
-            .ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "no TCP socket that listens"))?;
+        if !is_tcp_listener(&socket) {
+            let why = "not a TCP socket that listens";
+            return Err(io::Error::new(ErrorKind::InvalidInput, why));
+        }
         socket.set_nonblocking(true)?;
         set_options(&SockRef::from(&socket), tcp)?;
-        let mut listener = TcpListener::from_std(socket.into());
-        self.poll
-            .registry()
-            .register(&mut listener, mio_token(token)?, Interest::READABLE)?;
-        let id = SocketId(self.sockets.insert(Socket::SharedListener(listener, *tcp)));
-        Ok((id, addr))
+        self.insert_listener(socket, Some(*tcp), token)
     }
 
     fn accept(&mut self, listener: SocketId) -> io::Result<(SocketId, SocketAddr)> {
-        let (stream, peer) = match self.sockets.get(listener.0) {
-            // On Linux the options of the listener are inherited: no further system call is needed.
-            Some(Socket::Listener(listener)) => listener.accept()?,
-            Some(Socket::SharedListener(listener, tcp)) => {
-                let (stream, peer) = listener.accept()?;
-                // Connections from before this process have inherited no options.
-                set_options(&SockRef::from(&stream), tcp)
-                    .map_err(|_| ErrorKind::ConnectionAborted)?;
-                (stream, peer)
-            }
-            _ => return Err(ErrorKind::NotConnected.into()),
+        let Some(Socket::Listener(listener, shared)) = self.sockets.get(listener.0) else {
+            return Err(ErrorKind::NotConnected.into());
         };
-        Ok((self.insert_stream(stream), peer))
+        let (stream, peer) = listener.accept()?;
+        // On Linux the options of the listener are inherited, without a further system call, except
+        // by connections from before this process.
+        if let Some(tcp) = shared {
+            set_options(&SockRef::from(&stream), tcp).map_err(|_| ErrorKind::ConnectionAborted)?;
+        }
+        Ok((self.insert(Socket::Stream(stream)), peer))
     }
 
     fn watch(&mut self, socket: SocketId, token: u64) -> io::Result<()> {
         let Some(Socket::Stream(stream)) = self.sockets.get_mut(socket.0) else {
             return Err(ErrorKind::NotConnected.into());
         };
-        self.poll.registry().register(
-            stream,
-            mio_token(token)?,
-            Interest::READABLE | Interest::WRITABLE,
-        )
+        let registry = self.poll.registry();
+        registry.register(stream, mio_token(token)?, BOTH)
     }
 
     fn connect(
@@ -187,12 +186,9 @@ impl System for OsSystem {
             Some(source) => connect_from(source, addr)?,
         };
         set_options(&SockRef::from(&stream), tcp)?;
-        self.poll.registry().register(
-            &mut stream,
-            mio_token(token)?,
-            Interest::READABLE | Interest::WRITABLE,
-        )?;
-        Ok(self.insert_stream(stream))
+        let registry = self.poll.registry();
+        registry.register(&mut stream, mio_token(token)?, BOTH)?;
+        Ok(self.insert(Socket::Stream(stream)))
     }
 
     fn connected(&mut self, socket: SocketId) -> io::Result<Option<SocketAddr>> {
@@ -226,7 +222,7 @@ impl System for OsSystem {
     fn close(&mut self, socket: SocketId) {
         // The kernel forgets the registration with the last fd: no call to deregister is needed,
         // unless others hold the socket.
-        if let Some(Socket::SharedListener(mut listener, _)) = self.sockets.try_remove(socket.0) {
+        if let Some(Socket::Listener(mut listener, Some(_))) = self.sockets.try_remove(socket.0) {
             // It only fails if it is not registered, which is what is wanted.
             let _ = self.poll.registry().deregister(&mut listener);
         }
@@ -251,12 +247,12 @@ impl System for OsSystem {
     }
 }
 
-/// Returns the address of a TCP socket if it is listening.
-fn listening_at(socket: &RawSocket) -> Option<SocketAddr> {
-    let is_stream = socket.r#type().is_ok_and(|kind| kind == Type::STREAM);
-    let listens = socket.is_listener().unwrap_or(false);
-    let addr = socket.local_addr().ok()?.as_socket();
-    addr.filter(|_| is_stream && listens)
+fn is_tcp_listener(socket: &RawSocket) -> bool {
+    socket.r#type().is_ok_and(|kind| kind == Type::STREAM)
+        && socket.is_listener().unwrap_or(false)
+        && socket
+            .local_addr()
+            .is_ok_and(|addr| addr.is_ipv4() || addr.is_ipv6())
 }
 
 /// Connects from a given address, which mio cannot do.
