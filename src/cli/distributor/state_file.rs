@@ -6,8 +6,9 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,6 +18,7 @@ use rustix::fs::{FlockOperation, flock, fstat, stat};
 use tracing::{info, warn};
 
 use crate::cli::failure::Failure;
+use crate::cli::latest::Latest;
 
 /// A Distributor that is being stopped holds its file a little longer.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
@@ -137,40 +139,35 @@ const COMPLAINT: Duration = Duration::from_secs(10);
 /// Writes snapshots to the state file. Clones share one thread, which writes only the newest.
 #[derive(Clone)]
 pub(crate) struct StateFile {
-    shared: Arc<Shared>,
+    newest: Latest<Snapshot>,
+    requests: Sender<Request>,
+    counts: Arc<Counts>,
+}
+
+enum Request {
+    /// Write the newest snapshot.
+    Write,
+    /// Write it, and end.
+    Finish(Sender<()>),
 }
 
 #[derive(Default)]
-struct Shared {
-    pending: Mutex<Pending>,
-    changed: Condvar,
+struct Counts {
     persisted: AtomicU64,
     failures: AtomicU64,
 }
 
-#[derive(Default)]
-struct Pending {
-    newest: Option<Snapshot>,
-    is_last: bool,
-    is_done: bool,
-}
-
-impl Shared {
-    fn pending(&self) -> MutexGuard<'_, Pending> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl SnapshotSink for StateFile {
     fn persist(&mut self, snapshot: Snapshot) {
-        self.shared.pending().newest = Some(snapshot);
-        self.shared.changed.notify_all();
+        self.newest.set(snapshot);
+        // It fails after the thread has ended, which is after the last snapshot.
+        let _ = self.requests.send(Request::Write);
     }
 
     fn counts(&self) -> SnapshotCounts {
         SnapshotCounts {
-            persisted: self.shared.persisted.load(Ordering::Relaxed),
-            failures: self.shared.failures.load(Ordering::Relaxed),
+            persisted: self.counts.persisted.load(Ordering::Relaxed),
+            failures: self.counts.failures.load(Ordering::Relaxed),
         }
     }
 }
@@ -178,9 +175,15 @@ impl SnapshotSink for StateFile {
 impl StateFile {
     /// Starts the thread. Errors are the system's, for want of threads.
     pub(crate) fn start(path: PathBuf, lock: Lock) -> io::Result<StateFile> {
-        let shared = Arc::new(Shared::default());
+        let (requests, received) = mpsc::channel();
+        let file = StateFile {
+            newest: Latest::default(),
+            requests,
+            counts: Arc::default(),
+        };
         let writer = Writer {
-            shared: Arc::clone(&shared),
+            newest: file.newest.clone(),
+            counts: Arc::clone(&file.counts),
             path,
             lock,
             unwritten: None,
@@ -189,26 +192,23 @@ impl StateFile {
         };
         thread::Builder::new()
             .name("state".to_owned())
-            .spawn(move || writer.run())?;
-        Ok(StateFile { shared })
+            .spawn(move || writer.run(&received))?;
+        Ok(file)
     }
 
     /// Waits until the last snapshot is written, or failed to be, but at most for `timeout`.
     pub(crate) fn finish(self, timeout: Duration) {
-        let mut pending = self.shared.pending();
-        pending.is_last = true;
-        self.shared.changed.notify_all();
-        let is_pending = |pending: &mut Pending| !pending.is_done;
-        let changed = &self.shared.changed;
-        let waited = changed.wait_timeout_while(pending, timeout, is_pending);
-        if !waited.unwrap_or_else(PoisonError::into_inner).0.is_done {
+        let (done, is_done) = mpsc::channel();
+        let _ = self.requests.send(Request::Finish(done));
+        if is_done.recv_timeout(timeout).is_err() {
             warn!("stopping before the last snapshot is written");
         }
     }
 }
 
 struct Writer {
-    shared: Arc<Shared>,
+    newest: Latest<Snapshot>,
+    counts: Arc<Counts>,
     path: PathBuf,
     lock: Lock,
     unwritten: Option<Vec<u8>>,
@@ -218,30 +218,26 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self) {
+    fn run(mut self, requests: &Receiver<Request>) {
         loop {
-            let (newest, is_last) = self.wait();
-            if let Some(newest) = newest {
-                self.unwritten = Some(newest.into_bytes());
+            let timeout = self.unwritten.as_ref().map_or(Duration::MAX, |_| RETRY);
+            let request = requests.recv_timeout(timeout);
+            match (self.newest.take(), &request) {
+                (Some(newest), _) => self.unwritten = Some(newest.into_bytes()),
+                // An earlier request has written it.
+                (None, Ok(Request::Write)) => continue,
+                (None, _) => {}
             }
             self.write();
-            if is_last {
-                self.shared.pending().is_done = true;
-                self.shared.changed.notify_all();
-                return;
+            match request {
+                Ok(Request::Write) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(Request::Finish(done)) => {
+                    let _ = done.send(());
+                    return;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
             }
         }
-    }
-
-    /// Returns the next snapshot, or none if it is time to retry.
-    fn wait(&self) -> (Option<Snapshot>, bool) {
-        let pending = self.shared.pending();
-        let is_idle = |pending: &mut Pending| pending.newest.is_none() && !pending.is_last;
-        let timeout = self.unwritten.as_ref().map_or(Duration::MAX, |_| RETRY);
-        let changed = &self.shared.changed;
-        let waited = changed.wait_timeout_while(pending, timeout, is_idle);
-        let (mut pending, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        (pending.newest.take(), pending.is_last)
     }
 
     fn write(&mut self) {
@@ -257,15 +253,15 @@ impl Writer {
         match written {
             Ok(()) => {
                 self.unwritten = None;
-                self.shared.persisted.fetch_add(1, Ordering::Relaxed);
+                self.counts.persisted.fetch_add(1, Ordering::Relaxed);
                 self.complained_at = None;
                 if let Some(before) = self.failing_since_total.take() {
-                    let failures = self.shared.failures.load(Ordering::Relaxed) - before;
+                    let failures = self.counts.failures.load(Ordering::Relaxed) - before;
                     info!(path, failures, "state file written again");
                 }
             }
             Err(error) => {
-                let before = self.shared.failures.fetch_add(1, Ordering::Relaxed);
+                let before = self.counts.failures.fetch_add(1, Ordering::Relaxed);
                 self.failing_since_total.get_or_insert(before);
                 let is_due = |at: Instant| at.elapsed() >= COMPLAINT;
                 if self.complained_at.is_none_or(is_due) {
