@@ -3,7 +3,8 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use tracing::warn;
@@ -19,7 +20,7 @@ pub(crate) fn distributor_address(host_port: &HostPort, waker: Waker) -> Distrib
         Err(_) => DistributorAddress::Named(Arc::new(Resolver {
             host_port: host_port.clone(),
             waker,
-            lookup: Arc::default(),
+            lookup: Mutex::default(),
         })),
     }
 }
@@ -28,19 +29,8 @@ pub(crate) fn distributor_address(host_port: &HostPort, waker: Waker) -> Distrib
 struct Resolver {
     host_port: HostPort,
     waker: Waker,
-    lookup: Arc<Mutex<Lookup>>,
-}
-
-#[derive(Default)]
-enum Lookup {
-    #[default]
-    Idle,
-    Running,
-    Ended(io::Result<Vec<SocketAddr>>),
-}
-
-fn lock(lookup: &Mutex<Lookup>) -> MutexGuard<'_, Lookup> {
-    lookup.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What the lookup found, from its start until it is taken.
+    lookup: Mutex<Option<Receiver<io::Result<Vec<SocketAddr>>>>>,
 }
 
 impl fmt::Debug for Resolver {
@@ -51,37 +41,32 @@ impl fmt::Debug for Resolver {
 
 impl Resolve for Resolver {
     fn start(&self) {
-        match *lock(&self.lookup) {
-            // One that takes very long is not joined by others.
-            Lookup::Running => return,
-            // It ended too late for the last attempt, and serves this one.
-            Lookup::Ended(_) => return wake(&self.waker),
-            ref mut idle => *idle = Lookup::Running,
+        let mut lookup = self.lookup.lock().unwrap_or_else(PoisonError::into_inner);
+        if lookup.is_some() {
+            // It may have ended too late for the last attempt, and serves this one.
+            return wake(&self.waker);
         }
-        let (host_port, lookup) = (self.host_port.clone(), Arc::clone(&self.lookup));
-        let waker = self.waker.clone();
+        let (found, receiver) = mpsc::channel();
+        *lookup = Some(receiver);
+        let (host_port, waker, failed) =
+            (self.host_port.clone(), self.waker.clone(), found.clone());
         let started = thread::Builder::new()
             .name("resolver".to_owned())
             .spawn(move || {
-                let result = host_port.resolve();
-                *lock(&lookup) = Lookup::Ended(result);
+                let _ = found.send(host_port.resolve());
                 wake(&waker);
             });
         if let Err(error) = started {
-            *lock(&self.lookup) = Lookup::Ended(Err(error));
+            let _ = failed.send(Err(error));
             wake(&self.waker);
         }
     }
 
     fn take(&self) -> Option<io::Result<Vec<SocketAddr>>> {
-        let mut lookup = lock(&self.lookup);
-        match std::mem::take(&mut *lookup) {
-            Lookup::Ended(result) => Some(result),
-            other => {
-                *lookup = other;
-                None
-            }
-        }
+        let mut lookup = self.lookup.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = lookup.as_ref()?.try_recv().ok()?;
+        *lookup = None;
+        Some(found)
     }
 }
 
