@@ -6,13 +6,11 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::fmt;
 use std::io;
 
 use memchr::memmem;
 use serde::de::{MapAccess, Visitor};
-use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -22,7 +20,8 @@ pub(super) struct Params<'a> {
     fields: Vec<(Cow<'a, str>, Value<'a>)>,
 }
 
-#[derive(Debug)]
+#[derive(Serialize, Debug)]
+#[serde(untagged)]
 enum Value<'a> {
     Text(Cow<'a, str>),
     Texts(Vec<Cow<'a, str>>),
@@ -43,19 +42,24 @@ impl<'a> Params<'a> {
         let mut params = Params { fields: Vec::new() };
         let mut places = HashMap::new();
         for (name, value) in pairs.take(MAX_PAIRS) {
-            match places.entry(name.clone()) {
-                Entry::Vacant(entry) => {
-                    entry.insert(params.fields.len());
-                    params.fields.push((name, Value::Text(value)));
-                }
-                Entry::Occupied(entry) => {
-                    if let Some((_, known)) = params.fields.get_mut(*entry.get()) {
-                        known.add(value);
-                    }
-                }
-            }
+            params.put(&mut places, name, Value::Text(value), Value::add);
         }
         params
+    }
+
+    /// Appends a field, or combines its value with that of an earlier one of the same name.
+    fn put(
+        &mut self,
+        places: &mut HashMap<Cow<'a, str>, usize>,
+        name: Cow<'a, str>,
+        value: Value<'a>,
+        combine: fn(&mut Value<'a>, Value<'a>),
+    ) {
+        let place = *places.entry(name.clone()).or_insert(self.fields.len());
+        match self.fields.get_mut(place) {
+            Some((_, known)) => combine(known, value),
+            None => self.fields.push((name, value)),
+        }
     }
 
     /// From a JSON object; of anything else, what is wrong with it.
@@ -90,27 +94,20 @@ impl<'a> Params<'a> {
 }
 
 impl<'a> Value<'a> {
-    fn add(&mut self, value: Cow<'a, str>) {
-        match self {
-            Value::Texts(texts) => texts.push(value),
-            Value::Text(first) => *self = Value::Texts(vec![std::mem::take(first), value]),
-            Value::Json(_) | Value::Key(_) => {}
+    fn add(&mut self, value: Value<'a>) {
+        match (&mut *self, value) {
+            (Value::Texts(texts), Value::Text(text)) => texts.push(text),
+            (Value::Text(first), Value::Text(text)) => {
+                *self = Value::Texts(vec![std::mem::take(first), text]);
+            }
+            _ => {}
         }
     }
 }
 
 impl Serialize for Params<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.fields.len()))?;
-        for (name, value) in &self.fields {
-            match value {
-                Value::Text(text) => map.serialize_entry(name, text)?,
-                Value::Texts(texts) => map.serialize_entry(name, texts)?,
-                Value::Json(json) => map.serialize_entry(name, json)?,
-                Value::Key(key) => map.serialize_entry(name, key)?,
-            }
-        }
-        map.end()
+        serializer.collect_map(self.fields.iter().map(|(name, value)| (name, value)))
     }
 }
 
@@ -127,22 +124,12 @@ impl<'de> Deserialize<'de> for Params<'de> {
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Params<'de>, M::Error> {
                 let mut params = Params { fields: Vec::new() };
-                let mut places: HashMap<String, usize> = HashMap::new();
+                let mut places = HashMap::new();
                 while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
                     // Of a name that stands twice the last value counts, at the first place: two
                     // fields of one name would be one to this reader and the other to that.
-                    match places.entry(name) {
-                        Entry::Vacant(entry) => {
-                            let name = entry.key().clone();
-                            entry.insert(params.fields.len());
-                            params.fields.push((Cow::Owned(name), Value::Json(value)));
-                        }
-                        Entry::Occupied(entry) => {
-                            if let Some((_, known)) = params.fields.get_mut(*entry.get()) {
-                                *known = Value::Json(value);
-                            }
-                        }
-                    }
+                    let last = |known: &mut Value<'de>, value| *known = value;
+                    params.put(&mut places, Cow::Owned(name), Value::Json(value), last);
                 }
                 Ok(params)
             }
