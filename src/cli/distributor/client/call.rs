@@ -6,13 +6,14 @@ use crate::node::{CallError, CallId, Config, Context, Event, LinkState, Node, Se
 use crate::protocol::Reply;
 use crate::protocol::Token;
 use crate::reactor::{Limits, Reactor};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::http::token_in;
 use crate::cli::address::resolve;
 use crate::cli::distributor::args::CallArgs;
-use crate::cli::failure::Failure;
+use crate::cli::failure::{Failure, failed};
 use crate::cli::print::{print, print_json};
 
 const LIST_WAIT: Duration = Duration::from_millis(500);
@@ -25,6 +26,7 @@ struct Caller {
     outcome: Option<Answered>,
 }
 
+#[derive(Serialize)]
 struct Answered {
     outcome: &'static str,
     errorcode: Option<i64>,
@@ -88,23 +90,19 @@ pub(super) fn run(args: &CallArgs) -> Result<(), Failure> {
     };
     let params = RawValue::from_string(args.params.clone())
         .map_err(|error| Failure::usage(format!("the params are no JSON: {error}")))?;
-    let token = match &args.token_file {
-        None => None,
-        Some(file) => Some(Token::from(token_in(file)?)),
-    };
+    let token = args.token_file.as_deref().map(token_in).transpose()?;
     let distributor = &args.distributor;
     let addresses = resolve("--distributor", distributor)?;
-    let wrong =
-        |error: std::io::Error| Failure::failed(format!("cannot set up the event loop: {error}"));
-    let mut reactor = Reactor::new(Limits::default()).map_err(wrong)?;
+    let wrong = failed("cannot set up the event loop");
+    let mut reactor = Reactor::new(Limits::default()).map_err(&wrong)?;
     let config = Config {
         name: "distributor call".to_owned(),
         distributor: Some(addresses.into()),
-        token,
+        token: token.map(Token::from),
         ..Config::default()
     };
     let mut node = Node::new(config, Caller::default());
-    node.start(reactor.net()).map_err(wrong)?;
+    node.start(reactor.net()).map_err(&wrong)?;
     let until = reactor.now() + args.deadline;
     while node.context(reactor.net()).link() != LinkState::Registered {
         if let Some(why) = &node.service().refused {
@@ -118,30 +116,25 @@ pub(super) fn run(args: &CallArgs) -> Result<(), Failure> {
                 "no Distributor answers at {distributor}"
             )));
         }
-        reactor.turn(Some(left), &mut node).map_err(wrong)?;
+        reactor.turn(Some(left), &mut node).map_err(&wrong)?;
     }
     // The list comes at once. If nobody lists exactly this, somebody may list a beginning of it.
     node.context(reactor.net())
         .wait_for(&[url], LIST_WAIT.min(args.deadline));
     while node.service().is_served.is_none() {
-        reactor.turn(None, &mut node).map_err(wrong)?;
+        reactor.turn(None, &mut node).map_err(&wrong)?;
     }
     let left = until.saturating_since(reactor.now());
     node.context(reactor.net())
         .call(method, path, &*params, left);
     while node.service().outcome.is_none() {
-        reactor.turn(None, &mut node).map_err(wrong)?;
+        reactor.turn(None, &mut node).map_err(&wrong)?;
     }
     let Some(answered) = &node.service().outcome else {
         return Err(Failure::failed("there is no outcome"));
     };
     if args.json {
-        print_json(&json!({
-            "outcome": answered.outcome,
-            "errorcode": answered.errorcode,
-            "message": answered.message,
-            "results": answered.results,
-        }))?;
+        print_json(&json!(answered))?;
     } else if answered.outcome == "reply" {
         print(&format!("{:#}\n", answered.results))?;
     }

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use serde_json::Value;
-use ureq::Agent;
 use ureq::http::Response;
+use ureq::{Agent, RequestBuilder};
 
 use crate::cli::distributor::args::HttpClientArgs;
 use crate::cli::failure::Failure;
@@ -22,6 +22,7 @@ pub(super) struct Client {
 /// Where it is if nobody says.
 pub(super) const HTTP_BY_DEFAULT: &str = "127.0.0.1:9001";
 
+/// Pairs of a query. Those without a value are left out.
 type Pairs<'a> = [(&'a str, Option<&'a str>)];
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -44,10 +45,7 @@ impl Client {
                 "--http {address}: it takes ADDRESS:PORT, as in 127.0.0.1:9001"
             )));
         }
-        let token = match &args.token_file {
-            None => None,
-            Some(file) => Some(token_in(file)?),
-        };
+        let token = args.token_file.as_deref().map(token_in).transpose()?;
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .proxy(None)
@@ -63,19 +61,13 @@ impl Client {
     }
 
     pub(super) fn get_json(&self, path: &str, pairs: &Pairs<'_>) -> Result<Value, Failure> {
-        let mut request = self.agent.get(self.url(path)).query_pairs(known(pairs));
-        if let Some(authorization) = &self.authorization {
-            request = request.header("Authorization", authorization);
-        }
-        self.json(self.reached(request.call())?)
+        let request = self.agent.get(self.url(path)).query_pairs(known(pairs));
+        self.json(self.reached(self.authorized(request).call())?)
     }
 
     pub(super) fn post_json(&self, path: &str, pairs: &Pairs<'_>) -> Result<Value, Failure> {
-        let mut request = self.agent.post(self.url(path)).query_pairs(known(pairs));
-        if let Some(authorization) = &self.authorization {
-            request = request.header("Authorization", authorization);
-        }
-        self.json(self.reached(request.send_empty())?)
+        let request = self.agent.post(self.url(path)).query_pairs(known(pairs));
+        self.json(self.reached(self.authorized(request).send_empty())?)
     }
 
     /// Whether the Distributor is ready, and in words.
@@ -95,10 +87,7 @@ impl Client {
         last_id: &mut Option<String>,
         mut tell: impl FnMut(&str, &str) -> ControlFlow<B>,
     ) -> Result<ControlFlow<B>, Failure> {
-        let mut request = self.agent.get(self.url("/events"));
-        if let Some(authorization) = &self.authorization {
-            request = request.header("Authorization", authorization);
-        }
+        let mut request = self.authorized(self.agent.get(self.url("/events")));
         if let Some(id) = last_id {
             request = request.header("Last-Event-ID", &*id);
         }
@@ -126,6 +115,13 @@ impl Client {
 
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
+    }
+
+    fn authorized<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.authorization {
+            Some(authorization) => request.header("Authorization", authorization),
+            None => request,
+        }
     }
 
     fn reached<T>(&self, answer: Result<T, ureq::Error>) -> Result<T, Failure> {
@@ -163,11 +159,9 @@ impl Client {
     }
 }
 
-fn known<'a>(pairs: &Pairs<'a>) -> Vec<(&'a str, &'a str)> {
-    let known = pairs
-        .iter()
-        .filter_map(|(name, value)| Some((*name, (*value)?)));
-    known.collect()
+fn known<'a>(pairs: &Pairs<'a>) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let pairs = pairs.iter();
+    pairs.filter_map(|(name, value)| Some((*name, (*value)?)))
 }
 
 /// The first token in the file.
