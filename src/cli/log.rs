@@ -37,7 +37,7 @@ enum LogFormat {
     Json,
 }
 
-/// Standard error, whose errors are nobody's concern and are counted.
+/// Standard error, whose errors are counted and change nothing.
 struct Stderr(Arc<AtomicU64>);
 
 impl Write for Stderr {
@@ -72,7 +72,7 @@ impl Log {
             .buffered_lines_limit(MAX_LOG_LINES_WAITING)
             .thread_name("log")
             .finish(Stderr(Arc::clone(&errors)));
-        let (level, handle) = reload::Layer::new(args.log_level);
+        let (filter, level) = reload::Layer::new(args.log_level);
         let lines = fmt::layer().with_target(false).with_writer(writer.clone());
         let lines = match args.log_format {
             LogFormat::Text => lines.with_ansi(takes_colors()).boxed(),
@@ -80,11 +80,11 @@ impl Log {
         };
         // It fails only if there is one already.
         let _ = tracing_subscriber::registry()
-            .with(level)
+            .with(filter)
             .with(lines)
             .try_init();
         Log {
-            level: LogLevel(handle),
+            level,
             writer,
             errors,
             _flushes_when_dropped: guard,
@@ -113,20 +113,8 @@ fn takes_colors() -> bool {
         && env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// How much is logged, which can change.
-#[derive(Clone)]
-pub(crate) struct LogLevel(reload::Handle<LevelFilter, Registry>);
-
-impl LogLevel {
-    pub(crate) fn get(&self) -> LevelFilter {
-        self.0.clone_current().unwrap_or(LevelFilter::OFF)
-    }
-
-    pub(crate) fn set(&self, level: LevelFilter) {
-        // It fails if nothing is logged any more.
-        let _ = self.0.reload(level);
-    }
-}
+/// Changes how much is logged. It fails if nothing is logged any more.
+pub(crate) type LogLevel = reload::Handle<LevelFilter, Registry>;
 
 #[cfg(test)]
 mod tests {
@@ -139,8 +127,7 @@ mod tests {
             log_level: LevelFilter::INFO,
         });
         for level in [LevelFilter::TRACE, LevelFilter::OFF, LevelFilter::INFO] {
-            log.level().set(level);
-            assert_eq!(log.level().get(), level);
+            log.level().reload(level).unwrap();
             // Where this is too low for a line, nothing else is looked at.
             assert_eq!(LevelFilter::current(), level);
         }

@@ -6,6 +6,7 @@ use tracing::{error, info, warn};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::cli::failure::Failure;
+use crate::cli::latest::Latest;
 use crate::cli::log::{LogArgs, LogLevel};
 use crate::cli::settings::Settings;
 
@@ -21,6 +22,18 @@ pub(crate) struct Reload {
 
 /// Reads files again. Called by the thread that handles signals.
 pub(crate) type ReadAgain = Box<dyn FnMut() + Send>;
+
+/// Reads one kind of file again, for the loop to take it. A mistake in it is logged, and changes
+/// nothing.
+pub(crate) fn read_again<T>(what: &str, read: impl Fn() -> Result<T, Failure>, new: &Latest<T>) {
+    match read() {
+        Ok(value) => {
+            info!("SIGHUP: read {what} again");
+            new.set(value);
+        }
+        Err(failure) => warn!("SIGHUP: {what} stays as it was: {}", failure.message),
+    }
+}
 
 impl Reload {
     /// A mistake in a file is said, and changes nothing.
@@ -54,9 +67,9 @@ impl Reload {
     /// Takes the log level. All else would need a restart.
     fn take(&self, new: &Settings, file: &Path, level: LevelFilter) {
         // What is to be said has to be heard.
-        let is_louder = level > self.level.get();
+        let is_louder = level > LevelFilter::current();
         if is_louder {
-            self.level.set(level);
+            let _ = self.level.reload(level);
         }
         info!(file = &*file.to_string_lossy(), log_level = %level, "SIGHUP: read the configuration again");
         if let Some(who) = new.overruled_by("log-level") {
@@ -71,8 +84,6 @@ impl Reload {
                 "SIGHUP: these are other values now, which need a restart"
             );
         }
-        if !is_louder {
-            self.level.set(level);
-        }
+        let _ = self.level.reload(level);
     }
 }

@@ -158,7 +158,7 @@ fn tokens_are_read_again_on_a_hangup_unless_they_are_broken() {
         fs::write(&file, broken).unwrap();
         let lines = || {
             let stderr = distributor.program.stderr();
-            let said = |line: &&String| line.contains("the tokens stay as they were");
+            let said = |line: &&String| line.contains("the list of tokens stays as it was");
             stderr.iter().filter(said).count()
         };
         let earlier = lines();
@@ -170,7 +170,7 @@ fn tokens_are_read_again_on_a_hangup_unless_they_are_broken() {
     distributor.program.signal(Signal::HUP);
     distributor
         .program
-        .wait_for_log(&["read the tokens again", "tokens=1"]);
+        .wait_for_log(&["tokens replaced", "tokens=1"]);
     let second = packet("b", "GET/b", "second-token-0123456789");
     wait_until("the second token", || {
         send(&distributor, &second).1[0]["errorcode"] == 0

@@ -5,11 +5,9 @@ use std::path::{Path, PathBuf};
 use crate::admin::{AdminApi, AdminToken, Config};
 use crate::distributor::Distributor;
 use crate::reactor::Net;
-use tracing::{info, warn};
 
 use crate::cli::address::HostPort;
 use crate::cli::failure::Failure;
-use crate::cli::latest::Latest;
 use crate::cli::lines::Lines;
 use crate::cli::listen::{ListenAddress, Place, bind_all};
 use crate::cli::text_file;
@@ -55,21 +53,7 @@ impl HttpArgs {
     }
 }
 
-/// Reads the token of the administrator again. A mistake is logged, and changes nothing.
-pub(crate) fn read_again(file: &Path, token: &Latest<AdminToken>) {
-    match read_admin_token(file) {
-        Ok(read) => {
-            info!("SIGHUP: read the admin token again");
-            token.set(read);
-        }
-        Err(failure) => warn!(
-            "SIGHUP: the admin token stays as it was: {}",
-            failure.message
-        ),
-    }
-}
-
-fn read_admin_token(file: &Path) -> Result<AdminToken, Failure> {
+pub(crate) fn read_admin_token(file: &Path) -> Result<AdminToken, Failure> {
     let text = text_file::read("--admin-token-file", file, MAX_FILE_BYTES)?;
     text_file::warn_if_public(file);
     AdminToken::parse(&text)

@@ -19,7 +19,7 @@ use crate::cli::lines::Lines;
 use crate::cli::listen::{ListenAddress, Place, bind_all, refuse_public};
 use crate::cli::log::Log;
 use crate::cli::program::{EventLoop, Server};
-use crate::cli::reload::ReadAgain;
+use crate::cli::reload::{ReadAgain, read_again};
 use crate::cli::settings::Settings;
 use crate::distributor::{Config, Distributor, Tokens};
 use crate::reactor::{Limits, Net, Reactor};
@@ -40,7 +40,7 @@ pub(crate) struct Plan {
 /// Tokens that were read again, and were not taken yet.
 #[derive(Clone, Default)]
 struct NewTokens {
-    of_nodes: Latest<Tokens>,
+    of_nodes: Latest<Option<Tokens>>,
     of_admin: Latest<AdminToken>,
 }
 
@@ -97,15 +97,19 @@ impl Server for DistributorServer {
     }
 
     fn read_again(plan: &Plan) -> Option<ReadAgain> {
-        let (files, tokens) = (plan.args.token_files().to_vec(), plan.new_tokens.clone());
+        let (files, new) = (plan.args.token_files().to_vec(), plan.new_tokens.clone());
         let admin_file = plan.args.http.admin_token_file.clone();
         if files.is_empty() && admin_file.is_none() {
             return None;
         }
         Some(Box::new(move || {
-            tokens::read_again(&files, &tokens.of_nodes);
+            if !files.is_empty() {
+                let nodes = || tokens::read(&files);
+                read_again("the list of tokens", nodes, &new.of_nodes);
+            }
             if let Some(file) = &admin_file {
-                http::read_again(file, &tokens.of_admin);
+                let admin = || http::read_admin_token(file);
+                read_again("the admin token", admin, &new.of_admin);
             }
         }))
     }
@@ -146,7 +150,8 @@ impl Server for DistributorServer {
     }
 
     fn exchange(&mut self, _net: &mut Net) {
-        if let Some(tokens) = self.new_tokens.of_nodes.take() {
+        if let Some(tokens) = self.new_tokens.of_nodes.take().flatten() {
+            info!(tokens = tokens.len(), "tokens replaced");
             self.distributor.set_tokens(tokens);
         }
         if let (Some(admin), Some(token)) = (&mut self.admin, self.new_tokens.of_admin.take()) {

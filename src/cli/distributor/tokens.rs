@@ -1,27 +1,14 @@
-//! Reading token files, and reading them again while the Distributor serves.
+//! Reading token files.
 
 use std::path::{Path, PathBuf};
 
 use crate::distributor::Tokens;
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::cli::failure::Failure;
-use crate::cli::latest::Latest;
 use crate::cli::text_file;
 
 const MAX_FILE_BYTES: u64 = 16 << 20;
-
-/// Reads the files again. A mistake in one is logged, and changes nothing.
-pub(crate) fn read_again(files: &[PathBuf], tokens: &Latest<Tokens>) {
-    match read(files) {
-        Ok(Some(read)) => {
-            info!(tokens = read.len(), "SIGHUP: read the tokens again");
-            tokens.set(read);
-        }
-        Ok(None) => {}
-        Err(failure) => warn!("SIGHUP: the tokens stay as they were: {}", failure.message),
-    }
-}
 
 /// Returns the tokens of all these files, `None` if there is no file.
 pub(crate) fn read(files: &[PathBuf]) -> Result<Option<Tokens>, Failure> {

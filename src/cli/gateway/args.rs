@@ -50,8 +50,12 @@ heal by itself never ends with 2: a --distributor NAME without an address is loo
 #[command(name = "gateway", version, about = ABOUT, after_help = AFTER, max_term_width = 100)]
 pub(crate) struct Args {
     /// Where to listen: ADDRESS:PORT or NAME:PORT, again for more. A name means all its addresses
-    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
-    #[arg(default_value = "localhost:8000")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        value_delimiter = ',',
+        default_value = "localhost:8000"
+    )]
     pub(crate) listen: Vec<HostPort>,
 
     /// Listen on addresses that other machines can reach, although whoever reaches them can call
@@ -77,8 +81,7 @@ pub(crate) struct Args {
     pub(crate) name: String,
 
     /// Time that a node may take for a reply
-    #[arg(long, value_name = "TIME", default_value = "5s")]
-    #[arg(value_parser = deadline)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = deadline)]
     pub(crate) deadline: Duration,
 
     /// Let pages of this origin, written SCHEME://HOST, call it from a browser; * is every page
@@ -116,9 +119,10 @@ pub(crate) const PREFIX: &str = "PILCROW_GATEWAY_";
 
 fn deadline(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    match Duration::from_millis(1) <= time && time <= Duration::from_secs(3600) {
-        true => Ok(time),
-        false => Err("it is between 1ms and 1h".to_owned()),
+    if (Duration::from_millis(1)..=Duration::from_secs(3600)).contains(&time) {
+        Ok(time)
+    } else {
+        Err("it is between 1ms and 1h".to_owned())
     }
 }
 

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::CommandFactory;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::cli::failure::{Failure, failed};
 use crate::cli::fd_limit;
@@ -18,7 +18,7 @@ use crate::cli::lines::Lines;
 use crate::cli::listen::{ListenAddress, Place, bind_all, refuse_public};
 use crate::cli::log::Log;
 use crate::cli::program::{self, EventLoop, Server};
-use crate::cli::reload::ReadAgain;
+use crate::cli::reload::{ReadAgain, read_again};
 use crate::cli::resolver::distributor_address;
 use crate::cli::settings::{Settings, said_to, with_sources};
 use crate::cli::text_file;
@@ -98,7 +98,9 @@ impl Server for GatewayServer {
 
     fn read_again(plan: &Plan) -> Option<ReadAgain> {
         let (file, token) = (plan.args.token_file.clone()?, plan.new_token.clone());
-        Some(Box::new(move || read_token_again(&file, &token)))
+        Some(Box::new(move || {
+            read_again("the token", || read_token(&file), &token);
+        }))
     }
 
     fn start(plan: Plan, reactor: &mut Reactor, stdout: &Lines) -> Result<Self, Failure> {
@@ -182,14 +184,4 @@ fn read_token(file: &Path) -> Result<Token<'static>, Failure> {
     let token = text_file::first_token("--token-file", file)?;
     text_file::warn_if_public(file);
     Ok(Token::from(token))
-}
-
-fn read_token_again(file: &Path, new_token: &Latest<Token<'static>>) {
-    match read_token(file) {
-        Ok(token) => {
-            info!("SIGHUP: read the token again");
-            new_token.set(token);
-        }
-        Err(failure) => warn!("SIGHUP: the token stays as it was: {}", failure.message),
-    }
 }

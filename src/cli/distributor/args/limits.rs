@@ -12,28 +12,23 @@ pub(crate) struct ConnectionArgs {
     pub(crate) max_connections: Option<u64>,
 
     /// Bytes of one frame, without its ¶
-    #[arg(long, value_name = "N", default_value = "65536")]
-    #[arg(value_parser = at_least_one())]
+    #[arg(long, value_name = "N", default_value = "65536", value_parser = at_least_one())]
     pub(super) max_frame_bytes: u64,
 
     /// Time from a frame's first byte to its ¶
-    #[arg(long, value_name = "TIME", default_value = "10s")]
-    #[arg(value_parser = more_than_none)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = more_than_none)]
     pub(super) frame_timeout: Duration,
 
     /// Time from being accepted to the first byte
-    #[arg(long, value_name = "TIME", default_value = "60s")]
-    #[arg(value_parser = more_than_none)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = more_than_none)]
     pub(super) first_byte_timeout: Duration,
 
     /// Bytes queued for one connection, the list not counted
-    #[arg(long, value_name = "N", default_value = "1048576")]
-    #[arg(value_parser = at_least_one())]
+    #[arg(long, value_name = "N", default_value = "1048576", value_parser = at_least_one())]
     pub(super) max_unsent_bytes: u64,
 
     /// Time that a connection may read nothing of what is queued for it
-    #[arg(long, value_name = "TIME", default_value = "10s")]
-    #[arg(value_parser = more_than_none)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = more_than_none)]
     pub(super) write_timeout: Duration,
 }
 
@@ -42,33 +37,27 @@ pub(crate) struct ConnectionArgs {
 #[command(next_help_heading = "Limits for nodes")]
 pub(super) struct NodeArgs {
     /// Registered nodes
-    #[arg(long, value_name = "N", default_value = "10000")]
-    #[arg(value_parser = at_least_one())]
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = at_least_one())]
     pub(super) max_entries: u64,
 
     /// Bytes of the whole list
-    #[arg(long, value_name = "N", default_value = "15728640")]
-    #[arg(value_parser = at_least_one())]
+    #[arg(long, value_name = "N", default_value = "15728640", value_parser = at_least_one())]
     pub(super) max_list_bytes: u64,
 
     /// Bytes of one registration's params
-    #[arg(long, value_name = "N", default_value = "16384")]
-    #[arg(value_parser = at_least_one())]
+    #[arg(long, value_name = "N", default_value = "16384", value_parser = at_least_one())]
     pub(super) max_registration_bytes: u64,
 
     /// Bytes of a name
-    #[arg(long, value_name = "N", default_value = "128")]
-    #[arg(value_parser = at_least_one())]
+    #[arg(long, value_name = "N", default_value = "128", value_parser = at_least_one())]
     pub(super) max_name_bytes: u64,
 
     /// Urls of one node
-    #[arg(long, value_name = "N", default_value = "256")]
-    #[arg(value_parser = at_least_one())]
+    #[arg(long, value_name = "N", default_value = "256", value_parser = at_least_one())]
     pub(super) max_urls: u64,
 
     /// Bytes of one url
-    #[arg(long, value_name = "N", default_value = "2048")]
-    #[arg(value_parser = at_least_one())]
+    #[arg(long, value_name = "N", default_value = "2048", value_parser = at_least_one())]
     pub(super) max_url_bytes: u64,
 
     /// Objects and arrays within each other in a registration
@@ -103,8 +92,7 @@ pub(super) struct SessionArgs {
 #[command(next_help_heading = "Limits for one turn of the loop")]
 pub(super) struct TurnArgs {
     /// Connections accepted from one listener
-    #[arg(long, value_name = "N", default_value = "64")]
-    #[arg(value_parser = at_least_one())]
+    #[arg(long, value_name = "N", default_value = "64", value_parser = at_least_one())]
     pub(super) max_accepts_per_turn: u64,
 
     /// Bytes read from one connection
@@ -113,8 +101,7 @@ pub(super) struct TurnArgs {
     pub(super) max_read_bytes_per_turn: u64,
 
     /// Frames taken from one connection
-    #[arg(long, value_name = "N", default_value = "64")]
-    #[arg(value_parser = at_least_one())]
+    #[arg(long, value_name = "N", default_value = "64", value_parser = at_least_one())]
     pub(super) max_frames_per_turn: u64,
 }
 
@@ -128,13 +115,11 @@ pub(super) struct TcpArgs {
     pub(super) listen_backlog: u32,
 
     /// Quiet time before a peer is probed
-    #[arg(long, value_name = "TIME", default_value = "4s")]
-    #[arg(value_parser = seconds)]
+    #[arg(long, value_name = "TIME", default_value = "4s", value_parser = seconds)]
     pub(super) keepalive_idle: Duration,
 
     /// Time between two probes
-    #[arg(long, value_name = "TIME", default_value = "2s")]
-    #[arg(value_parser = seconds)]
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = seconds)]
     pub(super) keepalive_interval: Duration,
 
     /// Unanswered probes before a peer is gone
@@ -143,8 +128,7 @@ pub(super) struct TcpArgs {
     pub(super) keepalive_probes: u32,
 
     /// Time that sent bytes may stay unacknowledged before a peer is gone (Linux)
-    #[arg(long, value_name = "TIME", default_value = "10s")]
-    #[arg(value_parser = more_than_none)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = more_than_none)]
     pub(super) tcp_user_timeout: Duration,
 
     /// Bytes that the kernel may hold for one connection that does not read

@@ -25,8 +25,12 @@ const ABOUT: &str = "Serve, which is what happens without a subcommand as well";
 #[command(name = "serve", about = ABOUT)]
 pub(crate) struct Args {
     /// Where to listen: ADDRESS:PORT or NAME:PORT, again for more. A name means all its addresses
-    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
-    #[arg(default_value = "localhost:9000")]
+    #[arg(
+        long,
+        value_name = "ADDR",
+        value_delimiter = ',',
+        default_value = "localhost:9000"
+    )]
     pub(crate) listen: Vec<HostPort>,
 
     /// Admit those who show a token of this file: a line each, TOKEN [NAME-PREFIX [URL-PREFIX…]],
