@@ -103,16 +103,14 @@ fn advice(command: &Command, key: &str, value: &DeValue<'_>) -> String {
     }
     let flag = [command.get_name().to_owned(), format!("--{key}")];
     let error = command.clone().try_get_matches_from(flag).err();
-    let similar = error
-        .as_ref()
-        .and_then(|error| match error.get(ContextKind::SuggestedArg) {
-            Some(ContextValue::String(flag)) => flag.strip_prefix("--"),
-            _ => None,
-        });
+    let similar = error.as_ref();
+    let similar = similar.and_then(|error| error.get(ContextKind::SuggestedArg));
     let keys = "keys are the names of flags (see --help)";
     match similar {
-        Some(similar) => format!("did you mean {similar}? {keys}"),
-        None => keys.to_owned(),
+        Some(ContextValue::String(flag)) => {
+            format!("did you mean {}? {keys}", flag.trim_start_matches('-'))
+        }
+        _ => keys.to_owned(),
     }
 }
 
@@ -128,16 +126,16 @@ pub(crate) enum Kind {
 impl Kind {
     pub(crate) fn of(arg: &Arg) -> Kind {
         let parsed = arg.get_value_parser().type_id();
-        let is = |types: &[TypeId]| types.iter().any(|known| parsed == *known);
-        if is(&[TypeId::of::<bool>()]) {
-            Kind::Switch
-        } else if is(&[
+        let numbers = [
             TypeId::of::<u64>(),
             TypeId::of::<u32>(),
             TypeId::of::<u16>(),
-        ]) {
+        ];
+        if parsed == TypeId::of::<bool>() {
+            Kind::Switch
+        } else if numbers.iter().any(|number| parsed == *number) {
             Kind::Number
-        } else if is(&[TypeId::of::<Duration>()]) {
+        } else if parsed == TypeId::of::<Duration>() {
             Kind::Time
         } else {
             Kind::Text

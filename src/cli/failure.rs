@@ -52,12 +52,11 @@ impl Failure {
     /// Prints the message, and returns the exit code.
     pub(crate) fn print(&self, program: &str) -> ExitCode {
         let message = self.message.replace(char::is_control, " ");
-        let line = match self.is_json {
-            true => {
-                let now = humantime::format_rfc3339_micros(SystemTime::now()).to_string();
-                json!({"timestamp": now, "level": "ERROR", "message": message}).to_string()
-            }
-            false => format!("{program}: {message}"),
+        let line = if self.is_json {
+            let now = humantime::format_rfc3339_micros(SystemTime::now()).to_string();
+            json!({"timestamp": now, "level": "ERROR", "message": message}).to_string()
+        } else {
+            format!("{program}: {message}")
         };
         // A standard error that is closed or full must not change how the program ends.
         if let Ok(stderr) = Lines::on(io::stderr()) {

@@ -128,10 +128,10 @@ impl Settings {
         said: ArgMatches,
     ) -> Result<Settings, Failure> {
         let file = match said.get_one::<PathBuf>("config") {
-            Some(path) => {
-                let file = ConfigFile::read(path, &command);
-                Some(file.map_err(|failure| failure.in_json(asks_for_json(&said)))?)
-            }
+            Some(path) => Some(ConfigFile::read(path, &command).map_err(|failure| {
+                let mut format = said.get_raw("log_format").into_iter().flatten();
+                failure.in_json(format.any(|format| format == "json"))
+            })?),
             None => None,
         };
         let args = command.get_arguments();
@@ -152,18 +152,15 @@ impl Settings {
 
     /// As if all of them had been flags.
     pub(crate) fn parse<A: FromArgMatches>(&self) -> Result<A, Failure> {
-        let flag = |key: &str, value: &OsString| {
-            let mut flag = OsString::from(format!("--{key}="));
-            flag.push(value);
-            flag
-        };
-        let flags = self.all.iter().flat_map(|setting| {
-            let values = setting.values.iter();
-            values.map(|value| flag(&setting.key, value))
-        });
-        let name = OsString::from(self.command.get_name());
-        let matches = self.command.clone();
-        let matches = matches.try_get_matches_from(iter::once(name).chain(flags));
+        let mut line = vec![OsString::from(self.command.get_name())];
+        for Setting { key, values, .. } in &self.all {
+            for value in values {
+                let mut flag = OsString::from(format!("--{key}="));
+                flag.push(value);
+                line.push(flag);
+            }
+        }
+        let matches = self.command.clone().try_get_matches_from(line);
         let parsed = matches.and_then(|matches| A::from_arg_matches(&matches));
         parsed.map_err(|error| Failure::usage(one_line(&error)))
     }
@@ -180,10 +177,8 @@ impl Settings {
 
     /// Whether somebody has said what this is.
     pub(crate) fn is_said(&self, key: &str) -> bool {
-        self.get(key).is_some_and(|setting| match setting.origin {
-            Origin::Flag | Origin::Variable(_) | Origin::File(_) => true,
-            Origin::Default | Origin::Nobody => false,
-        })
+        let unsaid = |setting: &Setting| matches!(setting.origin, Origin::Default | Origin::Nobody);
+        !self.get(key).is_none_or(unsaid)
     }
 
     /// Whoever goes before the file, in which this key stands in vain.
@@ -222,9 +217,8 @@ impl Settings {
             Some(place) => format!("{place}: {}", failure.message),
             None => failure.message,
         };
-        let in_json = self
-            .get("log-format")
-            .is_some_and(|format| format.values == ["json"]);
+        let format = self.get("log-format");
+        let in_json = format.is_some_and(|format| format.values == ["json"]);
         Failure::new(failure.code, message).in_json(in_json)
     }
 
@@ -249,9 +243,10 @@ impl Settings {
                 Origin::Nobody => "not set".to_owned(),
             };
             let origin = origin.replace(char::is_control, " ");
-            text += &match setting.values.is_empty() {
-                true => format!("# {key} = {} # {origin}\n", placeholder(arg)),
-                false => format!("{key} = {} # {origin}\n", setting.value(arg)?),
+            text += &if setting.values.is_empty() {
+                format!("# {key} = {} # {origin}\n", placeholder(arg))
+            } else {
+                format!("{key} = {} # {origin}\n", setting.value(arg)?)
             };
         }
         Ok(text)
@@ -275,12 +270,6 @@ fn placeholder(arg: &Arg) -> String {
     }
 }
 
-/// Whether flags or variables want the log in JSON.
-fn asks_for_json(said: &ArgMatches) -> bool {
-    let mut format = said.get_raw("log_format").into_iter().flatten();
-    format.next().is_some_and(|format| format == "json")
-}
-
 impl Setting {
     /// `None` for what is no flag.
     fn of(
@@ -290,19 +279,13 @@ impl Setting {
         file: Option<&ConfigFile>,
     ) -> Option<Setting> {
         let (id, key) = (arg.get_id().as_str(), arg.get_long()?);
-        let values = || match Kind::of(arg) {
-            // It has more than one spelling.
-            Kind::Switch => {
-                let is_on = said.get_one::<bool>(id);
-                is_on
-                    .map(|is_on| is_on.to_string().into())
-                    .into_iter()
-                    .collect()
+        let values = || -> Vec<OsString> {
+            // A switch has more than one spelling.
+            if let Ok(Some(is_on)) = said.try_get_one::<bool>(id) {
+                return vec![is_on.to_string().into()];
             }
-            _ => {
-                let values = said.get_raw(id).into_iter().flatten();
-                values.map(OsString::from).collect()
-            }
+            let values = said.get_raw(id).into_iter().flatten();
+            values.map(OsString::from).collect()
         };
         let in_file = file.and_then(|file| Some((file, file.get(key)?)));
         let (origin, values) = match (said.value_source(id), in_file) {
@@ -344,10 +327,12 @@ impl Setting {
                 Kind::Time | Kind::Text => in_quotes(text),
             });
         }
-        match takes_more(arg) {
-            true => Ok(format!("[{}]", values.join(", "))),
-            false => Ok(values.join("")),
-        }
+        let values = values.join(", ");
+        Ok(if takes_more(arg) {
+            format!("[{values}]")
+        } else {
+            values
+        })
     }
 }
 

@@ -1,7 +1,6 @@
 //! Asking over HTTP.
 
 use std::io::{BufRead, BufReader};
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -81,19 +80,20 @@ impl Client {
         }
     }
 
-    /// Tells what happens, behind the event `last_id`, until the stream ends or `tell` has enough.
-    pub(super) fn follow<B>(
+    /// Passes on the events after `last_id` until the stream ends, or printing them fails: the inner
+    /// result.
+    pub(super) fn follow(
         &self,
         last_id: &mut Option<String>,
-        mut tell: impl FnMut(&str, &str) -> ControlFlow<B>,
-    ) -> Result<ControlFlow<B>, Failure> {
+        mut print: impl FnMut(&str, &str) -> Result<(), Failure>,
+    ) -> Result<Result<(), Failure>, Failure> {
         let mut request = self.authorized(self.agent.get(self.url("/events")));
         if let Some(id) = last_id {
             request = request.header("Last-Event-ID", &*id);
         }
         let answer = self.reached(request.call())?;
         if answer.status() != 200 {
-            return self.json(answer).map(|_| ControlFlow::Continue(()));
+            return self.json(answer).map(|_| Ok(()));
         }
         let (mut name, mut id) = (String::new(), String::new());
         for line in BufReader::new(answer.into_body().into_reader()).lines() {
@@ -102,15 +102,15 @@ impl Client {
                 Some(("event", value)) => value.clone_into(&mut name),
                 Some(("id", value)) => value.clone_into(&mut id),
                 Some(("data", data)) => {
-                    if let ControlFlow::Break(enough) = tell(&name, data) {
-                        return Ok(ControlFlow::Break(enough));
+                    if let Err(failure) = print(&name, data) {
+                        return Ok(Err(failure));
                     }
                     *last_id = Some(id.clone());
                 }
                 _ => {}
             }
         }
-        Ok(ControlFlow::Continue(()))
+        Ok(Ok(()))
     }
 
     fn url(&self, path: &str) -> String {

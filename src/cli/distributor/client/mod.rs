@@ -6,7 +6,6 @@ mod list;
 mod show;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::ops::ControlFlow;
 use std::time::Duration;
 use std::{io, process, thread};
 
@@ -52,10 +51,10 @@ fn nodes(args: &NodesArgs) -> Result<(), Failure> {
         Some(addresses) => list::ask(&addresses, args.at.token_file.as_deref(), name, url)?,
         None => Client::new(&args.at)?.get_json("/nodes", &[("name", name), ("url", url)])?,
     };
-    match args.at.json {
-        true => print_json(&list),
-        false => print(&show::nodes(&list)),
+    if args.at.json {
+        return print_json(&list);
     }
+    print(&show::nodes(&list))
 }
 
 fn why(args: &WhyArgs) -> Result<(), Failure> {
@@ -65,10 +64,10 @@ fn why(args: &WhyArgs) -> Result<(), Failure> {
         ("limit", Some(limit.as_str())),
     ];
     let why = Client::new(&args.at)?.get_json("/why", &pairs)?;
-    match args.at.json {
-        true => print_json(&why),
-        false => print(&show::why(&why, args.name.as_deref())),
+    if args.at.json {
+        return print_json(&why);
     }
+    print(&show::why(&why, args.name.as_deref()))
 }
 
 /// Goes on where it was when the Distributor, or the way to it, was gone for a while.
@@ -78,20 +77,17 @@ fn watch(args: &WatchArgs) -> Result<(), Failure> {
     let mut last_id = None;
     loop {
         let told = client.follow(&mut last_id, |name, data| {
-            let line = match args.at.json {
-                true => format!("{data}\n"),
-                false => show::event_line(name, data),
-            };
-            match print(&line) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(failure) => ControlFlow::Break(failure),
-            }
+            print(&if args.at.json {
+                format!("{data}\n")
+            } else {
+                show::event_line(name, data)
+            })
         });
         match told {
-            Ok(ControlFlow::Break(failure)) => return Err(failure),
+            Ok(printed) => printed?,
             // It was never there, or does not let us in.
             Err(failure) if last_id.is_none() => return Err(failure),
-            Err(_) | Ok(ControlFlow::Continue(())) => {}
+            Err(_) => {}
         }
         thread::sleep(RECONNECT);
     }
@@ -130,17 +126,17 @@ fn drain(args: &DrainArgs) -> Result<(), Failure> {
         ("wait_ms", Some(wait_ms.as_str())),
     ];
     let drained = Client::new(&args.at)?.post_json("/drain", &pairs)?;
-    match args.at.json {
-        true => print_json(&drained)?,
-        false => print(&show::drained(&drained, &args.name))?,
+    if args.at.json {
+        print_json(&drained)?;
+    } else {
+        print(&show::drained(&drained, &args.name))?;
     }
     let late = drained["late"].as_array().map_or(0, Vec::len);
-    match args.wait.is_some() && late > 0 {
-        true => Err(Failure::failed(format!(
-            "{late} have not acknowledged within {wait:?}"
-        ))),
-        false => Ok(()),
+    if args.wait.is_some() && late > 0 {
+        let why = format!("{late} have not acknowledged within {wait:?}");
+        return Err(Failure::failed(why));
     }
+    Ok(())
 }
 
 fn check(args: &CheckArgs) -> Result<(), Failure> {
@@ -150,8 +146,9 @@ fn check(args: &CheckArgs) -> Result<(), Failure> {
     } else if is_ready {
         print(&format!("{words}\n"))?;
     }
-    match is_ready {
-        true => Ok(()),
-        false => Err(Failure::failed(words)),
+    if is_ready {
+        Ok(())
+    } else {
+        Err(Failure::failed(words))
     }
 }

@@ -12,11 +12,9 @@ const MOST_URLS: usize = 10;
 
 /// The list as a table.
 pub(super) fn nodes(list: &Value) -> String {
-    let none = Vec::new();
-    let nodes = list["nodes"].as_array().unwrap_or(&none);
     let heads = ["NAME", "ADDRESS", "SESSION", "ACKED", "AGE", "URLS"];
     let mut rows = vec![heads.map(ToOwned::to_owned).to_vec()];
-    for node in nodes {
+    for node in array(&list["nodes"]) {
         let mut session = harmless(&node["session"]);
         let state = harmless(&node["state"]);
         if !state.is_empty() && state != "connected" {
@@ -25,9 +23,9 @@ pub(super) fn nodes(list: &Value) -> String {
         if node["listed"] == false {
             session.push_str(" (not listed)");
         }
-        let urls = node["urls"].as_array().unwrap_or(&none);
-        let more = urls.len().saturating_sub(MOST_URLS);
-        let mut urls: Vec<String> = urls.iter().take(MOST_URLS).map(harmless).collect();
+        let more = array(&node["urls"]).skip(MOST_URLS).count();
+        let urls = array(&node["urls"]).take(MOST_URLS);
+        let mut urls: Vec<String> = urls.map(harmless).collect();
         if more > 0 {
             urls.push(format!("and {more} more"));
         }
@@ -41,7 +39,7 @@ pub(super) fn nodes(list: &Value) -> String {
         ]);
     }
     let mut text = aligned(&rows, Align::Left);
-    let (shown, entries) = (nodes.len(), &list["entries"]);
+    let (shown, entries) = (rows.len() - 1, &list["entries"]);
     let _ = write!(text, "{shown} of {entries} nodes");
     if !list["rev"].is_null() {
         let _ = write!(text, ", revision {}", list["rev"]);
@@ -55,24 +53,22 @@ pub(super) fn nodes(list: &Value) -> String {
 
 /// What happened, one thing a line, each with who was told.
 pub(super) fn why(why: &Value, name: Option<&str>) -> String {
-    let none = Vec::new();
-    let events = why["events"].as_array().unwrap_or(&none);
-    if events.is_empty() {
-        return match name {
-            Some(name) => {
-                format!("nothing is known of {name:?}: no event of it is among the last 10000\n")
-            }
-            None => "nothing has happened yet\n".to_owned(),
-        };
-    }
     let mut text = String::new();
-    for event in events {
+    for event in array(&why["events"]) {
         text += &line(event);
         match &event["push"] {
             Value::Null if event.get("push").is_some() => text += "    nobody was told yet\n",
             Value::Null => {}
             push => text += &told(push),
         }
+    }
+    if text.is_empty() {
+        return match name {
+            Some(name) => {
+                format!("nothing is known of {name:?}: no event of it is among the last 10000\n")
+            }
+            None => "nothing has happened yet\n".to_owned(),
+        };
     }
     if why["more"] == true {
         text += "there are older ones: --limit N\n";
@@ -94,25 +90,19 @@ fn told(push: &Value) -> String {
     if push["blind"] != 0 {
         let _ = write!(text, "; {} can't say", push["blind"]);
     }
-    for (count, names, what) in [
-        (
-            "backlogged",
-            "backlogged_names",
-            "had not read the one before",
-        ),
-        (
-            "late",
-            "late_names",
-            match is_asked {
-                true => "late",
-                false => "to say so with their next heartbeat",
-            },
-        ),
+    let late = if is_asked {
+        "late"
+    } else {
+        "to say so with their next heartbeat"
+    };
+    for (count, what) in [
+        ("backlogged", "had not read the one before"),
+        ("late", late),
     ] {
         if push[count].as_u64().unwrap_or(0) > 0 {
-            let none = Vec::new();
-            let names = push[names].as_array().unwrap_or(&none);
-            let names: Vec<String> = names.iter().map(harmless).collect();
+            let names: Vec<String> = array(&push[format!("{count}_names")])
+                .map(harmless)
+                .collect();
             let _ = write!(text, "\n    {what}: {} ({})", push[count], names.join(", "));
         }
     }
@@ -171,32 +161,36 @@ pub(super) fn drained(drained: &Value, name: &str) -> String {
     if drained["blind"] != 0 {
         let _ = write!(text, "; {} were told and can't say", drained["blind"]);
     }
-    let none = Vec::new();
-    let late = drained["late"].as_array().unwrap_or(&none);
-    if !late.is_empty() {
-        let names: Vec<String> = late.iter().map(|late| harmless(&late["name"])).collect();
+    let names: Vec<String> = array(&drained["late"])
+        .map(|late| harmless(&late["name"]))
+        .collect();
+    if !names.is_empty() {
         let _ = write!(text, "; late: {}", names.join(", "));
     }
     text.push('\n');
     text
 }
 
+/// The elements of an array, none of anything else.
+fn array(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
 fn address(node: &Value) -> String {
     let (host, port) = (harmless(&node["host"]), harmless(&node["port"]));
-    let host = match host.contains(':') {
-        true => format!("[{host}]"),
-        false => host,
-    };
-    match port.is_empty() {
-        true => host,
-        false => format!("{host}:{port}"),
+    match (host.contains(':'), port.is_empty()) {
+        (false, true) => host,
+        (false, false) => format!("{host}:{port}"),
+        (true, true) => format!("[{host}]"),
+        (true, false) => format!("[{host}]:{port}"),
     }
 }
 
 fn or_dash(text: String) -> String {
-    match text.is_empty() {
-        true => "-".to_owned(),
-        false => text,
+    if text.is_empty() {
+        "-".to_owned()
+    } else {
+        text
     }
 }
 
@@ -223,9 +217,10 @@ fn harmless(value: &Value) -> String {
     };
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
-        match acts(character) {
-            true => shown.extend(character.escape_unicode()),
-            false => shown.push(character),
+        if acts(character) {
+            shown.extend(character.escape_unicode());
+        } else {
+            shown.push(character);
         }
     }
     shown
