@@ -10,7 +10,6 @@ use crate::cli::flood::record::{Point, Times};
 use crate::cli::flood::round::Round;
 use crate::cli::flood::stop::Halt;
 use crate::protocol::{Reply, write_request};
-use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{Close, CloseReason, ConnId, ConnectOptions, Handler, Net, Origin};
 
 const MAX_FRAME_BYTES: usize = 1 << 20;
@@ -72,10 +71,10 @@ pub(super) struct Callers<'a> {
     depth: usize,
     /// A reply is followed by the next request.
     is_closed_loop: bool,
-    is_over: bool,
     connections: Vec<ConnId>,
-    in_flight: ConnMap<usize>,
-    last: usize,
+    opened: usize,
+    /// Each connection as often as it has room for a request.
+    room: VecDeque<ConnId>,
     next_key: u64,
     calls: HashMap<u64, Call>,
     /// Requests that are due and have no room on any connection.
@@ -95,10 +94,9 @@ impl<'a> Callers<'a> {
             request,
             depth,
             is_closed_loop,
-            is_over: false,
             connections: Vec::new(),
-            in_flight: ConnMap::default(),
-            last: 0,
+            opened: 0,
+            room: VecDeque::new(),
             next_key: FIRST_KEY,
             calls: HashMap::new(),
             waiting: VecDeque::new(),
@@ -122,15 +120,18 @@ impl<'a> Callers<'a> {
             let conn = round.net().connect(to, options);
             self.connections.push(conn);
         }
+        let connections = self.connections.iter().copied().cycle();
+        self.room = connections.take(count * self.depth).collect();
         round.run_for(round.timeout, self, |callers, _| {
-            callers.in_flight.len() == count || callers.failed.is_some()
+            callers.opened == count || callers.failed.is_some()
         })?;
-        let opened = self.in_flight.len();
+        let opened = self.opened;
         if opened == count {
             return Ok(());
         }
-        let why = self.failed.map(|why| format!("{why:?}"));
-        let why = why.unwrap_or("too late".to_owned());
+        let why = self
+            .failed
+            .map_or("too late".to_owned(), |why| format!("{why:?}"));
         let what = format!("only {opened} of {count} connections were established: {why}");
         Err(Halt::failed(what))
     }
@@ -143,10 +144,8 @@ impl<'a> Callers<'a> {
 
     /// Fills all connections, and then sends a request for each reply.
     pub(super) fn call_in_turn(&mut self, round: &mut Round, length: Duration) -> Result<(), Halt> {
-        for conn in self.connections.clone() {
-            for _ in 0..self.depth {
-                self.call(round.net(), conn, Instant::now());
-            }
+        while !self.room.is_empty() {
+            self.call_or_wait(round.net(), Instant::now());
         }
         let failed = |callers: &mut Self, _: &mut Net| callers.failed.is_some();
         round.run_for(length, self, failed).map(drop)
@@ -160,25 +159,14 @@ impl<'a> Callers<'a> {
         self.next_key += 1;
         self.counts.sent += 1;
         self.calls.insert(key, Call { conn, due });
-        if let Some(in_flight) = self.in_flight.get_mut(conn) {
-            *in_flight += 1;
-        }
     }
 
     /// Sends a request on the next connection that has room.
     pub(super) fn call_or_wait(&mut self, net: &mut Net, due: Instant) {
-        for _ in 0..self.connections.len() {
-            self.last = (self.last + 1) % self.connections.len();
-            let conn = self.connections.get(self.last).copied();
-            let has_room = |conn: &ConnId| {
-                let in_flight = self.in_flight.get(*conn);
-                in_flight.is_some_and(|calls| *calls < self.depth)
-            };
-            if let Some(conn) = conn.filter(has_room) {
-                return self.call(net, conn, due);
-            }
+        match self.room.pop_front() {
+            Some(conn) => self.call(net, conn, due),
+            None => self.waiting.push_back(due),
         }
-        self.waiting.push_back(due);
     }
 
     /// Requests that never had room are lost. They have waited at least this long: without them the
@@ -192,7 +180,8 @@ impl<'a> Callers<'a> {
 
     /// Waits for all replies. A run that is stopped does not, and counts no call without one.
     pub(super) fn drain(&mut self, round: &mut Round) -> Result<(), Halt> {
-        self.is_over = true;
+        self.is_closed_loop = false;
+        self.waiting.clear();
         let timeout = round.timeout;
         let drained = round.run_for(round.timeout, self, |callers, _| callers.calls.is_empty());
         let calls = std::mem::take(&mut self.calls).len() as u64;
@@ -225,9 +214,6 @@ impl<'a> Callers<'a> {
         let key = reply.key()?;
         let due = self.calls.get(&key).filter(|call| call.conn == conn)?.due;
         self.calls.remove(&key);
-        if let Some(in_flight) = self.in_flight.get_mut(conn) {
-            *in_flight -= 1;
-        }
         let now = Instant::now();
         if reply.errorcode == 0 {
             let time = now.saturating_duration_since(due);
@@ -243,8 +229,9 @@ impl<'a> Callers<'a> {
             true => Some(now),
             false => self.waiting.pop_front(),
         };
-        if let Some(due) = next.filter(|_| !self.is_over) {
-            self.call(net, conn, due);
+        match next {
+            Some(due) => self.call(net, conn, due),
+            None => self.room.push_back(conn),
         }
         Some(())
     }
@@ -262,8 +249,8 @@ impl<'a> Callers<'a> {
 }
 
 impl Handler for Callers<'_> {
-    fn on_open(&mut self, _: &mut Net, conn: ConnId, _: Origin) {
-        self.in_flight.insert(conn, 0);
+    fn on_open(&mut self, _: &mut Net, _: ConnId, _: Origin) {
+        self.opened += 1;
     }
 
     fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
@@ -273,7 +260,6 @@ impl Handler for Callers<'_> {
     }
 
     fn on_close(&mut self, _: &mut Net, conn: ConnId, why: CloseReason) {
-        self.in_flight.remove(conn);
         if why != CloseReason::Local {
             self.failed = Some(why);
         }
