@@ -51,9 +51,8 @@ pub(crate) enum Task {
 
 struct Peer {
     stream: TcpStream,
-    /// The beginning of its registration.
-    input: Vec<u8>,
-    has_registered: bool,
+    /// The beginning of its registration, until that is complete.
+    input: Option<Vec<u8>>,
     is_watcher: bool,
     /// What the socket had no room for.
     unsent: VecDeque<u8>,
@@ -138,8 +137,7 @@ impl Server {
             epoll::add(&self.epoll, &accepted, data, readiness)?;
             let peer = place.insert(Peer {
                 stream: TcpStream::from(accepted),
-                input: Vec::new(),
-                has_registered: false,
+                input: Some(Vec::new()),
                 is_watcher: false,
                 unsent: VecDeque::new(),
             });
@@ -167,11 +165,11 @@ impl Server {
                     let bytes = self.scratch.get(..count).unwrap_or_default();
                     if matches!(self.task, Task::Echo) {
                         peer.send(bytes);
-                    } else if !peer.has_registered {
-                        peer.input.extend_from_slice(bytes);
-                        if peer.input.ends_with(FRAME_END) {
-                            peer.has_registered = true;
-                            let registration = std::mem::take(&mut peer.input);
+                    } else if let Some(input) = &mut peer.input {
+                        input.extend_from_slice(bytes);
+                        if let Some(registration) =
+                            peer.input.take_if(|input| input.ends_with(FRAME_END))
+                        {
                             self.on_registration(number, &registration);
                         }
                     }

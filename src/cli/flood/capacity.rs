@@ -68,32 +68,30 @@ impl Machine {
         others: usize,
         addresses: Option<usize>,
     ) -> Capacity {
-        let mut connections = wanted as u64;
-        let others = others as u64;
+        let (most, others) = (wanted as u64, others as u64);
+        let by_fds = self.fds.saturating_sub(FDS_KEPT_FREE + others);
+        // Some ports are in use already, or were until a moment ago.
+        let ports = self.ports_per_source;
+        let usable = (ports - ports / 128).max(1);
+        let needed = (most.min(by_fds) + others).div_ceil(usable);
+        let is_loopback = matches!(to.ip(), IpAddr::V4(ip) if ip.is_loopback());
+        let addresses = addresses.map_or(needed, |addresses| addresses as u64);
+        let addresses = addresses.clamp(1, if is_loopback { MAX_SOURCES } else { 1 });
+        let by_ports = (usable * addresses).saturating_sub(others).max(1);
+        let fd_limit = format!("the fd limit (ulimit -n) is {}", self.fds);
+        let port_range = format!(
+            "the port range (net.ipv4.ip_local_port_range) has {ports} ports for each of {addresses} \
+             source addresses"
+        );
+        let mut connections = most;
         let mut capped_by = Vec::new();
-        let mut cap = |most: u64, limit: String| {
+        for (most, limit) in [(by_fds, fd_limit), (by_ports, port_range)] {
             if connections > most {
                 connections = most;
                 let goes_on = format!("going on with {most} of {wanted} connections");
                 capped_by.push(format!("{limit}: {goes_on}"));
             }
-            connections
-        };
-        let fds = self.fds;
-        let limit = format!("the fd limit (ulimit -n) is {fds}");
-        let possible = cap(fds.saturating_sub(FDS_KEPT_FREE + others), limit);
-        // Some ports are in use already, or were until a moment ago.
-        let ports = self.ports_per_source;
-        let usable = (ports - ports / 128).max(1);
-        let needed = (possible + others).div_ceil(usable).max(1);
-        let is_loopback = matches!(to.ip(), IpAddr::V4(ip) if ip.is_loopback());
-        let addresses = addresses.map_or(needed, |addresses| addresses as u64);
-        let addresses = addresses.clamp(1, if is_loopback { MAX_SOURCES } else { 1 });
-        let limit = format!(
-            "the port range (net.ipv4.ip_local_port_range) has {ports} ports for each of {addresses} \
-             source addresses"
-        );
-        cap((usable * addresses).saturating_sub(others).max(1), limit);
+        }
         let source = |last: u64| {
             let last = u8::try_from(last).ok().filter(|last| *last > 1);
             last.map(|last| IpAddr::from(Ipv4Addr::new(127, 0, 0, last)))

@@ -5,7 +5,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
-use std::process::{self, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{self, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -37,7 +37,6 @@ pub(crate) enum Role {
 #[derive(Debug)]
 pub(crate) struct Child {
     process: process::Child,
-    input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
     pub(crate) addr: SocketAddr,
     pub(crate) http: Option<SocketAddr>,
@@ -54,7 +53,6 @@ impl Child {
             // Ctrl-C is for the parent, which then ends its children.
             .process_group(0)
             .spawn()?;
-        let input = process.stdin.take();
         let output = process.stdout.take();
         let output = output.ok_or_else(|| io::Error::other("a child without standard output"))?;
         let mut output = BufReader::new(output);
@@ -69,7 +67,6 @@ impl Child {
         let http = addrs.next();
         Ok(Child {
             process,
-            input,
             output,
             addr,
             http,
@@ -83,7 +80,7 @@ impl Child {
     }
 
     pub(crate) fn set_task(&mut self, task: &Task) -> io::Result<()> {
-        if let Some(input) = &mut self.input {
+        if let Some(input) = &mut self.process.stdin {
             let line = serde_json::to_string(task)? + "\n";
             input.write_all(line.as_bytes())?;
         }
@@ -98,7 +95,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        drop(self.input.take());
+        // This closes its standard input first.
         let _ = self.process.wait();
     }
 }

@@ -151,13 +151,10 @@ impl Reader {
         let goes_on = match self.again_at {
             None => self.read(tally).is_some(),
             Some(at) if at > now => return,
-            Some(_) => match Reader::connect(self.to, self.path) {
-                Ok(reader) => {
-                    *self = reader;
-                    true
-                }
-                Err(_) => false,
-            },
+            Some(_) => {
+                let again = Reader::connect(self.to, self.path);
+                again.map(|reader| *self = reader).is_ok()
+            }
         };
         if !goes_on {
             self.again_at = Some(now + RECONNECT_DELAY);

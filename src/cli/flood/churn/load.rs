@@ -3,7 +3,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::schedule::{SHORTEST_STAY, Schedule};
 use crate::cli::flood::format::Unit;
 use crate::cli::flood::pool::Pool;
 use crate::cli::flood::record::Record;
@@ -13,10 +12,49 @@ use crate::cli::flood::usage::used;
 use crate::reactor::{Close, ConnId};
 
 const SINGLES: u32 = 8;
+/// A node that joined stays at least this long, and until all watchers heard of it.
+const SHORTEST_STAY: Duration = Duration::from_millis(100);
+/// The fractions of its multiples are spread evenly.
+const GOLDEN_RATIO: f64 = 0.618_033_988_749_895;
+/// Names have digits for this many, and for the joins before the schedule.
+const MAX_JOINS: u32 = 99_999_000;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Schedule {
+    pub(super) joins_per_second: f64,
+    /// Of one round.
+    pub(super) duration: Duration,
+}
+
+impl Schedule {
+    fn due(self, start: Instant, number: u32) -> Instant {
+        start + Duration::from_secs_f64(f64::from(number) / self.joins_per_second)
+    }
+
+    /// How long a joiner stays. Leaves come at all distances from joins, since one just before a
+    /// join delays it.
+    fn stay(self, number: u32) -> Duration {
+        let share = (f64::from(number) * GOLDEN_RATIO).fract();
+        SHORTEST_STAY + Duration::from_secs_f64(share / self.joins_per_second)
+    }
+
+    /// Joins of one round: at least one, since a round without any shows nothing.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "clamped"
+    )]
+    fn joins(self) -> u32 {
+        let joins = (self.duration.as_secs_f64() * self.joins_per_second).round();
+        joins.clamp(1.0, f64::from(MAX_JOINS)) as u32
+    }
+}
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {
     pub(super) watchers: usize,
+    /// What becomes of stuck watchers is reported, even where there are none.
+    pub(super) is_slow: bool,
     /// Watchers beside them that do not read.
     pub(super) stuck: usize,
     pub(super) unlisted: bool,
@@ -36,7 +74,6 @@ impl Load {
         pool: &mut Pool,
         round: &mut Round,
         record: &mut Record,
-        is_slow: bool,
     ) -> Result<(), Halt> {
         let start = Instant::now();
         self.gather(pool, round)?;
@@ -104,7 +141,7 @@ impl Load {
         record.elapsed += time;
 
         let memory = round.memory();
-        if is_slow {
+        if self.is_slow {
             if stopped.is_ok() {
                 pool.resume_reading(round.net());
                 round.pass(pause_after(gathering), pool)?;
@@ -213,4 +250,23 @@ fn single_change(pool: &mut Pool, round: &mut Round) -> Result<Single, Halt> {
         join_cpu: counted(used(before, joined)),
         leave_cpu: counted(used(joined, left)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leaves_come_at_all_distances_from_joins() {
+        let schedule = Schedule {
+            joins_per_second: 10.0,
+            duration: Duration::from_secs(10),
+        };
+        let mut met = [0; 10];
+        for number in 0..100 {
+            let beyond = schedule.stay(number) - SHORTEST_STAY;
+            met[usize::try_from(beyond.as_millis()).unwrap() / 10] += 1;
+        }
+        assert!(met.iter().all(|count| (8..=12).contains(count)), "{met:?}");
+    }
 }

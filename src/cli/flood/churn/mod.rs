@@ -1,7 +1,6 @@
 //! Nodes join and leave while others watch: how long it takes until each watcher hears of it.
 
 mod load;
-mod schedule;
 
 use super::args::{ChurnArgs, HttpArgs, LoadArgs, SlowArgs};
 use super::bare::Task;
@@ -16,8 +15,7 @@ use super::report::Report;
 use super::round::{Round, Subject};
 use super::stop::Halt;
 use super::target::Target;
-use load::Load;
-use schedule::Schedule;
+use load::{Load, Schedule};
 
 /// Connections for joiners that have not left yet.
 const SPARE: usize = 256;
@@ -42,8 +40,8 @@ fn run_with(
     let stuck = stuck.unwrap_or(0).min(connections - 1);
     let churn = Churn {
         args,
-        is_slow,
         load: Load {
+            is_slow,
             watchers: connections - stuck,
             stuck,
             unlisted: args.unlisted,
@@ -60,7 +58,6 @@ fn run_with(
 
 struct Churn<'a> {
     args: &'a LoadArgs,
-    is_slow: bool,
     load: Load,
     /// What the baseline does, once it is known what the server sent.
     task: Option<Task>,
@@ -72,7 +69,11 @@ impl Scenario for Churn<'_> {
     fn describe(&self) -> Description {
         let duration = humantime::format_duration(self.args.duration);
         let mut settings = vec![("watchers", self.load.watchers.to_string())];
-        settings.extend(self.is_slow.then(|| ("stuck", self.load.stuck.to_string())));
+        settings.extend(
+            self.load
+                .is_slow
+                .then(|| ("stuck", self.load.stuck.to_string())),
+        );
         settings.extend([
             ("watch", name_of(self.args.watch)),
             ("joins a second", self.args.rate.to_string()),
@@ -80,9 +81,9 @@ impl Scenario for Churn<'_> {
             ("rounds", self.args.rounds.to_string()),
         ]);
         Description {
-            name: if self.is_slow { "slow" } else { "churn" },
+            name: if self.load.is_slow { "slow" } else { "churn" },
             bare: "bare send loop",
-            relieved: self.is_slow.then_some("none stuck"),
+            relieved: self.load.is_slow.then_some("none stuck"),
             time_line: ("from a join to the last watcher", Unit::Seconds),
             settings,
         }
@@ -98,7 +99,7 @@ impl Scenario for Churn<'_> {
         if round.subject == Subject::Relieved {
             load.stuck = 0;
         }
-        load.run(pool, round, record, self.is_slow)?;
+        load.run(pool, round, record)?;
         if round.subject == Subject::Server {
             self.gaps += pool.seen.gaps;
         }
