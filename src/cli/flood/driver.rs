@@ -74,12 +74,12 @@ pub(crate) fn run(
                 }
                 _ => (target.addr, target.process),
             };
-            if subject != Subject::Server {
-                scenario.run(&mut round, &mut baseline)?;
-                continue;
-            }
-            let readers = target.http.map(HttpReaders::start).transpose()?;
-            let ended = scenario.run(&mut round, &mut measured);
+            let (record, http) = match subject {
+                Subject::Server => (&mut measured, target.http),
+                _ => (&mut baseline, None),
+            };
+            let readers = http.map(HttpReaders::start).transpose()?;
+            let ended = scenario.run(&mut round, record);
             if let Some(readers) = readers {
                 read.add(readers.stop()?);
             }
@@ -108,13 +108,13 @@ pub(crate) fn run(
         report.settings.push(("HTTP readers", readers));
         read.report(&mut report);
     }
-    let columns = [(Some("measured"), Some(measured)), (heading, baseline)];
-    let lines = columns.into_iter().filter_map(|(name, record)| {
-        let (name, points) = (name?, record?.time_line);
-        Some(Line { name, points })
-    });
+    let line = |(name, record): (_, Record)| Line {
+        name,
+        points: record.time_line,
+    };
+    let mut lines = vec![line(("measured", measured))];
+    lines.extend(heading.zip(baseline).map(line));
     let (what, unit) = about.time_line;
-    let lines = lines.collect();
     report.time_line = Some(TimeLine { what, unit, lines });
     if done < u64::from(rounds) {
         report.notes.push(format!(

@@ -50,7 +50,7 @@ pub(crate) struct Frame {
 /// Parses frames, each different one once.
 #[derive(Debug)]
 pub(crate) struct FrameReader {
-    names: Names,
+    pub(crate) names: Names,
     recent: VecDeque<Rc<Frame>>,
     ids: HashSet<u64>,
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::frames::{FRAME_END, Frame, FrameReader, Kind, text_of};
 use super::joins::Joins;
-use super::nodes::{JOINER, Names, Node, Profile, write_heartbeat};
+use super::nodes::{JOINER, Node, Profile, write_heartbeat};
 use super::round::{Round, Subject};
 use super::stop::Halt;
 use crate::reactor::conn_map::ConnMap;
@@ -39,7 +39,6 @@ pub(crate) struct Member {
 pub(crate) struct Pool {
     to: SocketAddr,
     sources: Vec<Option<IpAddr>>,
-    names: Names,
     profile: Profile,
     /// The server sends what it was told to, and does not know of sessions.
     is_bare: bool,
@@ -54,8 +53,8 @@ pub(crate) struct Pool {
     pub(crate) times_to_goal: Vec<Duration>,
     /// None is sent, so that a change can be measured alone.
     pub(crate) heartbeats_paused: bool,
-    heartbeats_due: f64,
-    heartbeats_updated: Instant,
+    /// When the next one is due.
+    heartbeat_due: Instant,
     heartbeats_sent: usize,
     pub(crate) seen: Seen,
 }
@@ -86,7 +85,6 @@ impl Pool {
         Pool {
             to: round.to,
             sources: round.sources.to_vec(),
-            names: round.names.clone(),
             profile,
             is_bare: round.subject == Subject::Bare,
             members: Vec::new(),
@@ -97,8 +95,7 @@ impl Pool {
             goal_since: now,
             times_to_goal: Vec::new(),
             heartbeats_paused: false,
-            heartbeats_due: 0.0,
-            heartbeats_updated: now,
+            heartbeat_due: now,
             heartbeats_sent: 0,
             seen: Seen::default(),
         }
@@ -160,7 +157,7 @@ impl Pool {
 
     fn register(&self, net: &mut Net, conn: ConnId, node: Node, profile: Profile) {
         if profile.watch.is_some() {
-            let name = self.names.of(node);
+            let name = self.frames.names.of(node);
             net.send_with(conn, |out| profile.write_registration(out, &name));
         }
     }
@@ -269,21 +266,18 @@ impl Pool {
 
     /// Spreads the heartbeats of all members evenly over time.
     fn send_heartbeats(&mut self, net: &mut Net) {
-        let now = Instant::now();
-        let passed = now.saturating_duration_since(self.heartbeats_updated);
-        self.heartbeats_updated = now;
-        let members = self.members.len() as f64;
-        let due = passed.div_duration_f64(HEARTBEAT_INTERVAL) * members;
-        // A member that is late sends one, and not all that it missed.
-        self.heartbeats_due = (self.heartbeats_due + due).min(members);
-        if self.heartbeats_paused || !self.has_sessions() {
+        if self.heartbeats_paused || !self.has_sessions() || self.members.is_empty() {
             return;
         }
+        let now = Instant::now();
+        // A member that is late sends one, and not all that it missed.
+        let earliest = now.checked_sub(HEARTBEAT_INTERVAL).unwrap_or(now);
+        self.heartbeat_due = self.heartbeat_due.max(earliest);
         for _ in 0..MAX_HEARTBEATS_AT_ONCE {
-            if self.heartbeats_due < 1.0 {
+            if self.heartbeat_due > now {
                 return;
             }
-            self.heartbeats_due -= 1.0;
+            self.heartbeat_due += HEARTBEAT_INTERVAL.div_f64(self.members.len() as f64);
             self.heartbeats_sent += 1;
             let member = self.members.get(self.heartbeats_sent % self.members.len());
             if let Some(member) = member.filter(|member| !member.is_stuck)

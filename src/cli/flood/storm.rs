@@ -77,7 +77,7 @@ impl Scenario for Storm<'_> {
         }
         pool.wait_for(round, "hold all", nodes, |pool, _| pool.reached())?;
         let joining_cpu = used(before, round.cpu(pool)?);
-        let memory = round.memory();
+        let resident = round.memory().map(|memory| memory.resident_bytes);
         let mut times = pool.times_to_goal.clone();
         times.sort_unstable();
         let converged = times.last().copied().unwrap_or_default();
@@ -113,11 +113,7 @@ impl Scenario for Storm<'_> {
         record.mean("bytes to a node", Unit::Bytes, bytes / nodes as f64);
         record.mean("bytes to all", Unit::Bytes, bytes);
         let name = "server memory while all are there, resident";
-        record.most(
-            name,
-            Unit::Bytes,
-            memory.map(|memory| memory.resident_bytes),
-        );
+        record.most(name, Unit::Bytes, resident);
         record.times("until a node holds all", &times.into_iter().collect());
         Ok(())
     }
