@@ -1,6 +1,6 @@
 //! Dispatches what a reactor reports to the parts of the Distributor.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use serde_json::json;
 
@@ -51,10 +51,10 @@ impl Handler for Distributor {
         let packet = match Packet::parse(frame) {
             Ok(packet) => packet,
             Err(why) => {
-                return match detect(frame).filter(|_| is_first) {
-                    Some(protocol) => self.close_wrong_protocol(net, conn, protocol, frame),
-                    None => self.reject(net, conn, &Packet::default(), frame, &why),
-                };
+                if is_first && let Some(protocol) = detect(frame) {
+                    return self.close_wrong_protocol(net, conn, protocol, frame);
+                }
+                return self.reject(net, conn, &Packet::default(), frame, &why);
             }
         };
         if packet.is_reply() {
@@ -74,7 +74,7 @@ impl Handler for Distributor {
             (Some(DISTRIBUTES), Some("GET")) => {
                 if let Some(peer) = self.peers.get_mut(conn) {
                     peer.get_key = Some(packet.key().map_or("null", |key| key.get()).into());
-                    // One list at a time: what it asks next is read when this one was sent.
+                    // One list at a time: its next request is read after this one was answered.
                     net.pause(conn);
                     self.pushes.schedule(conn);
                 }
@@ -82,12 +82,11 @@ impl Handler for Distributor {
             }
             (Some(DISTRIBUTES), Some("DELETE")) => self.drain(net, conn, &packet),
             (Some(HEARTBEAT), Some("POST")) => self.heartbeat(net, conn, &packet),
-            _ => Err(Refusal {
-                code: ErrorCode::NotFound,
-                message: "here is /distributes with GET, POST and DELETE, and \
-                          /distributes/heartbeat with POST"
-                    .into(),
-            }),
+            _ => Err(Refusal::new(
+                ErrorCode::NotFound,
+                "here is /distributes with GET, POST and DELETE, and /distributes/heartbeat with \
+                 POST",
+            )),
         };
         if let Err(why) = done {
             self.reject(net, conn, &packet, frame, &why);
@@ -117,10 +116,7 @@ impl Handler for Distributor {
             ),
             _ => return,
         };
-        let refusal = Refusal {
-            code,
-            message: message.into(),
-        };
+        let refusal = Refusal::new(code, message);
         net.send_with(conn, |out| write_error(out, &Packet::default(), &refusal));
     }
 
@@ -141,16 +137,17 @@ impl Handler for Distributor {
             return;
         }
         self.drains.cancel(net, conn);
+        let Some(id) = peer.entry else {
+            return;
+        };
         let quiet = peer.quiet_for(net.now());
         let cause = self.liveness.cause(peer.health, quiet, why);
-        if let Some(id) = peer.entry
-            && cause == Cause::Silent
+        if cause == Cause::Silent
             && peer.health != Health::Silent
             && (peer.health == Health::Suspect || self.holds_silent(net, 1))
         {
-            return self.hold_unclaimed(net, id, peer.health);
-        }
-        if let Some(id) = peer.entry {
+            self.hold_unclaimed(net, id, peer.health);
+        } else {
             self.depart(net, id, Some(peer.addr), cause, describe(why));
         }
     }
@@ -215,7 +212,7 @@ impl Distributor {
         self.events.emit(net.now(), &self.registry, subject, event);
     }
 
-    /// A session is over, or is another from now on.
+    /// Emits that the session of `conn`, if it has one, is over or begins anew.
     pub(super) fn emit_session_ended(&mut self, net: &Net, conn: ConnId) {
         if let Some(from) = self.peers.get(conn).and_then(Peer::awaited_from) {
             self.emit(net, Some(conn), Event::SessionEnded { from });
@@ -234,10 +231,10 @@ impl Distributor {
         let Some(peer) = self.peers.get(conn) else {
             return;
         };
-        // Who is over a limit is closed, so that it tries again and somebody notices. Who is
-        // registered keeps what it has.
+        // Over a limit, a connection without an entry is closed, so that its node reconnects and
+        // reports that. A registered one keeps its entry.
         let is_over = why.code == ErrorCode::TooMuch && peer.entry.is_none();
-        // Whoever tries tokens needs a connection for each.
+        // Guessing tokens takes a connection for each.
         let is_unadmitted = why.code == ErrorCode::NotAllowed && !peer.is_inside();
         let rejected = Event::Rejected {
             refusal: why,
@@ -249,11 +246,6 @@ impl Distributor {
         if is_over || is_unadmitted {
             net.close(conn, Close::AfterFlush);
         }
-    }
-
-    pub(super) fn addr_of(&self, conn: ConnId) -> SocketAddr {
-        let unknown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        self.peers.get(conn).map_or(unknown, |peer| peer.addr)
     }
 
     fn close_wrong_protocol(

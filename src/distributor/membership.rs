@@ -64,16 +64,8 @@ impl Distributor {
         let claim =
             self.identities
                 .claim(conn, peer.entry, &identity, &entry.encoded, net.now())?;
-        // A node that only calls others has a session and no port: it need not be warned of that.
-        if !entry.listed && request.is_none() {
-            let subject = Subject {
-                peer: Some(self.addr_of(conn)),
-                name: registration.name(),
-                entry: None,
-            };
-            self.events
-                .emit(net.now(), &self.registry, subject, Event::NotListed);
-        }
+        // A node that only calls others has a session and no port: that needs no warning.
+        let lacks_port = !entry.listed && request.is_none();
         let id = match self.put(net, conn, claim.entry(), entry, &host) {
             Ok(id) => id,
             Err(full) => {
@@ -87,7 +79,9 @@ impl Distributor {
             Claim::TakeOver { from, .. } => self.supersede(net, conn, from),
             Claim::New | Claim::Own(_) => {}
         }
-
+        if lacks_port {
+            self.emit(net, Some(conn), Event::NotListed);
+        }
         if let Some(peer) = self.peers.get_mut(conn) {
             peer.is_registered = true;
             // Sessions know what they were sent, and are sent what is new.
@@ -112,13 +106,13 @@ impl Distributor {
 
     /// Gives the entry of `from` to `conn`, and closes `from`.
     fn supersede(&mut self, net: &mut Net, conn: ConnId, from: ConnId) {
-        let before = self.addr_of(from);
         if let Some(old) = self.peers.get_mut(from) {
             old.entry = None;
+            let before = old.addr;
+            self.registry.superseded();
+            self.emit(net, Some(conn), Event::Superseded { before });
+            net.close(from, Close::Now);
         }
-        self.registry.superseded();
-        self.emit(net, Some(conn), Event::Superseded { before });
-        net.close(from, Close::Now);
     }
 
     /// Removes an entry from the list, if it is there.
@@ -190,35 +184,24 @@ impl Distributor {
         entry: Entry,
         host: &str,
     ) -> Result<EntryId, Refusal> {
-        let full = |full: Full| Refusal {
-            code: ErrorCode::TooMuch,
-            message: full.to_string().into(),
-        };
-        let name = entry.name.clone();
+        let full = |full: Full| Refusal::new(ErrorCode::TooMuch, full.to_string());
         let (id, event) = match place {
             None => {
                 let id = self.registry.join(entry).map_err(full)?;
                 (id, Event::Joined { host })
             }
             Some(id) => {
-                let changed = self.registry.replace(id, entry).map_err(full)?;
-                let event = if changed {
-                    Event::Changed { host }
+                if self.registry.replace(id, entry).map_err(full)? {
+                    (id, Event::Changed { host })
                 } else {
-                    Event::Unchanged
-                };
-                (id, event)
+                    (id, Event::Unchanged)
+                }
             }
         };
-        let subject = Subject {
-            peer: Some(self.addr_of(conn)),
-            name: &name,
-            entry: Some(id),
-        };
-        self.events.emit(net.now(), &self.registry, subject, event);
         if let Some(peer) = self.peers.get_mut(conn) {
             peer.entry = Some(id);
         }
+        self.emit(net, Some(conn), event);
         Ok(id)
     }
 

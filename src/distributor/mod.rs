@@ -333,6 +333,7 @@ impl Distributor {
         let journal = self.journal().map(Journal::sizes);
         let [events, pushes, samples, joined] = journal.unwrap_or_default();
         let [drains, drains_awaited] = self.drains.sizes();
+        let [scheduled, deltas, old_lists, _] = self.pushes.sizes();
         [
             ("history", self.registry.history_len()),
             ("identities", identities),
@@ -342,9 +343,9 @@ impl Distributor {
             ("recently_silent", self.self_preservation.recently_silent()),
             ("drains", drains),
             ("drains_awaited", drains_awaited),
-            ("lists_owed", self.pushes.scheduled()),
-            ("deltas", self.pushes.deltas()),
-            ("old_lists", self.pushes.old_lists().0),
+            ("lists_owed", scheduled),
+            ("deltas", deltas),
+            ("old_lists", old_lists),
             ("events", events),
             ("pushes", pushes),
             ("ack_samples", samples),
@@ -355,7 +356,8 @@ impl Distributor {
 
     /// Returns the bytes of old lists that some peers have not taken yet.
     pub fn bytes_kept(&self) -> [(&'static str, usize); 1] {
-        [("old_lists", self.pushes.old_lists().1)]
+        let [.., old_list_bytes] = self.pushes.sizes();
+        [("old_lists", old_list_bytes)]
     }
 
     /// Returns how long the list may still be incomplete; zero if it is complete.
@@ -380,10 +382,8 @@ impl Distributor {
 }
 
 fn listen_options(owner: Owner) -> ListenOptions {
-    let busy = Refusal {
-        code: ErrorCode::Busy,
-        message: "as many connections as this Distributor takes: try later".into(),
-    };
+    let message = "as many connections as this Distributor takes: try later";
+    let busy = Refusal::new(ErrorCode::Busy, message);
     ListenOptions {
         owner,
         refusal: SharedFrame::new(|out| {

@@ -1,4 +1,4 @@
-//! What the Distributor knows of one connection.
+//! The state of one connection of a Distributor.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,45 +10,45 @@ use crate::protocol::Watch;
 use crate::registry::{EntryId, Registry};
 use crate::time::Time;
 
-/// What only some have is boxed: there is one of these for every idle connection.
+/// One connection. What only some have is boxed, since there may be very many idle ones.
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) addr: SocketAddr,
     pub(super) connected_at: Time,
     /// Its entry, from registering until it drains or another connection takes it over.
     pub(super) entry: Option<EntryId>,
-    /// It has registered once. From then on it gets every change of the list.
+    /// It has registered once, and is sent every change of the list since.
     pub(super) is_registered: bool,
-    /// What it asked for beyond the protocol of the book.
+    /// Its session; plain peers have none.
     pub(super) session: Option<Box<Session>>,
     /// It has sent a frame.
     has_sent_frame: bool,
     /// The revision of the list that was last queued for it.
     pub(super) listed_revision: Option<u64>,
-    /// It gets a list even if that has not changed: it has just connected, or registered.
+    /// It is to be sent a list even if that has not changed: it has just connected or registered.
     pub(super) owes_list: bool,
-    /// It asked for the list, and the answer carries this key.
+    /// The key of its request for the list, until that is answered.
     pub(super) get_key: Option<Box<str>>,
     pub(super) health: Health,
     /// What admits it to register and to be sent lists. `None`: it may register with a token.
     pub(super) authorization: Option<Authorization>,
-    /// What it gave as its token, if it did.
+    /// The mark of its token, if it sent one.
     pub(super) token: Option<Box<TokenMark>>,
 }
 
-/// The part of a session that only those have who asked for one.
+/// A session that was opened with a registration.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) watch: Watch,
     pub(super) instance: Option<Box<str>>,
-    /// The revision that it last said it has applied.
+    /// The revision that it last acknowledged.
     pub(super) acked_revision: u64,
-    /// The last push before it asked for the session: it is not waited for to acknowledge that.
+    /// The last push before it began, which it need not acknowledge.
     pub(super) opened_at_push: u64,
     pub(super) heard_at: Time,
-    /// The last list that it was sent said that it may not be complete.
+    /// The last list that it was sent was marked as incomplete.
     pub(super) was_told_incomplete: bool,
-    /// What comes next is a whole list: it says that it may not be complete, which a change can't.
+    /// Its next update is a whole list, since changes cannot be marked as incomplete.
     pub(super) needs_list: bool,
 }
 
@@ -70,16 +70,15 @@ impl Peer {
         }
     }
 
-    /// Since when nothing was heard of it, if something would be: of one with a session, unless it
-    /// waits for a list. Until it has that nothing is read of it. Nor is it asked of one who is
-    /// suspect already.
+    /// Returns how long its session has sent nothing. `None` if it has none, is suspect already, or
+    /// waits for a list, until which nothing is read from it.
     pub(super) fn quiet_for(&self, now: Time) -> Option<Duration> {
         let session = self.session.as_ref()?;
-        let is_heard = self.get_key.is_none() && self.health != Health::Suspect;
-        is_heard.then(|| now.saturating_since(session.heard_at))
+        let is_read = self.get_key.is_none() && self.health != Health::Suspect;
+        is_read.then(|| now.saturating_since(session.heard_at))
     }
 
-    /// Returns what is known of it for an event.
+    /// Returns it as the subject of an event.
     pub(super) fn subject<'a>(&self, registry: &'a Registry) -> Subject<'a> {
         let entry = self.entry.and_then(|id| registry.get(id));
         Subject {
@@ -94,13 +93,13 @@ impl Peer {
         !std::mem::replace(&mut self.has_sent_frame, true)
     }
 
-    /// Returns the revision from which on it is to acknowledge pushes, if it is to.
+    /// Returns the revision after which it is to acknowledge pushes, if it is to.
     pub(super) fn awaited_from(&self) -> Option<u64> {
         let session = self.session.as_deref().filter(|_| self.is_watching())?;
         Some(session.acked_revision.max(session.opened_at_push))
     }
 
-    /// It is admitted by its address, or has registered with a token.
+    /// Returns whether it is admitted by its address, or has registered with a token.
     pub(super) fn is_inside(&self) -> bool {
         match self.authorization {
             None => false,
@@ -109,7 +108,7 @@ impl Peer {
         }
     }
 
-    /// Something came of it. Whether it was suspect until now.
+    /// Notes that something was received from it. Returns whether it was suspect until now.
     pub(super) fn hear(&mut self, now: Time) -> bool {
         if let Some(session) = &mut self.session {
             session.heard_at = now;
@@ -121,7 +120,7 @@ impl Peer {
         was_suspect
     }
 
-    /// A list, or what leads to it, was queued for it.
+    /// Notes that the list of `revision`, or the changes up to it, were queued for it.
     pub(super) fn was_sent(&mut self, revision: u64, is_complete: bool) {
         self.owes_list = false;
         self.listed_revision = Some(revision);
@@ -131,16 +130,13 @@ impl Peer {
         }
     }
 
-    /// Whether it is sent lists of its own accord.
+    /// Returns whether it is sent every change of the list.
     pub(super) fn is_watching(&self) -> bool {
-        self.is_registered
-            && self
-                .session
-                .as_ref()
-                .is_none_or(|session| session.watch != Watch::None)
+        let session = self.session.as_ref();
+        self.is_registered && session.is_none_or(|session| session.watch != Watch::None)
     }
 
-    /// Whether it watches the list and was last sent another than that of `revision`.
+    /// Returns whether it watches the list and was last sent another revision.
     pub(super) fn is_behind(&self, revision: u64) -> bool {
         self.is_watching() && self.listed_revision != Some(revision)
     }

@@ -6,7 +6,6 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::rate_limit::RateLimit;
 use crate::reactor::ConnId;
 use crate::registry::EntryId;
 use crate::time::Time;
@@ -17,6 +16,9 @@ const WINDOW: Duration = Duration::from_secs(15);
 const MANY_PERCENT: usize = 15;
 /// if it is at least this many.
 const MANY_AT_LEAST: usize = 3;
+/// From one eviction of a suspect to the next.
+const EVICTION_INTERVAL: Duration = Duration::from_secs(1);
+
 /// An entry whose node fell silent and that is held.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Suspect {
@@ -27,7 +29,7 @@ pub(super) enum Suspect {
 }
 
 /// Recent losses, and the suspects.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct SelfPreservation {
     /// When each node that fell silent within the window did.
     fell_at: VecDeque<Time>,
@@ -35,19 +37,8 @@ pub(super) struct SelfPreservation {
     stalled_at: Option<Time>,
     /// In the order of eviction. Some may no longer be suspect.
     held: VecDeque<Suspect>,
-    evictions: RateLimit,
-}
-
-impl Default for SelfPreservation {
-    fn default() -> SelfPreservation {
-        SelfPreservation {
-            fell_at: VecDeque::new(),
-            stalls: 0,
-            stalled_at: None,
-            held: VecDeque::new(),
-            evictions: RateLimit::per_second(1),
-        }
-    }
+    /// When the next eviction is due.
+    evicts_at: Time,
 }
 
 impl SelfPreservation {
@@ -98,9 +89,7 @@ impl SelfPreservation {
 
     pub(super) fn hold(&mut self, now: Time, suspect: Suspect) {
         if self.held.is_empty() {
-            // The first one is evicted a second later.
-            self.evictions = RateLimit::per_second(1);
-            self.evictions.allow(now);
+            self.evicts_at = now + EVICTION_INTERVAL;
         }
         self.held.push_back(suspect);
     }
@@ -113,11 +102,12 @@ impl SelfPreservation {
     ) -> Option<Suspect> {
         while let Some(first) = self.held.front().copied() {
             let is_suspect = is_suspect(first);
-            if is_suspect && !self.evictions.allow(now) {
+            if is_suspect && now < self.evicts_at {
                 return None;
             }
             self.held.pop_front();
             if is_suspect {
+                self.evicts_at = now + EVICTION_INTERVAL;
                 return Some(first);
             }
         }

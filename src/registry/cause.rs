@@ -1,4 +1,4 @@
-//! Why an entry left: by what evidence, not by guess.
+//! Why an entry left, by evidence.
 
 use std::fmt;
 
@@ -30,7 +30,7 @@ impl Cause {
         self as usize
     }
 
-    /// The word for it on the wire and in logs.
+    /// Returns the word for it on the wire and in logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Cause::Closed => "closed",

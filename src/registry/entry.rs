@@ -9,22 +9,21 @@ impl EntryId {
         EntryId(number)
     }
 
-    /// The number that stands for it on the wire.
+    /// Returns its number on the wire.
     pub fn number(self) -> u64 {
         self.0
     }
 }
 
-/// What the registry keeps of one node.
+/// The entry of one node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
-    /// The node as JSON, as it stands in every list.
+    /// The node as JSON, as it is listed.
     pub encoded: Box<[u8]>,
     /// Its name, for people. A label: several entries may have the same.
     pub name: Box<str>,
-    /// Whether it stands in the list. An entry that would harm those who read the list does not,
-    /// but it keeps its place.
+    /// Whether it is in the list. An entry without a valid port is not, but it keeps its place.
     pub listed: bool,
-    /// Whether it was registered without a session. Such peers die of large reads.
+    /// Whether it was registered without a session. Such peers cannot read large lists.
     pub is_plain: bool,
 }

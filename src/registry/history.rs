@@ -1,11 +1,11 @@
-//! What changed lately, so that those who know an old list need not be sent a whole new one.
+//! Recent changes, so that peers which have an old list need not be sent a whole new one.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::cause::Cause;
 use super::entry::EntryId;
 
-/// More changes than this are told by a whole list. At 24 bytes each they take 96 KiB.
+/// More changes than this take a whole list. At 24 bytes each they take 96 KiB.
 const MAX_CHANGES: usize = 4096;
 
 /// The last changes of a list, in the order of their revisions.
@@ -31,7 +31,7 @@ pub(super) enum What {
     Left(Cause),
 }
 
-/// Several changes folded into one: what to do with an old list to have the new one.
+/// Several changes folded into one, which makes an old list the new one.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Delta {
     /// Entries that are new, or are another now. Those that were known are replaced in place.

@@ -1,4 +1,4 @@
-//! Who is alive. Pure: no sockets, no clock; it is told what happens.
+//! The registry: the entries of all nodes, and the revision of their list. Pure.
 
 mod cause;
 mod entry;
@@ -14,13 +14,13 @@ pub use history::Delta;
 
 use history::{History, What};
 
-/// How much the registry takes in.
+/// Limits of a [`Registry`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Capacity {
     /// Entries, listed or not.
     pub max_entries: usize,
-    /// All entries encoded, together: everyone gets a list of this size, and nodes take up to
-    /// 16 MiB.
+    /// All entries encoded, together: every peer is sent a list of this size, and nodes accept at
+    /// most 16 MiB.
     pub max_encoded_bytes: usize,
 }
 
@@ -69,7 +69,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// An empty registry, at revision 0.
+    /// Returns an empty registry, at revision 0.
     pub fn new(capacity: Capacity) -> Registry {
         Registry {
             capacity,
@@ -77,51 +77,51 @@ impl Registry {
         }
     }
 
-    /// Rises by one with every change of the list.
+    /// Returns the revision, which rises by one with every change of the list.
     pub fn revision(&self) -> u64 {
         self.revision
     }
 
-    /// Entries, listed or not.
+    /// Returns the number of entries, listed or not.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is no entry.
+    /// Returns whether there is no entry.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// All that a departure can be counted under.
+    /// The causes under which departures are counted.
     pub const CAUSES: [Cause; 5] = Cause::ALL;
 
-    /// How many entries left for this reason so far, or for [`Cause::Superseded`] lost their
-    /// connection to a newer one.
+    /// Returns how many entries left with this cause so far; for [`Cause::Superseded`], how many
+    /// were taken over by a newer connection.
     pub fn departures(&self, cause: Cause) -> u64 {
         self.departures.get(cause.index()).copied().unwrap_or(0)
     }
 
-    /// All entries, listed or not, in the order of their first registration.
+    /// Returns all entries, listed or not, in the order of their first registration.
     pub fn iter(&self) -> impl Iterator<Item = (EntryId, &Entry)> {
         self.entries.iter().map(|(id, entry)| (*id, entry))
     }
 
-    /// Changes that are remembered.
+    /// Returns the number of changes that are remembered.
     pub fn history_len(&self) -> usize {
         self.history.len()
     }
 
-    /// What all entries take, encoded.
+    /// Returns the bytes of all encoded entries.
     pub fn encoded_bytes(&self) -> usize {
         self.encoded_bytes
     }
 
-    /// The entry, if it has not left.
+    /// Returns the entry, if it has not left.
     pub fn get(&self, id: EntryId) -> Option<&Entry> {
         self.entries.get(&id)
     }
 
-    /// Takes a new entry in, at the end of the list.
+    /// Adds an entry at the end of the list.
     pub fn join(&mut self, entry: Entry) -> Result<EntryId, Full> {
         if self.entries.len() >= self.capacity.max_entries {
             return Err(Full::Entries);
@@ -136,8 +136,7 @@ impl Registry {
         Ok(id)
     }
 
-    /// Puts another entry in the place of one. Says whether the list is another now; nothing
-    /// happens to an entry that has left.
+    /// Replaces an entry in its place, unless it has left. Returns whether the list changed.
     pub fn replace(&mut self, id: EntryId, entry: Entry) -> Result<bool, Full> {
         let Some(old) = self.entries.get(&id) else {
             return Ok(false);
@@ -157,7 +156,7 @@ impl Registry {
         Ok(what.is_some())
     }
 
-    /// Lets an entry go, and returns it if it was still there.
+    /// Removes an entry, and returns it if it was still there.
     pub fn leave(&mut self, id: EntryId, cause: Cause) -> Option<Entry> {
         let entry = self.entries.remove(&id)?;
         self.encoded_bytes -= size(&entry);
@@ -168,23 +167,22 @@ impl Registry {
         Some(entry)
     }
 
-    /// Notes that a newer connection of the same node has an entry now, which stays in the list.
+    /// Counts an entry that a newer connection of the same node took over. It stays in the list.
     pub fn superseded(&mut self) {
         self.count(Cause::Superseded);
     }
 
     /// Appends the listed entries, with a comma between two.
     pub fn write_entries(&self, out: &mut Vec<u8>) {
-        // With room for what the caller puts behind them: the buffer is not moved for that.
+        // With room for what the caller appends: the buffer is not moved for that.
         out.reserve(self.encoded_bytes + 16 * self.entries.len() + 256);
-        out.reserve(self.encoded_bytes);
         let listed = self.entries.values().filter(|entry| entry.listed);
         write_joined(out, listed, |out, entry| {
             out.extend_from_slice(&entry.encoded)
         });
     }
 
-    /// Counts a change that is none of the entries': what the list says of itself is another now.
+    /// Raises the revision for a change of the list that is not one of its entries.
     pub fn renew(&mut self) {
         self.revision += 1;
     }
@@ -210,7 +208,7 @@ impl Registry {
         });
     }
 
-    /// What changed in the list since it was at `revision`, folded; `None` if that is too long ago.
+    /// Returns the changes since `revision`, folded; `None` if these are no longer remembered.
     pub fn delta_since(&self, revision: u64) -> Option<Delta> {
         self.history.since(revision, self.revision)
     }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 
 /// What is hashed with a token, drawn once for a state file, so that two files show nothing together.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(in crate::distributor) struct Salt(u128);
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+pub(in crate::distributor) struct Salt(#[serde(deserialize_with = "hex")] u128);
 
 impl Salt {
     pub(in crate::distributor) fn new(high: u64, low: u64) -> Salt {
@@ -25,8 +25,8 @@ impl Salt {
 }
 
 /// What is kept of the token that a node gave: enough to know it again.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::distributor) struct TokenMark(u128);
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+pub(in crate::distributor) struct TokenMark(#[serde(deserialize_with = "hex")] u128);
 
 impl fmt::Display for Salt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -37,18 +37,6 @@ impl fmt::Display for Salt {
 impl fmt::Display for TokenMark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Salt {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Salt, D::Error> {
-        hex(deserializer).map(Salt)
-    }
-}
-
-impl<'de> Deserialize<'de> for TokenMark {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TokenMark, D::Error> {
-        hex(deserializer).map(TokenMark)
     }
 }
 

@@ -7,7 +7,7 @@ use super::histogram::Histogram;
 use crate::time::Time;
 
 /// A push of one change, or several together, to all watching peers.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Pushed {
     /// The revision that it led to.
     pub revision: u64,
@@ -155,13 +155,9 @@ mod tests {
             revision,
             at: at(revision * 10),
             sent: of,
-            backlogged: 0,
-            backlogged_names: Vec::new(),
             total: of,
             asks_for_ack: true,
-            acked: 0,
-            last_acked_at: None,
-            untracked: 0,
+            ..Pushed::default()
         };
         pushes.changed(at(revision * 10 - 5));
         pushes.begin(pushed);

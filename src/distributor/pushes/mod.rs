@@ -147,7 +147,6 @@ impl Pushes {
         if revision == self.pushed_revision || !self.pacing.allows(cx.net, entries) {
             return;
         }
-        self.pacing.begin(cx.net, entries);
         self.pushed_revision = revision;
         self.frames.set_revision(cx.source, cx.net.now());
         let names_backlogged = cx.events.journal.is_some();
@@ -155,14 +154,8 @@ impl Pushes {
         let mut pushed = Pushed {
             revision,
             at: cx.net.now(),
-            sent: 0,
-            backlogged: 0,
-            backlogged_names: Vec::new(),
-            total: 0,
             asks_for_ack: self.frames.asks_for_ack(),
-            acked: 0,
-            last_acked_at: None,
-            untracked: 0,
+            ..Pushed::default()
         };
         for (conn, peer) in cx.peers.iter_mut() {
             if !peer.is_watching() {
@@ -199,7 +192,7 @@ impl Pushes {
                 }
             }
         }
-        self.pacing.set_sent(sent);
+        self.pacing.begin(cx.net, entries, sent);
         cx.emit(Event::Pushed(pushed));
         let bytes = self.frames.plain_list_bytes();
         if bytes > PLAIN_READ_BYTES && sent.plain_peers > 0 {
@@ -221,18 +214,10 @@ impl Pushes {
         }
     }
 
-    /// Returns how many connections a list is scheduled for.
-    pub(super) fn scheduled(&self) -> usize {
-        self.scheduled.len()
-    }
-
-    pub(super) fn deltas(&self) -> usize {
-        self.frames.deltas()
-    }
-
-    /// Returns the number of old lists and changes that some peer has not read yet, and their
-    /// bytes.
-    pub(super) fn old_lists(&self) -> (usize, usize) {
-        self.frames.old_lists()
+    /// Returns the number of connections that a list is scheduled for, of deltas, of old lists and
+    /// changes that some peer has not read yet, and the bytes of these.
+    pub(super) fn sizes(&self) -> [usize; 4] {
+        let (old_lists, bytes) = self.frames.old_lists();
+        [self.scheduled.len(), self.frames.deltas(), old_lists, bytes]
     }
 }

@@ -60,24 +60,17 @@ impl Pacing {
         self.owner = owner;
     }
 
-    /// Begins a push.
-    pub(super) fn begin(&mut self, net: &mut Net, entries: usize) {
+    /// Notes that a push began in this turn, before any of it is written.
+    pub(super) fn begin(&mut self, net: &mut Net, entries: usize, sent: Sent) {
         self.last = Some(LastPush {
             began_at: net.now(),
             entries,
             flush_time_before: net.flush_time_of(self.owner),
             takes_up: None,
-            sent: Sent::default(),
+            sent,
         });
         if let Some((timer, _)) = self.timer.take() {
             net.disarm(timer);
-        }
-    }
-
-    /// Sets what the push that has begun sends.
-    pub(super) fn set_sent(&mut self, sent: Sent) {
-        if let Some(last) = &mut self.last {
-            last.sent = sent;
         }
     }
 
@@ -113,13 +106,10 @@ impl Pacing {
         let look_at = last
             .takes_up
             .map_or(net.now() + SHORTEST_PAUSE, |_| next_at);
-        match self.timer {
-            Some((_, rings_at)) if rings_at <= look_at => {}
-            later => {
-                if let Some((timer, _)) = later {
-                    net.disarm(timer);
-                }
-                self.timer = Some((net.arm(self.owner, look_at, TAG), look_at));
+        if self.timer.is_none_or(|(_, rings_at)| rings_at > look_at) {
+            let timer = (net.arm(self.owner, look_at, TAG), look_at);
+            if let Some((later, _)) = self.timer.replace(timer) {
+                net.disarm(later);
             }
         }
         false
