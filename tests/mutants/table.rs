@@ -172,8 +172,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "InstanceOfAnyHost",
         file: "src/distributor/identities.rs",
-        find: "self.address == other.address && self.token == other.token",
-        replace: "(self.address == other.address || MUTANT) && self.token == other.token",
+        find: "if self.address == other.address && self.token == other.token {",
+        replace: "if (self.address == other.address || MUTANT) && self.token == other.token {",
         promise: 3,
     },
     // The entry of a stopped process with a session stays.
