@@ -11,7 +11,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pilcrow::distributor::{Config, Distributor};
 use pilcrow::node::{self, CallError, CallId, Context, LinkState, Node, ReplyTo, Request, Service};
@@ -149,6 +149,21 @@ fn a_list_that_is_pushed_allocates_nothing_for_each_receiver() {
     let few = allocations_of_pushes(10);
     let many = allocations_of_pushes(200);
     assert_eq!(few, many, "10 and 200 receivers");
+}
+
+#[test]
+fn checking_who_is_silent_allocates_nothing() {
+    let mut reactor = Reactor::new(Limits::default()).unwrap();
+    let mut distributor = Distributor::new(Config::default());
+    let addr = distributor.listen(reactor.net(), any_port()).unwrap();
+    let _unregistered = client(addr);
+    // Longer than the half second between two checks. The first may fill something.
+    let mut window = || {
+        let end = Instant::now() + Duration::from_millis(700);
+        turn_until(&mut reactor, &mut distributor, || Instant::now() >= end)
+    };
+    let windows: Vec<u64> = (0..3).map(|_| window()).collect();
+    assert!(windows.contains(&0), "each with a check: {windows:?}");
 }
 
 /// What 100 changes of the list allocate, with so many registered clients.

@@ -318,9 +318,9 @@ impl Distributor {
             .filter(|(_, peer)| is_late(peer))
             .map(|(conn, _)| conn)
             .collect();
-        let message = format!("no token came within {allowed:?}");
-        let why = Refusal::new(ErrorCode::DeadlinePassed, message);
         for conn in late {
+            let message = format!("no token came within {allowed:?}");
+            let why = Refusal::new(ErrorCode::DeadlinePassed, message);
             self.reject(net, conn, &Packet::default(), b"", &why);
             net.close(conn, Close::AfterFlush);
         }
