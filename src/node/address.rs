@@ -96,20 +96,19 @@ impl Addresses {
         let Some(DistributorAddress::Named(resolver)) = &self.source else {
             return false;
         };
-        let found = match resolver.take() {
+        match resolver.take() {
             None => return false,
-            Some(Ok(found)) if found.is_empty() => Err(io::ErrorKind::NotFound.into()),
-            Some(result) => result,
-        };
-        match found {
-            Ok(found) => {
+            Some(Ok(found)) if found.is_empty() => {
+                self.lookup_failed(&io::ErrorKind::NotFound.into());
+            }
+            Some(Ok(found)) => {
                 if std::mem::take(&mut self.is_failing) {
                     info!(name = ?resolver, "resolved the name of the Distributor again");
                 }
                 self.found = found;
                 self.tried = 0;
             }
-            Err(error) => self.lookup_failed(&error),
+            Some(Err(error)) => self.lookup_failed(&error),
         }
         true
     }

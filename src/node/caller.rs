@@ -103,9 +103,9 @@ impl Caller {
         });
         call.responder = Some(peer.addr);
         peer.in_flight += 1;
-        peer.hold(call.text.request_bytes());
+        peer.held_bytes += call.text.request_bytes();
         // What is left of its time is known when it can be written.
-        if peer.is_open() {
+        if peer.opened_at.is_some() {
             self.write_or_wait(net, slot);
         }
     }
@@ -211,7 +211,7 @@ impl Caller {
         if peer.conn != Some(conn) {
             return;
         }
-        peer.opened(net.now());
+        peer.opened_at = Some(net.now());
         let mut slots = self.slots_on(conn);
         for slot in slots.drain(..) {
             self.write_or_wait(net, slot);

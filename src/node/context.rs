@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::call::{CallId, NewCall, Target};
-use super::link::LinkState;
+use super::news::LinkState;
 use super::node_core::Core;
 use super::roster::Roster;
-use super::served::{ReplyTo, Request, refuse};
+use super::served::{ReplyTo, refuse};
 use super::waits::WaitId;
 use crate::protocol::{ErrorCode, Token, write_reply};
 use crate::reactor::{Close, Net};
@@ -22,11 +22,11 @@ pub struct Context<'a> {
     core: &'a mut Core,
     net: &'a mut Net,
     /// Until when whoever is being served waits.
-    request_deadline: Option<Time>,
+    pub(super) request_deadline: Option<Time>,
     /// The node that answered the call whose result is given.
-    responder: Option<SocketAddr>,
+    pub(super) responder: Option<SocketAddr>,
     /// What calls are to be called in logs.
-    request_id: Option<&'a str>,
+    pub(super) request_id: Option<&'a str>,
 }
 
 impl<'a> Context<'a> {
@@ -41,30 +41,6 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// For a request that is being served.
-    pub(super) fn within(
-        core: &'a mut Core,
-        net: &'a mut Net,
-        request: &'a Request<'_>,
-    ) -> Context<'a> {
-        Context {
-            request_deadline: request.deadline(),
-            request_id: request.request_id(),
-            ..Context::new(core, net)
-        }
-    }
-
-    pub(super) fn of_result(
-        core: &'a mut Core,
-        net: &'a mut Net,
-        responder: Option<SocketAddr>,
-    ) -> Self {
-        Context {
-            responder,
-            ..Context::new(core, net)
-        }
-    }
-
     /// The loop: timers, the time, connections of your own.
     pub fn net(&mut self) -> &mut Net {
         self.net
@@ -72,7 +48,7 @@ impl<'a> Context<'a> {
 
     /// Who is there.
     pub fn roster(&self) -> &Roster {
-        &self.core.roster
+        &self.core.link.roster
     }
 
     /// How it stands with the Distributor.
@@ -162,9 +138,8 @@ impl<'a> Context<'a> {
         deadline: Duration,
         calls: &mut Vec<CallId>,
     ) {
-        for index in 0..self.core.roster.places_named(name).len() {
-            let place = self.core.roster.places_named(name).get(index).copied();
-            let member = place.and_then(|place| self.core.roster.members().get(place));
+        for index in 0..self.core.link.roster.named(name).count() {
+            let member = self.core.link.roster.named(name).nth(index);
             if let Some(addr) = member.and_then(|member| member.addr) {
                 calls.push(self.call_at(addr, method, uri, params, deadline));
             }
@@ -180,12 +155,8 @@ impl<'a> Context<'a> {
         uri: &str,
         params: &(impl Serialize + ?Sized),
     ) -> usize {
-        let places = self.core.roster.places_named(name);
-        let members = places
-            .iter()
-            .filter_map(|place| self.core.roster.members().get(*place));
         let caller = &mut self.core.caller;
-        members
+        (self.core.link.roster.named(name))
             .filter_map(|member| member.addr)
             .filter(|addr| caller.notify(self.net, *addr, method, uri, params))
             .count()
@@ -200,7 +171,7 @@ impl<'a> Context<'a> {
 
     /// Has another [token](super::Config::token) admit the node, from when it registers next.
     pub fn set_token(&mut self, token: Option<Token<'static>>) {
-        self.core.config.token = token;
+        self.core.link.config.token = token;
     }
 
     /// Leaves in good order: the node goes out of the list but stays connected, and serves on.
@@ -259,6 +230,6 @@ impl<'a> Context<'a> {
             request_id: self.request_id,
             posted_by: None,
         };
-        self.core.call(self.net, new)
+        (self.core.caller).call(self.net, &self.core.link.roster, new)
     }
 }

@@ -102,6 +102,7 @@ mod config;
 mod context;
 mod handle;
 mod link;
+mod news;
 mod node_core;
 mod peer;
 mod peers;
@@ -123,7 +124,8 @@ use crate::reactor::{
     CloseReason, ConnId, Handler, ListenOptions, Net, Origin, Owner, TimerId, Waker,
 };
 use call::CompletedCall;
-use node_core::{Core, News};
+use news::News;
+use node_core::Core;
 
 pub use address::{DistributorAddress, Resolve};
 pub use call::CallId;
@@ -131,7 +133,7 @@ pub use call_error::CallError;
 pub use config::Config;
 pub use context::Context;
 pub use handle::Handle;
-pub use link::LinkState;
+pub use news::LinkState;
 pub use roster::{Member, Roster};
 pub use served::{ReplyTo, Request};
 pub use service::{Event, Service};
@@ -159,10 +161,11 @@ impl<S: Service> Node<S> {
     pub fn start(&mut self, net: &mut Net) -> io::Result<Option<SocketAddr>> {
         let owner = self.core.claim_owner(net);
         let mut listening = None;
-        if let Some(addr) = self.core.config.listen {
+        let config = &self.core.link.config;
+        if let Some(addr) = config.listen {
             let options = ListenOptions {
                 owner,
-                max_frame_bytes: Some(self.core.config.max_frame_bytes),
+                max_frame_bytes: Some(config.max_frame_bytes),
                 ..ListenOptions::default()
             };
             let listener = net.listen(addr, options)?;
@@ -193,6 +196,7 @@ impl<S: Service> Node<S> {
         for news in std::mem::take(&mut self.core.news) {
             let event = match &news {
                 News::Link(state) => Event::Link(*state),
+                News::RegistrationRefused(reply) => Event::RegistrationRefused(reply.clone()),
                 News::Joined(member) => Event::Joined(member),
                 News::Left(member) => Event::Left(member),
                 News::Waited(wait, there) => Event::Waited(*wait, *there),
@@ -222,8 +226,9 @@ impl<S: Service> Node<S> {
         match call.posted_by {
             Some(caller) => handle::answer(&caller, result),
             None => {
-                let cx = &mut Context::of_result(&mut self.core, net, call.responder);
-                self.service.on_result(cx, call.id, result);
+                let mut cx = Context::new(&mut self.core, net);
+                cx.responder = call.responder;
+                self.service.on_result(&mut cx, call.id, result);
             }
         }
     }
@@ -232,7 +237,9 @@ impl<S: Service> Node<S> {
         let Some((request, reply_to)) = served::read(net, conn, frame) else {
             return;
         };
-        let mut cx = Context::within(&mut self.core, net, &request);
+        let mut cx = Context::new(&mut self.core, net);
+        cx.request_deadline = request.deadline();
+        cx.request_id = request.request_id();
         self.service.on_request(&mut cx, &request, reply_to);
     }
 
@@ -249,14 +256,6 @@ impl<S: Service> Node<S> {
             Err(CallError::Refused(reply))
         };
         self.give_result(net, call, result);
-    }
-
-    fn on_distributor_frame(&mut self, net: &mut Net, frame: &[u8]) {
-        if let Some(refusal) = self.core.link_frame(net, frame) {
-            let cx = &mut Context::new(&mut self.core, net);
-            self.service
-                .on_event(cx, Event::RegistrationRefused(refusal));
-        }
     }
 }
 
@@ -279,7 +278,7 @@ impl<S: Service> Handler for Node<S> {
         if self.core.clients.get(conn).is_some() {
             self.on_request_frame(net, conn, frame);
         } else if self.core.link.owns(conn) {
-            self.on_distributor_frame(net, frame);
+            self.core.link_frame(net, frame);
         } else {
             self.on_reply_frame(net, conn, frame);
         }

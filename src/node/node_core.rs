@@ -2,31 +2,27 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::call::{CallId, NewCall, Target};
+use super::call::{NewCall, Target};
 use super::call_error::CallError;
 use super::caller::Caller;
 use super::config::Config;
 use super::handle::{self, Posted, PostedCall};
-use super::link::{DistributorLink, LinkEvent, LinkState};
-use super::roster::{Member, Roster};
+use super::link::DistributorLink;
+use super::news::News;
 use super::tag::Tag;
 use super::waits::{WaitId, Waits};
-use crate::protocol::{Drained, Reply};
 use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{CloseReason, ConnId, ListenerId, Net, Owner, TimerId};
 
 #[derive(Debug)]
 pub(super) struct Core {
-    pub(super) config: Config,
     /// Allocated where it is first needed.
     pub(super) owner: Option<Owner>,
     pub(super) listener: Option<ListenerId>,
     /// Connections of other nodes that call this one.
     pub(super) clients: ConnMap<()>,
-    pub(super) roster: Roster,
     pub(super) link: DistributorLink,
     pub(super) caller: Caller,
     pub(super) waits: Waits,
@@ -35,30 +31,17 @@ pub(super) struct Core {
     pub(super) posted: Option<Posted>,
 }
 
-/// An [`Event`](super::Event) that waits for the end of the turn.
-#[derive(Debug)]
-pub(super) enum News {
-    Link(LinkState),
-    Joined(Member),
-    Left(Member),
-    Waited(WaitId, bool),
-    Drained(Drained),
-    DrainedUnproven,
-}
-
 /// Threads that post without a pause must not keep a turn from ending.
 pub(super) const MAX_POSTED_PER_TURN: usize = 1024;
 
 impl Core {
     pub(super) fn new(config: Config) -> Core {
         Core {
-            link: DistributorLink::new(&config),
             caller: Caller::new(&config),
-            config,
+            link: DistributorLink::new(config),
             owner: None,
             listener: None,
             clients: ConnMap::default(),
-            roster: Roster::default(),
             waits: Waits::default(),
             news: Vec::new(),
             posted: None,
@@ -77,14 +60,14 @@ impl Core {
     }
 
     pub(super) fn start_link(&mut self, net: &mut Net, listening_port: Option<u16>) {
-        self.link.start(net, &self.config, listening_port);
-        self.take_link_events(net);
+        self.link.start(net, listening_port);
+        self.take_link_news(net);
     }
 
     pub(super) fn opened(&mut self, net: &mut Net, conn: ConnId) {
         if self.link.owns(conn) {
-            self.link.opened(net, conn, &self.config, &self.roster);
-            self.take_link_events(net);
+            self.link.opened(net, conn);
+            self.take_link_news(net);
         } else {
             self.caller.opened(net, conn);
         }
@@ -92,26 +75,23 @@ impl Core {
 
     pub(super) fn closed(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
         if self.link.owns(conn) {
-            self.link.closed(net, &self.config);
-            self.take_link_events(net);
+            self.link.closed(net);
+            self.take_link_news(net);
         } else if self.clients.remove(conn).is_none() {
-            self.caller.closed(net, &self.roster, conn, why);
+            self.caller.closed(net, &self.link.roster, conn, why);
         }
     }
 
-    /// Takes a frame of the Distributor. Returns the reply if it rejects the registration.
-    pub(super) fn link_frame<'a>(&mut self, net: &mut Net, frame: &'a [u8]) -> Option<Reply<'a>> {
-        let rejection = self.link.frame(net, frame, &mut self.roster);
-        self.take_link_events(net);
-        rejection
+    pub(super) fn link_frame(&mut self, net: &mut Net, frame: &[u8]) {
+        self.link.frame(net, frame);
+        self.take_link_news(net);
     }
 
     pub(super) fn timer_rang(&mut self, net: &mut Net, timer: TimerId, tag: u64) {
         match Tag::unpack(tag) {
             Some(Tag::Link) => {
-                self.link
-                    .timer_rang(net, timer, &self.config, &mut self.roster);
-                self.take_link_events(net);
+                self.link.timer_rang(net, timer);
+                self.take_link_news(net);
             }
             Some(Tag::Call(key)) => self.caller.deadline_passed(net, key),
             Some(Tag::Wait(number)) => {
@@ -128,12 +108,12 @@ impl Core {
 
     pub(super) fn woken(&mut self, net: &mut Net) {
         self.take_posted(net);
-        self.link.woken(net, &self.config);
+        self.link.woken(net);
     }
 
     pub(super) fn drain(&mut self, net: &mut Net, wait: Duration) {
-        self.link.drain(net, wait, &self.config);
-        self.take_link_events(net);
+        self.link.drain(net, wait);
+        self.take_link_news(net);
     }
 
     pub(super) fn wait_for(&mut self, net: &mut Net, urls: &[&str], timeout: Duration) -> WaitId {
@@ -142,39 +122,18 @@ impl Core {
         id
     }
 
-    pub(super) fn call<P: Serialize + ?Sized>(
-        &mut self,
-        net: &mut Net,
-        new: NewCall<'_, P>,
-    ) -> CallId {
-        self.caller.call(net, &self.roster, new)
-    }
-
-    fn take_link_events(&mut self, net: &mut Net) {
-        for event in self.link.take_events() {
-            match event {
-                LinkEvent::State(state) => self.report(net, News::Link(state)),
-                LinkEvent::Listed {
-                    changes,
-                    is_new_epoch,
-                } => {
-                    self.caller.list(net, &self.roster, is_new_epoch);
-                    for member in changes.left {
-                        self.report(net, News::Left(member));
-                    }
-                    for member in changes.joined {
-                        self.report(net, News::Joined(member));
-                    }
-                    self.end_waits(net);
-                }
-                LinkEvent::Drained(drained) => self.report(net, News::Drained(drained)),
-                LinkEvent::DrainedUnproven => self.report(net, News::DrainedUnproven),
-            }
+    fn take_link_news(&mut self, net: &mut Net) {
+        for news in std::mem::take(&mut self.link.news) {
+            self.report(net, news);
+        }
+        if let Some(is_new_epoch) = self.link.listed.take() {
+            self.caller.list(net, &self.link.roster, is_new_epoch);
+            self.end_waits(net);
         }
     }
 
     fn end_waits(&mut self, net: &mut Net) {
-        for id in self.waits.take_done(net, &self.roster) {
+        for id in self.waits.take_done(net, &self.link.roster) {
             self.report(net, News::Waited(id, true));
         }
     }
@@ -204,7 +163,7 @@ impl Core {
             request_id: None,
             posted_by: Some(posted.posted_by),
         };
-        self.call(net, new);
+        self.caller.call(net, &self.link.roster, new);
     }
 
     fn report(&mut self, net: &mut Net, news: News) {

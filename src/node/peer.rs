@@ -15,14 +15,15 @@ pub(super) struct Peer {
     pub(super) addr: SocketAddr,
     pub(super) conn: Option<ConnId>,
     /// When the connection was established.
-    opened_at: Option<Time>,
+    pub(super) opened_at: Option<Time>,
     /// Requests that wait for the connection, or for room on it, with what is around them.
-    held_bytes: usize,
+    pub(super) held_bytes: usize,
     /// Calls that were given to it and have no result yet.
     pub(super) in_flight: usize,
     /// Connections in a row that failed.
     failures: u32,
-    set_aside_until: Time,
+    /// When it may be well again, at the earliest.
+    pub(super) set_aside_until: Time,
     /// Calls in a row that expired while not a byte was read.
     expired: u32,
     pub(super) window: Window,
@@ -78,10 +79,6 @@ impl Peer {
         }
     }
 
-    pub(super) fn is_open(&self) -> bool {
-        self.opened_at.is_some()
-    }
-
     /// Returns whether it can be given one more call. What is queued for a peer that reads too
     /// slowly would otherwise be lost with its connection.
     pub(super) fn takes_more(&self, load: &Load<'_>, net: &Net) -> bool {
@@ -94,10 +91,6 @@ impl Peer {
         self.held_bytes + self.conn.map_or(0, |conn| net.pending_bytes(conn))
     }
 
-    pub(super) fn hold(&mut self, bytes: usize) {
-        self.held_bytes += bytes;
-    }
-
     pub(super) fn release(&mut self, bytes: usize) {
         self.held_bytes = self.held_bytes.saturating_sub(bytes);
     }
@@ -106,11 +99,6 @@ impl Peer {
     /// tries it: a host that is gone keeps those for it waiting as long as a connect may take.
     pub(super) fn may_be_well(&self, now: Time) -> bool {
         self.set_aside_until <= now && (self.failures == 0 || self.in_flight == 0)
-    }
-
-    /// Returns when it may be well again, at the earliest.
-    pub(super) fn set_aside_until(&self) -> Time {
-        self.set_aside_until
     }
 
     /// Returns its connection, which is begun if there is none, and whether it was.
@@ -131,10 +119,6 @@ impl Peer {
         let conn = net.connect(self.addr, options);
         self.conn = Some(conn);
         (conn, true)
-    }
-
-    pub(super) fn opened(&mut self, now: Time) {
-        self.opened_at = Some(now);
     }
 
     /// Notes a reply, late ones included.

@@ -167,7 +167,7 @@ impl Peers {
             .filter(|place| !load.unreachable.contains(&Some(*place)))
             .filter_map(|place| {
                 usable(place, net).map(|peer| {
-                    let since = peer.set_aside_until().max(now);
+                    let since = peer.set_aside_until.max(now);
                     (!peer.may_be_well(now), since, peer.in_flight, place)
                 })
             })

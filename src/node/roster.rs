@@ -45,6 +45,15 @@ impl Member {
             id,
         }
     }
+
+    fn listed(self, id: Option<u64>, is_plain: bool) -> Member {
+        Member {
+            id,
+            is_plain,
+            is_from_before: false,
+            ..self
+        }
+    }
 }
 
 /// What an update changed in the view.
@@ -159,12 +168,7 @@ impl Roster {
                 changes.joined.push(member.clone());
                 member
             });
-            self.members.push(Member {
-                id,
-                is_plain,
-                is_from_before: false,
-                ..member
-            });
+            self.members.push(member.listed(id, is_plain));
         }
         let mut rest: Vec<Member> = old.into_values().flatten().collect();
         if merges {
@@ -191,22 +195,16 @@ impl Roster {
     ) -> Changes {
         let mut changes = Changes::default();
         for gone in left {
-            let place = self
-                .members
-                .iter()
-                .position(|member| member.id == Some(gone.id));
-            if let Some(place) = place {
+            let mut members = self.members.iter();
+            if let Some(place) = members.position(|member| member.id == Some(gone.id)) {
                 changes.left.push(self.members.remove(place));
             }
         }
         for (entry, id) in joined.iter().zip(&session.ids) {
             let entry = entry.get();
             let is_plain = session.is_plain(Some(*id));
-            let known = self
-                .members
-                .iter_mut()
-                .find(|member| member.id == Some(*id));
-            if let Some(known) = known {
+            let mut members = self.members.iter_mut();
+            if let Some(known) = members.find(|member| member.id == Some(*id)) {
                 known.is_plain = is_plain;
                 if *known.entry != *entry {
                     let new = Member::new(entry, Some(*id), is_plain);
@@ -215,11 +213,8 @@ impl Roster {
                 }
                 continue;
             }
-            let from_before = self
-                .members
-                .iter()
-                .position(|member| member.is_from_before && *member.entry == *entry);
-            let member = match from_before {
+            let is_it = |member: &Member| member.is_from_before && *member.entry == *entry;
+            let member = match self.members.iter().position(is_it) {
                 Some(place) => self.members.remove(place),
                 None => {
                     let member = Member::new(entry, None, is_plain);
@@ -227,20 +222,10 @@ impl Roster {
                     member
                 }
             };
-            let place = self
-                .members
-                .iter()
-                .position(|other| other.id.is_none_or(|other| other > *id))
-                .unwrap_or(self.members.len());
-            self.members.insert(
-                place,
-                Member {
-                    id: Some(*id),
-                    is_plain,
-                    is_from_before: false,
-                    ..member
-                },
-            );
+            let is_later = |other: &Member| other.id.is_none_or(|other| other > *id);
+            let place = self.members.iter().position(is_later);
+            let place = place.unwrap_or(self.members.len());
+            (self.members).insert(place, member.listed(Some(*id), is_plain));
         }
         self.updated(now, self.is_complete);
         changes

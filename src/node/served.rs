@@ -151,13 +151,8 @@ pub(super) fn read<'a>(
     };
     let left = packet.deadline_ms().map(Duration::from_millis);
     if left.is_some_and(|left| left.is_zero()) {
-        refuse(
-            net,
-            conn,
-            key,
-            ErrorCode::DeadlinePassed,
-            "it came too late",
-        );
+        let code = ErrorCode::DeadlinePassed;
+        refuse(net, conn, key, code, "it came too late");
         return None;
     }
     let deadline = left.map(|left| net.now() + left);

@@ -3,7 +3,7 @@
 use super::call::CallId;
 use super::call_error::CallError;
 use super::context::Context;
-use super::link::LinkState;
+use super::news::LinkState;
 use super::roster::Member;
 use super::served::{ReplyTo, Request};
 use super::waits::WaitId;

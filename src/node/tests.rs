@@ -258,7 +258,7 @@ impl Bench {
     }
 
     fn ports(&self) -> Vec<u16> {
-        let members = self.node.core.roster.members().iter();
+        let members = self.node.core.link.roster.members().iter();
         members.filter_map(|member| member.node.port).collect()
     }
 

@@ -56,10 +56,8 @@ impl Waits {
     }
 
     pub(super) fn timed_out(&mut self, number: u64) -> Option<WaitId> {
-        let place = self
-            .waits
-            .iter()
-            .position(|wait| wait.id == WaitId(number))?;
+        let mut waits = self.waits.iter();
+        let place = waits.position(|wait| wait.id == WaitId(number))?;
         Some(self.waits.swap_remove(place).id)
     }
 }

@@ -51,11 +51,10 @@ pub struct Registration<'a> {
     port: Option<u16>,
     /// The value of `urls`, if there is one.
     urls_value: Option<Range<usize>>,
-    /// The value of `host`, if the node sent one.
-    host_value: Option<Range<usize>>,
-    /// Behind the last field, or behind the opening brace if there is none.
-    fields_end: usize,
-    is_empty: bool,
+    /// The value of `host`; if the node sent none, the empty place for one.
+    host_place: Range<usize>,
+    /// What the value in this place follows.
+    host_head: &'static str,
 }
 
 impl<'a> Registration<'a> {
@@ -66,10 +65,8 @@ impl<'a> Registration<'a> {
     ) -> Result<Registration<'a>, Refusal> {
         let text = params.map_or("null", RawValue::get);
         if text.len() > limits.max_bytes {
-            return too_much(format!(
-                "a registration has at most {} bytes",
-                limits.max_bytes
-            ));
+            let most = limits.max_bytes;
+            return too_much(format!("a registration has at most {most} bytes"));
         }
         if !text.starts_with('{') {
             return invalid("params is not an object");
@@ -78,11 +75,8 @@ impl<'a> Registration<'a> {
         let depth = limits.max_depth.saturating_sub(1);
         for (_, value) in &fields {
             let mut parser = serde_json::Deserializer::from_str(value.get());
-            WellFormed { depth_left: depth }
-                .deserialize(&mut parser)
-                .map_err(|error| {
-                    Refusal::new(ErrorCode::InvalidParameters, format!("params: {error}"))
-                })?;
+            let checked = WellFormed { depth_left: depth }.deserialize(&mut parser);
+            checked.or_else(|error| invalid(format!("params: {error}")))?;
         }
 
         let field = |wanted: &str| {
@@ -91,14 +85,21 @@ impl<'a> Registration<'a> {
         };
         let name = check_name(field("name"), limits)?;
         check_urls(field("urls"), limits)?;
+        let (host_place, host_head) = match (field("host"), fields.last()) {
+            (Some(value), _) => (span(text, value), ""),
+            (None, Some((_, last))) => {
+                let end = span(text, last).end;
+                (end..end, ",\"host\":")
+            }
+            (None, None) => (1..1, "\"host\":"),
+        };
         Ok(Registration {
             text,
             name,
             port: field("port").and_then(port_number),
             urls_value: field("urls").map(|value| span(text, value)),
-            host_value: field("host").map(|value| span(text, value)),
-            fields_end: fields.last().map_or(1, |(_, value)| span(text, value).end),
-            is_empty: fields.is_empty(),
+            host_place,
+            host_head,
         })
     }
 
@@ -115,40 +116,19 @@ impl<'a> Registration<'a> {
 
     /// What it serves, decoded. Read anew each time: few ask.
     pub fn urls(&self) -> Vec<Cow<'a, str>> {
-        let value = self
-            .urls_value
-            .clone()
-            .and_then(|value| self.text.get(value));
-        let urls: Vec<Text<'a>> = value
-            .and_then(|value| serde_json::from_str(value).ok())
-            .unwrap_or_default();
-        urls.into_iter().map(|Text(url)| url).collect()
+        let value = self.urls_value.clone().and_then(|at| self.text.get(at));
+        let urls = value.and_then(|value| serde_json::from_str::<Vec<Text<'a>>>(value).ok());
+        (urls.into_iter().flatten()).map(|Text(url)| url).collect()
     }
 
     /// Writes the registration as it came, but with `host` as its host.
     pub fn write_with_host(&self, out: &mut Vec<u8>, host: &str) {
-        let host = serde_json::Value::from(host).to_string();
-        let mut part = |range: Range<usize>| {
-            out.extend_from_slice(self.text.as_bytes().get(range).unwrap_or_default());
-        };
-        if let Some(value) = self.host_value.clone() {
-            part(0..value.start);
-            out.extend_from_slice(host.as_bytes());
-            out.extend_from_slice(self.text.as_bytes().get(value.end..).unwrap_or_default());
-            return;
-        }
-        part(0..self.fields_end);
-        if !self.is_empty {
-            out.push(b',');
-        }
-        out.extend_from_slice(b"\"host\":");
-        out.extend_from_slice(host.as_bytes());
-        out.extend_from_slice(
-            self.text
-                .as_bytes()
-                .get(self.fields_end..)
-                .unwrap_or_default(),
-        );
+        let Range { start, end } = self.host_place;
+        out.extend_from_slice(self.text.get(..start).unwrap_or_default().as_bytes());
+        out.extend_from_slice(self.host_head.as_bytes());
+        // Writing to memory does not fail.
+        let _ = serde_json::to_writer(&mut *out, host);
+        out.extend_from_slice(self.text.get(end..).unwrap_or_default().as_bytes());
     }
 }
 
@@ -171,10 +151,8 @@ fn check_name<'a>(
         return invalid("name is not a string");
     };
     if name.len() > limits.max_name_bytes {
-        return too_much(format!(
-            "a name has at most {} bytes",
-            limits.max_name_bytes
-        ));
+        let most = limits.max_name_bytes;
+        return too_much(format!("a name has at most {most} bytes"));
     }
     if name.contains(char::is_control) {
         return invalid("name has a control character");
@@ -215,12 +193,9 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Where in `text` the part of it that `value` borrows lies.
 fn span(text: &str, value: &RawValue) -> Range<usize> {
-    let start = value
-        .get()
-        .as_ptr()
-        .addr()
-        .saturating_sub(text.as_ptr().addr());
-    start..start + value.get().len()
+    let value = value.get();
+    let start = value.as_ptr().addr().saturating_sub(text.as_ptr().addr());
+    start..start + value.len()
 }
 
 type Fields<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
@@ -244,9 +219,8 @@ fn top_level_fields(text: &str) -> Result<Fields<'_>, Refusal> {
     }
 
     let mut parser = serde_json::Deserializer::from_str(text);
-    let fields = parser
-        .deserialize_map(TopLevel)
-        .map_err(|error| Refusal::new(ErrorCode::InvalidParameters, format!("params: {error}")))?;
+    let fields = parser.deserialize_map(TopLevel);
+    let fields = fields.or_else(|error| invalid(format!("params: {error}")))?;
     let mut keys: Vec<&str> = fields.iter().map(|(key, _)| key.as_ref()).collect();
     keys.sort_unstable();
     if keys.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {

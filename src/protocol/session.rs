@@ -91,12 +91,10 @@ pub(crate) fn is_instance(text: &str) -> bool {
 impl<'a> SessionRequest<'a> {
     /// Reads the `session` of a registration.
     pub fn parse(raw: &'a RawValue) -> Result<SessionRequest<'a>, Refusal> {
-        let invalid = |message: String| Refusal::new(ErrorCode::InvalidParameters, message);
         let request: SessionRequest<'a> = object("session", raw.get())?;
         if !request.instance.as_deref().is_none_or(is_instance) {
-            return Err(invalid(
-                "session: instance is up to 64 letters and digits".to_owned(),
-            ));
+            let message = "session: instance is up to 64 letters and digits";
+            return Err(Refusal::new(ErrorCode::InvalidParameters, message));
         }
         Ok(request)
     }

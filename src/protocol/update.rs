@@ -141,9 +141,8 @@ pub struct ListedNode {
 impl ListedNode {
     /// Reads an entry of a list.
     pub fn parse(entry: &RawValue) -> ListedNode {
-        #[derive(Deserialize)]
+        #[derive(Default, Deserialize)]
         #[serde(default)]
-        #[derive(Default)]
         struct Fields<'a> {
             #[serde(borrow)]
             name: Option<&'a RawValue>,
@@ -155,9 +154,10 @@ impl ListedNode {
             urls: Option<&'a RawValue>,
         }
         let text = entry.get();
-        let fields: Fields<'_> = match text.starts_with('{') {
-            true => serde_json::from_str(text).unwrap_or_default(),
-            false => Fields::default(),
+        let fields: Fields<'_> = if text.starts_with('{') {
+            serde_json::from_str(text).unwrap_or_default()
+        } else {
+            Fields::default()
         };
         let string = |value: Option<&RawValue>| {
             let value = value.and_then(super::packet::decode);

@@ -13,6 +13,7 @@ use tracing::{debug, warn};
 
 use super::address::{Addresses, LONGEST_LOOKUP, Round};
 use super::config::Config;
+use super::news::{LinkState, News};
 use super::roster::{Changes, Roster};
 use super::tag::Tag;
 use crate::protocol::{Drained, ErrorCode, Registered, Reply, SessionRequest, Update, Watch};
@@ -20,26 +21,15 @@ use crate::reactor::{Close, ConnId, ConnectOptions, Net, Owner, TimerId};
 use crate::time::Time;
 use drain::Drain;
 use phase::Phase;
-use position::{Applied, Position};
+use position::Position;
 use retry::{Retry, usual_pause};
-
-pub use phase::LinkState;
-
-/// What happened to the link, to be taken by [`DistributorLink::take_events`].
-#[derive(Debug)]
-pub(super) enum LinkEvent {
-    State(LinkState),
-    Listed {
-        changes: Changes,
-        is_new_epoch: bool,
-    },
-    Drained(Drained),
-    DrainedUnproven,
-}
 
 #[derive(Debug)]
 pub(super) struct DistributorLink {
     pub(super) owner: Owner,
+    pub(super) config: Config,
+    /// What the lists and changes amount to.
+    pub(super) roster: Roster,
     addresses: Addresses,
     phase: Phase,
     timer: Option<TimerId>,
@@ -53,17 +43,21 @@ pub(super) struct DistributorLink {
     instance: String,
     position: Position,
     next_key: u64,
-    events: Vec<LinkEvent>,
+    pub(super) news: Vec<News>,
+    /// The list was applied, and whether its epoch is a new one. For whoever takes it.
+    pub(super) listed: Option<bool>,
 }
 
 /// A Distributor that sends nothing for this many heartbeats is gone.
 const SILENT_HEARTBEATS: u32 = 3;
 
 impl DistributorLink {
-    pub(super) fn new(config: &Config) -> DistributorLink {
+    pub(super) fn new(config: Config) -> DistributorLink {
         DistributorLink {
             owner: Owner::default(),
             addresses: Addresses::new(config.distributor.clone()),
+            config,
+            roster: Roster::default(),
             phase: Phase::Apart,
             timer: None,
             drain: Drain::None,
@@ -74,14 +68,15 @@ impl DistributorLink {
             instance: String::new(),
             position: Position::default(),
             next_key: 0,
-            events: Vec::new(),
+            news: Vec::new(),
+            listed: None,
         }
     }
 
-    pub(super) fn start(&mut self, net: &mut Net, config: &Config, listening_port: Option<u16>) {
-        self.port = config.advertised_port.or(listening_port);
+    pub(super) fn start(&mut self, net: &mut Net, listening_port: Option<u16>) {
+        self.port = self.config.advertised_port.or(listening_port);
         self.instance = format!("{:016x}{:016x}", net.random(), net.random());
-        self.connect(net, config);
+        self.connect(net);
     }
 
     pub(super) fn stop(&mut self, net: &mut Net) {
@@ -100,10 +95,6 @@ impl DistributorLink {
         self.phase.conn() == Some(conn)
     }
 
-    pub(super) fn take_events(&mut self) -> Vec<LinkEvent> {
-        std::mem::take(&mut self.events)
-    }
-
     /// Enters a phase without a timer.
     fn enter(&mut self, net: &mut Net, phase: Phase) {
         if let Some(timer) = self.timer.take() {
@@ -118,14 +109,12 @@ impl DistributorLink {
         }
         let state = self.state();
         if state != before {
-            self.events.push(LinkEvent::State(state));
+            self.news.push(News::Link(state));
         }
     }
 
+    /// Arms the timer of the phase that was entered, or whose timer rang.
     fn arm(&mut self, net: &mut Net, wait: Duration) {
-        if let Some(timer) = self.timer.take() {
-            net.disarm(timer);
-        }
         self.timer = Some(net.arm(self.owner, net.now() + wait, Tag::Link.pack()));
     }
 
@@ -138,7 +127,7 @@ impl DistributorLink {
         self.is_stopped || !matches!(self.drain, Drain::None)
     }
 
-    fn connect(&mut self, net: &mut Net, config: &Config) {
+    fn connect(&mut self, net: &mut Net) {
         if self.is_leaving() {
             return;
         }
@@ -152,23 +141,23 @@ impl DistributorLink {
                 Round::Nowhere => return,
             }
         }
-        self.connect_to_next(net, config);
+        self.connect_to_next(net);
     }
 
-    fn connect_to_next(&mut self, net: &mut Net, config: &Config) {
+    fn connect_to_next(&mut self, net: &mut Net) {
         let Some(addr) = self.addresses.next() else {
             self.enter(net, Phase::Apart);
-            let wait = usual_pause(net, config);
+            let wait = usual_pause(net, &self.config);
             return self.arm(net, wait);
         };
         let options = ConnectOptions {
             owner: self.owner,
-            max_frame_bytes: Some(config.max_list_bytes),
+            max_frame_bytes: Some(self.config.max_list_bytes),
             ..ConnectOptions::default()
         };
         let conn = net.connect(addr, options);
         self.enter(net, Phase::Connecting { conn });
-        self.retry.tried();
+        self.retry.tries += 1;
     }
 
     /// Leaves the Distributor. Its `on_close` has it looked for anew if the node goes on.
@@ -179,66 +168,61 @@ impl DistributorLink {
     }
 
     /// The reactor was woken: connects if the lookup of the name has ended.
-    pub(super) fn woken(&mut self, net: &mut Net, config: &Config) {
+    pub(super) fn woken(&mut self, net: &mut Net) {
         let is_looking_up = matches!(self.phase, Phase::LookingUp) && !self.is_leaving();
         if is_looking_up && self.addresses.take_lookup() {
-            self.connect_to_next(net, config);
+            self.connect_to_next(net);
         }
     }
 
-    pub(super) fn opened(&mut self, net: &mut Net, conn: ConnId, config: &Config, roster: &Roster) {
+    pub(super) fn opened(&mut self, net: &mut Net, conn: ConnId) {
         let key = self.take_key();
-        let known = self.position.known(roster);
+        let known = self.position.known(&self.roster);
         let session = SessionRequest {
             version: 1,
             watch: Watch::Delta,
             instance: Some(self.instance.as_str().into()),
             epoch: known.map(|(epoch, _)| epoch.into()),
             rev: known.map(|(_, rev)| rev),
-            token: config.token.clone(),
+            token: self.config.token.clone(),
         };
         net.send_with(conn, |out| {
-            packets::registration(out, key, config, self.port, session)
+            packets::registration(out, key, &self.config, self.port, session)
         });
         let list = Vec::new();
         self.enter(net, Phase::Registering { conn, key, list });
-        self.arm(net, config.registration_timeout);
+        self.arm(net, self.config.registration_timeout);
     }
 
-    pub(super) fn closed(&mut self, net: &mut Net, config: &Config) {
+    pub(super) fn closed(&mut self, net: &mut Net) {
         self.enter(net, Phase::Apart);
         if let Drain::Asked { until, .. } = self.drain {
             self.drain.wait_unproven(net, self.owner, until);
         }
         if !self.is_stopped {
-            let usual = usual_pause(net, config);
+            let usual = usual_pause(net, &self.config);
             let has_next = self.addresses.has_next();
-            let wait = self.retry.pause(net.now(), has_next, usual, config.retry);
+            let mean = self.config.retry;
+            let wait = self.retry.pause(net.now(), has_next, usual, mean);
             self.arm(net, wait);
         }
     }
 
-    pub(super) fn timer_rang(
-        &mut self,
-        net: &mut Net,
-        timer: TimerId,
-        config: &Config,
-        roster: &mut Roster,
-    ) {
+    pub(super) fn timer_rang(&mut self, net: &mut Net, timer: TimerId) {
         if self.drain.timer_rang(timer) {
-            return self.events.push(LinkEvent::DrainedUnproven);
+            return self.news.push(News::DrainedUnproven);
         }
         if self.timer != Some(timer) {
             return;
         }
         self.timer = None;
         match &mut self.phase {
-            Phase::Apart => self.connect(net, config),
+            Phase::Apart => self.connect(net),
             Phase::LookingUp => {
                 if !self.is_leaving() {
                     let error = std::io::ErrorKind::TimedOut.into();
                     self.addresses.lookup_failed(&error);
-                    self.connect_to_next(net, config);
+                    self.connect_to_next(net);
                 }
             }
             Phase::Connecting { .. } => {}
@@ -249,14 +233,14 @@ impl DistributorLink {
                     conn: *conn,
                     key: *key,
                     list: std::mem::take(list),
-                    merges_until: had_view.then(|| net.now() + config.merge),
+                    merges_until: had_view.then(|| net.now() + self.config.merge),
                 };
                 self.position.forget();
                 self.enter(net, plain);
                 if had_view {
-                    self.arm(net, config.merge);
+                    self.arm(net, self.config.merge);
                 }
-                self.apply_plain_list(net.now(), roster);
+                self.apply_plain_list(net.now());
             }
             Phase::Registering { .. } => {
                 debug!("the Distributor did not answer, reconnecting");
@@ -264,13 +248,13 @@ impl DistributorLink {
             }
             Phase::Plain { merges_until, .. } => {
                 *merges_until = None;
-                self.apply_plain_list(net.now(), roster);
+                self.apply_plain_list(net.now());
             }
             Phase::Session { .. } => self.beat(net),
         }
     }
 
-    fn apply_plain_list(&mut self, now: Time, roster: &mut Roster) {
+    fn apply_plain_list(&mut self, now: Time) {
         let (list, merges) = match &self.phase {
             // Which kind of Distributor sent it is not known yet: some nodes are better than none.
             Phase::Registering { list, .. } => (list, true),
@@ -280,12 +264,16 @@ impl DistributorLink {
             _ => return,
         };
         if let Some(Update::List { entries, .. }) = Update::parse(list) {
-            let changes = roster.apply_list(&entries, None, merges, now);
-            self.events.push(LinkEvent::Listed {
-                changes,
-                is_new_epoch: true,
-            });
+            let changes = self.roster.apply_list(&entries, None, merges, now);
+            self.note_list(changes, true);
         }
+    }
+
+    fn note_list(&mut self, changes: Changes, is_new_epoch: bool) {
+        self.news.extend(changes.left.into_iter().map(News::Left));
+        self.news
+            .extend(changes.joined.into_iter().map(News::Joined));
+        self.listed = Some(is_new_epoch);
     }
 
     fn beat(&mut self, net: &mut Net) {
@@ -311,21 +299,16 @@ impl DistributorLink {
         self.arm(net, heartbeat * percent / 100);
     }
 
-    /// Takes a frame of the Distributor. Returns the reply if it rejects the registration.
-    pub(super) fn frame<'a>(
-        &mut self,
-        net: &mut Net,
-        frame: &'a [u8],
-        roster: &mut Roster,
-    ) -> Option<Reply<'a>> {
+    pub(super) fn frame(&mut self, net: &mut Net, frame: &[u8]) {
         if let Phase::Session { heard_at, .. } = &mut self.phase {
             *heard_at = net.now();
         }
         if let Some(update) = Update::parse(frame) {
-            self.update(net, frame, &update, roster);
-            return None;
+            return self.update(net, frame, &update);
         }
-        let reply = Reply::parse(frame)?;
+        let Some(reply) = Reply::parse(frame) else {
+            return;
+        };
         let is_of_registration = match self.phase {
             // A connection that is rejected as such is told without a key.
             Phase::Registering { key, .. } => {
@@ -343,7 +326,7 @@ impl DistributorLink {
             match serde_json::from_str::<Drained>(reply.results()) {
                 Ok(drained) if reply.errorcode == 0 => {
                     self.drain.replied(net);
-                    self.events.push(LinkEvent::Drained(drained));
+                    self.news.push(News::Drained(drained));
                 }
                 // It may still be listed: leaving the Distributor takes it out, and who knows of
                 // that is not known.
@@ -353,20 +336,22 @@ impl DistributorLink {
                 }
             }
         }
-        None
     }
 
-    fn registration_answered<'a>(&mut self, net: &mut Net, reply: Reply<'a>) -> Option<Reply<'a>> {
+    fn registration_answered(&mut self, net: &mut Net, reply: Reply<'_>) {
         if reply.errorcode != 0 {
             warn!(errorcode = reply.errorcode, message = %reply.message(), "registration rejected");
             if reply.errorcode == ErrorCode::NotAllowed as i64 {
-                self.retry.not_allowed();
+                self.retry.not_allowed = self.retry.not_allowed.saturating_add(1);
             }
             self.disconnect(net);
-            return Some(reply);
+            let reply = reply.into_owned();
+            return self.news.push(News::RegistrationRefused(reply));
         }
-        let registered = serde_json::from_str::<Registered<'_>>(reply.results()).ok()?;
-        let conn = self.phase.conn()?;
+        let registered = serde_json::from_str::<Registered<'_>>(reply.results());
+        let (Ok(registered), Some(conn)) = (registered, self.phase.conn()) else {
+            return;
+        };
         let heartbeat = Duration::from_millis(registered.heartbeat_ms.max(1));
         self.position.begin(&registered.epoch);
         let session = Phase::Session {
@@ -376,16 +361,16 @@ impl DistributorLink {
         };
         self.enter(net, session);
         self.arm_heartbeat(net, heartbeat);
-        None
     }
 
-    fn update(&mut self, net: &mut Net, frame: &[u8], update: &Update<'_>, roster: &mut Roster) {
+    fn update(&mut self, net: &mut Net, frame: &[u8], update: &Update<'_>) {
         let session = match update {
             Update::Draining { retry_after_ms } => {
-                return self.retry.told(retry_after_ms.map(Duration::from_millis));
+                self.retry.told = retry_after_ms.map(Duration::from_millis);
+                return;
             }
             Update::List { session: None, .. } => {
-                return self.plain_list(frame, net.now(), roster);
+                return self.plain_list(frame, net.now());
             }
             Update::List {
                 session: Some(session),
@@ -393,44 +378,34 @@ impl DistributorLink {
             }
             | Update::Delta { session, .. } => session,
         };
-        match self.position.apply(update, session, roster, net.now()) {
-            Applied::Gap => {
-                let key = self.take_key();
-                if let Some(conn) = self.phase.conn() {
-                    net.send_with(conn, |out| packets::list_request(out, key));
-                }
-            }
-            Applied::Changed {
-                changes,
-                is_new_epoch,
-                ack,
-            } => {
-                self.events.push(LinkEvent::Listed {
-                    changes,
-                    is_new_epoch,
-                });
-                if let Some(conn) = self.phase.conn()
-                    && ack
-                {
-                    let rev = self.position.rev();
-                    net.send_with(conn, |out| packets::heartbeat(out, None, rev));
-                }
-            }
+        let applied = (self.position).apply(update, session, &mut self.roster, net.now());
+        let Some(conn) = self.phase.conn() else {
+            return;
+        };
+        let Some((changes, is_new_epoch)) = applied else {
+            let key = self.take_key();
+            net.send_with(conn, |out| packets::list_request(out, key));
+            return;
+        };
+        self.note_list(changes, is_new_epoch);
+        if session.ack {
+            let rev = self.position.rev();
+            net.send_with(conn, |out| packets::heartbeat(out, None, rev));
         }
     }
 
-    fn plain_list(&mut self, frame: &[u8], now: Time, roster: &mut Roster) {
+    fn plain_list(&mut self, frame: &[u8], now: Time) {
         if let Phase::Registering { list, .. } | Phase::Plain { list, .. } = &mut self.phase {
             list.clear();
             list.extend_from_slice(frame);
         }
         let is_registering = matches!(self.phase, Phase::Registering { .. });
         if !(is_registering && self.was_registered) {
-            self.apply_plain_list(now, roster);
+            self.apply_plain_list(now);
         }
     }
 
-    pub(super) fn drain(&mut self, net: &mut Net, wait: Duration, config: &Config) {
+    pub(super) fn drain(&mut self, net: &mut Net, wait: Duration) {
         // A second request would be rejected, and so end as unproven before the first is answered.
         if self.drain.is_waiting() {
             return;
@@ -443,7 +418,7 @@ impl DistributorLink {
         };
         let key = self.take_key();
         // It answers when the time is over at the latest, unless it hangs.
-        let timeout = until + config.registration_timeout;
+        let timeout = until + self.config.registration_timeout;
         self.drain.ask(net, self.owner, key, until, timeout);
         net.send_with(conn, |out| packets::drain(out, key, wait));
     }

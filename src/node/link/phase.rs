@@ -23,20 +23,9 @@
 
 use std::time::Duration;
 
+use super::super::news::LinkState;
 use crate::reactor::ConnId;
 use crate::time::Time;
-
-/// The state of the link to the Distributor.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LinkState {
-    /// No Distributor was found yet. The node keeps trying.
-    Searching,
-    /// The node is registered, and the roster is kept up to date.
-    Registered,
-    /// The connection was lost. The last roster and the connections between nodes stay in use, and
-    /// the node keeps trying.
-    Lost,
-}
 
 #[derive(Debug)]
 pub(super) enum Phase {

@@ -12,18 +12,6 @@ pub(super) struct Position {
     rev: u64,
 }
 
-/// What an update with a session did to the view.
-pub(super) enum Applied {
-    Changed {
-        changes: Changes,
-        is_new_epoch: bool,
-        /// It is to be acknowledged at once.
-        ack: bool,
-    },
-    /// Nothing: it does not lead on from this position. The whole list is needed.
-    Gap,
-}
-
 impl Position {
     pub(super) fn rev(&self) -> u64 {
         self.rev
@@ -49,14 +37,15 @@ impl Position {
         self.rev = 0;
     }
 
-    /// Applies an update with a session.
+    /// Applies an update with a session. Returns what changed, and whether the epoch is a new one.
+    /// `None` if it does not lead on from this position: the whole list is needed.
     pub(super) fn apply(
         &mut self,
         update: &Update<'_>,
         session: &UpdateSession<'_>,
         roster: &mut Roster,
         now: Time,
-    ) -> Applied {
+    ) -> Option<(Changes, bool)> {
         let is_new_epoch = self.epoch != session.epoch;
         let changes = match update {
             Update::List { entries, .. } => {
@@ -68,17 +57,13 @@ impl Position {
             {
                 roster.apply_delta(joined, session, left, now)
             }
-            _ => return Applied::Gap,
+            _ => return None,
         };
         if is_new_epoch {
             self.epoch.clear();
             self.epoch.push_str(&session.epoch);
         }
         self.rev = session.rev;
-        Applied::Changed {
-            changes,
-            is_new_epoch,
-            ack: session.ack,
-        }
+        Some((changes, is_new_epoch))
     }
 }

@@ -17,28 +17,16 @@ const LONGEST_TOLD_RETRY: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(super) struct Retry {
     /// Tries since the node was last registered.
-    tries: u32,
+    pub(super) tries: u32,
     /// Times that it was not allowed to register since then.
-    not_allowed: u32,
+    pub(super) not_allowed: u32,
     /// When it was last tried again without a pause.
     hurried_at: Option<Time>,
     /// What the Distributor said before it stopped.
-    told: Option<Duration>,
+    pub(super) told: Option<Duration>,
 }
 
 impl Retry {
-    pub(super) fn tried(&mut self) {
-        self.tries += 1;
-    }
-
-    pub(super) fn not_allowed(&mut self) {
-        self.not_allowed = self.not_allowed.saturating_add(1);
-    }
-
-    pub(super) fn told(&mut self, wait: Option<Duration>) {
-        self.told = wait;
-    }
-
     pub(super) fn registered(&mut self) {
         self.tries = 0;
         self.not_allowed = 0;
