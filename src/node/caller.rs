@@ -132,10 +132,7 @@ impl Caller {
             }
             Target::Anyone => {
                 let (method, uri, _) = call.text.parts();
-                let mut places = roster.places_serving(method, uri);
-                if places.is_empty() {
-                    places = roster.places_serving_prefix(method, uri);
-                }
+                let places = roster.places_serving_prefix(method, uri);
                 let candidate = |index: usize| {
                     let member = roster.members().get(*places.get(index)?)?;
                     self.peers.find(member.addr?)

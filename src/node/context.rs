@@ -138,8 +138,10 @@ impl<'a> Context<'a> {
         deadline: Duration,
         calls: &mut Vec<CallId>,
     ) {
-        for index in 0..self.core.link.roster.named(name).count() {
-            let member = self.core.link.roster.named(name).nth(index);
+        for index in 0..self.core.link.roster.places_named(name).len() {
+            let roster = &self.core.link.roster;
+            let place = roster.places_named(name).get(index);
+            let member = place.and_then(|place| roster.members().get(*place));
             if let Some(addr) = member.and_then(|member| member.addr) {
                 calls.push(self.call_at(addr, method, uri, params, deadline));
             }

@@ -4,6 +4,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::call_error::CallError;
 use crate::protocol::Reply;
@@ -26,7 +27,7 @@ pub(super) type PostedBy = Box<Sender<OwnedResult>>;
 pub(super) struct PostedCall {
     pub(super) method: String,
     pub(super) uri: String,
-    pub(super) params: String,
+    pub(super) params: Box<RawValue>,
     pub(super) deadline: Duration,
     pub(super) is_idempotent: bool,
     pub(super) posted_by: PostedBy,
@@ -96,7 +97,7 @@ impl Handle {
         is_idempotent: bool,
     ) -> Receiver<Result<Reply<'static>, CallError<'static>>> {
         let (posted_by, result) = mpsc::channel();
-        if let Ok(params) = serde_json::to_string(params) {
+        if let Ok(params) = to_raw_value(params) {
             let call = PostedCall {
                 method: method.to_owned(),
                 uri: uri.to_owned(),

@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use serde_json::value::RawValue;
-
 use super::call::{NewCall, Target};
-use super::call_error::CallError;
 use super::caller::Caller;
 use super::config::Config;
-use super::handle::{self, Posted, PostedCall};
+use super::handle::Posted;
 use super::link::DistributorLink;
 use super::news::News;
 use super::tag::Tag;
@@ -144,26 +141,19 @@ impl Core {
             let Some(call) = self.posted.as_ref().and_then(Posted::take) else {
                 return;
             };
-            self.call_posted(net, call);
+            let new = NewCall {
+                target: Target::Anyone,
+                method: &call.method,
+                uri: &call.uri,
+                params: &*call.params,
+                deadline: net.now() + call.deadline,
+                is_idempotent: call.is_idempotent,
+                request_id: None,
+                posted_by: Some(call.posted_by),
+            };
+            self.caller.call(net, &self.link.roster, new);
         }
         self.wake_next_turn(net);
-    }
-
-    fn call_posted(&mut self, net: &mut Net, posted: PostedCall) {
-        let Ok(params) = RawValue::from_string(posted.params) else {
-            return handle::answer(&posted.posted_by, Err(CallError::Unavailable));
-        };
-        let new = NewCall {
-            target: Target::Anyone,
-            method: &posted.method,
-            uri: &posted.uri,
-            params: &*params,
-            deadline: net.now() + posted.deadline,
-            is_idempotent: posted.is_idempotent,
-            request_id: None,
-            posted_by: Some(posted.posted_by),
-        };
-        self.caller.call(net, &self.link.roster, new);
     }
 
     fn report(&mut self, net: &mut Net, news: News) {

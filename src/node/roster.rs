@@ -116,13 +116,14 @@ impl Roster {
         self.by_name.get(name).map_or(&[], Vec::as_slice)
     }
 
-    pub(super) fn places_serving(&self, method: &str, path: &str) -> &[usize] {
+    fn places_serving(&self, method: &str, path: &str) -> &[usize] {
         let of_method = self.by_url.iter().find(|(other, _)| **other == *method);
         of_method
             .and_then(|(_, places)| places.get(path))
             .map_or(&[], Vec::as_slice)
     }
 
+    /// Those that list the path itself, if there are any.
     pub(super) fn places_serving_prefix(&self, method: &str, path: &str) -> &[usize] {
         // What has more segments than anybody lists need not be looked up: a stranger may have sent it.
         let mut slashes = memchr::memchr_iter(b'/', path.as_bytes());

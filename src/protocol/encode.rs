@@ -46,8 +46,8 @@ pub fn write_error(out: impl Write, packet: &Packet<'_>, refusal: &Refusal) -> i
         errormessage: &'a str,
     }
     let reply = ErrorReply {
-        uri: packet.raw_uri(),
-        method: packet.raw_method(),
+        uri: packet.uri,
+        method: packet.method,
         key: packet.key(),
         errorcode: refusal.code as u8,
         errormessage: &refusal.message,

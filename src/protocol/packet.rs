@@ -11,9 +11,9 @@ use super::error_code::{ErrorCode, Refusal};
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub struct Packet<'a> {
     #[serde(borrow, default)]
-    uri: Option<&'a RawValue>,
+    pub(super) uri: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    method: Option<&'a RawValue>,
+    pub(super) method: Option<&'a RawValue>,
     #[serde(borrow, default)]
     key: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -92,14 +92,6 @@ impl<'a> Packet<'a> {
     /// that two programs can't answer each other for ever.
     pub fn is_reply(&self) -> bool {
         self.uri.is_none() && self.errorcode.is_some()
-    }
-
-    pub(super) fn raw_uri(&self) -> Option<&'a RawValue> {
-        self.uri
-    }
-
-    pub(super) fn raw_method(&self) -> Option<&'a RawValue> {
-        self.method
     }
 }
 

@@ -212,14 +212,9 @@ pub fn write_session_list(
     let _ = super::write_list_head(&mut *out, key);
     out.extend_from_slice(b",\"params\":[");
     entries(out);
-    text(
-        out,
-        format_args!(
-            "],\"session\":{{\"epoch\":\"{}\",\"rev\":{}",
-            stamp.epoch, stamp.rev
-        ),
-    );
-    text(out, format_args!(",\"complete\":{complete}"));
+    let Stamp { epoch, rev, .. } = stamp;
+    let session = format_args!("\"epoch\":\"{epoch}\",\"rev\":{rev},\"complete\":{complete}");
+    text(out, format_args!("],\"session\":{{{session}"));
     end_session(out, stamp, ids, plain);
 }
 
@@ -240,18 +235,12 @@ pub fn write_delta<'l>(
     out.extend_from_slice(b"],\"left\":[");
     for (index, (id, cause)) in left.enumerate() {
         let comma = if index > 0 { "," } else { "" };
-        text(
-            out,
-            format_args!("{comma}{{\"id\":{id},\"cause\":\"{cause}\"}}"),
-        );
+        let entry = format_args!("{comma}{{\"id\":{id},\"cause\":\"{cause}\"}}");
+        text(out, entry);
     }
-    text(
-        out,
-        format_args!(
-            "]}},\"session\":{{\"epoch\":\"{}\",\"from\":{from},\"rev\":{}",
-            stamp.epoch, stamp.rev
-        ),
-    );
+    let Stamp { epoch, rev, .. } = stamp;
+    let session = format_args!("\"epoch\":\"{epoch}\",\"from\":{from},\"rev\":{rev}");
+    text(out, format_args!("]}},\"session\":{{{session}"));
     end_session(out, stamp, ids, plain);
 }
 

@@ -289,7 +289,7 @@ impl DistributorLink {
             debug!("the Distributor fell silent, reconnecting");
             return self.disconnect(net);
         }
-        let (key, rev) = (self.take_key(), self.position.rev());
+        let (key, rev) = (self.take_key(), self.position.rev);
         net.send_with(conn, |out| packets::heartbeat(out, Some(key), rev));
         self.arm_heartbeat(net, heartbeat);
     }
@@ -389,7 +389,7 @@ impl DistributorLink {
         };
         self.note_list(changes, is_new_epoch);
         if session.ack {
-            let rev = self.position.rev();
+            let rev = self.position.rev;
             net.send_with(conn, |out| packets::heartbeat(out, None, rev));
         }
     }

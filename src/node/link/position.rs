@@ -9,14 +9,10 @@ use crate::time::Time;
 pub(super) struct Position {
     /// Empty: no list with a session was applied.
     epoch: String,
-    rev: u64,
+    pub(super) rev: u64,
 }
 
 impl Position {
-    pub(super) fn rev(&self) -> u64 {
-        self.rev
-    }
-
     /// Returns the epoch and revision from which changes can lead on.
     pub(super) fn known(&self, roster: &Roster) -> Option<(&str, u64)> {
         // What was merged may hold some who are gone: no change tells so, only a complete list.
