@@ -67,10 +67,7 @@ impl Reload {
     /// Takes the log level. All else would need a restart.
     fn take(&self, new: &Settings, file: &Path, level: LevelFilter) {
         // What is to be said has to be heard.
-        let is_louder = level > LevelFilter::current();
-        if is_louder {
-            let _ = self.level.reload(level);
-        }
+        let _ = self.level.reload(level.max(LevelFilter::current()));
         info!(file = &*file.to_string_lossy(), log_level = %level, "SIGHUP: read the configuration again");
         if let Some(who) = new.overruled_by("log-level") {
             warn!("SIGHUP: the log level stays {level}: {who} goes before the file");

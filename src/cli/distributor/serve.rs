@@ -64,7 +64,7 @@ impl Server for DistributorServer {
     fn plan(args: Args, settings: &Settings, inherited: Vec<Inherited>) -> Result<Plan, Failure> {
         let (for_http, for_nodes) = inherited.into_iter().partition(|one| one.name == "http");
         let mut config = args.config();
-        config.access.tokens = tokens::read(args.token_files())?;
+        config.access.tokens = tokens::read(&args.token_file)?;
         let addresses = ListenAddress::all(settings, "--listen", &args.listen, for_nodes)?;
         refuse_strangers(&args, &addresses)?;
         let http_addresses = ListenAddress::all(settings, "--http", &args.http.http, for_http)?;
@@ -97,7 +97,7 @@ impl Server for DistributorServer {
     }
 
     fn read_again(plan: &Plan) -> Option<ReadAgain> {
-        let (files, new) = (plan.args.token_files().to_vec(), plan.new_tokens.clone());
+        let (files, new) = (plan.args.token_file.clone(), plan.new_tokens.clone());
         let admin_file = plan.args.http.admin_token_file.clone();
         if files.is_empty() && admin_file.is_none() {
             return None;

@@ -46,13 +46,6 @@ pub(crate) struct NodesArgs {
     pub(crate) at: HttpClientArgs,
 }
 
-/// `watch`
-#[derive(clap::Args, Debug)]
-pub(crate) struct WatchArgs {
-    #[command(flatten)]
-    pub(crate) at: HttpClientArgs,
-}
-
 /// `why`
 #[derive(clap::Args, Debug)]
 pub(crate) struct WhyArgs {
@@ -79,13 +72,6 @@ pub(crate) struct DrainArgs {
     #[arg(value_parser = wait)]
     pub(crate) wait: Option<Duration>,
 
-    #[command(flatten)]
-    pub(crate) at: HttpClientArgs,
-}
-
-/// `check`
-#[derive(clap::Args, Debug)]
-pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub(crate) at: HttpClientArgs,
 }

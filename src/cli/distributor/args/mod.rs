@@ -8,9 +8,7 @@ use clap::{Args as _, CommandFactory, Subcommand};
 
 use crate::cli::settings::with_sources;
 
-pub(crate) use client::{
-    CallArgs, CheckArgs, DrainArgs, HttpClientArgs, NodesArgs, WatchArgs, WhyArgs,
-};
+pub(crate) use client::{CallArgs, DrainArgs, HttpClientArgs, NodesArgs, WhyArgs};
 pub(crate) use serve::Args;
 
 const ABOUT: &str = "\
@@ -82,13 +80,13 @@ pub(crate) enum Command {
     /// Show who is there
     Nodes(NodesArgs),
     /// Show what happens, until Ctrl-C
-    Watch(WatchArgs),
+    Watch(HttpClientArgs),
     /// Show what happened to a node, who was told of it, and who is late
     Why(WhyArgs),
     /// Take nodes out of the list, and say who knows
     Drain(DrainArgs),
     /// Say whether a Distributor is ready: exit code 0, or 1 if it is not or can't be reached
-    Check(CheckArgs),
+    Check(HttpClientArgs),
     /// Call whoever serves a url, and print the results: exit code 1 if there are none
     Call(CallArgs),
     /// Print what makes a shell complete this command line

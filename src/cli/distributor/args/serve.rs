@@ -37,7 +37,7 @@ pub(crate) struct Args {
     /// where * is any name, a URL-PREFIX is METHOD/path or /path, and # begins a comment. Read again
     /// on SIGHUP; who is connected stays
     #[arg(long, value_name = "FILE", value_delimiter = ',')]
-    token_file: Vec<PathBuf>,
+    pub(crate) token_file: Vec<PathBuf>,
 
     /// Admit addresses of this block without a token, as in 10.0.0.0/8, again for more. With
     /// --token-file either admits; plain peers have no token to show
@@ -130,10 +130,6 @@ impl Args {
     /// Whether not everybody is admitted.
     pub(crate) fn limits_access(&self) -> bool {
         !self.token_file.is_empty() || !self.allow_from.is_empty()
-    }
-
-    pub(crate) fn token_files(&self) -> &[PathBuf] {
-        &self.token_file
     }
 
     /// What the Distributor is told, but for the tokens.

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use crate::cli::address::resolve;
 use crate::cli::distributor::args::{
-    CheckArgs, Command, DrainArgs, NodesArgs, WatchArgs, WhyArgs, command_line,
+    Command, DrainArgs, HttpClientArgs, NodesArgs, WhyArgs, command_line,
 };
 use crate::cli::failure::Failure;
 use crate::cli::print::{print, print_json};
@@ -71,13 +71,13 @@ fn why(args: &WhyArgs) -> Result<(), Failure> {
 }
 
 /// Goes on where it was when the Distributor, or the way to it, was gone for a while.
-fn watch(args: &WatchArgs) -> Result<(), Failure> {
-    let client = Client::new(&args.at)?;
+fn watch(args: &HttpClientArgs) -> Result<(), Failure> {
+    let client = Client::new(args)?;
     end_when_nobody_reads()?;
     let mut last_id = None;
     loop {
         let told = client.follow(&mut last_id, |name, data| {
-            print(&if args.at.json {
+            print(&if args.json {
                 format!("{data}\n")
             } else {
                 show::event_line(name, data)
@@ -139,9 +139,9 @@ fn drain(args: &DrainArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn check(args: &CheckArgs) -> Result<(), Failure> {
-    let (is_ready, words) = Client::new(&args.at)?.ready()?;
-    if args.at.json {
+fn check(args: &HttpClientArgs) -> Result<(), Failure> {
+    let (is_ready, words) = Client::new(args)?.ready()?;
+    if args.json {
         print_json(&serde_json::json!({"ready": is_ready, "state": words}))?;
     } else if is_ready {
         print(&format!("{words}\n"))?;
