@@ -55,7 +55,7 @@ impl Handler for AdminApp {
 
     fn on_timer(&mut self, _: &mut Net, timer: TimerId, _: u64) {
         self.timer.take_if(|armed| *armed == timer);
-        self.handlers.on_timer(timer);
+        self.handlers.followers.on_timer(timer);
     }
 }
 

@@ -14,7 +14,6 @@ use super::request::PendingRequest;
 use super::router::Route;
 use super::why;
 use crate::http::{EventStream, ResponseTo};
-use crate::reactor::TimerId;
 
 /// Answers requests, and keeps what it takes to do so.
 #[derive(Debug)]
@@ -24,7 +23,7 @@ pub(super) struct Handlers {
     nodes: Nodes,
     /// The list that is being written. Later ones wait for it.
     listing: Option<(ResponseTo, Listing)>,
-    followers: Followers,
+    pub(super) followers: Followers,
     drains: Drains,
     metrics: Cache,
     pub(super) counts: Counts,
@@ -45,10 +44,6 @@ impl Handlers {
             metrics: Cache::default(),
             counts: Counts::default(),
         }
-    }
-
-    pub(super) fn on_timer(&mut self, timer: TimerId) {
-        self.followers.on_timer(timer);
     }
 
     /// Drops a request whose client is gone.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::connection::{Origin, State};
 use super::handler::Handler;
 use super::ids::{ConnId, ListenerId, Token};
-use super::listener::FIRST_RETRY_PAUSE;
+use super::listener::{FIRST_RETRY_PAUSE, LONGEST_RETRY_PAUSE};
 use super::net::{Due, Net};
 use crate::sys::SocketId;
 
@@ -154,16 +154,13 @@ impl Net {
 
     /// Retries after a while: no event comes for the connections that wait already.
     fn retry_accept_later(&mut self, id: ListenerId) {
-        let now = self.now;
-        let Some(listener) = self.listener_mut(id) else {
-            return;
-        };
-        if listener.retry_timer.is_none() {
-            let deadline = now + listener.take_retry_pause();
-            let timer = self.timers.arm(deadline, Due::Accept(id));
-            if let Some(listener) = self.listener_mut(id) {
-                listener.retry_timer = Some(timer);
-            }
+        if let Some(listener) = self.listeners.get_mut(id.slot())
+            && listener.id == id
+            && listener.retry_timer.is_none()
+        {
+            let deadline = self.now + listener.next_retry_pause;
+            listener.next_retry_pause = (listener.next_retry_pause * 2).min(LONGEST_RETRY_PAUSE);
+            listener.retry_timer = Some(self.timers.arm(deadline, Due::Accept(id)));
         }
     }
 

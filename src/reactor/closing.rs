@@ -80,16 +80,14 @@ impl Net {
         let Some(socket) = connection.socket.filter(|_| linger) else {
             return self.finish_close(id);
         };
+        let is_readable = connection.readable;
         connection.move_to(State::Lingering { discarded_bytes: 0 });
         if self.system.shutdown_write(socket).is_err() {
             return self.finish_close(id);
         }
         self.disarm_input(id);
         self.arm_input(id, deadline);
-        if self
-            .connection(id)
-            .is_some_and(|connection| connection.readable)
-        {
+        if is_readable {
             self.make_ready(id);
         }
     }

@@ -36,14 +36,7 @@ pub(crate) struct Listener {
     pub(crate) next_retry_pause: Duration,
 }
 
+/// How long to wait before the first attempt to accept again; with each one that fails longer, up to
+/// [`LONGEST_RETRY_PAUSE`].
 pub(super) const FIRST_RETRY_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_RETRY_PAUSE: Duration = Duration::from_secs(1);
-
-impl Listener {
-    /// Returns how long to wait before the next attempt, longer with each one that fails.
-    pub(crate) fn take_retry_pause(&mut self) -> Duration {
-        let pause = self.next_retry_pause;
-        self.next_retry_pause = (pause * 2).min(LONGEST_RETRY_PAUSE);
-        pause
-    }
-}
+pub(super) const LONGEST_RETRY_PAUSE: Duration = Duration::from_secs(1);

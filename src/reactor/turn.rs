@@ -214,6 +214,7 @@ impl Reactor {
         connection.readable |= readable || closed;
         // A failed connection may be reported as closed alone: writing finds the error.
         connection.writable |= writable || closed;
+        let is_readable = connection.readable;
         if connection.state == State::Connecting {
             if !net.finish_connect(id) {
                 return;
@@ -221,10 +222,7 @@ impl Reactor {
             net.counters.connected += 1;
             net.call_as_owner_of(id, |net| handler.on_open(net, id, Origin::Connected));
         }
-        if net
-            .connection(id)
-            .is_some_and(|connection| connection.readable)
-        {
+        if is_readable {
             net.make_ready(id);
         }
         net.make_dirty(id);
