@@ -9,7 +9,7 @@ use crate::protocol::Token;
 /// Configuration of a [`Gateway`](super::Gateway).
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Under which it registers. Gateways of the book leave nodes with the name `gate` alone.
+    /// The name under which it registers. Plain gateways ignore nodes with the name `gate`.
     pub name: String,
     /// Where the Distributor is.
     pub distributor: DistributorAddress,

@@ -2,7 +2,7 @@
 //!
 //! A request goes to a node that lists its `METHOD/path`, else the longest beginning of that. What is
 //! in its query, or with `POST` and `PUT` in its body, are the call's params; the node's reply comes
-//! back as it is, as JSON, with status 200 whatever its errorcode, as the book's gateway does it. What
+//! back as it is, as JSON, with status 200 whatever its errorcode, as from plain gateways. What
 //! has no reply has a status that says why:
 //!
 //! | status | meaning |

@@ -1,7 +1,7 @@
 //! The `params` of a call, from a query or a body. Pure.
 //!
-//! As the book's gateway makes them, by way of Node.js: a name that stands twice has an array of its
-//! values, everything in a query is text, and the request's key stands among the others, over one of
+//! They are those that a plain gateway makes with Node.js: a name that occurs twice has an array of its
+//! values, everything in a query is text, and the key of the request is among the others, in place of
 //! the client's own.
 
 use std::borrow::Cow;

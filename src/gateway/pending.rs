@@ -61,7 +61,7 @@ impl Service for PendingRequests {
             return;
         };
         let result = match result {
-            // The book's gateway passes a refusal on as it does a result.
+            // Plain gateways pass an errorcode on as they do a result.
             Ok(reply) | Err(CallError::Refused(reply)) => Ok(reply.packet().to_owned()),
             Err(error) => Err(error.into_owned()),
         };

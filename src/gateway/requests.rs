@@ -168,7 +168,7 @@ fn shortened(text: &str) -> String {
 }
 
 fn params<'r>(request: &'r Request<'_>) -> Result<Params<'r>, Failure> {
-    // As the book's gateway has it: of these two the body counts, of all others the query.
+    // As in plain gateways, the body counts for these two methods, and the query for all others.
     if !matches!(request.method(), "POST" | "PUT") {
         return Ok(Params::from_pairs(request.query_pairs()));
     }

@@ -13,9 +13,9 @@ pub struct Config {
     pub name: String,
     /// What it serves, as `METHOD/path`.
     pub urls: Vec<String>,
-    /// Where it listens. `None`: it only calls others, and is not listed. (A Distributor of the book
-    /// lists it all the same, and gateways of the book die of an entry without a port: in such a
-    /// fleet give it an `advertised_port`.)
+    /// Where it listens. `None`: it only calls others, and is not listed. (A plain Distributor lists
+    /// it all the same, and plain gateways die of an entry without a port: in such a fleet give it
+    /// an `advertised_port`.)
     pub listen: Option<SocketAddr>,
     /// The port that others are told, if it is another than the one it listens on.
     pub advertised_port: Option<u16>,

@@ -110,8 +110,8 @@ impl<'a> Context<'a> {
         self.call_target(Target::At(addr), method, uri, params, deadline, false)
     }
 
-    /// What the next call will be named: for whoever must say its key among the params, too, as the
-    /// book's gateway does.
+    /// Returns the id that the next call will have, for callers that also send its key among the
+    /// params, as Node.js gateways do.
     pub fn next_call(&self) -> CallId {
         self.core.caller.next_id()
     }

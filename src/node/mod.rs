@@ -3,8 +3,7 @@
 //! A [`Node`] is a [`Handler`]. It registers with a Distributor, keeps a
 //! [`Roster`] of who is there, serves requests through your [`Service`], and calls other nodes
 //! through [`Context`]. It works with a [`Distributor`](crate::distributor::Distributor) of this crate,
-//! and with that of the book: the one in Node.js that the protocol comes from, which sends lists and
-//! knows nothing of sessions.
+//! and with a plain one: a program in Node.js that sends lists and has no sessions.
 //!
 //! ```no_run
 //! use std::net::SocketAddr;

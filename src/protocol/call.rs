@@ -183,7 +183,7 @@ pub fn key_of_request<'a>(key: Option<&'a RawValue>, params: Option<&'a RawValue
     if let Some(key) = key {
         return key.get();
     }
-    // The book's gateway has no key at the top: it puts one among the parameters.
+    // Plain gateways send no key at the top: they put one among the parameters.
     let params = params.map_or("", RawValue::get);
     if !params.starts_with('{') {
         return "null";

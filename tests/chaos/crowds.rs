@@ -4,7 +4,7 @@ use std::thread;
 
 use serde_json::json;
 
-use crate::herd::{Baseline, BookPeer, affordable, converge};
+use crate::plain_peers::{Baseline, PlainPeer, affordable, converge};
 use crate::support::{Client, Distributor};
 use crate::{note, scale};
 
@@ -17,9 +17,9 @@ fn a_crowd_joins_and_leaves_at_once() {
         .map(|number| format!("watcher{number}"))
         .collect();
     for round in 0..2 {
-        let peers: Vec<BookPeer> = own
+        let peers: Vec<PlainPeer> = own
             .iter()
-            .map(|name| BookPeer::start(distributor.addr, name))
+            .map(|name| PlainPeer::start(distributor.addr, name))
             .collect();
         converge(&peers, &own);
         // All are connected before the list is long: each is sent it on connecting.
@@ -55,7 +55,7 @@ fn resets_leave_nothing_behind() {
     let resets = scale(300, 5000);
     let distributor = Distributor::start(&[]);
     let baseline = Baseline::of(&distributor);
-    let watcher = [BookPeer::start(distributor.addr, "watcher")];
+    let watcher = [PlainPeer::start(distributor.addr, "watcher")];
     let addr = distributor.addr;
     let threads: Vec<_> = (0..4)
         .map(|thread| {

@@ -15,9 +15,9 @@
 
 mod crowds;
 mod disk;
-mod herd;
 mod network;
 mod node_process;
+mod plain_peers;
 mod processes;
 mod stuck;
 #[path = "../it/support.rs"]

@@ -5,8 +5,8 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::herd::{BookPeer, converge};
 use crate::node_process::NodeProcess;
+use crate::plain_peers::{PlainPeer, converge};
 use crate::support::{Client, Distributor, Program, distributor_command, skip_or_require};
 use crate::{is_full, note, scale};
 
@@ -140,7 +140,7 @@ fn a_host_that_is_gone_leaves_whether_it_was_just_sent_something_or_not() {
     };
     let distributor = network.distributor(&[]);
     let (cut, whole) = (network.far(0, 1), network.far(1, 1));
-    let watcher = [BookPeer::start(SocketAddr::from((whole, 9000)), "watcher")];
+    let watcher = [PlainPeer::start(SocketAddr::from((whole, 9000)), "watcher")];
     let all = ["watcher", "gone"].map(str::to_owned);
     for right_after_a_push in [false, true] {
         let mut gone = Client::connect(SocketAddr::from((cut, 9000)));
@@ -178,9 +178,9 @@ fn a_partition_heals_and_nobody_is_missed_on_the_side_that_is_cut_off() {
         network.distributor(&["--heartbeat", heartbeat, "--silence-timeout", silence]);
     let (cut, whole) = (network.far(0, 2), network.far(1, 2));
     let names: Vec<String> = ["a", "b", "c", "d", "e", "node"].map(str::to_owned).into();
-    let peers: Vec<BookPeer> = names[..5]
+    let peers: Vec<PlainPeer> = names[..5]
         .iter()
-        .map(|name| BookPeer::start(SocketAddr::from((whole, 9000)), name))
+        .map(|name| PlainPeer::start(SocketAddr::from((whole, 9000)), name))
         .collect();
     let node = NodeProcess::start(SocketAddr::from((cut, 9000)), "node");
     for _ in 0..rounds {
@@ -194,7 +194,7 @@ fn a_partition_heals_and_nobody_is_missed_on_the_side_that_is_cut_off() {
             began.elapsed()
         ));
         // A list that it does not get.
-        drop(BookPeer::start(
+        drop(PlainPeer::start(
             SocketAddr::from((whole, 9000)),
             "passer-by",
         ));

@@ -4,8 +4,8 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use crate::herd::{Baseline, BookPeer, converge};
 use crate::node_process::NodeProcess;
+use crate::plain_peers::{Baseline, PlainPeer, converge};
 use crate::support::{Distributor, Folder, ReservedPort, wait_until};
 use crate::{note, scale};
 
@@ -22,9 +22,9 @@ fn nobodys_list_gets_shorter_when_the_distributor_is_killed() {
     let mut distributor = start();
     let names = [numbered("peer", peers), numbered("node", nodes)].concat();
     let (of_peers, of_nodes) = names.split_at(peers);
-    let peers: Vec<BookPeer> = of_peers
+    let peers: Vec<PlainPeer> = of_peers
         .iter()
-        .map(|name| BookPeer::start(port.addr, name))
+        .map(|name| PlainPeer::start(port.addr, name))
         .collect();
     let mut nodes: Vec<NodeProcess> = of_nodes
         .iter()
@@ -39,7 +39,7 @@ fn nobodys_list_gets_shorter_when_the_distributor_is_killed() {
             let saved = fs::read_to_string(&state).unwrap_or_default();
             saved.lines().skip(2).count() == names.len()
         });
-        peers.iter().for_each(BookPeer::forget_lists);
+        peers.iter().for_each(PlainPeer::forget_lists);
         distributor.program.kill();
         // Some are back before it is, some try in vain.
         thread::sleep(Duration::from_millis(700 * round));
@@ -81,9 +81,9 @@ fn nobody_is_lost_when_the_distributor_stands_still() {
     let distributor = Distributor::start(flags);
     let baseline = Baseline::of(&distributor);
     let names = [numbered("peer", 4), numbered("node", 3)].concat();
-    let peers: Vec<BookPeer> = names[..4]
+    let peers: Vec<PlainPeer> = names[..4]
         .iter()
-        .map(|name| BookPeer::start(distributor.addr, name))
+        .map(|name| PlainPeer::start(distributor.addr, name))
         .collect();
     let nodes: Vec<NodeProcess> = names[4..]
         .iter()
@@ -119,7 +119,7 @@ fn a_node_that_stands_still_leaves_when_it_is_silent_and_comes_back() {
     let (flags, stops): (&[&str], &[u64]) = scale((&SILENCE, &[1, 5]), (&[], &[1, 5, 20]));
     let silence = scale(3, 15);
     let distributor = Distributor::start(flags);
-    let watcher = [BookPeer::start(distributor.addr, "watcher")];
+    let watcher = [PlainPeer::start(distributor.addr, "watcher")];
     let node = NodeProcess::start(distributor.addr, "node");
     let both = ["watcher", "node"].map(str::to_owned);
     for seconds in stops {

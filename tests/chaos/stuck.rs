@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::herd::{Baseline, affordable};
+use crate::plain_peers::{Baseline, affordable};
 use crate::support::{Client, DEADLINE, Distributor, Program, program, wait_until};
 use crate::{note, scale};
 

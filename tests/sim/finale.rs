@@ -61,7 +61,7 @@ fn restart_unnoticed(fleet: &mut Fleet, is_planned: bool) {
     for node in fleet.nodes() {
         node.node.service().losses.clear();
     }
-    // Peers of the book are lost by a restart: they don't come back as soon as nodes do.
+    // Plain peers are lost by a restart: they reconnect later than nodes do.
     let names = |fleet: &mut Fleet| -> Vec<String> {
         let nodes = fleet.nodes().filter(|node| !node.is_draining);
         nodes

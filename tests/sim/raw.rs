@@ -1,4 +1,4 @@
-//! Peers that are no code of this crate: clients as the book has them, sessions written by hand, and
+//! Peers that are no code of this crate: plain clients, sessions written by hand, and
 //! those who lie, stall, or say nothing.
 
 use std::io::ErrorKind;
@@ -17,7 +17,7 @@ use crate::views::Received;
 pub enum Kind {
     /// Registers, and reads all it is sent. Comes back every three seconds.
     Book,
-    /// As the book's, with a session: whole lists.
+    /// As a plain one, with a session: whole lists.
     Watcher,
     /// A session with deltas, and an instance that another has as well.
     Twin,
@@ -33,7 +33,7 @@ pub enum Kind {
     Silent,
     /// Says what is no packet, or a wrong one.
     Liar,
-    /// Registers as the book's clients do, is called, and answers for others.
+    /// Registers as plain clients do, is called, and answers for others.
     Forger,
 }
 
@@ -59,7 +59,7 @@ pub struct Raw {
 }
 
 const RETRY: Duration = Duration::from_secs(3);
-/// What the book's client reads at a time.
+/// The most that a plain client reads at a time.
 const READ_BYTES: usize = 65_536;
 
 impl Raw {

@@ -99,7 +99,7 @@ pub(crate) struct Args {
     pub(crate) keep_alive: Duration,
 
     /// Bytes of requests that a node without a session may not have read yet; a longer request is
-    /// sent alone. Services of the book die of more than 64 KiB in one read
+    /// sent alone. Plain Node.js services die of more than 64 KiB in one read
     #[arg(long, value_name = "BYTES", default_value = "32768")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_plain_in_flight: u32,

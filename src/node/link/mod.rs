@@ -227,7 +227,7 @@ impl DistributorLink {
             }
             Phase::Connecting { .. } => {}
             Phase::Registering { conn, key, list } if !list.is_empty() => {
-                // It goes by lists alone: it is one of the book's, and does not answer.
+                // A plain Distributor sends lists, and does not answer a registration.
                 let had_view = self.was_registered;
                 let plain = Phase::Plain {
                     conn: *conn,

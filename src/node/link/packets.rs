@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::super::config::Config;
 use crate::protocol::{DISTRIBUTES, HEARTBEAT, SessionRequest};
 
-/// Writes a registration. Others see the fields of its params in this order, the book's.
+/// Writes a registration. Others see the fields of its params in this order.
 pub(super) fn registration(
     out: impl Write,
     key: u64,

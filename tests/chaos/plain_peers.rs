@@ -1,4 +1,4 @@
-//! Many peers of the book, and what a process takes.
+//! Many plain peers, and the resources that a process takes.
 
 use std::fs;
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -13,7 +13,7 @@ use crate::note;
 use crate::support::{Client, Distributor, names, skip_or_require, wait_until};
 
 /// A peer that registers, reads lists, and comes back whenever it lost the Distributor.
-pub struct BookPeer {
+pub struct PlainPeer {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -25,8 +25,8 @@ struct Shared {
     lists: Mutex<Vec<Vec<String>>>,
 }
 
-impl BookPeer {
-    pub fn start(addr: SocketAddr, name: &str) -> BookPeer {
+impl PlainPeer {
+    pub fn start(addr: SocketAddr, name: &str) -> PlainPeer {
         let shared = Arc::new(Shared {
             name: name.to_owned(),
             is_over: AtomicBool::new(false),
@@ -34,7 +34,7 @@ impl BookPeer {
             lists: Mutex::new(Vec::new()),
         });
         let in_thread = Arc::clone(&shared);
-        BookPeer {
+        PlainPeer {
             shared,
             thread: Some(thread::spawn(move || in_thread.live(addr))),
         }
@@ -76,7 +76,7 @@ impl Shared {
     }
 }
 
-impl Drop for BookPeer {
+impl Drop for PlainPeer {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Ordering::SeqCst);
         if let Some(stream) = self.shared.stream.lock().unwrap().take() {
@@ -90,7 +90,7 @@ impl Drop for BookPeer {
 
 /// Waits until the last list of everyone has these names, in whatever order.
 #[track_caller]
-pub fn converge(peers: &[BookPeer], names: &[String]) {
+pub fn converge(peers: &[PlainPeer], names: &[String]) {
     let mut wanted = names.to_vec();
     wanted.sort();
     for peer in peers {
