@@ -217,14 +217,16 @@ impl World {
             .map(|link| link.local)
     }
 
-    /// Whether the last connection that a process began to `remote` is established.
+    /// Returns whether an established connection leads from a process to `remote`. There can be two,
+    /// where a node was registered anew.
     pub fn is_established(&self, process: ProcessId, remote: SocketAddr) -> bool {
         let links = self.links(process);
-        let to_remote = links.iter().filter(|link| link.remote == remote);
-        let last = to_remote.max_by_key(|link| link.end.serial);
         let inner = self.0.borrow();
-        let stream = last.and_then(|link| inner.stream(link.end));
-        stream.is_some_and(|stream| stream.phase != Phase::Connecting)
+        let mut to_remote = links.iter().filter(|link| link.remote == remote);
+        to_remote.any(|link| {
+            let stream = inner.stream(link.end);
+            stream.is_some_and(|stream| stream.phase != Phase::Connecting)
+        })
     }
 
     /// Connections that wait for a process to accept them.
