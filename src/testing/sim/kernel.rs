@@ -221,6 +221,7 @@ impl Inner {
         self.call();
         let (id, stream) = self.own_stream(process, id)?;
         let (has_bytes, remote) = (!stream.inbox.is_empty(), stream.remote);
+        let has_ended = stream.peer_ended || stream.phase == Phase::Failed;
         if stream.phase == Phase::Connecting {
             return Err(ErrorKind::NotConnected.into());
         }
@@ -237,9 +238,15 @@ impl Inner {
         if self.strikes(Fault::ReadInterrupted) {
             return Err(ErrorKind::Interrupted.into());
         }
+        // An end or a failure that has come is in each event from then on.
+        let edges = if has_ended {
+            Edges::ENDED
+        } else {
+            Edges::READABLE
+        };
         if self.strikes(Fault::ReadWouldBlock) {
-            // As if the bytes had come only now: then they are told of, too.
-            self.tell_late(id, Edges::READABLE);
+            // As if the bytes had come only now: then they are reported, too.
+            self.tell_late(id, edges);
             return Err(ErrorKind::WouldBlock.into());
         }
         let mut at_most = into.len();
@@ -252,11 +259,9 @@ impl Inner {
         let was_full = stream.window() == 0;
         let count = at_most.min(into.len()).min(stream.inbox.len());
         stream.inbox.read_exact(&mut into[..count])?;
-        let has_more = !stream.inbox.is_empty() || stream.peer_ended;
+        let has_more = !stream.inbox.is_empty() || has_ended;
         if count < into.len() && has_more {
-            // A short read is the last, or else something is told of the rest.
-            let ended = stream.peer_ended;
-            let edges = if ended { Edges::ENDED } else { Edges::READABLE };
+            // A short read is the last, or an event reports the rest.
             self.tell_late(id, edges);
         }
         self.trace_note("read", [process.0 as u64, id.serial, count as u64]);
