@@ -141,7 +141,7 @@ impl Bench {
         self.node.context(self.reactor.net())
     }
 
-    /// What the node has said on its last connection.
+    /// The bytes that the node has sent on its last connection.
     fn said(&self) -> String {
         String::from_utf8(self.received.clone()).expect("packets are text")
     }

@@ -24,7 +24,7 @@ pub(super) struct AdminApp {
     owner: Option<Owner>,
 }
 
-/// What every answer costs, about.
+/// The approximate cost of every response.
 const COST_PER_ANSWER: Duration = Duration::from_micros(10);
 
 impl App for AdminApp {

@@ -1,4 +1,4 @@
-//! What handlers of requests use.
+//! Helpers of the request handlers.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(super) struct Context<'a> {
     pub(super) timers: Owner,
 }
 
-/// What a byte of a response costs, about: it is encoded, copied and written.
+/// The approximate cost of a byte of a response: it is encoded, copied and written.
 const NANOS_PER_BYTE: u64 = 2;
 
 impl Context<'_> {

@@ -173,7 +173,7 @@ impl Handlers {
     }
 }
 
-/// What a browser may do with the page: run its script, and send requests to us.
+/// The content security policy of the page: its own script, and requests to this server.
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
     script-src 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; \
     form-action 'none'; frame-ancestors 'none'";
