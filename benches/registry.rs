@@ -5,7 +5,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use pilcrow::registry::{Capacity, Cause, Entry, EntryId, Registry};
+use pilcrow::registry::{Capacity, Cause, Entry, EntryId, Registry, write_entries};
 
 criterion_group!(benches, snapshot, delta, change);
 criterion_main!(benches);
@@ -35,7 +35,7 @@ fn registry() -> (Registry, Vec<EntryId>) {
 fn snapshot(criterion: &mut Criterion) {
     let (registry, _) = registry();
     let mut list = Vec::new();
-    registry.write_entries(&mut list);
+    write_entries(&mut list, registry.listed());
     let pieces: Vec<Vec<u8>> = (0..NODES).map(|n| entry(n).encoded.into()).collect();
 
     let mut group = criterion.benchmark_group("list of 1,000");
@@ -54,7 +54,7 @@ fn snapshot(criterion: &mut Criterion) {
     group.bench_function("registry", |bencher| {
         bencher.iter(|| {
             out.clear();
-            black_box(&registry).write_entries(&mut out);
+            write_entries(&mut out, black_box(&registry).listed());
             out.len()
         });
     });
@@ -86,7 +86,7 @@ fn delta(criterion: &mut Criterion) {
         bencher.iter(|| {
             out.clear();
             let delta = registry.delta_since(black_box(revision)).unwrap();
-            registry.write_some(&mut out, &delta.joined);
+            write_entries(&mut out, registry.select(&delta.joined));
             out.len() + delta.left.len()
         });
     });

@@ -5,7 +5,7 @@ use crate::script::Script;
 use pilcrow::node::Member;
 use pilcrow::protocol::{Stamp, write_delta, write_session_list};
 use pilcrow::reactor::framing::FRAME_END;
-use pilcrow::registry::{Cause, Entry, EntryId, Registry, write_ids};
+use pilcrow::registry::{Cause, Entry, EntryId, Registry, write_entries, write_ids};
 
 /// The input says how the registry changes, and when the node is sent what.
 pub fn list_and_delta(input: &[u8]) {
@@ -75,8 +75,8 @@ fn send_list(bench: &mut Bench, registry: &Registry) -> u64 {
         rev,
         ack: false,
     };
-    let entries = |out: &mut Vec<u8>| registry.write_entries(out);
-    let ids = |out: &mut Vec<u8>| registry.write_ids(out);
+    let entries = |out: &mut Vec<u8>| write_entries(out, registry.listed());
+    let ids = |out: &mut Vec<u8>| write_ids(out, registry.listed());
     write_session_list(&mut frame, "0", stamp, true, entries, ids, |_| {});
     frame.extend_from_slice(&FRAME_END);
     bench.say(&frame);
@@ -92,12 +92,12 @@ fn send_delta(bench: &mut Bench, registry: &Registry, from: u64) -> Option<u64> 
         rev,
         ack: false,
     };
-    let joined = |out: &mut Vec<u8>| registry.write_some(out, &delta.joined);
+    let joined = |out: &mut Vec<u8>| write_entries(out, registry.select(&delta.joined));
     let left = delta
         .left
         .iter()
         .map(|(id, cause)| (id.number(), cause.as_str()));
-    let ids = |out: &mut Vec<u8>| write_ids(out, &delta.joined);
+    let ids = |out: &mut Vec<u8>| write_ids(out, registry.select(&delta.joined));
     write_delta(&mut frame, stamp, from, joined, left, ids, |_| {});
     frame.extend_from_slice(&FRAME_END);
     bench.say(&frame);

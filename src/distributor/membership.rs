@@ -109,7 +109,7 @@ impl Distributor {
         if let Some(old) = self.peers.get_mut(from) {
             old.entry = None;
             let before = old.addr;
-            self.registry.superseded();
+            self.registry.count_superseded();
             self.emit(net, Some(conn), Event::Superseded { before });
             net.close(from, Close::Now);
         }

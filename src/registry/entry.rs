@@ -1,4 +1,4 @@
-//! A node in the registry.
+//! A node in the registry, and the causes with which it leaves.
 
 /// Names an entry for the lifetime of the registry. Ids rise in the order of first registration.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -26,4 +26,53 @@ pub struct Entry {
     pub listed: bool,
     /// Whether it was registered without a session. Such peers cannot read large lists.
     pub is_plain: bool,
+}
+
+/// Why an entry left the registry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cause {
+    /// Its connection was closed, by either side.
+    Closed,
+    /// It was drained, and stayed connected.
+    Drained,
+    /// Nothing was received from it for too long.
+    Silent,
+    /// A newer connection of the same node took its place.
+    Superseded,
+    /// It was restored from an earlier run, and its node did not reconnect.
+    Absent,
+}
+
+impl Cause {
+    /// All causes, in the order of their discriminants.
+    pub const ALL: [Cause; 5] = [
+        Cause::Closed,
+        Cause::Drained,
+        Cause::Silent,
+        Cause::Superseded,
+        Cause::Absent,
+    ];
+
+    /// Returns its word on the wire and in logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Cause::Closed => "closed",
+            Cause::Drained => "drained",
+            Cause::Silent => "silent",
+            Cause::Superseded => "superseded",
+            Cause::Absent => "absent",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_causes_in_the_order_of_their_discriminants() {
+        for (index, cause) in Cause::ALL.into_iter().enumerate() {
+            assert_eq!(cause as usize, index);
+        }
+    }
 }

@@ -1,11 +1,10 @@
-//! Recent changes, so that peers which have an old list need not be sent a whole new one.
+//! The history of recent changes, from which deltas for peers with an older list are made.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::cause::Cause;
-use super::entry::EntryId;
+use super::entry::{Cause, EntryId};
 
-/// More changes than this take a whole list. At 24 bytes each they take 96 KiB.
+/// After more changes than this a whole list is needed. At 24 bytes each they take 96 KiB.
 const MAX_CHANGES: usize = 4096;
 
 /// The last changes of a list, in the order of their revisions.
@@ -20,29 +19,29 @@ pub(super) struct History {
 struct Change {
     revision: u64,
     id: EntryId,
-    what: What,
+    kind: ChangeKind,
 }
 
-/// What happened to an entry of the list.
+/// What happened to an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum What {
+pub(super) enum ChangeKind {
     Joined,
     Replaced,
     Left(Cause),
 }
 
-/// Several changes folded into one, which makes an old list the new one.
+/// Several changes folded into one, which turns an old list into the new one.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Delta {
-    /// Entries that are new, or are another now. Those that were known are replaced in place.
+    /// Entries that are new or were changed. Known ones are replaced in place.
     pub joined: Vec<EntryId>,
-    /// Entries that were known and are gone.
+    /// Entries that left.
     pub left: Vec<(EntryId, Cause)>,
 }
 
 impl History {
-    pub(super) fn note(&mut self, revision: u64, id: EntryId, what: What) {
-        // All of it at once: it is full soon, and then no change allocates.
+    pub(super) fn record(&mut self, revision: u64, id: EntryId, kind: ChangeKind) {
+        // All of it at once: later changes do not allocate.
         if self.changes.capacity() == 0 {
             self.changes.reserve_exact(MAX_CHANGES);
         }
@@ -51,7 +50,7 @@ impl History {
         {
             self.forgotten = oldest.revision;
         }
-        self.changes.push_back(Change { revision, id, what });
+        self.changes.push_back(Change { revision, id, kind });
     }
 
     pub(super) fn len(&self) -> usize {
@@ -62,24 +61,22 @@ impl History {
         if revision < self.forgotten || revision > newest {
             return None;
         }
-        // For each entry: whether it was in the old list, and what happened to it last.
-        let mut folded: BTreeMap<EntryId, (bool, What)> = BTreeMap::new();
+        // For each entry: whether it was in the old list, and its last change.
+        let mut folded: BTreeMap<EntryId, (bool, ChangeKind)> = BTreeMap::new();
         let begin = self
             .changes
             .partition_point(|change| change.revision <= revision);
         for change in self.changes.range(begin..) {
-            let was_there = change.what != What::Joined;
-            folded
-                .entry(change.id)
-                .and_modify(|(_, last)| *last = change.what)
-                .or_insert((was_there, change.what));
+            let was_listed = change.kind != ChangeKind::Joined;
+            let (_, last) = folded.entry(change.id).or_insert((was_listed, change.kind));
+            *last = change.kind;
         }
         let mut delta = Delta::default();
-        for (id, (was_there, last)) in folded {
+        for (id, (was_listed, last)) in folded {
             match last {
-                What::Joined | What::Replaced => delta.joined.push(id),
-                What::Left(cause) if was_there => delta.left.push((id, cause)),
-                What::Left(_) => {}
+                ChangeKind::Joined | ChangeKind::Replaced => delta.joined.push(id),
+                ChangeKind::Left(cause) if was_listed => delta.left.push((id, cause)),
+                ChangeKind::Left(_) => {}
             }
         }
         Some(delta)
@@ -102,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_folded() {
+    fn folds_the_changes_of_an_entry() {
         let mut registry = Registry::default();
         let a = registry.join(entry("a", true)).unwrap();
         let old = registry.revision();
@@ -129,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_ago_takes_a_whole_list() {
+    fn forgets_the_oldest_changes() {
         let mut registry = Registry::default();
         let a = registry.join(entry("a", true)).unwrap();
         let old = registry.revision();
@@ -143,9 +140,8 @@ mod tests {
     }
 
     proptest! {
-        /// From any revision on, the folded changes make the old list into the new one.
         #[test]
-        fn a_delta_leads_from_one_list_to_the_other(
+        fn turns_the_old_list_into_the_new_one(
             steps in prop::collection::vec((0..3u8, 0..12usize, "[a-c]", any::<bool>()), 1..60),
             from in any::<prop::sample::Index>(),
         ) {

@@ -1,6 +1,5 @@
 //! The registry: the entries of all nodes, and the revision of their list. Pure.
 
-mod cause;
 mod entry;
 mod history;
 
@@ -8,19 +7,18 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;
 
-pub use cause::Cause;
-pub use entry::{Entry, EntryId};
+pub use entry::{Cause, Entry, EntryId};
 pub use history::Delta;
 
-use history::{History, What};
+use history::{ChangeKind, History};
 
 /// Limits of a [`Registry`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Capacity {
     /// Entries, listed or not.
     pub max_entries: usize,
-    /// All entries encoded, together: every peer is sent a list of this size, and nodes accept at
-    /// most 16 MiB.
+    /// All encoded entries together. Peers are sent a list of this size, and nodes accept at most
+    /// 16 MiB.
     pub max_encoded_bytes: usize,
 }
 
@@ -33,12 +31,12 @@ impl Default for Capacity {
     }
 }
 
-/// The registry has no room for an entry, and was not changed.
+/// Why the registry has no room for an entry. It was not changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Full {
-    /// There are [`Capacity::max_entries`].
+    /// It has [`Capacity::max_entries`].
     Entries,
-    /// All together would be over [`Capacity::max_encoded_bytes`].
+    /// All entries together would exceed [`Capacity::max_encoded_bytes`].
     Bytes,
 }
 
@@ -53,10 +51,9 @@ impl fmt::Display for Full {
 
 impl std::error::Error for Full {}
 
-/// The entries, in the order of their first registration, and a revision that counts the changes
-/// of the list they make.
+/// The entries, in the order of their first registration, and the revision of their list.
 ///
-/// Invariant: `encoded_bytes` is what all entries take, encoded, with a comma each.
+/// Invariant: `encoded_bytes` is the size of all encoded entries, with a comma each.
 #[derive(Debug, Default)]
 pub struct Registry {
     entries: BTreeMap<EntryId, Entry>,
@@ -92,18 +89,25 @@ impl Registry {
         self.entries.is_empty()
     }
 
-    /// The causes under which departures are counted.
-    pub const CAUSES: [Cause; 5] = Cause::ALL;
-
-    /// Returns how many entries left with this cause so far; for [`Cause::Superseded`], how many
-    /// were taken over by a newer connection.
+    /// Returns how many entries left with this cause so far. [`Cause::Superseded`]: how many were
+    /// taken over by a newer connection.
     pub fn departures(&self, cause: Cause) -> u64 {
-        self.departures.get(cause.index()).copied().unwrap_or(0)
+        self.departures.get(cause as usize).copied().unwrap_or(0)
     }
 
     /// Returns all entries, listed or not, in the order of their first registration.
     pub fn iter(&self) -> impl Iterator<Item = (EntryId, &Entry)> {
         self.entries.iter().map(|(id, entry)| (*id, entry))
+    }
+
+    /// Returns the entries of the list, in its order.
+    pub fn listed(&self) -> impl Iterator<Item = (EntryId, &Entry)> {
+        self.iter().filter(|(_, entry)| entry.listed)
+    }
+
+    /// Returns those of these entries that have not left.
+    pub fn select(&self, ids: &[EntryId]) -> impl Iterator<Item = (EntryId, &Entry)> {
+        ids.iter().filter_map(|id| Some((*id, self.get(*id)?)))
     }
 
     /// Returns the number of changes that are remembered.
@@ -130,7 +134,7 @@ impl Registry {
         self.last_id += 1;
         let id = EntryId::new(self.last_id);
         if entry.listed {
-            self.changed(id, What::Joined);
+            self.changed(id, ChangeKind::Joined);
         }
         self.entries.insert(id, entry);
         Ok(id)
@@ -142,18 +146,18 @@ impl Registry {
             return Ok(false);
         };
         let bytes = self.bytes_with(&entry, size(old))?;
-        let what = match (old.listed, entry.listed) {
+        let kind = match (old.listed, entry.listed) {
             (false, false) => None,
-            (true, true) => (old.encoded != entry.encoded).then_some(What::Replaced),
-            (false, true) => Some(What::Joined),
-            (true, false) => Some(What::Left(Cause::Closed)),
+            (true, true) => (old.encoded != entry.encoded).then_some(ChangeKind::Replaced),
+            (false, true) => Some(ChangeKind::Joined),
+            (true, false) => Some(ChangeKind::Left(Cause::Closed)),
         };
         self.encoded_bytes = bytes;
         self.entries.insert(id, entry);
-        if let Some(what) = what {
-            self.changed(id, what);
+        if let Some(kind) = kind {
+            self.changed(id, kind);
         }
-        Ok(what.is_some())
+        Ok(kind.is_some())
     }
 
     /// Removes an entry, and returns it if it was still there.
@@ -161,75 +165,36 @@ impl Registry {
         let entry = self.entries.remove(&id)?;
         self.encoded_bytes -= size(&entry);
         if entry.listed {
-            self.changed(id, What::Left(cause));
+            self.changed(id, ChangeKind::Left(cause));
         }
         self.count(cause);
         Some(entry)
     }
 
     /// Counts an entry that a newer connection of the same node took over. It stays in the list.
-    pub fn superseded(&mut self) {
+    pub fn count_superseded(&mut self) {
         self.count(Cause::Superseded);
     }
 
-    /// Appends the listed entries, with a comma between two.
-    pub fn write_entries(&self, out: &mut Vec<u8>) {
-        // With room for what the caller appends: the buffer is not moved for that.
-        out.reserve(self.encoded_bytes + 16 * self.entries.len() + 256);
-        let listed = self.entries.values().filter(|entry| entry.listed);
-        write_joined(out, listed, |out, entry| {
-            out.extend_from_slice(&entry.encoded)
-        });
-    }
-
-    /// Raises the revision for a change of the list that is not one of its entries.
+    /// Raises the revision for a change of the list that is not a change of an entry.
     pub fn renew(&mut self) {
         self.revision += 1;
     }
 
-    /// Appends the numbers of the listed entries, with a comma between two, in the list's order.
-    pub fn write_ids(&self, out: &mut Vec<u8>) {
-        let listed = self.entries.iter().filter(|(_, entry)| entry.listed);
-        write_joined(out, listed, |out, (id, _)| write_id(out, *id));
-    }
-
-    /// Appends the numbers of those listed entries that were registered without a session.
-    pub fn write_plain_ids(&self, out: &mut Vec<u8>) {
-        let plain = |(_, entry): &(&EntryId, &Entry)| entry.listed && entry.is_plain;
-        let entries = self.entries.iter().filter(plain);
-        write_joined(out, entries, |out, (id, _)| write_id(out, *id));
-    }
-
-    /// As [`Registry::write_plain_ids`], of these entries.
-    pub fn write_some_plain_ids(&self, out: &mut Vec<u8>, ids: &[EntryId]) {
-        let is_plain = |id: &&EntryId| self.entries.get(id).is_some_and(|entry| entry.is_plain);
-        write_joined(out, ids.iter().filter(is_plain), |out, id| {
-            write_id(out, *id)
-        });
-    }
-
-    /// Returns the changes since `revision`, folded; `None` if these are no longer remembered.
+    /// Returns the changes since `revision`, folded. `None` if they are no longer remembered.
     pub fn delta_since(&self, revision: u64) -> Option<Delta> {
         self.history.since(revision, self.revision)
     }
 
-    /// Appends these entries, with a comma between two. One that is gone is left out.
-    pub fn write_some(&self, out: &mut Vec<u8>, ids: &[EntryId]) {
-        let entries = ids.iter().filter_map(|id| self.entries.get(id));
-        write_joined(out, entries, |out, entry| {
-            out.extend_from_slice(&entry.encoded)
-        });
-    }
-
     fn count(&mut self, cause: Cause) {
-        if let Some(count) = self.departures.get_mut(cause.index()) {
+        if let Some(count) = self.departures.get_mut(cause as usize) {
             *count += 1;
         }
     }
 
-    fn changed(&mut self, id: EntryId, what: What) {
+    fn changed(&mut self, id: EntryId, kind: ChangeKind) {
         self.revision += 1;
-        self.history.note(self.revision, id, what);
+        self.history.record(self.revision, id, kind);
     }
 
     fn bytes_with(&self, entry: &Entry, instead_of: usize) -> Result<usize, Full> {
@@ -241,28 +206,23 @@ impl Registry {
     }
 }
 
-/// Appends each item, with a comma between two.
-fn write_joined<T>(
-    out: &mut Vec<u8>,
-    items: impl Iterator<Item = T>,
-    mut write: impl FnMut(&mut Vec<u8>, T),
-) {
-    for (index, item) in items.enumerate() {
+/// Appends entries as JSON, with a comma between two.
+pub fn write_entries<'a>(out: &mut Vec<u8>, entries: impl Iterator<Item = (EntryId, &'a Entry)>) {
+    for (index, (_, entry)) in entries.enumerate() {
         if index > 0 {
             out.push(b',');
         }
-        write(out, item);
+        out.extend_from_slice(&entry.encoded);
     }
 }
 
-/// Appends the numbers of these entries, with a comma between two.
-pub fn write_ids(out: &mut Vec<u8>, ids: &[EntryId]) {
-    write_joined(out, ids.iter(), |out, id| write_id(out, *id));
-}
-
-fn write_id(out: &mut Vec<u8>, id: EntryId) {
-    // Writing to memory does not fail.
-    let _ = write!(out, "{}", id.number());
+/// Appends the numbers of entries, with a comma between two.
+pub fn write_ids<'a>(out: &mut Vec<u8>, entries: impl Iterator<Item = (EntryId, &'a Entry)>) {
+    for (index, (id, _)) in entries.enumerate() {
+        let comma = if index > 0 { "," } else { "" };
+        // Writing to memory does not fail.
+        let _ = write!(out, "{comma}{}", id.number());
+    }
 }
 
 fn size(entry: &Entry) -> usize {
@@ -293,12 +253,12 @@ mod tests {
 
     fn list(registry: &Registry) -> String {
         let mut out = Vec::new();
-        registry.write_entries(&mut out);
+        write_entries(&mut out, registry.listed());
         String::from_utf8(out).unwrap()
     }
 
     #[test]
-    fn a_list_is_in_the_order_of_first_registration() {
+    fn lists_in_the_order_of_first_registration() {
         let mut registry = Registry::default();
         let a = registry.join(entry("a")).unwrap();
         let b = registry.join(entry("b")).unwrap();
@@ -312,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_leaves_once() {
+    fn removes_an_entry_once() {
         let mut registry = Registry::default();
         let a = registry.join(entry("a")).unwrap();
         assert!(registry.leave(a, Cause::Silent).is_some());
@@ -324,14 +284,14 @@ mod tests {
     }
 
     #[test]
-    fn only_changes_of_the_list_are_counted() {
+    fn raises_the_revision_for_changes_of_the_list_only() {
         let mut registry = Registry::default();
         let a = registry.join(unlisted("a")).unwrap();
         assert_eq!((registry.revision(), list(&registry).as_str()), (0, ""));
         let b = registry.join(entry("b")).unwrap();
         assert_eq!(registry.replace(b, entry("b")), Ok(false));
         assert_eq!(registry.revision(), 1);
-        // It was the first to register, and stands where it would have.
+        // It keeps the place of its first registration.
         assert_eq!(registry.replace(a, entry("a")), Ok(true));
         assert_eq!((registry.revision(), list(&registry).as_str()), (2, "a,b"));
         registry.replace(a, unlisted("a")).unwrap();
@@ -340,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn the_joiner_is_refused_and_nobody_else_disturbed() {
+    fn rejects_entries_beyond_the_capacity_and_keeps_the_others() {
         let mut registry = Registry::new(Capacity {
             max_entries: 2,
             max_encoded_bytes: 10,
@@ -361,7 +321,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_agrees_with_a_plain_list(steps in prop::collection::vec((0..3u8, 0..12usize, "[a-z]{1,4}", any::<bool>()), 0..60)) {
+        fn agrees_with_a_plain_list(steps in prop::collection::vec((0..3u8, 0..12usize, "[a-z]{1,4}", any::<bool>()), 0..60)) {
             let mut registry = Registry::default();
             let mut model: Vec<(EntryId, Entry)> = Vec::new();
             let mut seen = list(&registry);

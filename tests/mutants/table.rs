@@ -213,8 +213,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "RevisionNotRaised",
         file: "src/registry/mod.rs",
-        find: "if let Some(what) = what {",
-        replace: "if let Some(what) = what.filter(|_| !MUTANT) {",
+        find: "if let Some(kind) = kind {",
+        replace: "if let Some(kind) = kind.filter(|_| !MUTANT) {",
         promise: 1,
     },
     // A Distributor that has just started says that its list is complete.

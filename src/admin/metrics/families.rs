@@ -3,7 +3,7 @@
 use super::figures::Figures;
 use super::text::Family;
 use crate::distributor::Journal;
-use crate::registry::Registry;
+use crate::registry::Cause;
 
 /// Encodes all metrics.
 pub(super) fn encode(figures: &Figures<'_>) -> String {
@@ -41,7 +41,7 @@ const FAMILIES: &[Family] = families! {
     counter "pilcrow_departures_total", "Nodes that left, or were replaced by a newer connection.":
         |out, f| {
             let left = |cause| f.registry.departures(cause);
-            out.each("cause", Registry::CAUSES.map(|cause| (cause.as_str(), left(cause))));
+            out.each("cause", Cause::ALL.map(|cause| (cause.as_str(), left(cause))));
         };
     counter "pilcrow_pushes_total", "Pushes of a change to all watching peers.":
         |out, f| out.one(f.stats.pushes);

@@ -153,7 +153,7 @@ impl Events {
             }
             Event::Left { cause, reason } => {
                 record(RecordKind::Left(cause, reason));
-                log!(info "node left"; %cause, reason, entries, revision);
+                log!(info "node left"; cause = %cause.as_str(), reason, entries, revision);
             }
             Event::Suspected => {
                 self.stats.suspects_held += 1;

@@ -4,7 +4,7 @@ use crate::distributor::peer::Peer;
 use crate::protocol::{Stamp, Watch, write_delta, write_list, write_session_list};
 use crate::rate_limit::RateLimit;
 use crate::reactor::SharedFrame;
-use crate::registry::Registry;
+use crate::registry::{Entry, EntryId, Registry, write_entries, write_ids};
 use crate::time::Time;
 
 /// What a list is made of.
@@ -27,16 +27,23 @@ impl<'a> Source<'a> {
     }
 
     fn write(&self, out: &mut Vec<u8>, has_session: bool, ack: bool) {
-        let entries = |out: &mut Vec<u8>| self.registry.write_entries(out);
+        let registry = self.registry;
+        // With room for the ids as well, so that the buffer does not move.
+        out.reserve(registry.encoded_bytes() + 16 * registry.len() + 256);
+        let entries = |out: &mut Vec<u8>| write_entries(out, registry.listed());
         if has_session {
-            let ids = |out: &mut Vec<u8>| self.registry.write_ids(out);
-            let plain = |out: &mut Vec<u8>| self.registry.write_plain_ids(out);
+            let ids = |out: &mut Vec<u8>| write_ids(out, registry.listed());
+            let plain = |out: &mut Vec<u8>| write_ids(out, registry.listed().filter(is_plain));
             let stamp = self.stamp(ack);
             write_session_list(out, "0", stamp, self.is_complete, entries, ids, plain);
         } else {
             write_list(out, "0", entries);
         }
     }
+}
+
+fn is_plain(entry: &(EntryId, &Entry)) -> bool {
+    entry.1.is_plain
 }
 
 /// Limits what peers that do not read cost together. Each holds one list, and those that stopped
@@ -167,15 +174,14 @@ impl Frames {
         }
         let registry = source.registry;
         let frame = registry.delta_since(from).map(|delta| {
-            let joined = |out: &mut Vec<u8>| registry.write_some(out, &delta.joined);
-            let left = delta
-                .left
-                .iter()
-                .map(|(id, cause)| (id.number(), cause.as_str()));
-            let ids = |out: &mut Vec<u8>| crate::registry::write_ids(out, &delta.joined);
+            let joined = || registry.select(&delta.joined);
+            let entries = |out: &mut Vec<u8>| write_entries(out, joined());
+            let ids = |out: &mut Vec<u8>| write_ids(out, joined());
+            let plain = |out: &mut Vec<u8>| write_ids(out, joined().filter(is_plain));
+            let left = delta.left.iter();
+            let left = left.map(|(id, cause)| (id.number(), cause.as_str()));
             let stamp = source.stamp(self.asks_for_ack);
-            let plain = |out: &mut Vec<u8>| registry.write_some_plain_ids(out, &delta.joined);
-            SharedFrame::new(|out| write_delta(out, stamp, from, joined, left, ids, plain))
+            SharedFrame::new(|out| write_delta(out, stamp, from, entries, left, ids, plain))
         });
         self.delta_bytes += frame.as_ref().map_or(0, |frame| frame.as_bytes().len());
         self.deltas.push((from, frame.clone()));
