@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::distributor::LoggedText;
+use crate::distributor::{escaped, escaped_frame};
 #[cfg(feature = "http")]
 use crate::http::{Limits, Request, limits::MAX_HEADERS, reader};
 use crate::protocol::{ErrorCode, Refusal};
@@ -14,12 +14,12 @@ pub fn check_url(url: &str) -> Result<(), &'static str> {
 
 /// Returns a frame as the log shows it.
 pub fn logged_frame(frame: &[u8]) -> String {
-    LoggedText::frame(frame).to_string()
+    escaped_frame(frame)
 }
 
 /// Returns a text as the log shows it.
 pub fn logged_text(text: &str) -> String {
-    LoggedText::text(text).to_string()
+    escaped(text)
 }
 
 /// Returns a refusal with this code and message.

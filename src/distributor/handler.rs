@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::json;
+use tracing::debug;
 
 use super::admission::authentication_required;
 use super::events::{Event, describe};
@@ -35,7 +36,7 @@ impl Handler for Distributor {
         }
         let peer = Peer::new(addr, net.now(), authorization);
         self.peers.insert(conn, peer);
-        self.emit(net, Some(conn), Event::Connected);
+        debug!(peer = %addr, "connection accepted");
         if let Err(why) = admitted {
             self.reject(net, conn, &Packet::default(), b"", &why);
         }
@@ -128,7 +129,7 @@ impl Handler for Distributor {
     }
 
     fn on_close(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
-        self.emit_session_ended(net, conn);
+        self.record_session_end(net, conn);
         self.emit(net, Some(conn), Event::Closed(why));
         let Some(peer) = self.peers.remove(conn) else {
             return;
@@ -212,10 +213,12 @@ impl Distributor {
         self.events.emit(net.now(), &self.registry, subject, event);
     }
 
-    /// Emits that the session of `conn`, if it has one, is over or begins anew.
-    pub(super) fn emit_session_ended(&mut self, net: &Net, conn: ConnId) {
-        if let Some(from) = self.peers.get(conn).and_then(Peer::awaited_from) {
-            self.emit(net, Some(conn), Event::SessionEnded { from });
+    /// Records that the session of `conn`, if it has one, ended or begins anew.
+    pub(super) fn record_session_end(&mut self, net: &Net, conn: ConnId) {
+        if let Some(from) = self.peers.get(conn).and_then(Peer::awaited_from)
+            && let Some(journal) = &mut self.events.journal
+        {
+            journal.pushes.session_ended(net.now(), from);
         }
     }
 
@@ -296,8 +299,10 @@ impl Distributor {
         let from = session.acked_revision.max(session.opened_at_push);
         session.acked_revision = applied.rev.min(sent.unwrap_or(0));
         let to = session.acked_revision;
-        if to > from {
-            self.emit(net, Some(conn), Event::Acknowledged { from, to });
+        if to > from
+            && let Some(journal) = &mut self.events.journal
+        {
+            journal.pushes.acknowledged(net.now(), from, to);
         }
         if let Some(key) = packet.key() {
             let results = json!({ "rev": self.registry.revision() });

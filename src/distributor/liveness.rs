@@ -46,7 +46,7 @@ impl Liveness {
     }
 
     /// Heartbeats are sent up to a fifth later than agreed: after this time one is missing.
-    fn late_after(&self) -> Duration {
+    fn overdue_after(&self) -> Duration {
         self.heartbeat * 3 / 2
     }
 
@@ -57,12 +57,12 @@ impl Liveness {
 
     /// Returns whether a session that was quiet for this long has missed a heartbeat, and is not
     /// silent yet.
-    pub(super) fn is_late(&self, quiet: Option<Duration>) -> bool {
+    pub(super) fn is_overdue(&self, quiet: Option<Duration>) -> bool {
         self.has_missed_one(quiet) && !self.is_silent(quiet)
     }
 
     fn has_missed_one(&self, quiet: Option<Duration>) -> bool {
-        quiet.is_some_and(|quiet| quiet >= self.late_after())
+        quiet.is_some_and(|quiet| quiet >= self.overdue_after())
     }
 
     /// Returns the cause with which the node leaves whose connection ended.
@@ -85,7 +85,7 @@ impl Liveness {
     pub(super) fn end_turn(&mut self, now: Time) -> Option<Duration> {
         let paused = now.saturating_since(self.turned_at);
         self.turned_at = now;
-        (paused >= self.late_after().max(2 * CHECK_INTERVAL)).then_some(paused)
+        (paused >= self.overdue_after().max(2 * CHECK_INTERVAL)).then_some(paused)
     }
 }
 

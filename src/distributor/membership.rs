@@ -69,7 +69,7 @@ impl Distributor {
         let id = match self.put(net, conn, claim.entry(), entry, &host) {
             Ok(id) => id,
             Err(full) => {
-                self.emit(net, Some(conn), Event::CapacityExceeded);
+                self.events.stats.capacity_exceeded += 1;
                 return Err(full);
             }
         };
@@ -188,20 +188,20 @@ impl Distributor {
         let (id, event) = match place {
             None => {
                 let id = self.registry.join(entry).map_err(full)?;
-                (id, Event::Joined { host })
+                (id, Some(Event::Joined { host }))
             }
             Some(id) => {
-                if self.registry.replace(id, entry).map_err(full)? {
-                    (id, Event::Changed { host })
-                } else {
-                    (id, Event::Unchanged)
-                }
+                let is_changed = self.registry.replace(id, entry).map_err(full)?;
+                (id, is_changed.then_some(Event::Changed { host }))
             }
         };
+        self.events.stats.registrations += 1;
         if let Some(peer) = self.peers.get_mut(conn) {
             peer.entry = Some(id);
         }
-        self.emit(net, Some(conn), event);
+        if let Some(event) = event {
+            self.emit(net, Some(conn), event);
+        }
         Ok(id)
     }
 
@@ -214,7 +214,7 @@ impl Distributor {
         request: &SessionRequest<'_>,
         id: EntryId,
     ) {
-        self.emit_session_ended(net, conn);
+        self.record_session_end(net, conn);
         let opened_at_push = self.pushes.pushed_revision();
         let Some(peer) = self.peers.get_mut(conn) else {
             return;
@@ -290,16 +290,22 @@ impl Distributor {
         let mode = &mut self.self_preservation;
         mode.note_stalls(now, net.counters().stalls);
         let was_holding = mode.is_holding();
-        // Late nodes may be the next ones. Once some are held, so are all that follow.
-        let mut late = 0;
+        // Overdue nodes may be the next ones. Once some are held, so are all that follow.
+        let mut overdue = 0;
         if !was_holding {
             let peers = self.peers.iter().filter(|(_, peer)| peer.entry.is_some());
             let quiet = peers.map(|(_, peer)| peer.quiet_for(now));
-            late = quiet.filter(|quiet| self.liveness.is_late(*quiet)).count();
+            overdue = quiet
+                .filter(|quiet| self.liveness.is_overdue(*quiet))
+                .count();
         }
-        let holds = mode.holds(now, silent, late, self.registry.len());
+        let holds = mode.holds(now, silent, overdue, self.registry.len());
         if holds && !was_holding {
-            self.emit(net, None, Event::SelfPreservationEntered { silent, late });
+            self.emit(
+                net,
+                None,
+                Event::SelfPreservationEntered { silent, overdue },
+            );
         }
         holds
     }

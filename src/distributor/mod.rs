@@ -48,9 +48,9 @@ use warm_up::WarmUp;
 pub use admission::{Access, AddressRange, Tokens};
 pub use config::Config;
 pub use drains::{DrainId, MAX_DRAIN_WAIT};
-#[cfg(fuzzing)]
-pub(crate) use events::Escaped as LoggedText;
 pub use events::{Histogram, Journal, Pushed, Record, RecordKind, Stats};
+#[cfg(fuzzing)]
+pub(crate) use events::{escaped, escaped_frame};
 pub use persistence::{Restored, Snapshot, SnapshotCounts, SnapshotSink, Unreadable};
 pub use view::{NodeState, NodeView, SessionKind, UnacknowledgedSessions, View};
 

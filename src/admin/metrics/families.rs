@@ -59,13 +59,13 @@ const FAMILIES: &[Family] = families! {
         "Time from a change to its last acknowledgement; at most one change per second.":
         |out, f| out.buckets(f.distributor.journal().map(Journal::join_to_last_ack));
     histogram "pilcrow_push_write_seconds", "Time spent writing each push.":
-        |out, f| out.buckets(f.distributor.journal().map(Journal::push_writing));
+        |out, f| out.buckets(f.distributor.journal().map(|journal| &journal.push_writing));
     histogram "pilcrow_turn_seconds", "Time spent in each turn of the loop, without waiting.":
-        |out, f| out.buckets(f.distributor.journal().map(Journal::turns));
+        |out, f| out.buckets(f.distributor.journal().map(|journal| &journal.turns));
     counter "pilcrow_events_total", "Recorded events.":
         |out, f| out.one(f.distributor.journal().map_or(0, Journal::last_number));
     counter "pilcrow_events_suppressed_total", "Events not recorded because of their rate limit.":
-        |out, f| out.one(f.distributor.journal().map_or(0, Journal::suppressed));
+        |out, f| out.one(f.distributor.journal().map_or(0, |journal| journal.suppressed));
     counter "pilcrow_limit_hits_total", "Times that a limit was hit, by limit.":
         |out, f| {
             let (stats, counters, http) = (f.stats, f.counters, f.server.limit_hits());

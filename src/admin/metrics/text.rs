@@ -56,13 +56,13 @@ impl Samples<'_> {
         let Some(histogram) = histogram else {
             return;
         };
-        let (name, count) = (self.name, histogram.count());
+        let (name, count) = (self.name, histogram.count);
         for (bound, count) in histogram.cumulative() {
             let bound = bound.as_secs_f64();
             self.line(format_args!("{name}_bucket{{le=\"{bound}\"}} {count}"));
         }
         self.line(format_args!("{name}_bucket{{le=\"+Inf\"}} {count}"));
-        let sum = histogram.sum().as_secs_f64();
+        let sum = histogram.sum.as_secs_f64();
         self.line(format_args!("{name}_sum {sum}"));
         self.line(format_args!("{name}_count {count}"));
     }

@@ -1,69 +1,56 @@
-//! Text of a peer, made harmless for the log.
-
-use std::borrow::Cow;
-use std::fmt::{self, Write};
-
-/// Text of a peer for a field of a log line: at most 256 bytes, and nothing in it that a terminal
-/// or a log reader would act on.
-///
-/// Log it as a string, `name = escaped.to_string()`, not as `%escaped`: then it is quoted, and
-/// cannot pose as other fields.
-#[derive(Clone, Debug)]
-pub(crate) struct Escaped<'a>(Cow<'a, str>);
+//! Text from a peer, escaped for the log.
+//!
+//! The result has at most 256 bytes when quoted, and nothing that a terminal or a log reader would
+//! act on. Log it as a string, `name = escaped(name)`, not with `%`: then it is quoted, and cannot
+//! pose as other fields.
 
 const MAX_ESCAPED_BYTES: usize = 256;
-
-impl<'a> Escaped<'a> {
-    pub(crate) fn text(text: &'a str) -> Escaped<'a> {
-        Escaped(Cow::Borrowed(text))
-    }
-
-    /// Returns bytes that a connection sent, without tokens and instances.
-    pub(crate) fn frame(bytes: &'a [u8]) -> Escaped<'a> {
-        let secrets = SECRETS_FOLLOW
-            .iter()
-            .filter_map(|word| memchr::memmem::find(bytes, word));
-        match secrets.min().and_then(|at| bytes.get(..at)) {
-            Some(shown) if shown.len() <= MAX_ESCAPED_BYTES => {
-                let shown = String::from_utf8_lossy(shown);
-                Escaped(Cow::Owned(format!("{shown}…")))
-            }
-            _ => Escaped::bytes(bytes),
-        }
-    }
-
-    fn bytes(bytes: &'a [u8]) -> Escaped<'a> {
-        // A character is escaped to no fewer bytes than it has, so no more than these can show.
-        let shown = bytes.get(..MAX_ESCAPED_BYTES + 1).unwrap_or(bytes);
-        Escaped(String::from_utf8_lossy(shown))
-    }
-}
 
 /// After the first of these a frame may contain a secret of its sender.
 const SECRETS_FOLLOW: [&[u8]; 3] = [b"session", b"token", b"uthorization"];
 
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const QUOTES_AND_MORE: usize = "\"\"…".len();
-        let mut left = MAX_ESCAPED_BYTES - QUOTES_AND_MORE;
-        for character in self.0.chars() {
-            let escaped = character.escape_debug();
-            let is_plain = matches!(character, '"' | '\'' | '\\');
-            // As it is when the whole is put in quotes, which escapes some of it again.
-            let bytes: usize = escaped.clone().map(char::len_utf8).sum();
-            let bytes = bytes + usize::from(escaped.len() > 1 && !is_plain);
-            if bytes > left {
-                return f.write_char('…');
-            }
-            left -= bytes;
-            if is_plain {
-                f.write_char(character)?;
-            } else {
-                write!(f, "{escaped}")?;
-            }
+/// Returns a frame for the log, without tokens and instances.
+pub(crate) fn escaped_frame(bytes: &[u8]) -> String {
+    let secrets = SECRETS_FOLLOW
+        .iter()
+        .filter_map(|word| memchr::memmem::find(bytes, word));
+    match secrets.min().and_then(|at| bytes.get(..at)) {
+        Some(shown) if shown.len() <= MAX_ESCAPED_BYTES => {
+            escaped(&format!("{}…", String::from_utf8_lossy(shown)))
         }
-        Ok(())
+        _ => escaped_bytes(bytes),
     }
+}
+
+fn escaped_bytes(bytes: &[u8]) -> String {
+    // A character is escaped to at least as many bytes as it has, so no more than these can show.
+    let shown = bytes.get(..MAX_ESCAPED_BYTES + 1).unwrap_or(bytes);
+    escaped(&String::from_utf8_lossy(shown))
+}
+
+/// Returns a text for the log.
+pub(crate) fn escaped(text: &str) -> String {
+    const QUOTES_AND_MORE: usize = "\"\"…".len();
+    let mut left = MAX_ESCAPED_BYTES - QUOTES_AND_MORE;
+    let mut out = String::new();
+    for character in text.chars() {
+        let escaped = character.escape_debug();
+        let is_plain = matches!(character, '"' | '\'' | '\\');
+        // The size after quoting, which escapes some characters again.
+        let bytes: usize = escaped.clone().map(char::len_utf8).sum();
+        let bytes = bytes + usize::from(escaped.len() > 1 && !is_plain);
+        if bytes > left {
+            out.push('…');
+            break;
+        }
+        left -= bytes;
+        if is_plain {
+            out.push(character);
+        } else {
+            out.extend(escaped);
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -72,14 +59,14 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn text_that_people_read_stays_readable() {
+    fn keeps_readable_text() {
         let text = "{\"name\":\"상품 'ö' \\\\\"}";
-        assert_eq!(Escaped::text(text).to_string(), text);
+        assert_eq!(escaped(text), text);
     }
 
     #[test]
-    fn what_a_terminal_would_act_on_is_escaped() {
-        let shown = Escaped::bytes(b"a\x1b[31m\nb\r\0\xff\x9b \xe2\x80\xae").to_string();
+    fn escapes_control_and_format_characters() {
+        let shown = escaped_bytes(b"a\x1b[31m\nb\r\0\xff\x9b \xe2\x80\xae");
         assert!(shown.starts_with("a\\u{1b}[31m\\nb\\r\\0"), "{shown}");
         assert!(
             shown.chars().all(|c| !c.is_control() && c != '\u{202e}'),
@@ -88,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_its_senders_secret_is_not_shown() {
+    fn cuts_a_frame_before_secrets() {
         for (frame, shown) in [
             (
                 &b"{\"params\":{},\"session\":{\"token\":\"s3cret\"}}"[..],
@@ -101,14 +88,14 @@ mod tests {
             ),
             (b"{\"params\":7}", "{\"params\":7}"),
         ] {
-            assert_eq!(Escaped::frame(frame).to_string(), shown);
+            assert_eq!(escaped_frame(frame), shown);
         }
     }
 
     proptest! {
         #[test]
-        fn no_bytes_make_a_long_line_or_a_second_one(bytes: Vec<u8>, repeat in 1..50usize) {
-            let shown = Escaped::bytes(&bytes.repeat(repeat)).to_string();
+        fn limits_any_bytes_to_one_short_line(bytes: Vec<u8>, repeat in 1..50usize) {
+            let shown = escaped_bytes(&bytes.repeat(repeat));
             let quoted = format!("{shown:?}");
             prop_assert!(quoted.len() <= MAX_ESCAPED_BYTES, "{}", quoted);
             prop_assert!(!shown.contains(char::is_control));

@@ -1,32 +1,30 @@
-//! What can happen in a Distributor, as the code that makes it happen emits it.
+//! Events: as they are emitted, and as the journal keeps them.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::push_log::Pushed;
-use crate::protocol::Refusal;
+use crate::protocol::{ErrorCode, Refusal};
 use crate::reactor::CloseReason;
 use crate::registry::{Cause, EntryId};
+use crate::time::Time;
 
-/// Something that happened. Each is emitted once, after the registry has changed, and
-/// [`Events::emit`](super::Events::emit) derives counters, log line and journal record from it.
+/// An event of a node, a connection or the Distributor, with what is logged of it.
+///
+/// Each is emitted once, after the registry has changed. [`Events::emit`](super::Events::emit)
+/// derives counters, log line and journal record from it.
 #[derive(Debug)]
 pub(in crate::distributor) enum Event<'a> {
-    /// A connection was accepted.
-    Connected,
     /// The first bytes of a connection were those of another protocol.
     WrongProtocol {
         protocol: &'static str,
         bytes: &'a [u8],
     },
-    /// A packet was answered with an errorcode. `is_unadmitted`: its connection is closed for that.
+    /// A packet was rejected. `is_unadmitted`: its connection is closed for that.
     Rejected {
         refusal: &'a Refusal,
         frame: &'a [u8],
         is_unadmitted: bool,
     },
-    /// There was no room for a registration.
-    CapacityExceeded,
     /// A connection ended, perhaps because it exceeded a limit of the loop.
     Closed(CloseReason),
     /// A backlogged connection was closed because old lists take too much memory.
@@ -44,9 +42,7 @@ pub(in crate::distributor) enum Event<'a> {
     Joined { host: &'a str },
     /// A node registered again, and its entry changed.
     Changed { host: &'a str },
-    /// A node registered again, with the same entry.
-    Unchanged,
-    /// A node registered that has no port that others could connect to.
+    /// A node without a valid port registered. It is not listed.
     NotListed,
     /// A node claimed its entry, which had no connection.
     Claimed,
@@ -59,8 +55,8 @@ pub(in crate::distributor) enum Event<'a> {
     Suspected,
     /// A suspect sent something.
     Recovered,
-    /// From now on silent nodes are held.
-    SelfPreservationEntered { silent: usize, late: usize },
+    /// From now on silent nodes are held. `overdue` nodes have missed a heartbeat.
+    SelfPreservationEntered { silent: usize, overdue: usize },
     /// The process stood still.
     Stalled(Duration),
     /// From now on the list may be incomplete.
@@ -69,17 +65,6 @@ pub(in crate::distributor) enum Event<'a> {
     WarmUpEnded,
     /// Entries of the last run are listed again.
     Restored { entries: usize },
-
-    /// A push to all watching peers was queued.
-    Pushed(Pushed),
-    /// The list of a push to plain peers is longer than these read at once.
-    PushOversized { bytes: usize },
-    /// The last push is written.
-    PushWritten(Duration),
-    /// A session that had applied `from` has applied `to`.
-    Acknowledged { from: u64, to: u64 },
-    /// A session ended, or began anew, that had applied `from`.
-    SessionEnded { from: u64 },
 }
 
 /// The node or connection that an event is about, as far as it is known.
@@ -88,6 +73,80 @@ pub(in crate::distributor) struct Subject<'a> {
     pub(in crate::distributor) peer: Option<SocketAddr>,
     pub(in crate::distributor) name: &'a str,
     pub(in crate::distributor) entry: Option<EntryId>,
+}
+
+/// An event in the [`Journal`](super::Journal).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Record {
+    /// Rises by one with each record.
+    pub number: u64,
+    /// When it happened.
+    pub at: Time,
+    /// What happened.
+    pub kind: RecordKind,
+    /// The address of the connection that it is about.
+    pub peer: Option<SocketAddr>,
+    /// The name of the node; empty if it has none.
+    pub name: Box<str>,
+    /// The entry of the node.
+    pub entry: Option<EntryId>,
+    /// The revision of the list after the event.
+    pub revision: u64,
+    /// Whether the event made this revision.
+    pub changed_list: bool,
+}
+
+/// The kind of an event, with the details that only this kind has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum RecordKind {
+    /// A node registered.
+    Joined,
+    /// A node registered again, and its entry changed.
+    Changed,
+    /// A node claimed its entry, which had no connection.
+    Claimed,
+    /// An entry left the list: the cause, and the observation in words.
+    Left(Cause, &'static str),
+    /// A node took its entry over from its earlier connection.
+    Superseded,
+    /// A silent node is held together with many others.
+    Suspect,
+    /// A suspect sent something.
+    Recovered,
+    /// A packet was rejected with this errorcode.
+    Rejected(ErrorCode),
+    /// A connection was closed because it speaks this other protocol.
+    WrongProtocol(&'static str),
+    /// A connection was closed because it exceeded this limit.
+    LimitExceeded(&'static str),
+    /// From now on the list may be incomplete.
+    WarmUpBegan,
+    /// The list is complete.
+    WarmUpEnded,
+    /// This many entries of the last run are listed again.
+    Restored(usize),
+}
+
+impl RecordKind {
+    /// Returns the word for the kind.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            RecordKind::Joined => "joined",
+            RecordKind::Changed => "changed",
+            RecordKind::Claimed => "claimed",
+            RecordKind::Left(..) => "left",
+            RecordKind::Superseded => "superseded",
+            RecordKind::Suspect => "suspect",
+            RecordKind::Recovered => "recovered",
+            RecordKind::Rejected(_) => "rejected",
+            RecordKind::WrongProtocol(_) => "wrong-protocol",
+            RecordKind::LimitExceeded(_) => "limit",
+            RecordKind::WarmUpBegan => "warm-up",
+            RecordKind::WarmUpEnded => "complete",
+            RecordKind::Restored(_) => "restored",
+        }
+    }
 }
 
 /// Returns why a connection ended, in words.

@@ -12,9 +12,10 @@ const BOUNDS_MICROS: [u64; 18] = [
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Histogram {
     counts: [u64; BOUNDS_MICROS.len()],
-    /// Includes those above the last bound, which are in no bucket.
-    count: u64,
-    sum: Duration,
+    /// The number of durations, including those above the last bound, which are in no bucket.
+    pub count: u64,
+    /// The sum of the durations.
+    pub sum: Duration,
 }
 
 impl Histogram {
@@ -40,16 +41,6 @@ impl Histogram {
             .map(Duration::from_micros)
             .zip(counts)
     }
-
-    /// Returns the number of durations.
-    pub fn count(&self) -> u64 {
-        self.count
-    }
-
-    /// Returns the sum of the durations.
-    pub fn sum(&self) -> Duration {
-        self.sum
-    }
 }
 
 #[cfg(test)]
@@ -71,7 +62,7 @@ mod tests {
         }
         let counts: Vec<u64> = histogram.cumulative().map(|(_, count)| count).collect();
         assert_eq!(counts[..5], [2, 3, 3, 4, 4]);
-        assert_eq!((counts.last(), histogram.count()), (Some(&4), 5));
-        assert!(histogram.sum() > Duration::from_secs(60));
+        assert_eq!((counts.last(), histogram.count), (Some(&4), 5));
+        assert!(histogram.sum > Duration::from_secs(60));
     }
 }

@@ -1,13 +1,12 @@
-//! The event journal, for an administrator: what happened, which peers were sent it, and how long
+//! The event journal, for the admin API: what happened, which peers were sent it, and how long
 //! that took. All of it is bounded.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::event::Subject;
+use super::event::{Record, RecordKind, Subject};
 use super::histogram::Histogram;
-use super::push_log::{PushLog, Pushed};
-use super::record::{MAX_RECORDS, Record, RecordKind};
+use super::push_log::{MAX_PUSHES, PushLog, Pushed};
 use crate::rate_limit::RateLimit;
 use crate::registry::{EntryId, Registry};
 use crate::time::Time;
@@ -19,21 +18,25 @@ pub struct Journal {
     records: VecDeque<Record>,
     last_number: u64,
     noise: RateLimit,
-    suppressed: u64,
+    /// Events that were not recorded, because clients cause too many of their kind.
+    pub suppressed: u64,
     /// The revision after the last record.
     recorded_revision: u64,
-    pub(super) pushes: PushLog,
+    pub(in crate::distributor) pushes: PushLog,
     joined_at: BTreeMap<EntryId, Time>,
-    join_to_last_ack: Histogram,
-    pub(super) push_writing: Histogram,
-    turns: Histogram,
-    /// The total of the turns in it, and of those before the journal.
+    /// The time that writing each push took.
+    pub push_writing: Histogram,
+    /// The time that each turn of the loop took, without waiting.
+    pub turns: Histogram,
+    /// The total of all turns, including those before the journal.
     turn_time: Duration,
     /// The time of day at [`Time::ZERO`].
     unix_time_at_zero: Duration,
 }
 
-/// Events that any client can cause must not push out those of nodes.
+/// How many records are kept.
+const MAX_RECORDS: usize = MAX_PUSHES;
+/// Events that any client can cause must not evict those of nodes.
 const MAX_NOISE_PER_SECOND: u32 = 20;
 
 impl Journal {
@@ -46,7 +49,6 @@ impl Journal {
             recorded_revision: 0,
             pushes: PushLog::default(),
             joined_at: BTreeMap::new(),
-            join_to_last_ack: Histogram::default(),
             push_writing: Histogram::default(),
             turns: Histogram::default(),
             turn_time,
@@ -54,8 +56,8 @@ impl Journal {
         }
     }
 
-    /// Returns the time of day at `at` as the time since 1970 in UTC. It is always the same for the
-    /// same moment, however the clock was set since.
+    /// Returns the time of day at `at`, as the time since 1970 in UTC. Clock changes after the start
+    /// have no effect.
     pub fn unix_time_of(&self, at: Time) -> Duration {
         self.unix_time_at_zero + at.saturating_since(Time::ZERO)
     }
@@ -78,14 +80,8 @@ impl Journal {
         self.last_number
     }
 
-    /// Returns the number of events that were not recorded, because clients cause too many of
-    /// their kind.
-    pub fn suppressed(&self) -> u64 {
-        self.suppressed
-    }
-
-    /// Returns the push that contained the change which made this revision. `None` if it is not
-    /// pushed yet, or forgotten.
+    /// Returns the push that contained the change which made this revision. `None` if the change is
+    /// not pushed yet, or forgotten.
     pub fn push_of(&self, revision: u64) -> Option<&Pushed> {
         self.pushes.of_revision(revision)
     }
@@ -95,25 +91,15 @@ impl Journal {
         self.joined_at.get(&entry).copied()
     }
 
-    /// Returns the times from a change until the last session had applied it, of at most one change
-    /// per second.
+    /// Returns the times from a change until its last acknowledgement, of at most one change per
+    /// second.
     pub fn join_to_last_ack(&self) -> &Histogram {
-        &self.join_to_last_ack
+        &self.pushes.ack_times
     }
 
-    /// Returns the time that writing each push took.
-    pub fn push_writing(&self) -> &Histogram {
-        &self.push_writing
-    }
-
-    /// Returns the times that turns of the loop took, without waiting.
-    pub fn turns(&self) -> &Histogram {
-        &self.turns
-    }
-
-    /// Returns how many records, pushes, samples and times of joining are kept.
+    /// Returns the number of records, pushes, samples and times of joining.
     pub(in crate::distributor) fn sizes(&self) -> [usize; 4] {
-        let (pushes, samples) = (self.pushes.len(), self.pushes.samples());
+        let [pushes, samples] = self.pushes.sizes();
         [self.records.len(), pushes, samples, self.joined_at.len()]
     }
 
@@ -144,13 +130,22 @@ impl Journal {
             }
             _ => {}
         }
+        let is_change = matches!(
+            kind,
+            RecordKind::Joined | RecordKind::Changed | RecordKind::Left(..)
+        );
+        // Any client that reaches the port can cause these at will.
+        let is_noise = matches!(
+            kind,
+            RecordKind::Rejected(_) | RecordKind::WrongProtocol(_) | RecordKind::LimitExceeded(_)
+        );
         let revision = registry.revision();
-        let changed_list = kind.is_change() && revision > self.recorded_revision;
+        let changed_list = is_change && revision > self.recorded_revision;
         self.recorded_revision = revision;
         if changed_list {
             self.pushes.changed(now);
         }
-        if kind.is_noise() && !self.noise.allow(now) {
+        if is_noise && !self.noise.allow(now) {
             self.suppressed += 1;
             return;
         }
@@ -169,14 +164,6 @@ impl Journal {
             changed_list,
         });
     }
-
-    pub(super) fn acknowledged(&mut self, now: Time, from: u64, to: u64) {
-        self.pushes.acked(now, from, to, &mut self.join_to_last_ack);
-    }
-
-    pub(super) fn session_ended(&mut self, now: Time, from: u64) {
-        self.pushes.lost(now, from, &mut self.join_to_last_ack);
-    }
 }
 
 #[cfg(test)]
@@ -193,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_the_last_and_tells_a_gap() {
+    fn keeps_the_last_records_and_reports_a_gap() {
         let mut journal = journal();
         assert_eq!(journal.records_since(0).unwrap().count(), 0);
         assert!(journal.records_since(1).is_none());
@@ -211,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_cannot_push_out_events_of_nodes() {
+    fn limits_events_that_clients_cause() {
         let mut journal = journal();
         record(&mut journal, RecordKind::Joined, 0);
         let noise = RecordKind::WrongProtocol("HTTP");
@@ -219,7 +206,7 @@ mod tests {
             record(&mut journal, noise, number / 100);
         }
         assert_eq!(journal.records().count(), 21);
-        assert_eq!(journal.suppressed(), 100_000 - 20);
+        assert_eq!(journal.suppressed, 100_000 - 20);
         record(&mut journal, noise, 1000);
         record(&mut journal, RecordKind::Joined, 1000);
         assert_eq!(journal.records().count(), 23);

@@ -5,32 +5,30 @@ mod event;
 mod histogram;
 mod journal;
 mod push_log;
-mod record;
-mod stats;
 
 use std::collections::BTreeMap;
 
 use tracing::{debug, info, warn};
 
-pub(crate) use escaped::Escaped;
+pub(crate) use escaped::{escaped, escaped_frame};
 pub(super) use event::{Event, Subject, describe};
+pub use event::{Record, RecordKind};
 pub use histogram::Histogram;
 pub use journal::Journal;
 pub(super) use push_log::MAX_NAMES;
 pub use push_log::Pushed;
-pub use record::{Record, RecordKind};
-pub use stats::Stats;
 
 use crate::rate_limit::RateLimit;
+use crate::reactor::CloseReason;
 use crate::registry::Registry;
 use crate::time::Time;
 
-/// What becomes of events: counters, the journal if there is one, and the rate-limited log.
+/// The subscribers of events: counters, the journal if there is one, and the rate-limited log.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     pub(super) stats: Stats,
     pub(super) journal: Option<Box<Journal>>,
-    /// By phrase, or a reason in one, and by errorcode where each has a limit of its own.
+    /// By phrase, or a reason in a phrase, and by errorcode where each has a limit of its own.
     log_limits: BTreeMap<(&'static str, u8), RateLimit>,
 }
 
@@ -68,7 +66,7 @@ impl Events {
                     let name = Some(subject.name).filter(|name| !name.is_empty());
                     $level!(
                         peer,
-                        name = name.map(|name| Escaped::text(name).to_string()),
+                        name = name.map(escaped),
                         $($($fields)*,)?
                         suppressed = Some(limit.take_suppressed()).filter(|count| *count > 0),
                         $phrase
@@ -82,11 +80,10 @@ impl Events {
             }
         };
         match event {
-            Event::Connected => debug!(peer, "connection accepted"),
             Event::WrongProtocol { protocol, bytes } => {
                 self.stats.wrong_protocol += 1;
                 record(RecordKind::WrongProtocol(protocol));
-                let bytes = || Escaped::frame(bytes).to_string();
+                let bytes = || escaped_frame(bytes);
                 log!(warn "connection closed: wrong protocol"; protocol, bytes = bytes());
             }
             Event::Rejected {
@@ -99,11 +96,10 @@ impl Events {
                 record(RecordKind::Rejected(refusal.code));
                 let errorcode = refusal.code as u8;
                 let key = ("packet rejected", errorcode);
-                let frame = || Escaped::frame(frame).to_string();
+                let frame = || escaped_frame(frame);
                 let error = &*refusal.message;
                 log!(warn key => "packet rejected"; errorcode, error, frame = frame());
             }
-            Event::CapacityExceeded => self.stats.capacity_exceeded += 1,
             Event::Closed(reason) => match self.stats.limit(reason) {
                 Some(count) => {
                     *count += 1;
@@ -130,16 +126,13 @@ impl Events {
                 log!(warn "failed to accept connections, retrying"; failures);
             }
             Event::Joined { host } => {
-                self.stats.registrations += 1;
                 record(RecordKind::Joined);
                 log!(info "node joined"; %host, entries, revision);
             }
             Event::Changed { host } => {
-                self.stats.registrations += 1;
                 record(RecordKind::Changed);
                 log!(info "node changed"; %host, revision);
             }
-            Event::Unchanged => self.stats.registrations += 1,
             Event::NotListed => {
                 log!(warn "node not listed: invalid port");
             }
@@ -164,7 +157,8 @@ impl Events {
                 record(RecordKind::Recovered);
                 log!(info "suspect recovered");
             }
-            Event::SelfPreservationEntered { silent, late } => {
+            Event::SelfPreservationEntered { silent, overdue } => {
+                let late = overdue;
                 log!(warn "mass heartbeat loss: entering self-preservation"; silent, late, entries);
             }
             Event::Stalled(stalled) => {
@@ -173,35 +167,58 @@ impl Events {
             Event::WarmUpBegan => record(RecordKind::WarmUpBegan),
             Event::WarmUpEnded => record(RecordKind::WarmUpEnded),
             Event::Restored { entries } => record(RecordKind::Restored(entries)),
-            Event::PushOversized { bytes } => {
-                self.stats.oversized_pushes += 1;
-                if self.stats.oversized_pushes == 1 {
-                    warn!(
-                        bytes,
-                        "list exceeds 64 KiB: plain Node.js peers may lose it"
-                    );
-                }
-            }
-            Event::Pushed(pushed) => {
-                self.stats.pushes += 1;
-                self.in_journal(|journal| journal.pushes.begin(pushed));
-            }
-            Event::PushWritten(took) => {
-                self.in_journal(|journal| journal.push_writing.record(took));
-            }
-            Event::Acknowledged { from, to } => {
-                self.in_journal(|journal| journal.acknowledged(now, from, to));
-            }
-            Event::SessionEnded { from } => {
-                self.in_journal(|journal| journal.session_ended(now, from));
-            }
         }
     }
+}
 
-    fn in_journal(&mut self, record: impl FnOnce(&mut Journal)) {
-        if let Some(journal) = &mut self.journal {
-            record(journal);
-        }
+/// Counters of a [`Distributor`](super::Distributor). They only grow. Departures are counted by the
+/// [`Registry`], by cause.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Registrations accepted, of new nodes and in place of old ones.
+    pub registrations: u64,
+    /// Packets answered with an errorcode.
+    pub rejected_packets: u64,
+    /// Connections closed because they are not admitted: see [`Access`](super::Access).
+    pub not_admitted: u64,
+    /// Connections closed because they speak another protocol.
+    pub wrong_protocol: u64,
+    /// Pushes of a change, or several together, to all watching peers.
+    pub pushes: u64,
+    /// Lists and deltas queued for peers.
+    pub lists_sent: u64,
+    /// Pushes of a list that is longer than the read buffer of plain peers.
+    pub oversized_pushes: u64,
+    /// Nodes held as suspect, because they fell silent together with many others.
+    pub suspects_held: u64,
+    /// Registrations rejected because there are too many entries, or the list is too long.
+    pub capacity_exceeded: u64,
+    /// Connections that sent a frame of more than `Limits::max_frame_bytes`.
+    pub frames_too_large: u64,
+    /// Connections that did not end a frame within `Limits::frame_timeout`.
+    pub frame_timeouts: u64,
+    /// Connections that sent nothing within `Limits::first_byte_timeout`.
+    pub first_byte_timeouts: u64,
+    /// Connections that read too slowly for what they request (`Limits::max_unsent_bytes`).
+    pub unsent_overflows: u64,
+    /// Connections that read nothing within `Limits::write_timeout`.
+    pub write_timeouts: u64,
+    /// Connections closed because the old lists that they hold are too large together.
+    pub old_lists_cut: u64,
+}
+
+impl Stats {
+    /// Returns the counter of the limit that a connection exceeded, if it was closed for that.
+    fn limit(&mut self, reason: CloseReason) -> Option<&mut u64> {
+        Some(match reason {
+            CloseReason::FrameTooLarge => &mut self.frames_too_large,
+            CloseReason::FrameTimeout => &mut self.frame_timeouts,
+            CloseReason::NoFirstByte => &mut self.first_byte_timeouts,
+            CloseReason::TooMuchUnsent => &mut self.unsent_overflows,
+            CloseReason::WriteTimeout => &mut self.write_timeouts,
+            _ => return None,
+        })
     }
 }
 
@@ -211,7 +228,7 @@ mod tests {
     use crate::protocol::{ErrorCode, Refusal};
 
     #[test]
-    fn each_errorcode_has_a_log_limit_of_its_own() {
+    fn limits_the_log_of_each_errorcode_separately() {
         let mut events = Events::default();
         for code in [ErrorCode::NotFound, ErrorCode::Busy, ErrorCode::Busy] {
             let refusal = &Refusal::new(code, "");

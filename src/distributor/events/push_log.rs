@@ -1,4 +1,4 @@
-//! The last pushes: how many peers were sent each, and how many have acknowledged it.
+//! The log of the last pushes: how many peers were sent each, and how many have acknowledged it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,24 +9,24 @@ use crate::time::Time;
 /// A push of one change, or several together, to all watching peers.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Pushed {
-    /// The revision that it led to.
+    /// The revision that was pushed.
     pub revision: u64,
     /// When it began.
     pub at: Time,
     /// Peers that it was sent to.
     pub sent: u64,
     /// Peers that were skipped because they had not read the previous list. They are sent the
-    /// newest list once they have.
+    /// newest list after that.
     pub backlogged: u64,
     /// The names of some backlogged nodes.
     pub backlogged_names: Vec<Box<str>>,
     /// Sessions that watched the list, and so acknowledge it.
     pub total: u64,
-    /// Whether they were asked to acknowledge at once. Otherwise their next heartbeat does.
+    /// Whether they acknowledge it at once, and not with their next heartbeat.
     pub asks_for_ack: bool,
     /// Sessions that have acknowledged it since.
     pub acked: u64,
-    /// When the last of them did.
+    /// When the last acknowledgement so far was received.
     pub last_acked_at: Option<Time>,
     /// Watching peers that cannot acknowledge.
     pub untracked: u64,
@@ -34,14 +34,16 @@ pub struct Pushed {
 
 /// The last pushes, the oldest first.
 #[derive(Debug, Default)]
-pub(super) struct PushLog {
+pub(in crate::distributor) struct PushLog {
     last: VecDeque<Pushed>,
     /// When the oldest change happened that is not pushed yet.
     changed_at: Option<Time>,
     samples: VecDeque<Sample>,
+    /// The time from the change until its last acknowledgement, for each sample.
+    pub(super) ack_times: Histogram,
 }
 
-/// A push that all sessions were asked to acknowledge at once.
+/// A push that all sessions acknowledge at once.
 #[derive(Debug)]
 struct Sample {
     revision: u64,
@@ -49,19 +51,20 @@ struct Sample {
     unacknowledged: u64,
 }
 
-/// As many as records are kept: each change is in one push at most.
-const MAX_PUSHES: usize = super::record::MAX_RECORDS;
-/// A session that never acknowledges leaves samples open. They are evicted by later ones.
+/// As many as the journal keeps records: each change is in at most one push.
+pub(super) const MAX_PUSHES: usize = 10_000;
+/// A session that never acknowledges leaves samples open. Later ones evict them.
 const MAX_SAMPLES: usize = 16;
 /// How many backlogged or unacknowledged nodes are named.
 pub(in crate::distributor) const MAX_NAMES: usize = 8;
 
 impl PushLog {
+    /// Records a change that is not pushed yet.
     pub(super) fn changed(&mut self, now: Time) {
         self.changed_at.get_or_insert(now);
     }
 
-    pub(super) fn begin(&mut self, pushed: Pushed) {
+    pub(in crate::distributor) fn begin(&mut self, pushed: Pushed) {
         if let Some(changed_at) = self.changed_at.take()
             && pushed.asks_for_ack
             && pushed.total > 0
@@ -82,7 +85,7 @@ impl PushLog {
     }
 
     /// Records that a session which had applied `before` has applied `revision`.
-    pub(super) fn acked(&mut self, now: Time, before: u64, revision: u64, times: &mut Histogram) {
+    pub(in crate::distributor) fn acknowledged(&mut self, now: Time, before: u64, revision: u64) {
         let begin = self
             .last
             .partition_point(|pushed| pushed.revision <= before);
@@ -93,15 +96,16 @@ impl PushLog {
             pushed.acked += 1;
             pushed.last_acked_at = Some(now);
         }
-        self.close_samples(now, before, revision, times);
+        self.close_samples(now, before, revision);
     }
 
     /// Records the end of a session that had applied `before`.
-    pub(super) fn lost(&mut self, now: Time, before: u64, times: &mut Histogram) {
-        self.close_samples(now, before, u64::MAX, times);
+    pub(in crate::distributor) fn session_ended(&mut self, now: Time, before: u64) {
+        self.close_samples(now, before, u64::MAX);
     }
 
-    fn close_samples(&mut self, now: Time, before: u64, up_to: u64, times: &mut Histogram) {
+    fn close_samples(&mut self, now: Time, before: u64, up_to: u64) {
+        let times = &mut self.ack_times;
         self.samples.retain_mut(|sample| {
             if before < sample.revision && sample.revision <= up_to {
                 sample.unacknowledged = sample.unacknowledged.saturating_sub(1);
@@ -115,27 +119,25 @@ impl PushLog {
 
     /// Returns the push that contained the change which made this revision.
     pub(super) fn of_revision(&self, revision: u64) -> Option<&Pushed> {
-        let forgotten = self.last.front().is_some_and(|oldest| {
-            // The change may have been in one that is forgotten.
-            self.last.len() >= MAX_PUSHES && revision < oldest.revision
-        });
+        let oldest = self.last.front()?;
+        // The change may have been in a push that is forgotten.
+        if self.last.len() >= MAX_PUSHES && revision < oldest.revision {
+            return None;
+        }
         let place = self
             .last
             .partition_point(|pushed| pushed.revision < revision);
-        self.last.get(place).filter(|_| !forgotten)
+        self.last.get(place)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.last.len()
-    }
-
-    pub(super) fn samples(&self) -> usize {
-        self.samples.len()
+    /// Returns the number of pushes, and of samples.
+    pub(super) fn sizes(&self) -> [usize; 2] {
+        [self.last.len(), self.samples.len()]
     }
 }
 
 impl Pushed {
-    /// Returns how long after the push the last acknowledgement so far came.
+    /// Returns the time from the push to the last acknowledgement so far.
     pub fn last_ack_after(&self) -> Option<Duration> {
         let last = self.last_acked_at?;
         Some(last.saturating_since(self.at))
@@ -165,44 +167,50 @@ mod tests {
 
     #[test]
     fn an_acknowledgement_covers_all_earlier_pushes() {
-        let (mut pushes, mut times) = (PushLog::default(), Histogram::default());
+        let mut pushes = PushLog::default();
         push(&mut pushes, 2, 2);
         push(&mut pushes, 5, 2);
-        pushes.acked(at(30), 0, 2, &mut times);
-        pushes.acked(at(60), 0, 5, &mut times);
+        pushes.acknowledged(at(30), 0, 2);
+        pushes.acknowledged(at(60), 0, 5);
         let acked = |pushes: &PushLog, revision| pushes.of_revision(revision).unwrap().acked;
-        // What was told together has one answer.
+        // Revisions of one push are acknowledged together.
         assert_eq!(
             [1, 2, 3, 5].map(|revision| acked(&pushes, revision)),
             [2, 2, 1, 1]
         );
         assert!(pushes.of_revision(6).is_none());
-        assert_eq!((times.count(), times.sum()), (1, Duration::from_millis(45)));
-        pushes.acked(at(80), 2, 5, &mut times);
-        assert_eq!((times.count(), times.sum()), (2, Duration::from_millis(80)));
-        assert_eq!(pushes.samples(), 0);
+        assert_eq!(
+            (pushes.ack_times.count, pushes.ack_times.sum),
+            (1, Duration::from_millis(45))
+        );
+        pushes.acknowledged(at(80), 2, 5);
+        assert_eq!(
+            (pushes.ack_times.count, pushes.ack_times.sum),
+            (2, Duration::from_millis(80))
+        );
+        assert_eq!(pushes.samples.len(), 0);
     }
 
     #[test]
     fn does_not_wait_for_lost_sessions() {
-        let (mut pushes, mut times) = (PushLog::default(), Histogram::default());
+        let mut pushes = PushLog::default();
         push(&mut pushes, 1, 2);
-        pushes.acked(at(20), 0, 1, &mut times);
-        pushes.lost(at(30), 1, &mut times);
-        assert_eq!(times.count(), 0, "it had acknowledged already");
-        pushes.lost(at(40), 0, &mut times);
-        assert_eq!(times.count(), 1);
+        pushes.acknowledged(at(20), 0, 1);
+        pushes.session_ended(at(30), 1);
+        assert_eq!(pushes.ack_times.count, 0, "it had acknowledged already");
+        pushes.session_ended(at(40), 0);
+        assert_eq!(pushes.ack_times.count, 1);
         let pushed = pushes.of_revision(1).unwrap();
         assert_eq!((pushed.acked, pushed.total), (1, 2));
     }
 
     #[test]
-    fn it_is_bounded() {
+    fn keeps_a_bounded_number_of_pushes_and_samples() {
         let mut pushes = PushLog::default();
         for revision in 1..=10_100 {
             push(&mut pushes, revision, 1);
         }
-        assert_eq!((pushes.len(), pushes.samples()), (MAX_PUSHES, MAX_SAMPLES));
+        assert_eq!(pushes.sizes(), [MAX_PUSHES, MAX_SAMPLES]);
         assert!(pushes.of_revision(100).is_none(), "forgotten");
         assert_eq!(pushes.of_revision(101).unwrap().revision, 101);
     }

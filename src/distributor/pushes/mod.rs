@@ -9,7 +9,9 @@ mod pacing;
 pub(super) use frames::Source;
 pub(super) use pacing::TAG;
 
-use super::events::{Event, Events, MAX_NAMES, Pushed, Subject};
+use tracing::warn;
+
+use super::events::{Event, Events, MAX_NAMES, Pushed};
 use super::peer::Peer;
 use crate::protocol::{LIST_HEAD_BYTES, write_list_head};
 use crate::reactor::conn_map::ConnMap;
@@ -36,13 +38,6 @@ pub(super) struct Context<'a> {
     pub(super) peers: &'a mut ConnMap<Peer>,
     pub(super) source: Source<'a>,
     pub(super) events: &'a mut Events,
-}
-
-impl Context<'_> {
-    fn emit(&mut self, event: Event<'_>) {
-        let (now, registry) = (self.net.now(), self.source.registry);
-        self.events.emit(now, registry, Subject::default(), event);
-    }
 }
 
 impl Pushes {
@@ -140,8 +135,9 @@ impl Pushes {
     /// Pushes the list to all watching peers, if it changed and pacing allows it.
     fn push(&mut self, cx: &mut Context<'_>) {
         let (registry, is_complete) = (cx.source.registry, cx.source.is_complete);
-        if let Some(took) = self.pacing.settle(cx.net) {
-            cx.emit(Event::PushWritten(took));
+        let journal = &mut cx.events.journal;
+        if let (Some(took), Some(journal)) = (self.pacing.settle(cx.net), journal) {
+            journal.push_writing.record(took);
         }
         let (revision, entries) = (registry.revision(), registry.len());
         if revision == self.pushed_revision || !self.pacing.allows(cx.net, entries) {
@@ -193,10 +189,20 @@ impl Pushes {
             }
         }
         self.pacing.begin(cx.net, entries, sent);
-        cx.emit(Event::Pushed(pushed));
+        let stats = &mut cx.events.stats;
+        stats.pushes += 1;
         let bytes = self.frames.plain_list_bytes();
         if bytes > PLAIN_READ_BYTES && sent.plain_peers > 0 {
-            cx.emit(Event::PushOversized { bytes });
+            stats.oversized_pushes += 1;
+            if stats.oversized_pushes == 1 {
+                warn!(
+                    bytes,
+                    "list exceeds 64 KiB: plain Node.js peers may lose it"
+                );
+            }
+        }
+        if let Some(journal) = &mut cx.events.journal {
+            journal.pushes.begin(pushed);
         }
     }
 
