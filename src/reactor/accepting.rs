@@ -1,28 +1,97 @@
-//! Accepting connections, and refusing those beyond the limits.
+//! Listening, accepting connections, and refusing those beyond the limits.
 
-use std::io::{ErrorKind, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 
 use super::connection::{Origin, State};
 use super::handler::Handler;
 use super::ids::{ConnId, ListenerId, Token};
-use super::listener::{FIRST_RETRY_PAUSE, LONGEST_RETRY_PAUSE};
-use super::net::{Due, Net};
-use crate::sys::SocketId;
+use super::listener::{FIRST_RETRY_PAUSE, LONGEST_RETRY_PAUSE, ListenOptions, Listener};
+use super::net::{Due, Net, live};
+use crate::sys::{SocketId, System, TcpOptions};
 
 /// Refused connections that may receive their refusal at a time. They use the fds that are kept
 /// free above the limit.
 const MAX_REFUSED_CONNECTIONS: usize = 32;
 
 impl Net {
+    /// Listens on an address. Port 0 means any free port: see [`Net::local_addr`].
+    ///
+    /// # Errors
+    ///
+    /// Those of the system: the address is in use, not one of this host, or not permitted.
+    pub fn listen(&mut self, addr: SocketAddr, options: ListenOptions) -> io::Result<ListenerId> {
+        let backlog = self.limits.listen_backlog;
+        self.add_listener(options, |system, tcp, token| {
+            system.listen(addr, backlog, tcp, token)
+        })
+    }
+
+    /// Listens on a TCP socket that is listening already, such as one from a service manager or a
+    /// [`std::net::TcpListener`].
+    ///
+    /// If another process holds the socket too, waiting connections survive the end of this one and
+    /// none is refused until the next one starts. The backlog is not changed.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system, and [`InvalidInput`](ErrorKind::InvalidInput) if it is not a listening
+    /// TCP socket.
+    pub fn listen_on(&mut self, socket: OwnedFd, options: ListenOptions) -> io::Result<ListenerId> {
+        self.add_listener(options, |system, tcp, token| {
+            system.listen_on(socket, tcp, token)
+        })
+    }
+
+    fn add_listener(
+        &mut self,
+        options: ListenOptions,
+        listen: impl FnOnce(&mut dyn System, &TcpOptions, u64) -> io::Result<(SocketId, SocketAddr)>,
+    ) -> io::Result<ListenerId> {
+        let id = ListenerId(self.next_listener);
+        let token = Token::Listener(id).pack();
+        let (socket, addr) = listen(&mut *self.system, &self.limits.tcp, token)?;
+        self.next_listener += 1;
+        let listener = Listener {
+            socket,
+            addr,
+            options,
+            in_ready_list: false,
+            retry_timer: None,
+            next_retry_pause: FIRST_RETRY_PAUSE,
+        };
+        self.listeners.insert(id, listener);
+        Ok(id)
+    }
+
+    /// Returns the address of a listener, with the port in use.
+    pub fn local_addr(&self, listener: ListenerId) -> Option<SocketAddr> {
+        self.listeners.get(&listener).map(|listener| listener.addr)
+    }
+
+    /// Closes a listener.
+    ///
+    /// Accepted connections stay. Waiting ones are reset, unless another process holds the socket
+    /// ([`Net::listen_on`]).
+    pub fn close_listener(&mut self, id: ListenerId) {
+        let Some(listener) = self.listeners.remove(&id) else {
+            self.counters.stale += 1;
+            return;
+        };
+        if let Some(timer) = listener.retry_timer {
+            self.timers.disarm(timer);
+        }
+        self.system.close(listener.socket);
+    }
+
     pub(super) fn listener_ready(&mut self, id: ListenerId) {
-        match self.listener_mut(id) {
-            Some(listener) if listener.in_ready_list => {}
-            Some(listener) => {
-                listener.in_ready_list = true;
-                self.ready.push_back(Token::Listener(id));
-            }
-            None => self.counters.stale += 1,
+        let Some(listener) = self.listeners.get_mut(&id) else {
+            self.counters.stale += 1;
+            return;
+        };
+        if !std::mem::replace(&mut listener.in_ready_list, true) {
+            self.ready.push_back(Token::Listener(id));
         }
     }
 
@@ -30,7 +99,7 @@ impl Net {
     pub(super) fn accept(&mut self, id: ListenerId, handler: &mut dyn Handler) {
         for _ in 0..self.limits.max_accepts_per_turn {
             // Looked up each time, since the handler may have closed it.
-            let Some(listener) = self.listener_mut(id) else {
+            let Some(listener) = self.listeners.get_mut(&id) else {
                 return;
             };
             listener.in_ready_list = false;
@@ -75,14 +144,17 @@ impl Net {
             self.system.close(socket);
             return;
         }
-        let Some(listener) = self.listener_mut(listener_id) else {
+        let Some(listener) = self.listeners.get_mut(&listener_id) else {
             self.system.close(socket);
             return;
         };
         listener.next_retry_pause = FIRST_RETRY_PAUSE;
-        let owner = listener.options.owner;
-        let (framing, max_frame_bytes) =
-            (listener.options.framing, listener.options.max_frame_bytes);
+        let ListenOptions {
+            owner,
+            framing,
+            max_frame_bytes,
+            ..
+        } = listener.options;
         let state = if is_full {
             State::Flushing { linger: true }
         } else {
@@ -110,23 +182,19 @@ impl Net {
         }
         self.counters.accepted += 1;
         self.arm_input(id, self.now + self.limits.first_byte_timeout);
-        self.call_as_owner_of(id, |net| {
-            handler.on_open(net, id, Origin::Accepted(listener_id));
-        });
+        self.owner = owner;
+        handler.on_open(self, id, Origin::Accepted(listener_id));
     }
 
     /// Sends the refusal of the listener to a connection that no handler knows.
     fn refuse(&mut self, listener: ListenerId, id: ConnId) {
         self.counters.refused += 1;
         self.refused_connections += 1;
-        let refusal = self
-            .listener(listener)
-            .map(|listener| listener.options.refusal.clone());
-        if let Some(connection) = self.connection_mut(id) {
+        if let Some(connection) = live(&mut self.connections, id)
+            && let Some(listener) = self.listeners.get(&listener)
+        {
             connection.refused = true;
-            connection
-                .output
-                .push_shared(&refusal.unwrap_or_default(), 0);
+            connection.output.push_shared(&listener.options.refusal, 0);
         }
         self.continue_close(id);
     }
@@ -134,17 +202,15 @@ impl Net {
     /// Closes one waiting connection where there is no fd to serve it with. Returns `false` if that
     /// fails too.
     fn shed(&mut self, id: ListenerId) -> bool {
-        let Some(listener) = self.listener(id) else {
+        let Some(listener) = self.listeners.get(&id) else {
             return false;
         };
-        let (socket, refusal) = (listener.socket, listener.options.refusal.clone());
         self.system.release_reserve();
-        let accepted = self.system.accept(socket);
+        let accepted = self.system.accept(listener.socket);
         if let Ok((socket, _)) = accepted {
             // The send buffer is empty, so this rarely fails; if it does, nothing is lost.
-            let _ = self
-                .system
-                .write(socket, &[IoSlice::new(refusal.as_bytes())]);
+            let refusal = IoSlice::new(listener.options.refusal.as_bytes());
+            let _ = self.system.write(socket, &[refusal]);
             self.system.close(socket);
             self.counters.shed += 1;
         }
@@ -154,8 +220,7 @@ impl Net {
 
     /// Retries after a while: no event comes for the connections that wait already.
     fn retry_accept_later(&mut self, id: ListenerId) {
-        if let Some(listener) = self.listeners.get_mut(id.slot())
-            && listener.id == id
+        if let Some(listener) = self.listeners.get_mut(&id)
             && listener.retry_timer.is_none()
         {
             let deadline = self.now + listener.next_retry_pause;
@@ -165,7 +230,7 @@ impl Net {
     }
 
     pub(super) fn retry_accept(&mut self, id: ListenerId) {
-        if let Some(listener) = self.listener_mut(id) {
+        if let Some(listener) = self.listeners.get_mut(&id) {
             listener.retry_timer = None;
             self.listener_ready(id);
         }
@@ -175,10 +240,10 @@ impl Net {
     pub(super) fn retry_starved_listeners(&mut self) {
         self.system.keep_reserve();
         let mut starved = Vec::new();
-        for (_, listener) in &mut self.listeners {
+        for (id, listener) in &mut self.listeners {
             if let Some(timer) = listener.retry_timer.take() {
                 self.timers.disarm(timer);
-                starved.push(listener.id);
+                starved.push(*id);
             }
         }
         for id in starved {
@@ -188,7 +253,7 @@ impl Net {
 }
 
 /// Returns whether accepting failed for want of fds or memory. `std` has no kinds for these.
-fn is_want_of_resources(error: &std::io::Error) -> bool {
+fn is_want_of_resources(error: &io::Error) -> bool {
     const ENOMEM: i32 = 12;
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;

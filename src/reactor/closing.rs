@@ -1,11 +1,9 @@
 //! How connections end: from the request to close one until its slot is free again.
 
-use super::buffer_pool::BufferPool;
 use super::connection::{CloseMode, CloseReason, State};
 use super::handler::Handler;
 use super::ids::ConnId;
-use super::net::Net;
-use super::slots::live;
+use super::net::{Net, live};
 use super::turn::Reactor;
 
 /// How [`Net::close`] closes a connection.
@@ -25,11 +23,10 @@ pub enum Close {
 impl Net {
     /// Closes the connection.
     ///
-    /// `on_close` is called in this turn, or in the next one if this is called from `on_turn_end` or
-    /// `on_drained`. From now on nothing can be sent and no frame is received.
+    /// `on_close` is called in this turn, or in the next one if this is called from `on_close`,
+    /// `on_turn_end` or `on_drained`. From now on nothing can be sent and no frame is received.
     pub fn close(&mut self, conn: ConnId, how: Close) {
-        if self.connection(conn).is_none() {
-            self.counters.stale += 1;
+        if self.named(conn).is_none() {
             return;
         }
         let mode = match how {
@@ -45,11 +42,9 @@ impl Net {
             return;
         };
         match connection.state {
-            State::Connecting => {
-                connection.move_to(State::Closing(why, CloseMode::Abort));
-                self.closing.push_back(id);
-            }
-            State::Open => {
+            State::Connecting | State::Open => {
+                let is_open = connection.state == State::Open;
+                let mode = if is_open { mode } else { CloseMode::Abort };
                 connection.move_to(State::Closing(why, mode));
                 self.closing.push_back(id);
             }
@@ -85,7 +80,6 @@ impl Net {
         if self.system.shutdown_write(socket).is_err() {
             return self.finish_close(id);
         }
-        self.disarm_input(id);
         self.arm_input(id, deadline);
         if is_readable {
             self.make_ready(id);
@@ -101,32 +95,40 @@ impl Net {
         }
     }
 
-    fn free(&mut self, id: ConnId, input_pool: &mut BufferPool) {
-        if self.connection(id).is_none() {
+    /// Frees all connections in [`State::Closed`], and their fds for those that wait to be accepted.
+    pub(super) fn free_closed(&mut self) {
+        if self.closed.is_empty() {
             return;
         }
-        let mut connection = self.connections.remove(id.slot());
-        let timers = [connection.input_timer, connection.output_timer];
-        for timer in timers.into_iter().flatten() {
-            self.timers.disarm(timer);
+        while let Some(id) = self.closed.pop() {
+            let Some(mut connection) = self.connections.try_remove(id.slot()) else {
+                continue;
+            };
+            let timers = [connection.input_timer, connection.output_timer];
+            for timer in timers.into_iter().flatten() {
+                self.timers.disarm(timer);
+            }
+            connection.output.clear(&mut self.output_pool);
+            self.refused_connections -= usize::from(connection.refused);
+            if let Some(socket) = connection.socket {
+                self.system.close(socket);
+            }
         }
-        connection.input.release(input_pool);
-        connection.output.clear(&mut self.output_pool);
-        if connection.refused {
-            self.refused_connections -= 1;
-        }
-        if let Some(socket) = connection.socket {
-            self.system.close(socket);
-        }
+        self.retry_starved_listeners();
     }
 }
 
 impl Reactor {
     /// Calls `on_close` for all connections in [`State::Closing`].
-    pub(super) fn tell_closed(&mut self, handler: &mut dyn Handler) {
-        while let Some(id) = self.net.closing.pop_front() {
-            let net = &mut self.net;
-            let Some(connection) = net.connection_mut(id) else {
+    pub(super) fn report_closed(&mut self, handler: &mut dyn Handler) {
+        let net = &mut self.net;
+        // Those that end meanwhile wait for the next turn: a handler that connects again at once, to
+        // an address that fails at once, must not keep this one from ending.
+        for _ in 0..net.closing.len() {
+            let Some(id) = net.closing.pop_front() else {
+                return;
+            };
+            let Some(connection) = live(&mut net.connections, id) else {
                 continue;
             };
             let State::Closing(why, mode) = connection.state else {
@@ -138,23 +140,13 @@ impl Reactor {
                 linger: mode == CloseMode::FlushAndLinger,
             });
             net.counters.closed += 1;
-            net.call_as_owner_of(id, |net| handler.on_close(net, id, why));
+            net.owner = connection.owner;
+            handler.on_close(net, id, why);
             if mode == CloseMode::Abort {
                 net.finish_close(id);
             } else {
                 net.continue_close(id);
             }
         }
-    }
-
-    /// Frees all connections in [`State::Closed`], and their fds for those that wait to be accepted.
-    pub(super) fn free_closed(&mut self) {
-        if self.net.closed.is_empty() {
-            return;
-        }
-        while let Some(id) = self.net.closed.pop() {
-            self.net.free(id, &mut self.input_pool);
-        }
-        self.net.retry_starved_listeners();
     }
 }

@@ -25,11 +25,6 @@ pub trait Composite {
     /// Calls `act` with each part. A callback tries them in this order: at most a few.
     fn for_each(&mut self, act: impl FnMut(&mut dyn Handler));
 
-    /// As [`Handler::on_wake`], for all parts.
-    fn on_wake(&mut self, net: &mut Net) {
-        self.for_each(|part| part.on_wake(net));
-    }
-
     /// As [`Handler::on_turn_end`], for all parts.
     fn on_turn_end(&mut self, net: &mut Net) {
         self.for_each(|part| part.on_turn_end(net));
@@ -93,7 +88,7 @@ impl<C: Composite> Handler for C {
     }
 
     fn on_wake(&mut self, net: &mut Net) {
-        Composite::on_wake(self, net);
+        self.for_each(|part| part.on_wake(net));
     }
 
     fn on_turn_end(&mut self, net: &mut Net) {

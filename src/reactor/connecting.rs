@@ -1,11 +1,13 @@
 //! Outgoing connections.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use super::connection::{CloseMode, CloseReason, State};
+use super::connection::{CloseMode, CloseReason, Origin, State};
 use super::framing::Framing;
+use super::handler::Handler;
 use super::ids::{ConnId, Owner, Token};
-use super::net::Net;
+use super::net::{Net, live};
 
 /// Options of an outgoing connection.
 #[derive(Clone, Debug, Default)]
@@ -45,37 +47,40 @@ impl Net {
                 }
                 self.arm_input(id, self.now + self.limits.connect_timeout);
             }
-            Err(error) => {
-                if let Some(connection) = self.connection_mut(id) {
-                    let why = CloseReason::ConnectFailed(error.kind());
-                    connection.move_to(State::Closing(why, CloseMode::Abort));
-                    self.closing_next_turn.push(id);
-                }
-            }
+            Err(error) => self.fail_connect(id, &error),
         }
         id
     }
 
     /// Checks on a connection in [`State::Connecting`]. Returns whether it is open now.
-    pub(super) fn finish_connect(&mut self, id: ConnId) -> bool {
-        let Some(socket) = self.connection(id).and_then(|connection| connection.socket) else {
+    pub(super) fn finish_connect(&mut self, id: ConnId, handler: &mut dyn Handler) -> bool {
+        let Some(connection) = live(&mut self.connections, id) else {
             return false;
         };
-        match self.system.connected(socket) {
-            Ok(None) => false,
-            Ok(_) => {
-                self.disarm_input(id);
-                if let Some(connection) = self.connection_mut(id) {
-                    connection.move_to(State::Open);
-                    connection.writable = true;
-                }
-                true
-            }
+        let Some(socket) = connection.socket else {
+            return false;
+        };
+        match self.system.is_connected(socket) {
+            Ok(false) => return false,
+            Ok(_) => {}
             Err(error) => {
-                let why = CloseReason::ConnectFailed(error.kind());
-                self.begin_close(id, why, CloseMode::Abort);
-                false
+                self.fail_connect(id, &error);
+                return false;
             }
         }
+        connection.move_to(State::Open);
+        connection.writable = true;
+        self.owner = connection.owner;
+        if let Some(timer) = connection.input_timer.take() {
+            self.timers.disarm(timer);
+        }
+        self.counters.connected += 1;
+        handler.on_open(self, id, Origin::Connected);
+        true
+    }
+
+    fn fail_connect(&mut self, id: ConnId, error: &io::Error) {
+        let why = CloseReason::ConnectFailed(error.kind());
+        self.begin_close(id, why, CloseMode::Abort);
     }
 }

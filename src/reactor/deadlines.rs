@@ -6,22 +6,17 @@
 use super::connection::{CloseMode, CloseReason, Received, State};
 use super::handler::Handler;
 use super::ids::ConnId;
-use super::net::{Due, Net};
-use super::slots::live;
+use super::net::{Due, Net, live};
 use crate::time::Time;
 
 impl Net {
+    /// Arms the input timer, in place of an earlier one.
     pub(super) fn arm_input(&mut self, id: ConnId, deadline: Time) {
         if let Some(connection) = live(&mut self.connections, id) {
-            connection.input_timer = Some(self.timers.arm(deadline, Due::Input(id)));
-        }
-    }
-
-    pub(super) fn disarm_input(&mut self, id: ConnId) {
-        if let Some(connection) = live(&mut self.connections, id)
-            && let Some(timer) = connection.input_timer.take()
-        {
-            self.timers.disarm(timer);
+            let timer = self.timers.arm(deadline, Due::Input(id));
+            if let Some(earlier) = connection.input_timer.replace(timer) {
+                self.timers.disarm(earlier);
+            }
         }
     }
 
@@ -98,7 +93,8 @@ impl Net {
     /// Lets the handler send why, and closes the connection.
     pub(super) fn break_limit(&mut self, id: ConnId, why: CloseReason, handler: &mut dyn Handler) {
         self.counters.limits_broken += 1;
-        self.call_as_owner_of(id, |net| handler.on_limit(net, id, why));
+        self.owner = self.owner_of(id);
+        handler.on_limit(self, id, why);
         self.begin_close(id, why, CloseMode::FlushAndLinger);
     }
 }

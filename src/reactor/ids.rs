@@ -11,7 +11,8 @@ pub struct ConnId {
 
 impl ConnId {
     pub(crate) fn new(slot: usize, generation: u32) -> ConnId {
-        let slot = slot_number(slot);
+        // No process has the memory for a slab with more slots than this.
+        let slot = u32::try_from(slot).unwrap_or(u32::MAX) & !LISTENER_SLOT;
         ConnId { slot, generation }
     }
 
@@ -22,23 +23,9 @@ impl ConnId {
     }
 }
 
-/// Identifies a listener. After its end it identifies nothing.
+/// Identifies a listener. Never reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct ListenerId {
-    slot: u32,
-    generation: u32,
-}
-
-impl ListenerId {
-    pub(crate) fn new(slot: usize, generation: u32) -> ListenerId {
-        let slot = slot_number(slot);
-        ListenerId { slot, generation }
-    }
-
-    pub(crate) fn slot(self) -> usize {
-        self.slot as usize
-    }
-}
+pub struct ListenerId(pub(super) u32);
 
 /// The handler that made a listener, connection or timer, where several share one reactor.
 ///
@@ -62,20 +49,16 @@ pub(crate) enum Token {
     Listener(ListenerId),
 }
 
-const LISTENER_BIT: u32 = 1 << 31;
-
-/// No process has the memory for a slab that this does not fit.
-fn slot_number(slot: usize) -> u32 {
-    u32::try_from(slot).unwrap_or(u32::MAX) & !LISTENER_BIT
-}
+/// Stands for the slot of a listener. No connection has it: see [`ConnId::new`].
+const LISTENER_SLOT: u32 = 1 << 31;
 
 impl Token {
     pub(crate) fn pack(self) -> u64 {
-        let (slot, generation) = match self {
+        let (slot, number) = match self {
             Token::Connection(id) => (id.slot, id.generation),
-            Token::Listener(id) => (id.slot | LISTENER_BIT, id.generation),
+            Token::Listener(ListenerId(number)) => (LISTENER_SLOT, number),
         };
-        u64::from(generation) << 32 | u64::from(slot)
+        u64::from(number) << 32 | u64::from(slot)
     }
 
     #[expect(
@@ -84,13 +67,10 @@ impl Token {
     )]
     pub(crate) fn unpack(packed: u64) -> Token {
         let (slot, generation) = (packed as u32, (packed >> 32) as u32);
-        if slot & LISTENER_BIT == 0 {
-            Token::Connection(ConnId { slot, generation })
+        if slot == LISTENER_SLOT {
+            Token::Listener(ListenerId(generation))
         } else {
-            Token::Listener(ListenerId {
-                slot: slot & !LISTENER_BIT,
-                generation,
-            })
+            Token::Connection(ConnId { slot, generation })
         }
     }
 }
@@ -100,11 +80,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_survives_packing() {
+    fn unpacks_each_token_that_was_packed() {
         for (slot, generation) in [(0, 0), (1, u32::MAX), ((1 << 31) - 1, 7)] {
             for token in [
                 Token::Connection(ConnId::new(slot, generation)),
-                Token::Listener(ListenerId::new(slot, generation)),
+                Token::Listener(ListenerId(generation)),
             ] {
                 assert_eq!(Token::unpack(token.pack()), token);
             }

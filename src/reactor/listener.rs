@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::framing::Framing;
-use super::ids::{ListenerId, Owner};
+use super::ids::Owner;
 use super::timer_wheel::TimerId;
 use super::write_queue::SharedFrame;
 use crate::sys::SocketId;
@@ -25,7 +25,6 @@ pub struct ListenOptions {
 
 #[derive(Debug)]
 pub(crate) struct Listener {
-    pub(crate) id: ListenerId,
     pub(crate) socket: SocketId,
     pub(crate) addr: SocketAddr,
     pub(crate) options: ListenOptions,

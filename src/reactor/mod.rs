@@ -36,7 +36,6 @@ mod listener;
 mod net;
 mod reading;
 mod sending;
-mod slots;
 #[expect(
     clippy::indexing_slicing,
     reason = "levels and digits are masked to the size of the arrays; no peer data gets here"

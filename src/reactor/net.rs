@@ -1,9 +1,7 @@
 //! The interface of handlers to the loop.
 
-use std::collections::VecDeque;
-use std::io;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use slab::Slab;
@@ -11,10 +9,12 @@ use slab::Slab;
 use super::buffer_pool::BufferPool;
 use super::connection::{Connection, Received, State};
 use super::counters::Counters;
+use super::framing::{FrameBuffer, Framing};
 use super::ids::{ConnId, ListenerId, Owner, Token};
 use super::limits::Limits;
-use super::listener::{ListenOptions, Listener};
+use super::listener::Listener;
 use super::timer_wheel::{TimerId, TimerWheel};
+use super::write_queue::WriteQueue;
 use crate::sys::System;
 use crate::time::Time;
 
@@ -29,8 +29,9 @@ pub struct Net {
     pub(super) now: Time,
     pub(super) owner: Owner,
     pub(super) connections: Slab<Connection>,
-    pub(super) listeners: Slab<Listener>,
-    pub(super) next_generation: u32,
+    pub(super) listeners: BTreeMap<ListenerId, Listener>,
+    next_generation: u32,
+    pub(super) next_listener: u32,
     pub(super) timers: TimerWheel<Due>,
     /// Connections to read from and listeners to accept from, as far as is known.
     pub(super) ready: VecDeque<Token>,
@@ -38,9 +39,6 @@ pub struct Net {
     pub(super) dirty: VecDeque<ConnId>,
     /// Connections in [`State::Closing`].
     pub(super) closing: VecDeque<ConnId>,
-    /// As `closing`, but not before the next turn: a handler that connects again at once, to an
-    /// address that fails at once, must not keep this turn from ending.
-    pub(super) closing_next_turn: Vec<ConnId>,
     /// Connections in [`State::Closed`].
     pub(super) closed: Vec<ConnId>,
     pub(super) refused_connections: usize,
@@ -62,29 +60,116 @@ pub(super) enum Due {
 }
 
 impl Net {
-    pub(super) fn new(system: Box<dyn System>, limits: Limits) -> Net {
-        let mut net = Net {
+    pub(super) fn new(mut system: Box<dyn System>, limits: Limits) -> Net {
+        Net {
+            now: system.now(),
             system,
             limits,
-            now: Time::ZERO,
             owner: Owner::default(),
             connections: Slab::new(),
-            listeners: Slab::new(),
+            listeners: BTreeMap::new(),
             next_generation: 0,
+            next_listener: 0,
             timers: TimerWheel::default(),
             ready: VecDeque::new(),
             dirty: VecDeque::new(),
             closing: VecDeque::new(),
-            closing_next_turn: Vec::new(),
             closed: Vec::new(),
             refused_connections: 0,
             output_pool: BufferPool::default(),
             was_flush_cut: false,
             flush_times: vec![Duration::ZERO],
             counters: Counters::default(),
-        };
-        net.now = net.system.now();
-        net
+        }
+    }
+
+    pub(super) fn insert_connection(
+        &mut self,
+        owner: Owner,
+        framing: Framing,
+        max_frame_bytes: Option<usize>,
+        peer: SocketAddr,
+        state: State,
+    ) -> ConnId {
+        self.next_generation = self.next_generation.wrapping_add(1);
+        let entry = self.connections.vacant_entry();
+        let id = ConnId::new(entry.key(), self.next_generation);
+        let max_frame_bytes = max_frame_bytes.unwrap_or(self.limits.max_frame_bytes);
+        entry.insert(Connection {
+            id,
+            owner,
+            framing,
+            max_frame_bytes,
+            peer,
+            state,
+            is_paused: false,
+            socket: None,
+            refused: false,
+            input: FrameBuffer::default(),
+            readable: false,
+            closed_hint: false,
+            frames_kept: false,
+            in_ready_list: false,
+            received: Received::Nothing,
+            frame_since: None,
+            input_timer: None,
+            output: WriteQueue::default(),
+            writable: false,
+            in_dirty_list: false,
+            backlogged: false,
+            written_bytes: 0,
+            read_bytes: 0,
+            write_progress_at: Time::ZERO,
+            output_timer: None,
+        });
+        id
+    }
+
+    pub(super) fn connection(&self, id: ConnId) -> Option<&Connection> {
+        let found = self.connections.get(id.slot())?;
+        (found.id == id).then_some(found)
+    }
+
+    pub(super) fn connection_mut(&mut self, id: ConnId) -> Option<&mut Connection> {
+        live(&mut self.connections, id)
+    }
+
+    /// As [`Net::connection_mut`], for an id that the handler or an event names: counts stale ones.
+    pub(super) fn named(&mut self, id: ConnId) -> Option<&mut Connection> {
+        let found = live(&mut self.connections, id);
+        if found.is_none() {
+            self.counters.stale += 1;
+        }
+        found
+    }
+
+    pub(super) fn owner_of(&self, id: ConnId) -> Owner {
+        self.connection(id)
+            .map_or(self.owner, |connection| connection.owner)
+    }
+
+    pub(super) fn is_delivering(&self, id: ConnId) -> bool {
+        self.connection(id).is_some_and(Connection::is_delivering)
+    }
+
+    pub(super) fn make_ready(&mut self, id: ConnId) {
+        if let Some(connection) = live(&mut self.connections, id)
+            && !connection.in_ready_list
+        {
+            connection.in_ready_list = true;
+            self.ready.push_back(Token::Connection(id));
+        }
+    }
+
+    pub(super) fn make_dirty(&mut self, id: ConnId) {
+        if let Some(connection) = live(&mut self.connections, id)
+            && connection.writable
+            && !connection.in_dirty_list
+            && !connection.output.is_empty()
+        {
+            connection.in_dirty_list = true;
+            self.dirty.push_back(id);
+        }
     }
 
     /// Returns the time of this turn. It does not advance within a callback.
@@ -142,7 +227,7 @@ impl Net {
     }
 
     /// Returns the number of entries of each internal collection.
-    pub fn sizes(&self) -> impl Iterator<Item = (&'static str, usize)> {
+    pub fn sizes(&self) -> [(&'static str, usize); 8] {
         [
             ("connections", self.connections.len()),
             ("listeners", self.listeners.len()),
@@ -150,78 +235,25 @@ impl Net {
             ("timers", self.timers.len()),
             ("ready", self.ready.len()),
             ("dirty", self.dirty.len()),
-            ("closing", self.closing.len() + self.closing_next_turn.len()),
+            ("closing", self.closing.len()),
             ("spare_buffers", self.output_pool.spare.len()),
         ]
-        .into_iter()
     }
 
     /// Returns the bytes of unconsumed input, of unwritten output and of spare buffers.
     ///
     /// Takes time in proportion to the number of connections. Shared frames are not counted.
     pub fn bytes_kept(&self) -> [(&'static str, usize); 3] {
-        let connections = self.connections.iter().map(|(_, connection)| connection);
-        let (input, output) = connections.fold((0, 0), |(input, output), connection| {
-            (
-                input + connection.input.unfinished().len(),
-                output + connection.output.unsent_owned_bytes,
-            )
-        });
+        let (mut input, mut output) = (0, 0);
+        for (_, connection) in &self.connections {
+            input += connection.input.unfinished().len();
+            output += connection.output.unsent_owned_bytes;
+        }
         [
             ("input", input),
             ("output", output),
             ("spare_buffers", self.output_pool.spare_bytes),
         ]
-    }
-
-    /// Listens on an address. Port 0 means any free port: see [`Net::local_addr`].
-    ///
-    /// # Errors
-    ///
-    /// Those of the system: the address is in use, not one of this host, or not permitted.
-    pub fn listen(&mut self, addr: SocketAddr, options: ListenOptions) -> io::Result<ListenerId> {
-        let backlog = self.limits.listen_backlog;
-        self.add_listener(options, |system, tcp, token| {
-            system.listen(addr, backlog, tcp, token)
-        })
-    }
-
-    /// Listens on a TCP socket that is listening already, such as one from a service manager or a
-    /// [`std::net::TcpListener`].
-    ///
-    /// If another process holds the socket too, waiting connections survive the end of this one and
-    /// none is refused until the next one starts. The backlog is not changed.
-    ///
-    /// # Errors
-    ///
-    /// Those of the system, and [`InvalidInput`](io::ErrorKind::InvalidInput) if it is not a
-    /// listening TCP socket.
-    pub fn listen_on(&mut self, socket: OwnedFd, options: ListenOptions) -> io::Result<ListenerId> {
-        self.add_listener(options, |system, tcp, token| {
-            system.listen_on(socket, tcp, token)
-        })
-    }
-
-    /// Returns the address of a listener, with the port in use.
-    pub fn local_addr(&self, listener: ListenerId) -> Option<SocketAddr> {
-        self.listener(listener).map(|listener| listener.addr)
-    }
-
-    /// Closes a listener.
-    ///
-    /// Accepted connections stay. Waiting ones are reset, unless another process holds the socket
-    /// ([`Net::listen_on`]).
-    pub fn close_listener(&mut self, id: ListenerId) {
-        if self.listener(id).is_none() {
-            self.counters.stale += 1;
-            return;
-        }
-        if let Some(listener) = self.listeners.try_remove(id.slot()) {
-            if let Some(timer) = listener.retry_timer {
-                self.timers.disarm(timer);
-            }
-            self.system.close(listener.socket);
-        }
     }
 
     /// Returns the number of bytes that are queued and not yet written.
@@ -269,17 +301,15 @@ impl Net {
     /// At most the input of one turn is read and kept, so the peer's window fills. The end of the
     /// peer is not noticed either.
     pub fn pause(&mut self, conn: ConnId) {
-        match self.connection_mut(conn) {
-            Some(connection) => connection.is_paused = true,
-            None => self.counters.stale += 1,
+        if let Some(connection) = self.named(conn) {
+            connection.is_paused = true;
         }
     }
 
     /// Undoes [`Net::pause`], from the next turn on.
     pub fn resume(&mut self, conn: ConnId) {
         let now = self.now;
-        let Some(connection) = self.connection_mut(conn) else {
-            self.counters.stale += 1;
+        let Some(connection) = self.named(conn) else {
             return;
         };
         if !std::mem::take(&mut connection.is_paused) {
@@ -294,7 +324,6 @@ impl Net {
             self.make_ready(conn);
         }
         if waits_for_first_byte {
-            self.disarm_input(conn);
             self.arm_input(conn, now + self.limits.first_byte_timeout);
         }
     }
@@ -316,6 +345,12 @@ impl Net {
     pub fn disarm(&mut self, timer: TimerId) -> bool {
         self.timers.disarm(timer).is_some()
     }
+}
+
+/// As [`Net::connection_mut`], where the other parts of `Net` are needed at the same time.
+pub(super) fn live(connections: &mut Slab<Connection>, id: ConnId) -> Option<&mut Connection> {
+    let found = connections.get_mut(id.slot())?;
+    (found.id == id).then_some(found)
 }
 
 impl std::fmt::Debug for Net {

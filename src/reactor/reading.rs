@@ -7,8 +7,7 @@ use super::connection::{CloseMode, CloseReason, Received, State};
 use super::framing::{Fed, Flow, Framing};
 use super::handler::Handler;
 use super::ids::ConnId;
-use super::net::Net;
-use super::slots::live;
+use super::net::{Net, live};
 use super::turn::Reactor;
 
 impl Reactor {
@@ -154,42 +153,39 @@ fn deliver(
         }),
     };
 
-    let now = net.now;
-    let frame_timeout = net.limits.frame_timeout;
-    let unfinished = fed != Fed::Stopped && !input.unfinished().is_empty();
-    let Some(connection) = net.connection_mut(id) else {
+    let is_kept = !input.unfinished().is_empty();
+    let is_unfinished = is_kept && fed != Fed::Stopped;
+    let Some(connection) = live(&mut net.connections, id) else {
         return;
     };
-    connection.frames_kept = fed == Fed::Stopped && !input.unfinished().is_empty();
-    if !unfinished {
+    connection.frames_kept = is_kept && fed == Fed::Stopped;
+    if !is_unfinished {
         connection.frame_since = None;
     } else if any_frame || connection.frame_since.is_none() {
-        connection.frame_since = Some(now);
+        connection.frame_since = Some(net.now);
     }
-    let had_received = connection.received;
+    if connection.received == Received::Nothing
+        && (any_frame || is_kept)
+        && let Some(timer) = connection.input_timer.take()
+    {
+        // It was armed for the first byte; the deadline of a frame is nearer.
+        net.timers.disarm(timer);
+    }
     if any_frame {
         connection.received = Received::First;
-    } else if !input.unfinished().is_empty() {
-        connection.received = had_received.max(Received::PartOfFirst);
+    } else if is_kept {
+        connection.received = connection.received.max(Received::PartOfFirst);
     }
     let is_first = connection.received < Received::First;
-    if had_received == Received::Nothing && connection.received > Received::Nothing {
-        // It was armed for the first byte; the deadline of a frame is nearer.
-        net.disarm_input(id);
-    }
-    let has_timer = net
-        .connection(id)
-        .is_some_and(|connection| connection.input_timer.is_some());
-    if unfinished && !has_timer {
-        net.arm_input(id, now + frame_timeout);
+    if is_unfinished && connection.input_timer.is_none() {
+        net.arm_input(id, net.now + net.limits.frame_timeout);
     }
 
     if fed == Fed::TooLarge {
         net.break_limit(id, CloseReason::FrameTooLarge, handler);
-    } else if framing == Framing::Pilcrow && is_first && unfinished {
-        net.call_as_owner_of(id, |net| {
-            handler.on_first_bytes(net, id, input.unfinished())
-        });
+    } else if framing == Framing::Pilcrow && is_first && is_unfinished {
+        net.owner = owner;
+        handler.on_first_bytes(net, id, input.unfinished());
     }
     match net.connection_mut(id) {
         Some(connection) if connection.state == State::Open => connection.input = input,

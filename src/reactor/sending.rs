@@ -5,8 +5,7 @@ use std::io::{self, Write};
 use super::connection::{CloseMode, CloseReason};
 use super::framing::Framing;
 use super::ids::ConnId;
-use super::net::Net;
-use super::slots::live;
+use super::net::{Net, live};
 use super::write_queue::{SharedFrame, end_frame, escape_frame};
 
 impl Net {
@@ -65,8 +64,7 @@ impl Net {
     /// It does not count against [`Limits::max_unsent_bytes`](super::Limits::max_unsent_bytes). Send
     /// none to connections that have not written the last ones ([`Net::is_backlogged`]).
     pub fn send_shared(&mut self, conn: ConnId, frame: &SharedFrame) -> bool {
-        let Some(connection) = live(&mut self.connections, conn) else {
-            self.counters.stale += 1;
+        let Some(connection) = self.named(conn) else {
             return false;
         };
         if !connection.accepts_output() {
@@ -75,19 +73,6 @@ impl Net {
         connection.output.push_shared(frame, 0);
         self.make_dirty(conn);
         true
-    }
-
-    /// Closes the connection if its queue is too long. Otherwise the turn writes it at its end.
-    fn limit_unsent(&mut self, id: ConnId) {
-        let Some(connection) = live(&mut self.connections, id) else {
-            return;
-        };
-        if connection.output.unsent_owned_bytes > self.limits.max_unsent_bytes {
-            self.counters.limits_broken += 1;
-            self.begin_close(id, CloseReason::TooMuchUnsent, CloseMode::Abort);
-        } else {
-            self.make_dirty(id);
-        }
     }
 }
 
@@ -126,7 +111,8 @@ impl FrameWriter<'_> {
         shared: Option<(&SharedFrame, usize)>,
     ) {
         let mut bytes = std::mem::take(&mut self.bytes);
-        let Some(connection) = live(&mut self.net.connections, self.conn) else {
+        let net = &mut *self.net;
+        let Some(connection) = live(&mut net.connections, self.conn) else {
             return;
         };
         if connection.framing == Framing::Pilcrow {
@@ -134,11 +120,16 @@ impl FrameWriter<'_> {
         }
         let added = bytes.len() - self.start;
         let output = &mut connection.output;
-        output.commit(bytes, added, &mut self.net.output_pool);
+        output.commit(bytes, added, &mut net.output_pool);
         if let Some((frame, from)) = shared {
             output.push_shared(frame, from);
         }
-        self.net.limit_unsent(self.conn);
+        if output.unsent_owned_bytes > net.limits.max_unsent_bytes {
+            net.counters.limits_broken += 1;
+            net.begin_close(self.conn, CloseReason::TooMuchUnsent, CloseMode::Abort);
+        } else {
+            net.make_dirty(self.conn);
+        }
     }
 }
 

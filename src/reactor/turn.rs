@@ -5,9 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use super::buffer_pool::BufferPool;
-use super::connection::{Origin, State};
+use super::connection::State;
 use super::handler::Handler;
-use super::ids::{ConnId, Owner, Token};
+use super::ids::{Owner, Token};
 use super::limits::Limits;
 use super::net::{Due, Net};
 use crate::sys::{Event, OsSystem, System, Waker};
@@ -119,12 +119,12 @@ impl Reactor {
         if std::mem::take(&mut self.woken) {
             handler.on_wake(&mut self.net);
         }
-        self.tell_closed(handler);
+        self.report_closed(handler);
         self.net.owner = Owner::default();
         handler.on_turn_end(&mut self.net);
 
         self.net.flush(handler);
-        self.free_closed();
+        self.net.free_closed();
         self.net.owner = Owner::default();
         self.due_at = self.net.timers.next_deadline();
         let took = self.net.system.now().saturating_since(self.net.now);
@@ -137,95 +137,75 @@ impl Reactor {
         !self.net.ready.is_empty()
             || !self.net.dirty.is_empty()
             || !self.net.closing.is_empty()
-            || !self.net.closing_next_turn.is_empty()
             || !self.net.closed.is_empty()
             || self.catching_up_until.is_some()
             || self.may_have_more_events
     }
 
     fn poll(&mut self, wait: Option<Duration>) -> io::Result<()> {
+        let has_work = self.has_work();
         let net = &mut self.net;
-        net.closing.extend(net.closing_next_turn.drain(..));
         let started = net.system.now();
-        let mut timeout = wait;
-        if self.has_work() {
-            timeout = Some(Duration::ZERO);
-        } else if let Some(deadline) = self.net.timers.next_deadline() {
-            let until_timer = deadline.saturating_since(started);
-            timeout = Some(timeout.map_or(until_timer, |wait| wait.min(until_timer)));
-        }
-
-        let net = &mut self.net;
+        let timeout = if has_work {
+            Some(Duration::ZERO)
+        } else {
+            let deadline = net.timers.next_deadline();
+            let until_timer = deadline.map(|deadline| deadline.saturating_since(started));
+            wait.into_iter().chain(until_timer).min()
+        };
         let mut left = timeout;
         self.events.clear();
-        loop {
+        self.may_have_more_events = loop {
             match net.system.poll(&mut self.events, left) {
-                Ok(is_full) => {
-                    self.may_have_more_events = is_full;
-                    break;
-                }
+                Ok(is_full) => break is_full,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                    let gone = net.system.now().saturating_since(started);
-                    left = timeout.map(|timeout| timeout.saturating_sub(gone));
+                    let passed = net.system.now().saturating_since(started);
+                    left = timeout.map(|timeout| timeout.saturating_sub(passed));
                 }
                 Err(error) => return Err(error),
             }
-        }
+        };
         net.now = net.system.now().max(net.now);
         Ok(())
     }
 
     /// Records readiness. Reading and accepting follow from the ready list.
     fn take_events(&mut self, handler: &mut dyn Handler) {
-        let mut events = std::mem::take(&mut self.events);
-        for event in events.drain(..) {
-            match event {
-                Event::Wake => self.woken = true,
-                Event::Socket {
-                    token,
-                    readable,
-                    writable,
-                    closed,
-                } => match Token::unpack(token) {
-                    Token::Listener(id) => self.net.listener_ready(id),
-                    Token::Connection(id) => {
-                        self.connection_event(id, readable, writable, closed, handler);
-                    }
-                },
-            }
-        }
-        self.events = events;
-    }
-
-    fn connection_event(
-        &mut self,
-        id: ConnId,
-        readable: bool,
-        writable: bool,
-        closed: bool,
-        handler: &mut dyn Handler,
-    ) {
         let net = &mut self.net;
-        let Some(connection) = net.connection_mut(id) else {
-            net.counters.stale += 1;
-            return;
-        };
-        connection.closed_hint |= closed;
-        connection.readable |= readable || closed;
-        // A failed connection may be reported as closed alone: writing finds the error.
-        connection.writable |= writable || closed;
-        let is_readable = connection.readable;
-        if connection.state == State::Connecting {
-            if !net.finish_connect(id) {
-                return;
+        for event in self.events.drain(..) {
+            let Event::Socket {
+                token,
+                readable,
+                writable,
+                closed,
+            } = event
+            else {
+                self.woken = true;
+                continue;
+            };
+            let id = match Token::unpack(token) {
+                Token::Connection(id) => id,
+                Token::Listener(id) => {
+                    net.listener_ready(id);
+                    continue;
+                }
+            };
+            let Some(connection) = net.named(id) else {
+                continue;
+            };
+            connection.closed_hint |= closed;
+            connection.readable |= readable || closed;
+            // A failed connection may be reported as closed alone: writing finds the error.
+            connection.writable |= writable || closed;
+            let is_readable = connection.readable;
+            if connection.state == State::Connecting && !net.finish_connect(id, handler) {
+                continue;
             }
-            net.counters.connected += 1;
-            net.call_as_owner_of(id, |net| handler.on_open(net, id, Origin::Connected));
+            if is_readable {
+                net.make_ready(id);
+            }
+            net.make_dirty(id);
         }
-        if is_readable {
-            net.make_ready(id);
-        }
-        net.make_dirty(id);
     }
 
     fn serve_ready(&mut self, handler: &mut dyn Handler) {

@@ -6,9 +6,7 @@ use std::time::Duration;
 use super::connection::{CloseMode, CloseReason, State};
 use super::handler::Handler;
 use super::ids::{ConnId, Owner};
-use super::net::Net;
-use super::slots::live;
-use crate::time::Time;
+use super::net::{Net, live};
 
 /// Blocks that one `writev` takes. A queue rarely has more than two.
 const SLICES_PER_WRITE: usize = 16;
@@ -22,24 +20,21 @@ impl Net {
     /// Writes the queues, until they are empty or the time of the turn for it is over.
     pub(super) fn flush(&mut self, handler: &mut dyn Handler) {
         self.was_flush_cut = false;
-        if self.dirty.is_empty() {
+        let Some(first) = self.dirty.front().copied() else {
             return;
-        }
+        };
         let started = self.system.now();
         let until = started + self.limits.max_flush_per_turn;
         let (mut connections, mut bytes) = (0, 0);
-        let mut now = started;
         // The owner of the connections that are being written, and since when.
-        let mut whose: Option<(Owner, Time)> = None;
+        let (mut owner, mut since) = (self.owner_of(first), started);
+        let mut now = started;
         while let Some(id) = self.dirty.pop_front() {
-            if let Some(owner) = self.connection(id).map(|connection| connection.owner)
-                && whose.is_none_or(|(before, _)| before != owner)
-            {
-                if let Some((before, since)) = whose {
-                    now = self.system.now();
-                    self.note_flush_time(before, now.saturating_since(since));
-                }
-                whose = Some((owner, now));
+            let next_owner = self.owner_of(id);
+            if next_owner != owner {
+                now = self.system.now();
+                self.charge(owner, now.saturating_since(since));
+                (owner, since) = (next_owner, now);
             }
             bytes += self.write_to(id, handler);
             connections += 1;
@@ -54,9 +49,7 @@ impl Net {
         if connections > 0 {
             now = self.system.now();
         }
-        if let Some((owner, since)) = whose {
-            self.note_flush_time(owner, now.saturating_since(since));
-        }
+        self.charge(owner, now.saturating_since(since));
         self.counters.flush_time += now.saturating_since(started);
 
         self.was_flush_cut = !self.dirty.is_empty();
@@ -68,7 +61,7 @@ impl Net {
         }
     }
 
-    fn note_flush_time(&mut self, owner: Owner, took: Duration) {
+    fn charge(&mut self, owner: Owner, took: Duration) {
         if let Some(so_far) = self.flush_times.get_mut(owner.index()) {
             *so_far += took;
         }
@@ -137,7 +130,8 @@ impl Net {
         match connection.state {
             State::Flushing { .. } => self.continue_close(id),
             State::Open if was_backlogged => {
-                self.call_as_owner_of(id, |net| handler.on_drained(net, id));
+                self.owner = connection.owner;
+                handler.on_drained(self, id);
             }
             _ => {}
         }

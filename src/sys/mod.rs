@@ -77,8 +77,8 @@ pub(crate) trait System {
         token: u64,
     ) -> io::Result<SocketId>;
 
-    /// Returns the peer's address once connected, `None` until then, or why connecting failed.
-    fn connected(&mut self, socket: SocketId) -> io::Result<Option<SocketAddr>>;
+    /// Returns whether a socket of [`System::connect`] is connected by now, or why that failed.
+    fn is_connected(&mut self, socket: SocketId) -> io::Result<bool>;
 
     fn read(&mut self, socket: SocketId, into: &mut [u8]) -> io::Result<usize>;
 

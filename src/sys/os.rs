@@ -191,14 +191,14 @@ impl System for OsSystem {
         Ok(self.insert(Socket::Stream(stream)))
     }
 
-    fn connected(&mut self, socket: SocketId) -> io::Result<Option<SocketAddr>> {
+    fn is_connected(&mut self, socket: SocketId) -> io::Result<bool> {
         let stream = self.stream(socket)?;
         if let Some(error) = stream.take_error()? {
             return Err(error);
         }
         match stream.peer_addr() {
-            Ok(peer) => Ok(Some(peer)),
-            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(None),
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -396,7 +396,7 @@ mod tests {
         let connecting = system.connect(addr, Some(source), &tcp, 1).unwrap();
         let (_accepted, peer) = listener.accept().unwrap();
         assert_eq!(peer.ip(), source);
-        while system.connected(connecting).unwrap().is_none() {
+        while !system.is_connected(connecting).unwrap() {
             std::thread::yield_now();
         }
 

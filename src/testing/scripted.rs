@@ -228,10 +228,10 @@ impl System for Scripted {
         Ok(SocketId(id))
     }
 
-    fn connected(&mut self, socket: SocketId) -> io::Result<Option<SocketAddr>> {
+    fn is_connected(&mut self, socket: SocketId) -> io::Result<bool> {
         match self.world().socket(socket).connected {
-            None => Ok(None),
-            Some(Ok(())) => Ok(Some(peer())),
+            None => Ok(false),
+            Some(Ok(())) => Ok(true),
             Some(Err(kind)) => Err(kind.into()),
         }
     }

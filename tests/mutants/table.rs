@@ -43,7 +43,7 @@ pub const MUTANTS: &[Mutant] = &[
     // A stale id reaches the connection that uses the slot now.
     Mutant {
         name: "GenerationUnchecked",
-        file: "src/reactor/slots.rs",
+        file: "src/reactor/net.rs",
         find: "let found = connections.get_mut(id.slot())?;",
         replace: "let found = connections.get_mut(id.slot())?;
                   if MUTANT { return Some(found); }",
@@ -53,8 +53,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "WritableTakenForConnected",
         file: "src/reactor/connecting.rs",
-        find: "Ok(None) => false,",
-        replace: "Ok(None) if !MUTANT => false,",
+        find: "Ok(false) => return false,",
+        replace: "Ok(false) if !MUTANT => return false,",
         promise: 6,
     },
     // A connection with a closed event is given up unread.
@@ -63,7 +63,8 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/reactor/turn.rs",
         find: "connection.closed_hint |= closed;",
         replace: "if closed && MUTANT {
-                      return net.begin_close(id, super::CloseReason::PeerClosed, super::connection::CloseMode::Flush);
+                      net.begin_close(id, super::CloseReason::PeerClosed, super::connection::CloseMode::Flush);
+                      continue;
                   }
                   connection.closed_hint |= closed;",
         promise: 3,

@@ -136,8 +136,9 @@ impl System for Process {
         inner.connect(self.id, addr, Some(*tcp), token)
     }
 
-    fn connected(&mut self, socket: SocketId) -> io::Result<Option<SocketAddr>> {
-        self.world.borrow_mut().connected(self.id, socket)
+    fn is_connected(&mut self, socket: SocketId) -> io::Result<bool> {
+        let connected = self.world.borrow_mut().connected(self.id, socket);
+        connected.map(|peer| peer.is_some())
     }
 
     fn read(&mut self, socket: SocketId, into: &mut [u8]) -> io::Result<usize> {
