@@ -21,6 +21,7 @@ use pilcrow::distributor::{self, Distributor};
 use pilcrow::gateway::{self, Gateway};
 use pilcrow::http::{self, App, Http, Response, ResponseTo, Server};
 use pilcrow::node::{self, Context, Node, ReplyTo, Service};
+use pilcrow::protocol::Route;
 use pilcrow::reactor::{Limits, Reactor};
 use side_by_side::client::Client;
 use side_by_side::{compare, cpu_of, is_asked_for, print_head};
@@ -70,7 +71,7 @@ fn start_fleet() -> SocketAddr {
         let addr = addr.unwrap();
         let config = node::Config {
             name: "goods".to_owned(),
-            urls: vec!["GET/goods".to_owned()],
+            routes: vec![Route::get("/goods")],
             listen: Some(ANY_PORT.parse().unwrap()),
             distributor: Some(addr.into()),
             ..node::Config::default()
@@ -131,7 +132,7 @@ impl Ours {
         gateway.start(reactor.net()).unwrap();
         loop {
             let cx = gateway.context(reactor.net());
-            if cx.roster().serving("GET", "/goods").next().is_some() {
+            if cx.roster().serving(&Route::get("/goods")).next().is_some() {
                 break;
             }
             reactor.turn(None, &mut gateway).unwrap();

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use pilcrow::node::{Config, Node};
+use pilcrow::protocol::Route;
 use pilcrow::reactor::{Limits, Reactor};
 
 criterion_group!(benches, look_up);
@@ -74,17 +75,15 @@ fn look_up(criterion: &mut Criterion) {
     group.bench_function("roster, METHOD/path", |bencher| {
         bencher.iter(|| {
             next = (next + 1) % NODES;
-            roster
-                .serving(black_box("GET"), black_box(&paths[next]))
-                .count()
+            let route = Route::new(black_box("GET"), black_box(&paths[next]));
+            roster.serving(&route).count()
         });
     });
     group.bench_function("roster, longest prefix", |bencher| {
         bencher.iter(|| {
             next = (next + 1) % NODES;
-            roster
-                .serving_prefix(black_box("GET"), black_box(&longer[next]))
-                .count()
+            let route = Route::new(black_box("GET"), black_box(&longer[next]));
+            roster.serving_prefix(&route).count()
         });
     });
     group.finish();

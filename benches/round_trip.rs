@@ -20,7 +20,7 @@ use memchr::memmem;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 use pilcrow::node::{Config, Context, Node, ReplyTo, Request, Service};
-use pilcrow::protocol::ErrorCode;
+use pilcrow::protocol::{ErrorCode, Route};
 use pilcrow::reactor::{Limits, Reactor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -90,14 +90,14 @@ struct Echo(usize);
 
 impl Service for Echo {
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
-        if (request.method(), request.uri()) != ("GET", "/echo") {
+        if *request.route() != Route::get("/echo") {
             cx.refuse(reply_to, ErrorCode::NotFound, "here is only GET /echo");
             return;
         }
         self.0 += 1;
         cx.reply(reply_to, request.raw_params());
         if cx.roster().named("logs").next().is_some() {
-            cx.notify("logs", "POST", "/logs", "echo served a request");
+            cx.notify("logs", &Route::post("/logs"), "echo served a request");
         }
     }
 }

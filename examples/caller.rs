@@ -1,4 +1,4 @@
-//! Calls a node every second: who serves it is found by its url.
+//! Calls a node every second. The roster knows which nodes serve the route.
 //!
 //! `cargo run --release --example caller -- GET /echo '{"a":1}'`, beside the Distributor and the
 //! example `echo`. Start a second `echo` on another port, and stop either: no call fails.
@@ -11,19 +11,19 @@ use std::time::Duration;
 
 use clap::Parser;
 use pilcrow::node::{CallError, CallId, Config, Context, Event, Node, Service};
-use pilcrow::protocol::Reply;
+use pilcrow::protocol::{Reply, Route};
 use pilcrow::reactor::{Limits, Reactor};
 use serde_json::value::RawValue;
 
 /// Calls a node every second
 #[derive(Parser)]
 struct Args {
-    /// What to do, as in GET
+    /// The method, as in GET
     #[arg(default_value = "GET")]
     method: String,
-    /// What it is about, as in /echo
+    /// The path, as in /echo
     #[arg(default_value = "/echo")]
-    uri: String,
+    path: String,
     /// Any JSON
     #[arg(default_value = "null")]
     params: String,
@@ -80,13 +80,14 @@ fn main() -> io::Result<()> {
     let mut node = Node::new(config, Caller::default());
     node.start(reactor.net())?;
 
-    let url = format!("{}{}", args.method, args.uri);
-    node.context(reactor.net()).wait_for(&[&url], 10 * SECOND);
+    let routes = [Route::new(args.method, args.path)];
+    let [route] = &routes;
+    node.context(reactor.net()).wait_for(&routes, 10 * SECOND);
     while node.service().is_served.is_none() {
         reactor.turn(None, &mut node)?;
     }
     if node.service().is_served == Some(false) {
-        println!("nobody lists {url}: calling all the same");
+        println!("no node lists {route}: calling nevertheless");
     }
     let mut next_call_at = reactor.now();
     for asked in 1..=args.count {
@@ -96,7 +97,7 @@ fn main() -> io::Result<()> {
         }
         next_call_at = next_call_at + SECOND;
         let mut cx = node.context(reactor.net());
-        cx.call(&args.method, &args.uri, &*params, SECOND);
+        cx.call(route, &*params, SECOND);
         while node.service().outcomes < asked {
             reactor.turn(None, &mut node)?;
         }

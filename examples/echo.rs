@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 
 use clap::Parser;
 use pilcrow::node::{Config, Context, Event, Node, ReplyTo, Request, Service};
-use pilcrow::protocol::ErrorCode;
+use pilcrow::protocol::{ErrorCode, Route};
 use pilcrow::reactor::{Limits, Reactor};
 
 /// A node that answers GET/echo with the params of the request
@@ -35,13 +35,13 @@ struct Echo;
 
 impl Service for Echo {
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
-        if (request.method(), request.uri()) != ("GET", "/echo") {
+        if *request.route() != Route::get("/echo") {
             cx.refuse(reply_to, ErrorCode::NotFound, "here is only GET /echo");
             return;
         }
         cx.reply(reply_to, request.raw_params());
         if cx.roster().named("logs").next().is_some() {
-            cx.notify("logs", "POST", "/logs", "echo served a request");
+            cx.notify("logs", &Route::post("/logs"), "echo served a request");
         }
     }
 
@@ -57,7 +57,7 @@ fn main() -> io::Result<()> {
     let mut reactor = Reactor::new(Limits::default())?;
     let config = Config {
         name: "echo".to_owned(),
-        urls: vec!["GET/echo".to_owned()],
+        routes: vec![Route::get("/echo")],
         listen: Some(args.listen),
         distributor: Some(args.distributor.into()),
         ..Config::default()

@@ -20,6 +20,7 @@ use mio::net::UdpSocket;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use pilcrow::node::{Config, Context, Node, ReplyTo, Request, Service};
+use pilcrow::protocol::Route;
 use pilcrow::reactor::{Limits, Reactor};
 
 /// A node inside a loop that is not ours
@@ -63,7 +64,7 @@ fn main() -> io::Result<()> {
     let mut reactor = Reactor::new(Limits::default())?;
     let config = Config {
         name: "count".to_owned(),
-        urls: vec!["GET/count".to_owned()],
+        routes: vec![Route::get("/count")],
         listen: Some(args.listen),
         distributor: Some(args.distributor.into()),
         ..Config::default()

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use pilcrow::node::{Config, Context, Node, ReplyTo, Request, Service};
-use pilcrow::protocol::ErrorCode;
+use pilcrow::protocol::{ErrorCode, Route};
 use pilcrow::reactor::{Limits, Reactor};
 
 /// Collects what other nodes have to say, one line a packet
@@ -39,7 +39,7 @@ enum Output {
 
 impl Service for Logs {
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
-        if (request.method(), request.uri()) != ("POST", "/logs") {
+        if *request.route() != Route::post("/logs") {
             cx.refuse(reply_to, ErrorCode::NotFound, "here is only POST /logs");
             return;
         }
@@ -69,7 +69,7 @@ fn main() -> io::Result<()> {
     let mut reactor = Reactor::new(Limits::default())?;
     let config = Config {
         name: "logs".to_owned(),
-        urls: vec!["POST/logs".to_owned()],
+        routes: vec![Route::post("/logs")],
         listen: Some(args.listen),
         distributor: Some(args.distributor.into()),
         ..Config::default()

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use pilcrow::node::{CallError, CallId, Config, Context, Event, Node, ReplyTo, Request, Service};
-use pilcrow::protocol::{ErrorCode, Reply};
+use pilcrow::protocol::{ErrorCode, Reply, Route};
 use pilcrow::reactor::{Limits, Net, Reactor};
 use serde_json::{Value, json};
 
@@ -29,6 +29,9 @@ struct Args {
     orders: u64,
 }
 
+const GOODS: Route<'static> = Route::get("/goods");
+const PRICES: Route<'static> = Route::get("/prices");
+const PURCHASES: Route<'static> = Route::post("/purchases");
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Knows what goods cost.
@@ -55,7 +58,7 @@ impl Service for Prices {
         let params: Value = request.parse_params().unwrap_or_default();
         let count = params["count"].as_u64().unwrap_or(1);
         // It waits no longer than whoever asks: what is left of their time travels with the call.
-        let call = cx.call("GET", "/goods", &params, PATIENCE);
+        let call = cx.call(&GOODS, &params, PATIENCE);
         self.asked.insert(call, (reply_to, count));
     }
 
@@ -89,8 +92,7 @@ impl Service for Purchases {
         self.sold += 1;
         cx.notify(
             "logs",
-            "POST",
-            "/logs",
+            &Route::post("/logs"),
             &format!("sold: {}", request.params()),
         );
         cx.reply(reply_to, &json!({ "number": self.sold }));
@@ -139,20 +141,19 @@ struct Shop {
 
 impl Shop {
     fn new(distributor: SocketAddr) -> Shop {
-        let config = |name: &str, url: Option<&str>| Config {
+        let config = |name: &str, route: Option<Route<'static>>| Config {
             name: name.to_owned(),
-            urls: url.map(str::to_owned).into_iter().collect(),
-            listen: url.map(|_| SocketAddr::from(([127, 0, 0, 1], 0))),
+            listen: route
+                .as_ref()
+                .map(|_| SocketAddr::from(([127, 0, 0, 1], 0))),
+            routes: route.into_iter().collect(),
             distributor: Some(distributor.into()),
             ..Config::default()
         };
         Shop {
-            goods: Node::new(config("goods", Some("GET/goods")), Goods),
-            prices: Node::new(config("prices", Some("GET/prices")), Prices::default()),
-            purchases: Node::new(
-                config("purchases", Some("POST/purchases")),
-                Purchases::default(),
-            ),
+            goods: Node::new(config("goods", Some(GOODS)), Goods),
+            prices: Node::new(config("prices", Some(PRICES)), Prices::default()),
+            purchases: Node::new(config("purchases", Some(PURCHASES)), Purchases::default()),
             customer: Node::new(config("customer", None), Customer::default()),
         }
     }
@@ -179,14 +180,13 @@ impl Shop {
     fn ask(
         &mut self,
         reactor: &mut Reactor,
-        method: &str,
-        uri: &str,
+        route: &Route<'_>,
         params: &Value,
     ) -> io::Result<Result<Value, String>> {
         let call = self
             .customer
             .context(reactor.net())
-            .call(method, uri, params, PATIENCE);
+            .call(route, params, PATIENCE);
         loop {
             self.turn(reactor)?;
             let outcomes = &mut self.customer.service().outcomes;
@@ -203,10 +203,9 @@ fn main() -> io::Result<()> {
     let mut shop = Shop::new(args.distributor);
     shop.start(reactor.net())?;
 
-    let urls = ["GET/goods", "GET/prices", "POST/purchases"];
     shop.customer
         .context(reactor.net())
-        .wait_for(&urls, Duration::from_secs(60));
+        .wait_for(&[GOODS, PRICES, PURCHASES], Duration::from_secs(60));
     println!(
         "waiting for the Distributor at {} and three services",
         args.distributor
@@ -220,8 +219,8 @@ fn main() -> io::Result<()> {
 
     for number in 1..=args.orders {
         let order = json!({ "name": "apples", "count": number });
-        let price = shop.ask(&mut reactor, "GET", "/prices", &order)?;
-        let sale = shop.ask(&mut reactor, "POST", "/purchases", &order)?;
+        let price = shop.ask(&mut reactor, &PRICES, &order)?;
+        let sale = shop.ask(&mut reactor, &PURCHASES, &order)?;
         println!("order {number}: {price:?}, {sale:?}");
     }
 

@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use crate::distributor::{escaped, escaped_frame};
 #[cfg(feature = "http")]
 use crate::http::{Limits, Request, limits::MAX_HEADERS, reader};
-use crate::protocol::{ErrorCode, Refusal};
+use crate::protocol::{ErrorCode, Refusal, Route};
 
 /// Returns what is wrong with a url of a registration.
 pub fn check_url(url: &str) -> Result<(), &'static str> {
-    crate::protocol::check_url(url)
+    Route::parse(url).check()
 }
 
 /// Returns a frame as the log shows it.

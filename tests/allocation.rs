@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use pilcrow::distributor::{Config, Distributor};
 use pilcrow::node::{self, CallError, CallId, Context, LinkState, Node, ReplyTo, Request, Service};
-use pilcrow::protocol::Reply;
+use pilcrow::protocol::{Reply, Route};
 use pilcrow::reactor::{ConnId, Handler, Limits, ListenOptions, Net, Reactor, SharedFrame};
 use serde_json::json;
 
@@ -226,7 +226,7 @@ struct Counter {
 impl Service for Counter {
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
         self.served += 1;
-        match request.uri() {
+        match &*request.route().path {
             "/work" => cx.reply(reply_to, request.params()),
             // Its caller waits in vain.
             _ => drop(reply_to),
@@ -278,7 +278,7 @@ fn a_call_allocates_nothing_on_either_side() {
     let nodes = [0, 1].map(|_| {
         let config = node::Config {
             name: "work".to_owned(),
-            urls: vec!["GET/work".to_owned(), "GET/never".to_owned()],
+            routes: vec![Route::get("/work"), Route::get("/never")],
             listen: Some(any_port()),
             distributor: Some(addr.into()),
             ..node::Config::default()
@@ -320,8 +320,8 @@ fn a_call_allocates_nothing_on_either_side() {
             let mut cx = town.nodes[index % 2].context(reactor.net());
             let deadline = Duration::from_millis(if index == 1 { 2 } else { 60_000 });
             match index % 3 {
-                0 => cx.call_idempotent("GET", uri, &params, deadline),
-                _ => cx.call("GET", uri, &params, deadline),
+                0 => cx.call_idempotent(&Route::get(uri), &params, deadline),
+                _ => cx.call(&Route::get(uri), &params, deadline),
             };
         }
         while ended(town) < all {

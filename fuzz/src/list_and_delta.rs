@@ -3,7 +3,7 @@
 use crate::node_link::Bench;
 use crate::script::Script;
 use pilcrow::node::Member;
-use pilcrow::protocol::{Stamp, write_delta, write_session_list};
+use pilcrow::protocol::{Route, Stamp, write_delta, write_session_list};
 use pilcrow::reactor::framing::FRAME_END;
 use pilcrow::registry::{Cause, Entry, EntryId, Registry, write_entries, write_ids};
 
@@ -122,8 +122,7 @@ fn assert_same(bench: &mut Bench, registry: &Registry) {
         assert_eq!(named, count(&|member| member.node.port == Some(port)));
     }
     for url in ["GET/0", "GET/1"] {
-        let (method, path) = url.split_at(3);
-        let serving = roster.serving(method, path).count();
+        let serving = roster.serving(&Route::parse(url)).count();
         assert_eq!(serving, count(&|member| member.node.urls == [url]));
     }
 }

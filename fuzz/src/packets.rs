@@ -7,8 +7,9 @@ use crate::script::Script;
 use pilcrow::fuzzing::refusal;
 use pilcrow::protocol::{
     Applied, DrainRequest, Drained, ErrorCode, ListedNode, Packet, Refusal, Registered, Reply,
-    SessionRequest, Stamp, Token, Update, Watch, key_of_request, write_delta, write_draining,
-    write_error, write_error_reply, write_list, write_reply, write_request, write_session_list,
+    Route, SessionRequest, Stamp, Token, Update, Watch, key_of_request, write_delta,
+    write_draining, write_error, write_error_reply, write_list, write_reply, write_request,
+    write_session_list,
 };
 use pilcrow::reactor::SharedFrame;
 use pilcrow::reactor::framing::FRAME_END;
@@ -23,7 +24,8 @@ pub fn packets(input: &[u8]) {
     let deadline = (script.pick(2) == 1).then(|| u64::from(script.byte()) << script.pick(56));
 
     let frame = frame(|out| {
-        write_request(out, &method, &uri, key, deadline, &params).expect("memory takes it");
+        let route = Route::new(&*method, &*uri);
+        write_request(out, &route, key, deadline, &params).expect("memory takes it");
     });
     let packet = Packet::parse(&frame).expect("a request is a packet");
     assert_eq!(packet.uri().as_deref(), Some(&*uri));

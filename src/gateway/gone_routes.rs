@@ -3,16 +3,15 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use memchr::memchr_iter;
-
 use crate::node::Member;
+use crate::protocol::Route;
 use crate::time::Time;
 
 /// Routes that are gone, for a while.
 #[derive(Debug)]
 pub(super) struct GoneRoutes {
     remembered: Duration,
-    gone_at: HashMap<Box<str>, Time>,
+    gone_at: HashMap<Route<'static>, Time>,
     /// In one of them.
     most_slashes: usize,
 }
@@ -38,38 +37,21 @@ impl GoneRoutes {
         }
         for url in &member.node.urls {
             if self.gone_at.len() < MAX_GONE {
-                self.insert(url, now);
+                self.insert(Route::parse(url), now);
             }
         }
     }
 
-    fn insert(&mut self, url: &str, now: Time) {
-        let slashes = memchr_iter(b'/', url.as_bytes()).count();
-        self.most_slashes = self.most_slashes.max(slashes);
-        self.gone_at.insert(url.into(), now);
+    fn insert(&mut self, route: Route<'_>, now: Time) {
+        self.most_slashes = self.most_slashes.max(route.slashes());
+        self.gone_at.insert(route.into_owned(), now);
     }
 
-    /// Whether a route was listed a moment ago, or a beginning of it: whoever served it may be
-    /// starting again.
-    pub(super) fn has(&self, method: &str, path: &str, now: Time) -> bool {
-        if self.gone_at.is_empty() {
-            return false;
-        }
-        let mut slashes = memchr_iter(b'/', path.as_bytes());
-        let end = slashes.nth(self.most_slashes).unwrap_or(path.len());
-        let mut url = format!("{method}{}", path.get(..end).unwrap_or(path));
-        loop {
-            let gone_at = self.gone_at.get(url.as_str());
-            if gone_at.is_some_and(|at| now.saturating_since(*at) < self.remembered) {
-                return true;
-            }
-            // One segment less, down to the root.
-            match url.rfind('/') {
-                Some(at) if at > method.len() => url.truncate(at),
-                Some(at) if url.len() > at + 1 => url.truncate(at + 1),
-                _ => return false,
-            }
-        }
+    /// Returns whether a prefix of a route was listed a moment ago: its node may be restarting.
+    pub(super) fn has(&self, route: &Route<'_>, now: Time) -> bool {
+        let is_recent = |at: &Time| now.saturating_since(*at) < self.remembered;
+        let mut prefixes = route.prefixes(self.most_slashes);
+        prefixes.any(|prefix| self.gone_at.get(&prefix).is_some_and(is_recent))
     }
 }
 
@@ -80,10 +62,10 @@ mod tests {
     #[test]
     fn what_is_gone_is_remembered_for_a_while_with_all_below_it() {
         let mut gone = GoneRoutes::new(Duration::from_secs(1));
-        assert!(!gone.has("GET", "/goods", Time::ZERO));
+        assert!(!gone.has(&Route::get("/goods"), Time::ZERO));
         let second = Time::from_millis(1000);
         for url in ["GET/goods", "POST/"] {
-            gone.insert(url, second);
+            gone.insert(Route::parse(url), second);
         }
         for (method, path, at, is_gone) in [
             ("GET", "/goods", 1000, true),
@@ -98,7 +80,11 @@ mod tests {
             ("OPTIONS", "*", 1000, false),
         ] {
             let at = Time::from_millis(at);
-            assert_eq!(gone.has(method, path, at), is_gone, "{method}{path}");
+            assert_eq!(
+                gone.has(&Route::new(method, path), at),
+                is_gone,
+                "{method}{path}"
+            );
         }
     }
 }

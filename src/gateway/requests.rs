@@ -8,6 +8,7 @@ use super::pending::{PendingRequest, PendingRequests};
 use super::responses::{JSON, preflight, problem, respond};
 use crate::http::{App, Http, Request, ResponseTo};
 use crate::node::{CallId, Node};
+use crate::protocol::Route;
 use crate::reactor::Net;
 
 /// The HTTP side of a gateway, for as long as one callback takes.
@@ -108,7 +109,7 @@ impl HttpSide<'_> {
         request_id: &str,
     ) -> Result<CallId, Failure> {
         let path = request.path();
-        let method = self.route(http.net(), request)?;
+        let route = self.route(http.net(), request)?;
         let mut params = params(request)?;
         let deadline = self.config.deadline;
         let mut cx = self.node.context(http.net());
@@ -122,37 +123,33 @@ impl HttpSide<'_> {
             let why = "the request is larger than a node takes: at most 1 MiB as a packet";
             return Err((413, why.to_owned()));
         }
-        Ok(match method {
-            "GET" | "HEAD" => cx.call_idempotent(method, path, &params, deadline),
-            _ => cx.call(method, path, &params, deadline),
+        Ok(match &*route.method {
+            "GET" | "HEAD" => cx.call_idempotent(&route, &params, deadline),
+            _ => cx.call(&route, &params, deadline),
         })
     }
 
-    /// Returns the method under which a node serves the request.
-    fn route<'r>(&mut self, net: &mut Net, request: &'r Request<'_>) -> Result<&'r str, Failure> {
-        let (method, path) = (request.method(), request.path());
+    /// Returns the route under which a node serves the request.
+    fn route<'r>(&mut self, net: &mut Net, request: &'r Request<'_>) -> Result<Route<'r>, Failure> {
+        let route = Route::new(request.method(), request.path());
+        // `GET` is the same, but for the body that is not sent.
+        let of_get = (route.method == "HEAD").then(|| Route::get(request.path()));
+        let mut routes = [Some(&route), of_get.as_ref()].into_iter().flatten();
         let cx = self.node.context(net);
         let roster = cx.roster();
-        let serves = |method: &str| roster.serving_prefix(method, path).next().is_some();
-        if serves(method) {
-            return Ok(method);
-        }
-        if method == "HEAD" && serves("GET") {
-            // The same, but for the body that is not sent.
-            return Ok("GET");
+        let is_served = |route: &&Route<'_>| roster.serving_prefix(route).next().is_some();
+        if let Some(served) = routes.clone().find(is_served) {
+            return Ok(served.clone());
         }
         if roster.updated_at().is_none() {
             return Err((503, "the list of nodes has not come yet".to_owned()));
         }
-        let now = net.now();
-        let gone = &self.node.service().gone;
-        let was_served = |method: &str| gone.has(method, path, now);
-        if was_served(method) || method == "HEAD" && was_served("GET") {
-            let why = format!("the nodes that served {method}{path} are gone; they may come back");
-            Err((503, why))
-        } else {
-            Err((404, format!("no node serves {method}{path}")))
+        let (now, gone) = (net.now(), &self.node.service().gone);
+        if routes.any(|route| gone.has(route, now)) {
+            let why = format!("the nodes that served {route} are gone; they may come back");
+            return Err((503, why));
         }
+        Err((404, format!("no node serves {route}")))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::handle::PostedBy;
+use crate::protocol::Route;
 use crate::reactor::{ConnId, TimerId};
 use crate::time::Time;
 
@@ -20,8 +21,7 @@ impl CallId {
 /// What is called, until when, and how.
 pub(super) struct NewCall<'a, P: ?Sized> {
     pub(super) target: Target,
-    pub(super) method: &'a str,
-    pub(super) uri: &'a str,
+    pub(super) route: &'a Route<'a>,
     pub(super) params: &'a P,
     pub(super) deadline: Time,
     pub(super) is_idempotent: bool,
@@ -81,24 +81,24 @@ pub(super) struct CompletedCall {
     pub(super) posted_by: Option<PostedBy>,
 }
 
-/// The method, the uri, and the encoded params with what follows them in the packet. They are kept
+/// The route, and the encoded params with what follows them in the packet. They are kept
 /// in one buffer until there is a result, so that the call can be sent to another peer.
 #[derive(Debug)]
 pub(super) struct Text {
     pub(super) buffer: Vec<u8>,
     pub(super) method_bytes: usize,
-    pub(super) uri_bytes: usize,
+    pub(super) path_bytes: usize,
 }
 
 /// What a request has around its text, generously.
 const ENVELOPE_BYTES: usize = 256;
 
 impl Text {
-    pub(super) fn parts(&self) -> (&str, &str, &[u8]) {
+    pub(super) fn parts(&self) -> (Route<'_>, &[u8]) {
         let (method, rest) = self.buffer.split_at(self.method_bytes);
-        let (uri, params) = rest.split_at(self.uri_bytes);
+        let (path, params) = rest.split_at(self.path_bytes);
         let words = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
-        (words(method), words(uri), params)
+        (Route::new(words(method), words(path)), params)
     }
 
     /// Returns how long the request is, at most; a `¶` makes it a little longer.

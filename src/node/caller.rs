@@ -1,6 +1,7 @@
 //! Makes calls: gives each to a peer, and to another one if that can't have served it.
 
 use std::collections::VecDeque;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::peer::Load;
 use super::peers::Peers;
 use super::roster::Roster;
 use super::tag::Tag;
-use crate::protocol::{write_encoded_request, write_request};
+use crate::protocol::{Route, write_request, write_request_head};
 use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{Close, CloseReason, ConnId, Net, Owner};
 
@@ -131,8 +132,8 @@ impl Caller {
                 takes_more.then_some(place)?
             }
             Target::Anyone => {
-                let (method, uri, _) = call.text.parts();
-                let places = roster.places_serving_prefix(method, uri);
+                let (route, _) = call.text.parts();
+                let places = roster.places_serving_prefix(&route);
                 let candidate = |index: usize| {
                     let member = roster.members().get(*places.get(index)?)?;
                     self.peers.find(member.addr?)
@@ -178,13 +179,15 @@ impl Caller {
         let Some(attempt) = &mut call.attempt else {
             return;
         };
-        let (method, uri, params) = call.text.parts();
+        let (route, params) = call.text.parts();
         let left = call.deadline.saturating_since(net.now());
         let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
         let key = call.id.0;
         let queued_before = net.pending_bytes(attempt.conn);
         let is_queued = net.send_with(attempt.conn, |out| {
-            write_encoded_request(out, method, uri, key, Some(left), params)
+            write_request_head(&mut *out, &route, key, Some(left))?;
+            out.write_all(params)?;
+            out.write_all(b"}")
         });
         if !is_queued {
             return;
@@ -421,8 +424,7 @@ impl Caller {
         &mut self,
         net: &mut Net,
         addr: SocketAddr,
-        method: &str,
-        uri: &str,
+        route: &Route<'_>,
         params: &(impl Serialize + ?Sized),
     ) -> bool {
         let place = self.peers.at(addr);
@@ -434,7 +436,7 @@ impl Caller {
             most = most.min(self.max_plain_in_flight_bytes);
         }
         peer.unsent_bytes(net) <= most
-            && net.send_with(conn, |out| write_request(out, method, uri, 0, None, params))
+            && net.send_with(conn, |out| write_request(out, route, 0, None, params))
     }
 
     /// Gives no call to a peer any more, and closes all connections after what is queued for them.

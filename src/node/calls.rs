@@ -56,8 +56,8 @@ impl Calls {
         new: NewCall<'_, P>,
     ) -> (usize, bool) {
         let mut buffer = self.pool.take();
-        buffer.extend_from_slice(new.method.as_bytes());
-        buffer.extend_from_slice(new.uri.as_bytes());
+        buffer.extend_from_slice(new.route.method.as_bytes());
+        buffer.extend_from_slice(new.route.path.as_bytes());
         let mut is_encoded = serde_json::to_writer(&mut buffer, new.params).is_ok();
         if let Some(request_id) = new.request_id {
             buffer.extend_from_slice(b",\"request_id\":");
@@ -73,8 +73,8 @@ impl Calls {
             timer: net.arm(owner, new.deadline, Tag::Call(id.0).pack()),
             text: Text {
                 buffer,
-                method_bytes: new.method.len(),
-                uri_bytes: new.uri.len(),
+                method_bytes: new.route.method.len(),
+                path_bytes: new.route.path.len(),
             },
             attempt: None,
             responder: None,

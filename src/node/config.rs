@@ -4,15 +4,15 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::address::DistributorAddress;
-use crate::protocol::Token;
+use crate::protocol::{Route, Token};
 
 /// Configuration of a [`Node`](super::Node).
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Its name, under which others find it. A label: several nodes may have the same.
     pub name: String,
-    /// What it serves, as `METHOD/path`.
-    pub urls: Vec<String>,
+    /// The routes that it serves.
+    pub routes: Vec<Route<'static>>,
     /// Where it listens. `None`: it only calls others, and is not listed. (A plain Distributor lists
     /// it all the same, and plain gateways die of an entry without a port: in such a fleet give it
     /// an `advertised_port`.)
@@ -48,7 +48,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             name: String::new(),
-            urls: Vec::new(),
+            routes: Vec::new(),
             listen: None,
             advertised_port: None,
             distributor: None,

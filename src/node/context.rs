@@ -11,7 +11,7 @@ use super::node_core::Core;
 use super::roster::Roster;
 use super::served::{ReplyTo, refuse};
 use super::waits::WaitId;
-use crate::protocol::{ErrorCode, Token, write_reply};
+use crate::protocol::{ErrorCode, Route, Token, write_reply};
 use crate::reactor::{Close, Net};
 use crate::time::Time;
 
@@ -77,24 +77,22 @@ impl<'a> Context<'a> {
     /// [`Member::addr`](super::Member::addr).
     pub fn call(
         &mut self,
-        method: &str,
-        uri: &str,
+        route: &Route<'_>,
         params: &(impl Serialize + ?Sized),
         deadline: Duration,
     ) -> CallId {
-        self.call_target(Target::Anyone, method, uri, params, deadline, false)
+        self.call_target(Target::Anyone, route, params, deadline, false)
     }
 
     /// As [`Context::call`], for what does no harm if it is done twice: it is moved to another node
     /// even if the first may have done it.
     pub fn call_idempotent(
         &mut self,
-        method: &str,
-        uri: &str,
+        route: &Route<'_>,
         params: &(impl Serialize + ?Sized),
         deadline: Duration,
     ) -> CallId {
-        self.call_target(Target::Anyone, method, uri, params, deadline, true)
+        self.call_target(Target::Anyone, route, params, deadline, true)
     }
 
     /// Calls the node at this address and no other, listed or not. The connection to one that is
@@ -102,12 +100,11 @@ impl<'a> Context<'a> {
     pub fn call_at(
         &mut self,
         addr: SocketAddr,
-        method: &str,
-        uri: &str,
+        route: &Route<'_>,
         params: &(impl Serialize + ?Sized),
         deadline: Duration,
     ) -> CallId {
-        self.call_target(Target::At(addr), method, uri, params, deadline, false)
+        self.call_target(Target::At(addr), route, params, deadline, false)
     }
 
     /// Returns the id that the next call will have, for callers that also send its key among the
@@ -132,8 +129,7 @@ impl<'a> Context<'a> {
     pub fn call_all(
         &mut self,
         name: &str,
-        method: &str,
-        uri: &str,
+        route: &Route<'_>,
         params: &(impl Serialize + ?Sized),
         deadline: Duration,
         calls: &mut Vec<CallId>,
@@ -143,7 +139,7 @@ impl<'a> Context<'a> {
             let place = roster.places_named(name).get(index);
             let member = place.and_then(|place| roster.members().get(*place));
             if let Some(addr) = member.and_then(|member| member.addr) {
-                calls.push(self.call_at(addr, method, uri, params, deadline));
+                calls.push(self.call_at(addr, route, params, deadline));
             }
         }
     }
@@ -153,22 +149,21 @@ impl<'a> Context<'a> {
     pub fn notify(
         &mut self,
         name: &str,
-        method: &str,
-        uri: &str,
+        route: &Route<'_>,
         params: &(impl Serialize + ?Sized),
     ) -> usize {
         let caller = &mut self.core.caller;
         (self.core.link.roster.named(name))
             .filter_map(|member| member.addr)
-            .filter(|addr| caller.notify(self.net, *addr, method, uri, params))
+            .filter(|addr| caller.notify(self.net, *addr, route, params))
             .count()
     }
 
-    /// Waits until for each of `urls`, written `METHOD/path`, there is somebody who lists exactly it
+    /// Waits until for each of `routes` there is somebody who lists exactly it
     /// and can be called. Returns at once: nothing blocks.
     /// Told by [`Event::Waited`](super::Event::Waited), at the latest when `timeout` has passed.
-    pub fn wait_for(&mut self, urls: &[&str], timeout: Duration) -> WaitId {
-        self.core.wait_for(self.net, urls, timeout)
+    pub fn wait_for(&mut self, routes: &[Route<'_>], timeout: Duration) -> WaitId {
+        self.core.wait_for(self.net, routes, timeout)
     }
 
     /// Has another [token](super::Config::token) admit the node, from when it registers next.
@@ -213,8 +208,7 @@ impl<'a> Context<'a> {
     fn call_target(
         &mut self,
         target: Target,
-        method: &str,
-        uri: &str,
+        route: &Route<'_>,
         params: &(impl Serialize + ?Sized),
         deadline: Duration,
         is_idempotent: bool,
@@ -222,8 +216,7 @@ impl<'a> Context<'a> {
         let deadline = self.net.now() + deadline;
         let new = NewCall {
             target,
-            method,
-            uri,
+            route,
             params,
             deadline: self
                 .request_deadline

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::call_error::CallError;
-use crate::protocol::Reply;
+use crate::protocol::{Reply, Route};
 use crate::reactor::Waker;
 
 /// Lets another thread call through a node. Clone it for each one.
@@ -25,8 +25,7 @@ pub(super) type PostedBy = Box<Sender<OwnedResult>>;
 
 #[derive(Debug)]
 pub(super) struct PostedCall {
-    pub(super) method: String,
-    pub(super) uri: String,
+    pub(super) route: Route<'static>,
     pub(super) params: Box<RawValue>,
     pub(super) deadline: Duration,
     pub(super) is_idempotent: bool,
@@ -68,30 +67,27 @@ impl Handle {
     /// if the node is gone or the params can't be encoded.
     pub fn call(
         &self,
-        method: &str,
-        uri: &str,
+        route: &Route<'_>,
         params: &(impl Serialize + ?Sized),
         deadline: Duration,
     ) -> Receiver<Result<Reply<'static>, CallError<'static>>> {
-        self.post(method, uri, params, deadline, false)
+        self.post(route, params, deadline, false)
     }
 
     /// As [`Handle::call`], for what does no harm if it is done twice: it is moved to another node
     /// if the connection is lost.
     pub fn call_idempotent(
         &self,
-        method: &str,
-        uri: &str,
+        route: &Route<'_>,
         params: &(impl Serialize + ?Sized),
         deadline: Duration,
     ) -> Receiver<Result<Reply<'static>, CallError<'static>>> {
-        self.post(method, uri, params, deadline, true)
+        self.post(route, params, deadline, true)
     }
 
     fn post(
         &self,
-        method: &str,
-        uri: &str,
+        route: &Route<'_>,
         params: &(impl Serialize + ?Sized),
         deadline: Duration,
         is_idempotent: bool,
@@ -99,8 +95,7 @@ impl Handle {
         let (posted_by, result) = mpsc::channel();
         if let Ok(params) = to_raw_value(params) {
             let call = PostedCall {
-                method: method.to_owned(),
-                uri: uri.to_owned(),
+                route: route.clone().into_owned(),
                 params,
                 deadline,
                 is_idempotent,

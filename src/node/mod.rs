@@ -1,24 +1,27 @@
 //! A node: your service, its view of all others, and calls to them, in your own thread and loop.
 //!
-//! A [`Node`] is a [`Handler`]. It registers with a Distributor, keeps a
-//! [`Roster`] of who is there, serves requests through your [`Service`], and calls other nodes
-//! through [`Context`]. It works with a [`Distributor`](crate::distributor::Distributor) of this crate,
-//! and with a plain one: a program in Node.js that sends lists and has no sessions.
+//! A [`Node`] is a [`Handler`]. It registers with a Distributor, keeps a [`Roster`] of the live
+//! nodes, serves requests through your [`Service`], and calls other nodes through [`Context`]. It
+//! works with a [`Distributor`](crate::distributor::Distributor) of this crate, and with a plain
+//! one: a program in Node.js that sends lists and has no sessions.
 //!
 //! ```no_run
 //! use std::net::SocketAddr;
 //!
 //! use pilcrow::node::{Config, Context, Node, ReplyTo, Request, Service};
-//! use pilcrow::protocol::ErrorCode;
+//! use pilcrow::protocol::{ErrorCode, Route};
 //! use pilcrow::reactor::{Limits, Reactor};
+//!
+//! const GOODS: Route<'static> = Route::get("/goods");
 //!
 //! struct Goods;
 //!
 //! impl Service for Goods {
 //!     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
-//!         match (request.method(), request.uri()) {
-//!             ("GET", "/goods") => cx.reply(reply_to, &["apples", "pears"]),
-//!             _ => cx.refuse(reply_to, ErrorCode::NotFound, "no such uri or method here"),
+//!         if *request.route() == GOODS {
+//!             cx.reply(reply_to, &["apples", "pears"]);
+//!         } else {
+//!             cx.refuse(reply_to, ErrorCode::NotFound, "no such route");
 //!         }
 //!     }
 //! }
@@ -27,7 +30,7 @@
 //!     let mut reactor = Reactor::new(Limits::default())?;
 //!     let config = Config {
 //!         name: "goods".to_owned(),
-//!         urls: vec!["GET/goods".to_owned()],
+//!         routes: vec![GOODS],
 //!         listen: Some(([127, 0, 0, 1], 9010).into()),
 //!         distributor: Some(SocketAddr::from(([127, 0, 0, 1], 9000)).into()),
 //!         ..Config::default()
@@ -40,57 +43,16 @@
 //! }
 //! ```
 //!
-//! [`Context`] is given to each callback, and between turns by [`Node::context`]. [`Context::call`] asks
-//! whoever serves a url; its result comes by [`Service::on_result`]. What else happens comes by
-//! [`Service::on_event`]: the link to the Distributor, nodes that join and leave. [`Context::drain`] and
-//! then [`Context::stop`] leave in good order.
+//! Each callback receives a [`Context`]; between turns, [`Node::context`] returns one.
+//! [`Context::call`] calls a node that serves a route, and [`Service::on_result`] receives the
+//! result. [`Service::on_event`] receives changes of the link to the Distributor, and nodes that
+//! join and leave. [`Context::drain`] and then [`Context::stop`] leave in good order.
+//!
+//! A node without a Distributor is a plain server; one that calls only addresses
+//! ([`Context::call_at`]) is a plain client.
 //!
 //! A node lives in the thread of its reactor, and several can share one: see
 //! [`Composite`](crate::reactor::Composite). Other threads call through a [`Handle`].
-//!
-//! A node without a Distributor is a plain server, and one without a listener a plain client of
-//! whatever address it is given:
-//!
-//! ```
-//! use std::time::Duration;
-//! use pilcrow::node::{CallError, CallId, Config, Context, Node, ReplyTo, Request, Service};
-//! use pilcrow::protocol::Reply;
-//! use pilcrow::reactor::{Limits, Reactor};
-//!
-//! struct Server;
-//!
-//! impl Service for Server {
-//!     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
-//!         cx.reply(reply_to, request.uri());
-//!     }
-//! }
-//!
-//! #[derive(Default)]
-//! struct Client(Option<String>);
-//!
-//! impl Service for Client {
-//!     fn on_result(&mut self, _: &mut Context<'_>, _: CallId, result: Result<Reply<'_>, CallError<'_>>) {
-//!         self.0 = result.ok().map(|reply| reply.results().to_owned());
-//!     }
-//! }
-//!
-//! fn main() -> std::io::Result<()> {
-//!     let mut reactor = Reactor::new(Limits::default())?;
-//!     let any_port = Some("127.0.0.1:0".parse().unwrap());
-//!     let mut server = Node::new(Config { listen: any_port, ..Config::default() }, Server);
-//!     let addr = server.start(reactor.net())?.unwrap();
-//!
-//!     let mut client = Node::new(Config::default(), Client::default());
-//!     client.start(reactor.net())?;
-//!     let second = Duration::from_secs(1);
-//!     client.context(reactor.net()).call_at(addr, "GET", "/hello", &(), second);
-//!     while client.service().0.is_none() {
-//!         reactor.turn(None, &mut (&mut server, &mut client))?;
-//!     }
-//!     assert_eq!(client.service().0.as_deref(), Some("\"/hello\""));
-//!     Ok(())
-//! }
-//! ```
 
 mod address;
 mod call;

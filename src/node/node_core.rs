@@ -10,6 +10,7 @@ use super::link::DistributorLink;
 use super::news::News;
 use super::tag::Tag;
 use super::waits::{WaitId, Waits};
+use crate::protocol::Route;
 use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{CloseReason, ConnId, ListenerId, Net, Owner, TimerId};
 
@@ -113,8 +114,13 @@ impl Core {
         self.take_link_news(net);
     }
 
-    pub(super) fn wait_for(&mut self, net: &mut Net, urls: &[&str], timeout: Duration) -> WaitId {
-        let id = self.waits.add(net, urls, timeout);
+    pub(super) fn wait_for(
+        &mut self,
+        net: &mut Net,
+        routes: &[Route<'_>],
+        timeout: Duration,
+    ) -> WaitId {
+        let id = self.waits.add(net, routes, timeout);
         self.end_waits(net);
         id
     }
@@ -143,8 +149,7 @@ impl Core {
             };
             let new = NewCall {
                 target: Target::Anyone,
-                method: &call.method,
-                uri: &call.uri,
+                route: &call.route,
                 params: &*call.params,
                 deadline: net.now() + call.deadline,
                 is_idempotent: call.is_idempotent,

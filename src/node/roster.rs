@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde_json::value::RawValue;
 
-use crate::protocol::{Left, ListedNode, UpdateSession};
+use crate::protocol::{Left, ListedNode, Route, UpdateSession};
 use crate::time::Time;
 
 /// One node of the view.
@@ -71,7 +71,7 @@ pub struct Roster {
     members: Vec<Member>,
     by_name: Places,
     /// Few methods, so a list of them; then by path.
-    by_url: Vec<(Box<str>, Places)>,
+    by_route: Vec<(Box<str>, Places)>,
     /// In one path of those that are listed.
     most_slashes: usize,
     updated_at: Option<Time>,
@@ -102,44 +102,40 @@ impl Roster {
     }
 
     /// The nodes that list exactly this method and path.
-    pub fn serving(&self, method: &str, path: &str) -> impl Iterator<Item = &Member> {
-        self.at(self.places_serving(method, path))
+    pub fn serving<'r>(&'r self, route: &Route<'_>) -> impl Iterator<Item = &'r Member> + use<'r> {
+        self.at(self.places_serving(route))
     }
 
     /// The nodes that list this method and the longest beginning of this path that anybody does,
     /// whole segments only: `/goods` is one of `/goods/17`, not of `/goodsbye`.
-    pub fn serving_prefix(&self, method: &str, path: &str) -> impl Iterator<Item = &Member> {
-        self.at(self.places_serving_prefix(method, path))
+    pub fn serving_prefix<'r>(
+        &'r self,
+        route: &Route<'_>,
+    ) -> impl Iterator<Item = &'r Member> + use<'r> {
+        self.at(self.places_serving_prefix(route))
     }
 
     pub(super) fn places_named(&self, name: &str) -> &[usize] {
         self.by_name.get(name).map_or(&[], Vec::as_slice)
     }
 
-    fn places_serving(&self, method: &str, path: &str) -> &[usize] {
-        let of_method = self.by_url.iter().find(|(other, _)| **other == *method);
+    fn places_serving(&self, route: &Route<'_>) -> &[usize] {
+        let mut methods = self.by_route.iter();
+        let of_method = methods.find(|(method, _)| **method == *route.method);
         of_method
-            .and_then(|(_, places)| places.get(path))
+            .and_then(|(_, places)| places.get(&*route.path))
             .map_or(&[], Vec::as_slice)
     }
 
-    /// Those that list the path itself, if there are any.
-    pub(super) fn places_serving_prefix(&self, method: &str, path: &str) -> &[usize] {
-        // What has more segments than anybody lists need not be looked up: a stranger may have sent it.
-        let mut slashes = memchr::memchr_iter(b'/', path.as_bytes());
-        let end = slashes.nth(self.most_slashes).unwrap_or(path.len());
-        let mut path = path.get(..end).unwrap_or(path);
-        loop {
-            let places = self.places_serving(method, path);
-            if !places.is_empty() || path == "/" {
-                return places;
-            }
-            path = match path.rfind('/') {
-                None => return &[],
-                Some(0) => "/",
-                Some(at) => path.get(..at).unwrap_or("/"),
-            };
-        }
+    /// Returns the places of those that list the longest prefix of a route.
+    pub(super) fn places_serving_prefix(&self, route: &Route<'_>) -> &[usize] {
+        // No node lists more slashes: a client that sends many costs no more look-ups.
+        let mut prefixes = route.prefixes(self.most_slashes);
+        let places = prefixes.find_map(|prefix| {
+            let places = self.places_serving(&prefix);
+            (!places.is_empty()).then_some(places)
+        });
+        places.unwrap_or_default()
     }
 
     fn at<'r>(&'r self, places: &'r [usize]) -> impl Iterator<Item = &'r Member> {
@@ -236,7 +232,7 @@ impl Roster {
         self.updated_at = Some(now);
         self.is_complete = is_complete;
         self.by_name.clear();
-        self.by_url.clear();
+        self.by_route.clear();
         self.most_slashes = 0;
         for (place, member) in self.members.iter().enumerate() {
             self.by_name
@@ -244,21 +240,21 @@ impl Roster {
                 .or_default()
                 .push(place);
             for url in &member.node.urls {
-                let Some(slash) = url.find('/') else {
+                let route = Route::parse(url);
+                if route.path.is_empty() {
                     continue;
-                };
-                let (method, path) = url.split_at(slash);
-                let slashes = memchr::memchr_iter(b'/', path.as_bytes()).count();
-                self.most_slashes = self.most_slashes.max(slashes);
-                let of_method = match self.by_url.iter().position(|(other, _)| **other == *method) {
+                }
+                self.most_slashes = self.most_slashes.max(route.slashes());
+                let mut methods = self.by_route.iter();
+                let of_method = match methods.position(|(method, _)| **method == *route.method) {
                     Some(index) => index,
                     None => {
-                        self.by_url.push((method.into(), Places::new()));
-                        self.by_url.len() - 1
+                        self.by_route.push((route.method.into(), Places::new()));
+                        self.by_route.len() - 1
                     }
                 };
-                if let Some((_, places)) = self.by_url.get_mut(of_method) {
-                    let places = places.entry(path.into()).or_default();
+                if let Some((_, places)) = self.by_route.get_mut(of_method) {
+                    let places = places.entry(route.path.into()).or_default();
                     if places.last() != Some(&place) {
                         places.push(place);
                     }
@@ -305,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_are_found_by_name_by_url_and_by_the_longest_prefix() {
+    fn nodes_are_found_by_name_by_route_and_by_the_longest_prefix() {
         let mut roster = Roster::default();
         let nodes = [
             raw(1, "goods", &["GET/goods", "POST/goods"]),
@@ -321,30 +317,37 @@ mod tests {
                 .collect()
         };
         assert_eq!(found(roster.named("goods").collect()), [1, 2]);
-        assert_eq!(found(roster.serving("GET", "/goods").collect()), [1, 2]);
-        assert_eq!(found(roster.serving("POST", "/goods").collect()), [1]);
         assert_eq!(
-            found(roster.serving("GET", "/goods/17").collect()),
+            found(roster.serving(&Route::get("/goods")).collect()),
+            [1, 2]
+        );
+        assert_eq!(found(roster.serving(&Route::post("/goods")).collect()), [1]);
+        assert_eq!(
+            found(roster.serving(&Route::get("/goods/17")).collect()),
             [0_u16; 0]
         );
         assert_eq!(
-            found(roster.serving_prefix("GET", "/goods/17").collect()),
+            found(roster.serving_prefix(&Route::get("/goods/17")).collect()),
             [1, 2]
         );
         assert_eq!(
-            found(roster.serving_prefix("GET", "/goods/old/x").collect()),
+            found(roster.serving_prefix(&Route::get("/goods/old/x")).collect()),
             [4]
         );
         assert_eq!(
-            found(roster.serving_prefix("GET", "/goodsbye").collect()),
+            found(roster.serving_prefix(&Route::get("/goodsbye")).collect()),
             [3]
         );
         assert_eq!(
-            found(roster.serving_prefix("PUT", "/goods").collect()),
+            found(
+                roster
+                    .serving_prefix(&Route::new("PUT", "/goods"))
+                    .collect()
+            ),
             [0_u16; 0]
         );
         assert_eq!(
-            found(roster.serving_prefix("GET", "").collect()),
+            found(roster.serving_prefix(&Route::get("")).collect()),
             [0_u16; 0]
         );
         assert_eq!(roster.members()[0].addr, "10.0.0.1:1".parse().ok());
@@ -380,7 +383,7 @@ mod tests {
             ] {
                 let mut naive = path;
                 let expected = loop {
-                    let found = roster.places_serving(method, naive);
+                    let found = roster.places_serving(&Route::new(method, naive));
                     if !found.is_empty() || naive == "/" {
                         break found;
                     }
@@ -390,12 +393,12 @@ mod tests {
                         Some(at) => &naive[..at],
                     };
                 };
-                let found = roster.places_serving_prefix(method, path);
+                let found = roster.places_serving_prefix(&Route::new(method, path));
                 assert_eq!(found, expected, "{method}{path}");
             }
         }
         let long = "/".repeat(1 << 20);
-        assert_eq!(roster.places_serving_prefix("POST", &long), [0]);
+        assert_eq!(roster.places_serving_prefix(&Route::post(&long)), [0]);
     }
 
     #[test]

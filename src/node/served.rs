@@ -7,15 +7,14 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::protocol::{ErrorCode, Packet, key_of_request, write_error_reply};
+use crate::protocol::{ErrorCode, Packet, Route, key_of_request, write_error_reply};
 use crate::reactor::{ConnId, Net};
 use crate::time::Time;
 
 /// What somebody asks for, borrowed from its frame.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
-    method: Cow<'a, str>,
-    uri: Cow<'a, str>,
+    route: Route<'a>,
     key: &'a str,
     params: &'a RawValue,
     deadline: Option<Time>,
@@ -23,14 +22,9 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// What is to be done; empty if the caller did not say.
-    pub fn method(&self) -> &str {
-        &self.method
-    }
-
-    /// What it is about.
-    pub fn uri(&self) -> &str {
-        &self.uri
+    /// Returns the route; its method is empty if the caller sent none.
+    pub fn route(&self) -> &Route<'a> {
+        &self.route
     }
 
     /// The key as it came, JSON: at the top of the packet, or among its params.
@@ -157,8 +151,7 @@ pub(super) fn read<'a>(
     }
     let deadline = left.map(|left| net.now() + left);
     let request = Request {
-        method: packet.method().unwrap_or_default(),
-        uri,
+        route: Route::new(packet.method().unwrap_or_default(), uri),
         key,
         params: packet.params().unwrap_or(RawValue::NULL),
         deadline,

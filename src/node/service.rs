@@ -15,7 +15,7 @@ pub trait Service {
     /// later: `reply_to` can be kept. What is never answered costs its caller the deadline.
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
         let _ = request;
-        cx.refuse(reply_to, ErrorCode::NotFound, "no such uri or method here");
+        cx.refuse(reply_to, ErrorCode::NotFound, "no such route");
     }
 
     /// Receives the result of a call: exactly once for each, and never before [`Context::call`]

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::node_core::MAX_POSTED_PER_TURN;
 use super::*;
+use crate::protocol::Route;
 use crate::reactor::{Limits, Reactor};
 use crate::sys::SocketId;
 use crate::testing::scripted::{Scripted, World, Write};
@@ -40,9 +41,9 @@ impl Service for Notes {
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
         self.requests += 1;
         if self.forwards {
-            cx.call("GET", "/goods", &json!({}), 10 * SECOND);
+            cx.call(&Route::get("/goods"), &json!({}), 10 * SECOND);
         }
-        cx.reply(reply_to, request.uri());
+        cx.reply(reply_to, &request.route().path);
     }
 
     fn on_result(
@@ -236,8 +237,8 @@ impl Bench {
     fn call_with(&mut self, deadline: Duration, is_idempotent: bool) -> CallId {
         let mut cx = self.node.context(self.reactor.net());
         match is_idempotent {
-            true => cx.call_idempotent("GET", "/goods", &json!({}), deadline),
-            false => cx.call("GET", "/goods", &json!({}), deadline),
+            true => cx.call_idempotent(&Route::get("/goods"), &json!({}), deadline),
+            false => cx.call(&Route::get("/goods"), &json!({}), deadline),
         }
     }
 
@@ -758,11 +759,11 @@ fn a_wait_ends_when_somebody_is_there_or_in_vain() {
     bench
         .node
         .context(bench.reactor.net())
-        .wait_for(&["GET/goods"], SECOND);
+        .wait_for(&[Route::get("/goods")], SECOND);
     bench
         .node
         .context(bench.reactor.net())
-        .wait_for(&["GET/other"], SECOND);
+        .wait_for(&[Route::get("/other")], SECOND);
     bench.settle();
     assert!(bench.events().is_empty());
     let link = bench.socket(distributor());
@@ -913,8 +914,8 @@ fn a_peer_that_reads_nothing_is_full_before_it_is_cut() {
     let long = "x".repeat(100 << 10);
     for _ in 0..12 {
         let mut cx = bench.node.context(bench.reactor.net());
-        cx.notify("goods", "POST", "/logs", &long);
-        cx.call("GET", "/goods", &long, SECOND);
+        cx.notify("goods", &Route::post("/logs"), &long);
+        cx.call(&Route::get("/goods"), &long, SECOND);
     }
     bench.settle();
     assert!(bench.world().is_open(socket));
@@ -956,7 +957,7 @@ fn a_peer_that_is_called_by_its_address_keeps_its_connection_for_a_while() {
     let mut bench = Bench::registered(&[]);
     let call_at = |bench: &mut Bench, port, params: &str| {
         let mut cx = bench.node.context(bench.reactor.net());
-        cx.call_at(peer(port), "GET", "/goods", params, SECOND);
+        cx.call_at(peer(port), &Route::get("/goods"), params, SECOND);
     };
     call_at(&mut bench, 8, "");
     let socket = bench.open(peer(8));
@@ -1081,7 +1082,7 @@ fn many_posted_calls_do_not_keep_a_turn_from_ending() {
     let mut bench = Bench::registered(&[1]);
     let waker = bench.reactor.waker();
     let handle = bench.node.handle(waker);
-    let post = |_| handle.call("GET", "/goods", &(), SECOND);
+    let post = |_| handle.call(&Route::get("/goods"), &(), SECOND);
     let answers: Vec<_> = (0..5000).map(post).collect();
     bench.node.on_wake(bench.reactor.net());
     assert_eq!(bench.node.core.caller.len(), MAX_POSTED_PER_TURN);
@@ -1128,7 +1129,7 @@ fn the_longest_times_overflow_nothing() {
     let mut bench = Bench::registered(&[1]);
     bench.call_with(Duration::MAX, false);
     let mut cx = bench.node.context(bench.reactor.net());
-    cx.wait_for(&["GET/other"], Duration::MAX);
+    cx.wait_for(&[Route::get("/other")], Duration::MAX);
     bench.pass(3600 * SECOND);
     bench.node.context(bench.reactor.net()).drain(Duration::MAX);
     bench.settle();
@@ -1140,7 +1141,7 @@ fn the_longest_times_overflow_nothing() {
 fn nobody_waits_for_less_than_somebody_who_can_be_called() {
     let mut bench = Bench::registered(&[]);
     let mut cx = bench.node.context(bench.reactor.net());
-    cx.wait_for(&["GET/goods"], SECOND);
+    cx.wait_for(&[Route::get("/goods")], SECOND);
     let link = bench.socket(distributor());
     let (mut named, mut ipv6) = (entry(1), entry(2));
     named["host"] = json!("goods.example");
@@ -1302,7 +1303,7 @@ fn has_at_most_32_kib_in_flight_to_a_plain_peer() {
     for mut bench in [with_session(), with_plain_distributor()] {
         let call = |bench: &mut Bench, params: &str, deadline| {
             let mut cx = bench.node.context(bench.reactor.net());
-            cx.call("GET", "/goods", params, deadline);
+            cx.call(&Route::get("/goods"), params, deadline);
         };
         for _ in 0..512 {
             call(&mut bench, &"x".repeat(200), 10 * SECOND);
@@ -1351,7 +1352,7 @@ fn what_waits_for_room_at_a_plain_peer_moves_on_when_its_connection_is_lost() {
     bench.receive(link, &plain_list("e1", 2, &[1], &[5]));
     for _ in 0..2 {
         let mut cx = bench.node.context(bench.reactor.net());
-        cx.call("GET", "/goods", &"x".repeat(20 << 10), 10 * SECOND);
+        cx.call(&Route::get("/goods"), &"x".repeat(20 << 10), 10 * SECOND);
     }
     let socket = bench.open(peer(1));
     assert_eq!(bench.sent(socket).len(), 1);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::roster::Roster;
 use super::tag::Tag;
+use crate::protocol::Route;
 use crate::reactor::{Net, Owner, TimerId};
 
 /// Names one [`Context::wait_for`](super::Context::wait_for).
@@ -20,18 +21,18 @@ pub(super) struct Waits {
 #[derive(Debug)]
 struct Wait {
     id: WaitId,
-    urls: Vec<String>,
+    routes: Vec<Route<'static>>,
     timer: TimerId,
 }
 
 impl Waits {
-    pub(super) fn add(&mut self, net: &mut Net, urls: &[&str], timeout: Duration) -> WaitId {
+    pub(super) fn add(&mut self, net: &mut Net, routes: &[Route<'_>], timeout: Duration) -> WaitId {
         self.last += 1;
         let id = WaitId(self.last);
         let timer = net.arm(self.owner, net.now() + timeout, Tag::Wait(id.0).pack());
         self.waits.push(Wait {
             id,
-            urls: urls.iter().map(|url| (*url).to_owned()).collect(),
+            routes: routes.iter().cloned().map(Route::into_owned).collect(),
             timer,
         });
         id
@@ -40,12 +41,8 @@ impl Waits {
     /// Ends the waits for what can be called now.
     pub(super) fn take_done(&mut self, net: &mut Net, roster: &Roster) -> Vec<WaitId> {
         let is_there = |wait: &mut Wait| {
-            wait.urls.iter().all(|url| {
-                let (method, path) = url.split_at(url.find('/').unwrap_or(url.len()));
-                roster
-                    .serving(method, path)
-                    .any(|member| member.addr.is_some())
-            })
+            let mut routes = wait.routes.iter();
+            routes.all(|route| roster.serving(route).any(|member| member.addr.is_some()))
         };
         let done = self.waits.extract_if(.., is_there);
         done.map(|wait| {

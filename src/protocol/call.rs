@@ -7,7 +7,9 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::error_code::ErrorCode;
+use super::error_code::{ErrorCode, Refusal};
+use super::packet::Packet;
+use super::route::Route;
 
 /// Writes a request.
 ///
@@ -15,44 +17,29 @@ use super::error_code::ErrorCode;
 /// those of `out`, or of `params`.
 pub fn write_request(
     mut out: impl Write,
-    method: &str,
-    uri: &str,
+    route: &Route<'_>,
     key: u64,
     deadline_ms: Option<u64>,
     params: &(impl Serialize + ?Sized),
 ) -> io::Result<()> {
-    write_request_head(&mut out, method, uri, key, deadline_ms)?;
+    write_request_head(&mut out, route, key, deadline_ms)?;
     serde_json::to_writer(&mut out, params)?;
     out.write_all(b"}")
 }
 
-/// Writes a request whose params are JSON already.
+/// Writes a request up to its params.
 ///
 /// Errors are those of `out`.
-pub(crate) fn write_encoded_request(
+pub(crate) fn write_request_head(
     mut out: impl Write,
-    method: &str,
-    uri: &str,
-    key: u64,
-    deadline_ms: Option<u64>,
-    params: &[u8],
-) -> io::Result<()> {
-    write_request_head(&mut out, method, uri, key, deadline_ms)?;
-    out.write_all(params)?;
-    out.write_all(b"}")
-}
-
-fn write_request_head(
-    mut out: impl Write,
-    method: &str,
-    uri: &str,
+    route: &Route<'_>,
     key: u64,
     deadline_ms: Option<u64>,
 ) -> io::Result<()> {
     out.write_all(b"{\"uri\":")?;
-    serde_json::to_writer(&mut out, uri)?;
+    serde_json::to_writer(&mut out, &route.path)?;
     out.write_all(b",\"method\":")?;
-    serde_json::to_writer(&mut out, method)?;
+    serde_json::to_writer(&mut out, &route.method)?;
     write!(out, ",\"key\":{key}")?;
     if let Some(left) = deadline_ms {
         write!(out, ",\"deadline_ms\":{left}")?;
@@ -89,6 +76,28 @@ pub fn write_error_reply(
     write!(out, ",\"errorcode\":{},\"errormessage\":", code as u8)?;
     serde_json::to_writer(&mut out, message)?;
     out.write_all(b"}")
+}
+
+/// Writes the packet that refuses `packet`. What could not be read of it is `null`.
+///
+/// Errors are those of `out`.
+pub fn write_error(out: impl Write, packet: &Packet<'_>, refusal: &Refusal) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct ErrorReply<'a> {
+        uri: Option<&'a RawValue>,
+        method: Option<&'a RawValue>,
+        key: Option<&'a RawValue>,
+        errorcode: u8,
+        errormessage: &'a str,
+    }
+    let reply = ErrorReply {
+        uri: packet.uri,
+        method: packet.method,
+        key: packet.key(),
+        errorcode: refusal.code as u8,
+        errormessage: &refusal.message,
+    };
+    Ok(serde_json::to_writer(out, &reply)?)
 }
 
 /// A reply to a call, borrowed from its frame or owned.
@@ -197,12 +206,11 @@ pub fn key_of_request<'a>(key: Option<&'a RawValue>, params: Option<&'a RawValue
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Packet;
 
     #[test]
     fn a_request_is_read_as_it_was_written() {
         let mut out = Vec::new();
-        write_request(&mut out, "GET", "/go\"ods", 7, Some(250), &["a¶"]).unwrap();
+        write_request(&mut out, &Route::get("/go\"ods"), 7, Some(250), &["a¶"]).unwrap();
         let packet = Packet::parse(&out).unwrap();
         assert_eq!(packet.uri().unwrap(), "/go\"ods");
         assert_eq!(packet.method().unwrap(), "GET");
@@ -244,5 +252,21 @@ mod tests {
         assert_eq!(key_of_request(packet.key(), packet.params()), "12");
         let packet = Packet::parse(br#"{"uri":"/goods","params":[1]}"#).unwrap();
         assert_eq!(key_of_request(packet.key(), packet.params()), "null");
+    }
+
+    #[test]
+    fn an_error_repeats_what_it_answers() {
+        let frame = br#"{"uri":"/x","method":"PUT","key":{"a":[1, 2]}}"#;
+        let packet = Packet::parse(frame).unwrap();
+        let mut out = Vec::new();
+        let refusal = Refusal::new(ErrorCode::NotFound, "no \"such\" uri");
+        write_error(&mut out, &packet, &refusal).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            concat!(
+                r#"{"uri":"/x","method":"PUT","key":{"a":[1, 2]},"#,
+                r#""errorcode":2,"errormessage":"no \"such\" uri"}"#
+            )
+        );
     }
 }

@@ -2,12 +2,7 @@
 
 use std::io::{self, Write};
 
-use serde::Serialize;
-use serde_json::value::RawValue;
-
 use super::DISTRIBUTES;
-use super::error_code::Refusal;
-use super::packet::Packet;
 
 /// Writes the packet that carries the list of nodes.
 ///
@@ -33,32 +28,9 @@ pub fn write_list_head(mut out: impl Write, key: &str) -> io::Result<()> {
 /// Where in a list with the key `0` the part begins that is the same for every key.
 pub const LIST_HEAD_BYTES: usize = "{\"uri\":\"/distributes\",\"method\":\"GET\",\"key\":0".len();
 
-/// Writes the packet that refuses `packet`. What could not be read of it is `null`.
-///
-/// Errors are those of `out`.
-pub fn write_error(out: impl Write, packet: &Packet<'_>, refusal: &Refusal) -> io::Result<()> {
-    #[derive(Serialize)]
-    struct ErrorReply<'a> {
-        uri: Option<&'a RawValue>,
-        method: Option<&'a RawValue>,
-        key: Option<&'a RawValue>,
-        errorcode: u8,
-        errormessage: &'a str,
-    }
-    let reply = ErrorReply {
-        uri: packet.uri,
-        method: packet.method,
-        key: packet.key(),
-        errorcode: refusal.code as u8,
-        errormessage: &refusal.message,
-    };
-    Ok(serde_json::to_writer(out, &reply)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::ErrorCode;
 
     #[test]
     fn a_list_is_the_packet_of_the_book() {
@@ -83,21 +55,5 @@ mod tests {
         write_list_head(&mut with_key, "\"k\"").unwrap();
         with_key.extend_from_slice(&written("0")[LIST_HEAD_BYTES..]);
         assert_eq!(with_key, written("\"k\""));
-    }
-
-    #[test]
-    fn an_error_repeats_what_it_answers() {
-        let frame = br#"{"uri":"/x","method":"PUT","key":{"a":[1, 2]}}"#;
-        let packet = Packet::parse(frame).unwrap();
-        let mut out = Vec::new();
-        let refusal = Refusal::new(ErrorCode::NotFound, "no \"such\" uri");
-        write_error(&mut out, &packet, &refusal).unwrap();
-        assert_eq!(
-            String::from_utf8(out).unwrap(),
-            concat!(
-                r#"{"uri":"/x","method":"PUT","key":{"a":[1, 2]},"#,
-                r#""errorcode":2,"errormessage":"no \"such\" uri"}"#
-            )
-        );
     }
 }

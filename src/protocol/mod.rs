@@ -9,7 +9,7 @@
 //! ```text
 //! {"uri":"/goods","method":"GET","key":7,"deadline_ms":1000,"params":{…}}
 //! {"key":7,"errorcode":0,"errormessage":"success","results":{…}}
-//! {"key":7,"errorcode":2,"errormessage":"no such uri or method here"}
+//! {"key":7,"errorcode":2,"errormessage":"no such route"}
 //! ```
 //!
 //! `deadline_ms` says how long the caller still waits; it may be absent. So may `"request_id":"…"`, behind
@@ -55,24 +55,22 @@ mod encode;
 mod error_code;
 mod packet;
 mod registration;
+mod route;
 mod session;
 mod update;
-mod url;
 
-pub(crate) use call::write_encoded_request;
-pub use call::{Reply, key_of_request, write_error_reply, write_reply, write_request};
-pub use encode::{LIST_HEAD_BYTES, write_error, write_list, write_list_head};
+pub(crate) use call::write_request_head;
+pub use call::{Reply, key_of_request, write_error, write_error_reply, write_reply, write_request};
+pub use encode::{LIST_HEAD_BYTES, write_list, write_list_head};
 pub use error_code::{ErrorCode, Refusal};
 pub use packet::Packet;
 pub use registration::{Registration, RegistrationLimits};
+pub use route::Route;
 pub(crate) use session::is_instance;
 pub use session::{
     Applied, DrainRequest, Drained, Registered, SessionRequest, Stamp, Token, Watch, write_delta,
     write_draining, write_session_list,
 };
-
-#[cfg(fuzzing)]
-pub(crate) use url::check_url;
 
 pub use update::{Left, ListedNode, Update, UpdateSession};
 

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::error_code::{ErrorCode, Refusal};
 use super::packet::decode;
-use super::url::check_url;
+use super::route::Route;
 
 /// How much a node may say about itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -174,7 +174,7 @@ fn check_urls(value: Option<&RawValue>, limits: &RegistrationLimits) -> Result<(
         if url.len() > limits.max_url_bytes {
             return too_much(format!("a url has at most {} bytes", limits.max_url_bytes));
         }
-        if let Err(mistake) = check_url(url) {
+        if let Err(mistake) = Route::parse(url).check() {
             return invalid(format!("urls: {mistake}"));
         }
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use pilcrow::node::{Config, Context, Event, LinkState, Node, Service};
+use pilcrow::protocol::Route;
 use pilcrow::reactor::{Limits, Reactor};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -288,7 +289,7 @@ fn a_node_shows_its_token() {
         let mut reactor = Reactor::new(Limits::default()).unwrap();
         let config = Config {
             name: "goods".to_owned(),
-            urls: vec!["GET/goods".to_owned()],
+            routes: vec![Route::get("/goods")],
             listen: Some(([127, 0, 0, 1], 0).into()),
             distributor: Some(distributor.addr.into()),
             token: token.map(Into::into),

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, ErrorKind};
 use std::process::{Command, Output, Stdio};
 
 use pilcrow::node::{Config, Context, Node, ReplyTo, Request, Service};
-use pilcrow::protocol::ErrorCode;
+use pilcrow::protocol::{ErrorCode, Route};
 use pilcrow::reactor::{Limits, Reactor};
 use serde_json::{Value, json};
 
@@ -300,9 +300,9 @@ struct Goods;
 
 impl Service for Goods {
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
-        match request.uri() {
+        match &*request.route().path {
             "/goods" => cx.reply(reply_to, &["apples", "pears"]),
-            _ => cx.refuse(reply_to, ErrorCode::NotFound, "no such uri or method here"),
+            _ => cx.refuse(reply_to, ErrorCode::NotFound, "no such route"),
         }
     }
 }
@@ -316,7 +316,7 @@ fn call_asks_whoever_serves_a_url() {
         let mut reactor = Reactor::new(Limits::default()).unwrap();
         let config = Config {
             name: "goods".to_owned(),
-            urls: vec!["GET/goods".to_owned(), "GET/none".to_owned()],
+            routes: vec![Route::get("/goods"), Route::get("/none")],
             listen: Some(([127, 0, 0, 1], 0).into()),
             distributor: Some(distributor.into()),
             ..Config::default()

@@ -10,6 +10,7 @@ use pilcrow::admin::{self, AdminApi};
 use pilcrow::distributor::{self, Distributor};
 use pilcrow::gateway::{self, Gateway};
 use pilcrow::node::{self, Context, Node, ReplyTo, Request, Service};
+use pilcrow::protocol::Route;
 use pilcrow::reactor::{
     Close, CloseReason, ConnId, ConnectOptions, Framing, Handler, Limits, ListenOptions, Net,
     Origin, Owner, Reactor, TimerId,
@@ -348,7 +349,7 @@ fn a_distributor_with_its_admin_api_a_gateway_and_two_nodes_share_one_reactor() 
     let [mut goods, mut prices] = ["goods", "prices"].map(|name| {
         let config = node::Config {
             name: name.to_owned(),
-            urls: vec![format!("GET/{name}")],
+            routes: vec![Route::new("GET", format!("/{name}"))],
             listen: Some(any_port()),
             distributor: Some(addr.into()),
             ..node::Config::default()

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use pilcrow::Waker;
 use pilcrow::node::{CallError, CallId, Config, Context, Node, ReplyTo, Request, Service};
-use pilcrow::protocol::{ErrorCode, Reply};
+use pilcrow::protocol::{ErrorCode, Reply, Route};
 use pilcrow::reactor::{Limits, Reactor};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -32,10 +32,10 @@ struct Shop {
 impl Service for Shop {
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
         self.served.fetch_add(1, Ordering::Relaxed);
-        match request.uri() {
+        match &*request.route().path {
             "/held" => self.held.push(reply_to),
             "/relay" => {
-                cx.call("GET", "/goods", &json!({}), DEADLINE);
+                cx.call(&Route::get("/goods"), &json!({}), DEADLINE);
                 self.held.push(reply_to);
             }
             "/deadly" => self.dies.store(true, Ordering::Release),
@@ -43,7 +43,7 @@ impl Service for Shop {
             "/refused" => cx.refuse(reply_to, ErrorCode::InvalidParameters, "not like this"),
             uri => {
                 let params: Value = request.parse_params().unwrap();
-                let answer = json!({"by": self.name, "uri": uri, "method": request.method(), "params": params, "request_id": request.request_id()});
+                let answer = json!({"by": self.name, "uri": uri, "method": request.route().method, "params": params, "request_id": request.request_id()});
                 cx.reply(reply_to, &answer);
             }
         }
@@ -73,7 +73,7 @@ struct Shopkeeper {
 }
 
 impl Shopkeeper {
-    fn start(distributor: SocketAddr, name: &str, urls: &[&str]) -> Shopkeeper {
+    fn start(distributor: SocketAddr, name: &str, routes: &[&'static str]) -> Shopkeeper {
         let served = Arc::new(AtomicUsize::new(0));
         let [releases, dies] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
         let shop = Shop {
@@ -85,7 +85,7 @@ impl Shopkeeper {
         };
         let config = Config {
             name: name.to_owned(),
-            urls: urls.iter().map(|url| (*url).to_owned()).collect(),
+            routes: routes.iter().map(|route| Route::parse(route)).collect(),
             listen: Some("127.0.0.1:0".parse().unwrap()),
             distributor: Some(distributor.into()),
             ..Config::default()

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use pilcrow::node::{
     CallError, CallId, Config, Context, Event, LinkState, Node, ReplyTo, Request, Roster, Service,
 };
-use pilcrow::protocol::Reply;
+use pilcrow::protocol::{Reply, Route};
 use pilcrow::reactor::{Limits, Reactor};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ struct Worker {
 
 impl Service for Worker {
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
-        if request.uri() != "/work" {
+        if request.route().path != "/work" {
             self.notices += 1;
             return;
         }
@@ -110,7 +110,7 @@ const CALL: Duration = DEADLINE;
 fn config(distributor: SocketAddr) -> Config {
     Config {
         name: "work".to_owned(),
-        urls: vec!["GET/work".to_owned()],
+        routes: vec![Route::get("/work")],
         listen: Some("127.0.0.1:0".parse().unwrap()),
         distributor: Some(distributor.into()),
         retry: 300 * MILLI,
@@ -149,7 +149,7 @@ impl Town {
         for _ in 0..callers {
             town.add(Config {
                 name: "caller".to_owned(),
-                urls: Vec::new(),
+                routes: Vec::new(),
                 ..config.clone()
             });
         }
@@ -269,8 +269,8 @@ impl Town {
         let params = json!({ "number": number });
         let mut cx = self.context(place);
         let call = match is_idempotent {
-            true => cx.call_idempotent("GET", "/work", &params, CALL),
-            false => cx.call("GET", "/work", &params, CALL),
+            true => cx.call_idempotent(&Route::get("/work"), &params, CALL),
+            false => cx.call(&Route::get("/work"), &params, CALL),
         };
         self.node(place).service().calls.insert(call, number);
     }
@@ -423,7 +423,7 @@ fn nodes_wait_for_a_distributor_that_starts_after_them() {
     for _ in 0..3 {
         town.add(config(place));
     }
-    town.context(0).wait_for(&["GET/work"], DEADLINE);
+    town.context(0).wait_for(&[Route::get("/work")], DEADLINE);
     let until = Instant::now() + 500 * MILLI;
     town.turn_until("they have tried", |_| Instant::now() > until);
     assert_eq!(town.context(0).link(), LinkState::Searching);
@@ -503,9 +503,11 @@ fn handles_notices_and_calls_to_all() {
     let handle = town.node(0).handle(waker);
     let asked = in_background(move || {
         let here = handle
-            .call("GET", "/work", &json!({"say": "¶"}), CALL)
+            .call(&Route::get("/work"), &json!({"say": "¶"}), CALL)
             .recv();
-        let nobody = handle.call_idempotent("GET", "/nowhere", &(), CALL).recv();
+        let nobody = handle
+            .call_idempotent(&Route::get("/nowhere"), &(), CALL)
+            .recv();
         let here = here.unwrap().map(|reply| reply.results().to_owned());
         (here, nobody.unwrap().map(|_| ()))
     });
@@ -519,9 +521,13 @@ fn handles_notices_and_calls_to_all() {
 
     let mut calls = Vec::new();
     town.context(1)
-        .call_all("work", "GET", "/work", &json!({}), CALL, &mut calls);
+        .call_all("work", &Route::get("/work"), &json!({}), CALL, &mut calls);
     assert_eq!(calls.len(), 3);
-    assert_eq!(town.context(2).notify("work", "POST", "/notice", "hear"), 3);
+    assert_eq!(
+        town.context(2)
+            .notify("work", &Route::post("/notice"), "hear"),
+        3
+    );
     town.turn_until("all have heard and answered", |town| {
         let answers = town.events(1).iter().filter(|event| *event == "{}").count();
         let notices: usize = (0..3).map(|place| town.node(place).service().notices).sum();
@@ -640,7 +646,7 @@ fn a_mixed_fleet_calls_each_other() {
         );
     }
     town.context(0)
-        .call("GET", "/goods", &json!({"b": 2}), CALL);
+        .call(&Route::get("/goods"), &json!({"b": 2}), CALL);
     town.turn_until("the Node.js service answers", |town| {
         town.events(0).iter().any(|event| event == "{\"b\":2}")
     });

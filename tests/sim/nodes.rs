@@ -11,7 +11,7 @@ use pilcrow::Time;
 use pilcrow::node::{
     CallError, CallId, Config, Context, Event, LinkState, Node, ReplyTo, Request, Service,
 };
-use pilcrow::protocol::Reply;
+use pilcrow::protocol::{Reply, Route};
 use pilcrow::reactor::{
     CloseReason, ConnId, Handler, Limits, Net, Origin, Owner, Reactor, TimerId,
 };
@@ -154,7 +154,10 @@ impl NodeProcess {
         let mut reactor = Reactor::simulated(process, limits);
         let config = Config {
             name: format!("node {actor}"),
-            urls: vec!["GET/echo".to_owned(), format!("GET/echo/{actor}")],
+            routes: vec![
+                Route::get("/echo"),
+                Route::new("GET", format!("/echo/{actor}")),
+            ],
             listen: Some(addr),
             distributor: Some(distributor.into()),
             ..Config::default()
@@ -206,8 +209,8 @@ impl NodeProcess {
         let until = net.now() + deadline;
         let cx = &mut self.node.context(net);
         let call = match is_idempotent {
-            true => cx.call_idempotent("GET", &path, &params, deadline),
-            false => cx.call("GET", &path, &params, deadline),
+            true => cx.call_idempotent(&Route::get(&path), &params, deadline),
+            false => cx.call(&Route::get(&path), &params, deadline),
         };
         let mut calls = self.shared.calls.borrow_mut();
         calls.began(self.actor, call, nonce, until, is_idempotent);

@@ -19,7 +19,7 @@ use super::usage::Process;
 use crate::admin::{AdminApi, Config as AdminConfig};
 use crate::distributor::{Config as DistributorConfig, Distributor};
 use crate::node::{Config as NodeConfig, Context, Node, ReplyTo, Request, Service};
-use crate::protocol::ErrorCode;
+use crate::protocol::{ErrorCode, Route};
 use crate::reactor::{Limits, Reactor};
 use crate::registry::Capacity;
 
@@ -160,7 +160,7 @@ fn serve_echo_node(connections: usize) -> io::Result<()> {
     let mut reactor = reactor_for(connections)?;
     let config = NodeConfig {
         name: "echo".to_owned(),
-        urls: vec!["GET/echo".to_owned()],
+        routes: vec![Route::get("/echo")],
         listen: Some(any_port()),
         ..NodeConfig::default()
     };
@@ -186,7 +186,7 @@ struct Echo;
 
 impl Service for Echo {
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
-        if (request.method(), request.uri()) != ("GET", "/echo") {
+        if *request.route() != Route::get("/echo") {
             cx.refuse(reply_to, ErrorCode::NotFound, "here is only GET /echo");
             return;
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::super::config::Config;
-use crate::protocol::{DISTRIBUTES, HEARTBEAT, SessionRequest};
+use crate::protocol::{DISTRIBUTES, HEARTBEAT, Route, SessionRequest};
 
 /// Writes a registration. Others see the fields of its params in this order.
 pub(super) fn registration(
@@ -21,7 +21,7 @@ pub(super) fn registration(
         #[serde(skip_serializing_if = "Option::is_none")]
         port: Option<u16>,
         name: &'a str,
-        urls: &'a [String],
+        urls: &'a [Route<'static>],
     }
     #[derive(Serialize)]
     struct Packet<'a> {
@@ -38,7 +38,7 @@ pub(super) fn registration(
         params: Params {
             port,
             name: &config.name,
-            urls: &config.urls,
+            urls: &config.routes,
         },
         session,
     };

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use crate::node::{CallError, CallId, Config, Context, Event, LinkState, Node, Service};
-use crate::protocol::Reply;
-use crate::protocol::Token;
+use crate::protocol::{Reply, Route, Token};
 use crate::reactor::{Limits, Reactor};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -82,12 +81,12 @@ impl Service for Caller {
 /// Joins without being listed, calls, and prints the results.
 pub(super) fn run(args: &CallArgs) -> Result<(), Failure> {
     let url = &args.url;
-    let place = url.find('/').filter(|place| *place > 0);
-    let Some((method, path)) = place.and_then(|place| url.split_at_checked(place)) else {
+    let route = Route::parse(url);
+    if route.method.is_empty() || route.path.is_empty() {
         return Err(Failure::usage(format!(
             "{url}: it takes METHOD/path, as in GET/goods"
         )));
-    };
+    }
     let params = RawValue::from_string(args.params.clone())
         .map_err(|error| Failure::usage(format!("the params are no JSON: {error}")))?;
     let token = args.token_file.as_deref().map(token_in).transpose()?;
@@ -120,13 +119,12 @@ pub(super) fn run(args: &CallArgs) -> Result<(), Failure> {
     }
     // The list comes at once. If nobody lists exactly this, somebody may list a beginning of it.
     node.context(reactor.net())
-        .wait_for(&[url], LIST_WAIT.min(args.deadline));
+        .wait_for(std::slice::from_ref(&route), LIST_WAIT.min(args.deadline));
     while node.service().is_served.is_none() {
         reactor.turn(None, &mut node).map_err(&wrong)?;
     }
     let left = until.saturating_since(reactor.now());
-    node.context(reactor.net())
-        .call(method, path, &*params, left);
+    node.context(reactor.net()).call(&route, &*params, left);
     while node.service().outcome.is_none() {
         reactor.turn(None, &mut node).map_err(&wrong)?;
     }

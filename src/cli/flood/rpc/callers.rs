@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::cli::flood::record::{Point, Times};
 use crate::cli::flood::round::Round;
 use crate::cli::flood::stop::Halt;
-use crate::protocol::{Reply, write_request};
+use crate::protocol::{Reply, Route, write_request};
 use crate::reactor::{Close, CloseReason, ConnId, ConnectOptions, Handler, Net, Origin};
 
 const MAX_FRAME_BYTES: usize = 1 << 20;
@@ -19,29 +19,24 @@ const FIRST_KEY: u64 = 1_000_000_000;
 
 #[derive(Debug)]
 pub(super) struct Request {
-    method: String,
-    path: String,
+    route: Route<'static>,
     params: Box<RawValue>,
 }
 
 impl Request {
     pub(super) fn new(path: &str, params: &str) -> Result<Request, Halt> {
-        let slash = path.find('/').filter(|at| *at > 0);
-        let Some((method, path)) = slash.and_then(|at| path.split_at_checked(at)) else {
+        let route = Route::parse(path).into_owned();
+        if route.method.is_empty() || route.path.is_empty() {
             let what = format!("--path {path}: no method; use METHOD/path, as in GET/echo");
             return Err(Halt::usage(what));
-        };
+        }
         let invalid = |error| Halt::usage(format!("--params: invalid JSON: {error}"));
         let params = RawValue::from_string(params.to_owned()).map_err(invalid)?;
-        Ok(Request {
-            method: method.to_owned(),
-            path: path.to_owned(),
-            params,
-        })
+        Ok(Request { route, params })
     }
 
     fn write(&self, out: impl Write, key: u64) -> io::Result<()> {
-        write_request(out, &self.method, &self.path, key, None, &self.params)
+        write_request(out, &self.route, key, None, &self.params)
     }
 
     pub(super) fn len(&self) -> usize {
