@@ -49,10 +49,10 @@ impl RequestReader {
         receive: &mut dyn FnMut(&Request<'_>, usize),
     ) -> Result<usize, u16> {
         let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
-        match self.0.step(bytes, &mut slots, limits) {
+        let step = self.0.step(bytes, &mut slots, limits);
+        match step.map_err(|refusal| refusal.status)? {
             reader::Step::Skip(bytes) => Ok(bytes),
             reader::Step::More { .. } => Ok(0),
-            reader::Step::Refused(refusal) => Err(refusal.status),
             reader::Step::Complete { request, bytes } => {
                 receive(&request, bytes);
                 Ok(bytes)

@@ -1,60 +1,51 @@
 //! The state of one connection.
 
+use super::head::RequestTraits;
 use super::reader::RequestReader;
 use crate::reactor::{ConnId, TimerId};
 use crate::time::Time;
 
-/// What a server knows of a connection.
+/// A connection of a server.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) phase: Phase,
     pub(super) reader: RequestReader,
-    /// Bytes of the next request have arrived.
-    pub(super) has_begun: bool,
-    /// The last request, as far as its response depends on it.
+    /// Those of the last request.
     pub(super) traits: RequestTraits,
     /// The part of a response that waits for room in the queue.
     pub(super) rest: Vec<u8>,
     pub(super) rest_from: usize,
     /// Bytes of its incomplete request.
     pub(super) held_bytes: usize,
-    /// When its phase has taken too long.
+    /// The end of the time that its phase may take.
     pub(super) deadline: Time,
-    /// May fire before the deadline, which moves without it.
+    /// The timer, and when it fires: not after the deadline, which may move without it.
     pub(super) timer: Option<(TimerId, Time)>,
 }
 
-/// What a connection is doing.
+/// The phase of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
     /// It waits for a request, or for the rest of one.
     Reading,
-    /// The app has its request. Nothing is read meanwhile, so that responses keep their order.
+    /// The app has the request. No further one is read meanwhile, so that responses keep their order.
     Answering { number: u64 },
-    /// It has its response, and has not read enough of it for the next request to be read.
+    /// A long response is being written. The next request is read after it.
     Writing,
-    /// Events, until one side ends them.
+    /// Events are sent until one side ends the stream.
     Streaming { number: u64 },
-    /// It has its last response.
+    /// The last response is queued.
     Closing,
 }
 
-/// The properties of a request that its response depends on.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct RequestTraits {
-    pub(super) is_1_0: bool,
-    pub(super) is_head: bool,
-    pub(super) keeps_alive: bool,
-}
-
-/// Where a response goes: to one request, once.
+/// The destination of a response: one request, which is answered once.
 #[derive(PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ResponseTo {
     pub(super) conn: ConnId,
     pub(super) number: u64,
 }
 
-/// Names one stream of events.
+/// Identifies a stream of events.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct EventStream {
     pub(super) conn: ConnId,
@@ -66,7 +57,6 @@ impl Connection {
         Connection {
             phase: Phase::Reading,
             reader: RequestReader::default(),
-            has_begun: false,
             traits: RequestTraits::default(),
             rest: Vec::new(),
             rest_from: 0,
@@ -76,9 +66,9 @@ impl Connection {
         }
     }
 
-    /// Returns whether it waits for its first request, of which nothing has arrived.
+    /// Returns whether it waits for its first request, and no part of it has arrived.
     pub(super) fn is_fresh(&self) -> bool {
-        // After a request it is read from only if that keeps it alive.
-        self.phase == Phase::Reading && !self.has_begun && !self.traits.keeps_alive
+        // After a request, reading continues only if that request keeps the connection alive.
+        self.phase == Phase::Reading && self.held_bytes == 0 && !self.traits.keeps_alive
     }
 }

@@ -1,31 +1,34 @@
-//! Long responses, written piece by piece.
+//! Long responses, written in pieces.
 
 use std::io::Write;
 
 use super::connection::Phase;
 use super::responder::{FEED_BYTES, Http};
-use super::response::{After, Length, write_head};
+use super::response::write_head;
 use crate::reactor::ConnId;
 
-/// The tag of the timer that is for no single connection.
+/// The tag of the timer that is not for a single connection.
 pub(super) const FEED_TAG: u64 = u64::MAX;
 
 impl Http<'_> {
-    /// Queues a head and the first piece of a body, and keeps the rest.
+    /// Queues a head and the first piece of a body, and keeps the rest. Without a `length` it is the
+    /// head of a stream.
     pub(super) fn write(
         &mut self,
         conn: ConnId,
         status: u16,
         headers: &[(&str, &str)],
-        length: Length,
-        after: After,
+        length: Option<usize>,
         body: &[u8],
     ) {
         let now = self.net.unix_time();
+        let Some(traits) = self.server.connections.get(conn).map(|it| it.traits) else {
+            return;
+        };
         let date = self.server.date(now);
         let (first, rest) = body.split_at_checked(FEED_BYTES).unwrap_or((body, &[]));
         let is_sent = self.net.send_with(conn, |out| {
-            write_head(out, status, headers, date, length, after)?;
+            write_head(out, status, headers, date, length, traits)?;
             out.write_all(first)
         });
         if is_sent && let Some(connection) = self.server.connections.get_mut(conn) {
@@ -34,7 +37,7 @@ impl Http<'_> {
         }
     }
 
-    /// Continues with a connection whose response is queued, or the first piece of it.
+    /// Ends the response of a connection: it is queued, or its first piece is.
     pub(super) fn answered(&mut self, conn: ConnId) {
         let Some(connection) = self.server.connections.get_mut(conn) else {
             return;
@@ -49,31 +52,30 @@ impl Http<'_> {
         self.feed_soon(conn);
     }
 
-    /// Schedules a look at a connection after the flush: `on_drained` is not called for a queue that
-    /// is written at once.
+    /// Schedules [`Http::feed_all`] after the flush: `on_drained` is not called for a queue that is
+    /// written at once.
     fn feed_soon(&mut self, conn: ConnId) {
-        self.server.feeding.push(conn);
-        if !self.server.is_feed_due {
-            self.server.is_feed_due = true;
-            self.arm(self.net.now(), FEED_TAG);
+        if self.server.feeding.is_empty() {
+            let owner = self.server.owner.unwrap_or_default();
+            self.net.arm(owner, self.net.now(), FEED_TAG);
         }
+        self.server.feeding.push(conn);
     }
 
-    /// Queues the next piece for each connection whose queue is empty.
+    /// Queues the next piece for each connection with an empty queue.
     pub(super) fn feed_all(&mut self) {
-        self.server.is_feed_due = false;
         for conn in std::mem::take(&mut self.server.feeding) {
             if self.net.pending_bytes(conn) == 0 {
                 self.feed(conn);
             } else if !self.net.is_backlogged(conn) {
-                // Nothing was written since it was queued.
+                // No flush has written to it yet.
                 self.feed_soon(conn);
             }
             // For the others `on_drained` is called.
         }
     }
 
-    /// Queues the next piece of a response. To be called when all that was queued is written.
+    /// Queues the next piece of a response. Call it when the queue is empty.
     pub(super) fn feed(&mut self, conn: ConnId) {
         let Some(connection) = self.server.connections.get_mut(conn) else {
             return;
@@ -90,7 +92,7 @@ impl Http<'_> {
         self.feed_soon(conn);
     }
 
-    /// Reads the next request: no part of the response is left.
+    /// Reads the next request after the whole response is written or queued.
     fn written(&mut self, conn: ConnId) {
         let Some(connection) = self.server.connections.get_mut(conn) else {
             return;
@@ -98,7 +100,7 @@ impl Http<'_> {
         self.server.rest_bytes -= connection.rest.len();
         (connection.rest, connection.rest_from) = (Vec::new(), 0);
         if !connection.traits.keeps_alive || self.server.is_stopping {
-            return self.close(conn);
+            return self.end(conn);
         }
         connection.phase = Phase::Reading;
         self.net.resume(conn);

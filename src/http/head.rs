@@ -7,7 +7,7 @@ use httparse::{Header, Status};
 
 use super::limits::MAX_HEADERS;
 use super::refusal::Refusal;
-use super::syntax::{is_field_value, is_host, is_token};
+use super::syntax::{is_host, is_token};
 use super::target::{NOT_ASCII, Target};
 
 /// The head of a well-formed request.
@@ -15,19 +15,26 @@ use super::target::{NOT_ASCII, Target};
 pub(super) struct Head<'b> {
     pub(super) method: &'b str,
     pub(super) target: Target<'b>,
-    pub(super) is_1_0: bool,
+    pub(super) traits: RequestTraits,
     pub(super) headers: &'b [Header<'b>],
     pub(super) body: BodyLength,
-    /// The connection may be used for another request.
-    pub(super) keeps_alive: bool,
     /// The client waits for `100 Continue` before it sends the body.
     pub(super) expects_continue: bool,
+}
+
+/// The properties of a request that its response depends on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct RequestTraits {
+    pub(super) is_1_0: bool,
+    pub(super) is_head: bool,
+    /// The connection may be used for another request.
+    pub(super) keeps_alive: bool,
 }
 
 /// How the end of the body is found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum BodyLength {
-    Bytes(u64),
+    Bytes(usize),
     Chunked,
 }
 
@@ -38,7 +45,6 @@ impl<'b> Head<'b> {
         bytes: &'b [u8],
         slots: &'b mut [Header<'b>; MAX_HEADERS],
     ) -> Result<Head<'b>, Refusal> {
-        check_controls(bytes)?;
         let line_end = memchr::memmem::find(bytes, b"\r\n").unwrap_or(bytes.len());
         let (line, rest) = bytes.split_at_checked(line_end).unwrap_or((bytes, &[]));
         let (method, target, is_1_0) = read_request_line(line)?;
@@ -59,10 +65,13 @@ impl<'b> Head<'b> {
         Ok(Head {
             method,
             target,
-            is_1_0,
+            traits: RequestTraits {
+                is_1_0,
+                is_head: method == "HEAD",
+                keeps_alive: keeps_alive(headers, is_1_0),
+            },
             headers,
             body: body_length(headers, is_1_0)?,
-            keeps_alive: keeps_alive(headers, is_1_0),
             expects_continue: expects_continue(headers, is_1_0)?,
         })
     }
@@ -94,24 +103,6 @@ fn read_request_line(line: &[u8]) -> Result<(&str, &str, bool), Refusal> {
     }
     // A higher minor version is served as HTTP/1.1 (RFC 9110 §6.2).
     Ok((method, target, minor == b'0'))
-}
-
-/// Refuses control characters other than tab, and a CR or LF without the other.
-fn check_controls(bytes: &[u8]) -> Result<(), Refusal> {
-    let mut before = 0;
-    for byte in bytes {
-        let fits = match *byte {
-            b'\n' => before == b'\r',
-            _ if before == b'\r' => false,
-            b'\r' => true,
-            other => is_field_value(other),
-        };
-        if !fits {
-            return Err(Refusal::bad("invalid head: control character"));
-        }
-        before = *byte;
-    }
-    Ok(())
 }
 
 fn values<'h>(headers: &'h [Header<'_>], name: &str) -> impl Iterator<Item = &'h [u8]> {
@@ -169,7 +160,7 @@ fn body_length(headers: &[Header<'_>], is_1_0: bool) -> Result<BodyLength, Refus
     // A number too long to be parsed is too long for a body as well.
     let length = std::str::from_utf8(length).ok();
     let length = length.and_then(|length| length.parse().ok());
-    Ok(BodyLength::Bytes(length.unwrap_or(u64::MAX)))
+    Ok(BodyLength::Bytes(length.unwrap_or(usize::MAX)))
 }
 
 fn keeps_alive(headers: &[Header<'_>], is_1_0: bool) -> bool {

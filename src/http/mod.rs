@@ -63,7 +63,6 @@
 
 mod app;
 mod body;
-mod chunked;
 mod connection;
 mod feeding;
 mod head;

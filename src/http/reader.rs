@@ -1,7 +1,5 @@
 //! Where one request ends and the next begins. Pure: bytes in, requests out.
 
-use std::borrow::Cow;
-
 use httparse::Header;
 use memchr::memchr;
 
@@ -17,8 +15,8 @@ mod tests;
 
 /// Finds requests in the bytes of one connection.
 ///
-/// It keeps no bytes: the same ones are shown to it again, with more after them, until it says how
-/// many it has consumed.
+/// It keeps no bytes: the same ones are shown to it again, with more after them, until it has consumed
+/// them.
 #[derive(Debug, Default)]
 pub(crate) struct RequestReader {
     /// Bytes of the head that were searched for line ends.
@@ -28,21 +26,18 @@ pub(crate) struct RequestReader {
     body: Option<BodyReader>,
 }
 
-/// What the bytes that were shown are.
+/// What the shown bytes are.
 #[derive(Debug)]
 pub(crate) enum Step<'b> {
-    /// So many bytes are an empty line before a request.
+    /// They begin with an empty line of this length.
     Skip(usize),
-    /// The beginning of a request, or nothing at all.
+    /// They are the beginning of a request.
     More {
         /// The client waits for `100 Continue` before it sends the body.
         wants_continue: bool,
     },
-    Refused(Refusal),
-    Complete {
-        request: Request<'b>,
-        bytes: usize,
-    },
+    /// They begin with a request.
+    Complete { request: Request<'b>, bytes: usize },
 }
 
 impl RequestReader {
@@ -52,28 +47,16 @@ impl RequestReader {
         bytes: &'b [u8],
         slots: &'b mut [Header<'b>; MAX_HEADERS],
         limits: &Limits,
-    ) -> Step<'b> {
-        self.try_step(bytes, slots, limits)
-            .unwrap_or_else(Step::Refused)
-    }
-
-    fn try_step<'b>(
-        &mut self,
-        bytes: &'b [u8],
-        slots: &'b mut [Header<'b>; MAX_HEADERS],
-        limits: &Limits,
     ) -> Result<Step<'b>, Refusal> {
         if self.body.is_none() && bytes.starts_with(b"\r\n") {
             *self = RequestReader::default();
             return Ok(Step::Skip(2));
         }
-        // Known already if the body came later than the head.
-        let mut body_bytes = None;
-        if let Some(body) = &mut self.body {
-            body_bytes = body.find_end(bytes, limits)?;
-            if body_bytes.is_none() {
-                return Ok(wait_for(body));
-            }
+        // A head is parsed a second time only if its body arrived later, and is complete.
+        if let Some(body) = &mut self.body
+            && body.find_end(bytes, limits)?.is_none()
+        {
+            return Ok(wait_for(body));
         }
         let head_bytes = match &self.body {
             Some(body) => body.head_bytes,
@@ -86,27 +69,19 @@ impl RequestReader {
             },
         };
         let head = Head::read(bytes.get(..head_bytes).unwrap_or_default(), slots)?;
-        let body = match &mut self.body {
+        let mut body = match self.body.take() {
             Some(body) => body,
-            None => self
-                .body
-                .insert(BodyReader::new(&head, head_bytes, limits)?),
+            None => BodyReader::new(&head, head_bytes, limits)?,
         };
-        if body_bytes.is_none() {
-            body_bytes = body.find_end(bytes, limits)?;
-        }
-        let Some(body_bytes) = body_bytes else {
-            return Ok(wait_for(body));
+        let Some(end) = body.find_end(bytes, limits)? else {
+            return Ok(wait_for(self.body.insert(body)));
         };
-        let whole = bytes.get(head_bytes..head_bytes + body_bytes);
-        let decoded = std::mem::take(self).body.and_then(BodyReader::into_decoded);
-        let body = match decoded {
-            Some(decoded) => Cow::Owned(decoded),
-            None => Cow::Borrowed(whole.unwrap_or_default()),
-        };
+        *self = RequestReader::default();
+        let body = body.into_contents(bytes.get(head_bytes..end).unwrap_or_default());
+        let request = Request { head, body };
         Ok(Step::Complete {
-            request: Request { head, body },
-            bytes: head_bytes + body_bytes,
+            request,
+            bytes: end,
         })
     }
 
@@ -119,12 +94,12 @@ impl RequestReader {
         {
             return Err(Refusal::bad("not an HTTP request: it begins with a method"));
         }
-        let too_large = Err(Refusal::new(431, "the head is too large"));
+        let too_large = || Err(Refusal::too_large(431, "head", max_bytes));
         while let Some(found) = memchr(b'\n', bytes.get(self.scanned..).unwrap_or_default()) {
             let at = self.scanned + found;
             // First, as if the end of the line had not come yet.
             if at >= max_bytes {
-                return too_large;
+                return too_large();
             }
             if at == 0 || bytes.get(at - 1) != Some(&b'\r') {
                 return Err(Refusal::bad("invalid line end in the head: LF without CR"));
@@ -137,7 +112,7 @@ impl RequestReader {
         }
         self.scanned = bytes.len();
         if self.scanned > max_bytes {
-            too_large
+            too_large()
         } else {
             Ok(None)
         }

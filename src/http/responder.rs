@@ -3,13 +3,13 @@
 use std::io::Write;
 use std::net::SocketAddr;
 
-use super::connection::{EventStream, Phase, ResponseTo};
-use super::response::{After, Event, Length, Response};
+use super::connection::{Connection, EventStream, Phase, ResponseTo};
+use super::response::{Event, Response};
 use super::server::Server;
-use crate::reactor::{Close, ConnId, Net, TimerId};
+use crate::reactor::{Close, ConnId, Net};
 use crate::time::Time;
 
-/// How an app responds. Passed to it in each callback, and between callbacks by [`Server::http`].
+/// Sends responses. Passed to an [`App`](super::App) in each callback; otherwise see [`Server::http`].
 #[derive(Debug)]
 pub struct Http<'a> {
     pub(super) server: &'a mut Server,
@@ -17,18 +17,18 @@ pub struct Http<'a> {
 }
 
 /// How much of a response is queued at a time, and how much may be queued before the next request is
-/// read: with the buffers of the kernel, all that a client that does not read costs.
+/// read. With the buffers of the kernel, this is the cost of a client that does not read.
 pub(super) const FEED_BYTES: usize = 64 << 10;
 
 impl Server {
-    /// Responds between callbacks, to requests from before.
+    /// Returns what sends responses between callbacks, to requests that were kept.
     pub fn http<'a>(&'a mut self, net: &'a mut Net) -> Http<'a> {
         Http { server: self, net }
     }
 }
 
 impl Http<'_> {
-    /// Returns the loop: timers, the time, connections of your own.
+    /// Returns the [`Net`] of the reactor: timers, the time, connections of your own.
     pub fn net(&mut self) -> &mut Net {
         self.net
     }
@@ -38,85 +38,78 @@ impl Http<'_> {
         self.net.peer_addr(to.conn)
     }
 
-    /// Returns whether there is room for a body of this length. Without room a 503 in plain text is
-    /// sent in its place.
+    /// Returns whether a body of this length is within [`Limits::max_unread_bytes`]. Otherwise
+    /// [`Http::respond`] sends a 503 in plain text in its place.
+    ///
+    /// [`Limits::max_unread_bytes`]: super::Limits::max_unread_bytes
     pub fn has_room_for(&self, body_bytes: usize) -> bool {
         let unread = self.server.rest_bytes + body_bytes;
         body_bytes <= FEED_BYTES || unread <= self.server.limits.max_unread_bytes
+    }
+
+    /// Returns the connection of this response while it is awaited.
+    fn awaiting(&mut self, to: &ResponseTo) -> Option<&mut Connection> {
+        let number = to.number;
+        let connection = self.server.connections.get_mut(to.conn);
+        connection.filter(|connection| connection.phase == Phase::Answering { number })
     }
 
     /// Responds to a request. Has no effect if its client is gone.
     pub fn respond(&mut self, to: ResponseTo, response: &Response<'_>) {
         let is_stopping = self.server.is_stopping;
         let has_room = self.has_room_for(response.body.len());
-        let Some(connection) = self.server.connections.get_mut(to.conn) else {
+        let Some(connection) = self.awaiting(&to) else {
             return;
         };
-        let number = to.number;
-        if connection.phase != (Phase::Answering { number }) {
-            return;
-        }
+        connection.traits.keeps_alive &= !is_stopping;
+        let is_head = connection.traits.is_head;
         let mut response = *response;
         if !has_room {
             self.server.limit_hits.unread_bytes += 1;
-            response = Response::text(503, "too many bytes of other responses are unread\n");
+            let why = "too many bytes of other responses are unread: try again later\n";
+            response = Response::text(503, why);
         }
-        let traits = &mut connection.traits;
-        traits.keeps_alive &= !is_stopping;
-        let after = match (traits.keeps_alive, traits.is_1_0) {
-            (false, _) => After::Closes,
-            (true, true) => After::StaysSaid,
-            (true, false) => After::Stays,
-        };
         let Response {
             status,
             headers,
             body,
         } = response;
-        let length = Length::Bytes(body.len());
-        let is_head = traits.is_head || status == 204 || status == 304;
-        let body = if is_head { &[] } else { body };
-        self.write(to.conn, status, headers, length, after, body);
+        let sent = if is_head || status == 204 || status == 304 {
+            &[]
+        } else {
+            body
+        };
+        self.write(to.conn, status, headers, Some(body.len()), sent);
         self.answered(to.conn);
     }
 
-    /// Begins a stream of events as the response to a request, with these headers as well. `None` if
-    /// its client is gone, or asked for the head alone.
+    /// Begins a stream of events as the response to a request, with additional headers.
+    ///
+    /// Returns `None` if the client is gone, has requested only the head, or the server is stopping.
     pub fn stream_events(
         &mut self,
         to: ResponseTo,
         headers: &[(&str, &str)],
     ) -> Option<EventStream> {
-        let connection = self.server.connections.get_mut(to.conn)?;
-        let number = to.number;
-        if connection.phase != (Phase::Answering { number }) {
-            return None;
-        }
+        let connection = self.awaiting(&to)?;
         connection.traits.keeps_alive = false;
         let is_head = connection.traits.is_head;
-        let length = if connection.traits.is_1_0 {
-            Length::UntilClosed
-        } else {
-            Length::Chunked
-        };
         let mut all = vec![
             ("Content-Type", "text/event-stream"),
             ("Cache-Control", "no-store"),
         ];
         all.extend_from_slice(headers);
-        self.write(to.conn, 200, &all, length, After::Closes, &[]);
+        let ResponseTo { conn, number } = to;
+        self.write(conn, 200, &all, None, &[]);
         if is_head || self.server.is_stopping {
-            self.end(to.conn);
+            self.end(conn);
             return None;
         }
-        if let Some(connection) = self.server.connections.get_mut(to.conn) {
-            connection.phase = Phase::Streaming { number };
-        }
-        // It is read from now on to learn when its client ends it.
-        self.net.resume(to.conn);
+        self.server.connections.get_mut(conn)?.phase = Phase::Streaming { number };
+        // Reading from it shows when the client closes it.
+        self.net.resume(conn);
         let deadline = self.net.now() + self.server.limits.stream_heartbeat;
-        self.set_deadline(to.conn, deadline);
-        let conn = to.conn;
+        self.set_deadline(conn, deadline);
         Some(EventStream { conn, number })
     }
 
@@ -131,16 +124,16 @@ impl Http<'_> {
     /// Sends events that were written by [`Event::write`], all at once. Returns `false` as
     /// [`Http::send_event`] does.
     pub fn send_written_events(&mut self, stream: EventStream, text: &[u8]) -> bool {
-        if !self.is_streaming(stream) {
+        let Some(connection) = self.streaming(stream) else {
             return false;
-        }
+        };
+        let is_chunked = !connection.traits.is_1_0;
         let unread = self.net.pending_bytes(stream.conn) + text.len();
         if unread > self.server.limits.max_stream_backlog_bytes {
             self.server.limit_hits.stream_backlog_bytes += 1;
             self.net.close(stream.conn, Close::Now);
             return false;
         }
-        let is_chunked = self.is_chunked(stream.conn);
         self.net.send_with(stream.conn, |out| {
             if !is_chunked {
                 return out.write_all(text);
@@ -151,33 +144,26 @@ impl Http<'_> {
         })
     }
 
-    /// Returns the bytes that the client of a stream has not read yet.
+    /// Returns the number of bytes that the client of a stream has not read yet, 0 if the stream has
+    /// ended.
     pub fn unread_bytes(&self, stream: EventStream) -> usize {
-        if self.is_streaming(stream) {
-            self.net.pending_bytes(stream.conn)
-        } else {
-            0
-        }
+        let conn = self.streaming(stream).map(|_| stream.conn);
+        conn.map_or(0, |conn| self.net.pending_bytes(conn))
     }
 
-    fn is_streaming(&self, stream: EventStream) -> bool {
+    /// Returns the connection of a stream until it ends.
+    fn streaming(&self, stream: EventStream) -> Option<&Connection> {
         let number = stream.number;
         let connection = self.server.connections.get(stream.conn);
-        connection.is_some_and(|connection| connection.phase == Phase::Streaming { number })
+        connection.filter(|connection| connection.phase == Phase::Streaming { number })
     }
 
-    /// Returns whether the stream of this connection goes out in chunks.
-    fn is_chunked(&self, conn: ConnId) -> bool {
-        let connection = self.server.connections.get(conn);
-        connection.is_some_and(|connection| !connection.traits.is_1_0)
-    }
-
-    /// Closes a connection in good order, whatever its phase.
+    /// Ends the stream or the response of a connection, and closes it once that is written.
     pub(super) fn end(&mut self, conn: ConnId) {
-        let is_chunked = self.is_chunked(conn);
         let Some(connection) = self.server.connections.get_mut(conn) else {
             return;
         };
+        let is_chunked = !connection.traits.is_1_0;
         if !matches!(connection.phase, Phase::Streaming { .. }) {
             connection.phase = Phase::Closing;
         } else if is_chunked {
@@ -186,28 +172,11 @@ impl Http<'_> {
         self.net.close(conn, Close::AfterFlush);
     }
 
-    /// Responds to bytes that are not a request, and closes their connection.
-    pub(super) fn refuse(&mut self, conn: ConnId, status: u16, content_type: &str, body: &str) {
-        let headers = [("Content-Type", content_type)];
-        let length = Length::Bytes(body.len());
-        let body = body.as_bytes();
-        self.write(conn, status, &headers, length, After::Closes, body);
-        self.close(conn);
-    }
-
-    /// Closes a connection after its last response.
-    pub(super) fn close(&mut self, conn: ConnId) {
-        if let Some(connection) = self.server.connections.get_mut(conn) {
-            connection.phase = Phase::Closing;
-        }
-        self.net.close(conn, Close::AfterFlush);
-    }
-
     pub(super) fn send_bytes(&mut self, conn: ConnId, bytes: &[u8]) {
         self.net.send_with(conn, |out| out.write_all(bytes));
     }
 
-    /// Sets until when a connection may stay in its phase.
+    /// Sets the end of the time that a connection may stay in its phase.
     pub(super) fn set_deadline(&mut self, conn: ConnId, deadline: Time) {
         let Some(connection) = self.server.connections.get_mut(conn) else {
             return;
@@ -219,14 +188,8 @@ impl Http<'_> {
             }
             self.net.disarm(timer);
         }
-        let timer = self.arm(deadline, conn.slot() as u64);
-        if let Some(connection) = self.server.connections.get_mut(conn) {
-            connection.timer = Some((timer, deadline));
-        }
-    }
-
-    pub(super) fn arm(&mut self, deadline: Time, tag: u64) -> TimerId {
         let owner = self.server.owner.unwrap_or_default();
-        self.net.arm(owner, deadline, tag)
+        let timer = self.net.arm(owner, deadline, conn.slot() as u64);
+        connection.timer = Some((timer, deadline));
     }
 }

@@ -2,7 +2,8 @@
 
 use std::io::{self, Write};
 
-use super::syntax::{is_field_value, is_token};
+use super::head::RequestTraits;
+use super::syntax::is_header;
 
 /// A response, complete with its body.
 ///
@@ -29,25 +30,7 @@ impl<'a> Response<'a> {
     }
 }
 
-/// How the end of a body is found.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Length {
-    Bytes(usize),
-    Chunked,
-    UntilClosed,
-}
-
-/// Whether the connection stays open, as the head says.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum After {
-    /// It stays open, the default of HTTP/1.1.
-    Stays,
-    /// It stays open, which a client of HTTP/1.0 must be told.
-    StaysSaid,
-    Closes,
-}
-
-/// Writes a head, with the empty line at its end.
+/// Writes a head, with the empty line at its end. Without a `length` the body has any length.
 ///
 /// Errors are those of `out`.
 pub(super) fn write_head(
@@ -55,34 +38,31 @@ pub(super) fn write_head(
     status: u16,
     headers: &[(&str, &str)],
     date: &str,
-    length: Length,
-    after: After,
+    length: Option<usize>,
+    traits: RequestTraits,
 ) -> io::Result<()> {
     write!(out, "HTTP/1.1 {status} {}\r\n", reason(status))?;
-    for (name, value) in headers.iter().filter(|(name, value)| is_valid(name, value)) {
-        out.write_all(name.as_bytes())?;
-        out.write_all(b": ")?;
-        out.write_all(value.as_bytes())?;
-        out.write_all(b"\r\n")?;
+    for (name, value) in headers {
+        if is_header(name.as_bytes(), value.as_bytes()) {
+            out.write_all(name.as_bytes())?;
+            out.write_all(b": ")?;
+            out.write_all(value.as_bytes())?;
+            out.write_all(b"\r\n")?;
+        }
     }
     match length {
         // These two never have a body, nor a length.
         _ if status == 204 || status == 304 => {}
-        Length::Bytes(length) => write!(out, "Content-Length: {length}\r\n")?,
-        Length::Chunked => out.write_all(b"Transfer-Encoding: chunked\r\n")?,
-        Length::UntilClosed => {}
+        Some(length) => write!(out, "Content-Length: {length}\r\n")?,
+        None if traits.is_1_0 => {}
+        None => out.write_all(b"Transfer-Encoding: chunked\r\n")?,
     }
     write!(out, "Date: {date}\r\n")?;
-    out.write_all(match after {
-        After::Stays => b"\r\n",
-        After::StaysSaid => b"Connection: keep-alive\r\n\r\n",
-        After::Closes => b"Connection: close\r\n\r\n",
+    out.write_all(match (traits.keeps_alive, traits.is_1_0) {
+        (true, true) => b"Connection: keep-alive\r\n\r\n",
+        (true, false) => b"\r\n",
+        (false, _) => b"Connection: close\r\n\r\n",
     })
-}
-
-/// Returns whether this is exactly one header.
-fn is_valid(name: &str, value: &str) -> bool {
-    !name.is_empty() && name.bytes().all(is_token) && value.bytes().all(is_field_value)
 }
 
 /// Returns the reason phrase of a status.
@@ -171,15 +151,8 @@ mod tests {
             ("X A", "b"),
             ("", "b"),
         ];
-        write_head(
-            &mut out,
-            404,
-            &headers,
-            "now",
-            Length::Bytes(3),
-            After::Closes,
-        )
-        .unwrap();
+        let traits = RequestTraits::default();
+        write_head(&mut out, 404, &headers, "now", Some(3), traits).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\
@@ -188,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_cannot_contain_another() {
+    fn writes_one_event_whatever_it_contains() {
         let mut out = Vec::new();
         let event = Event {
             name: "joined",

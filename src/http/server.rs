@@ -23,7 +23,6 @@ pub struct Server {
     pub(super) last_number: u64,
     /// Connections with more to write than is queued at a time.
     pub(super) feeding: Vec<ConnId>,
-    pub(super) is_feed_due: bool,
     /// Bytes of requests that are not complete.
     pub(super) held_bytes: usize,
     /// Bytes of responses that are too long to be queued at once.
@@ -50,7 +49,6 @@ impl Server {
             connections: ConnMap::default(),
             last_number: 0,
             feeding: Vec::new(),
-            is_feed_due: false,
             held_bytes: 0,
             rest_bytes: 0,
             is_stopping: false,
@@ -132,7 +130,7 @@ impl Server {
             .connections
             .iter()
             .filter(|(_, connection)| match connection.phase {
-                Phase::Reading => !connection.has_begun,
+                Phase::Reading => connection.held_bytes == 0,
                 Phase::Streaming { .. } => true,
                 Phase::Answering { .. } | Phase::Writing | Phase::Closing => false,
             })

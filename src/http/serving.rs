@@ -1,9 +1,9 @@
-//! A server during a turn: the events of the loop, and the callbacks of its app.
+//! A server during a turn: events of the reactor in, callbacks of the app out.
 
 use httparse::EMPTY_HEADER;
 
 use super::app::App;
-use super::connection::{Connection, EventStream, Phase, RequestTraits, ResponseTo};
+use super::connection::{Connection, EventStream, Phase, ResponseTo};
 use super::feeding::FEED_TAG;
 use super::limits::MAX_HEADERS;
 use super::reader::Step;
@@ -12,20 +12,21 @@ use super::request::Request;
 use super::server::Server;
 use crate::reactor::{Close, CloseReason, ConnId, Handler, Net, Origin, Owner, TimerId};
 
-/// A [`Server`] with the [`App`] that it borrows: a handler.
+/// A [`Server`] with a borrowed [`App`]: a handler.
 pub struct Serving<'s> {
     server: &'s mut Server,
     app: &'s mut dyn App,
 }
 
 impl Server {
-    /// Returns the server as a handler that serves by this app.
+    /// Returns the server as a handler that passes requests to this app.
     pub fn with<'s>(&'s mut self, app: &'s mut dyn App) -> Serving<'s> {
         Serving { server: self, app }
     }
 }
 
 impl Serving<'_> {
+    /// Responds to bytes that are not a request, and closes their connection.
     fn refuse(&mut self, net: &mut Net, conn: ConnId, refusal: Refusal) {
         let Refusal { status, why } = refusal;
         let hits = &mut self.server.limit_hits;
@@ -35,31 +36,35 @@ impl Serving<'_> {
             431 => hits.head_bytes += 1,
             _ => {}
         }
+        if let Some(connection) = self.server.connections.get_mut(conn) {
+            connection.traits.keeps_alive = false;
+        }
+        let (content_type, body) = self.app.refusal(status, &why);
+        let headers = [("Content-Type", content_type)];
         let peer = net.peer_addr(conn);
         let mut http = self.server.http(net);
-        let (content_type, body) = self.app.refusal(status, why);
-        http.refuse(conn, status, content_type, &body);
-        self.app.on_refused(&mut http, peer, status, why);
+        http.write(conn, status, &headers, Some(body.len()), body.as_bytes());
+        http.end(conn);
+        self.app.on_refused(&mut http, peer, status, &why);
     }
 
-    /// Records that a request is not complete, and how many bytes of it are kept.
+    /// Records how many bytes of an incomplete request are kept.
     fn wait(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8], wants_continue: bool) {
         let Some(connection) = self.server.connections.get_mut(conn) else {
             return;
         };
         // Half an empty line does not begin a request: lines now and then must not keep a connection.
-        let has_begun = bytes != b"\r";
-        let begins = !std::mem::replace(&mut connection.has_begun, has_begun) && has_begun;
-        let held = std::mem::replace(&mut connection.held_bytes, bytes.len());
-        self.server.held_bytes = self.server.held_bytes - held + bytes.len();
+        let bytes = if bytes == b"\r" { 0 } else { bytes.len() };
+        let held = std::mem::replace(&mut connection.held_bytes, bytes);
+        self.server.held_bytes = self.server.held_bytes - held + bytes;
         if self.server.held_bytes > self.server.limits.max_held_bytes {
             self.server.limit_hits.held_bytes += 1;
-            let why = "too many bytes of other requests are incomplete";
+            let why = "too many bytes of incomplete requests: try again later";
             return self.refuse(net, conn, Refusal::new(503, why));
         }
         let deadline = net.now() + self.server.limits.request_timeout;
         let mut http = self.server.http(net);
-        if begins {
+        if held == 0 && bytes > 0 {
             http.set_deadline(conn, deadline);
         }
         if wants_continue {
@@ -76,13 +81,8 @@ impl Serving<'_> {
             return;
         };
         self.server.held_bytes -= std::mem::take(&mut connection.held_bytes);
-        connection.has_begun = false;
         connection.phase = Phase::Answering { number };
-        connection.traits = RequestTraits {
-            is_1_0: request.head.is_1_0,
-            is_head: request.method() == "HEAD",
-            keeps_alive: request.head.keeps_alive,
-        };
+        connection.traits = request.head.traits;
         let mut http = self.server.http(net);
         http.set_deadline(conn, deadline);
         let to = ResponseTo { conn, number };
@@ -111,7 +111,7 @@ impl Handler for Serving<'_> {
             .insert(conn, Connection::new(deadline));
         if is_full {
             self.server.limit_hits.connections += 1;
-            let why = "too many connections; try later";
+            let why = "too many connections: try again later";
             return self.refuse(net, conn, Refusal::new(503, why));
         }
         self.server.http(net).set_deadline(conn, deadline);
@@ -124,27 +124,22 @@ impl Handler for Serving<'_> {
         match connection.phase {
             Phase::Reading => {}
             Phase::Answering { .. } | Phase::Writing => return 0,
-            // A client that follows a stream sends nothing that matters.
+            // What the client of a stream sends has no meaning.
             Phase::Streaming { .. } | Phase::Closing => return bytes.len(),
         }
         let mut slots = [EMPTY_HEADER; MAX_HEADERS];
-        match connection
-            .reader
-            .step(bytes, &mut slots, &self.server.limits)
-        {
-            Step::Skip(bytes) => {
-                connection.has_begun = false;
-                bytes
-            }
-            Step::More { wants_continue } => {
+        let limits = &self.server.limits;
+        match connection.reader.step(bytes, &mut slots, limits) {
+            Ok(Step::Skip(bytes)) => bytes,
+            Ok(Step::More { wants_continue }) => {
                 self.wait(net, conn, bytes, wants_continue);
                 0
             }
-            Step::Refused(refusal) => {
+            Err(refusal) => {
                 self.refuse(net, conn, refusal);
                 bytes.len()
             }
-            Step::Complete { request, bytes } => {
+            Ok(Step::Complete { request, bytes }) => {
                 self.serve(net, conn, &request);
                 bytes
             }
@@ -157,10 +152,10 @@ impl Handler for Serving<'_> {
             return;
         }
         match why {
-            CloseReason::FrameTimeout => self.refuse(net, conn, TOO_SLOW),
+            CloseReason::FrameTimeout => self.refuse(net, conn, too_slow()),
             CloseReason::FrameTooLarge => {
-                let why = "the request is too large";
-                self.refuse(net, conn, Refusal::new(413, why));
+                let max_bytes = self.server.limits.max_request_bytes();
+                self.refuse(net, conn, Refusal::too_large(413, "request", max_bytes));
             }
             _ => {}
         }
@@ -211,17 +206,17 @@ impl Handler for Serving<'_> {
         }
         connection.timer = None;
         let (deadline, phase) = (connection.deadline, connection.phase);
-        let has_begun = connection.has_begun;
+        let has_begun = connection.held_bytes > 0;
         let mut http = self.server.http(net);
         if http.net().now() < deadline {
             return http.set_deadline(conn, deadline);
         }
         match phase {
-            Phase::Reading if has_begun => self.refuse(net, conn, TOO_SLOW),
+            Phase::Reading if has_begun => self.refuse(net, conn, too_slow()),
             Phase::Reading => http.end(conn),
             Phase::Answering { number } => {
                 self.server.limit_hits.response_timeout += 1;
-                let why = "the response took too long";
+                let why = "no response in time: try again later";
                 self.refuse(net, conn, Refusal::new(503, why));
                 let mut http = self.server.http(net);
                 self.app.on_unwanted(&mut http, ResponseTo { conn, number });
@@ -235,13 +230,15 @@ impl Handler for Serving<'_> {
                 let next = http.net().now() + http.server.limits.stream_heartbeat;
                 http.set_deadline(conn, next);
             }
-            // The loop has its own deadlines for that.
+            // The reactor has its own deadline for the last bytes.
             Phase::Closing => {}
         }
     }
 }
 
-const TOO_SLOW: Refusal = Refusal::new(408, "the request did not arrive in time");
+fn too_slow() -> Refusal {
+    Refusal::new(408, "incomplete request: the rest did not arrive in time")
+}
 
 impl std::fmt::Debug for Serving<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -10,6 +10,12 @@ pub(super) fn is_field_value(byte: u8) -> bool {
     byte == b'\t' || !byte.is_ascii_control()
 }
 
+/// Returns whether this is the name and the value of one header.
+pub(super) fn is_header(name: &[u8], value: &[u8]) -> bool {
+    let is_name = !name.is_empty() && name.iter().copied().all(is_token);
+    is_name && value.iter().copied().all(is_field_value)
+}
+
 /// Returns whether a byte may be part of a host and a port.
 pub(super) fn is_host(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+;=".contains(&byte)

@@ -25,10 +25,10 @@ fn read(stream: &[u8], pieces: &[usize]) -> Seen {
         while !kept.is_empty() {
             let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
             let used = match reader.step(&kept, &mut slots, &small()) {
-                Step::Skip(used) => used,
-                Step::More { .. } => break,
-                Step::Refused(refusal) => return (requests, Some(refusal.status)),
-                Step::Complete { request, bytes } => {
+                Err(refusal) => return (requests, Some(refusal.status)),
+                Ok(Step::Skip(used)) => used,
+                Ok(Step::More { .. }) => break,
+                Ok(Step::Complete { request, bytes }) => {
                     requests.push((
                         request.method().to_owned(),
                         request.path().to_owned(),
@@ -193,9 +193,9 @@ fn serves_a_higher_minor_version_as_1_1() {
         let bytes = format!("GET / HTTP/{version}\r\nHost: a\r\n\r\n");
         let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
         match RequestReader::default().step(bytes.as_bytes(), &mut slots, &small()) {
-            Step::Complete { request, .. } => {
-                assert_eq!(request.head.is_1_0, is_1_0, "{version}");
-                assert_eq!(request.head.keeps_alive, !is_1_0, "{version}");
+            Ok(Step::Complete { request, .. }) => {
+                assert_eq!(request.head.traits.is_1_0, is_1_0, "{version}");
+                assert_eq!(request.head.traits.keeps_alive, !is_1_0, "{version}");
             }
             other => panic!("{version}: {other:?}"),
         }
@@ -221,22 +221,9 @@ fn refuses_too_many_headers() {
     for (lines, is_refused) in [(MAX_HEADERS, false), (MAX_HEADERS + 1, true)] {
         let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let request = request(lines);
-        let step = RequestReader::default().step_for_test(request.as_bytes(), &mut slots, &limits);
-        assert_eq!(step, is_refused.then_some(431));
-    }
-}
-
-impl RequestReader {
-    fn step_for_test<'b>(
-        &mut self,
-        bytes: &'b [u8],
-        slots: &'b mut [Header<'b>; MAX_HEADERS],
-        limits: &Limits,
-    ) -> Option<u16> {
-        match self.step(bytes, slots, limits) {
-            Step::Refused(refusal) => Some(refusal.status),
-            _ => None,
-        }
+        let step = RequestReader::default().step(request.as_bytes(), &mut slots, &limits);
+        let refused = step.err().map(|refusal| refusal.status);
+        assert_eq!(refused, is_refused.then_some(431));
     }
 }
 
@@ -247,7 +234,7 @@ fn wants_100_continue_once() {
     let mut wants = Vec::new();
     for bytes in [&head[..], &[&head[..], b"x"].concat()] {
         let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
-        if let Step::More { wants_continue } = reader.step(bytes, &mut slots, &small()) {
+        if let Ok(Step::More { wants_continue }) = reader.step(bytes, &mut slots, &small()) {
             wants.push(wants_continue);
         }
     }
