@@ -6,6 +6,7 @@ use std::time::Duration;
 use pilcrow::node::{Config, Context, LinkState, Node};
 use pilcrow::reactor::{Limits, Reactor};
 use pilcrow::testing::sim::{Faults, Process, ProcessId, Random, Socket, World};
+use pilcrow_simulation::wire::Wire;
 
 use crate::script::Script;
 
@@ -18,12 +19,10 @@ pub(crate) struct Bench {
     node: Node<()>,
     node_process: ProcessId,
     distributor: Process,
-    /// None while connections are refused.
+    /// `None` while connections are refused.
     listener: Option<Socket>,
     /// The node's last connection.
-    link: Option<Socket>,
-    unsent: Vec<u8>,
-    received: Vec<u8>,
+    link: Option<Wire>,
 }
 
 impl Bench {
@@ -49,8 +48,6 @@ impl Bench {
             world,
             listener: None,
             link: None,
-            unsent: Vec::new(),
-            received: Vec::new(),
         };
         bench.node.start(bench.reactor.net()).expect("it starts");
         bench
@@ -79,39 +76,33 @@ impl Bench {
         panic!("it turns and turns, and time does not pass");
     }
 
-    /// Accepts, reads and writes what there is.
+    /// Accepts, reads and writes what there is. Fails for a frame that is not a packet.
     fn serve(&mut self) {
         self.distributor.take_ready();
         if let Some(listener) = self.listener
-            && let Ok((link, _)) = self.distributor.accept(listener)
+            && let Ok((socket, _)) = self.distributor.accept(listener)
         {
             self.close();
-            self.link = Some(link);
+            self.link = Some(Wire::new(socket));
         }
-        let Some(link) = self.link else {
+        let Some(link) = &mut self.link else {
             return;
         };
-        let mut buffer = [0; 4096];
-        loop {
-            match self.distributor.read(link, &mut buffer) {
-                Ok(0) => return self.close(),
-                Ok(count) => self.received.extend_from_slice(&buffer[..count]),
-                Err(_) => break,
-            }
+        let read = link.read(&mut self.distributor);
+        while let Some(frame) = link.frames.next_frame() {
+            let packet: Result<serde_json::Value, _> = serde_json::from_slice(&frame);
+            assert!(packet.is_ok(), "{}", String::from_utf8_lossy(&frame));
         }
-        if !self.unsent.is_empty()
-            && let Ok(count) = self.distributor.write(link, &self.unsent)
-        {
-            self.unsent.drain(..count);
+        let written = link.write(&mut self.distributor);
+        if read.and(written).is_err() {
+            self.close();
         }
     }
 
     fn close(&mut self) {
         if let Some(link) = self.link.take() {
-            self.distributor.close(link);
+            self.distributor.close(link.socket);
         }
-        self.unsent.clear();
-        self.received.clear();
     }
 
     pub(crate) fn open(&mut self) {
@@ -123,8 +114,8 @@ impl Bench {
     }
 
     pub(crate) fn say(&mut self, bytes: &[u8]) {
-        if self.link.is_some() {
-            self.unsent.extend_from_slice(bytes);
+        if let Some(link) = &mut self.link {
+            link.out.extend_from_slice(bytes);
         }
         self.pass(2 * MILLI);
     }
@@ -139,11 +130,6 @@ impl Bench {
 
     pub(crate) fn context(&mut self) -> Context<'_> {
         self.node.context(self.reactor.net())
-    }
-
-    /// The bytes that the node has sent on its last connection.
-    fn said(&self) -> String {
-        String::from_utf8(self.received.clone()).expect("packets are text")
     }
 }
 
@@ -207,14 +193,6 @@ pub fn node_link(input: &[u8]) {
                 bench.say(frame.as_bytes());
             }
             _ => bench.say(script.one_of(&WORDS).as_bytes()),
-        }
-        // Whatever it heard, what it says is packets.
-        for frame in bench.said().split_inclusive('¶') {
-            let Some(frame) = frame.strip_suffix('¶') else {
-                continue;
-            };
-            let packet: Result<serde_json::Value, _> = serde_json::from_str(frame);
-            assert!(packet.is_ok(), "{frame}");
         }
     }
     bench.end(true);

@@ -1,7 +1,8 @@
-//! The peers of a scripted system: they connect, send packets, and read what they were sent.
+//! The peers of a scripted system: connecting, sending packets, and reading packets.
 
 use std::time::Duration;
 
+use pilcrow_test_client::{Frames, frame, heartbeat, registration};
 use serde_json::{Value, json};
 
 use super::scripted::{Accept, Scripted, World};
@@ -23,7 +24,7 @@ impl Scripted {
 }
 
 impl World {
-    /// A peer connects. Its socket is [`World::last_accepted`] after the next turn.
+    /// Connects a peer. Its socket is [`World::last_accepted`] after the next turn.
     pub(crate) fn connect(&mut self, listener: SocketId) {
         self.accepts.push_back(Accept::Connection);
         self.event(listener, true, false, false);
@@ -35,32 +36,30 @@ impl World {
 
     /// The peer sends a packet.
     pub(crate) fn send(&mut self, id: SocketId, packet: &Value) {
-        self.arrive(id, format!("{packet}¶").as_bytes());
+        self.arrive(id, frame(packet).as_bytes());
     }
 
     /// The peer registers as a node, with a session if that is not null.
     pub(crate) fn register(&mut self, id: SocketId, name: &str, session: &Value) {
-        let packet = json!({"uri": "/distributes", "method": "POST", "key": 1,
-            "params": {"port": 1, "name": name}, "session": session});
-        self.send(id, &packet);
+        let params = json!({"port": 1, "name": name});
+        self.arrive(id, registration(1, params, session).as_bytes());
     }
 
     /// The peer sends a heartbeat that acknowledges `revision`.
     pub(crate) fn beat(&mut self, id: SocketId, revision: u64) {
-        let packet = json!({"uri": "/distributes/heartbeat", "method": "POST", "key": null,
-            "session": {"rev": revision}});
-        self.send(id, &packet);
+        self.arrive(id, heartbeat(Value::Null, revision).as_bytes());
     }
 
-    /// The whole packets that the peer was sent since this was last called.
+    /// Returns the whole packets that the peer received since the last call.
     pub(crate) fn take_sent(&mut self, id: SocketId) -> Vec<Value> {
         let socket = self.socket(id);
-        let text = std::str::from_utf8(&socket.written[socket.taken..]).unwrap_or_default();
-        let whole = text.rfind('¶').map_or(0, |at| at + "¶".len());
-        let frames = text[..whole].split_terminator('¶');
-        let packets = frames.map(|frame| serde_json::from_str(frame).unwrap());
-        let packets = packets.collect();
-        socket.taken += whole;
+        let mut frames = Frames::default();
+        frames.push(&socket.written[socket.taken..]);
+        let mut packets = Vec::new();
+        while let Some(frame) = frames.next_frame() {
+            packets.push(serde_json::from_slice(&frame).unwrap());
+        }
+        socket.taken = socket.written.len() - frames.unfinished().len();
         packets
     }
 }

@@ -20,12 +20,11 @@ mod node_process;
 mod plain_peers;
 mod processes;
 mod stuck;
-#[path = "../it/support.rs"]
-#[allow(dead_code, reason = "the other tests use the rest")]
-mod support;
 
 use std::fmt::Display;
 use std::io::Write;
+
+use pilcrow_test_support as support;
 
 /// Whether all is as large and as long as it is meant to be.
 fn is_full() -> bool {

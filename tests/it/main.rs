@@ -31,4 +31,5 @@ mod protocol;
 mod pushes;
 mod restart;
 mod sessions;
-mod support;
+
+use pilcrow_test_support as support;

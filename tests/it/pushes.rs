@@ -7,9 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
+use pilcrow_test_client::{Frames, registration};
 use serde_json::{Value, json};
 
-use crate::support::{Client, DEADLINE, Distributor, FRAME_END, in_background, names, wait_until};
+use crate::support::{Client, DEADLINE, Distributor, in_background, names, wait_until};
 
 fn padded(name: &str, bytes: usize) -> Value {
     json!({"port": 1, "name": name, "pad": "x".repeat(bytes)})
@@ -55,7 +56,7 @@ struct Crowd {
 
 struct Member {
     stream: mio::net::TcpStream,
-    unfinished: Vec<u8>,
+    frames: Frames,
     /// The last list, as it came.
     last: Vec<u8>,
     lists: usize,
@@ -73,7 +74,7 @@ impl Crowd {
                 .unwrap();
             Member {
                 stream,
-                unfinished: Vec::new(),
+                frames: Frames::default(),
                 last: Vec::new(),
                 lists: 0,
             }
@@ -84,13 +85,10 @@ impl Crowd {
 
     fn register_all(&mut self) {
         for (index, member) in self.members.iter_mut().enumerate() {
-            let packet = json!({"uri": "/distributes", "method": "POST", "key": 0,
-                "params": {"port": 1, "name": format!("n{index:04}")}});
-            // An empty socket takes so little at once.
-            member
-                .stream
-                .write_all(format!("{packet}¶").as_bytes())
-                .unwrap();
+            let params = json!({"port": 1, "name": format!("n{index:04}")});
+            let packet = registration(0, params, &Value::Null);
+            // The buffer of a new socket takes so little at once.
+            member.stream.write_all(packet.as_bytes()).unwrap();
         }
     }
 
@@ -131,23 +129,18 @@ impl Member {
         loop {
             match self.stream.read(&mut bytes) {
                 Ok(0) => panic!("closed by the Distributor"),
-                Ok(count) => self.take(&bytes[..count]),
+                Ok(count) => {
+                    self.frames.push(&bytes[..count]);
+                    while let Some(list) = self.frames.next_frame() {
+                        self.last = list;
+                        self.lists += 1;
+                    }
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => panic!("{error}"),
             }
         }
         self.lists > lists_before
-    }
-
-    fn take(&mut self, bytes: &[u8]) {
-        let mut searched = self.unfinished.len().saturating_sub(1);
-        self.unfinished.extend_from_slice(bytes);
-        while let Some(at) = memchr::memmem::find(&self.unfinished[searched..], FRAME_END) {
-            let rest = self.unfinished.split_off(searched + at + FRAME_END.len());
-            self.last = std::mem::replace(&mut self.unfinished, rest);
-            self.lists += 1;
-            searched = 0;
-        }
     }
 }
 
@@ -164,7 +157,7 @@ fn a_thousand_who_register_at_once_agree_after_a_few_lists() {
     crowd.read_until("the whole list", is_complete);
 
     let list = &crowd.members[0].last;
-    let parsed: Value = serde_json::from_slice(list.strip_suffix(FRAME_END).unwrap()).unwrap();
+    let parsed: Value = serde_json::from_slice(list).unwrap();
     let expected: HashSet<String> = (0..COUNT).map(|index| format!("n{index:04}")).collect();
     assert_eq!(names(&parsed).into_iter().collect::<HashSet<_>>(), expected);
     assert!(

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fs;
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::Duration;
@@ -215,30 +215,19 @@ fn an_orphan_is_claimed_by_its_instance_or_by_all_that_it_says() {
     assert_eq!(changed.next()["results"]["id"], 3);
     assert_eq!(plain.next_list(), ["twin", "twin", "new"]);
     drop(plain);
-    changed.wait_for_change(1, "closed");
+    wait_for_departure(&mut changed, 1, "closed");
 }
 
-impl Client {
-    /// Reads up to a change that says who left.
-    #[track_caller]
-    fn wait_for_change(&mut self, id: u64, cause: &str) {
-        loop {
-            let frame = self.next();
-            let left = &frame["params"]["left"];
-            if left.is_array() && *left != json!([]) {
-                assert_eq!(*left, json!([{"id": id, "cause": cause}]));
-                return;
-            }
+/// Reads up to a change with a departure, which must be this one.
+#[track_caller]
+fn wait_for_departure(client: &mut Client, id: u64, cause: &str) {
+    loop {
+        let frame = client.next();
+        let left = &frame["params"]["left"];
+        if left.is_array() && *left != json!([]) {
+            assert_eq!(*left, json!([{"id": id, "cause": cause}]));
+            return;
         }
-    }
-
-    fn connect_from(addr: SocketAddr, host: &str) -> Client {
-        use socket2::{Domain, Socket, Type};
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        let host: IpAddr = host.parse().unwrap();
-        socket.bind(&SocketAddr::new(host, 0).into()).unwrap();
-        socket.connect(&addr.into()).unwrap();
-        Client::on(TcpStream::from(socket))
     }
 }
 
@@ -255,7 +244,7 @@ fn an_orphan_stays_on_its_host() {
     distributor.program.kill();
     let distributor = place.start(&[]);
     let connect = || {
-        let mut client = Client::connect_from(distributor.addr, "127.0.0.2");
+        let mut client = Client::connect_from(distributor.addr, [127, 0, 0, 2].into());
         client.next_list();
         client
     };

@@ -1,13 +1,14 @@
 //! Sessions: what those get who ask for more than the book's protocol, and that nobody else notices.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use socket2::{Domain, Socket, Type};
 
-use crate::support::{Client, DEADLINE, Distributor, FRAME_END, wait_until};
+use pilcrow_test_client::{Message, View, heartbeat, list_request, registration, session};
+
+use crate::support::{Client, DEADLINE, Distributor, wait_until};
 
 /// A Distributor that says of its lists that they are complete.
 fn start(flags: &[&str]) -> Distributor {
@@ -35,36 +36,18 @@ fn long_params(name: &str, bytes: usize) -> Value {
     json!({"port": 9010, "name": name, "note": "x".repeat(bytes)})
 }
 
-fn heartbeat(key: Value, rev: u64) -> Value {
-    let uri = "/distributes/heartbeat";
-    json!({"uri": uri, "method": "POST", "key": key, "session": {"rev": rev}})
-}
-
-/// A connection from this address, with a receive buffer that holds next to nothing.
-fn connect_from(addr: SocketAddr, host: IpAddr) -> Client {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    socket.bind(&SocketAddr::new(host, 0).into()).unwrap();
-    socket.connect(&addr.into()).unwrap();
-    Client::on(TcpStream::from(socket))
-}
-
-const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-
-/// A peer with a session, and the list as the news made it. All that it reads is checked.
+/// A peer with a session, and its view of the list. All that it reads is checked.
 struct Node {
     client: Client,
     id: u64,
-    epoch: String,
-    rev: u64,
-    list: Vec<(u64, Value)>,
-    /// Who left, and why.
+    view: View,
+    /// The ids and causes of all departures.
     left: Vec<(u64, String)>,
     /// Lists with a session, and deltas.
     news: Vec<Value>,
     /// It has registered: a list may follow that is as new as the last.
     is_owed: bool,
-    /// It acknowledges at once when it is asked to.
+    /// It acknowledges at once what is to be acknowledged.
     acks: bool,
     texts: Vec<String>,
     last_key: u64,
@@ -79,9 +62,7 @@ impl Node {
         Node {
             client,
             id: 0,
-            epoch: String::new(),
-            rev: 0,
-            list: Vec::new(),
+            view: View::default(),
             left: Vec::new(),
             news: Vec::new(),
             is_owed: false,
@@ -97,7 +78,7 @@ impl Node {
         let watches = session["watch"] != "none";
         node.register(params(name), session);
         if watches {
-            node.wait_for(name, |node| node.names().contains(&name));
+            node.wait_for(name, |node| node.names().iter().any(|it| it == name));
         }
         node
     }
@@ -112,29 +93,37 @@ impl Node {
         self.is_owed = true;
         let results = reply["results"].clone();
         self.id = results["id"].as_u64().unwrap();
-        self.epoch = results["epoch"].as_str().unwrap().to_owned();
+        self.view.epoch = results["epoch"].as_str().unwrap().to_owned();
         results
     }
 
     #[track_caller]
     fn try_register(&mut self, params: Value, session: Value) -> Value {
-        let packet =
-            json!({"uri": "/distributes", "method": "POST", "params": params, "session": session});
-        self.ask_packet(packet)
+        let key = self.next_key();
+        self.client.send_raw(registration(key, params, &session));
+        self.answer(key)
     }
 
-    /// Sends a packet of `/distributes`, and returns what answers it.
+    fn next_key(&mut self) -> u64 {
+        self.last_key += 1;
+        self.last_key
+    }
+
+    /// Sends a packet of `/distributes`, and returns its reply.
     #[track_caller]
     fn ask(&mut self, method: &str, params: Value) -> Value {
-        self.ask_packet(json!({"uri": "/distributes", "method": method, "params": params}))
+        let key = self.next_key();
+        self.client
+            .send(&json!({"uri": "/distributes", "method": method, "key": key, "params": params}));
+        self.answer(key)
     }
 
+    /// Sends a heartbeat, and returns its reply.
     #[track_caller]
-    fn ask_packet(&mut self, mut packet: Value) -> Value {
-        self.last_key += 1;
-        packet["key"] = self.last_key.into();
-        self.client.send(&packet);
-        self.answer(self.last_key)
+    fn beat(&mut self) -> Value {
+        let key = self.next_key();
+        self.client.send_raw(heartbeat(key, self.view.revision));
+        self.answer(key)
     }
 
     /// The next packet with this key.
@@ -152,8 +141,7 @@ impl Node {
 
     /// Begins to drain, and returns the key of the answer.
     fn begin_drain(&mut self, wait_ms: u64) -> u64 {
-        self.last_key += 1;
-        let key = self.last_key;
+        let key = self.next_key();
         let params = json!({"wait_ms": wait_ms});
         self.client.send(
             &json!({"uri": "/distributes", "method": "DELETE", "key": key, "params": params}),
@@ -167,9 +155,8 @@ impl Node {
     fn sync(&mut self) -> Vec<Value> {
         let mut before = Vec::new();
         for _ in 0..2 {
-            self.last_key += 1;
-            let key = self.last_key;
-            self.client.send(&heartbeat(key.into(), self.rev));
+            let key = self.next_key();
+            self.client.send_raw(heartbeat(key, self.view.revision));
             loop {
                 let frame = self.next();
                 if frame["key"] == key {
@@ -186,63 +173,58 @@ impl Node {
     fn next(&mut self) -> Value {
         let text = self.client.next_text().expect("the connection is open");
         let frame: Value = serde_json::from_str(&text).expect("frames are JSON");
+        let acknowledge = match Message::read(&text).expect(&text) {
+            Message::List {
+                entries,
+                session: Some(session),
+                is_reply,
+            } => {
+                assert!(session.complete.is_some(), "{text}");
+                let before = self.view.revision;
+                // A reply is sent even if nothing has changed.
+                let may_repeat = std::mem::take(&mut self.is_owed) || is_reply;
+                assert!(session.rev > before || may_repeat, "{before} {text}");
+                assert_eq!(session.epoch, self.view.epoch, "{text}");
+                self.view.replace(entries, &session).expect(&text);
+                self.news.push(frame.clone());
+                session.ack
+            }
+            Message::Changes {
+                joined,
+                left,
+                session,
+            } => {
+                self.view.apply(joined, &left, &session).expect(&text);
+                let left = left.into_iter();
+                self.left.extend(left.map(|left| (left.id, left.cause)));
+                self.news.push(frame.clone());
+                session.ack
+            }
+            _ => false,
+        };
         self.texts.push(text);
-        if frame["session"]["rev"].is_u64() {
-            self.apply(&frame);
+        if self.acks && acknowledge {
+            self.ack();
         }
         frame
     }
 
-    #[track_caller]
-    fn apply(&mut self, frame: &Value) {
-        let session = &frame["session"];
-        assert_eq!(session["epoch"], *self.epoch, "{frame}");
-        let array = |value: &Value| value.as_array().expect("an array").clone();
-        let ids = array(&session["ids"]);
-        let ids = ids.iter().map(|id| id.as_u64().unwrap());
-        let rev = session["rev"].as_u64().unwrap();
-        if frame["method"] == "GET" {
-            assert!(session["complete"].is_boolean(), "{frame}");
-            let entries = array(&frame["params"]);
-            assert_eq!(ids.len(), entries.len(), "{frame}");
-            self.list = ids.zip(entries).collect();
-            // Who asks gets a list also if it has it.
-            let asked = std::mem::take(&mut self.is_owed) || frame["key"] != 0;
-            assert!(rev > self.rev || asked, "{} {frame}", self.rev);
-        } else {
-            assert_eq!(frame["method"], "PATCH", "{frame}");
-            assert_eq!(session["from"], self.rev, "{frame}");
-            assert!(rev > self.rev, "{frame}");
-            for left in array(&frame["params"]["left"]) {
-                let id = left["id"].as_u64().unwrap();
-                let at = self.list.iter().position(|(known, _)| *known == id);
-                self.list.remove(at.expect("only who was there leaves"));
-                self.left
-                    .push((id, left["cause"].as_str().unwrap().to_owned()));
-            }
-            let joined = array(&frame["params"]["joined"]);
-            assert_eq!(ids.len(), joined.len(), "{frame}");
-            for (id, entry) in ids.zip(joined) {
-                match self.list.iter_mut().find(|(known, _)| *known == id) {
-                    Some(place) => place.1 = entry,
-                    None => self.list.push((id, entry)),
-                }
-            }
-        }
-        self.rev = rev;
-        self.news.push(frame.clone());
-        if self.acks && session["ack"] == true {
-            self.ack();
-        }
-    }
-
     fn ack(&mut self) {
-        self.client.send(&heartbeat(Value::Null, self.rev));
+        self.client
+            .send_raw(heartbeat(Value::Null, self.view.revision));
     }
 
-    fn names(&self) -> Vec<&str> {
-        let names = self.list.iter().map(|(_, entry)| entry["name"].as_str());
-        names.map(Option::unwrap_or_default).collect()
+    fn list(&self) -> Vec<Value> {
+        let entries = self.view.entries.values();
+        entries
+            .map(|entry| serde_json::from_str(entry).unwrap())
+            .collect()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let list = self.list();
+        let names = list.iter().map(|entry| entry["name"].as_str());
+        names.map(|name| name.unwrap_or_default().into()).collect()
     }
 
     #[track_caller]
@@ -265,7 +247,7 @@ impl Node {
 
     #[track_caller]
     fn wait_for_rev(&mut self, rev: u64) {
-        self.wait_for(&format!("revision {rev}"), |node| node.rev >= rev);
+        self.wait_for(&format!("revision {rev}"), |node| node.view.revision >= rev);
     }
 
     /// The connection is closed by the Distributor, whatever it sent before.
@@ -276,11 +258,11 @@ impl Node {
 }
 
 fn delta() -> Value {
-    json!({"version": 1, "watch": "delta"})
+    session("delta", None, None)
 }
 
 fn of_instance(instance: &str) -> Value {
-    json!({"version": 1, "watch": "delta", "instance": instance})
+    session("delta", Some(instance), None)
 }
 
 /// A node that changes the list at each call, and hears nothing of it.
@@ -303,8 +285,7 @@ impl Churner {
             params["change"] = self.changes.into();
             self.node.client.post(&params);
         }
-        let reply = self.node.ask_packet(heartbeat(Value::Null, 0));
-        reply["results"]["rev"].as_u64().unwrap()
+        self.node.beat()["results"]["rev"].as_u64().unwrap()
     }
 }
 
@@ -318,7 +299,7 @@ fn crowd(distributor: &Distributor, count: usize) -> Vec<Client> {
     };
     let crowd = (0..count).map(connect).collect();
     wait_until("the crowd", || {
-        watcher.send(&json!({"uri": "/distributes", "method": "GET", "key": 1}));
+        watcher.send_raw(list_request(1));
         watcher.next_list().len() == count
     });
     crowd
@@ -342,19 +323,19 @@ fn a_session_is_answered_and_gets_what_it_asked_for() {
             node.next();
             assert_eq!(node.news[0]["method"], "GET", "a whole list comes first");
             assert_eq!(node.news[0]["session"]["complete"], true);
-            assert_eq!(results["rev"], node.rev);
-            assert_eq!(node.list.last().unwrap().0, node.id);
+            assert_eq!(results["rev"], node.view.revision);
+            assert_eq!(node.view.entries.keys().last(), Some(&node.id));
         }
         assert_eq!(node.sync(), [] as [Value; 0]);
 
-        let before = node.rev;
+        let before = node.view.revision;
         let other = distributor.join("other", 9020);
         match news_of_others {
             Some(method) => {
                 let news = node.next();
                 assert_eq!(news["method"], method);
                 assert_eq!(news["key"], 0);
-                assert_eq!(node.rev, before + 1);
+                assert_eq!(node.view.revision, before + 1);
                 assert_eq!(node.names(), ["node", "other"]);
             }
             None => assert_eq!(node.sync(), [] as [Value; 0]),
@@ -373,7 +354,7 @@ fn a_session_is_answered_and_gets_what_it_asked_for() {
             .unwrap();
         let mut watcher = distributor.connect();
         wait_until("it to be gone", || {
-            watcher.send(&json!({"uri": "/distributes", "method": "GET", "key": 1}));
+            watcher.send_raw(list_request(1));
             watcher.next_list().is_empty()
         });
     }
@@ -388,10 +369,10 @@ fn each_change_is_one_revision_that_tells_what_happened() {
     let mut first = Client::connect(distributor.addr);
     let second = Client::connect(distributor.addr);
     let mut step = |change: &mut dyn FnMut(), names: &[&str], joined: usize, left: Value| {
-        let rev = watcher.rev;
+        let rev = watcher.view.revision;
         change();
         let news = watcher.next();
-        assert_eq!(watcher.rev, rev + 1, "{news}");
+        assert_eq!(watcher.view.revision, rev + 1, "{news}");
         assert_eq!(watcher.names(), names);
         assert_eq!(news["params"]["joined"].as_array().unwrap().len(), joined);
         let causes: Vec<&Value> = news["params"]["left"]
@@ -401,12 +382,10 @@ fn each_change_is_one_revision_that_tells_what_happened() {
             .map(|left| &left["cause"])
             .collect();
         assert_eq!(json!(causes), left);
-        lists.wait_for_rev(watcher.rev);
-        assert_eq!(lists.list, watcher.list);
-        watcher.list[2..]
-            .iter()
-            .map(|(id, _)| *id)
-            .collect::<Vec<u64>>()
+        lists.wait_for_rev(watcher.view.revision);
+        assert_eq!(lists.view.entries, watcher.view.entries);
+        let ids = watcher.view.entries.keys().skip(2);
+        ids.copied().collect::<Vec<u64>>()
     };
     let base = ["watcher", "lists"];
     let with = |more: &[&'static str]| [&base[..], more].concat();
@@ -462,16 +441,16 @@ fn others_see_neither_the_session_nor_the_instance() {
 fn a_slow_reader_gets_news_that_lead_from_what_it_has() {
     let distributor = start(&["--send-buffer-bytes", "4096"]);
     for watch in ["delta", "list"] {
-        let mut slow = Node::on(connect_from(distributor.addr, LOCALHOST));
+        let mut slow = Node::on(Client::connect_narrow(distributor.addr));
         slow.acks = false;
         slow.register(params("slow"), json!({"watch": watch}));
-        slow.wait_for("itself", |node| !node.list.is_empty());
+        slow.wait_for("itself", |node| !node.view.entries.is_empty());
         let mut churner = Churner::join(&distributor);
         let rev = churner.change(200, 16_000);
         let read_before = slow.news.len();
         slow.wait_for_rev(rev);
-        assert_eq!(slow.rev, rev);
-        assert_eq!(slow.list[1].1["change"], 200, "{watch}");
+        assert_eq!(slow.view.revision, rev);
+        assert_eq!(slow.list()[1]["change"], 200, "{watch}");
         let news = slow.news.len() - read_before;
         assert!(news < 150, "changes are folded: {news} for {watch}");
     }
@@ -483,11 +462,11 @@ fn a_session_goes_on_from_what_it_knows() {
     let mut watcher = Node::join(&distributor, "watcher", delta());
     let mut churner = Churner::join(&distributor);
     let old = churner.change(3, 0);
-    let epoch = churner.node.epoch.clone();
+    let epoch = churner.node.view.epoch.clone();
     let register = |watch: &str, epoch: &str, rev: u64| {
         let mut node = Node::connect(&distributor);
         // Without a port its coming changes nothing: only what it missed can follow.
-        node.rev = rev;
+        node.view.revision = rev;
         let session = json!({"watch": watch, "epoch": epoch, "rev": rev});
         node.register(json!({"name": "back"}), session);
         node
@@ -512,9 +491,9 @@ fn a_session_goes_on_from_what_it_knows() {
             "{watch} {epoch} {rev}"
         );
         if method.is_some() {
-            assert_eq!(node.rev, now);
-            let entry = node.list.iter().find(|(id, _)| *id == churner.node.id);
-            assert_eq!(entry.unwrap().1["change"], 6);
+            assert_eq!(node.view.revision, now);
+            let entry = &node.view.entries[&churner.node.id];
+            assert!(entry.contains("\"change\":6"), "{entry}");
         }
     }
     // A revision that is still to come is not of this list, whatever the epoch says.
@@ -522,15 +501,18 @@ fn a_session_goes_on_from_what_it_knows() {
     let session = json!({"watch": "delta", "epoch": epoch, "rev": now + 1});
     ahead.register(json!({"name": "ahead"}), session);
     assert_eq!(ahead.sync()[0]["method"], "GET");
-    assert_eq!(ahead.rev, now);
+    assert_eq!(ahead.view.revision, now);
 
     // On the same connection as well, with or without a session: only what is new is told.
     let mut node = register("delta", &epoch, now);
     let same = json!({"watch": "delta", "epoch": epoch, "rev": old});
-    node.rev = old;
+    node.view.revision = old;
     node.register(json!({"name": "back"}), same);
     assert_eq!(node.sync().len(), 1);
-    assert_eq!((node.rev, &node.news[0]["method"]), (now, &json!("PATCH")));
+    assert_eq!(
+        (node.view.revision, &node.news[0]["method"]),
+        (now, &json!("PATCH"))
+    );
     node.client.post(&json!({"name": "back"}));
     assert_eq!(node.sync(), [] as [Value; 0]);
 
@@ -552,18 +534,18 @@ fn the_end_of_the_warm_up_is_told_to_sessions_alone() {
     let mut plain = distributor.join("plain", 1);
     let everybody = ["delta", "list", "none", "plain"];
     // What it knows from before, in a list that was not complete, does not count as complete.
-    let rev = delta.rev;
+    let rev = delta.view.revision;
     let mut back = Node::connect(&distributor);
-    let session = json!({"watch": "delta", "epoch": delta.epoch, "rev": rev});
+    let session = json!({"watch": "delta", "epoch": delta.view.epoch, "rev": rev});
     back.register(json!({"name": "back"}), session);
     for node in [&mut delta, &mut list, &mut back] {
         node.wait_for_names(&everybody);
         assert_eq!(node.news[0]["session"]["complete"], false);
-        let rev = node.rev;
+        let rev = node.view.revision;
         let news = node.next();
         assert_eq!(news["method"], "GET");
         assert_eq!(news["session"]["complete"], true);
-        assert_eq!(node.rev, rev + 1);
+        assert_eq!(node.view.revision, rev + 1);
         assert_eq!(node.names(), everybody);
     }
     assert_eq!(none.sync(), [] as [Value; 0]);
@@ -573,7 +555,7 @@ fn the_end_of_the_warm_up_is_told_to_sessions_alone() {
     assert_eq!(delta.news.last().unwrap()["method"], "PATCH");
     // Who comes back with what it knows from a list that was not complete is told of one that is.
     let mut later = Node::connect(&distributor);
-    let session = json!({"watch": "delta", "epoch": delta.epoch, "rev": rev});
+    let session = json!({"watch": "delta", "epoch": delta.view.epoch, "rev": rev});
     later.register(json!({"name": "later"}), session);
     let news = later.next();
     assert_eq!(
@@ -619,7 +601,7 @@ fn heartbeats_are_answered_if_they_have_a_key() {
         assert_eq!(answers, Vec::from_iter(wanted));
     }
     let mut plain = distributor.join("plain", 1);
-    plain.send(&heartbeat(json!(1), 1));
+    plain.send_raw(heartbeat(1, 1));
     assert_eq!(plain.next_errorcode(), 1);
 }
 
@@ -662,7 +644,7 @@ fn a_node_that_is_back_takes_its_entry_over() {
     let mut nodes = vec![Node::join(&distributor, "node", of_instance("ab12"))];
     let id = nodes[0].id;
     watcher.wait_for_names(&["watcher", "node"]);
-    let rev = watcher.rev;
+    let rev = watcher.view.revision;
 
     // As it was: nobody hears of it, neither now nor when the old connection is closed.
     let mut back = Node::connect(&distributor);
@@ -688,7 +670,7 @@ fn a_node_that_is_back_takes_its_entry_over() {
     nodes.push(back);
     watcher.wait_for_rev(rev + 2);
     assert_eq!(watcher.sync(), [] as [Value; 0]);
-    assert_eq!(watcher.rev, rev + 2);
+    assert_eq!(watcher.view.revision, rev + 2);
     assert_eq!(watcher.names(), ["watcher", "changed", "after"]);
 
     // A third time, and then it is too often: two nodes have the same instance.
@@ -711,7 +693,7 @@ fn an_instance_stays_on_its_host() {
     let distributor = start(&[]);
     let mut node = Node::join(&distributor, "node", of_instance("ab12"));
     let elsewhere = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
-    let mut other = Node::on(connect_from(distributor.addr, elsewhere));
+    let mut other = Node::on(Client::connect_from(distributor.addr, elsewhere));
     let reply = other.try_register(params("other"), of_instance("ab12"));
     assert_eq!(reply["errorcode"], 5, "{reply}");
     assert_eq!(node.sync(), [] as [Value; 0]);
@@ -785,13 +767,14 @@ fn a_drain_is_proven_when_everyone_who_watches_knows() {
     watcher.sync();
     assert_eq!(drain_answers(&node.sync()), 0, "one has not acknowledged");
     late.wait_for_names(&stay);
-    late.client.send(&heartbeat(Value::Null, late.rev - 1));
-    late.rev -= 1;
+    late.client
+        .send_raw(heartbeat(Value::Null, late.view.revision - 1));
+    late.view.revision -= 1;
     late.sync();
     assert_eq!(drain_answers(&node.sync()), 0, "that was an older one");
-    late.rev += 1;
+    late.view.revision += 1;
     late.ack();
-    let wanted = json!({"rev": watcher.rev, "acked": 2, "of": 2, "late": [], "blind": 1});
+    let wanted = json!({"rev": watcher.view.revision, "acked": 2, "of": 2, "late": [], "blind": 1});
     assert_eq!(node.answer(key)["results"], wanted);
 
     // It is still told what happens, and may register again.
@@ -847,7 +830,7 @@ fn a_watcher_lost_during_a_drain_is_late_until_it_is_back() {
         node.wait_for_names(&["node", "watcher"]);
         let key = node.begin_drain(60_000);
         watcher.wait_for_names(&["watcher"]);
-        let (rev, epoch) = (watcher.rev, watcher.epoch.clone());
+        let (rev, epoch) = (watcher.view.revision, watcher.view.epoch.clone());
         drop(watcher);
         node.wait_for_names(&[]);
         let mut other = Node::join(&distributor, "other", of_instance("cd34"));
@@ -864,7 +847,7 @@ fn a_watcher_lost_during_a_drain_is_late_until_it_is_back() {
             // It had applied it, and only its word of that was lost.
             session["epoch"] = epoch.into();
             session["rev"] = rev.into();
-            back.rev = rev;
+            back.view.revision = rev;
             back.register(params("watcher"), session);
         } else {
             back.register(params("watcher"), session);
@@ -898,14 +881,14 @@ fn nobody_acknowledges_what_it_was_not_sent() {
     let distributor = start(&["--send-buffer-bytes", "4096"]);
     let _crowd = crowd(&distributor, 16);
     let mut node = Node::join(&distributor, "node", json!({"watch": "none"}));
-    let mut stuck = Node::on(connect_from(distributor.addr, LOCALHOST));
+    let mut stuck = Node::on(Client::connect_narrow(distributor.addr));
     stuck.next();
     stuck.register(params("stuck"), delta());
     // Its list is on its way, and can't all be: what changes now it is not sent.
     assert!(stuck.client.stream.peek(&mut [0; 1]).unwrap() > 0);
     let key = node.begin_drain(2000);
     node.sync();
-    stuck.client.send(&heartbeat(Value::Null, 1 << 40));
+    stuck.client.send_raw(heartbeat(Value::Null, 1 << 40));
     assert_eq!(node.answer(key)["results"]["late"], json!([stuck.id]));
 }
 
@@ -972,7 +955,7 @@ fn a_session_that_can_not_be_read_registers_nobody() {
         let text = format!(
             r#"{{"uri":"/distributes","method":"POST","key":5,"params":{{"port":1,"name":"x"}},"session":{session}}}"#
         );
-        client.send_raw(&[text.as_bytes(), FRAME_END].concat());
+        client.send_raw(format!("{text}¶"));
         let reply = client.next();
         assert_eq!(
             json!([reply["key"], reply["errorcode"]]),
@@ -980,11 +963,11 @@ fn a_session_that_can_not_be_read_registers_nobody() {
             "{session}"
         );
     }
-    client.send(&json!({"uri": "/distributes", "method": "GET", "key": 1}));
+    client.send_raw(list_request(1));
     assert_eq!(client.next_list(), [] as [String; 0]);
     // None at all is a registration as in the book, and fields that it does not know are ignored.
     let text = r#"{"uri":"/distributes","method":"POST","key":5,"params":{"port":1,"name":"x"},"session":null}"#;
-    client.send_raw(&[text.as_bytes(), FRAME_END].concat());
+    client.send_raw(format!("{text}¶"));
     assert!(client.next()["session"].is_null());
     let mut node = Node::connect(&distributor);
     node.register(
@@ -1065,7 +1048,7 @@ fn a_connection_has_one_drain_waiting() {
         );
     }
     deaf.wait_for("its news", |deaf| {
-        deaf.left.len() == 1 && deaf.list.len() == 2
+        deaf.left.len() == 1 && deaf.view.entries.len() == 2
     });
     deaf.ack();
     assert_eq!(node.answer(key)["errorcode"], 0);
@@ -1113,7 +1096,11 @@ fn one_hostile_session_can_not_make_memory_grow() {
             json!({"watch": "none", "instance": format!("{n:032x}")}),
         )]
     };
-    let beats = |_| vec![heartbeat(json!(1), 1)];
+    let beats = |_| {
+        vec![
+            json!({"uri": "/distributes/heartbeat", "method": "POST", "key": 1, "session": {"rev": 1}}),
+        ]
+    };
     let kinds: [(&str, Packets<'_>); 3] = [
         ("drains", &drains),
         ("instances", &instances),
@@ -1137,7 +1124,7 @@ fn sessions_that_name_many_revisions_can_not_make_memory_grow() {
     let mut nodes: Vec<Node> = (0..100)
         .map(|index| Node::join(&distributor, &format!("node{index}"), none.clone()))
         .collect();
-    let rev = nodes[0].ask_packet(heartbeat(Value::Null, 0))["results"]["rev"].clone();
+    let rev = nodes[0].beat()["results"]["rev"].clone();
     let rev = rev.as_u64().unwrap();
     let _long: Vec<Node> = (0..64)
         .map(|index| {
@@ -1148,7 +1135,8 @@ fn sessions_that_name_many_revisions_can_not_make_memory_grow() {
         .collect();
     let before = resident_bytes(&distributor);
     for (index, node) in nodes.iter_mut().enumerate() {
-        let session = json!({"watch": "delta", "epoch": node.epoch, "rev": rev - index as u64});
+        let session =
+            json!({"watch": "delta", "epoch": node.view.epoch, "rev": rev - index as u64});
         node.register(params(&format!("node{index}")), session);
     }
     // The last one's turn is over when somebody else is served.

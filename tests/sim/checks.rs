@@ -42,8 +42,11 @@ impl Fleet {
         let undisturbed = now.saturating_since(distributor.undisturbed_since);
         let run = model.run_of(distributor.id);
         if run.waits_too_long(now + world.ahead(distributor.id), undisturbed) {
-            let orphans: Vec<_> = run.orphans().map(|entry| entry.text.to_string()).collect();
-            return model.break_promise(3, format!("{orphans:?} are not back and still listed"));
+            let unclaimed: Vec<_> = run
+                .unclaimed()
+                .map(|entry| entry.text.to_string())
+                .collect();
+            return model.break_promise(3, format!("{unclaimed:?} are not back and still listed"));
         }
         let paused: Vec<(ProcessId, _)> = self.paused.iter().map(|(id, at)| (*id, *at)).collect();
         let conns: Vec<_> = distributor.conns().collect();

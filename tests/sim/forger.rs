@@ -1,18 +1,19 @@
-//! A server that answers what it was asked, and what it was not.
+//! A server that answers the requests that it received, and requests that it did not.
 
 use std::net::SocketAddr;
 
 use pilcrow::testing::sim::{Process, Socket};
+use pilcrow_test_client::frame;
 use serde::Deserialize;
 
 use crate::calls::Calls;
 use crate::model::ActorId;
-use crate::raw::find_end;
+use crate::wire::Wire;
 
-/// Stands for it where calls are noted by who served them.
+/// The number of every forger in the record of calls.
 pub const FORGER: ActorId = ActorId::MAX;
 
-/// A node numbers its calls in the high bits of their keys, and uses the low ones again.
+/// A node numbers its calls in the high bits of their keys, and reuses the low ones.
 const NEXT_KEY: i64 = 1 << 21;
 
 #[derive(Deserialize)]
@@ -26,16 +27,10 @@ struct Params {
     nonce: u64,
 }
 
-/// What a peer that registers as an echo has behind its listener.
+/// The listener of a peer that registers as an echo, and its connections.
 pub struct Forger {
     listener: Socket,
-    callers: Vec<Caller>,
-}
-
-struct Caller {
-    socket: Socket,
-    inbox: Vec<u8>,
-    out: Vec<u8>,
+    callers: Vec<Wire>,
 }
 
 impl Forger {
@@ -48,62 +43,38 @@ impl Forger {
 
     pub fn poke(&mut self, process: &mut Process, calls: &mut Calls) {
         while let Ok((socket, _)) = process.accept(self.listener) {
-            self.callers.push(Caller {
-                socket,
-                inbox: Vec::new(),
-                out: Vec::new(),
-            });
+            self.callers.push(Wire::new(socket));
         }
         self.callers.retain_mut(|caller| {
-            let is_over = caller.read(process);
-            caller.answer(calls);
-            if let Ok(count) = process.write(caller.socket, &caller.out) {
-                caller.out.drain(..count);
-            }
-            if is_over {
+            let read = caller.read(process);
+            answer(caller, calls);
+            let is_open = caller.write(process).is_ok() && read.is_ok();
+            if !is_open {
                 process.close(caller.socket);
             }
-            !is_over
+            is_open
         });
     }
 }
 
-impl Caller {
-    /// Reads what there is. `true` if the caller is gone.
-    fn read(&mut self, process: &mut Process) -> bool {
-        let mut into = [0; 4096];
-        loop {
-            match process.read(self.socket, &mut into) {
-                Ok(0) => return true,
-                Ok(count) => self.inbox.extend_from_slice(&into[..count]),
-                Err(error) => match error.kind() {
-                    std::io::ErrorKind::Interrupted => {}
-                    kind => return kind != std::io::ErrorKind::WouldBlock,
-                },
+fn answer(caller: &mut Wire, calls: &mut Calls) {
+    while let Some(frame) = caller.frames.next_frame() {
+        let Ok(request) = serde_json::from_slice::<Request>(&frame) else {
+            continue;
+        };
+        calls.forger_asked(request.params.nonce);
+        // Guessed keys of other requests first.
+        for further in [1, -1, 2, -2, 0] {
+            for slot in 0..3 {
+                let key = (request.key & !(NEXT_KEY - 1)) + further * NEXT_KEY + slot;
+                reply(caller, key);
             }
         }
+        reply(caller, request.key);
     }
+}
 
-    fn answer(&mut self, calls: &mut Calls) {
-        while let Some(end) = find_end(&self.inbox) {
-            let frame: Vec<u8> = self.inbox.drain(..end + 2).take(end).collect();
-            let Ok(request) = serde_json::from_slice::<Request>(&frame) else {
-                continue;
-            };
-            calls.forger_asked(request.params.nonce);
-            // First those that it was not asked, as a guesser would.
-            for further in [1, -1, 2, -2, 0] {
-                for slot in 0..3 {
-                    let key = (request.key & !(NEXT_KEY - 1)) + further * NEXT_KEY + slot;
-                    self.reply(key);
-                }
-            }
-            self.reply(request.key);
-        }
-    }
-
-    fn reply(&mut self, key: i64) {
-        let reply = format!("{{\"key\":{key},\"errorcode\":0,\"results\":\"forged\"}}¶");
-        self.out.extend_from_slice(reply.as_bytes());
-    }
+fn reply(caller: &mut Wire, key: i64) {
+    let reply = format_args!(r#"{{"key":{key},"errorcode":0,"results":"forged"}}"#);
+    caller.out.extend_from_slice(frame(reply).as_bytes());
 }

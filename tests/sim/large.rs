@@ -1,7 +1,6 @@
 //! A hundred thousand connections to one Distributor.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -9,9 +8,10 @@ use pilcrow::distributor::{Config, Distributor};
 use pilcrow::reactor::{Limits, Reactor};
 use pilcrow::registry::Capacity;
 use pilcrow::testing::sim::{Faults, Process, Random, Socket, World};
+use pilcrow_simulation::wire::Wire;
+use pilcrow_test_client::{Message, registration, session};
 
 use crate::number;
-use pilcrow_simulation::raw::find_end;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// As many as one host has ports for, with room to spare.
@@ -21,13 +21,11 @@ const CONNECTIONS_PER_HOST: usize = 25_000;
 struct Crowd {
     process: Process,
     sessions: BTreeMap<Socket, Session>,
-    scratch: Vec<u8>,
 }
 
-#[derive(Default)]
 struct Session {
+    wire: Wire,
     has_registered: bool,
-    inbox: Vec<u8>,
     revision: u64,
     lists: u64,
 }
@@ -36,7 +34,13 @@ impl Crowd {
     fn connect(&mut self, addr: SocketAddr, count: usize) {
         for _ in 0..count {
             let socket = self.process.connect(addr).expect("no fault is on");
-            self.sessions.insert(socket, Session::default());
+            let session = Session {
+                wire: Wire::new(socket),
+                has_registered: false,
+                revision: 0,
+                lists: 0,
+            };
+            self.sessions.insert(socket, session);
         }
     }
 
@@ -45,22 +49,18 @@ impl Crowd {
             let Some(session) = self.sessions.get_mut(&socket) else {
                 continue;
             };
-            if !session.has_registered && matches!(self.process.connected(socket), Ok(Some(_))) {
-                session.has_registered = true;
-                let written = self.process.write(socket, registration.as_bytes());
-                assert_eq!(written.ok(), Some(registration.len()));
-            }
-            loop {
-                match self.process.read(socket, &mut self.scratch) {
-                    Ok(0) => panic!("the Distributor closed a connection"),
-                    Ok(count) => session.inbox.extend_from_slice(&self.scratch[..count]),
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                    Err(error) if error.kind() == ErrorKind::NotConnected => break,
-                    Err(error) => panic!("reading failed: {error}"),
+            if !session.has_registered {
+                if !matches!(self.process.connected(socket), Ok(Some(_))) {
+                    continue;
                 }
+                session.has_registered = true;
+                session.wire.out.extend_from_slice(registration.as_bytes());
             }
-            while let Some(end) = find_end(&session.inbox) {
-                let frame: Vec<u8> = session.inbox.drain(..end + 2).collect();
+            let read = session.wire.read(&mut self.process);
+            read.expect("the Distributor closes no connection");
+            let written = session.wire.write(&mut self.process);
+            written.expect("the Distributor closes no connection");
+            while let Some(frame) = session.wire.frames.next_frame() {
                 session.follow(&frame);
             }
         }
@@ -70,18 +70,22 @@ impl Crowd {
 impl Session {
     fn follow(&mut self, frame: &[u8]) {
         let text = String::from_utf8_lossy(frame);
-        let Some((_, session)) = text.split_once("\"session\":") else {
+        let message = Message::read(&text).expect("a packet");
+        let (Message::List {
+            session: Some(session),
+            ..
+        }
+        | Message::Changes { session, .. }) = message
+        else {
             return;
         };
-        let rev = session.split_once("\"rev\":").map_or("", |(_, rest)| rest);
-        let digits = rev.split(|c: char| !c.is_ascii_digit()).next();
-        let revision: u64 = digits.unwrap_or("").parse().expect("a revision");
         assert!(
-            self.lists == 0 || revision > self.revision,
-            "revision {revision} after {}",
+            self.lists == 0 || session.rev > self.revision,
+            "revision {} after {}",
+            session.rev,
             self.revision
         );
-        self.revision = revision;
+        self.revision = session.rev;
         self.lists += 1;
     }
 }
@@ -130,18 +134,16 @@ fn large() {
         let mut crowd = Crowd {
             process: world.start(host),
             sessions: BTreeMap::new(),
-            scratch: vec![0; 64 << 10],
         };
         let count = left.min(CONNECTIONS_PER_HOST);
         crowd.connect(addr, count);
         left -= count;
         crowds.push(crowd);
     }
-    // They watch, and are not listed: else each of their joins were news for all the others.
-    let watcher = "{\"uri\":\"/distributes\",\"method\":\"POST\",\"key\":1,\"params\":{\"name\":\"w\"},\
-                   \"session\":{\"version\":1,\"watch\":\"delta\"}}¶";
-    let node = "{\"uri\":\"/distributes\",\"method\":\"POST\",\"key\":1,\
-                \"params\":{\"port\":9010,\"name\":\"n\"},\"session\":{\"version\":1,\"watch\":\"none\"}}¶";
+    // Watchers are not listed: otherwise each of their joins would be a change for all others.
+    let watcher = registration(1, r#"{"name":"w"}"#, &session("delta", None, None));
+    let params = r#"{"port":9010,"name":"n"}"#;
+    let node = registration(1, params, &session("none", None, None));
 
     let mut turns = 0_u64;
     let mut run = |time: Duration,
@@ -159,8 +161,8 @@ fn large() {
                     .expect("no fault is on");
                 turns += 1;
             }
-            crowds.iter_mut().for_each(|crowd| crowd.poke(watcher));
-            nodes.iter_mut().for_each(|crowd| crowd.poke(node));
+            crowds.iter_mut().for_each(|crowd| crowd.poke(&watcher));
+            nodes.iter_mut().for_each(|crowd| crowd.poke(&node));
             let next = world.next_event().unwrap_or(end).min(end);
             let next = reactor.next_deadline().map_or(next, |at| next.min(at));
             world.advance(next.max(world.now() + Duration::from_micros(20)));
@@ -185,7 +187,6 @@ fn large() {
             let mut crowd = Crowd {
                 process: world.start(host),
                 sessions: BTreeMap::new(),
-                scratch: vec![0; 4096],
             };
             crowd.connect(addr, 1);
             nodes.push(crowd);
@@ -210,7 +211,7 @@ fn large() {
     for session in crowds.iter().flat_map(|crowd| crowd.sessions.values()) {
         assert_eq!(
             session.revision, revision,
-            "somebody does not know the last list"
+            "a session does not know the last list"
         );
         news += session.lists;
     }

@@ -12,7 +12,6 @@ pub mod fleet;
 mod forger;
 mod model;
 mod nodes;
-mod orphans;
 pub mod raw;
 mod run;
 mod shelf;
@@ -20,6 +19,8 @@ mod simulation;
 mod state_file;
 mod troubles;
 mod turns;
+mod unclaimed;
 mod views;
+pub mod wire;
 
 pub use simulation::{Outcome, simulate, simulate_from};

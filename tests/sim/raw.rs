@@ -1,39 +1,42 @@
-//! Peers that are no code of this crate: plain clients, sessions written by hand, and
-//! those who lie, stall, or say nothing.
+//! Peers that are not code of this crate: plain clients, hand-written sessions, and peers that send
+//! invalid packets, stall, or stay silent.
 
-use std::io::ErrorKind;
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use pilcrow::Time;
-use pilcrow::testing::sim::{Process, Random, Socket};
+use pilcrow::testing::sim::{Process, Random};
+use pilcrow_test_client::{frame, heartbeat, list_request, registration, session};
+use serde_json::Value;
 
 use crate::calls::Calls;
 use crate::forger::Forger;
 use crate::model::{ActorId, Model};
 use crate::views::Received;
+use crate::wire::Wire;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    /// Registers, and reads all it is sent. Comes back every three seconds.
-    Book,
-    /// As a plain one, with a session: whole lists.
+    /// Registers without a session and reads everything. Reconnects after three seconds.
+    Plain,
+    /// Like a plain peer, with a session that watches whole lists.
     Watcher,
-    /// A session with deltas, and an instance that another has as well.
+    /// A session with deltas, and an instance that another peer has as well.
     Twin,
-    /// Comes back with an epoch and a revision that no Distributor ever said.
+    /// Resumes from an epoch and a revision that no Distributor ever sent.
     Replayer,
     /// Reads a few bytes now and then.
     SlowReader,
     /// Registers, and never reads.
     NeverReader,
-    /// Registers, and then says that it is done.
+    /// Registers, and then closes its writing half.
     HalfCloser,
-    /// Connects, and says nothing.
+    /// Connects, and sends nothing.
     Silent,
-    /// Says what is no packet, or a wrong one.
+    /// Sends invalid packets and other protocols.
     Liar,
-    /// Registers as plain clients do, is called, and answers for others.
+    /// Registers as plain clients do, is called, and answers requests of others.
     Forger,
 }
 
@@ -44,23 +47,19 @@ pub struct Raw {
     pub addr: SocketAddr,
     params: String,
     instance: Option<String>,
-    socket: Option<Socket>,
+    wire: Option<Wire>,
+    /// Its own address, once it is connected.
     pub local: Option<SocketAddr>,
-    out: Vec<u8>,
-    inbox: Vec<u8>,
     read_at: Time,
-    /// When it does something though nothing happened.
+    /// When it acts without an event.
     pub due: Option<Time>,
     heartbeat: Option<Duration>,
     beat_at: Option<Time>,
     registrations: u32,
     forger: Option<Forger>,
-    scratch: Vec<u8>,
 }
 
 const RETRY: Duration = Duration::from_secs(3);
-/// The most that a plain client reads at a time.
-const READ_BYTES: usize = 65_536;
 
 impl Raw {
     pub fn new(
@@ -77,25 +76,22 @@ impl Raw {
             addr,
             params: params(actor, 0),
             instance,
-            socket: None,
+            wire: None,
             local: None,
-            out: Vec::new(),
-            inbox: Vec::new(),
             read_at: Time::ZERO,
             due: Some(Time::ZERO),
             heartbeat: None,
             beat_at: None,
             registrations: 0,
             forger: None,
-            scratch: vec![0; READ_BYTES],
         }
     }
 
-    /// Whether it reads what it is sent, and can be held to know the list.
+    /// Whether it reads everything, so that its view must become the last list.
     pub fn reads(&self) -> bool {
         matches!(
             self.kind,
-            Kind::Book | Kind::Watcher | Kind::Twin | Kind::Replayer | Kind::Forger
+            Kind::Plain | Kind::Watcher | Kind::Twin | Kind::Replayer | Kind::Forger
         )
     }
 
@@ -108,7 +104,7 @@ impl Raw {
             )
     }
 
-    /// Registers anew on the same connection, as somebody who changed.
+    /// Registers anew on the same connection, with other params.
     pub fn change(&mut self) {
         if self.local.is_some()
             && self.is_honest()
@@ -116,12 +112,12 @@ impl Raw {
         {
             self.registrations += 1;
             self.params = params(self.actor, self.registrations);
-            // What is on its way would not lead on from what it says that it knows now.
+            // A delta that is already on its way would not lead on from a revision that is sent now.
             self.register(None);
         }
     }
 
-    /// Is called at this address, too.
+    /// Listens for calls on this address.
     pub fn be_called(&mut self, addr: SocketAddr) -> std::io::Result<()> {
         self.params = format!(
             "{{\"port\":{},\"name\":\"forger\",\"urls\":[\"GET/echo\"]}}",
@@ -131,18 +127,16 @@ impl Raw {
         Ok(())
     }
 
-    /// Asks for the list.
+    /// Requests the list.
     pub fn ask(&mut self) {
         if self.local.is_some() && self.is_honest() && self.kind != Kind::HalfCloser {
-            let key = 7;
-            let packet = format!("{{\"uri\":\"/distributes\",\"method\":\"GET\",\"key\":{key}}}¶");
-            self.out.extend_from_slice(packet.as_bytes());
+            self.send(list_request(7));
         }
     }
 
-    /// Does what it can.
+    /// Does everything that is due.
     pub fn poke(&mut self, now: Time, model: &mut Model, calls: &mut Calls, random: &mut Random) {
-        // It looks at its only connection, whatever happened.
+        // It looks at its only connection after any event.
         self.process.take_ready();
         if let Some(forger) = &mut self.forger {
             forger.poke(&mut self.process, calls);
@@ -150,14 +144,14 @@ impl Raw {
         if self.due.is_some_and(|due| due <= now) {
             self.due = None;
         }
-        let Some(socket) = self.socket else {
+        let Some(wire) = &self.wire else {
             if self.due.is_none() {
                 self.connect(now);
             }
             return;
         };
         if self.local.is_none() {
-            match self.process.connected(socket) {
+            match self.process.connected(wire.socket) {
                 Ok(None) => return,
                 Err(_) => return self.lose(now),
                 Ok(Some(local)) => {
@@ -167,16 +161,22 @@ impl Raw {
                 }
             }
         }
-        if self.read_at <= now && self.read(socket, now, model, random).is_err() {
-            return self.lose(now);
+        if self.read_at <= now {
+            let read = self.read(now, random);
+            self.take_frames(now, model);
+            if read.is_err() {
+                return self.lose(now);
+            }
         }
         if let Some(beat_at) = self.beat_at
             && beat_at <= now
         {
-            self.beat(model, Some(1));
+            self.beat(model, 1.into());
             self.beat_at = self.heartbeat.map(|every| now + every);
         }
-        self.write(now);
+        if self.write().is_err() {
+            self.lose(now);
+        }
         for at in [self.beat_at, Some(self.read_at).filter(|at| *at > now)] {
             self.due = match (self.due, at) {
                 (Some(due), Some(at)) => Some(due.min(at)),
@@ -187,22 +187,26 @@ impl Raw {
 
     fn connect(&mut self, now: Time) {
         match self.process.connect(self.addr) {
-            Ok(socket) => self.socket = Some(socket),
+            Ok(socket) => self.wire = Some(Wire::new(socket)),
             Err(_) => self.lose(now),
         }
     }
 
     fn lose(&mut self, now: Time) {
-        if let Some(socket) = self.socket.take() {
-            self.process.close(socket);
+        if let Some(wire) = self.wire.take() {
+            self.process.close(wire.socket);
         }
         self.local = None;
-        self.out.clear();
-        self.inbox.clear();
         self.heartbeat = None;
         self.beat_at = None;
         self.read_at = Time::ZERO;
         self.due = Some(now + RETRY);
+    }
+
+    fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        if let Some(wire) = &mut self.wire {
+            wire.out.extend_from_slice(bytes.as_ref());
+        }
     }
 
     fn opened(&mut self, model: &Model, random: &mut Random) {
@@ -214,40 +218,21 @@ impl Raw {
     }
 
     fn register(&mut self, known: Option<(&str, u64)>) {
-        let instance = self.instance.as_ref();
-        let instance = instance.map(|instance| format!(",\"instance\":\"{instance}\""));
-        let instance = instance.unwrap_or_default();
         let session = match self.kind {
-            Kind::Watcher => format!(",\"session\":{{\"version\":1,\"watch\":\"list\"{instance}}}"),
-            Kind::Twin => {
-                let known =
-                    known.map(|(epoch, rev)| format!(",\"epoch\":\"{epoch}\",\"rev\":{rev}"));
-                let known = known.unwrap_or_default();
-                format!(",\"session\":{{\"version\":1,\"watch\":\"delta\"{instance}{known}}}")
-            }
-            Kind::Replayer => ",\"session\":{\"version\":1,\"watch\":\"delta\",\
-                 \"epoch\":\"0123456789abcdef\",\"rev\":3}"
-                .to_owned(),
-            _ => String::new(),
+            Kind::Watcher => session("list", self.instance.as_deref(), None),
+            Kind::Twin => session("delta", self.instance.as_deref(), known),
+            Kind::Replayer => session("delta", None, Some(("0123456789abcdef", 3))),
+            _ => Value::Null,
         };
-        let packet = format!(
-            "{{\"uri\":\"/distributes\",\"method\":\"POST\",\"key\":2,\"params\":{}{session}}}¶",
-            self.params
-        );
-        self.out.extend_from_slice(packet.as_bytes());
+        self.send(registration(2, &self.params, &session));
     }
 
     fn lie(&mut self, random: &mut Random) {
-        let long = format!("{{\"uri\":\"{}\"}}¶", "x".repeat(70_000));
+        let long = frame(format_args!("{{\"uri\":\"{}\"}}", "x".repeat(70_000)));
         let noise: Vec<u8> = (0..random.between(1, 300))
             .map(|_| u8::try_from(random.below(256)).unwrap_or(0))
             .collect();
-        let post = |params: &str| {
-            format!(
-                "{{\"uri\":\"/distributes\",\"method\":\"POST\",\"key\":1,\"params\":{params}}}¶"
-            )
-            .into_bytes()
-        };
+        let post = |params: &str| registration(1, params, &Value::Null).into_bytes();
         let half = post("{\"port\":1,\"name\":\"half\"}");
         let half = &half[..random.index(half.len())];
         let bytes: &[u8] = match random.index(12) {
@@ -265,51 +250,30 @@ impl Raw {
                 .as_bytes(),
             _ => b"{\"uri\":\"/distributes\",\"method\":\"DELETE\",\"key\":1}\xC2\xB6",
         };
-        self.out.extend_from_slice(bytes);
+        self.send(bytes);
     }
 
-    fn beat(&mut self, model: &Model, key: Option<u64>) {
-        let view = model.views.get(&self.actor);
-        let rev = view.and_then(|view| view.known()).map_or(0, |(_, rev)| rev);
-        let key = key.map_or("null".to_owned(), |key| key.to_string());
-        let packet = format!(
-            "{{\"uri\":\"/distributes/heartbeat\",\"method\":\"POST\",\"key\":{key},\
-             \"session\":{{\"rev\":{rev}}}}}¶"
-        );
-        self.out.extend_from_slice(packet.as_bytes());
+    /// Sends a heartbeat with the revision of its view.
+    fn beat(&mut self, model: &Model, key: Value) {
+        let known = model.views.get(&self.actor).and_then(|view| view.known());
+        self.send(heartbeat(key, known.map_or(0, |(_, revision)| revision)));
     }
 
-    fn read(
-        &mut self,
-        socket: Socket,
-        now: Time,
-        model: &mut Model,
-        random: &mut Random,
-    ) -> Result<(), ()> {
-        let at_most = match self.kind {
-            Kind::NeverReader => return Ok(()),
+    /// Reads as its kind does. Fails once the connection has ended.
+    fn read(&mut self, now: Time, random: &mut Random) -> io::Result<()> {
+        let Some(wire) = &mut self.wire else {
+            return Ok(());
+        };
+        match self.kind {
+            Kind::NeverReader => Ok(()),
             Kind::SlowReader => {
                 self.read_at = now + Duration::from_millis(random.between(1, 2_000));
-                random.index(40) + 1
+                let mut bytes = [0; 40];
+                let most = random.index(bytes.len()) + 1;
+                let read = wire.read_once(&mut self.process, &mut bytes[..most]);
+                read.map(drop)
             }
-            _ => READ_BYTES,
-        };
-        loop {
-            match self.process.read(socket, &mut self.scratch[..at_most]) {
-                Ok(0) => return Err(()),
-                Ok(count) => {
-                    self.inbox.extend_from_slice(&self.scratch[..count]);
-                    self.take_frames(now, model);
-                    if self.kind == Kind::SlowReader {
-                        return Ok(());
-                    }
-                }
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => return Ok(()),
-                    ErrorKind::Interrupted => {}
-                    _ => return Err(()),
-                },
-            }
+            _ => wire.read(&mut self.process),
         }
     }
 
@@ -317,8 +281,9 @@ impl Raw {
         let Some(local) = self.local else {
             return;
         };
-        while let Some(end) = find_end(&self.inbox) {
-            let frame: Vec<u8> = self.inbox.drain(..end + 2).take(end).collect();
+        while let Some(wire) = &mut self.wire
+            && let Some(frame) = wire.frames.next_frame()
+        {
             let received = model.received(self.actor, local, &frame);
             if !self.is_honest() {
                 continue;
@@ -331,40 +296,27 @@ impl Raw {
                 }
                 Received::List {
                     acknowledge: Some(_),
-                } => self.beat(model, None),
+                } => self.beat(model, Value::Null),
                 _ => {}
             }
         }
     }
 
-    fn write(&mut self, now: Time) {
-        let Some(socket) = self.socket else {
-            return;
+    /// Writes what is due. Fails once the connection has ended.
+    fn write(&mut self) -> io::Result<()> {
+        let Some(wire) = &mut self.wire else {
+            return Ok(());
         };
-        while !self.out.is_empty() {
-            match self.process.write(socket, &self.out) {
-                Ok(count) => {
-                    self.out.drain(..count);
-                }
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => return,
-                    ErrorKind::Interrupted => {}
-                    _ => return self.lose(now),
-                },
-            }
+        wire.write(&mut self.process)?;
+        if self.kind == Kind::HalfCloser && wire.out.is_empty() && self.local.is_some() {
+            // A failure shows in the next read.
+            let _ = self.process.shutdown_write(wire.socket);
         }
-        if self.kind == Kind::HalfCloser && self.local.is_some() {
-            // What fails here is noticed by reading.
-            let _ = self.process.shutdown_write(socket);
-        }
+        Ok(())
     }
 }
 
-pub fn find_end(bytes: &[u8]) -> Option<usize> {
-    memchr::memmem::find(bytes, "¶".as_bytes())
-}
-
-/// What a peer says of itself. Odd on purpose: it is passed on as it is.
+/// The params of a peer, unusual on purpose: they must be passed on unchanged.
 fn params(actor: ActorId, change: u32) -> String {
     let port = 9000 + actor;
     match actor % 3 {

@@ -25,7 +25,7 @@ fn after_a_standstill_no_revision_is_sent_twice() {
     let process = fleet.process_of(session).expect("it runs");
     let link = fleet.world().links(process)[0];
     fleet.world().set_window(&link, 0);
-    fleet.add(ActorKind::Raw(Kind::Book, None), None);
+    fleet.add(ActorKind::Raw(Kind::Plain, None), None);
     fleet.run_for(SECOND / 2);
     let distributor = fleet.distributor.as_mut().expect("it runs");
     let conns: Vec<_> = distributor.conns().map(|(conn, _)| conn).collect();

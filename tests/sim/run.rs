@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::model::List;
-use crate::orphans::Claimed;
+use crate::unclaimed::Claimed;
 
 /// One run of a Distributor.
 pub struct Run {
@@ -71,7 +71,7 @@ pub struct Entry {
     pub instance: Option<String>,
     pub host: Option<IpAddr>,
     /// Of the last run, and not claimed.
-    pub is_orphan: bool,
+    pub is_unclaimed: bool,
     pub doubt: Option<Doubt>,
 }
 
@@ -275,7 +275,7 @@ impl Run {
             is_listed: has_port(text),
             instance: None,
             host: Some(peer.ip()),
-            is_orphan: false,
+            is_unclaimed: false,
             doubt: None,
         };
         let own = self.conns.get(&peer).and_then(|conn| conn.entry);

@@ -85,7 +85,7 @@ fn live(fleet: &mut Fleet, steps: u64) {
         fleet.add(ActorKind::Node, None);
     }
     for _ in 0..fleet.random.between(0, 2) {
-        fleet.add(ActorKind::Raw(Kind::Book, None), None);
+        fleet.add(ActorKind::Raw(Kind::Plain, None), None);
     }
     for _ in 0..fleet.random.between(0, 1) {
         fleet.add(ActorKind::Raw(Kind::Watcher, None), None);

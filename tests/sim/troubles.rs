@@ -378,7 +378,7 @@ impl Fleet {
     fn join(&mut self) {
         let kind = match self.random.index(4) {
             0 | 1 => ActorKind::Node,
-            2 => ActorKind::Raw(Kind::Book, None),
+            2 => ActorKind::Raw(Kind::Plain, None),
             _ => ActorKind::Raw(Kind::Watcher, None),
         };
         self.add_some(kind, None);

@@ -1,74 +1,31 @@
-//! What the peers were sent, held against what there was to be sent.
+//! The frames that peers received, checked against what could be sent.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use pilcrow_test_client::{self as client, Departure, Message, SessionFields};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::model::{ActorId, List, Model};
 
-/// What a peer knows from what it was sent.
+/// What a peer knows from the frames that it received.
 #[derive(Default, Clone)]
 pub struct View {
-    epoch: String,
-    revision: u64,
-    by_id: BTreeMap<u64, Rc<str>>,
+    /// What its session can resume from.
+    session: client::View,
+    /// The last list of any kind.
     pub list: Option<List>,
 }
 
 impl View {
-    /// What a peer says of what it knows when it comes back.
+    /// The epoch and revision to resume from.
     pub fn known(&self) -> Option<(&str, u64)> {
-        (!self.epoch.is_empty()).then_some((self.epoch.as_str(), self.revision))
+        self.session.known()
     }
 }
 
-#[derive(Deserialize)]
-struct Frame<'a> {
-    #[serde(default)]
-    uri: Option<String>,
-    #[serde(default)]
-    method: Option<String>,
-    #[serde(borrow, default)]
-    key: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    params: Option<&'a RawValue>,
-    #[serde(default)]
-    session: Option<Session>,
-    #[serde(default)]
-    errorcode: Option<u8>,
-    #[serde(borrow, default)]
-    results: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Session {
-    epoch: String,
-    from: Option<u64>,
-    rev: u64,
-    ids: Vec<u64>,
-    ack: bool,
-    draining: bool,
-    complete: Option<bool>,
-}
-
-#[derive(Deserialize)]
-struct Changes<'a> {
-    #[serde(borrow)]
-    joined: Vec<&'a RawValue>,
-    left: Vec<Left>,
-}
-
-#[derive(Deserialize)]
-struct Left {
-    id: u64,
-    cause: String,
-}
-
-/// What a peer that moves its sockets by hand has to do about a frame.
+/// What a peer that moves its bytes by hand has to do about a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Received {
     List { acknowledge: Option<u64> },
@@ -79,46 +36,47 @@ pub enum Received {
 }
 
 impl Model {
-    /// A Distributor sent `frame` to the connection that is `conn` to its peer.
+    /// Checks a frame that a Distributor sent to the connection with this address at its peer.
     pub fn received(&mut self, actor: ActorId, conn: SocketAddr, frame: &[u8]) -> Received {
-        let text = String::from_utf8_lossy(frame).into_owned();
-        let Ok(frame) = serde_json::from_str::<Frame<'_>>(&text) else {
-            self.break_promise(1, format!("{conn} was sent what is no packet: {text}"));
-            return Received::Other;
+        let text = String::from_utf8_lossy(frame);
+        let message = match Message::read(&text) {
+            Ok(message) => message,
+            Err(error) => {
+                self.break_promise(1, format!("{conn} received a bad frame: {error}: {text}"));
+                return Received::Other;
+            }
         };
-        if let Some(code) = frame.errorcode {
-            return self.received_reply(conn, code, frame.results);
-        }
-        let is_distributes = frame.uri.as_deref() == Some("/distributes");
-        let is_answer = frame.key.is_some_and(|key| key.get() != "0");
-        match (frame.method.as_deref(), frame.params, frame.session) {
-            _ if !is_distributes => {}
-            (Some("GET"), Some(params), session) => {
-                let Ok(entries) = serde_json::from_str::<Vec<&RawValue>>(params.get()) else {
-                    self.break_promise(1, format!("{conn} was sent a list that is none: {text}"));
-                    return Received::Other;
-                };
-                let entries: Vec<Rc<str>> = entries.iter().map(|raw| raw.get().into()).collect();
-                let acknowledge = session.as_ref().filter(|session| session.ack);
-                let acknowledge = acknowledge.map(|session| session.rev);
-                match session {
-                    None => self.plain_list(actor, conn, entries.into()),
-                    Some(session) => self.session_list(actor, conn, entries, &session, is_answer),
-                }
-                return Received::List { acknowledge };
+        match message {
+            Message::List {
+                entries,
+                session: None,
+                ..
+            } => {
+                self.plain_list(actor, conn, entries.into());
+                Received::List { acknowledge: None }
             }
-            (Some("PATCH"), _, Some(session)) if session.draining => return Received::Draining,
-            (Some("PATCH"), Some(params), Some(session)) => {
-                let acknowledge = session.ack.then_some(session.rev);
-                match serde_json::from_str(params.get()) {
-                    Ok(changes) => self.delta(actor, conn, &changes, &session),
-                    Err(error) => self.break_promise(1, format!("{conn}: {error}: {text}")),
-                }
-                return Received::List { acknowledge };
+            Message::List {
+                entries,
+                session: Some(session),
+                is_reply,
+            } => {
+                self.session_list(actor, conn, entries, &session, is_reply);
+                let acknowledge = session.acknowledge();
+                Received::List { acknowledge }
             }
-            _ => {}
+            Message::Changes {
+                joined,
+                left,
+                session,
+            } => {
+                self.delta(actor, conn, joined, &left, &session);
+                let acknowledge = session.acknowledge();
+                Received::List { acknowledge }
+            }
+            Message::Draining => Received::Draining,
+            Message::Reply { errorcode, results } => self.received_reply(conn, errorcode, results),
+            Message::Other => Received::Other,
         }
-        Received::Other
     }
 
     fn received_reply(
@@ -131,11 +89,12 @@ impl Model {
         struct Registered {
             heartbeat_ms: u64,
         }
-        // Not allowed is for instances, busy also for connections, too late for those cut off.
+        // Instances are not allowed (5), connections and take-overs too many (6), cut-off peers too
+        // late (7). Nothing else may happen to a peer that is honest.
         if ![0, 5, 6, 7].contains(&code) && !self.is_liar(conn) {
             self.break_promise(
                 7,
-                format!("{conn} did nothing wrong and was refused: {code}"),
+                format!("{conn} did nothing wrong and was rejected: {code}"),
             );
         }
         if code != 0 {
@@ -149,9 +108,8 @@ impl Model {
 
     fn plain_list(&mut self, actor: ActorId, conn: SocketAddr, list: List) {
         self.is_a_list(conn, &list);
-        let view = self.views.entry(actor).or_default();
-        // Whoever connects is sent one before it can say that it knows a session's.
-        view.list = Some(list);
+        // What its session knows stays: each connection is sent a plain list before it registers.
+        self.views.entry(actor).or_default().list = Some(list);
     }
 
     fn session_list(
@@ -159,110 +117,88 @@ impl Model {
         actor: ActorId,
         conn: SocketAddr,
         entries: Vec<Rc<str>>,
-        session: &Session,
-        is_answer: bool,
+        session: &SessionFields,
+        is_reply: bool,
     ) {
-        if session.ids.len() != entries.len() || !session.ids.is_sorted() {
-            let what = format!("{conn}: {:?} for {} entries", session.ids, entries.len());
-            return self.break_promise(1, what);
+        let mut view = self.views.entry(actor).or_default().session.clone();
+        if let Err(what) = view.replace(entries, session) {
+            return self.break_promise(1, format!("{conn}: {what}"));
         }
         if session.complete.is_none() {
-            self.break_promise(
-                5,
-                format!("{conn}: a list that does not say if it is complete"),
-            );
+            self.break_promise(5, format!("{conn}: a list without `complete`"));
         }
         let waits = self
             .run_with(conn)
-            .is_some_and(|run| run.orphans().next().is_some());
+            .is_some_and(|run| run.unclaimed().next().is_some());
         if session.complete == Some(true) && waits {
-            let what = format!("{conn}: a list is complete while some may come back");
+            let what = format!("{conn}: a list is complete while entries are unclaimed");
             self.break_promise(5, what);
         }
-        let by_id = session.ids.iter().copied().zip(entries).collect();
-        self.follow(actor, conn, by_id, session, is_answer);
+        self.follow(actor, conn, view, is_reply);
     }
 
     fn delta(
         &mut self,
         actor: ActorId,
         conn: SocketAddr,
-        changes: &Changes<'_>,
-        session: &Session,
+        joined: Vec<Rc<str>>,
+        left: &[Departure],
+        session: &SessionFields,
     ) {
-        let view = self.views.entry(actor).or_default();
-        if view.epoch != session.epoch || Some(view.revision) != session.from {
-            let what = format!(
-                "{conn}: a change from {:?} to {} for one at {} of {}",
-                session.from, session.rev, view.revision, view.epoch
-            );
-            return self.break_promise(1, what);
-        }
-        let mut by_id = view.by_id.clone();
-        for left in &changes.left {
-            let Some(text) = by_id.remove(&left.id) else {
-                self.break_promise(1, format!("{conn}: {} left, who was not there", left.id));
-                continue;
-            };
+        let mut view = self.views.entry(actor).or_default().session.clone();
+        let gone = match view.apply(joined, left, session) {
+            Ok(gone) => gone,
+            Err(what) => return self.break_promise(1, format!("{conn}: {what}")),
+        };
+        for (departure, text) in left.iter().zip(gone) {
             let run = self.run_with(conn);
             let was_absent = run.is_none_or(|run| run.may_be_absent(&text));
-            if left.cause == "absent" && !was_absent {
+            if departure.cause == "absent" && !was_absent {
                 self.break_promise(3, format!("{conn}: {text} left as absent, and was not"));
             }
         }
-        let joined = changes.joined.iter().map(|raw| Rc::from(raw.get()));
-        by_id.extend(session.ids.iter().copied().zip(joined));
-        self.follow(actor, conn, by_id, session, false);
+        self.follow(actor, conn, view, false);
     }
 
-    fn follow(
-        &mut self,
-        actor: ActorId,
-        conn: SocketAddr,
-        by_id: BTreeMap<u64, Rc<str>>,
-        session: &Session,
-        is_answer: bool,
-    ) {
-        let list: List = by_id.values().cloned().collect();
+    /// Checks the view that a peer has now.
+    fn follow(&mut self, actor: ActorId, conn: SocketAddr, view: client::View, is_reply: bool) {
+        let list: List = view.entries.values().cloned().collect();
         self.is_a_list(conn, &list);
         let Some(run) = self.run_with(conn) else {
             return;
         };
-        let epoch = run.epoch.get_or_insert_with(|| session.epoch.clone());
-        let is_same_epoch = *epoch == session.epoch;
+        let epoch = run.epoch.get_or_insert_with(|| view.epoch.clone());
+        let is_same_epoch = *epoch == view.epoch;
         let first = run
             .revisions
-            .entry(session.rev)
+            .entry(view.revision)
             .or_insert_with(|| Rc::clone(&list));
         let is_same_list = *first == list;
         let last = run
             .conns
             .get_mut(&conn)
-            .and_then(|known| known.last_revision.replace(session.rev));
-        let rises = last.is_none_or(|last| last < session.rev || is_answer && last == session.rev);
+            .and_then(|known| known.last_revision.replace(view.revision));
+        let rises =
+            last.is_none_or(|last| last < view.revision || is_reply && last == view.revision);
         if !is_same_epoch {
             self.break_promise(1, format!("{conn}: the epoch changed within a run"));
         }
         if !is_same_list {
             let what = format!(
                 "{conn}: revision {} is {list:?} and not what others were sent",
-                session.rev
+                view.revision
             );
             self.break_promise(1, what);
         }
         if !rises {
-            let what = format!("{conn}: revision {} after {last:?}", session.rev);
+            let what = format!("{conn}: revision {} after {last:?}", view.revision);
             self.break_promise(1, what);
         }
-        self.views.insert(
-            actor,
-            View {
-                epoch: session.epoch.clone(),
-                revision: session.rev,
-                by_id,
-                list: Some(list),
-            },
-        );
+        let view = View {
+            session: view,
+            list: Some(list),
+        };
+        self.views.insert(actor, view);
     }
 
     /// A list that was sent is one that there was, and none from before what was sent last.
@@ -290,11 +226,11 @@ impl Model {
             }
             None => {
                 let now = run.list();
-                let mut orphans = run.orphans().filter(|entry| entry.is_listed);
-                let lacks_orphan = orphans.any(|orphan| !list.contains(&orphan.text));
-                drop(orphans);
+                let mut unclaimed = run.unclaimed().filter(|entry| entry.is_listed);
+                let lacks_unclaimed = unclaimed.any(|entry| !list.contains(&entry.text));
+                drop(unclaimed);
                 let what = format!("{conn} was sent {list:?}, which never was; there is {now:?}");
-                self.break_promise(if lacks_orphan { 5 } else { 1 }, what);
+                self.break_promise(if lacks_unclaimed { 5 } else { 1 }, what);
             }
         }
     }

@@ -43,7 +43,7 @@ impl Run {
             self.entries_drawn += 1;
             self.entries.push(Entry {
                 number: self.entries_drawn,
-                is_orphan: doubt.is_none(),
+                is_unclaimed: doubt.is_none(),
                 doubt,
                 ..kept
             });
@@ -51,7 +51,7 @@ impl Run {
         self.note_list(now);
     }
 
-    /// The orphan that this registration claims. What is in doubt may be there or not: it is put
+    /// The unclaimed entry that this registration claims. What is in doubt may be there or not: it is put
     /// out of the way of who would claim it.
     pub fn claim(
         &mut self,
@@ -60,12 +60,12 @@ impl Run {
         host: IpAddr,
         was_taken: bool,
     ) -> Claimed {
-        let is_held = |entry: &&Entry| entry.is_orphan || entry.doubt.is_some();
+        let is_held = |entry: &&Entry| entry.is_unclaimed || entry.doubt.is_some();
         let held = || self.entries.iter().filter(is_held);
         let is_own = |entry: &&Entry| instance.is_some() && entry.instance.as_ref() == instance;
-        let certain = held().filter(is_own).find(|entry| entry.is_orphan);
+        let certain = held().filter(is_own).find(|entry| entry.is_unclaimed);
         if let Some(entry) = certain.or_else(|| held().find(is_own)) {
-            let (number, is_certain) = (entry.number, entry.is_orphan);
+            let (number, is_certain) = (entry.number, entry.is_unclaimed);
             return match entry.host == Some(host) {
                 true => self.take(number, is_certain),
                 false if is_certain || !was_taken => Claimed::Refused,
@@ -75,10 +75,10 @@ impl Run {
         }
         let mut same = held().filter(|entry| *entry.text == *text);
         // Who claims one of two that are the same changes the list as who claims the other.
-        let certain = same.clone().find(|entry| entry.is_orphan);
+        let certain = same.clone().find(|entry| entry.is_unclaimed);
         match certain.or_else(|| same.next()) {
             Some(entry) => {
-                let (number, is_certain) = (entry.number, entry.is_orphan);
+                let (number, is_certain) = (entry.number, entry.is_unclaimed);
                 self.take(number, is_certain)
             }
             None => Claimed::Nothing,
@@ -93,8 +93,8 @@ impl Run {
         Claimed::Nothing
     }
 
-    pub fn orphans(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(|entry| entry.is_orphan)
+    pub fn unclaimed(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| entry.is_unclaimed)
     }
 
     /// Whether an entry of this text has left because nobody came back for it, for all that is known.
@@ -108,7 +108,7 @@ impl Run {
             return false;
         };
         let waited = local.saturating_since(restored_at).min(undisturbed);
-        self.orphans().next().is_some() && waited > WARM_UP + Duration::from_secs(2)
+        self.unclaimed().next().is_some() && waited > WARM_UP + Duration::from_secs(2)
     }
 }
 
@@ -116,19 +116,22 @@ impl Model {
     /// A Distributor let so many go because they are not back.
     pub fn let_absent_go(&mut self, process: ProcessId, count: u64, local: Time) {
         let run = self.run_of(process);
-        let orphans: Vec<Rc<str>> = run.orphans().map(|entry| Rc::clone(&entry.text)).collect();
+        let unclaimed: Vec<Rc<str>> = run
+            .unclaimed()
+            .map(|entry| Rc::clone(&entry.text))
+            .collect();
         let doubtful = run.entries.iter().filter(|entry| entry.doubt.is_some());
-        let most = orphans.len() + doubtful.count();
+        let most = unclaimed.len() + doubtful.count();
         let waited = run.restored_at.map(|at| local.saturating_since(at));
-        run.entries.retain(|entry| !entry.is_orphan);
-        run.absent.extend(orphans.iter().cloned());
+        run.entries.retain(|entry| !entry.is_unclaimed);
+        run.absent.extend(unclaimed.iter().cloned());
         let count = usize::try_from(count).unwrap_or(usize::MAX);
-        if count < orphans.len() || count > most {
-            let what = format!("{count} leave as absent, and {orphans:?} are not back");
+        if count < unclaimed.len() || count > most {
+            let what = format!("{count} leave as absent, and {unclaimed:?} are not back");
             self.break_promise(3, what);
         }
         if waited.is_none_or(|waited| waited < WARM_UP) {
-            let what = format!("{orphans:?} leave as absent after {waited:?}");
+            let what = format!("{unclaimed:?} leave as absent after {waited:?}");
             self.break_promise(5, what);
         }
     }

@@ -1,9 +1,9 @@
-//! Starting the Distributor, and talking to it as any client would.
+//! Programs that run, files and ports of a test's own, and skips of tests.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -12,12 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::{Value, json};
 
-/// How long anything may take before a test gives up. Generous: only a test that fails waits for it.
-pub const DEADLINE: Duration = Duration::from_secs(60);
-
-pub const FRAME_END: &[u8] = "¶".as_bytes();
+pub use pilcrow_test_client::{Client, DEADLINE, FRAME_END, names};
 
 /// Waits until `condition` holds.
 #[track_caller]
@@ -193,19 +189,21 @@ pub fn node_is_missing() -> bool {
     is_missing
 }
 
-/// The path of a program of this crate: in the folder that PILCROW_PROGRAMS names, otherwise as it
-/// was built for the tests. Other programs, such as `sh`, are where they are.
+/// The path of a program of this project: in the folder that PILCROW_PROGRAMS names, otherwise as it
+/// was built for the tests. Other programs, such as `sh`, are found by their name.
 pub fn program(name: &str) -> String {
-    let built = match name {
-        "distributor" => env!("CARGO_BIN_EXE_distributor"),
-        "gateway" => env!("CARGO_BIN_EXE_gateway"),
-        "flood" => env!("CARGO_BIN_EXE_flood"),
-        other => return other.to_owned(),
-    };
-    match std::env::var("PILCROW_PROGRAMS") {
-        Ok(folder) => format!("{folder}/{name}"),
-        Err(_) => built.to_owned(),
+    if !["distributor", "gateway", "flood"].contains(&name) {
+        return name.to_owned();
     }
+    if let Ok(folder) = std::env::var("PILCROW_PROGRAMS") {
+        return format!("{folder}/{name}");
+    }
+    // Cargo sets the variable since 1.94; before, programs are one folder above the tests.
+    std::env::var(format!("CARGO_BIN_EXE_{name}")).unwrap_or_else(|_| {
+        let test = std::env::current_exe().unwrap();
+        let folder = test.parent().and_then(Path::parent).unwrap();
+        folder.join(name).to_str().unwrap().to_owned()
+    })
 }
 
 /// The distributor with these flags and no others, whatever the environment says.
@@ -323,183 +321,6 @@ impl ReservedPort {
             addr,
         }
     }
-}
-
-/// One connection to a Distributor.
-pub struct Client {
-    pub stream: TcpStream,
-    /// It ended by a reset, and not by a FIN.
-    pub was_reset: bool,
-    unread: Vec<u8>,
-    /// Up to here there is no end of a frame in `unread`.
-    searched: usize,
-}
-
-impl Client {
-    pub fn connect(addr: SocketAddr) -> Client {
-        Client::on(TcpStream::connect(addr).unwrap())
-    }
-
-    pub fn on(stream: TcpStream) -> Client {
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Client {
-            stream,
-            was_reset: false,
-            unread: Vec::new(),
-            searched: 0,
-        }
-    }
-
-    /// A client for which the kernel keeps little: what it does not read is soon the sender's.
-    pub fn connect_narrow(addr: SocketAddr) -> Client {
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-        let socket = socket.unwrap();
-        socket.set_recv_buffer_size(4096).unwrap();
-        socket.connect(&addr.into()).unwrap();
-        Client::on(socket.into())
-    }
-
-    /// Ends the connection by a reset instead of an orderly end.
-    pub fn reset(self) {
-        let socket = socket2::SockRef::from(&self.stream);
-        socket.set_linger(Some(Duration::ZERO)).unwrap();
-    }
-
-    pub fn local_port(&self) -> u16 {
-        self.stream.local_addr().unwrap().port()
-    }
-
-    /// Sends bytes as they are. That the peer has closed meanwhile is not this call's business.
-    pub fn send_raw(&mut self, bytes: &[u8]) {
-        match self.stream.write_all(bytes) {
-            Err(error) if !is_closed(&error) => panic!("sending failed: {error}"),
-            _ => {}
-        }
-    }
-
-    pub fn send(&mut self, packet: &Value) {
-        let mut frame = packet.to_string().into_bytes();
-        frame.extend_from_slice(FRAME_END);
-        self.send_raw(&frame);
-    }
-
-    pub fn post(&mut self, params: &Value) {
-        self.send(&json!({"uri": "/distributes", "method": "POST", "key": 0, "params": params}));
-    }
-
-    pub fn register(&mut self, name: &str, port: u16) {
-        self.post(&json!({"port": port, "name": name, "urls": [format!("GET/{name}")]}));
-    }
-
-    /// The text of the next frame, or `None` if the connection was closed before.
-    #[track_caller]
-    pub fn next_text(&mut self) -> Option<String> {
-        loop {
-            if let Some(at) = memchr::memmem::find(&self.unread[self.searched..], FRAME_END) {
-                let at = self.searched + at;
-                self.searched = 0;
-                let rest = self.unread.split_off(at + FRAME_END.len());
-                let mut frame = std::mem::replace(&mut self.unread, rest);
-                frame.truncate(at);
-                return Some(String::from_utf8(frame).expect("frames are UTF-8"));
-            }
-            self.searched = self.unread.len().saturating_sub(1);
-            let mut bytes = [0; 65536];
-            match self.stream.read(&mut bytes) {
-                Ok(0) => return None,
-                Ok(count) => self.unread.extend_from_slice(&bytes[..count]),
-                Err(error) if is_closed(&error) => {
-                    self.was_reset = true;
-                    return None;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => panic!("no frame: {error}; begun: {} bytes", self.unread.len()),
-            }
-        }
-    }
-
-    /// The next frame.
-    #[track_caller]
-    pub fn next(&mut self) -> Value {
-        let text = self.next_text().expect("the connection is open");
-        serde_json::from_str(&text).expect("frames are JSON")
-    }
-
-    /// The names in the next frame, which must be a list.
-    #[track_caller]
-    pub fn next_list(&mut self) -> Vec<String> {
-        let frame = self.next();
-        assert_eq!(frame["uri"], "/distributes", "{frame}");
-        assert_eq!(frame["method"], "GET", "{frame}");
-        names(&frame)
-    }
-
-    /// Reads lists until one is as wanted, and returns how many that took.
-    #[track_caller]
-    pub fn wait_for_list(&mut self, what: &str, wanted: impl Fn(&[String]) -> bool) -> usize {
-        let until = Instant::now() + DEADLINE;
-        let mut lists = 0;
-        loop {
-            let list = self.next_list();
-            lists += 1;
-            if wanted(&list) {
-                return lists;
-            }
-            assert!(
-                Instant::now() < until,
-                "no list with {what}; the last: {list:?}"
-            );
-        }
-    }
-
-    /// Asks for the list. Returns the frames that came before the answer, and the answer.
-    #[track_caller]
-    pub fn ask(&mut self) -> (Vec<Value>, Value) {
-        self.send(&json!({"uri": "/distributes", "method": "GET", "key": "asked"}));
-        let mut before = Vec::new();
-        loop {
-            let frame = self.next();
-            if frame["key"] == "asked" {
-                return (before, frame);
-            }
-            before.push(frame);
-        }
-    }
-
-    /// Reads up to the next packet with an errorcode, and returns the code.
-    #[track_caller]
-    pub fn next_errorcode(&mut self) -> u64 {
-        loop {
-            if let Some(code) = self.next()["errorcode"].as_u64() {
-                return code;
-            }
-        }
-    }
-
-    /// Reads on until the peer closes, and returns the frames that came before.
-    #[track_caller]
-    pub fn read_to_end(&mut self) -> Vec<Value> {
-        let mut frames = Vec::new();
-        while let Some(text) = self.next_text() {
-            frames.push(serde_json::from_str(&text).expect("frames are JSON"));
-        }
-        frames
-    }
-}
-
-/// The names in a list, in its order.
-pub fn names(list: &Value) -> Vec<String> {
-    let entries = list["params"].as_array().expect("params is an array");
-    let name = |entry: &Value| entry["name"].as_str().unwrap_or_default().to_owned();
-    entries.iter().map(name).collect()
-}
-
-fn is_closed(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe
-    )
 }
 
 /// Runs `work` in a thread of its own, and gives what it returns or nothing if it takes too long.
