@@ -13,7 +13,7 @@ use super::request::PendingRequest;
 use super::router::Route;
 use crate::distributor::{Distributor, Journal, NodeView};
 use crate::protocol::ListedNode;
-use crate::reactor::{ConnId, Net};
+use crate::reactor::Net;
 use crate::registry::EntryId;
 use crate::time::Time;
 
@@ -68,7 +68,7 @@ struct Known {
 #[derive(Debug)]
 pub(super) struct Listing {
     filter: Filter,
-    left: std::vec::IntoIter<(EntryId, Option<ConnId>)>,
+    left: std::vec::IntoIter<EntryId>,
     body: Vec<u8>,
 }
 
@@ -97,8 +97,8 @@ impl Filter {
 
 /// Nodes that are written at a time.
 const AT_A_TIME: usize = 128;
-/// About the cost of finding the connection of one node,
-const PER_CONNECTION: Duration = Duration::from_nanos(100);
+/// About the cost of collecting one entry,
+const PER_ENTRY: Duration = Duration::from_nanos(20);
 /// of writing one node,
 const PER_NODE: Duration = Duration::from_nanos(1500);
 /// and of parsing what it registered.
@@ -128,8 +128,8 @@ impl Listing {
                 body
             }
         };
-        let all = distributor.view().entries_and_connections();
-        let cost = PER_CONNECTION * u32::try_from(all.len()).unwrap_or(u32::MAX);
+        let all: Vec<EntryId> = registry.iter().map(|(id, _)| id).collect();
+        let cost = PER_ENTRY * u32::try_from(all.len()).unwrap_or(u32::MAX);
         let left = all.into_iter();
         (Listing { filter, left, body }, cost)
     }
@@ -169,8 +169,8 @@ impl Nodes {
     ) -> Duration {
         let Listing { filter, left, body } = listing;
         let mut cost = Duration::ZERO;
-        for (id, conn) in left.take(AT_A_TIME) {
-            let Some(view) = distributor.view().node(net, id, conn) else {
+        for id in left.take(AT_A_TIME) {
+            let Some(view) = distributor.view().node(net, id) else {
                 continue;
             };
             let Some(parsed) = self.parse(&view, &mut cost) else {

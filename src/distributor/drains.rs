@@ -1,4 +1,4 @@
-//! Drains: removals from the list whose requester wants to know when all have acknowledged them.
+//! Drains: removals from the list that are reported once all sessions have acknowledged them.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub const MAX_DRAIN_WAIT: Duration = Duration::from_secs(60);
 /// Tag of the timers of [`Drains`].
 pub(super) const TAG: u64 = 3;
 
-/// All drains that are not finished, or whose result has not been taken.
+/// The drains that are not finished, and results that were not taken yet.
 #[derive(Debug, Default)]
 pub(super) struct Drains {
     pending: Vec<Drain>,
@@ -36,13 +36,13 @@ struct Drain {
     timer: TimerId,
     /// Watching sessions when it began.
     total: u64,
-    /// Peers that cannot acknowledge.
+    /// Watching peers that cannot acknowledge.
     untracked: u64,
     unacknowledged: Vec<Awaited>,
 }
 
-/// A session that has not acknowledged. If its connection ends it stays so, until the same
-/// instance reconnects and does.
+/// A session that has not acknowledged. After the end of its connection it still has not, until the
+/// same instance reconnects and acknowledges.
 #[derive(Debug)]
 struct Awaited {
     conn: ConnId,
@@ -50,7 +50,7 @@ struct Awaited {
     entry: u64,
 }
 
-/// What a drain is reported to.
+/// The requester of a drain, which receives the result.
 #[derive(Debug)]
 pub(super) enum Requester {
     /// The node itself, by a reply with this key.
@@ -66,7 +66,6 @@ impl Drain {
 }
 
 impl Drains {
-    /// Returns an id for a drain of the admin API.
     pub(super) fn next_id(&mut self) -> DrainId {
         self.last_id += 1;
         DrainId(self.last_id)
@@ -92,8 +91,8 @@ impl Drains {
             untracked: 0,
             unacknowledged: Vec::new(),
         };
-        for (conn, peer) in peers.iter().filter(|(_, peer)| peer.is_watching()) {
-            if drain.is_of(conn) {
+        for (conn, peer) in peers.iter() {
+            if !peer.is_watching() || drain.is_of(conn) {
                 continue;
             }
             let Some(session) = &peer.session else {
@@ -113,7 +112,7 @@ impl Drains {
         self.finish(net);
     }
 
-    /// Notes that the session of `conn` has applied `revision`.
+    /// Records that the session of `conn` has applied `revision`.
     pub(super) fn acknowledged(&mut self, net: &mut Net, conn: ConnId, revision: u64) {
         for drain in &mut self.pending {
             if drain.revision <= revision {
@@ -123,7 +122,7 @@ impl Drains {
         self.finish(net);
     }
 
-    /// Notes that the node with this instance is connected as `conn` now.
+    /// Records that the node with this instance has reconnected as `conn`.
     pub(super) fn reconnected(&mut self, instance: &str, conn: ConnId) {
         let drains = self.pending.iter_mut();
         for awaited in drains.flat_map(|drain| &mut drain.unacknowledged) {
@@ -133,14 +132,14 @@ impl Drains {
         }
     }
 
-    /// Drops the drain that was requested on a connection which is closed now.
+    /// Drops the drain that was requested on a connection which ended.
     pub(super) fn cancel(&mut self, net: &mut Net, conn: ConnId) {
         for drain in self.pending.extract_if(.., |drain| drain.is_of(conn)) {
             net.disarm(drain.timer);
         }
     }
 
-    /// Finishes the drains that all have acknowledged, or whose time is over.
+    /// Finishes the drains that all sessions have acknowledged, or whose time is over.
     pub(super) fn finish(&mut self, net: &mut Net) {
         let now = net.now();
         let is_over = |drain: &mut Drain| drain.unacknowledged.is_empty() || drain.ends_at <= now;
@@ -170,7 +169,6 @@ impl Drains {
         std::mem::take(&mut self.finished)
     }
 
-    /// Returns whether a drain waits for acknowledgements.
     pub(super) fn is_any_pending(&self) -> bool {
         !self.pending.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Dispatches what a reactor reports to the parts of the Distributor.
+//! Dispatches the events of a reactor to the parts of the Distributor.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use serde_json::json;
 use tracing::debug;
 
 use super::admission::authentication_required;
-use super::events::{Event, describe};
+use super::events::{Event, Subject, describe};
 use super::liveness::{self, Health};
 use super::peer::Peer;
 use super::persistence::{self, Snapshot};
@@ -44,7 +44,7 @@ impl Handler for Distributor {
 
     fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
         if let Some(peer) = self.peers.get_mut(conn)
-            && peer.hear(net.now())
+            && peer.record_received(net.now())
         {
             self.emit(net, Some(conn), Event::Recovered);
         }
@@ -75,7 +75,7 @@ impl Handler for Distributor {
             (Some(DISTRIBUTES), Some("GET")) => {
                 if let Some(peer) = self.peers.get_mut(conn) {
                     peer.get_key = Some(packet.key().map_or("null", |key| key.get()).into());
-                    // One list at a time: its next request is read after this one was answered.
+                    // One list at a time: its next request is read after this one is answered.
                     net.pause(conn);
                     self.pushes.schedule(conn);
                 }
@@ -85,8 +85,8 @@ impl Handler for Distributor {
             (Some(HEARTBEAT), Some("POST")) => self.heartbeat(net, conn, &packet),
             _ => Err(Refusal::new(
                 ErrorCode::NotFound,
-                "here is /distributes with GET, POST and DELETE, and /distributes/heartbeat with \
-                 POST",
+                "unknown uri or method: use GET, POST or DELETE /distributes, or POST \
+                 /distributes/heartbeat",
             )),
         };
         if let Err(why) = done {
@@ -105,15 +105,18 @@ impl Handler for Distributor {
         let (code, message) = match why {
             CloseReason::FrameTooLarge => (
                 ErrorCode::TooMuch,
-                format!("a frame has at most {} bytes", limits.max_frame_bytes),
+                format!(
+                    "frame too large: use at most {} bytes",
+                    limits.max_frame_bytes
+                ),
             ),
             CloseReason::FrameTimeout => (
                 ErrorCode::DeadlinePassed,
-                format!("a frame must end within {:?}", limits.frame_timeout),
+                format!("frame not completed within {:?}", limits.frame_timeout),
             ),
             CloseReason::NoFirstByte => (
                 ErrorCode::DeadlinePassed,
-                format!("nothing came within {:?}", limits.first_byte_timeout),
+                format!("nothing received within {:?}", limits.first_byte_timeout),
             ),
             _ => return,
         };
@@ -142,7 +145,7 @@ impl Handler for Distributor {
             return;
         };
         let quiet = peer.quiet_for(net.now());
-        let cause = self.liveness.cause(peer.health, quiet, why);
+        let cause = liveness::cause(&self.config, peer.health, quiet, why);
         if cause == Cause::Silent
             && peer.health != Health::Silent
             && (peer.health == Health::Suspect || self.holds_silent(net, 1))
@@ -173,8 +176,10 @@ impl Handler for Distributor {
             journal.record_turn(net.counters().turn_time);
         }
         if !self.is_stopping {
-            if let Some(stalled) = self.liveness.end_turn(net.now()) {
-                self.emit(net, None, Event::Stalled(stalled));
+            let before = std::mem::replace(&mut self.turned_at, net.now());
+            let paused = net.now().saturating_since(before);
+            if liveness::is_stall(&self.config, paused) {
+                self.emit(net, None, Event::Stalled(paused));
                 self.begin_warm_up(net);
             }
             let (pushes, cx) = self.pushes(net);
@@ -188,8 +193,9 @@ impl Handler for Distributor {
 }
 
 impl Distributor {
-    /// Returns the pushes and what they need of the others.
+    /// Returns the pushes, and the state of other parts that they need.
     fn pushes<'a>(&'a mut self, net: &'a mut Net) -> (&'a mut Pushes, pushes::Context<'a>) {
+        let owner = self.claim_owner(net);
         let source = pushes::Source {
             registry: &self.registry,
             epoch: &self.epoch,
@@ -198,6 +204,7 @@ impl Distributor {
         };
         let cx = pushes::Context {
             net,
+            owner,
             peers: &mut self.peers,
             source,
             events: &mut self.events,
@@ -205,11 +212,10 @@ impl Distributor {
         (&mut self.pushes, cx)
     }
 
-    /// Emits an event about a connection, or about none.
+    /// Emits an event about a connection, or about the Distributor.
     pub(super) fn emit(&mut self, net: &Net, conn: Option<ConnId>, event: Event<'_>) {
         let peer = conn.and_then(|conn| self.peers.get(conn));
-        let subject = peer.map(|peer| peer.subject(&self.registry));
-        let subject = subject.unwrap_or_default();
+        let subject = peer.map_or_else(Subject::default, |peer| peer.subject(&self.registry));
         self.events.emit(net.now(), &self.registry, subject, event);
     }
 
@@ -222,7 +228,7 @@ impl Distributor {
         }
     }
 
-    /// Answers a packet with an errorcode, and closes the connection if it must not stay.
+    /// Answers a packet with an errorcode, and closes the connection if that requires it.
     pub(super) fn reject(
         &mut self,
         net: &mut Net,
@@ -234,11 +240,11 @@ impl Distributor {
         let Some(peer) = self.peers.get(conn) else {
             return;
         };
-        // Over a limit, a connection without an entry is closed, so that its node reconnects and
-        // reports that. A registered one keeps its entry.
-        let is_over = why.code == ErrorCode::TooMuch && peer.entry.is_none();
-        // Guessing tokens takes a connection for each.
-        let is_unadmitted = why.code == ErrorCode::NotAllowed && !peer.is_inside();
+        // Over a limit, a connection without an entry is closed, so that its node retries. A
+        // registered one keeps its entry.
+        let is_over_limit = why.code == ErrorCode::TooMuch && peer.entry.is_none();
+        // Each guess of a token takes a connection.
+        let is_unadmitted = why.code == ErrorCode::NotAllowed && !peer.is_admitted();
         let rejected = Event::Rejected {
             refusal: why,
             frame,
@@ -246,7 +252,7 @@ impl Distributor {
         };
         self.emit(net, Some(conn), rejected);
         net.send_with(conn, |out| write_error(out, packet, why));
-        if is_over || is_unadmitted {
+        if is_over_limit || is_unadmitted {
             net.close(conn, Close::AfterFlush);
         }
     }
@@ -264,8 +270,8 @@ impl Distributor {
 
     fn report_limits(&mut self, net: &Net) {
         let counters = net.counters();
-        if counters.refused + counters.shed > self.refused_before {
-            self.refused_before = counters.refused + counters.shed;
+        let refusals = counters.refused + counters.shed;
+        if refusals > std::mem::replace(&mut self.reported_refusals, refusals) {
             let event = Event::ConnectionsRefused {
                 limit: net.limits().max_connections,
                 refused: counters.refused,
@@ -273,14 +279,13 @@ impl Distributor {
             };
             self.emit(net, None, event);
         }
-        if counters.accept_failures > self.accept_failures_before {
-            self.accept_failures_before = counters.accept_failures;
-            let failures = counters.accept_failures;
+        let failures = counters.accept_failures;
+        if failures > std::mem::replace(&mut self.reported_accept_failures, failures) {
             self.emit(net, None, Event::AcceptFailed { failures });
         }
     }
 
-    /// Notes the revision that a session has applied.
+    /// Records the revision that a session has applied.
     fn heartbeat(
         &mut self,
         net: &mut Net,
@@ -292,7 +297,7 @@ impl Distributor {
         let sent = peer.as_ref().and_then(|peer| peer.listed_revision);
         let session = peer.and_then(|peer| peer.session.as_mut());
         let (Some(applied), Some(session)) = (applied, session) else {
-            let message = "a heartbeat is for those with a session, and names its rev";
+            let message = "invalid heartbeat: open a session, and set `session.rev`";
             return Err(Refusal::new(ErrorCode::InvalidParameters, message));
         };
         // A session cannot have applied what it was not sent: that revision is of another epoch.
@@ -315,16 +320,14 @@ impl Distributor {
     /// Closes connections that have not authenticated in time, even if they sent other data.
     fn close_unadmitted(&mut self, net: &mut Net) {
         let (now, allowed) = (net.now(), net.limits().first_byte_timeout);
-        let is_late = |peer: &Peer| {
+        let is_overdue = |peer: &Peer| {
             peer.authorization.is_none() && now.saturating_since(peer.connected_at) > allowed
         };
         let peers = self.peers.iter();
-        let late: Vec<ConnId> = peers
-            .filter(|(_, peer)| is_late(peer))
-            .map(|(conn, _)| conn)
-            .collect();
-        for conn in late {
-            let message = format!("no token came within {allowed:?}");
+        let overdue = peers.filter(|(_, peer)| is_overdue(peer));
+        let overdue: Vec<ConnId> = overdue.map(|(conn, _)| conn).collect();
+        for conn in overdue {
+            let message = format!("no token received within {allowed:?}");
             let why = Refusal::new(ErrorCode::DeadlinePassed, message);
             self.reject(net, conn, &Packet::default(), b"", &why);
             net.close(conn, Close::AfterFlush);
@@ -333,7 +336,13 @@ impl Distributor {
 
     pub(super) fn begin_warm_up(&mut self, net: &mut Net) {
         let (owner, length) = (self.claim_owner(net), self.config.warm_up);
-        self.warm_up.begin(net, owner, length, &mut self.peers);
+        self.warm_up.run_for(net, owner, length);
+        for (_, peer) in self.peers.iter_mut() {
+            if let Some(session) = &mut peer.session {
+                // Only a list can be marked as incomplete; the session keeps the entries it knows.
+                session.needs_list = true;
+            }
+        }
         self.emit(net, None, Event::WarmUpBegan);
     }
 
@@ -345,7 +354,7 @@ impl Distributor {
             return self.emit(net, None, Event::WarmUpEnded);
         }
         for id in absent {
-            let reason = "it did not come back after the restart";
+            let reason = "not reconnected after the restart";
             self.depart(net, id, None, Cause::Absent, reason);
         }
         let owner = self.claim_owner(net);

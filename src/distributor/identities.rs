@@ -15,7 +15,7 @@ use crate::reactor::ConnId;
 use crate::registry::{EntryId, Registry};
 use crate::time::Time;
 
-/// What a connection must show to get an entry back.
+/// The identity of a node: what a connection must show to claim its entry.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Identity {
     pub(super) address: IpAddr,
@@ -24,12 +24,12 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// Fails if `other` has the same instance, and is not the same node.
+    /// Fails if `other`, which has the same instance, is another node.
     fn check(&self, other: &Identity) -> Result<(), Refusal> {
         if self.address == other.address && self.token == other.token {
             return Ok(());
         }
-        let message = "this instance is registered from another host, or with another token";
+        let message = "instance in use from another host or with another token: choose a new one";
         Err(Refusal::new(ErrorCode::NotAllowed, message))
     }
 }
@@ -37,9 +37,9 @@ impl Identity {
 /// Why no connection holds an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Unclaimed {
-    /// It is known from the last run.
+    /// It was restored from the last run.
     LastRun,
-    /// Its host fell silent, together with many others.
+    /// Its host fell silent together with many others.
     Suspect,
 }
 
@@ -102,7 +102,7 @@ impl Identities {
     /// Returns the place of a registration on `conn`, which holds the entry `own`; `encoded` is the
     /// entry as it is to be listed.
     ///
-    /// It is the entry of the same instance, or its own, or the first unclaimed one that is equal.
+    /// It is that of the same instance, its own, or that of the first unclaimed entry that is equal.
     /// Nothing changes before [`Identities::hold`], but take-overs are counted.
     pub(super) fn claim(
         &mut self,
@@ -122,15 +122,13 @@ impl Identities {
                     owned.identity.check(claimant)?;
                     if !take_overs.allow(now) {
                         let message =
-                            "this instance was taken over more than 3 times within a minute";
+                            "instance taken over more than 3 times within a minute: try later";
                         return Err(Refusal::new(ErrorCode::Busy, message));
                     }
                     if own.is_some() {
-                        return Err(Refusal::new(
-                            ErrorCode::NotAllowed,
-                            "this instance has another connection, and this connection an entry \
-                             of its own",
-                        ));
+                        let message =
+                            "instance in use by another connection: drain this one's entry first";
+                        return Err(Refusal::new(ErrorCode::NotAllowed, message));
                     }
                     return Ok(Claim::TakeOver { entry, from: *from });
                 }
@@ -148,7 +146,7 @@ impl Identities {
         Ok(equal.map_or(Claim::New, |entry| Claim::Unclaimed(*entry)))
     }
 
-    /// Notes that `conn` holds an entry from now on, for a node with this identity.
+    /// Records that `conn` holds an entry from now on, for a node with this identity.
     pub(super) fn hold(&mut self, entry: EntryId, conn: ConnId, identity: Identity) {
         let before = self.remove(entry);
         let take_overs = match before.map(|before| (before.holder, before.identity.instance)) {
@@ -170,7 +168,7 @@ impl Identities {
         }
     }
 
-    /// Notes that no connection holds an entry any longer, and that it stays, as a suspect.
+    /// Records that the connection of an entry ended. The entry stays, as a suspect.
     pub(super) fn detach(&mut self, entry: EntryId, registry: &Registry) {
         if let Some(listed) = registry.get(entry)
             && let Some(owned) = self.remove(entry)
@@ -180,18 +178,7 @@ impl Identities {
         }
     }
 
-    fn insert(&mut self, entry: EntryId, identity: Identity, holder: Holder) {
-        if let Some(instance) = &identity.instance {
-            self.by_instance.insert(instance.clone(), entry);
-        }
-        if let Holder::None(_, encoded) = &holder {
-            let equal = self.unclaimed.entry(Rc::clone(encoded)).or_default();
-            equal.insert(entry);
-        }
-        self.by_entry.insert(entry, Owned { identity, holder });
-    }
-
-    /// Forgets an entry that has left.
+    /// Removes an entry that has left.
     pub(super) fn forget(&mut self, entry: EntryId) {
         self.remove(entry);
     }
@@ -214,12 +201,21 @@ impl Identities {
         Some(owned)
     }
 
-    /// Returns the identity of an entry.
+    fn insert(&mut self, entry: EntryId, identity: Identity, holder: Holder) {
+        if let Some(instance) = &identity.instance {
+            self.by_instance.insert(instance.clone(), entry);
+        }
+        if let Holder::None(_, encoded) = &holder {
+            let equal = self.unclaimed.entry(Rc::clone(encoded)).or_default();
+            equal.insert(entry);
+        }
+        self.by_entry.insert(entry, Owned { identity, holder });
+    }
+
     pub(super) fn get(&self, entry: EntryId) -> Option<&Identity> {
         self.by_entry.get(&entry).map(|owned| &owned.identity)
     }
 
-    /// Returns the connection that holds an entry.
     pub(super) fn holder(&self, entry: EntryId) -> Option<ConnId> {
         match self.by_entry.get(&entry)?.holder {
             Holder::Connection(conn, _) => Some(conn),
@@ -308,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_is_taken_over_three_times_a_minute() {
+    fn allows_three_take_overs_per_minute() {
         let (_, [a, b, _]) = registry();
         let mut identities = Identities::default();
         let same = identity(Some("a"), 1);
@@ -333,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn take_overs_are_counted_while_a_connection_holds_the_instance() {
+    fn counts_take_overs_until_no_connection_holds_the_instance() {
         let (registry, [a, ..]) = registry();
         let mut identities = Identities::default();
         let take_over = |identities: &mut Identities, of: &Identity| {
@@ -353,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_left_of_entries_that_are_forgotten() {
+    fn forgets_all_of_an_entry() {
         let (registry, [a, b, c]) = registry();
         let mut identities = Identities::default();
         identities.restore(a, identity(Some("a"), 1), &registry);

@@ -1,4 +1,4 @@
-//! Membership: how nodes join, are found silent, and leave.
+//! Membership: how nodes join, fall silent, and leave.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -66,7 +66,7 @@ impl Distributor {
                 .claim(conn, peer.entry, &identity, &entry.encoded, net.now())?;
         // A node that only calls others has a session and no port: that needs no warning.
         let lacks_port = !entry.listed && request.is_none();
-        let id = match self.put(net, conn, claim.entry(), entry, &host) {
+        let id = match self.insert(net, conn, claim.entry(), entry, &host) {
             Ok(id) => id,
             Err(full) => {
                 self.events.stats.capacity_exceeded += 1;
@@ -84,8 +84,8 @@ impl Distributor {
         }
         if let Some(peer) = self.peers.get_mut(conn) {
             peer.is_registered = true;
-            // Sessions know what they were sent, and are sent what is new.
-            peer.owes_list = peer.session.is_none();
+            // Sessions name the revision that they have: see `open_session`.
+            peer.is_list_due = peer.session.is_none();
         }
         if let Some(request) = &request {
             self.open_session(net, conn, packet, request, id);
@@ -115,7 +115,7 @@ impl Distributor {
         }
     }
 
-    /// Removes an entry from the list, if it is there.
+    /// Removes an entry from the list, if it is in it.
     pub(super) fn depart(
         &mut self,
         net: &Net,
@@ -138,7 +138,7 @@ impl Distributor {
         self.events.emit(net.now(), &self.registry, subject, left);
     }
 
-    /// Removes the entry of a node that leaves, and replies when all have acknowledged it.
+    /// Removes the entry of a node, and replies when all sessions have acknowledged that.
     pub(super) fn drain(
         &mut self,
         net: &mut Net,
@@ -146,37 +146,46 @@ impl Distributor {
         packet: &Packet<'_>,
     ) -> Result<(), Refusal> {
         let request = DrainRequest::parse(packet.params())?;
-        // Otherwise one connection could have any number, by registering again in between.
+        // Otherwise a connection could have any number of drains, by registering in between.
         if self.drains.is_pending(conn) {
-            let message = "an earlier drain of this connection is not answered yet";
+            let message = "drain pending: wait for the answer to the earlier one";
             return Err(Refusal::new(ErrorCode::Busy, message));
         }
         let Some(id) = self.peers.get(conn).and_then(|peer| peer.entry) else {
-            let message = "there is no registration of this connection to be drained";
+            let message = "nothing to drain: this connection has no registration";
             return Err(Refusal::new(ErrorCode::InvalidParameters, message));
         };
-        self.drain_entry(net, id, "it asked to leave");
-        let (owner, revision) = (self.claim_owner(net), self.registry.revision());
         let wait = Duration::from_millis(request.wait_ms);
         let requester = Requester::Node(conn, packet.key().map(ToOwned::to_owned));
-        self.drains
-            .begin(net, owner, &self.peers, revision, wait, requester);
+        self.begin_drain(net, &[id], wait, requester, "drained by the node");
         Ok(())
     }
 
-    /// Removes an entry from the list for a drain. A connection that holds it stays.
-    pub(super) fn drain_entry(&mut self, net: &Net, id: EntryId, reason: &'static str) {
-        let holder = self.identities.holder(id);
-        let peer = holder.and_then(|conn| self.peers.get_mut(conn));
-        let addr = peer.map(|peer| {
-            peer.entry = None;
-            peer.addr
-        });
-        self.depart(net, id, addr, Cause::Drained, reason);
+    /// Removes entries from the list for a drain. The connections that hold them stay.
+    pub(super) fn begin_drain(
+        &mut self,
+        net: &mut Net,
+        ids: &[EntryId],
+        wait: Duration,
+        requester: Requester,
+        reason: &'static str,
+    ) {
+        for id in ids {
+            let holder = self.identities.holder(*id);
+            let peer = holder.and_then(|conn| self.peers.get_mut(conn));
+            let addr = peer.map(|peer| {
+                peer.entry = None;
+                peer.addr
+            });
+            self.depart(net, *id, addr, Cause::Drained, reason);
+        }
+        let (owner, revision) = (self.claim_owner(net), self.registry.revision());
+        self.drains
+            .begin(net, owner, &self.peers, revision, wait, requester);
     }
 
-    /// Enters `entry` for `conn`, in place of another if there is one.
-    fn put(
+    /// Adds `entry` for `conn`, or puts it in the place of another.
+    fn insert(
         &mut self,
         net: &Net,
         conn: ConnId,
@@ -219,23 +228,23 @@ impl Distributor {
         let Some(peer) = self.peers.get_mut(conn) else {
             return;
         };
-        // A list without a session has no ids, so a delta cannot change it.
+        // A list without a session has no ids, so that a delta cannot change it.
         let known = request.rev.filter(|rev| {
             request.epoch.as_deref() == Some(self.epoch.as_str())
-                // A session that was sent an incomplete list is sent a complete one.
+                // A session with an incomplete list is sent a complete one.
                 && self.warm_up.can_resume(*rev)
                 && self.registry.delta_since(*rev).is_some()
         });
         peer.listed_revision = known;
-        // No push need follow: a node that takes its entry over as it was changes nothing.
-        peer.owes_list = request.watch != Watch::None && known != Some(self.registry.revision());
+        // A node that takes its entry over unchanged causes no push.
+        peer.is_list_due = request.watch != Watch::None && known != Some(self.registry.revision());
         peer.session = Some(Box::new(Session {
             watch: request.watch,
             instance: request.instance.as_deref().map(Into::into),
             acked_revision: known.unwrap_or(0),
             opened_at_push,
-            heard_at: net.now(),
-            was_told_incomplete: false,
+            received_at: net.now(),
+            was_sent_incomplete: false,
             needs_list: false,
         }));
         let results = Registered {
@@ -255,7 +264,7 @@ impl Distributor {
             .note_stalls(now, net.counters().stalls);
         let peers = self.peers.iter();
         let silent: Vec<(ConnId, Option<EntryId>)> = peers
-            .filter(|(_, peer)| self.liveness.is_silent(peer.quiet_for(now)))
+            .filter(|(_, peer)| liveness::is_silent(&self.config, peer.quiet_for(now)))
             .map(|(conn, peer)| (conn, peer.entry))
             .collect();
         let nodes = silent.iter().filter(|(_, entry)| entry.is_some()).count();
@@ -263,14 +272,13 @@ impl Distributor {
         for (conn, entry) in silent {
             match entry {
                 Some(id) if holds => {
-                    self.set_health(conn, Health::Suspect);
+                    if let Some(peer) = self.peers.get_mut(conn) {
+                        peer.health = Health::Suspect;
+                    }
                     self.self_preservation.hold(now, Suspect::Connected(conn));
                     self.emit_suspected(net, id);
                 }
-                _ => {
-                    self.set_health(conn, Health::Silent);
-                    net.close(conn, Close::Now);
-                }
+                _ => self.close_silent(net, conn),
             }
         }
         self.evict_suspect(net);
@@ -278,13 +286,14 @@ impl Distributor {
         net.arm(owner, now + liveness::CHECK_INTERVAL, liveness::TAG);
     }
 
-    fn set_health(&mut self, conn: ConnId, health: Health) {
+    fn close_silent(&mut self, net: &mut Net, conn: ConnId) {
         if let Some(peer) = self.peers.get_mut(conn) {
-            peer.health = health;
+            peer.health = Health::Silent;
         }
+        net.close(conn, Close::Now);
     }
 
-    /// Returns whether nodes are to be held, of which `silent` ones fell silent now.
+    /// Returns whether silent nodes are to be held. `silent` of them fell silent now.
     pub(super) fn holds_silent(&mut self, net: &Net, silent: usize) -> bool {
         let now = net.now();
         let mode = &mut self.self_preservation;
@@ -295,9 +304,11 @@ impl Distributor {
         if !was_holding {
             let peers = self.peers.iter().filter(|(_, peer)| peer.entry.is_some());
             let quiet = peers.map(|(_, peer)| peer.quiet_for(now));
-            overdue = quiet
-                .filter(|quiet| self.liveness.is_overdue(*quiet))
-                .count();
+            let is_overdue = |quiet: &Option<Duration>| {
+                liveness::is_overdue(&self.config, *quiet)
+                    && !liveness::is_silent(&self.config, *quiet)
+            };
+            overdue = quiet.filter(is_overdue).count();
         }
         let holds = mode.holds(now, silent, overdue, self.registry.len());
         if holds && !was_holding {
@@ -339,19 +350,16 @@ impl Distributor {
             Suspect::Unclaimed(id) => identities.unclaimed(id) == Some(Unclaimed::Suspect),
         };
         match self.self_preservation.evict_one(net.now(), is_suspect) {
-            Some(Suspect::Connected(conn)) => {
-                self.set_health(conn, Health::Silent);
-                net.close(conn, Close::Now);
-            }
+            Some(Suspect::Connected(conn)) => self.close_silent(net, conn),
             Some(Suspect::Unclaimed(id)) => {
-                self.depart(net, id, None, Cause::Silent, "its host does not answer");
+                self.depart(net, id, None, Cause::Silent, "peer host unreachable");
             }
             None => {}
         }
     }
 }
 
-/// Returns one address for both loopbacks: programs that use `localhost` arrive over either family.
+/// Returns one address for both loopbacks: programs that use `localhost` connect over either family.
 fn one_loopback(addr: IpAddr) -> IpAddr {
     if addr.is_ipv6() && addr.is_loopback() {
         Ipv4Addr::LOCALHOST.into()
@@ -380,7 +388,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_are_written_as_existing_peers_can_dial_them() {
+    fn lists_hosts_as_existing_peers_can_dial_them() {
         let host = |addr: &str| listed_host(addr.parse().unwrap(), None);
         assert_eq!(host("10.1.2.3"), "10.1.2.3");
         assert_eq!(host("::ffff:10.1.2.3"), "10.1.2.3");
@@ -391,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loopback_host_stands_for_this_machine_only() {
+    fn applies_a_loopback_host_to_this_machine_only() {
         let host = |addr: &str| listed_host(addr.parse().unwrap(), Some("10.9.9.9"));
         assert_eq!(host("127.0.0.1"), "10.9.9.9");
         assert_eq!(host("::1"), "10.9.9.9");

@@ -1,4 +1,4 @@
-//! The Distributor: nodes register with it, and it pushes the list of all registered nodes to them.
+//! The Distributor: nodes register with it, and it pushes the list of all nodes to them.
 //!
 //! A [`Distributor`] is a [`Handler`](crate::reactor::Handler): pass it to each
 //! [`Reactor::turn`](crate::reactor::Reactor::turn).
@@ -37,9 +37,8 @@ use admission::{Admission, Salt};
 use drains::{Drains, Requester};
 use events::{Event, Events};
 use identities::Identities;
-use liveness::Liveness;
 use peer::Peer;
-use persistence::{Persistence, RestoredEntry};
+use persistence::Persistence;
 use pushes::Pushes;
 use retry_after::retry_after;
 use self_preservation::SelfPreservation;
@@ -56,12 +55,12 @@ pub use view::{NodeState, NodeView, SessionKind, UnacknowledgedSessions, View};
 
 /// The Distributor's side of the protocol, for all its connections.
 ///
-/// [`restore`](Distributor::restore) and [`persist_to`](Distributor::persist_to) come first, if the
+/// Call [`restore`](Distributor::restore) and [`persist_to`](Distributor::persist_to) first, if the
 /// list is to survive a restart, then [`listen`](Distributor::listen). After
 /// [`stop`](Distributor::stop), turn the reactor until [`Net::connections`] is zero.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Distributor {
-    /// Allocated where it is first needed.
+    /// Allocated when it is first needed.
     owner: Option<Owner>,
     config: Config,
     registry: Registry,
@@ -69,17 +68,18 @@ pub struct Distributor {
     identities: Identities,
     admission: Admission,
     drains: Drains,
-    liveness: Liveness,
     self_preservation: SelfPreservation,
     persistence: Persistence,
-    /// Drawn at the start; tells the revisions of this run from those of another.
+    /// Drawn at the start; distinguishes the revisions of this run from those of another.
     epoch: String,
     warm_up: WarmUp,
     pushes: Pushes,
     events: Events,
     listeners: Vec<ListenerId>,
-    refused_before: u64,
-    accept_failures_before: u64,
+    /// When the last turn ended.
+    turned_at: Time,
+    reported_refusals: u64,
+    reported_accept_failures: u64,
     is_stopping: bool,
 }
 
@@ -87,24 +87,10 @@ impl Distributor {
     /// Returns a Distributor without nodes that does not listen yet.
     pub fn new(config: Config) -> Distributor {
         Distributor {
-            owner: None,
             registry: Registry::new(config.capacity.clone()),
             admission: Admission::new(config.access.clone()),
-            liveness: Liveness::new(config.heartbeat, config.silence),
             config,
-            peers: ConnMap::default(),
-            identities: Identities::default(),
-            drains: Drains::default(),
-            self_preservation: SelfPreservation::default(),
-            persistence: Persistence::default(),
-            epoch: String::new(),
-            warm_up: WarmUp::NotBegun,
-            pushes: Pushes::default(),
-            events: Events::default(),
-            listeners: Vec::new(),
-            refused_before: 0,
-            accept_failures_before: 0,
-            is_stopping: false,
+            ..Distributor::default()
         }
     }
 
@@ -115,7 +101,7 @@ impl Distributor {
         self.serve_on(net, listener)
     }
 
-    /// Listens on a socket that listens already, and returns its address. Errors are those of
+    /// Serves a socket that is listening already, and returns its address. Errors are those of
     /// [`Net::listen_on`].
     pub fn listen_on(&mut self, net: &mut Net, socket: OwnedFd) -> io::Result<SocketAddr> {
         let options = listen_options(self.claim_owner(net));
@@ -133,11 +119,10 @@ impl Distributor {
             if self.config.loopback_host.is_none() && !net.has_ipv4_loopback() {
                 self.config.loopback_host = Some(Ipv6Addr::LOCALHOST.to_string());
             }
-            self.pushes.set_owner(owner);
             self.epoch = format!("{:016x}", net.random());
-            self.admission
-                .draw_salt(|| Salt::new(net.random(), net.random()));
-            self.liveness.start(net.now());
+            let salt = &mut self.admission.salt;
+            salt.get_or_insert_with(|| Salt::new(net.random(), net.random()));
+            self.turned_at = net.now();
             self.begin_warm_up(net);
             net.arm(owner, net.now() + liveness::CHECK_INTERVAL, liveness::TAG);
         }
@@ -146,10 +131,10 @@ impl Distributor {
             .ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    /// Begins to stop: closes the listeners, and each connection after what is queued for it.
+    /// Begins to stop: closes the listeners, and each connection once its queue is written.
     ///
-    /// Sessions are sent a time after which to reconnect, different for each. No peer is sent a
-    /// list that shrinks. It is done when [`Net::connections`] is zero.
+    /// Sessions are sent a time after which to reconnect, different for each. Peers do not see the
+    /// list shrink. The stop is complete when [`Net::connections`] is zero.
     pub fn stop(&mut self, net: &mut Net) {
         self.is_stopping = true;
         for listener in self.listeners.drain(..) {
@@ -172,13 +157,13 @@ impl Distributor {
     /// Lists the entries of an earlier run, until their nodes reconnect, and begins a warm-up. Nodes
     /// that have not reconnected when it ends leave as [`Cause::Absent`](crate::registry::Cause).
     ///
-    /// Call it before the first turn. Returns the number of entries that are left out, because they
+    /// Call it before the first turn. Returns the number of entries that are left out because they
     /// exceed a limit. See [`Distributor::persist_to`] for an example.
     pub fn restore(&mut self, net: &mut Net, restored: Restored) -> usize {
         let mut left_out = restored.left_out();
-        self.admission.restore_salt(restored.salt);
+        self.admission.salt = Some(restored.salt);
         self.begin_warm_up(net);
-        for RestoredEntry { entry, identity } in restored.entries {
+        for (entry, identity) in restored.entries {
             match self.registry.join(entry) {
                 Ok(id) => self.identities.restore(id, identity, &self.registry),
                 Err(_) => left_out += 1,
@@ -195,7 +180,7 @@ impl Distributor {
     /// Call it after [`Distributor::restore`], so that a crash between the two loses nothing.
     ///
     /// ```
-    /// # use std::{fs, io, path::Path, sync::mpsc, thread, time::Duration};
+    /// # use std::{fs, sync::mpsc, thread};
     /// use pilcrow::distributor::{Config, Distributor, Restored, Snapshot, SnapshotSink};
     /// use pilcrow::reactor::{Limits, Reactor};
     /// use pilcrow::store::{self, OsDisk};
@@ -209,47 +194,34 @@ impl Distributor {
     ///     }
     /// }
     ///
-    /// # fn run(path: &'static Path) -> io::Result<()> {
+    /// # let path = std::env::temp_dir().join(format!("pilcrow-doc-{}", std::process::id()));
+    /// # let file = path.clone();
     /// let config = Config::default();
     /// let mut reactor = Reactor::new(Limits::default())?;
     /// let mut distributor = Distributor::new(config.clone());
-    /// if let Ok(bytes) = fs::read(path) {
-    ///     match Restored::decode(&bytes, &config.registration) {
-    ///         Ok(restored) => drop(distributor.restore(reactor.net(), restored)),
-    ///         Err(why) => eprintln!("starting with an empty list: {why}"),
-    ///     }
+    /// if let Ok(bytes) = fs::read(&path)
+    ///     && let Ok(restored) = Restored::decode(&bytes, &config.registration)
+    /// {
+    ///     distributor.restore(reactor.net(), restored);
     /// }
     /// let (sender, snapshots) = mpsc::channel::<Snapshot>();
     /// let writer = thread::spawn(move || {
-    ///     for snapshot in snapshots {
-    ///         let bytes = snapshot.into_bytes();
-    ///         if let Err(error) = store::replace(&mut OsDisk::default(), path, &bytes) {
-    ///             eprintln!("{}: {error}", path.display());
-    ///         }
-    ///     }
+    ///     snapshots.into_iter().try_for_each(|snapshot| {
+    ///         store::replace(&mut OsDisk::default(), &path, &snapshot.into_bytes())
+    ///     })
     /// });
     /// distributor.persist_to(reactor.net(), Writer(sender));
     /// distributor.listen(reactor.net(), ([127, 0, 0, 1], 0).into())?;
-    /// # let mut turns = 0;
-    /// # let mut is_stop_requested = || { turns += 1; turns > 3 };
-    /// while !is_stop_requested() {
-    ///     reactor.turn(Some(Duration::from_millis(100)), &mut distributor)?;
-    /// }
+    /// // Turn the reactor here, until the program ends.
     /// distributor.stop(reactor.net());
     /// while reactor.net().connections() > 0 {
-    ///     reactor.turn(Some(Duration::from_millis(100)), &mut distributor)?;
+    ///     reactor.turn(None, &mut distributor)?;
     /// }
     /// drop(distributor);
-    /// writer.join().expect("the last snapshot is written");
-    /// # Ok(())
-    /// # }
-    /// # let path = std::env::temp_dir().join(format!("pilcrow-doc-{}", std::process::id()));
-    /// # let path: &'static Path = Box::leak(path.into_boxed_path());
-    /// # run(path)?;
-    /// # let written = fs::read(path)?;
-    /// # assert!(Restored::decode(&written, &Config::default().registration).is_ok());
-    /// # fs::remove_file(path)?;
-    /// # Ok::<(), io::Error>(())
+    /// writer.join().expect("the last snapshot is written")?;
+    /// # assert!(Restored::decode(&fs::read(&file)?, &config.registration).is_ok());
+    /// # fs::remove_file(file)?;
+    /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn persist_to(&mut self, net: &mut Net, sink: impl SnapshotSink + 'static) {
         let owner = self.claim_owner(net);
@@ -261,7 +233,7 @@ impl Distributor {
         Snapshot::new(self.admission.salt(), &self.registry, &self.identities)
     }
 
-    /// Returns what became of the snapshots that were handed to the sink.
+    /// Returns the counters of the sink.
     pub fn snapshot_counts(&self) -> SnapshotCounts {
         self.persistence.counts()
     }
@@ -274,21 +246,17 @@ impl Distributor {
     /// Removes entries from the list for the admin API. Their connections stay, and are listed again
     /// when they register again.
     ///
-    /// The result is returned by [`Distributor::take_drained`], after `wait`, at most
-    /// [`MAX_DRAIN_WAIT`], at the latest.
+    /// [`Distributor::take_drained`] returns the result, at the latest after `wait`, at most
+    /// [`MAX_DRAIN_WAIT`].
     pub fn drain_entries(&mut self, net: &mut Net, ids: &[EntryId], wait: Duration) -> DrainId {
-        for id in ids {
-            self.drain_entry(net, *id, "drained by an operator");
-        }
-        let (owner, revision) = (self.claim_owner(net), self.registry.revision());
         let id = self.drains.next_id();
-        let requester = Requester::Admin(id);
-        self.drains
-            .begin(net, owner, &self.peers, revision, wait, requester);
+        let reason = "drained by an operator";
+        self.begin_drain(net, ids, wait, Requester::Admin(id), reason);
         id
     }
 
-    /// Returns the results of drains that all have acknowledged or whose time is over, once each.
+    /// Returns the results of drains that all sessions have acknowledged or whose time is over, once
+    /// each.
     pub fn take_drained(&mut self) -> Vec<(DrainId, Drained)> {
         self.drains.take_finished()
     }
@@ -332,6 +300,7 @@ impl Distributor {
         let [identities, instances, unclaimed] = self.identities.sizes();
         let journal = self.journal().map(Journal::sizes);
         let [events, pushes, samples, joined] = journal.unwrap_or_default();
+        let [suspects, recently_silent] = self.self_preservation.sizes();
         let [drains, drains_awaited] = self.drains.sizes();
         let [scheduled, deltas, old_lists, _] = self.pushes.sizes();
         [
@@ -339,8 +308,8 @@ impl Distributor {
             ("identities", identities),
             ("instances", instances),
             ("unclaimed", unclaimed),
-            ("suspects", self.self_preservation.held()),
-            ("recently_silent", self.self_preservation.recently_silent()),
+            ("suspects", suspects),
+            ("recently_silent", recently_silent),
             ("drains", drains),
             ("drains_awaited", drains_awaited),
             ("lists_owed", scheduled),
@@ -354,7 +323,7 @@ impl Distributor {
         .into_iter()
     }
 
-    /// Returns the bytes of old lists that some peers have not taken yet.
+    /// Returns the bytes of old lists that some peers have not read yet.
     pub fn bytes_kept(&self) -> [(&'static str, usize); 1] {
         let [.., old_list_bytes] = self.pushes.sizes();
         [("old_lists", old_list_bytes)]
@@ -370,7 +339,7 @@ impl Distributor {
         self.is_stopping
     }
 
-    /// Returns the epoch, which tells the revisions of this run from those of another.
+    /// Returns the epoch, which distinguishes the revisions of this run from those of another.
     pub fn epoch(&self) -> &str {
         &self.epoch
     }
@@ -382,8 +351,7 @@ impl Distributor {
 }
 
 fn listen_options(owner: Owner) -> ListenOptions {
-    let message = "as many connections as this Distributor takes: try later";
-    let busy = Refusal::new(ErrorCode::Busy, message);
+    let busy = Refusal::new(ErrorCode::Busy, "too many connections: try later");
     ListenOptions {
         owner,
         refusal: SharedFrame::new(|out| {

@@ -10,27 +10,26 @@ use crate::protocol::Watch;
 use crate::registry::{EntryId, Registry};
 use crate::time::Time;
 
-/// One connection. What only some have is boxed, since there may be very many idle ones.
+/// One connection. State that only some have is boxed, since there may be very many idle ones.
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) addr: SocketAddr,
     pub(super) connected_at: Time,
     /// Its entry, from registering until it drains or another connection takes it over.
     pub(super) entry: Option<EntryId>,
-    /// It has registered once, and is sent every change of the list since.
+    /// It has registered, and is sent every change of the list since.
     pub(super) is_registered: bool,
     /// Its session; plain peers have none.
     pub(super) session: Option<Box<Session>>,
-    /// It has sent a frame.
     has_sent_frame: bool,
     /// The revision of the list that was last queued for it.
     pub(super) listed_revision: Option<u64>,
     /// It is to be sent a list even if that has not changed: it has just connected or registered.
-    pub(super) owes_list: bool,
+    pub(super) is_list_due: bool,
     /// The key of its request for the list, until that is answered.
     pub(super) get_key: Option<Box<str>>,
     pub(super) health: Health,
-    /// What admits it to register and to be sent lists. `None`: it may register with a token.
+    /// What admits it to register and to be sent lists. `None`: it needs a token.
     pub(super) authorization: Option<Authorization>,
     /// The mark of its token, if it sent one.
     pub(super) token: Option<Box<TokenMark>>,
@@ -45,9 +44,10 @@ pub(super) struct Session {
     pub(super) acked_revision: u64,
     /// The last push before it began, which it need not acknowledge.
     pub(super) opened_at_push: u64,
-    pub(super) heard_at: Time,
-    /// The last list that it was sent was marked as incomplete.
-    pub(super) was_told_incomplete: bool,
+    /// When it last sent something.
+    pub(super) received_at: Time,
+    /// The last list that was sent to it was marked as incomplete.
+    pub(super) was_sent_incomplete: bool,
     /// Its next update is a whole list, since changes cannot be marked as incomplete.
     pub(super) needs_list: bool,
 }
@@ -62,7 +62,7 @@ impl Peer {
             session: None,
             has_sent_frame: false,
             listed_revision: None,
-            owes_list: authorization.is_some(),
+            is_list_due: authorization.is_some(),
             get_key: None,
             health: Health::Responsive,
             authorization,
@@ -70,15 +70,14 @@ impl Peer {
         }
     }
 
-    /// Returns how long its session has sent nothing. `None` if it has none, is suspect already, or
-    /// waits for a list, until which nothing is read from it.
+    /// Returns how long its session has sent nothing. `None` if it has none, is a suspect already, or
+    /// waits for a list: until then nothing is read from it.
     pub(super) fn quiet_for(&self, now: Time) -> Option<Duration> {
         let session = self.session.as_ref()?;
         let is_read = self.get_key.is_none() && self.health != Health::Suspect;
-        is_read.then(|| now.saturating_since(session.heard_at))
+        is_read.then(|| now.saturating_since(session.received_at))
     }
 
-    /// Returns it as the subject of an event.
     pub(super) fn subject<'a>(&self, registry: &'a Registry) -> Subject<'a> {
         let entry = self.entry.and_then(|id| registry.get(id));
         Subject {
@@ -93,14 +92,14 @@ impl Peer {
         !std::mem::replace(&mut self.has_sent_frame, true)
     }
 
-    /// Returns the revision after which it is to acknowledge pushes, if it is to.
+    /// Returns the revision after which it has to acknowledge pushes, if it has to.
     pub(super) fn awaited_from(&self) -> Option<u64> {
         let session = self.session.as_deref().filter(|_| self.is_watching())?;
         Some(session.acked_revision.max(session.opened_at_push))
     }
 
     /// Returns whether it is admitted by its address, or has registered with a token.
-    pub(super) fn is_inside(&self) -> bool {
+    pub(super) fn is_admitted(&self) -> bool {
         match self.authorization {
             None => false,
             Some(Authorization::Address) => true,
@@ -108,10 +107,10 @@ impl Peer {
         }
     }
 
-    /// Notes that something was received from it. Returns whether it was suspect until now.
-    pub(super) fn hear(&mut self, now: Time) -> bool {
+    /// Records that it sent something. Returns whether it was a suspect until now.
+    pub(super) fn record_received(&mut self, now: Time) -> bool {
         if let Some(session) = &mut self.session {
-            session.heard_at = now;
+            session.received_at = now;
         }
         let was_suspect = self.health == Health::Suspect;
         if was_suspect {
@@ -120,12 +119,12 @@ impl Peer {
         was_suspect
     }
 
-    /// Notes that the list of `revision`, or the changes up to it, were queued for it.
-    pub(super) fn was_sent(&mut self, revision: u64, is_complete: bool) {
-        self.owes_list = false;
+    /// Records that the list of `revision`, or the changes up to it, were queued for it.
+    pub(super) fn record_sent(&mut self, revision: u64, is_complete: bool) {
+        self.is_list_due = false;
         self.listed_revision = Some(revision);
         if let Some(session) = &mut self.session {
-            session.was_told_incomplete = !is_complete;
+            session.was_sent_incomplete = !is_complete;
             session.needs_list = false;
         }
     }

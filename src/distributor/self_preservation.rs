@@ -16,23 +16,23 @@ const WINDOW: Duration = Duration::from_secs(15);
 const MANY_PERCENT: usize = 15;
 /// if it is at least this many.
 const MANY_AT_LEAST: usize = 3;
-/// From one eviction of a suspect to the next.
+/// The time between two evictions of suspects.
 const EVICTION_INTERVAL: Duration = Duration::from_secs(1);
 
 /// An entry whose node fell silent and that is held.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Suspect {
-    /// The connection is open, and may be heard from again.
+    /// The connection is open, and may send something again.
     Connected(ConnId),
-    /// The connection is gone; the entry may be claimed.
+    /// The connection ended; the entry may be claimed.
     Unclaimed(EntryId),
 }
 
 /// Recent losses, and the suspects.
 #[derive(Debug, Default)]
 pub(super) struct SelfPreservation {
-    /// When each node that fell silent within the window did.
-    fell_at: VecDeque<Time>,
+    /// When each node fell silent, within the window.
+    silent_at: VecDeque<Time>,
     stalls: u64,
     stalled_at: Option<Time>,
     /// In the order of eviction. Some may no longer be suspect.
@@ -54,37 +54,33 @@ impl SelfPreservation {
         !self.held.is_empty()
     }
 
-    pub(super) fn held(&self) -> usize {
-        self.held.len()
-    }
-
-    pub(super) fn recently_silent(&self) -> usize {
-        self.fell_at.len()
+    /// Returns the number of suspects, and of nodes that fell silent within the window.
+    pub(super) fn sizes(&self) -> [usize; 2] {
+        [self.held.len(), self.silent_at.len()]
     }
 
     /// Returns whether nodes that fell silent now are to be held.
     ///
-    /// `fallen` nodes fell silent, `falling` ones are so late that they may follow, of `entries`
-    /// in all, both included.
+    /// `silent` nodes fell silent, `overdue` ones may follow, of `entries` in total, both included.
     pub(super) fn holds(
         &mut self,
         now: Time,
-        fallen: usize,
-        falling: usize,
+        silent: usize,
+        overdue: usize,
         entries: usize,
     ) -> bool {
         let is_recent = |at: Time| now.saturating_since(at) < WINDOW;
-        while self.fell_at.front().is_some_and(|at| !is_recent(*at)) {
-            self.fell_at.pop_front();
+        while self.silent_at.front().is_some_and(|at| !is_recent(*at)) {
+            self.silent_at.pop_front();
         }
-        let before = self.fell_at.len();
-        self.fell_at.extend(std::iter::repeat_n(now, fallen));
+        let before = self.silent_at.len();
+        self.silent_at.extend(std::iter::repeat_n(now, silent));
         if self.is_holding() || self.stalled_at.is_some_and(is_recent) {
             return true;
         }
         // None was held before, so earlier ones are no longer among `entries`.
-        let (silent, all) = (before + fallen + falling, before + entries);
-        silent >= MANY_AT_LEAST && silent * 100 > MANY_PERCENT * all
+        let (lost, all) = (before + silent + overdue, before + entries);
+        lost >= MANY_AT_LEAST && lost * 100 > MANY_PERCENT * all
     }
 
     pub(super) fn hold(&mut self, now: Time, suspect: Suspect) {
@@ -94,7 +90,7 @@ impl SelfPreservation {
         self.held.push_back(suspect);
     }
 
-    /// Returns the suspect to evict now: the first for which `is_suspect` still holds, if it is due.
+    /// Removes and returns the suspect to evict now: if it is due, the first that still is one.
     pub(super) fn evict_one(
         &mut self,
         now: Time,
@@ -125,7 +121,7 @@ mod tests {
 
     #[test]
     fn holds_more_than_15_percent_and_at_least_three() {
-        // Each of these alone, of so many: one more than 15 % and than two.
+        // The most losses of so many entries that are not held.
         for (listed, most) in [
             (1, 1),
             (3, 2),
@@ -148,7 +144,7 @@ mod tests {
         for (second, listed) in [(0, 10), (14, 9)] {
             assert!(!mode.holds(at(second * 1000), 1, 0, listed));
         }
-        // The first is out of it.
+        // The first is no longer in the window.
         assert!(!mode.holds(at(15_000), 1, 0, 8));
         assert!(mode.holds(at(28_999), 1, 0, 7));
     }
@@ -165,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn evicts_one_per_second_and_none_that_is_back() {
+    fn evicts_one_per_second_and_no_recovered_suspect() {
         let mut mode = SelfPreservation::default();
         let suspects: Vec<Suspect> = (0..4)
             .map(|slot| Suspect::Connected(ConnId::new(slot, 1)))

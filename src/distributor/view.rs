@@ -7,8 +7,8 @@ use super::identities::{Identities, Unclaimed};
 use super::liveness::Health;
 use super::peer::Peer;
 use crate::protocol::Watch;
+use crate::reactor::Net;
 use crate::reactor::conn_map::ConnMap;
-use crate::reactor::{ConnId, Net};
 use crate::registry::{Entry, EntryId, Registry};
 use crate::time::Time;
 
@@ -21,7 +21,7 @@ pub struct NodeView<'a> {
     pub entry: &'a Entry,
     /// The address of its connection, if it has one.
     pub peer: Option<SocketAddr>,
-    /// What it subscribes to.
+    /// The kind of its session.
     pub session: SessionKind,
     /// The revision that it was last sent.
     pub sent: Option<u64>,
@@ -31,11 +31,11 @@ pub struct NodeView<'a> {
     pub pending_bytes: usize,
     /// Its state.
     pub state: NodeState,
-    /// When it joined, if the journal knows.
+    /// When it joined, if a journal is kept.
     pub joined_at: Option<Time>,
 }
 
-/// What a peer requested with its registration.
+/// The kind of session that a peer opened with its registration.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum SessionKind {
     /// No session: a plain peer, which is sent whole lists.
@@ -85,13 +85,13 @@ impl SessionKind {
 /// The state of a node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NodeState {
-    /// It is connected and has read all it was sent.
+    /// It is connected and has read all data sent to it.
     Connected,
-    /// It has not read all it was sent.
+    /// It has not read all data sent to it.
     Behind,
     /// It fell silent together with many others, and is held.
     Suspect,
-    /// It is known from the last run, and has not reconnected yet.
+    /// It was restored from the last run, and has not reconnected yet.
     Absent,
 }
 
@@ -117,20 +117,12 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// Returns all entries in the order of the list, with the connection of each that has one: to
-    /// look at them with [`View::node`] a few at a time.
-    pub fn entries_and_connections(self) -> Vec<(EntryId, Option<ConnId>)> {
-        let ids = self.registry.iter().map(|(id, _)| id);
-        ids.map(|id| (id, self.identities.holder(id))).collect()
-    }
-
-    /// Returns one node as it is with this connection, or `None` if it has left.
-    pub fn node(self, net: &Net, id: EntryId, conn: Option<ConnId>) -> Option<NodeView<'a>> {
+    /// Returns a node, or `None` if it has left.
+    pub fn node(self, net: &Net, id: EntryId) -> Option<NodeView<'a>> {
         let entry = self.registry.get(id)?;
+        let conn = self.identities.holder(id);
         let peer = conn.and_then(|conn| self.peers.get(conn));
-        let peer = peer.filter(|peer| peer.entry == Some(id));
-        let unread_bytes = |conn| net.pending_bytes(conn);
-        let pending_bytes = peer.and(conn).map_or(0, unread_bytes);
+        let pending_bytes = conn.map_or(0, |conn| net.pending_bytes(conn));
         let state = match peer {
             None if self.identities.unclaimed(id) == Some(Unclaimed::Suspect) => NodeState::Suspect,
             None => NodeState::Absent,
@@ -162,31 +154,27 @@ impl<'a> View<'a> {
         counts.into_iter()
     }
 
-    /// Returns the sessions that have not acknowledged everything yet. Looks at all peers: call it
-    /// once for many revisions.
+    /// Returns the sessions that have not acknowledged the newest revision yet. Looks at all peers:
+    /// call it once for many revisions.
     pub fn unacknowledged(self) -> UnacknowledgedSessions<'a> {
         let newest = self.registry.revision();
-        let mut all: Vec<(u64, &'a str)> = self
-            .peers
-            .iter()
-            .filter_map(|(_, peer)| {
-                let from = peer.awaited_from().filter(|from| *from < newest)?;
-                let entry = peer.entry.and_then(|id| self.registry.get(id));
-                Some((from, entry.map_or("", |entry| &*entry.name)))
-            })
-            .collect();
+        let sessions = self.peers.iter().filter_map(|(_, peer)| {
+            let from = peer.awaited_from().filter(|from| *from < newest)?;
+            Some((from, peer.subject(self.registry).name))
+        });
+        let mut all: Vec<(u64, &'a str)> = sessions.collect();
         all.sort_by_key(|(from, _)| *from);
         UnacknowledgedSessions(all)
     }
 }
 
-/// Watching sessions that have not acknowledged everything, each with the revision that it has
-/// applied, the lowest first.
+/// Watching sessions that have not acknowledged the newest revision, each with the revision that it
+/// has applied, the lowest first.
 #[derive(Debug)]
 pub struct UnacknowledgedSessions<'a>(Vec<(u64, &'a str)>);
 
 impl UnacknowledgedSessions<'_> {
-    /// Returns how many have not applied this revision, and the names of some listed ones.
+    /// Returns how many have not applied this revision, and the names of some of them.
     pub fn of(&self, revision: u64) -> (usize, impl Iterator<Item = &str>) {
         let count = self.0.partition_point(|(from, _)| *from < revision);
         let names = self.0.iter().take(count).map(|(_, name)| *name);

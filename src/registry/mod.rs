@@ -43,8 +43,8 @@ pub enum Full {
 impl fmt::Display for Full {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Full::Entries => "the registry has as many entries as it takes",
-            Full::Bytes => "the list is as long as it may get",
+            Full::Entries => "registry full: too many entries",
+            Full::Bytes => "registry full: list too long",
         })
     }
 }

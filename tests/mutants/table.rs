@@ -156,9 +156,9 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "EntryOutlivesReset",
         file: "src/distributor/handler.rs",
-        find: "let cause = self.liveness.cause(peer.health, quiet, why);",
+        find: "let cause = liveness::cause(&self.config, peer.health, quiet, why);",
         replace: "if matches!(why, CloseReason::Failed(_)) && MUTANT { return; }
-                  let cause = self.liveness.cause(peer.health, quiet, why);",
+                  let cause = liveness::cause(&self.config, peer.health, quiet, why);",
         promise: 8,
     },
     // The end of an old connection removes the entry that was taken over.
@@ -181,8 +181,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "SilenceUnchecked",
         file: "src/distributor/liveness.rs",
-        find: "quiet.is_some_and(|quiet| quiet >= self.silence)",
-        replace: "quiet.is_some_and(|quiet| quiet >= self.silence && !MUTANT)",
+        find: "quiet.is_some_and(|quiet| quiet >= config.silence)",
+        replace: "quiet.is_some_and(|quiet| quiet >= config.silence && !MUTANT)",
         promise: 3,
     },
     // A drained connection is not sent what it missed.

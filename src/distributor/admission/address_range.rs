@@ -1,4 +1,4 @@
-//! Blocks of addresses.
+//! Ranges of addresses.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -7,32 +7,28 @@ use std::str::FromStr;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AddressRange {
     base: IpAddr,
+    /// The length of the prefix of the IPv6 address, for IPv4 of the mapped one.
     prefix_bits: u32,
-}
-
-impl AddressRange {
-    /// Returns whether the block contains `address`. IPv4-mapped IPv6 addresses count as IPv4.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        address.is_ipv4() == self.base.is_ipv4()
-            && leading(address, self.prefix_bits) == leading(self.base, self.prefix_bits)
-    }
-}
-
-fn width(address: IpAddr) -> u32 {
-    if address.is_ipv4() { 32 } else { 128 }
 }
 
 /// Length of the prefix of IPv4-mapped IPv6 addresses.
 const MAPPED_PREFIX_BITS: u32 = 96;
 
-/// Returns the first `bits` bits of an address.
-fn leading(address: IpAddr, bits: u32) -> u128 {
-    let number = match address {
-        IpAddr::V4(address) => u128::from(address.to_bits()),
+impl AddressRange {
+    /// Returns whether the block contains `address`. IPv4-mapped IPv6 addresses count as IPv4.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        let differing = ipv6_bits(address) ^ ipv6_bits(self.base);
+        address.is_ipv4() == self.base.is_ipv4()
+            && differing.checked_shr(128 - self.prefix_bits).unwrap_or(0) == 0
+    }
+}
+
+fn ipv6_bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
         IpAddr::V6(address) => address.to_bits(),
-    };
-    number.checked_shr(width(address) - bits).unwrap_or(0)
+    }
 }
 
 impl FromStr for AddressRange {
@@ -51,20 +47,27 @@ fn parse(text: &str) -> Option<AddressRange> {
         None => (text, None),
     };
     let base: IpAddr = base.parse().ok()?;
-    let mut prefix_bits = match bits {
-        None => width(base),
+    let before_prefix = if base.is_ipv4() {
+        MAPPED_PREFIX_BITS
+    } else {
+        0
+    };
+    let prefix_bits = match bits {
+        None => 128,
         // `parse` alone would accept a sign.
-        Some(bits) if bits.bytes().all(|byte| byte.is_ascii_digit()) => bits.parse().ok()?,
+        Some(bits) if bits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            before_prefix + bits.parse::<u8>().map(u32::from).ok()?
+        }
         Some(_) => return None,
     };
-    if prefix_bits > width(base) {
-        return None;
-    }
-    if base.is_ipv6() && base.to_canonical().is_ipv4() {
-        prefix_bits = prefix_bits.checked_sub(MAPPED_PREFIX_BITS)?;
-    }
     let base = base.to_canonical();
-    Some(AddressRange { base, prefix_bits })
+    let shortest = if base.is_ipv4() {
+        MAPPED_PREFIX_BITS
+    } else {
+        0
+    };
+    let range = AddressRange { base, prefix_bits };
+    (shortest..=128).contains(&prefix_bits).then_some(range)
 }
 
 #[cfg(test)]
@@ -72,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_are_blocks_of_one_family() {
+    fn contains_addresses_of_its_block_and_family() {
         let contains = |range: &str, address: &str| {
             let range: AddressRange = range.parse().unwrap();
             range.contains(address.parse().unwrap())

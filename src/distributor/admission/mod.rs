@@ -1,15 +1,14 @@
 //! Admission: which peers may register and are sent the list.
 
 mod address_range;
-mod token_mark;
 mod tokens;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use address_range::AddressRange;
-pub(super) use token_mark::{Salt, TokenMark};
 pub use tokens::Tokens;
+pub(super) use tokens::{Salt, TokenMark};
 
 use crate::protocol::{ErrorCode, Refusal, Registration, Token};
 use tokens::Scope;
@@ -45,7 +44,7 @@ impl Authorization {
             Authorization::Token(scopes)
                 if !scopes.iter().any(|scope| scope.allows(name, &urls)) =>
             {
-                Err(not_allowed("the token is bound to other names or urls"))
+                Err(not_allowed("name or url not covered by this token"))
             }
             _ => Ok(()),
         }
@@ -56,7 +55,8 @@ impl Authorization {
 #[derive(Debug, Default)]
 pub(super) struct Admission {
     access: Access,
-    salt: Option<Salt>,
+    /// Restored, or drawn at the start.
+    pub(super) salt: Option<Salt>,
 }
 
 impl Admission {
@@ -64,27 +64,16 @@ impl Admission {
         Admission { access, salt: None }
     }
 
-    /// Sets the salt of the state file that was restored.
-    pub(super) fn restore_salt(&mut self, salt: Salt) {
-        self.salt = Some(salt);
-    }
-
-    /// Draws a salt, unless one was restored.
-    pub(super) fn draw_salt(&mut self, draw: impl FnOnce() -> Salt) {
-        self.salt.get_or_insert_with(draw);
-    }
-
     pub(super) fn salt(&self) -> Salt {
         self.salt.unwrap_or_default()
     }
 
-    /// Replaces the tokens. Connections that were admitted stay so.
     pub(super) fn set_tokens(&mut self, tokens: Tokens) {
         self.access.tokens = Some(tokens);
     }
 
-    /// Returns what admits a connection from this address before it sends anything. An error closes
-    /// it: a token could not help.
+    /// Returns what admits a connection from this address before it sends anything. After an error
+    /// it is to be closed: a token could not help.
     pub(super) fn by_address(&self, address: IpAddr) -> Result<Option<Authorization>, Refusal> {
         if self.is_admitted(address) {
             return Ok(Some(Authorization::Address));
@@ -92,7 +81,7 @@ impl Admission {
         if self.access.tokens.is_some() {
             return Ok(None);
         }
-        Err(not_allowed("this address is not admitted"))
+        Err(not_allowed("address not admitted"))
     }
 
     fn is_admitted(&self, address: IpAddr) -> bool {
@@ -122,25 +111,21 @@ impl Admission {
     }
 
     fn scopes_of(&self, token: &str) -> Vec<Arc<Scope>> {
-        let tokens = self.access.tokens.as_ref();
-        tokens
-            .map(|tokens| tokens.scopes_of(token))
-            .unwrap_or_default()
+        let tokens = self.access.tokens.iter();
+        tokens.flat_map(|tokens| tokens.scopes_of(token)).collect()
     }
 
-    /// Returns the mark by which this token is recognized later.
     pub(super) fn mark(&self, token: &Token<'_>) -> TokenMark {
         self.salt().mark(token.reveal())
     }
 
-    /// Returns whether a client at this address, or with this token, may see the list.
     pub(super) fn may_see(&self, address: IpAddr, token: Option<&str>) -> bool {
         self.is_admitted(address.to_canonical())
             || token.is_some_and(|token| !self.scopes_of(token).is_empty())
     }
 }
 
-/// The answer to a peer that is not admitted and has not sent a token.
+/// Returns the answer to a peer that is not admitted and has not sent a token.
 pub(super) fn authentication_required() -> Refusal {
     not_allowed("authentication required: set `session.token`")
 }

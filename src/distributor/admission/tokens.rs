@@ -1,22 +1,19 @@
-//! Tokens, and what each of them allows.
+//! Tokens: what each of them admits. Only hashes of them are kept.
 
 use std::fmt;
+use std::num::ParseIntError;
 use std::sync::Arc;
 
 use constant_time_eq::constant_time_eq_32;
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-/// A set of tokens, each with the names and URLs that it admits. Only hashes are kept.
+/// A set of tokens, each with the names and URLs that it admits.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Tokens {
-    grants: Vec<Grant>,
+    /// With the hash of each token.
+    grants: Vec<([u8; 32], Arc<Scope>)>,
     short: usize,
-}
-
-#[derive(Clone, PartialEq, Eq)]
-struct Grant {
-    digest: [u8; 32],
-    scope: Arc<Scope>,
 }
 
 /// The names and URLs that a token admits.
@@ -88,13 +85,12 @@ impl Tokens {
                 return wrong("invalid URL prefix: write METHOD/path, or /path for every method");
             }
             tokens.short += usize::from(token.len() < SHORT_BYTES);
-            tokens.grants.push(Grant {
-                digest: Sha256::digest(token).into(),
-                scope: Arc::new(Scope {
-                    name_prefix: name_prefix.unwrap_or_default().into(),
-                    url_prefixes,
-                }),
-            });
+            let scope = Scope {
+                name_prefix: name_prefix.unwrap_or_default().into(),
+                url_prefixes,
+            };
+            let digest = Sha256::digest(token).into();
+            tokens.grants.push((digest, Arc::new(scope)));
         }
         Ok(tokens)
     }
@@ -122,13 +118,13 @@ impl Tokens {
 
     /// Returns the scopes of a token; empty if the token is unknown.
     ///
-    /// The time it takes tells nothing about known tokens: all hashes are compared, to their end.
+    /// Its duration reveals nothing about known tokens: all hashes are compared to their end.
     pub(in crate::distributor) fn scopes_of(&self, token: &str) -> Vec<Arc<Scope>> {
         let digest: [u8; 32] = Sha256::digest(token).into();
         self.grants
             .iter()
-            .filter(|grant| constant_time_eq_32(&grant.digest, &digest))
-            .map(|grant| Arc::clone(&grant.scope))
+            .filter(|(known, _)| constant_time_eq_32(known, &digest))
+            .map(|(_, scope)| Arc::clone(scope))
             .collect()
     }
 }
@@ -139,12 +135,53 @@ impl fmt::Debug for Tokens {
     }
 }
 
+/// The salt of the token marks in a state file, so that marks in two files cannot be compared.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+pub(in crate::distributor) struct Salt(pub(in crate::distributor) Hex);
+
+/// The salted hash of the token that a node sent, by which the token is recognized later.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+pub(in crate::distributor) struct TokenMark(pub(in crate::distributor) Hex);
+
+/// 128 bits, written as hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(try_from = "Box<str>")]
+pub(in crate::distributor) struct Hex(u128);
+
+impl Salt {
+    pub(in crate::distributor) fn new(high: u64, low: u64) -> Salt {
+        Salt(Hex(u128::from(high) << 64 | u128::from(low)))
+    }
+
+    pub(in crate::distributor) fn mark(self, token: &str) -> TokenMark {
+        let Salt(Hex(salt)) = self;
+        let hash = Sha256::new().chain_update(salt.to_be_bytes());
+        let hash = hash.chain_update(token).finalize();
+        let bytes = hash.first_chunk().copied().unwrap_or_default();
+        TokenMark(Hex(u128::from_be_bytes(bytes)))
+    }
+}
+
+impl fmt::Display for Hex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl TryFrom<Box<str>> for Hex {
+    type Error = ParseIntError;
+
+    fn try_from(digits: Box<str>) -> Result<Hex, ParseIntError> {
+        u128::from_str_radix(&digits, 16).map(Hex)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const FILE: &str = "\
-# of everybody
+# for all nodes
 aaaaaaaaaaaaaaaa
    bbbbbbbbbbbbbbbb goods
 cccccccccccccccc * GET/goods /public
@@ -153,12 +190,7 @@ dddddddddddddddd goods- POST/goods
 dddddddddddddddd members-\t/members
 ";
 
-    pub(in crate::distributor) fn allows(
-        tokens: &Tokens,
-        token: &str,
-        name: &str,
-        urls: &[&str],
-    ) -> bool {
+    fn allows(tokens: &Tokens, token: &str, name: &str, urls: &[&str]) -> bool {
         let scopes = tokens.scopes_of(token);
         scopes.iter().any(|scope| scope.allows(name, urls))
     }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use crate::reactor::{Net, Owner, TimerId};
 use crate::time::Time;
 
-pub(super) use snapshot::RestoredEntry;
 pub use snapshot::{Restored, Snapshot, Unreadable};
 
 /// Persists the list of a Distributor: see

@@ -1,10 +1,11 @@
-//! The format in which the list outlasts a restart, with the identity of each entry. Pure.
+//! The format of the persisted list, with the identity of each entry. Pure.
 //!
-//! A line of JSON names the format, its version, and the length and hash of the rest. Then follow a
-//! line with the salt of the token marks, and one JSON object per entry, in the order of the list.
-//! So a foreign file, one of a newer version and a torn one are told apart.
+//! A line of JSON names the format, its version, and the length and hash of the rest, which
+//! distinguishes foreign files, newer versions and torn files. Then follow a line with the salt of
+//! the token marks, and one JSON object per entry, in the order of the list.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
+use std::io::Write;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -27,25 +28,19 @@ pub struct Snapshot {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Restored {
     pub(in crate::distributor) salt: Salt,
-    pub(in crate::distributor) entries: Vec<RestoredEntry>,
+    /// With the identity of the node of each.
+    pub(in crate::distributor) entries: Vec<(Entry, Identity)>,
     left_out: usize,
 }
 
-/// An entry, and the identity of its node.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(in crate::distributor) struct RestoredEntry {
-    pub(in crate::distributor) entry: Entry,
-    pub(in crate::distributor) identity: Identity,
-}
-
-/// Why bytes are not a snapshot.
+/// Why bytes cannot be decoded as a snapshot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unreadable {
-    /// They start as a snapshot, and are incomplete or changed.
+    /// They begin like a snapshot, but are incomplete or were changed.
     Torn,
     /// They are a snapshot of this newer, unknown version.
     Newer(u32),
-    /// They are something else.
+    /// They are not a snapshot.
     Foreign,
 }
 
@@ -61,7 +56,7 @@ impl fmt::Display for Unreadable {
 
 impl std::error::Error for Unreadable {}
 
-/// About what is stored per entry beside its JSON.
+/// About the bytes per entry besides its JSON.
 const BYTES_BESIDE_ENTRY: usize = 160;
 
 const FORMAT: &str = "pilcrow distributor state";
@@ -93,13 +88,13 @@ struct Line<'a> {
     entry: &'a RawValue,
 }
 
-/// Longest host; it is part of an entry, and does not count in the limits of a registration.
+/// Longest host. It is part of an entry, but not of a registration and its limits.
 const MAX_HOST_BYTES: usize = 300;
 
 impl Restored {
     /// Decodes a file made by [`Snapshot::into_bytes`].
     ///
-    /// Entries that exceed `limits`, as if they registered now, are left out and counted.
+    /// Entries that exceed `limits`, as if they were registered now, are left out and counted.
     pub fn decode(bytes: &[u8], limits: &RegistrationLimits) -> Result<Restored, Unreadable> {
         // After a crash some disks return zeros for bytes that were not written.
         if bytes.iter().all(|byte| *byte == 0) {
@@ -163,7 +158,7 @@ impl Restored {
 }
 
 /// Returns the entry of a line, if it is within `limits`. A file is trusted no more than a peer.
-fn restored_entry(line: Line<'_>, limits: &RegistrationLimits) -> Option<RestoredEntry> {
+fn restored_entry(line: Line<'_>, limits: &RegistrationLimits) -> Option<(Entry, Identity)> {
     let limits = RegistrationLimits {
         max_bytes: limits.max_bytes.saturating_add(MAX_HOST_BYTES),
         ..limits.clone()
@@ -173,20 +168,19 @@ fn restored_entry(line: Line<'_>, limits: &RegistrationLimits) -> Option<Restore
     if !has_host || !line.instance.as_deref().is_none_or(is_instance) {
         return None;
     }
-    Some(RestoredEntry {
-        entry: Entry {
-            encoded: line.entry.get().as_bytes().into(),
-            name: registration.name().into(),
-            listed: registration.port().is_some(),
-            // A guess, on the safe side, until it is claimed.
-            is_plain: line.instance.is_none(),
-        },
-        identity: Identity {
-            address: line.address,
-            instance: line.instance,
-            token: line.token,
-        },
-    })
+    let entry = Entry {
+        encoded: line.entry.get().as_bytes().into(),
+        name: registration.name().into(),
+        listed: registration.port().is_some(),
+        // A guess, on the safe side, until it is claimed.
+        is_plain: line.instance.is_none(),
+    };
+    let identity = Identity {
+        address: line.address,
+        instance: line.instance,
+        token: line.token,
+    };
+    Some((entry, identity))
 }
 
 impl Snapshot {
@@ -208,19 +202,20 @@ impl Snapshot {
 
     fn empty(salt: Salt, bytes: usize) -> Snapshot {
         let mut body = Vec::with_capacity(bytes + 64);
-        text(&mut body, format_args!("{{\"salt\":\"{salt}\"}}\n"));
+        // Writing to memory does not fail, here and below.
+        let _ = writeln!(body, "{{\"salt\":\"{}\"}}", salt.0);
         Snapshot { body }
     }
 
     fn push(&mut self, entry: &Entry, identity: &Identity) {
         let body = &mut self.body;
-        text(body, format_args!("{{\"address\":\"{}\"", identity.address));
+        let _ = write!(body, "{{\"address\":\"{}\"", identity.address);
         if let Some(instance) = &identity.instance {
             // Letters and digits: nothing to escape.
-            text(body, format_args!(",\"instance\":\"{instance}\""));
+            let _ = write!(body, ",\"instance\":\"{instance}\"");
         }
         if let Some(token) = &identity.token {
-            text(body, format_args!(",\"token\":\"{token}\""));
+            let _ = write!(body, ",\"token\":\"{}\"", token.0);
         }
         body.extend_from_slice(b",\"entry\":");
         body.extend_from_slice(&entry.encoded);
@@ -243,17 +238,8 @@ impl Snapshot {
 }
 
 fn hash(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(64);
-    for byte in Sha256::digest(bytes) {
-        // Writing to memory does not fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
-}
-
-fn text(out: &mut Vec<u8>, words: fmt::Arguments<'_>) {
-    // Writing to memory does not fail.
-    let _ = std::io::Write::write_fmt(out, words);
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -261,25 +247,24 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn restored(entry: &str, instance: Option<&str>, token: Option<&str>) -> RestoredEntry {
+    fn restored(entry: &str, instance: Option<&str>, token: Option<&str>) -> (Entry, Identity) {
         let raw = RawValue::from_string(entry.to_owned()).unwrap();
         let registration = Registration::check(Some(&raw), &RegistrationLimits::default()).unwrap();
-        RestoredEntry {
-            entry: Entry {
-                encoded: entry.as_bytes().into(),
-                name: registration.name().into(),
-                listed: registration.port().is_some(),
-                is_plain: instance.is_none(),
-            },
-            identity: Identity {
-                address: "10.0.0.7".parse().unwrap(),
-                instance: instance.map(Into::into),
-                token: token.map(|token| Salt::new(1, 2).mark(token)),
-            },
-        }
+        let entry = Entry {
+            encoded: entry.as_bytes().into(),
+            name: registration.name().into(),
+            listed: registration.port().is_some(),
+            is_plain: instance.is_none(),
+        };
+        let identity = Identity {
+            address: "10.0.0.7".parse().unwrap(),
+            instance: instance.map(Into::into),
+            token: token.map(|token| Salt::new(1, 2).mark(token)),
+        };
+        (entry, identity)
     }
 
-    fn some_entries() -> Vec<RestoredEntry> {
+    fn some_entries() -> Vec<(Entry, Identity)> {
         vec![
             restored(
                 r#"{"port":9010,"name":"goods","host":"10.0.0.7"}"#,
@@ -299,10 +284,10 @@ mod tests {
         ]
     }
 
-    fn encode(entries: &[RestoredEntry]) -> Vec<u8> {
+    fn encode(entries: &[(Entry, Identity)]) -> Vec<u8> {
         let mut snapshot = Snapshot::empty(Salt::new(1, 2), 0);
-        for restored in entries {
-            snapshot.push(&restored.entry, &restored.identity);
+        for (entry, identity) in entries {
+            snapshot.push(entry, identity);
         }
         snapshot.into_bytes()
     }
@@ -330,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_torn_foreign_and_newer_files_apart() {
+    fn distinguishes_torn_foreign_and_newer_files() {
         let file = encode(&some_entries());
         for length in 0..file.len() {
             let wrong = decode(&file[..length]).unwrap_err();
@@ -374,8 +359,8 @@ mod tests {
         let mut snapshot = Snapshot::empty(Salt::new(1, 2), 0);
         let bad = |encoded: &str, instance: &str| {
             let mut bad = entries[0].clone();
-            bad.entry.encoded = encoded.as_bytes().into();
-            bad.identity.instance = Some(instance.into());
+            bad.0.encoded = encoded.as_bytes().into();
+            bad.1.instance = Some(instance.into());
             bad
         };
         for bad in [
@@ -386,7 +371,7 @@ mod tests {
             bad(r#"{"port":1,"host":"h"}"#, "not-one"),
             entries[1].clone(),
         ] {
-            snapshot.push(&bad.entry, &bad.identity);
+            snapshot.push(&bad.0, &bad.1);
         }
         let restored = decode(&snapshot.into_bytes()).unwrap();
         assert_eq!(restored.left_out(), 5);

@@ -7,13 +7,13 @@ use crate::reactor::SharedFrame;
 use crate::registry::{Entry, EntryId, Registry, write_entries, write_ids};
 use crate::time::Time;
 
-/// What a list is made of.
+/// The content of a list.
 #[derive(Clone, Copy)]
 pub(in crate::distributor) struct Source<'a> {
     pub(in crate::distributor) registry: &'a Registry,
     pub(in crate::distributor) epoch: &'a str,
     pub(in crate::distributor) is_complete: bool,
-    /// A drain waits for acknowledgements.
+    /// Whether a drain waits for acknowledgements.
     pub(in crate::distributor) awaits_acks: bool,
 }
 
@@ -46,12 +46,12 @@ fn is_plain(entry: &(EntryId, &Entry)) -> bool {
     entry.1.is_plain
 }
 
-/// Limits what peers that do not read cost together. Each holds one list, and those that stopped
-/// at the same revision share it; a long list at many revisions would still be too much.
+/// Limits the memory that peers which do not read hold together. Each holds one list, and those that
+/// stopped at the same revision share it; a long list at many revisions would still be too large.
 const MAX_OLD_LIST_BYTES: usize = 128 << 20;
 
 /// Limits the deltas of one revision together. Each resuming session names the revision that it
-/// starts from, so one could request thousands, each nearly as long as the list.
+/// has, so that one node could request thousands, each nearly as long as the list.
 const MAX_DELTA_BYTES: usize = 16 << 20;
 
 /// Frames that are sent to many peers, each encoded at most once per revision.
@@ -68,8 +68,8 @@ pub(super) struct Frames {
     ack_samples: RateLimit,
 }
 
-/// How many changes per second are to be acknowledged at once even if no drain waits: a sample of
-/// how long a change takes to arrive.
+/// Changes per second that are acknowledged at once even if no drain waits: samples of how long a
+/// change takes to arrive.
 const ACK_SAMPLES_PER_SECOND: u32 = 1;
 
 impl Default for Frames {
@@ -87,8 +87,8 @@ impl Default for Frames {
     }
 }
 
-/// A frame, and whether it is of the current revision. It is kept when it is not, so that the next
-/// one can be encoded in its memory.
+/// A frame, and whether it is of the current revision. An old one is kept, so that the next one can
+/// be encoded in its memory.
 #[derive(Debug, Default)]
 struct Encoded {
     frame: SharedFrame,
@@ -134,8 +134,8 @@ impl Frames {
         self.asks_for_ack
     }
 
-    /// Returns the revision of the oldest list if all old lists together are too large, and forgets
-    /// that list: the peers that hold it are to be disconnected.
+    /// If all old lists together are too large, forgets the oldest one and returns its revision: the
+    /// peers that hold it are to be disconnected.
     pub(super) fn too_old(&mut self) -> Option<u64> {
         let (count, bytes) = self.old_lists();
         if bytes <= MAX_OLD_LIST_BYTES || count == 0 {
@@ -151,7 +151,7 @@ impl Frames {
         let Some(session) = &peer.session else {
             return (self.list(source, false).clone(), true);
         };
-        let needs_list = session.needs_list || (session.was_told_incomplete && source.is_complete);
+        let needs_list = session.needs_list || (session.was_sent_incomplete && source.is_complete);
         let from = if session.watch == Watch::Delta && !needs_list {
             peer.listed_revision
         } else {
@@ -188,7 +188,6 @@ impl Frames {
         frame
     }
 
-    /// Returns the whole list.
     pub(super) fn list(&mut self, source: Source<'_>, has_session: bool) -> &SharedFrame {
         let list = if has_session {
             &mut self.session_list

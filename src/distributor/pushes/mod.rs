@@ -1,7 +1,7 @@
 //! Pushes: which peer is sent which list, and when.
 //!
-//! The list is state, not a log: a backlogged peer is skipped, and sent the newest list once it has
-//! read what it was sent before. A connection never holds more than one unwritten list.
+//! The list is state, not a log: a backlogged peer is skipped, and sent the newest list after it has
+//! read the previous one. A connection never holds more than one unwritten list.
 
 mod frames;
 mod pacing;
@@ -19,7 +19,7 @@ use crate::reactor::{Close, ConnId, Net, Owner, TimerId};
 use frames::Frames;
 use pacing::{Pacing, Sent};
 
-/// Plain Node.js peers read this much at a time, and lose what a list has beyond it.
+/// Plain Node.js peers read this much at a time, and lose the rest of a longer list.
 const PLAIN_READ_BYTES: usize = 64 << 10;
 
 #[derive(Debug, Default)]
@@ -32,20 +32,17 @@ pub(super) struct Pushes {
     pacing: Pacing,
 }
 
-/// What pushes need of the other parts of the Distributor.
+/// The state of other parts of the Distributor that pushes need.
 pub(super) struct Context<'a> {
     pub(super) net: &'a mut Net,
+    /// The owner of the connections that are pushed to.
+    pub(super) owner: Owner,
     pub(super) peers: &'a mut ConnMap<Peer>,
     pub(super) source: Source<'a>,
     pub(super) events: &'a mut Events,
 }
 
 impl Pushes {
-    /// Sets the owner of the connections that are pushed to.
-    pub(super) fn set_owner(&mut self, owner: Owner) {
-        self.pacing.set_owner(owner);
-    }
-
     /// Schedules the list that `conn` requested or has not been sent yet for the end of this turn.
     pub(super) fn schedule(&mut self, conn: ConnId) {
         self.scheduled.push(conn);
@@ -72,7 +69,7 @@ impl Pushes {
         self.cut_old_lists(&mut cx);
     }
 
-    /// Sends a connection that is no longer backlogged what it was not sent meanwhile.
+    /// Sends a connection that is no longer backlogged the newest list, if it was skipped.
     pub(super) fn catch_up(&mut self, mut cx: Context<'_>, conn: ConnId) {
         self.send_scheduled(&mut cx, conn);
         let pushed = self.pushed_revision;
@@ -95,7 +92,7 @@ impl Pushes {
         }
         let revision = cx.source.registry.revision();
         let push_follows = revision != self.pushed_revision && peer.is_behind(revision);
-        if peer.owes_list && !push_follows {
+        if peer.is_list_due && !push_follows {
             self.send_update(cx, conn);
         }
     }
@@ -112,11 +109,11 @@ impl Pushes {
             answer.finish_with(list, LIST_HEAD_BYTES);
             cx.events.stats.lists_sent += 1;
         }
-        // For a session it is as good as a push. A plain peer is pushed its own list all the same;
-        // if that is in this turn, both share the memory.
+        // For a session this replaces a push. A plain peer is pushed its own list as well; in the
+        // same turn both share the memory.
         if let Some(session) = &mut peer.session {
-            session.heard_at = cx.net.now();
-            peer.was_sent(cx.source.registry.revision(), cx.source.is_complete);
+            session.received_at = cx.net.now();
+            peer.record_sent(cx.source.registry.revision(), cx.source.is_complete);
         }
         cx.net.resume(conn);
     }
@@ -128,7 +125,7 @@ impl Pushes {
         };
         self.frames.set_revision(cx.source, cx.net.now());
         let (frame, _) = self.frames.for_peer(cx.source, peer);
-        peer.was_sent(cx.source.registry.revision(), cx.source.is_complete);
+        peer.record_sent(cx.source.registry.revision(), cx.source.is_complete);
         cx.events.stats.lists_sent += u64::from(cx.net.send_shared(conn, &frame));
     }
 
@@ -136,11 +133,11 @@ impl Pushes {
     fn push(&mut self, cx: &mut Context<'_>) {
         let (registry, is_complete) = (cx.source.registry, cx.source.is_complete);
         let journal = &mut cx.events.journal;
-        if let (Some(took), Some(journal)) = (self.pacing.settle(cx.net), journal) {
+        if let (Some(took), Some(journal)) = (self.pacing.settle(cx.net, cx.owner), journal) {
             journal.push_writing.record(took);
         }
         let (revision, entries) = (registry.revision(), registry.len());
-        if revision == self.pushed_revision || !self.pacing.allows(cx.net, entries) {
+        if revision == self.pushed_revision || !self.pacing.allows(cx.net, cx.owner, entries) {
             return;
         }
         self.pushed_revision = revision;
@@ -178,7 +175,7 @@ impl Pushes {
             if peer.is_behind(revision) {
                 let (frame, is_list) = self.frames.for_peer(cx.source, peer);
                 let is_sent = cx.net.send_shared(conn, &frame);
-                peer.was_sent(revision, is_complete);
+                peer.record_sent(revision, is_complete);
                 cx.events.stats.lists_sent += u64::from(is_sent);
                 sent.plain_peers += u64::from(is_sent && peer.session.is_none());
                 if is_list {
@@ -188,7 +185,7 @@ impl Pushes {
                 }
             }
         }
-        self.pacing.begin(cx.net, entries, sent);
+        self.pacing.begin(cx.net, cx.owner, entries, sent);
         let stats = &mut cx.events.stats;
         stats.pushes += 1;
         let bytes = self.frames.plain_list_bytes();

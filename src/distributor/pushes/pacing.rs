@@ -1,5 +1,5 @@
-//! Pacing: when the next push may begin. At once when all is quiet, and rarely enough under churn
-//! that pushing leaves time for everything else.
+//! Pacing: when the next push may begin. At once when all is quiet, and seldom enough under churn to
+//! leave time for all other work.
 
 use std::time::Duration;
 
@@ -12,12 +12,11 @@ const LIST_TAKES_UP: u32 = 4;
 /// The same for a push that is mostly changes. Waiting saves less there: each change is sent once to
 /// each peer anyway.
 const CHANGES_TAKE_UP: u32 = 2;
-/// This many pushes may be ahead of that: a join and the leave that follows it are both sent at once.
+/// This many pushes may be ahead of that: a join and a leave after it are both sent at once.
 const PUSHES_AHEAD: u32 = 2;
-/// The shortest pause after a push that plain peers were sent: they lose lists that pile up while
-/// they are busy.
+/// The shortest pause after a push to plain peers: they lose lists that pile up while they are busy.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
-/// The longest time that a push waits, whatever else the loop had to write meanwhile.
+/// The longest time that a push waits, even if the loop has other data to write.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The tag of its timer.
@@ -29,8 +28,6 @@ pub(super) struct Pacing {
     /// Until when the pushes so far take up the time.
     taken_until: Time,
     timer: Option<(TimerId, Time)>,
-    /// The owner of the connections that are pushed to.
-    owner: Owner,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -38,14 +35,14 @@ struct LastPush {
     began_at: Time,
     /// How many entries were registered then.
     entries: usize,
-    /// The owner's total before the push. Its growth until all is written is what the push took.
+    /// The owner's total before the push. Its growth until all is written is the cost of the push.
     flush_time_before: Duration,
     /// How long it takes up; `None` until it is written.
     takes_up: Option<Duration>,
     sent: Sent,
 }
 
-/// What a push sends to all peers together, as far as it matters for the next one.
+/// The totals of a push that determine the time of the next one.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Sent {
     pub(super) bytes_of_lists: usize,
@@ -55,17 +52,12 @@ pub(super) struct Sent {
 }
 
 impl Pacing {
-    /// Sets the owner of the connections that are pushed to.
-    pub(super) fn set_owner(&mut self, owner: Owner) {
-        self.owner = owner;
-    }
-
-    /// Notes that a push began in this turn, before any of it is written.
-    pub(super) fn begin(&mut self, net: &mut Net, entries: usize, sent: Sent) {
+    /// Records that a push began in this turn, before any of it is written.
+    pub(super) fn begin(&mut self, net: &mut Net, owner: Owner, entries: usize, sent: Sent) {
         self.last = Some(LastPush {
             began_at: net.now(),
             entries,
-            flush_time_before: net.flush_time_of(self.owner),
+            flush_time_before: net.flush_time_of(owner),
             takes_up: None,
             sent,
         });
@@ -75,14 +67,14 @@ impl Pacing {
     }
 
     /// Returns how long writing the last push took, once, in the turn in which that is known. Call
-    /// it in every turn: what the loop writes later is not part of the push.
-    pub(super) fn settle(&mut self, net: &Net) -> Option<Duration> {
+    /// it in every turn: data that the loop writes later is not part of the push.
+    pub(super) fn settle(&mut self, net: &Net, owner: Owner) -> Option<Duration> {
         if let Some(last) = &mut self.last
             && last.takes_up.is_none()
             && last.began_at < net.now()
             && !net.has_unflushed()
         {
-            let flush_time = net.flush_time_of(self.owner);
+            let flush_time = net.flush_time_of(owner);
             let took = flush_time.saturating_sub(last.flush_time_before);
             let takes_up = (took * last.sent.takes_up()).min(LONGEST_PAUSE);
             last.takes_up = Some(takes_up);
@@ -94,7 +86,7 @@ impl Pacing {
 
     /// Returns whether a push of this many entries may begin in this turn. If not, a timer causes a
     /// turn in which it may.
-    pub(super) fn allows(&mut self, net: &mut Net, entries: usize) -> bool {
+    pub(super) fn allows(&mut self, net: &mut Net, owner: Owner, entries: usize) -> bool {
         let Some(last) = self.last else {
             return true;
         };
@@ -102,12 +94,12 @@ impl Pacing {
         if next_at <= net.now() {
             return true;
         }
-        // What it takes is known soon after it is written.
+        // Its cost is known soon after it is written.
         let look_at = last
             .takes_up
             .map_or(net.now() + SHORTEST_PAUSE, |_| next_at);
         if self.timer.is_none_or(|(_, rings_at)| rings_at > look_at) {
-            let timer = (net.arm(self.owner, look_at, TAG), look_at);
+            let timer = (net.arm(owner, look_at, TAG), look_at);
             if let Some((later, _)) = self.timer.replace(timer) {
                 net.disarm(later);
             }
@@ -115,8 +107,8 @@ impl Pacing {
         false
     }
 
-    /// Returns when a push of this many entries may begin. If most entries have left, the last push
-    /// took longer than the next one will, which waits for its share only.
+    /// Returns when a push of this many entries may begin. If most entries have left, the next push
+    /// is shorter than the last one, and waits for its share only.
     fn next_at(&self, last: &LastPush, entries: usize) -> Time {
         let latest = last.began_at + LONGEST_PAUSE;
         let Some(takes_up) = last.takes_up else {
@@ -143,7 +135,7 @@ impl Pacing {
 
 impl Sent {
     /// Returns how many times the time of writing it takes up. A watching node that joins is sent a
-    /// list with the push that tells others of it, which alone does not make it a push of lists.
+    /// list with the push of its entry, which does not make that a push of lists.
     fn takes_up(self) -> u32 {
         if self.bytes_of_changes > self.bytes_of_lists {
             CHANGES_TAKE_UP
@@ -170,7 +162,7 @@ mod tests {
         plain_peers: 0,
     };
 
-    /// Pushes that take so long each, as early as they may: when each one begins.
+    /// Returns when each push begins, as early as it may, if each takes this long.
     fn begin(took: Duration, sent: Sent, count: usize) -> Vec<Duration> {
         let mut pacing = Pacing::default();
         let mut now = Time::ZERO + 1000 * MS;
@@ -193,19 +185,19 @@ mod tests {
     }
 
     #[test]
-    fn pushes_of_lists_take_a_quarter_of_the_time_after_a_few_early_ones() {
+    fn limits_pushes_of_lists_to_a_quarter_of_the_time_after_early_ones() {
         let began = begin(5 * MS, LISTS, 6);
         assert_eq!(began, [0, 5, 10, 20, 40, 60].map(|at| at * MS));
     }
 
     #[test]
-    fn pushes_of_changes_take_half_of_the_time() {
+    fn limits_pushes_of_changes_to_half_of_the_time() {
         let began = begin(5 * MS, CHANGES, 6);
         assert_eq!(began, [0, 5, 10, 15, 20, 30].map(|at| at * MS));
     }
 
     #[test]
-    fn plain_peers_get_time_to_read() {
+    fn leaves_plain_peers_time_to_read() {
         let to_one = Sent {
             plain_peers: 1,
             ..CHANGES
@@ -216,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_push_to_few_does_not_wait_for_the_push_to_all() {
+    fn delays_a_push_of_few_entries_by_its_share() {
         let last = LastPush {
             began_at: Time::ZERO,
             entries: 1000,
@@ -235,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn no_push_waits_longer_than_a_second() {
+    fn delays_no_push_by_more_than_a_second() {
         let began = begin(900 * MS, LISTS, 5);
         let gaps = began.windows(2).map(|pair| pair[1] - pair[0]);
         assert!(gaps.into_iter().all(|gap| gap <= LONGEST_PAUSE));
