@@ -59,7 +59,7 @@ impl Service for Caller {
         }
     }
 
-    fn on_event(&mut self, _cx: &mut Context<'_>, event: Event<'_>) {
+    fn on_event(&mut self, _cx: &mut Context<'_>, event: Event) {
         match event {
             Event::Link(state) => println!("the Distributor: {state:?}"),
             Event::Waited(_, is_there) => self.is_served = Some(is_there),

@@ -45,7 +45,7 @@ impl Service for Echo {
         }
     }
 
-    fn on_event(&mut self, _cx: &mut Context<'_>, event: Event<'_>) {
+    fn on_event(&mut self, _cx: &mut Context<'_>, event: Event) {
         if let Event::Link(state) = event {
             println!("the Distributor: {state:?}");
         }

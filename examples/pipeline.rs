@@ -122,7 +122,7 @@ impl Service for Customer {
         self.outcomes.push((call, results));
     }
 
-    fn on_event(&mut self, _cx: &mut Context<'_>, event: Event<'_>) {
+    fn on_event(&mut self, _cx: &mut Context<'_>, event: Event) {
         match event {
             Event::Waited(_, is_there) => self.is_ready = Some(is_there),
             Event::Drained(_) | Event::DrainedUnproven => self.is_drained = true,

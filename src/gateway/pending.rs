@@ -72,9 +72,9 @@ impl Service for PendingRequests {
         });
     }
 
-    fn on_event(&mut self, cx: &mut Context<'_>, event: Event<'_>) {
+    fn on_event(&mut self, cx: &mut Context<'_>, event: Event) {
         match event {
-            Event::Left(member) => self.gone.left(member, cx.net().now()),
+            Event::Left(member) => self.gone.left(&member, cx.net().now()),
             Event::RegistrationRefused(reply) => {
                 tracing::warn!(
                     errorcode = reply.errorcode,

@@ -1,12 +1,12 @@
-//! What a service can do: answer, call others, look around, leave.
+//! What a service can do: answer, call, look around, leave.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::call::{CallId, NewCall, Target};
-use super::news::LinkState;
+use super::calls::{CallId, NewCall, Target};
+use super::event::LinkState;
 use super::node_core::Core;
 use super::roster::Roster;
 use super::served::{ReplyTo, refuse};
@@ -15,17 +15,16 @@ use crate::protocol::{ErrorCode, Route, Token, write_reply};
 use crate::reactor::{Close, Net};
 use crate::time::Time;
 
-/// All that a node can do, given to its [`Service`](super::Service) in each callback, and to its
-/// owner between turns by [`Node::context`](super::Node::context).
+/// What a node can do. Each callback of a [`Service`](super::Service) receives one; between turns,
+/// [`Node::context`](super::Node::context) returns one.
 #[derive(Debug)]
 pub struct Context<'a> {
     core: &'a mut Core,
     net: &'a mut Net,
-    /// Until when whoever is being served waits.
+    /// The deadline of the request that is being served.
     pub(super) request_deadline: Option<Time>,
     /// The node that answered the call whose result is given.
     pub(super) responder: Option<SocketAddr>,
-    /// What calls are to be called in logs.
     pub(super) request_id: Option<&'a str>,
 }
 
@@ -41,39 +40,38 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The loop: timers, the time, connections of your own.
+    /// Returns the loop: timers, the time, connections of your own.
     pub fn net(&mut self) -> &mut Net {
         self.net
     }
 
-    /// Who is there.
+    /// Returns the view of all live nodes.
     pub fn roster(&self) -> &Roster {
         &self.core.link.roster
     }
 
-    /// How it stands with the Distributor.
+    /// Returns the state of the link to the Distributor.
     pub fn link(&self) -> LinkState {
         self.core.link.state()
     }
 
-    /// Answers a request. Nothing happens if its caller is gone, or if `results` can't be encoded.
+    /// Answers a request. Does nothing if its caller is gone, or if `results` cannot be encoded.
     pub fn reply(&mut self, to: ReplyTo, results: &(impl Serialize + ?Sized)) {
         self.net
             .send_with(to.conn, |out| write_reply(out, to.key.as_str(), results));
     }
 
-    /// Answers a request with what is wrong. Nothing happens if its caller is gone.
+    /// Answers a request with an error. Does nothing if its caller is gone.
     pub fn refuse(&mut self, to: ReplyTo, code: ErrorCode, message: &str) {
         refuse(self.net, to.conn, to.key.as_str(), code, message);
     }
 
-    /// Calls whoever serves `METHOD/path`: the exact one if anybody lists it, else the longest
-    /// beginning of it. Of several nodes, one with few calls in flight. Its one
-    /// result comes by [`on_result`](super::Service::on_result), at the latest when `deadline` has passed,
-    /// or the time of the request that is being served.
+    /// Calls a node that lists the route, or otherwise its longest prefix. Of several nodes, one
+    /// with few calls in flight. [`on_result`](super::Service::on_result) receives the one result,
+    /// at the latest after `deadline`, or at the deadline of the request that is being served.
     ///
-    /// A request that certainly did not reach its node goes to another one by itself. A node whose
-    /// host is a name is never called: to look it up would block. See
+    /// A request that certainly did not reach its node is moved to another one. Nodes whose host is
+    /// a name are never called, since a lookup would block: see
     /// [`Member::addr`](super::Member::addr).
     pub fn call(
         &mut self,
@@ -84,8 +82,8 @@ impl<'a> Context<'a> {
         self.call_target(Target::Anyone, route, params, deadline, false)
     }
 
-    /// As [`Context::call`], for what does no harm if it is done twice: it is moved to another node
-    /// even if the first may have done it.
+    /// Calls as [`Context::call`], for requests that may be done twice: the call is moved to another
+    /// node even if the first may have done it.
     pub fn call_idempotent(
         &mut self,
         route: &Route<'_>,
@@ -95,8 +93,8 @@ impl<'a> Context<'a> {
         self.call_target(Target::Anyone, route, params, deadline, true)
     }
 
-    /// Calls the node at this address and no other, listed or not. The connection to one that is
-    /// not is kept for a while after its last call.
+    /// Calls the node at this address and no other, listed or not. A connection to one that is not
+    /// listed is kept for 30 to 60 s after its last call.
     pub fn call_at(
         &mut self,
         addr: SocketAddr,
@@ -105,24 +103,6 @@ impl<'a> Context<'a> {
         deadline: Duration,
     ) -> CallId {
         self.call_target(Target::At(addr), route, params, deadline, false)
-    }
-
-    /// Returns the id that the next call will have, for callers that also send its key among the
-    /// params, as Node.js gateways do.
-    pub fn next_call(&self) -> CallId {
-        self.core.caller.next_id()
-    }
-
-    /// In [`on_result`](super::Service::on_result), returns the node that the call was given to,
-    /// the last one if there were several; `None` if there was none.
-    pub fn responder(&self) -> Option<SocketAddr> {
-        self.responder
-    }
-
-    /// What the calls that are made through this are called in the logs of all who have to do with
-    /// them. Those made while a request is served have its name by themselves.
-    pub fn set_request_id(&mut self, request_id: &'a str) {
-        self.request_id = Some(request_id);
     }
 
     /// Calls every node with this name, each once, and adds the calls to `calls`.
@@ -134,17 +114,41 @@ impl<'a> Context<'a> {
         deadline: Duration,
         calls: &mut Vec<CallId>,
     ) {
-        for index in 0..self.core.link.roster.places_named(name).len() {
-            let roster = &self.core.link.roster;
-            let place = roster.places_named(name).get(index);
-            let member = place.and_then(|place| roster.members().get(*place));
-            if let Some(addr) = member.and_then(|member| member.addr) {
-                calls.push(self.call_at(addr, route, params, deadline));
-            }
+        let deadline = self.deadline(deadline);
+        let (caller, roster) = (&mut self.core.caller, &self.core.link.roster);
+        for addr in roster.named(name).filter_map(|member| member.addr) {
+            let new = NewCall {
+                target: Target::At(addr),
+                route,
+                params,
+                deadline,
+                is_idempotent: false,
+                request_id: self.request_id,
+                posted_by: None,
+            };
+            calls.push(caller.call(self.net, roster, new));
         }
     }
 
-    /// Notifies every node with this name; no answer is expected. What can't be sent is lost.
+    /// Returns the id that the next call will have, for callers that also send its key among the
+    /// params, as Node.js gateways do.
+    pub fn next_call(&self) -> CallId {
+        self.core.caller.next_id()
+    }
+
+    /// In [`on_result`](super::Service::on_result), returns the node that the call was last given
+    /// to; `None` if there was none.
+    pub fn responder(&self) -> Option<SocketAddr> {
+        self.responder
+    }
+
+    /// Sets the request id of the calls made through this context, for the logs of all nodes that
+    /// take part. Calls made while a request is served carry that of the request.
+    pub fn set_request_id(&mut self, request_id: &'a str) {
+        self.request_id = Some(request_id);
+    }
+
+    /// Notifies every node with this name; no answer is expected. What cannot be sent is lost.
     /// Returns how many nodes were notified.
     pub fn notify(
         &mut self,
@@ -159,29 +163,31 @@ impl<'a> Context<'a> {
             .count()
     }
 
-    /// Waits until for each of `routes` there is somebody who lists exactly it
-    /// and can be called. Returns at once: nothing blocks.
-    /// Told by [`Event::Waited`](super::Event::Waited), at the latest when `timeout` has passed.
+    /// Waits until each of `routes` is listed by a node that can be called. Returns at once;
+    /// [`Event::Waited`](super::Event::Waited) follows, at the latest after `timeout`.
     pub fn wait_for(&mut self, routes: &[Route<'_>], timeout: Duration) -> WaitId {
-        self.core.wait_for(self.net, routes, timeout)
+        let id = self.core.waits.add(self.net, routes, timeout);
+        self.core.take_events(self.net);
+        id
     }
 
-    /// Has another [token](super::Config::token) admit the node, from when it registers next.
+    /// Sets the [token](super::Config::token) for the next registration.
     pub fn set_token(&mut self, token: Option<Token<'static>>) {
         self.core.link.config.token = token;
     }
 
-    /// Leaves in good order: the node goes out of the list but stays connected, and serves on.
-    /// [`Event::Drained`](super::Event::Drained) tells who knows, as soon as all do or after `wait`.
-    /// From then on nobody calls it but those who can't acknowledge, and those it names as late.
-    /// A Distributor without sessions is left instead, and who knows stays unknown. While one drain
-    /// waits, another changes nothing.
+    /// Drains: the node leaves the list but stays connected, and continues to serve.
+    /// [`Event::Drained`](super::Event::Drained) follows when all sessions have acknowledged it, or
+    /// after `wait`; from then on only peers that cannot acknowledge, and the sessions that it
+    /// names, may still call. A Distributor without sessions is left instead, and which nodes know
+    /// stays unknown. Does nothing while another drain waits.
     pub fn drain(&mut self, wait: Duration) {
-        self.core.drain(self.net, wait);
+        self.core.link.drain(self.net, wait);
+        self.core.take_events(self.net);
     }
 
-    /// Connections on which others may still ask for something. After a drain they go as their
-    /// callers have what they waited for.
+    /// Returns the number of connections that other nodes call over. After a drain they close as
+    /// their callers have their results.
     pub fn callers(&self) -> usize {
         self.core.clients.len()
     }
@@ -191,9 +197,10 @@ impl<'a> Context<'a> {
         self.core.caller.len()
     }
 
-    /// Ends the node: closes its listener and, after what is queued for them, all connections. The
-    /// Distributor learns of it by that, if the node did not drain. Calls in flight end as
-    /// [`ConnectionLost`](super::CallError::ConnectionLost), new ones have nobody to go to.
+    /// Stops the node: closes its listener and, after what is queued for them, all connections. The
+    /// Distributor removes the node then, if it did not drain. Calls in flight end as
+    /// [`ConnectionLost`](super::CallError::ConnectionLost), new ones as
+    /// [`Unavailable`](super::CallError::Unavailable).
     pub fn stop(&mut self) {
         if let Some(listener) = self.core.listener.take() {
             self.net.close_listener(listener);
@@ -213,18 +220,22 @@ impl<'a> Context<'a> {
         deadline: Duration,
         is_idempotent: bool,
     ) -> CallId {
-        let deadline = self.net.now() + deadline;
         let new = NewCall {
             target,
             route,
             params,
-            deadline: self
-                .request_deadline
-                .map_or(deadline, |outer| outer.min(deadline)),
+            deadline: self.deadline(deadline),
             is_idempotent,
             request_id: self.request_id,
             posted_by: None,
         };
         (self.core.caller).call(self.net, &self.core.link.roster, new)
+    }
+
+    /// Returns the end of `wait`, or the deadline of the request that is being served.
+    fn deadline(&self, wait: Duration) -> Time {
+        let deadline = self.net.now() + wait;
+        self.request_deadline
+            .map_or(deadline, |outer| outer.min(deadline))
     }
 }

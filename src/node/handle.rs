@@ -10,18 +10,15 @@ use super::call_error::CallError;
 use crate::protocol::{Reply, Route};
 use crate::reactor::Waker;
 
-/// Lets another thread call through a node. Clone it for each one.
+/// Calls through a node from another thread. Clone it for each thread.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    calls: Sender<PostedCall>,
-    waker: Waker,
+    pub(super) calls: Sender<PostedCall>,
+    pub(super) waker: Waker,
 }
 
-/// The result of a posted call.
-type OwnedResult = Result<Reply<'static>, CallError<'static>>;
-
-/// The thread that waits for the result of a posted call.
-pub(super) type PostedBy = Box<Sender<OwnedResult>>;
+/// Where the result of a posted call goes.
+pub(super) type PostedBy = Box<Sender<Result<Reply<'static>, CallError<'static>>>>;
 
 #[derive(Debug)]
 pub(super) struct PostedCall {
@@ -32,39 +29,9 @@ pub(super) struct PostedCall {
     pub(super) posted_by: PostedBy,
 }
 
-/// The node's end: keeps one sender, so that the channel stays open for later handles.
-#[derive(Debug)]
-pub(super) struct Posted {
-    calls: Receiver<PostedCall>,
-    sender: Sender<PostedCall>,
-}
-
-impl Posted {
-    pub(super) fn take(&self) -> Option<PostedCall> {
-        self.calls.try_recv().ok()
-    }
-}
-
-pub(super) fn open(posted: &mut Option<Posted>, waker: Waker) -> Handle {
-    let posted = posted.get_or_insert_with(|| {
-        let (sender, calls) = mpsc::channel();
-        Posted { calls, sender }
-    });
-    Handle {
-        calls: posted.sender.clone(),
-        waker,
-    }
-}
-
-pub(super) fn answer(caller: &PostedBy, result: Result<Reply<'_>, CallError<'_>>) {
-    let result = result.map(Reply::into_owned).map_err(CallError::into_owned);
-    // The thread that waited may have given up.
-    let _ = caller.send(result);
-}
-
 impl Handle {
-    /// Posts a call. Exactly one result comes on the channel; none, and the channel is closed,
-    /// if the node is gone or the params can't be encoded.
+    /// Posts a call, as [`Context::call`](super::Context::call). Exactly one result comes on the
+    /// channel; the channel closes without one if the node is gone or `params` cannot be encoded.
     pub fn call(
         &self,
         route: &Route<'_>,
@@ -74,8 +41,7 @@ impl Handle {
         self.post(route, params, deadline, false)
     }
 
-    /// As [`Handle::call`], for what does no harm if it is done twice: it is moved to another node
-    /// if the connection is lost.
+    /// Posts a call, as [`Context::call_idempotent`](super::Context::call_idempotent).
     pub fn call_idempotent(
         &self,
         route: &Route<'_>,

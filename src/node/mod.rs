@@ -55,15 +55,14 @@
 //! [`Composite`](crate::reactor::Composite). Other threads call through a [`Handle`].
 
 mod address;
-mod call;
 mod call_error;
 mod caller;
 mod calls;
 mod config;
 mod context;
+mod event;
 mod handle;
 mod link;
-mod news;
 mod node_core;
 mod peer;
 mod peers;
@@ -84,23 +83,22 @@ use crate::protocol::Reply;
 use crate::reactor::{
     CloseReason, ConnId, Handler, ListenOptions, Net, Origin, Owner, TimerId, Waker,
 };
-use call::CompletedCall;
-use news::News;
+use calls::CompletedCall;
 use node_core::Core;
 
 pub use address::{DistributorAddress, Resolve};
-pub use call::CallId;
 pub use call_error::CallError;
+pub use calls::CallId;
 pub use config::Config;
 pub use context::Context;
+pub use event::{Event, LinkState};
 pub use handle::Handle;
-pub use news::LinkState;
 pub use roster::{Member, Roster};
 pub use served::{ReplyTo, Request};
-pub use service::{Event, Service};
+pub use service::Service;
 pub use waits::WaitId;
 
-/// A node: a member of a fleet.
+/// A node. See the [module](self).
 #[derive(Debug)]
 pub struct Node<S> {
     core: Core,
@@ -116,7 +114,7 @@ impl<S: Service> Node<S> {
         }
     }
 
-    /// Listens, and begins to look for the Distributor. Returns where it listens.
+    /// Listens, and starts to look for the Distributor. Returns the address that it listens on.
     ///
     /// Errors are those of [`Net::listen`].
     pub fn start(&mut self, net: &mut Net) -> io::Result<Option<SocketAddr>> {
@@ -133,7 +131,8 @@ impl<S: Service> Node<S> {
             self.core.listener = Some(listener);
             listening = net.local_addr(listener);
         }
-        self.core.start_link(net, listening.map(|addr| addr.port()));
+        self.core.link.start(net, listening.map(|addr| addr.port()));
+        self.core.take_events(net);
         Ok(listening)
     }
 
@@ -147,35 +146,10 @@ impl<S: Service> Node<S> {
         &mut self.service
     }
 
-    /// Lets other threads post calls. `waker` is that of the reactor that turns the node.
+    /// Returns a handle for another thread. `waker` is that of the reactor that turns the node.
     pub fn handle(&mut self, waker: Waker) -> Handle {
-        handle::open(&mut self.core.posted, waker)
-    }
-
-    /// Notifies the service of what has happened. What it causes by that waits for the next turn.
-    fn give_news(&mut self, net: &mut Net) {
-        for news in std::mem::take(&mut self.core.news) {
-            let event = match &news {
-                News::Link(state) => Event::Link(*state),
-                News::RegistrationRefused(reply) => Event::RegistrationRefused(reply.clone()),
-                News::Joined(member) => Event::Joined(member),
-                News::Left(member) => Event::Left(member),
-                News::Waited(wait, there) => Event::Waited(*wait, *there),
-                News::Drained(drained) => Event::Drained(drained),
-                News::DrainedUnproven => Event::DrainedUnproven,
-            };
-            self.service
-                .on_event(&mut Context::new(&mut self.core, net), event);
-        }
-        for _ in 0..self.core.caller.completed.len() {
-            let Some((call, error)) = self.core.caller.completed.pop_front() else {
-                break;
-            };
-            self.give_result(net, call, Err(error));
-        }
-        if !self.core.news.is_empty() || !self.core.caller.completed.is_empty() {
-            self.core.wake_next_turn(net);
-        }
+        let calls = self.core.posted.0.clone();
+        Handle { calls, waker }
     }
 
     fn give_result(
@@ -184,13 +158,13 @@ impl<S: Service> Node<S> {
         call: CompletedCall,
         result: Result<Reply<'_>, CallError<'_>>,
     ) {
-        match call.posted_by {
-            Some(caller) => handle::answer(&caller, result),
-            None => {
-                let mut cx = Context::new(&mut self.core, net);
-                cx.responder = call.responder;
-                self.service.on_result(&mut cx, call.id, result);
-            }
+        if let Some(posted_by) = call.posted_by {
+            // The thread that waited may have given up.
+            let _ = posted_by.send(result.map(Reply::into_owned).map_err(CallError::into_owned));
+        } else {
+            let mut cx = Context::new(&mut self.core, net);
+            cx.responder = call.responder;
+            self.service.on_result(&mut cx, call.id, result);
         }
     }
 
@@ -239,7 +213,8 @@ impl<S: Service> Handler for Node<S> {
         if self.core.clients.get(conn).is_some() {
             self.on_request_frame(net, conn, frame);
         } else if self.core.link.owns(conn) {
-            self.core.link_frame(net, frame);
+            self.core.link.frame(net, frame);
+            self.core.take_events(net);
         } else {
             self.on_reply_frame(net, conn, frame);
         }
@@ -257,7 +232,19 @@ impl<S: Service> Handler for Node<S> {
         self.core.woken(net);
     }
 
+    /// Gives the service its events and results. What it causes by that waits for the next turn.
     fn on_turn_end(&mut self, net: &mut Net) {
-        self.give_news(net);
+        for event in std::mem::take(&mut self.core.events) {
+            self.service
+                .on_event(&mut Context::new(&mut self.core, net), event);
+        }
+        for _ in 0..self.core.caller.completed.len() {
+            if let Some((call, error)) = self.core.caller.completed.pop_front() {
+                self.give_result(net, call, Err(error));
+            }
+        }
+        if !self.core.events.is_empty() || !self.core.caller.completed.is_empty() {
+            self.core.wake_next_turn(net);
+        }
     }
 }

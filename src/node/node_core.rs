@@ -1,16 +1,15 @@
-//! All of a node but what its user does: the parts, and what one means to another.
+//! The parts of a node below its service, and what passes between them.
 
-use std::time::Duration;
+use std::sync::mpsc::{self, Receiver, Sender};
 
-use super::call::{NewCall, Target};
 use super::caller::Caller;
+use super::calls::{NewCall, Target};
 use super::config::Config;
-use super::handle::Posted;
+use super::event::Event;
+use super::handle::PostedCall;
 use super::link::DistributorLink;
-use super::news::News;
 use super::tag::Tag;
-use super::waits::{WaitId, Waits};
-use crate::protocol::Route;
+use super::waits::Waits;
 use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{CloseReason, ConnId, ListenerId, Net, Owner, TimerId};
 
@@ -24,9 +23,10 @@ pub(super) struct Core {
     pub(super) link: DistributorLink,
     pub(super) caller: Caller,
     pub(super) waits: Waits,
-    /// What the service is to be notified of at the end of the turn.
-    pub(super) news: Vec<News>,
-    pub(super) posted: Option<Posted>,
+    /// For the service, at the end of the turn.
+    pub(super) events: Vec<Event>,
+    /// Calls from other threads. One sender is kept, so that the channel stays open.
+    pub(super) posted: (Sender<PostedCall>, Receiver<PostedCall>),
 }
 
 /// Threads that post without a pause must not keep a turn from ending.
@@ -41,8 +41,8 @@ impl Core {
             listener: None,
             clients: ConnMap::default(),
             waits: Waits::default(),
-            news: Vec::new(),
-            posted: None,
+            events: Vec::new(),
+            posted: mpsc::channel(),
         }
     }
 
@@ -57,15 +57,10 @@ impl Core {
         })
     }
 
-    pub(super) fn start_link(&mut self, net: &mut Net, listening_port: Option<u16>) {
-        self.link.start(net, listening_port);
-        self.take_link_news(net);
-    }
-
     pub(super) fn opened(&mut self, net: &mut Net, conn: ConnId) {
         if self.link.owns(conn) {
             self.link.opened(net, conn);
-            self.take_link_news(net);
+            self.take_events(net);
         } else {
             self.caller.opened(net, conn);
         }
@@ -74,32 +69,26 @@ impl Core {
     pub(super) fn closed(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
         if self.link.owns(conn) {
             self.link.closed(net);
-            self.take_link_news(net);
+            self.take_events(net);
         } else if self.clients.remove(conn).is_none() {
             self.caller.closed(net, &self.link.roster, conn, why);
         }
-    }
-
-    pub(super) fn link_frame(&mut self, net: &mut Net, frame: &[u8]) {
-        self.link.frame(net, frame);
-        self.take_link_news(net);
     }
 
     pub(super) fn timer_rang(&mut self, net: &mut Net, timer: TimerId, tag: u64) {
         match Tag::unpack(tag) {
             Some(Tag::Link) => {
                 self.link.timer_rang(net, timer);
-                self.take_link_news(net);
+                self.take_events(net);
             }
             Some(Tag::Call(key)) => self.caller.deadline_passed(net, key),
             Some(Tag::Wait(number)) => {
-                if let Some(id) = self.waits.timed_out(number) {
-                    self.news.push(News::Waited(id, false));
-                }
+                let timed_out = self.waits.timed_out(number);
+                (self.events).extend(timed_out.map(|id| Event::Waited(id, false)));
             }
             Some(Tag::Kept) => self.caller.let_go(net),
             // It has ended the wait: the end of the turn does the rest.
-            Some(Tag::News) => self.take_posted(net),
+            Some(Tag::Events) => self.take_posted(net),
             None => {}
         }
     }
@@ -109,42 +98,26 @@ impl Core {
         self.link.woken(net);
     }
 
-    pub(super) fn drain(&mut self, net: &mut Net, wait: Duration) {
-        self.link.drain(net, wait);
-        self.take_link_news(net);
-    }
-
-    pub(super) fn wait_for(
-        &mut self,
-        net: &mut Net,
-        routes: &[Route<'_>],
-        timeout: Duration,
-    ) -> WaitId {
-        let id = self.waits.add(net, routes, timeout);
-        self.end_waits(net);
-        id
-    }
-
-    fn take_link_news(&mut self, net: &mut Net) {
-        for news in std::mem::take(&mut self.link.news) {
-            self.report(net, news);
-        }
+    /// Takes what a step of the link or a new wait has led to.
+    pub(super) fn take_events(&mut self, net: &mut Net) {
+        let had_events = !self.events.is_empty();
+        self.events.append(&mut self.link.events);
         if let Some(is_new_epoch) = self.link.listed.take() {
-            self.caller.list(net, &self.link.roster, is_new_epoch);
-            self.end_waits(net);
+            let members = self.link.roster.members();
+            self.caller.peers.list(net, members, is_new_epoch);
         }
-    }
-
-    fn end_waits(&mut self, net: &mut Net) {
-        for id in self.waits.take_done(net, &self.link.roster) {
-            self.report(net, News::Waited(id, true));
+        let done = self.waits.take_done(net, &self.link.roster);
+        self.events
+            .extend(done.into_iter().map(|id| Event::Waited(id, true)));
+        if !had_events && !self.events.is_empty() {
+            self.wake_next_turn(net);
         }
     }
 
     /// Makes the calls that other threads have posted.
     fn take_posted(&mut self, net: &mut Net) {
         for _ in 0..MAX_POSTED_PER_TURN {
-            let Some(call) = self.posted.as_ref().and_then(Posted::take) else {
+            let Ok(call) = self.posted.1.try_recv() else {
                 return;
             };
             let new = NewCall {
@@ -161,16 +134,9 @@ impl Core {
         self.wake_next_turn(net);
     }
 
-    fn report(&mut self, net: &mut Net, news: News) {
-        if self.news.is_empty() {
-            self.wake_next_turn(net);
-        }
-        self.news.push(news);
-    }
-
     /// Sees to it that what waits for the end of a turn does not wait for an event.
     pub(super) fn wake_next_turn(&mut self, net: &mut Net) {
         let owner = self.claim_owner(net);
-        net.arm(owner, net.now(), Tag::News.pack());
+        net.arm(owner, net.now(), Tag::Events.pack());
     }
 }

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::calls::Call;
 use super::roster::Member;
 use super::window::Window;
-use crate::reactor::{ConnId, ConnectOptions, Net, Owner};
+use crate::reactor::{ConnId, Net};
 use crate::time::Time;
 
 /// A peer. An address whose entry was registered anew has a second one until the calls of the first
@@ -41,17 +42,6 @@ pub(super) struct Peer {
     last_id: Option<u64>,
 }
 
-/// What one more call is to a peer.
-#[derive(Debug)]
-pub(super) struct Load<'a> {
-    /// How many calls it may have.
-    pub(super) max_in_flight: usize,
-    /// How long the request is, about.
-    pub(super) bytes: usize,
-    /// Peers that it could not reach.
-    pub(super) unreachable: &'a [Option<usize>],
-}
-
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -81,9 +71,9 @@ impl Peer {
 
     /// Returns whether it can be given one more call. What is queued for a peer that reads too
     /// slowly would otherwise be lost with its connection.
-    pub(super) fn takes_more(&self, load: &Load<'_>, net: &Net) -> bool {
-        self.in_flight < load.max_in_flight
-            && self.unsent_bytes(net) + load.bytes <= net.limits().max_unsent_bytes
+    pub(super) fn takes_more(&self, call: &Call, max_in_flight: usize, net: &Net) -> bool {
+        let bytes = self.unsent_bytes(net) + call.text.request_bytes();
+        self.in_flight < max_in_flight && bytes <= net.limits().max_unsent_bytes
     }
 
     /// Returns how much waits to be written to it.
@@ -99,26 +89,6 @@ impl Peer {
     /// tries it: a host that is gone keeps those for it waiting as long as a connect may take.
     pub(super) fn may_be_well(&self, now: Time) -> bool {
         self.set_aside_until <= now && (self.failures == 0 || self.in_flight == 0)
-    }
-
-    /// Returns its connection, which is begun if there is none, and whether it was.
-    pub(super) fn connection(
-        &mut self,
-        net: &mut Net,
-        owner: Owner,
-        max_frame_bytes: usize,
-    ) -> (ConnId, bool) {
-        if let Some(conn) = self.conn {
-            return (conn, false);
-        }
-        let options = ConnectOptions {
-            owner,
-            max_frame_bytes: Some(max_frame_bytes),
-            ..ConnectOptions::default()
-        };
-        let conn = net.connect(self.addr, options);
-        self.conn = Some(conn);
-        (conn, true)
     }
 
     /// Notes a reply, late ones included.
@@ -180,28 +150,23 @@ impl Peer {
         }
     }
 
-    /// Notes the ids that are listed now. Returns whether all of them were registered after those
-    /// that were listed before in the same epoch: none of these is left.
-    pub(super) fn is_listed_anew(&mut self) -> bool {
-        let Some((lowest, highest)) = self.ids else {
-            return false;
-        };
-        let last = self.last_id.replace(highest);
-        last.is_some_and(|last| last < lowest)
-    }
-
-    /// Returns the peer of the entry that was registered anew at this address. This one keeps its
-    /// calls, and its connection until they have ended.
-    pub(super) fn replaced(&mut self) -> Peer {
-        let new = Peer {
+    /// Notes the ids that are listed now. If all of them were registered after those listed before
+    /// in the same epoch, none of these is left: returns the peer of the new entry. This one keeps
+    /// its calls, and its connection until they have ended.
+    pub(super) fn listed_anew(&mut self) -> Option<Peer> {
+        let (lowest, highest) = self.ids?;
+        let last = self.last_id.replace(highest)?;
+        if last >= lowest {
+            return None;
+        }
+        self.is_listed = false;
+        self.is_kept = false;
+        Some(Peer {
             is_plain: self.is_plain,
             is_listed: true,
             last_id: self.last_id,
             ..Peer::new(self.addr)
-        };
-        self.is_listed = false;
-        self.is_kept = false;
-        new
+        })
     }
 
     pub(super) fn is_idle(&self) -> bool {

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 
 use slab::Slab;
 
-use super::peer::{Load, Peer};
+use super::calls::Call;
+use super::peer::Peer;
 use super::roster::Member;
-use crate::reactor::{ConnId, Net};
+use crate::reactor::{Close, Net};
 
 /// All peers, by a place that stays while the peer is known.
 #[derive(Debug, Default)]
@@ -15,10 +16,11 @@ pub(super) struct Peers {
     peers: Slab<Peer>,
     /// Of two peers with one address, the newer one.
     by_addr: HashMap<SocketAddr, usize>,
-    are_kept_looked_at: bool,
+    /// The timer for `let_go` is armed.
+    is_letting_go: bool,
 }
 
-/// How often chance is asked for two peers that can be used before all are looked at.
+/// Random draws for two usable peers before all are looked at.
 const DRAWS: usize = 6;
 
 impl Peers {
@@ -54,122 +56,115 @@ impl Peers {
         place
     }
 
-    /// Notes the members that are listed now. Returns the connections that are not needed any more.
-    pub(super) fn list(&mut self, members: &[Member], is_new_epoch: bool) -> Vec<ConnId> {
+    /// Notes the members that are listed now. Closes connections that are no longer needed; where
+    /// an entry was registered anew, new calls go to a new connection.
+    pub(super) fn list(&mut self, net: &mut Net, members: &[Member], is_new_epoch: bool) {
         for (_, peer) in &mut self.peers {
             peer.unlist(is_new_epoch);
         }
         for member in members {
-            let Some(addr) = member.addr else {
-                continue;
-            };
-            let place = self.at(addr);
-            if let Some(peer) = self.peers.get_mut(place) {
-                peer.list(member);
+            if let Some(addr) = member.addr {
+                let place = self.at(addr);
+                if let Some(peer) = self.peers.get_mut(place) {
+                    peer.list(member);
+                }
             }
         }
-        let listed = self.peers.iter_mut().map(|(_, peer)| peer);
-        let anew = listed.filter_map(|peer| peer.is_listed_anew().then(|| peer.replaced()));
-        for peer in anew.collect::<Vec<_>>() {
+        let listed = self.peers.iter_mut();
+        let anew: Vec<Peer> = listed.filter_map(|(_, peer)| peer.listed_anew()).collect();
+        for peer in anew {
             self.insert(peer);
         }
-        self.forget_idle()
+        self.forget_idle(net);
     }
 
-    fn forget_idle(&mut self) -> Vec<ConnId> {
-        let idle: Vec<usize> = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| peer.is_idle())
-            .map(|(place, _)| place)
-            .collect();
-        idle.into_iter()
-            .filter_map(|place| self.forget_if_idle(place))
-            .collect()
+    fn forget_idle(&mut self, net: &mut Net) {
+        let idle = self.peers.iter().filter(|(_, peer)| peer.is_idle());
+        let idle: Vec<usize> = idle.map(|(place, _)| place).collect();
+        for place in idle {
+            self.forget_if_idle(net, place);
+        }
     }
 
-    /// Keeps a peer that is called by its address without being listed: to connect anew for each
-    /// call would cost more than the call, and the ports run out. `true` if nobody looks yet for
-    /// those who are called no more.
+    /// Keeps a peer that is called by its address without being listed: a new connection for each
+    /// call would cost more than the call, and the ports run out. Returns whether the timer for
+    /// [`Peers::let_go`] is to be armed.
     pub(super) fn keep(&mut self, place: usize) -> bool {
         let Some(peer) = self.peers.get_mut(place).filter(|peer| !peer.is_listed) else {
             return false;
         };
         peer.was_called = true;
         peer.is_kept = true;
-        !std::mem::replace(&mut self.are_kept_looked_at, true)
+        !std::mem::replace(&mut self.is_letting_go, true)
     }
 
-    /// Keeps those no longer that were not called since the last time. Returns the connections to
-    /// be closed, and whether there are more who are kept.
-    pub(super) fn let_go(&mut self) -> (Vec<ConnId>, bool) {
+    /// Forgets the kept peers that were not called since the last time. Returns whether others are
+    /// still kept.
+    pub(super) fn let_go(&mut self, net: &mut Net) -> bool {
         for (_, peer) in &mut self.peers {
             peer.is_kept &= std::mem::take(&mut peer.was_called) || peer.in_flight > 0;
         }
-        self.are_kept_looked_at = self.peers.iter().any(|(_, peer)| peer.is_kept);
-        (self.forget_idle(), self.are_kept_looked_at)
+        self.is_letting_go = self.peers.iter().any(|(_, peer)| peer.is_kept);
+        self.forget_idle(net);
+        self.is_letting_go
     }
 
-    /// Forgets a peer that is not listed and has no calls; returns its connection to be closed.
-    pub(super) fn forget_if_idle(&mut self, place: usize) -> Option<ConnId> {
-        self.peers.get(place).filter(|peer| peer.is_idle())?;
+    /// Forgets a peer that is not needed, and closes its connection.
+    pub(super) fn forget_if_idle(&mut self, net: &mut Net, place: usize) {
+        if !self.peers.get(place).is_some_and(Peer::is_idle) {
+            return;
+        }
         let peer = self.peers.remove(place);
         if self.by_addr.get(&peer.addr) == Some(&place) {
             self.by_addr.remove(&peer.addr);
         }
-        peer.conn
+        if let Some(conn) = peer.conn {
+            net.close(conn, Close::AfterFlush);
+        }
     }
 
-    /// Of two drawn by chance the one with fewer calls in flight. Those set aside are asked only if
-    /// there is no other; `None` if there is nobody who can take one more.
+    /// Returns the one with fewer calls in flight of two random candidates. Those set aside count
+    /// only if there is no other; `None` if no candidate can take one more call.
     pub(super) fn choose(
         &self,
         candidates: impl Fn(usize) -> Option<usize>,
         count: usize,
-        load: &Load<'_>,
+        call: &Call,
+        max_in_flight: usize,
         net: &mut Net,
     ) -> Option<usize> {
         let now = net.now();
         let usable = |place: usize, net: &Net| {
             let peer = self.peers.get(place)?;
-            peer.takes_more(load, net).then_some(peer)
+            peer.takes_more(call, max_in_flight, net).then_some(peer)
         };
-        let fit =
-            |place: usize, net: &Net| usable(place, net).is_some_and(|peer| peer.may_be_well(now));
-        if count > 1 {
-            let mut first: Option<(usize, usize)> = None;
-            for _ in 0..DRAWS {
-                let index = draw_below(net, count);
-                if first.is_some_and(|(other, _)| other == index) {
-                    continue;
-                }
-                let Some(place) = candidates(index).filter(|place| fit(*place, net)) else {
-                    continue;
-                };
-                match first {
-                    None => first = Some((index, place)),
-                    Some((_, other)) => {
-                        let calls = |place| self.peers.get(place).map(|peer| peer.in_flight);
-                        return Some(if calls(place) < calls(other) {
-                            place
-                        } else {
-                            other
-                        });
-                    }
-                }
+        let mut drawn: Option<(&Peer, usize)> = None;
+        let draws = if count > 1 { DRAWS } else { 0 };
+        for _ in 0..draws {
+            let index = draw_below(net, count);
+            let Some(place) = candidates(index) else {
+                continue;
+            };
+            let Some(peer) = usable(place, net).filter(|peer| peer.may_be_well(now)) else {
+                continue;
+            };
+            match drawn {
+                None => drawn = Some((peer, place)),
+                Some((_, other)) if other == place => {}
+                Some((other, _)) if peer.in_flight < other.in_flight => return Some(place),
+                Some((_, other)) => return Some(other),
             }
-            if let Some((_, place)) = first {
-                return Some(place);
-            }
+        }
+        if let Some((_, place)) = drawn {
+            return Some(place);
         }
         (0..count)
             .filter_map(&candidates)
-            .filter(|place| !load.unreachable.contains(&Some(*place)))
+            .filter(|place| !call.unreachable.contains(&Some(*place)))
             .filter_map(|place| {
-                usable(place, net).map(|peer| {
-                    let since = peer.set_aside_until.max(now);
-                    (!peer.may_be_well(now), since, peer.in_flight, place)
-                })
+                let peer = usable(place, net)?;
+                let since = peer.set_aside_until.max(now);
+                Some((!peer.may_be_well(now), since, peer.in_flight, place))
             })
             .min()
             .map(|(_, _, _, place)| place)

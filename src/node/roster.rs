@@ -115,7 +115,7 @@ impl Roster {
         self.at(self.places_serving_prefix(route))
     }
 
-    pub(super) fn places_named(&self, name: &str) -> &[usize] {
+    fn places_named(&self, name: &str) -> &[usize] {
         self.by_name.get(name).map_or(&[], Vec::as_slice)
     }
 

@@ -6,7 +6,7 @@ pub(super) enum Tag {
     /// The connection to the Distributor.
     Link,
     /// Something that waits for the end of the turn.
-    News,
+    Events,
     /// The deadline of the call with this key.
     Call(u64),
     /// The end of a [`Context::wait_for`](super::Context::wait_for).
@@ -21,7 +21,7 @@ impl Tag {
     pub(super) fn pack(self) -> u64 {
         match self {
             Tag::Link => 0,
-            Tag::News => 1,
+            Tag::Events => 1,
             Tag::Call(key) => key << TAG_BITS | 2,
             Tag::Wait(number) => number << TAG_BITS | 3,
             Tag::Kept => 4,
@@ -32,7 +32,7 @@ impl Tag {
         let number = tag >> TAG_BITS;
         Some(match tag & ((1 << TAG_BITS) - 1) {
             0 => Tag::Link,
-            1 => Tag::News,
+            1 => Tag::Events,
             2 => Tag::Call(number),
             3 => Tag::Wait(number),
             4 => Tag::Kept,

@@ -62,7 +62,7 @@ impl Service for Notes {
         self.outcomes.push((call, words));
     }
 
-    fn on_event(&mut self, _cx: &mut Context<'_>, event: Event<'_>) {
+    fn on_event(&mut self, _cx: &mut Context<'_>, event: Event) {
         self.events.push(match event {
             Event::Link(state) => format!("{state:?}"),
             Event::RegistrationRefused(reply) => format!("refused {}", reply.errorcode),
@@ -974,7 +974,7 @@ fn a_peer_that_is_called_by_its_address_keeps_its_connection_for_a_while() {
     call_at(&mut bench, 9, &"x".repeat(2 << 20));
     bench.pass(62 * SECOND);
     assert!(bench.sockets(peer(8)).is_empty());
-    assert_eq!(bench.node.core.caller.peers().iter().count(), 0);
+    assert_eq!(bench.node.core.caller.peers.iter().count(), 0);
 }
 
 #[test]
@@ -1025,7 +1025,7 @@ fn one_call_tries_a_peer_that_failed_while_another_can_take_the_others() {
         }
         // The other's host is gone: no connect ever ends but by the time it may take.
         let given = |bench: &Bench| {
-            let mut peers = bench.node.core.caller.peers().iter();
+            let mut peers = bench.node.core.caller.peers.iter();
             peers
                 .find(|known| known.addr == peer(1))
                 .map_or(0, |known| known.in_flight)
@@ -1421,6 +1421,6 @@ proptest! {
         calls.sort();
         prop_assert_eq!(told, calls);
         prop_assert_eq!(bench.node.core.caller.len(), 0);
-        prop_assert!(bench.node.core.caller.peers().iter().all(|peer| peer.in_flight == 0));
+        prop_assert!(bench.node.core.caller.peers.iter().all(|peer| peer.in_flight == 0));
     }
 }

@@ -271,7 +271,7 @@ fn an_entry_is_taken_over_with_the_same_token_only() {
 struct Told(Vec<String>);
 
 impl Service for Told {
-    fn on_event(&mut self, _: &mut Context<'_>, event: Event<'_>) {
+    fn on_event(&mut self, _: &mut Context<'_>, event: Event) {
         self.0.push(match event {
             Event::RegistrationRefused(reply) => format!("refused {}", reply.errorcode),
             other => format!("{other:?}"),

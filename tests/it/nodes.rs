@@ -81,7 +81,7 @@ impl Service for Worker {
         }
     }
 
-    fn on_event(&mut self, _cx: &mut Context<'_>, event: Event<'_>) {
+    fn on_event(&mut self, _cx: &mut Context<'_>, event: Event) {
         match event {
             Event::Joined(_) | Event::Left(_) => {}
             Event::Drained(drained) => {

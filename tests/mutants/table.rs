@@ -272,16 +272,16 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "AnyPeerMayAnswer",
         file: "src/node/caller.rs",
-        find: "if !is_its_call {",
-        replace: "if !is_its_call && !MUTANT {",
+        find: "attempt.is_some_and(|attempt| attempt.peer == place)",
+        replace: "attempt.is_some_and(|attempt| attempt.peer == place || MUTANT)",
         promise: 6,
     },
     // A call waits for its answer for ever.
     Mutant {
         name: "DeadlineForgotten",
         file: "src/node/caller.rs",
-        find: "self.fail(net, slot, error);",
-        replace: "if !MUTANT { self.fail(net, slot, error); }",
+        find: "self.fail(net, slot, CallError::Deadline);",
+        replace: "if !MUTANT { self.fail(net, slot, CallError::Deadline); }",
         promise: 6,
     },
     // The timer of a call stays armed when the call has ended.

@@ -113,7 +113,7 @@ impl Service for Echo {
         }
     }
 
-    fn on_event(&mut self, _cx: &mut Context<'_>, event: Event<'_>) {
+    fn on_event(&mut self, _cx: &mut Context<'_>, event: Event) {
         match event {
             Event::Link(state) => {
                 self.link = state;

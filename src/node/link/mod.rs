@@ -13,7 +13,8 @@ use tracing::{debug, warn};
 
 use super::address::{Addresses, LONGEST_LOOKUP, Round};
 use super::config::Config;
-use super::news::{LinkState, News};
+use super::event::{Event, LinkState};
+
 use super::roster::{Changes, Roster};
 use super::tag::Tag;
 use crate::protocol::{Drained, ErrorCode, Registered, Reply, SessionRequest, Update, Watch};
@@ -43,7 +44,7 @@ pub(super) struct DistributorLink {
     instance: String,
     position: Position,
     next_key: u64,
-    pub(super) news: Vec<News>,
+    pub(super) events: Vec<Event>,
     /// The list was applied, and whether its epoch is a new one. For whoever takes it.
     pub(super) listed: Option<bool>,
 }
@@ -68,7 +69,7 @@ impl DistributorLink {
             instance: String::new(),
             position: Position::default(),
             next_key: 0,
-            news: Vec::new(),
+            events: Vec::new(),
             listed: None,
         }
     }
@@ -109,7 +110,7 @@ impl DistributorLink {
         }
         let state = self.state();
         if state != before {
-            self.news.push(News::Link(state));
+            self.events.push(Event::Link(state));
         }
     }
 
@@ -210,7 +211,7 @@ impl DistributorLink {
 
     pub(super) fn timer_rang(&mut self, net: &mut Net, timer: TimerId) {
         if self.drain.timer_rang(timer) {
-            return self.news.push(News::DrainedUnproven);
+            return self.events.push(Event::DrainedUnproven);
         }
         if self.timer != Some(timer) {
             return;
@@ -270,9 +271,10 @@ impl DistributorLink {
     }
 
     fn note_list(&mut self, changes: Changes, is_new_epoch: bool) {
-        self.news.extend(changes.left.into_iter().map(News::Left));
-        self.news
-            .extend(changes.joined.into_iter().map(News::Joined));
+        self.events
+            .extend(changes.left.into_iter().map(Event::Left));
+        self.events
+            .extend(changes.joined.into_iter().map(Event::Joined));
         self.listed = Some(is_new_epoch);
     }
 
@@ -326,7 +328,7 @@ impl DistributorLink {
             match serde_json::from_str::<Drained>(reply.results()) {
                 Ok(drained) if reply.errorcode == 0 => {
                     self.drain.replied(net);
-                    self.news.push(News::Drained(drained));
+                    self.events.push(Event::Drained(drained));
                 }
                 // It may still be listed: leaving the Distributor takes it out, and who knows of
                 // that is not known.
@@ -346,7 +348,7 @@ impl DistributorLink {
             }
             self.disconnect(net);
             let reply = reply.into_owned();
-            return self.news.push(News::RegistrationRefused(reply));
+            return self.events.push(Event::RegistrationRefused(reply));
         }
         let registered = serde_json::from_str::<Registered<'_>>(reply.results());
         let (Ok(registered), Some(conn)) = (registered, self.phase.conn()) else {

@@ -23,7 +23,7 @@
 
 use std::time::Duration;
 
-use super::super::news::LinkState;
+use super::super::event::LinkState;
 use crate::reactor::ConnId;
 use crate::time::Time;
 

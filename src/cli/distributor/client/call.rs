@@ -69,7 +69,7 @@ impl Service for Caller {
         });
     }
 
-    fn on_event(&mut self, _: &mut Context<'_>, event: Event<'_>) {
+    fn on_event(&mut self, _: &mut Context<'_>, event: Event) {
         match event {
             Event::Waited(_, is_there) => self.is_served = Some(is_there),
             Event::RegistrationRefused(reply) => self.refused = Some(reply.message().into_owned()),

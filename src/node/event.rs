@@ -1,0 +1,40 @@
+//! What a node notifies its service of.
+
+use super::roster::Member;
+use super::waits::WaitId;
+use crate::protocol::{Drained, Reply};
+
+/// The state of the link to the Distributor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LinkState {
+    /// No Distributor was found yet. The node keeps trying.
+    Searching,
+    /// The node is registered, and the roster is kept up to date.
+    Registered,
+    /// The connection was lost. The last roster and the connections between nodes stay in use, and
+    /// the node keeps trying.
+    Lost,
+}
+
+/// A change around a node.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The link to the Distributor changed its state.
+    Link(LinkState),
+    /// The Distributor rejected the registration. The node tries again after
+    /// [`Config::retry`](super::Config::retry); after up to ten times as long if it is rejected
+    /// repeatedly with [`ErrorCode::NotAllowed`](crate::protocol::ErrorCode::NotAllowed).
+    RegistrationRefused(Reply<'static>),
+    /// A node joined.
+    Joined(Member),
+    /// A node left.
+    Left(Member),
+    /// A [wait](super::Context::wait_for) ended: all its routes are served (`true`), or it timed
+    /// out.
+    Waited(WaitId, bool),
+    /// The node is out of the list, and these sessions have acknowledged it.
+    Drained(Drained),
+    /// The link was lost while the node drained: it is not listed, but which sessions know is
+    /// unknown. Sent when the time to wait has passed; until then calls may still arrive.
+    DrainedUnproven,
+}
