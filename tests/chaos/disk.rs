@@ -75,7 +75,7 @@ fn with_a_full_disk_it_serves_and_keeps_the_list_when_there_is_room() {
 #[test]
 fn with_no_room_for_the_log_it_serves() {
     let Ok(full) = OpenOptions::new().write(true).open("/dev/full") else {
-        return skip_or_require("/dev/full", "there is no /dev/full");
+        return skip_or_require("devfull", "this machine has no /dev/full");
     };
     let mut command = distributor_command(&["--listen", "127.0.0.1:0"]);
     command
