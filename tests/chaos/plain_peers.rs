@@ -116,14 +116,13 @@ const MEMORY_KEPT_KIB: usize = 16 << 10;
 
 impl Baseline {
     pub fn of(distributor: &Distributor) -> Baseline {
+        let fds_before = fds(distributor);
         distributor.assert_serves();
-        // Who made sure of that may not be gone yet.
-        let soon = (0..20).map(|_| {
-            thread::sleep(Duration::from_millis(10));
-            fds(distributor)
+        wait_until("the end of the first connection", || {
+            fds(distributor) <= fds_before
         });
         Baseline {
-            fds: soon.min().unwrap(),
+            fds: fds_before,
             memory_kib: memory_kib(distributor),
         }
     }

