@@ -1,4 +1,4 @@
-//! Copies the project, with all mistakes in it and a switch for each.
+//! Copies the project with all mutants in it, each behind a switch.
 
 use std::fs;
 use std::io;
@@ -6,30 +6,30 @@ use std::path::{Path, PathBuf};
 
 use crate::table::{MUTANTS, Mutant};
 
-/// Stands for the switch in [`Mutant::replace`].
+/// The placeholder of the switch in [`Mutant::replace`].
 const SWITCH: &str = "MUTANT";
 
-/// Where the copy has a module more than the project.
+/// The file to which the copy adds the module of the switches.
 const LIBRARY: &str = "src/lib.rs";
 
 const SWITCH_MODULE: &str = r#"
 mod mutants {
     use std::sync::LazyLock;
 
-    static MADE: LazyLock<Option<usize>> = LazyLock::new(|| {
+    static ENABLED: LazyLock<Option<usize>> = LazyLock::new(|| {
         let name = std::env::var("MUTANT").ok()?;
         let place = NAMES.iter().position(|known| *known == name);
         Some(place.unwrap_or_else(|| panic!("unknown mutant: {name}")))
     });
 
-    pub(crate) fn is_made(mutant: usize) -> bool {
-        *MADE == Some(mutant)
+    pub(crate) fn is_enabled(mutant: usize) -> bool {
+        *ENABLED == Some(mutant)
     }
 "#;
 
-/// The text of `file` with all of its mutants.
+/// Returns the text of `file` with all of its mutants.
 ///
-/// Fails if the line that a mutant replaces is not there exactly once.
+/// Fails unless the line that a mutant replaces is there exactly once.
 pub fn mutated(file: &str, text: &str, mutants: &[Mutant]) -> Result<String, String> {
     let mut text = text.to_owned();
     for (number, mutant) in mutants.iter().enumerate() {
@@ -43,11 +43,11 @@ pub fn mutated(file: &str, text: &str, mutants: &[Mutant]) -> Result<String, Str
         let count = text.lines().filter(is_found).count();
         if count != 1 {
             return Err(format!(
-                "{}: {count} lines of {file} are `{}`, not exactly one: mend tests/mutants/table.rs",
+                "{}: {count} lines of {file} are `{}`, not exactly one: update tests/mutants/table.rs",
                 mutant.name, mutant.find
             ));
         }
-        let switch = format!("crate::mutants::is_made({number})");
+        let switch = format!("crate::mutants::is_enabled({number})");
         let lines = text.lines().map(|line| match line.trim() == mutant.find {
             true => mutant.replace.replace(SWITCH, &switch),
             false => line.to_owned(),
@@ -57,7 +57,7 @@ pub fn mutated(file: &str, text: &str, mutants: &[Mutant]) -> Result<String, Str
     Ok(text)
 }
 
-/// What is wrong with the table, a line each.
+/// Returns the faults of the table.
 pub fn faults(root: &Path, mutants: &[Mutant]) -> Vec<String> {
     let fault = |mutant: &Mutant| match fs::read_to_string(root.join(mutant.file)) {
         Ok(text) => mutated(mutant.file, &text, std::slice::from_ref(mutant)).err(),
@@ -66,9 +66,9 @@ pub fn faults(root: &Path, mutants: &[Mutant]) -> Vec<String> {
     mutants.iter().filter_map(fault).collect()
 }
 
-/// Makes `copy` a package like `root`, with the mutants in its `src`.
+/// Makes `copy` a copy of the package `root`, with the mutants in its `src`.
 ///
-/// Files that are as they should be are left alone, so that Cargo builds nothing again for them.
+/// Files with the right content are not written again, so that Cargo does not rebuild them.
 pub fn generate(root: &Path, copy: &Path) -> Result<(), String> {
     let faults = faults(root, MUTANTS);
     if !faults.is_empty() {
@@ -109,7 +109,7 @@ fn fill(root: &Path, copy: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The bytes that the copy of `file` has.
+/// Returns the bytes of the copy of `file`.
 fn content(root: &Path, file: &Path) -> io::Result<Vec<u8>> {
     let bytes = fs::read(root.join(file))?;
     let (Some(name), Ok(text)) = (file.to_str(), std::str::from_utf8(&bytes)) else {
@@ -123,7 +123,7 @@ fn content(root: &Path, file: &Path) -> io::Result<Vec<u8>> {
     Ok(text.into_bytes())
 }
 
-/// All files in `folder` of `root`, as paths from there.
+/// Returns the files in `folder`, as paths relative to `root`.
 fn files(root: &Path, folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(root.join(folder))? {

@@ -1,5 +1,5 @@
-//! Mutants: known mistakes, made in a copy of the sources, that the simulation must find. If it
-//! overlooks one of them, it proves nothing about unknown ones.
+//! Mutants: known mistakes in a copy of the sources, which the simulation must find. If it misses one
+//! of them, it proves nothing about unknown ones.
 
 #![allow(unreachable_pub)]
 #![allow(
@@ -39,7 +39,7 @@ fn each_mutant_replaces_exactly_one_line() {
     let mut names: Vec<_> = MUTANTS.iter().map(|mutant| mutant.name).collect();
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), MUTANTS.len(), "two mutants have one name");
+    assert_eq!(names.len(), MUTANTS.len(), "two mutants have the same name");
     let mut lines: Vec<_> = MUTANTS
         .iter()
         .map(|mutant| (mutant.file, mutant.find))
@@ -68,7 +68,7 @@ fn replaces_the_line_whatever_its_indentation() {
     let text = mutated("src/lib.rs", "{\n    a();\n    a(); b();\n}\n", &mutants).unwrap();
     assert_eq!(
         text,
-        "{\nif !crate::mutants::is_made(0) { a(); }\n    a(); b();\n}\n"
+        "{\nif !crate::mutants::is_enabled(0) { a(); }\n    a(); b();\n}\n"
     );
 }
 

@@ -1,4 +1,4 @@
-//! Builds the copy once, and runs the simulation on it with one mutant after another.
+//! Builds the copy once, and runs the simulation on it for each mutant.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -10,23 +10,23 @@ use serde_json::Value;
 use crate::generate::generate;
 use crate::table::{MUTANTS, Mutant};
 
-/// Within so many seeds each must be found.
+/// The number of seeds within which each mutant must be found.
 const SEEDS: &str = "10000";
 
-/// The first seed that a mutant fails.
+/// The first seed that fails with a mutant.
 struct Found {
     seed: String,
     promise: String,
     what: String,
 }
 
-/// Where the copy is, and what is built of it.
+/// The folder of the copy and its build.
 fn target() -> PathBuf {
     let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
     temporary.parent().unwrap_or(temporary).to_owned()
 }
 
-/// Builds the simulation of the copy in the project's target directory, where dependencies are shared.
+/// Builds the simulation of the copy in the target folder of the project, which shares dependencies.
 fn build(copy: &Path) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let built = Command::new(cargo)
@@ -49,7 +49,7 @@ fn build(copy: &Path) -> PathBuf {
 
 /// Runs the simulation with `mutant` until a seed fails.
 fn find(simulation: &Path, mutant: &Mutant) -> Option<Found> {
-    // Seeds do not show that the same one can have two outcomes.
+    // Running each seed once does not show that it can have two outcomes.
     let test = match mutant.promise {
         9 => "same_seed_gives_same_trace",
         _ => "seeds",
@@ -63,7 +63,7 @@ fn find(simulation: &Path, mutant: &Mutant) -> Option<Found> {
         .output()
         .expect("the simulation runs");
     let text = String::from_utf8_lossy(&run.stdout);
-    let said = text.lines().find_map(|line| {
+    let found = text.lines().find_map(|line| {
         let (before, after) = line.split_once(" breaks promise ")?;
         let (promise, what) = after.split_once(": ").unwrap_or((after, "another trace"));
         Some(Found {
@@ -73,17 +73,17 @@ fn find(simulation: &Path, mutant: &Mutant) -> Option<Found> {
         })
     });
     assert!(
-        said.is_some() || run.status.success(),
-        "{}: the simulation ended without a verdict: {text}\n{}",
+        found.is_some() || run.status.success(),
+        "{}: the simulation neither failed nor passed: {text}\n{}",
         mutant.name,
         String::from_utf8_lossy(&run.stderr)
     );
-    said
+    found
 }
 
 /// Takes minutes: `cargo test --test mutants -- --ignored --nocapture`, with `MUTANT=...` for one.
 #[test]
-#[ignore = "builds and runs a copy of the project: a command of its own"]
+#[ignore = "takes minutes: run with --ignored"]
 fn the_simulation_finds_all_mutants() {
     let wanted = std::env::var("MUTANT").ok();
     let mutants = MUTANTS
@@ -93,13 +93,13 @@ fn the_simulation_finds_all_mutants() {
     generate(Path::new(env!("CARGO_MANIFEST_DIR")), &copy)
         .unwrap_or_else(|error| panic!("{error}"));
     let simulation = build(&copy);
-    let (mut found, mut overlooked) = (0, Vec::new());
+    let (mut found, mut missed) = (0, Vec::new());
     let began = Instant::now();
     for mutant in mutants {
         let (name, began) = (mutant.name, Instant::now());
         let Some(seed) = find(&simulation, mutant) else {
-            eprintln!("{name:28} OVERLOOKED");
-            overlooked.push(name);
+            eprintln!("{name:28} NOT FOUND");
+            missed.push(name);
             continue;
         };
         let seconds = began.elapsed().as_secs_f64();
@@ -110,9 +110,9 @@ fn the_simulation_finds_all_mutants() {
         found += 1;
     }
     assert!(
-        overlooked.is_empty(),
-        "the simulation overlooks {overlooked:?}"
+        missed.is_empty(),
+        "mutants that the simulation did not find: {missed:?}"
     );
-    assert!(found > 0, "there is no such mutant");
+    assert!(found > 0, "unknown mutant: {wanted:?}");
     eprintln!("all {found} mutants are found, in {:.0?}", began.elapsed());
 }

@@ -1,29 +1,29 @@
-//! The known mistakes, as data: each is one line of the sources, and what to put in its place.
+//! The mutants as data: each names one line of the sources and its replacement.
 
-/// A mistake that the simulation must find.
+/// A known mistake that the simulation must find.
 pub struct Mutant {
     pub name: &'static str,
     pub file: &'static str,
-    /// The whole line without its indentation. Exactly one line of the file must be equal to it.
+    /// A line without its indentation. Exactly one line of the file must equal it.
     pub find: &'static str,
-    /// The same line with the mistake. `MUTANT` is true while the mistake is made.
+    /// The line with the mistake. `MUTANT` is true while the mistake is on.
     pub replace: &'static str,
     /// The promise of `ARCHITECTURE.md` that it breaks.
     pub promise: u8,
 }
 
-/// All known mistakes, each after a line that says what goes wrong.
+/// All known mistakes, each below its effect.
 #[rustfmt::skip]
 pub const MUTANTS: &[Mutant] = &[
     // The read budget ends before the socket is drained, and the rest is never read.
     Mutant {
-        name: "ReadyListForgotten",
+        name: "ReadyListDropped",
         file: "src/reactor/reading.rs",
         find: "&& (connection.readable || connection.frames_kept)",
         replace: "&& (connection.readable || connection.frames_kept) && !MUTANT",
         promise: 3,
     },
-    // Accepting fails for lack of file descriptors, and is not retried before the next event.
+    // Accepting that failed for lack of file descriptors is not retried before the next event.
     Mutant {
         name: "AcceptNotRetried",
         file: "src/reactor/accepting.rs",
@@ -49,17 +49,17 @@ pub const MUTANTS: &[Mutant] = &[
                   if MUTANT { return Some(found); }",
         promise: 6,
     },
-    // Any event on a connecting socket is taken for its success.
+    // Any event on a connecting socket counts as its success.
     Mutant {
-        name: "WritableTakenForConnected",
+        name: "WritableTakenAsConnected",
         file: "src/reactor/connecting.rs",
         find: "Ok(false) => return false,",
         replace: "Ok(false) if !MUTANT => return false,",
         promise: 6,
     },
-    // A connection with a closed event is given up unread.
+    // A connection with a closed event is closed unread.
     Mutant {
-        name: "ClosedFlagBelieved",
+        name: "ClosedEventTrusted",
         file: "src/reactor/turn.rs",
         find: "connection.closed_hint |= closed;",
         replace: "if closed && MUTANT {
@@ -71,7 +71,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     // A signal ends the loop.
     Mutant {
-        name: "InterruptedPollEnds",
+        name: "InterruptedPollEndsLoop",
         file: "src/reactor/turn.rs",
         find: "Err(error) if error.kind() == io::ErrorKind::Interrupted => {",
         replace: "Err(error) if error.kind() == io::ErrorKind::Interrupted && !MUTANT => {",
@@ -86,9 +86,9 @@ pub const MUTANTS: &[Mutant] = &[
                   self.take_events(handler);",
         promise: 3,
     },
-    // The rest of a short write is taken for written.
+    // The rest of a short write is not written.
     Mutant {
-        name: "ShortWriteForgotten",
+        name: "ShortWriteTakenAsWhole",
         file: "src/reactor/writing.rs",
         find: "connection.output.advance(written, &mut self.output_pool);",
         replace: "connection.output.advance(if MUTANT { offered } else { written }, &mut self.output_pool);",
@@ -96,7 +96,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     // The event that a socket can be written to again is ignored.
     Mutant {
-        name: "RoomForgotten",
+        name: "WritableEventIgnored",
         file: "src/reactor/turn.rs",
         find: "net.make_dirty(id);",
         replace: "if !MUTANT { net.make_dirty(id); }",
@@ -104,7 +104,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     // The next block is begun at the offset where the last one ended.
     Mutant {
-        name: "SentOffsetKept",
+        name: "SentOffsetNotReset",
         file: "src/reactor/write_queue.rs",
         find: "self.sent = 0;",
         replace: "if !MUTANT { self.sent = 0; }",
@@ -112,7 +112,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     // The bytes of a frame end are sent inside a frame.
     Mutant {
-        name: "EndEscapedNowhere",
+        name: "FrameEndNotEscaped",
         file: "src/reactor/write_queue.rs",
         find: "if find_end(bytes, start).is_none() {",
         replace: "if find_end(bytes, start).is_none() || MUTANT {",
@@ -120,7 +120,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     // A frame end that is cut between two reads is not found.
     Mutant {
-        name: "HalfEndSkipped",
+        name: "SplitFrameEndMissed",
         file: "src/reactor/framing.rs",
         find: "if ends_at_once {",
         replace: "if ends_at_once && !MUTANT {",
@@ -144,9 +144,9 @@ pub const MUTANTS: &[Mutant] = &[
                   let deadline = connection.write_progress_at + write_timeout;",
         promise: 4,
     },
-    // A peer that does not close its side keeps a closed connection for ever.
+    // A peer that does not close its side keeps a closed connection open.
     Mutant {
-        name: "LingerWithoutEnd",
+        name: "LingerWithoutDeadline",
         file: "src/reactor/deadlines.rs",
         find: "State::Lingering { .. } => self.finish_close(id),",
         replace: "State::Lingering { .. } => if !MUTANT { self.finish_close(id) },",
@@ -171,7 +171,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     // An entry can be taken over from another host.
     Mutant {
-        name: "InstanceOfAnyHost",
+        name: "TakeOverFromAnyHost",
         file: "src/distributor/identities.rs",
         find: "if self.address == other.address && self.token == other.token {",
         replace: "if (self.address == other.address || MUTANT) && self.token == other.token {",
@@ -187,7 +187,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     // A drained connection is not sent what it missed.
     Mutant {
-        name: "DrainedForgotten",
+        name: "CatchUpOmitted",
         file: "src/distributor/handler.rs",
         find: "pushes.catch_up(cx, conn);",
         replace: "if !MUTANT { pushes.catch_up(cx, conn); }",
@@ -195,7 +195,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     // Each change is queued for connections that have not read the last one.
     Mutant {
-        name: "ListsPileUp",
+        name: "ListsQueuedForBacklogged",
         file: "src/distributor/pushes/mod.rs",
         find: "let is_backlogged = cx.net.is_backlogged(conn);",
         replace: "let is_backlogged = cx.net.is_backlogged(conn) && !MUTANT;",
@@ -220,7 +220,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     // A Distributor that has just started says that its list is complete.
     Mutant {
-        name: "CompleteAtOnce",
+        name: "CompleteDuringWarmUp",
         file: "src/distributor/warm_up.rs",
         find: "matches!(self, WarmUp::Over { .. })",
         replace: "matches!(self, WarmUp::Over { .. }) || MUTANT",
@@ -243,7 +243,7 @@ pub const MUTANTS: &[Mutant] = &[
         replace: "if let Some(key) = packet.key() && !MUTANT {",
         promise: 3,
     },
-    // A node takes an incomplete list for all there is.
+    // A node treats an incomplete list as complete.
     Mutant {
         name: "IncompleteListReplaces",
         file: "src/node/link/position.rs",
@@ -251,9 +251,9 @@ pub const MUTANTS: &[Mutant] = &[
         replace: "let merges = session.complete == Some(false) && !MUTANT;",
         promise: 5,
     },
-    // A call that ends by itself is reported twice.
+    // A failed call is reported twice.
     Mutant {
-        name: "OutcomeToldTwice",
+        name: "OutcomeReportedTwice",
         file: "src/node/caller.rs",
         find: "self.completed.push_back((call, why));",
         replace: "if MUTANT { self.completed.push_back((CompletedCall { posted_by: None, ..call }, why.clone())); }
@@ -276,9 +276,9 @@ pub const MUTANTS: &[Mutant] = &[
         replace: "attempt.is_some_and(|attempt| attempt.peer == place || MUTANT)",
         promise: 6,
     },
-    // A call waits for its answer for ever.
+    // A call waits for its reply without a deadline.
     Mutant {
-        name: "DeadlineForgotten",
+        name: "CallDeadlineIgnored",
         file: "src/node/caller.rs",
         find: "self.fail(net, slot, CallError::Deadline);",
         replace: "if !MUTANT { self.fail(net, slot, CallError::Deadline); }",
@@ -286,7 +286,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     // The timer of a call stays armed when the call has ended.
     Mutant {
-        name: "DeadlineLeftArmed",
+        name: "CallTimerLeftArmed",
         file: "src/node/calls.rs",
         find: "net.disarm(call.timer);",
         replace: "if !MUTANT { net.disarm(call.timer); }",
@@ -294,25 +294,25 @@ pub const MUTANTS: &[Mutant] = &[
     },
     // Entries of the last run are removed at once.
     Mutant {
-        name: "OrphansForgotten",
+        name: "UnclaimedEntriesRemoved",
         file: "src/distributor/mod.rs",
         find: "self.emit(net, None, Event::Restored { entries });",
         replace: "self.emit(net, None, Event::Restored { entries });
                   if MUTANT { self.end_warm_up(net); }",
         promise: 5,
     },
-    // Nodes of the last run have half of the time to come back.
+    // Nodes of the last run have half of the warm-up to reconnect.
     Mutant {
-        name: "AbsentTooEarly",
+        name: "AbsentRemovedEarly",
         file: "src/distributor/mod.rs",
         find: "let entries = self.registry.len();",
         replace: "let entries = self.registry.len();
                   if MUTANT { let owner = self.claim_owner(net); self.warm_up.run_for(net, owner, self.config.warm_up / 2); }",
         promise: 5,
     },
-    // Entries of the last run that are not back in time stay.
+    // Entries of the last run that are not claimed in time stay.
     Mutant {
-        name: "AbsentNever",
+        name: "AbsentNeverRemoved",
         file: "src/distributor/identities.rs",
         find: ".filter(|entry| self.unclaimed(*entry) == Some(Unclaimed::LastRun))",
         replace: ".filter(|entry| self.unclaimed(*entry) == Some(Unclaimed::LastRun) && !MUTANT)",
@@ -320,7 +320,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     // An entry that was claimed can be claimed again.
     Mutant {
-        name: "OrphanClaimedTwice",
+        name: "EntryClaimedTwice",
         file: "src/distributor/identities.rs",
         find: "let before = self.remove(entry);",
         replace: "let before = if MUTANT { None } else { self.remove(entry) };",
@@ -337,7 +337,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     // A change that comes soon after the last one is not persisted.
     Mutant {
-        name: "ChangeNotKept",
+        name: "ChangeNotPersisted",
         file: "src/distributor/persistence/mod.rs",
         find: "if now < due_at {",
         replace: "if now < due_at { if MUTANT { self.is_changed = false; }",
@@ -345,14 +345,14 @@ pub const MUTANTS: &[Mutant] = &[
     },
     // A planned stop persists the list without the nodes that it has disconnected.
     Mutant {
-        name: "StopEmptiesState",
+        name: "StopPersistsEmptyList",
         file: "src/distributor/mod.rs",
         find: "net.send_with(conn, |out| write_draining(out, after));",
         replace: "net.send_with(conn, |out| write_draining(out, after));
                   if MUTANT && let Some(id) = peer.entry.take() { self.registry.leave(id, crate::registry::Cause::Closed); }",
         promise: 5,
     },
-    // A file takes its name before its bytes are on the disk.
+    // A file is renamed before its bytes are synced.
     Mutant {
         name: "RenamedBeforeSync",
         file: "src/testing/sim/disk.rs",
@@ -360,7 +360,7 @@ pub const MUTANTS: &[Mutant] = &[
         replace: "content.is_synced = !content.is_lost && !MUTANT;",
         promise: 5,
     },
-    // A name is reported as persistent, and its folder was not synced.
+    // A rename is reported as persistent before its folder is synced.
     Mutant {
         name: "FolderNotSynced",
         file: "src/testing/sim/disk.rs",
@@ -368,9 +368,9 @@ pub const MUTANTS: &[Mutant] = &[
         replace: "if !MUTANT { files.sync_names(); }",
         promise: 5,
     },
-    // A torn file is read as if it were whole.
+    // A torn file is accepted.
     Mutant {
-        name: "TornStateTaken",
+        name: "TornSnapshotAccepted",
         file: "src/distributor/persistence/snapshot.rs",
         find: "if !is_whole {",
         replace: "if !is_whole && !MUTANT {",
@@ -378,7 +378,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     // The order of a hash map decides what a node sees.
     Mutant {
-        name: "HashOrderDecides",
+        name: "HashOrderVisible",
         file: "src/node/roster.rs",
         find: "rest.sort_by(|a, b| a.entry.cmp(&b.entry));",
         replace: "if !MUTANT { rest.sort_by(|a, b| a.entry.cmp(&b.entry)); }",

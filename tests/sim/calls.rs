@@ -1,4 +1,4 @@
-//! Every call, and what has become of it.
+//! The record of all calls and their outcomes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use pilcrow::node::CallId;
 use crate::forger::FORGER;
 use crate::model::ActorId;
 
-/// The calls of all nodes: those that are open, and who has served what.
+/// The calls of all nodes: those that are open, and the peers that have served each.
 #[derive(Default)]
 pub struct Calls {
     open: BTreeMap<(ActorId, CallId), Call>,
@@ -26,10 +26,10 @@ struct Call {
     until: Time,
 }
 
-type Ended = Result<(), String>;
+type Checked = Result<(), String>;
 
 impl Calls {
-    /// A number that no other request has.
+    /// Returns a number that no other request has.
     pub fn draw(&mut self) -> u64 {
         self.drawn += 1;
         self.drawn
@@ -49,94 +49,94 @@ impl Calls {
         self.open.insert((actor, call), Call { nonce, until });
     }
 
-    /// The one that answers everything was given a request.
-    pub fn forger_asked(&mut self, nonce: u64) {
+    /// Records a request that a forger received.
+    pub fn received_by_forger(&mut self, nonce: u64) {
         self.served_by.entry(nonce).or_default().push(FORGER);
     }
 
-    /// A node was given a request.
-    pub fn executed(&mut self, nonce: u64, by: ActorId) -> Ended {
+    /// Records a request that a node received.
+    pub fn executed(&mut self, nonce: u64, by: ActorId) -> Checked {
         let served_by = self.served_by.entry(nonce).or_default();
         served_by.push(by);
         if self.forged.contains(&nonce) && !self.idempotent.contains(&nonce) {
-            return Err(format!("request {nonce} was answered by another than {by}"));
+            return Err(format!("request {nonce} of {by} was answered by a forger"));
         }
         if served_by.len() > 1 && !self.idempotent.contains(&nonce) {
-            return Err(format!("request {nonce} was given to {served_by:?}"));
+            return Err(format!("request {nonce} was sent to {served_by:?}"));
         }
         Ok(())
     }
 
-    pub fn replied(&mut self, actor: ActorId, call: CallId, nonce: u64, by: ActorId) -> Ended {
+    pub fn replied(&mut self, actor: ActorId, call: CallId, nonce: u64, by: ActorId) -> Checked {
         self.replies += 1;
-        let asked = self.end(actor, call)?;
+        let open = self.end(actor, call)?;
         let has_served = self
             .served_by
             .get(&nonce)
             .is_some_and(|all| all.contains(&by));
-        if asked.nonce != nonce || !has_served {
+        if open.nonce != nonce || !has_served {
             return Err(format!(
-                "node {actor} asked {} and was answered {nonce} by {by}",
-                asked.nonce
+                "node {actor} called {} and received the results of {nonce} from {by}",
+                open.nonce
             ));
         }
         Ok(())
     }
 
-    /// An answer that no node gives.
-    pub fn forged(&mut self, actor: ActorId, call: CallId, results: &str) -> Ended {
-        let asked = self.end(actor, call)?;
-        match self.served_by.get(&asked.nonce) {
-            Some(by) if !by.contains(&FORGER) && !self.idempotent.contains(&asked.nonce) => {
+    /// Records the reply of a forger.
+    pub fn forged(&mut self, actor: ActorId, call: CallId, results: &str) -> Checked {
+        let open = self.end(actor, call)?;
+        match self.served_by.get(&open.nonce) {
+            Some(by) if !by.contains(&FORGER) && !self.idempotent.contains(&open.nonce) => {
                 Err(format!(
-                    "node {actor} asked {}, which {by:?} served, and was answered {results}",
-                    asked.nonce
+                    "node {actor} called {}, which {by:?} served, and received {results}",
+                    open.nonce
                 ))
             }
-            // It may have been guessed before it came, and then nobody else is given it.
+            // Its key may have been guessed before it was sent; then it must not be sent any more.
             _ => {
-                self.forged.insert(asked.nonce);
+                self.forged.insert(open.nonce);
                 Ok(())
             }
         }
     }
 
-    pub fn ended(&mut self, actor: ActorId, call: CallId) -> Ended {
+    pub fn ended(&mut self, actor: ActorId, call: CallId) -> Checked {
         self.others += 1;
         self.end(actor, call).map(drop)
     }
 
-    pub fn late(&mut self, actor: ActorId, call: CallId, now: Time) -> Ended {
+    pub fn late(&mut self, actor: ActorId, call: CallId, now: Time) -> Checked {
         self.others += 1;
-        let asked = self.end(actor, call)?;
-        if now < asked.until {
+        let open = self.end(actor, call)?;
+        if now < open.until {
             return Err(format!(
-                "the time of {} was over before it was",
-                asked.nonce
+                "request {} expired before its deadline",
+                open.nonce
             ));
         }
         Ok(())
     }
 
-    pub fn nobody(&mut self, actor: ActorId, call: CallId) -> Ended {
+    pub fn unavailable(&mut self, actor: ActorId, call: CallId) -> Checked {
         self.others += 1;
-        let asked = self.end(actor, call)?;
-        let is_idempotent = self.idempotent.contains(&asked.nonce);
-        match self.served_by.get(&asked.nonce) {
+        let open = self.end(actor, call)?;
+        let is_idempotent = self.idempotent.contains(&open.nonce);
+        match self.served_by.get(&open.nonce) {
             Some(by) if !is_idempotent => Err(format!(
-                "request {} of node {actor} was given to nobody, and served by {by:?}",
-                asked.nonce
+                "request {} of node {actor} was unavailable, and served by {by:?}",
+                open.nonce
             )),
             _ => Ok(()),
         }
     }
 
     fn end(&mut self, actor: ActorId, call: CallId) -> Result<Call, String> {
-        let asked = self.open.remove(&(actor, call));
-        asked.ok_or_else(|| format!("a call of node {actor} ended that was not open: {call:?}"))
+        let open = self.open.remove(&(actor, call));
+        open.ok_or_else(|| format!("a call of node {actor} ended twice: {call:?}"))
     }
 
-    /// A node is gone, and its calls with it.
+    /// Drops the calls of a node that was killed.
     pub fn forget(&mut self, actor: ActorId) {
         self.open.retain(|(other, _), _| *other != actor);
     }
@@ -148,7 +148,7 @@ impl Calls {
             .count()
     }
 
-    /// A call that should have ended.
+    /// Returns the number of a call that should have ended.
     pub fn overdue(&self, actor: ActorId, now: Time, grace: Duration) -> Option<u64> {
         let of_actor = self.open.iter().filter(|((other, _), _)| *other == actor);
         of_actor

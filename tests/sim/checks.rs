@@ -1,4 +1,4 @@
-//! The promises that time tells: looked at between the steps, and when all trouble is over.
+//! Promises about time: checked between the steps, and when all trouble has ended.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use pilcrow::testing::sim::ProcessId;
 
 use crate::fleet::{Fleet, Running};
 
-/// How long a host may be gone without a word, with what looking at it costs.
+/// How long an entry may outlive its host, with the interval of the checks.
 const GONE: Duration = Duration::from_millis(21_500);
-/// How long a stopped process with a session may be listed.
+/// How long the entry of a stopped process with a session may be listed.
 const SILENT: Duration = Duration::from_millis(17_500);
-/// How long a peer may take nothing of what waits for it.
+/// How long a backlogged peer may read nothing.
 const STUCK: Duration = Duration::from_millis(11_500);
-/// How late an outcome may be, of a node that runs.
+/// How late a node that runs may report an outcome.
 const LATE: Duration = Duration::from_millis(2_500);
 
 impl Fleet {
-    /// Everything that can be wrong now.
+    /// Checks everything that must hold now.
     pub fn check(&mut self) {
         if !self.is_broken() {
             self.check_connections();
@@ -46,7 +46,7 @@ impl Fleet {
                 .unclaimed()
                 .map(|entry| entry.text.to_string())
                 .collect();
-            return model.break_promise(3, format!("{unclaimed:?} are not back and still listed"));
+            return model.break_promise(3, format!("{unclaimed:?} are unclaimed and still listed"));
         }
         let paused: Vec<(ProcessId, _)> = self.paused.iter().map(|(id, at)| (*id, *at)).collect();
         let conns: Vec<_> = distributor.conns().collect();
@@ -82,7 +82,7 @@ impl Fleet {
                 let local = now + world.ahead(distributor.id);
                 let silent = now.saturating_since(*at);
                 let silent = silent.min(local.saturating_since(known.last_frame_at));
-                // Many who fall silent are let go one a second.
+                // Where many fall silent, one is removed per second.
                 if silent.min(undisturbed) > SILENT + held {
                     wrong = Some((
                         3,
@@ -98,7 +98,7 @@ impl Fleet {
                 if stuck.min(undisturbed) > STUCK {
                     wrong = Some((
                         4,
-                        format!("{peer} takes nothing for {stuck:?} and is not cut"),
+                        format!("{peer} reads nothing for {stuck:?} and is not closed"),
                     ));
                 }
             }
@@ -145,7 +145,7 @@ impl Fleet {
         }
     }
 
-    /// What keeps the fleet from being settled: everybody is connected and knows the last list.
+    /// Returns what keeps the fleet from being settled: all peers connected, with the last list.
     pub fn unsettled(&mut self) -> Option<String> {
         let Some(distributor) = &self.distributor else {
             return Some("there is no Distributor".to_owned());
@@ -153,7 +153,7 @@ impl Fleet {
         let id = distributor.id;
         let world = self.shared.world.clone();
         if world.waiting(id) > 0 {
-            return Some("somebody waits to be accepted".to_owned());
+            return Some("a connection is not accepted yet".to_owned());
         }
         let model = std::rc::Rc::clone(&self.shared.model);
         let mut model = model.borrow_mut();
@@ -186,7 +186,7 @@ impl Fleet {
         }
         for raw in self.raws().filter(|raw| raw.reads()) {
             let Some(local) = raw.local else {
-                // Twins turn each other away, and a plain peer does not notice that it was left.
+                // Twins reject each other, and a plain peer does not notice a lost connection.
                 continue;
             };
             let conn = model.run_of(id).conns.get(&local);

@@ -1,4 +1,4 @@
-//! A process with a Distributor in it, and what it is told.
+//! A process with a Distributor, which reports its events to the model.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ pub struct DistributorProcess {
     pub reactor: Reactor,
     pub distributor: Distributor,
     pub silence: Duration,
-    /// Since when nothing has kept it from running.
+    /// The last time that something kept it from running.
     pub undisturbed_since: Time,
     pub is_stopping: bool,
     pub state_file: Option<StateFile>,
@@ -59,7 +59,7 @@ impl DistributorProcess {
         if let Some(restored) = restored {
             let left_out = distributor.restore(reactor.net(), restored);
             if left_out > 0 {
-                let what = format!("{left_out} of those who were listed can't be listed again");
+                let what = format!("{left_out} entries of the snapshot were not restored");
                 model.borrow_mut().break_promise(5, what);
             }
         }
@@ -93,7 +93,7 @@ impl DistributorProcess {
         Ok(())
     }
 
-    /// Has the newest snapshot written, now that the model knows of the turn.
+    /// Writes the newest snapshot, after the model has recorded the turn.
     fn persist(&mut self) {
         let snapshot = self.newest.0.borrow_mut().take();
         if let (Some(file), Some(snapshot)) = (&mut self.state_file, snapshot) {
@@ -101,7 +101,7 @@ impl DistributorProcess {
         }
     }
 
-    /// Begins a planned stop.
+    /// Starts a planned stop.
     pub fn stop(&mut self) {
         self.is_stopping = true;
         self.model.borrow_mut().run_of(self.id).is_stopping = true;
@@ -109,14 +109,14 @@ impl DistributorProcess {
         self.persist();
     }
 
-    /// Returns whether a planned stop is done: nothing is connected any more, and the list is on disk.
+    /// Returns whether a planned stop is complete: all connections are closed, and the list is on disk.
     pub fn has_stopped(&mut self, now: Time) -> bool {
         let is_left = self.is_stopping && self.reactor.net().connections() == 0;
         let file = self.state_file.as_mut();
         is_left && file.is_none_or(|file| file.is_done(now))
     }
 
-    /// The connections that its handler knows.
+    /// Returns the connections that its handler knows.
     pub fn conns(&self) -> impl Iterator<Item = (ConnId, SocketAddr)> {
         self.conns.iter().map(|(conn, peer)| (*conn, *peer))
     }
@@ -156,7 +156,7 @@ impl Handler for Watched<'_> {
         let was_taken = self.distributor.stats().registrations > before;
         if let Some(peer) = self.conns.get(&conn) {
             let mut model = self.model.borrow_mut();
-            model.told(self.id, *peer, frame, net.now(), was_taken);
+            model.frame_received(self.id, *peer, frame, net.now(), was_taken);
         }
     }
 
@@ -192,7 +192,7 @@ impl Handler for Watched<'_> {
         if gone > 0 {
             self.model
                 .borrow_mut()
-                .let_absent_go(self.id, gone, net.now());
+                .absent_removed(self.id, gone, net.now());
         }
     }
 

@@ -1,5 +1,5 @@
-//! What must hold when all trouble is over: everybody knows the last list, quiet times are quiet, and
-//! nothing is left of those who have left.
+//! Checks after all trouble: every peer knows the last list, quiet times are quiet, and peers that have
+//! left leave nothing behind.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use crate::raw::Kind;
 const MILLI: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How long a healed fleet may take until everybody knows the last list: a connect that is given up,
-/// the longest pause before another, the end of warming up, and a peer that is cut for not reading.
+/// How long a healed fleet may take until every peer knows the last list: a connect that fails, the
+/// longest pause before the next, the warm-up, and a peer that is closed for not reading.
 const SETTLES_WITHIN: Duration = Duration::from_secs(90);
 
-/// All trouble ends; then everything must come to be as it should.
+/// Ends all trouble, waits until the fleet is settled, and runs one of the checks.
 pub fn finish(fleet: &mut Fleet) {
     fleet.end_all_trouble();
     settle(fleet);
@@ -28,10 +28,10 @@ pub fn finish(fleet: &mut Fleet) {
         2 => call_all(fleet),
         3 => rest(fleet),
         4 => drain_one(fleet),
-        5 => hear_why(fleet),
-        6 => stop_one(fleet),
-        7 => answer_late(fleet),
-        _ => stand_still(fleet),
+        5 => receive_reason(fleet),
+        6 => pause_one(fleet),
+        7 => reply_late(fleet),
+        _ => pause_distributor(fleet),
     }
     if !fleet.is_broken() {
         unload(fleet);
@@ -55,13 +55,13 @@ fn settle(fleet: &mut Fleet) {
     }
 }
 
-/// A Distributor that goes and comes back while all else is well takes nobody out of any view.
+/// Restarts the Distributor in a quiet time: no node leaves any view.
 fn restart_unnoticed(fleet: &mut Fleet, is_planned: bool) {
     fleet.run_for(12 * SECOND);
     for node in fleet.nodes() {
         node.node.service().losses.clear();
     }
-    // Plain peers are lost by a restart: they reconnect later than nodes do.
+    // Plain peers leave in a restart: they reconnect later than nodes do.
     let names = |fleet: &mut Fleet| -> Vec<String> {
         let nodes = fleet.nodes().filter(|node| !node.is_draining);
         nodes
@@ -69,13 +69,13 @@ fn restart_unnoticed(fleet: &mut Fleet, is_planned: bool) {
             .collect()
     };
     let names = names(fleet);
-    // Where few can wait to be accepted some are not back when the warm-up ends.
+    // With a short accept queue some have not reconnected when the warm-up ends.
     let peers = u32::try_from(fleet.actors.len()).expect("few actors");
     let is_spoiled = fleet.shared.model.borrow().shelf.is_spoiled;
     if fleet.keeps_state && !is_spoiled && fleet.limits.listen_backlog > peers {
         keep_all(fleet);
     }
-    fleet.say("a restart in a quiet time");
+    fleet.log("a restart in a quiet time");
     if is_planned {
         if let Some(distributor) = &mut fleet.distributor {
             distributor.stop();
@@ -107,14 +107,14 @@ fn restart_unnoticed(fleet: &mut Fleet, is_planned: bool) {
     }
 }
 
-/// From now on no list may lack any of those who come back by themselves, whoever is sent it.
+/// Requires the entries of all peers that reconnect by themselves in each list from now on.
 fn keep_all(fleet: &mut Fleet) {
     let Some(id) = fleet.distributor.as_ref().map(|known| known.id) else {
         return;
     };
     let nodes = fleet.nodes().filter(|node| !node.is_draining);
     let mut back: Vec<ActorId> = nodes.map(|node| node.actor).collect();
-    // Twins turn each other away.
+    // Twins reject each other.
     let raws = fleet
         .raws()
         .filter(|raw| raw.reads() && raw.kind != Kind::Twin);
@@ -137,7 +137,7 @@ fn keep_all(fleet: &mut Fleet) {
     }
 }
 
-/// In a quiet time every call to a node that is there comes back, and leaves nothing behind.
+/// Makes calls in a quiet time: each gets its reply, and leaves nothing behind.
 fn call_all(fleet: &mut Fleet) {
     fleet.run_for(10 * SECOND);
     let minute = 60 * SECOND;
@@ -150,7 +150,7 @@ fn call_all(fleet: &mut Fleet) {
             node.call(None, minute, false);
         }
     }
-    // Longer than any answer is delayed, and a frame's deadline behind it: those ring for nothing.
+    // Longer than any reply is delayed, and the deadline of a frame after it.
     fleet.run_for(20 * SECOND);
     let calls = Rc::clone(&fleet.shared.calls);
     let mut wrong = None;
@@ -160,10 +160,10 @@ fn call_all(fleet: &mut Fleet) {
         if open > 0 {
             wrong = Some((
                 6,
-                format!("{open} calls of node {} are not answered", node.actor),
+                format!("{open} calls of node {} have no reply", node.actor),
             ));
         }
-        // The link's, and those of connections that were opened for the calls.
+        // Those of the link, and of connections that were opened for the calls.
         if open == 0 && timers > before + 4 {
             let what = format!("node {} had {before} timers and has {timers}", node.actor);
             wrong = Some((8, what));
@@ -174,7 +174,7 @@ fn call_all(fleet: &mut Fleet) {
     }
 }
 
-/// In a quiet time nobody comes or goes, and no connection is kept that nobody knows of.
+/// Waits in a quiet time: no peer joins or leaves, and every connection is known to the handler.
 fn rest(fleet: &mut Fleet) {
     let changes = |fleet: &mut Fleet| -> Vec<usize> {
         let nodes = fleet.nodes();
@@ -182,7 +182,7 @@ fn rest(fleet: &mut Fleet) {
     };
     fleet.run_for(14 * SECOND);
     let before = changes(fleet);
-    // Some come back every three seconds, and what was said to them is on its way for a moment.
+    // Some peers reconnect every three seconds, and their last frames are on the way for a moment.
     let mut kept = None;
     for _ in 0..8 {
         kept = fleet.distributor.as_mut().and_then(|distributor| {
@@ -205,7 +205,7 @@ fn rest(fleet: &mut Fleet) {
     }
 }
 
-/// Who is told that everybody knows that it has left is in nobody's view.
+/// Drains a node: after a reply that all have acknowledged it, it is in no view.
 fn drain_one(fleet: &mut Fleet) {
     fleet.run_for(12 * SECOND);
     let Some(id) = fleet
@@ -215,7 +215,7 @@ fn drain_one(fleet: &mut Fleet) {
     else {
         return;
     };
-    // Some take their time.
+    // Some acknowledge late.
     for raw in 0..2 {
         let others: Vec<_> = fleet.nodes().filter(|node| node.actor != id).collect();
         let process = others.get(raw).map(|node| node.id);
@@ -240,15 +240,16 @@ fn drain_one(fleet: &mut Fleet) {
             false => None,
         });
         drop(nodes);
-        let mut who_sees = None;
-        // Who has left before is told no more.
+        let mut sees = None;
+        // Drained nodes receive no lists.
         for node in fleet.nodes().filter(|node| !node.is_draining) {
             if node.view().iter().any(|entry| entry.contains(&own)) {
-                who_sees = Some(node.actor);
+                sees = Some(node.actor);
             }
         }
-        if let (Some(true), Some(who)) = (drained, who_sees) {
-            let what = format!("node {id} was told that all know it left; node {who} does not");
+        if let (Some(true), Some(other)) = (drained, sees) {
+            let what =
+                format!("all have acknowledged the drain of node {id}, and node {other} sees it");
             return fleet.broken(2, what);
         }
         if drained.is_some() {
@@ -257,8 +258,8 @@ fn drain_one(fleet: &mut Fleet) {
     }
 }
 
-/// A process that stands still, and has a session, is taken for gone: its kernel answers for it.
-fn stop_one(fleet: &mut Fleet) {
+/// Pauses the process of a node, whose kernel answers for it: its session becomes silent.
+fn pause_one(fleet: &mut Fleet) {
     let Some((process, actor)) = fleet.nodes().map(|node| (node.id, node.actor)).next() else {
         return;
     };
@@ -273,13 +274,12 @@ fn stop_one(fleet: &mut Fleet) {
         fleet.check();
     }
     fleet.paused.remove(&process);
-    fleet.say(&format!("node {actor} goes on"));
+    fleet.log(&format!("node {actor} resumes"));
     settle(fleet);
 }
 
-/// A Distributor that is stopped for a while reads what came meanwhile before it disconnects a peer
-/// for its silence.
-fn stand_still(fleet: &mut Fleet) {
+/// Pauses the Distributor: it reads everything that arrived before it closes a peer for silence.
+fn pause_distributor(fleet: &mut Fleet) {
     fleet.add(ActorKind::Raw(Kind::Watcher, None), None);
     fleet.run_for(8 * SECOND);
     let Some(process) = fleet.distributor.as_ref().map(|known| known.id) else {
@@ -292,35 +292,35 @@ fn stand_still(fleet: &mut Fleet) {
     fleet.run_for(u32::try_from(pause).expect("some seconds") * SECOND);
     fleet.paused.remove(&process);
     fleet.disturb(process);
-    fleet.say("the Distributor goes on");
+    fleet.log("the Distributor resumes");
     settle(fleet);
 }
 
-/// An answer that comes late goes to who asked, or to nobody: not to who is in its place now.
-fn answer_late(fleet: &mut Fleet) {
+/// Delays replies: each reaches its caller or none, and not the process that replaced the caller.
+fn reply_late(fleet: &mut Fleet) {
     let ids: Vec<_> = fleet
         .nodes()
         .filter(|node| !node.is_draining)
         .map(|node| node.actor)
         .collect();
-    let [asked, asking @ ..] = &ids[..] else {
+    let [called, callers @ ..] = &ids[..] else {
         return;
     };
-    for node in fleet.nodes().filter(|node| node.actor == *asked) {
+    for node in fleet.nodes().filter(|node| node.actor == *called) {
         node.node.service().delays_one_in = 1;
     }
     for _ in 0..2 {
-        for id in asking {
+        for id in callers {
             for node in fleet.nodes().filter(|node| node.actor == *id) {
-                node.call(Some(*asked), 5 * SECOND, false);
+                node.call(Some(*called), 5 * SECOND, false);
             }
         }
         fleet.run_for(SECOND / 4);
-        for id in asking {
+        for id in callers {
             fleet.kill(*id);
         }
         fleet.run_for(SECOND / 4);
-        for id in asking {
+        for id in callers {
             fleet.start(*id);
         }
         fleet.run_for(SECOND);
@@ -328,14 +328,14 @@ fn answer_late(fleet: &mut Fleet) {
     settle(fleet);
 }
 
-/// Who is closed for what it sends can read why, though it sends on.
-fn hear_why(fleet: &mut Fleet) {
+/// Sends too large a frame: the reason of the close arrives although the peer keeps sending.
+fn receive_reason(fleet: &mut Fleet) {
     let addr: std::net::SocketAddr = ([10, 0, 0, 250], 0).into();
     let host = fleet.world().add_host(addr.ip());
     let mut stranger = fleet.world().start(host);
-    // Longer than a frame may be, by less than what is still read of it.
+    // Over the limit, by less than what is still read of it.
     let text = vec![b'x'; fleet.limits.max_frame_bytes + 700];
-    // So near that what is still read of it has the time to come.
+    // With so little latency that what is still read of it arrives in time.
     fleet.world().change_faults(|faults, _| {
         (faults.latency, faults.jitter) = (MILLI / 10, MILLI / 10);
     });
@@ -343,7 +343,7 @@ fn hear_why(fleet: &mut Fleet) {
         return;
     };
     fleet.run_for(SECOND);
-    let (mut sent, mut heard) = (0, Vec::new());
+    let (mut sent, mut received) = (0, Vec::new());
     let until = fleet.now() + 12 * SECOND;
     let mut is_over = false;
     while !is_over && fleet.now() < until {
@@ -353,7 +353,7 @@ fn hear_why(fleet: &mut Fleet) {
         let mut into = [0; 4096];
         match stranger.read(socket, &mut into) {
             Ok(0) => is_over = true,
-            Ok(count) => heard.extend_from_slice(&into[..count]),
+            Ok(count) => received.extend_from_slice(&into[..count]),
             Err(error) => {
                 use std::io::ErrorKind::{NotConnected, WouldBlock};
                 is_over = ![NotConnected, WouldBlock].contains(&error.kind());
@@ -361,12 +361,15 @@ fn hear_why(fleet: &mut Fleet) {
         }
         fleet.run_for(MILLI / 2);
     }
-    let heard = String::from_utf8_lossy(&heard).into_owned();
-    // Where connections are full it hears that instead.
-    if !heard.contains("\"errorcode\":4") && !heard.contains("\"errorcode\":6") {
-        return fleet.broken(7, format!("who sent too much was not told so: {heard}"));
+    let received = String::from_utf8_lossy(&received).into_owned();
+    // With all connections in use, that is the reason.
+    if !received.contains("\"errorcode\":4") && !received.contains("\"errorcode\":6") {
+        return fleet.broken(
+            7,
+            format!("a peer over the limit did not receive the reason: {received}"),
+        );
     }
-    // It keeps its side open, and that is no reason to keep the other.
+    // A peer that keeps its side open does not keep the connection.
     fleet.run_for(3 * SECOND);
     let is_kept = fleet.distributor.as_ref().is_some_and(|distributor| {
         let mut links = fleet.world().links(distributor.id).into_iter();
@@ -380,9 +383,9 @@ fn hear_why(fleet: &mut Fleet) {
     }
 }
 
-/// When all peers are gone, nothing is left of them.
+/// Kills all peers: nothing is left of them.
 fn unload(fleet: &mut Fleet) {
-    fleet.say("everybody leaves");
+    fleet.log("all peers leave");
     for id in 0..fleet.actors.len() {
         if !matches!(fleet.actors[id].running, Running::Not) {
             fleet.kill(id);
@@ -400,7 +403,7 @@ fn unload(fleet: &mut Fleet) {
     let sockets = world.sockets(id);
     if connections > 0 || timers > 3 || entries > 0 || sockets > 1 {
         let what = format!(
-            "all are gone, and there are {connections} connections, {timers} timers, \
+            "all peers have left, and there are {connections} connections, {timers} timers, \
              {entries} entries, {sockets} sockets"
         );
         fleet.broken(8, what);

@@ -1,4 +1,4 @@
-//! All processes of one simulation, and who is turned when.
+//! All processes of one simulation.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +24,7 @@ pub struct Actor {
     pub host: HostId,
     pub kind: ActorKind,
     pub running: Running,
-    /// Not turned again before: a process does not run all the time.
+    /// It is not turned before: a process does not run all the time.
     pub rests_until: Time,
 }
 
@@ -40,7 +40,7 @@ pub enum Running {
     Not,
 }
 
-/// What ends by itself.
+/// The scheduled end of a trouble.
 #[derive(Clone, Debug)]
 pub enum Later {
     Resume(ProcessId),
@@ -60,7 +60,7 @@ pub struct Fleet {
     pub addr: SocketAddr,
     pub distributor: Option<DistributorProcess>,
     pub distributor_rests_until: Time,
-    /// The Distributor keeps its list in a file.
+    /// Whether the Distributor has a state file.
     pub keeps_state: bool,
     pub actors: Vec<Actor>,
     pub paused: BTreeMap<ProcessId, Time>,
@@ -121,8 +121,9 @@ impl Fleet {
         self.shared.model.borrow_mut().break_promise(promise, what);
     }
 
-    pub fn say(&self, words: &str) {
-        self.shared.world.say(words);
+    /// Adds a line to the trace.
+    pub fn log(&self, line: &str) {
+        self.shared.world.say(line);
     }
 
     pub fn later(&mut self, wait: Duration, what: Later) {
@@ -130,7 +131,7 @@ impl Fleet {
         self.later.insert((self.now() + wait, self.laters), what);
     }
 
-    /// Starts a Distributor where there is none.
+    /// Starts a Distributor, unless one runs.
     pub fn start_distributor(&mut self) {
         if self.distributor.is_some() || self.dark.contains(&self.distributor_host) {
             return;
@@ -145,12 +146,12 @@ impl Fleet {
         let addr = self.addr;
         match DistributorProcess::start(process, addr, config, limits, &world, &model, state_file) {
             Ok(started) => self.distributor = Some(started),
-            Err(error) => self.broken(8, format!("a Distributor can't start again: {error}")),
+            Err(error) => self.broken(8, format!("a Distributor did not start: {error}")),
         }
-        self.say("a Distributor starts");
+        self.log("a Distributor starts");
     }
 
-    /// Adds a peer and starts it; on a host of its own, or on that of another.
+    /// Adds a peer and starts it, on a host of its own or on that of another peer.
     pub fn add(&mut self, kind: ActorKind, host_of: Option<ActorId>) -> ActorId {
         let actor = self.actors.len();
         let host = match host_of {
@@ -191,13 +192,15 @@ impl Fleet {
                 let node = NodeProcess::start(id, process, addr, self.addr, limits, &self.shared);
                 match node {
                     Ok(node) => Running::Node(Box::new(node)),
-                    Err(error) => return self.broken(8, format!("node {id} can't start: {error}")),
+                    Err(error) => {
+                        return self.broken(8, format!("node {id} did not start: {error}"));
+                    }
                 }
             }
             ActorKind::Raw(kind, instance) => {
                 let mut raw = Raw::new(id, kind, process, self.addr, instance);
                 if kind == Kind::Forger && raw.be_called(self.node_addr(id)).is_err() {
-                    return self.broken(8, format!("forger {id} can't listen"));
+                    return self.broken(8, format!("forger {id} cannot listen"));
                 }
                 is_honest = raw.is_honest();
                 Running::Raw(Box::new(raw))
@@ -211,7 +214,7 @@ impl Fleet {
         model.views.remove(&id);
         drop(model);
         self.actors[id].running = running;
-        self.say(&format!("actor {id} starts: {:?}", self.actors[id].kind));
+        self.log(&format!("actor {id} starts: {:?}", self.actors[id].kind));
     }
 
     pub fn node_addr(&self, id: ActorId) -> SocketAddr {
@@ -220,7 +223,7 @@ impl Fleet {
         SocketAddr::from((addr, 9000 + u16::try_from(id).expect("few actors")))
     }
 
-    /// Kills a peer: its kernel says goodbye for it.
+    /// Kills a peer: its kernel closes its connections.
     pub fn kill(&mut self, id: ActorId) {
         if let Some(process) = self.process_of(id) {
             self.paused.remove(&process);
@@ -237,7 +240,7 @@ impl Fleet {
         }
     }
 
-    /// Something has kept `process` from running, or from being heard.
+    /// Records that something kept `process` from running, or cut it off.
     pub fn disturb(&mut self, process: ProcessId) {
         let now = self.now();
         for actor in &mut self.actors {
@@ -260,7 +263,7 @@ impl Fleet {
         {
             let (at, what) = (*at, what.clone());
             self.later.remove(&at);
-            self.say(&format!("{what:?}"));
+            self.log(&format!("{what:?}"));
             match what {
                 Later::Resume(process) => {
                     self.paused.remove(&process);
@@ -281,9 +284,9 @@ impl Fleet {
         }
     }
 
-    /// Ends everything that was to end later, now.
+    /// Ends all trouble now.
     pub fn end_all_trouble(&mut self) {
-        self.say("all trouble ends");
+        self.log("all trouble ends");
         self.world()
             .change_faults(|faults, _| faults.are_on = false);
         for host in std::mem::take(&mut self.dark) {

@@ -62,7 +62,7 @@ fn answer(caller: &mut Wire, calls: &mut Calls) {
         let Ok(request) = serde_json::from_slice::<Request>(&frame) else {
             continue;
         };
-        calls.forger_asked(request.params.nonce);
+        calls.received_by_forger(request.params.nonce);
         // Guessed keys of other requests first.
         for further in [1, -1, 2, -2, 0] {
             for slot in 0..3 {

@@ -14,7 +14,7 @@ use pilcrow_test_client::{Message, registration, session};
 use crate::number;
 
 const SECOND: Duration = Duration::from_secs(1);
-/// As many as one host has ports for, with room to spare.
+/// Fewer than one host has ports for.
 const CONNECTIONS_PER_HOST: usize = 25_000;
 
 /// Many sessions of one host, in one process.
@@ -92,7 +92,7 @@ impl Session {
 
 /// Takes a minute or two: `cargo test --release --test sim -- --ignored --nocapture large`.
 #[test]
-#[ignore = "a command of its own: --ignored large"]
+#[ignore = "takes minutes: run with --ignored large"]
 fn large() {
     let connections =
         number("CONNECTIONS").map_or(100_000, |count| usize::try_from(count).expect("it fits"));
@@ -116,7 +116,7 @@ fn large() {
             max_entries: connections + 1000,
             ..Capacity::default()
         },
-        // What is measured is the list, not the heartbeats.
+        // Heartbeats are rare: the test is about lists.
         heartbeat: 600 * SECOND,
         silence: 1800 * SECOND,
         ..Config::default()
@@ -124,7 +124,7 @@ fn large() {
     let addr: SocketAddr = ([10, 0, 0, 1], 9000).into();
     distributor
         .listen(reactor.net(), addr)
-        .expect("nobody else listens");
+        .expect("the port is free");
 
     let mut crowds: Vec<Crowd> = Vec::new();
     let mut left = connections;

@@ -26,8 +26,7 @@ use std::time::Instant;
 
 use pilcrow_simulation::{Outcome, simulate};
 
-/// Enough steps for a fault to meet what another left behind.
-/// Without optimisation fewer must do, so that all tests together take a minute.
+/// Enough steps for a fault to meet the effects of another; fewer without optimisation, which is slow.
 const STEPS: u64 = if cfg!(debug_assertions) { 12 } else { 40 };
 const SEEDS: u64 = 2_000;
 const NOTES: usize = 60;
@@ -56,7 +55,7 @@ fn report(seed: u64, outcome: &Outcome) -> String {
     )
 }
 
-/// Runs `check` on the seeds below `seeds` in parallel. Returns the lowest seed that fails, and why.
+/// Runs `check` on the seeds below `seeds` in parallel. Returns the lowest seed that failed, and why.
 fn first_failure<T: Send>(seeds: u64, check: impl Fn(u64) -> Option<T> + Sync) -> Option<(u64, T)> {
     let next = AtomicU64::new(0);
     let failed: Mutex<Option<(u64, T)>> = Mutex::new(None);
@@ -116,7 +115,7 @@ fn seeds() {
 
 /// Runs one seed and prints its trace.
 #[test]
-#[ignore = "a command of its own: SEED=7 ... --ignored replay"]
+#[ignore = "needs a seed: SEED=7 ... --ignored replay"]
 fn replay() {
     let seed = number("SEED").expect("SEED is not set: set it to the seed to replay");
     let outcome = simulate(seed, steps(), usize::MAX);

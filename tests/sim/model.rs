@@ -1,7 +1,7 @@
-//! What must be true, worked out beside the production code and not by it.
+//! The model: what must be true, computed without the production code.
 //!
-//! It is told what reaches a Distributor, in the order in which it is told it, and what the peers
-//! are sent. From the one it works out every list there may be, and holds the other against it.
+//! It receives the events of a Distributor in the order in which its handler does, and the frames that
+//! peers received. From the events it computes every possible list, and checks the frames against them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use pilcrow::Time;
 use pilcrow::reactor::CloseReason;
 use pilcrow::testing::sim::{ProcessId, World};
 
-/// A promise that was not kept.
+/// A broken promise.
 #[derive(Clone, Debug)]
 pub struct Broken {
     pub promise: u8,
@@ -24,26 +24,26 @@ pub struct Broken {
 
 pub type List = Rc<[Rc<str>]>;
 
-/// Names a peer through all its connections and restarts.
+/// Identifies a peer through all its connections and restarts.
 pub type ActorId = usize;
 
 #[derive(Default)]
 pub struct Model {
     pub broken: Option<Broken>,
     pub runs: Vec<Run>,
-    /// Whose connection it is, as the peer sees it: its own address.
+    /// The peer of each connection, by the address of the peer.
     pub actor_of: BTreeMap<SocketAddr, ActorId>,
     pub views: BTreeMap<ActorId, View>,
     /// Peers whose connections may be closed for what they send or do not read.
     pub liars: Vec<bool>,
     pub longest_list_bytes: usize,
     pub shelf: Shelf,
-    /// What each list of a later run than this must have, while nothing takes it out.
+    /// Entries that each list of a later run than this must have.
     pub kept: Vec<(ProcessId, Rc<str>)>,
 }
 
 impl Model {
-    /// Notes the first promise that was not kept.
+    /// Records a broken promise, if it is the first.
     pub fn break_promise(&mut self, promise: u8, what: impl Into<String>) {
         if self.broken.is_none() {
             let what = what.into();
@@ -51,7 +51,7 @@ impl Model {
         }
     }
 
-    /// A Distributor begins, with what was kept of another.
+    /// Records that a Distributor started, with the snapshot of an earlier one.
     pub fn begin_run(&mut self, process: ProcessId, saved: Option<Saved>, world: &World) {
         let mut run = Run::new(process);
         if let Some(saved) = saved {
@@ -67,7 +67,7 @@ impl Model {
             .expect("the Distributor is known")
     }
 
-    /// The run that has this connection.
+    /// Returns the run that has this connection.
     pub fn run_with(&mut self, peer: SocketAddr) -> Option<&mut Run> {
         let mut runs = self.runs.iter_mut().rev();
         runs.find(|run| run.conns.contains_key(&peer) || run.gone.contains_key(&peer))
@@ -90,8 +90,8 @@ impl Model {
         }
     }
 
-    /// A frame that a Distributor was given.
-    pub fn told(
+    /// Records a frame that a Distributor received.
+    pub fn frame_received(
         &mut self,
         process: ProcessId,
         peer: SocketAddr,
@@ -114,7 +114,10 @@ impl Model {
             }
             Err(error) => {
                 let frame = String::from_utf8_lossy(frame).into_owned();
-                return self.break_promise(7, format!("{peer} was cut wrongly: {error}: {frame}"));
+                return self.break_promise(
+                    7,
+                    format!("the frame of {peer} was split wrongly: {error}: {frame}"),
+                );
             }
         };
         match (packet.uri.as_str(), packet.method.as_str()) {
@@ -124,7 +127,7 @@ impl Model {
         }
     }
 
-    /// A Distributor was told that a connection is over.
+    /// Records and checks the end of a connection of a Distributor.
     pub fn closed(
         &mut self,
         world: &World,
@@ -156,7 +159,7 @@ impl Model {
         };
         let must_read_first = matches!(why, CloseReason::FrameTimeout | CloseReason::NoFirstByte)
             || why == CloseReason::Local && is_silent && !run.is_stopping && !conn.is_superseded;
-        let has_spoken = facts.is_some_and(|facts| {
+        let has_sent = facts.is_some_and(|facts| {
             facts.unread_bytes > 0
                 && world.now().saturating_since(facts.heard_at) > Duration::from_millis(20)
         });
@@ -176,13 +179,13 @@ impl Model {
                 format!("{peer} was closed without a reason: {why:?} {facts:?}"),
             );
         }
-        if must_read_first && has_spoken && !is_liar {
-            let what = format!("{peer} was closed for its silence before it was heard: {why:?}");
+        if must_read_first && has_sent && !is_liar {
+            let what = format!("{peer} was closed for silence with unread bytes: {why:?}");
             self.break_promise(3, what);
         }
     }
 
-    /// After a turn of a Distributor.
+    /// Records a turn of a Distributor, and checks the connections that it saw end.
     pub fn turned(&mut self, process: ProcessId, world: &World) {
         let run = self.run_of(process);
         run.note_list(world.now());
@@ -190,7 +193,7 @@ impl Model {
         let bytes: usize = entries.map(|entry| entry.text.len() + 14).sum();
         for peer in world.take_ends_seen(process) {
             if run.conns.contains_key(&peer) && world.facts(process, peer).is_some() {
-                let what = format!("{peer} has ended, which was seen, and it is still there");
+                let what = format!("{peer} is kept although its end was seen");
                 return self.break_promise(3, what);
             }
         }

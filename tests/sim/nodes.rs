@@ -1,4 +1,4 @@
-//! Nodes of this crate, with a service that answers what it was asked, now or later.
+//! Nodes of this crate, with a service that replies at once or later.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -34,13 +34,13 @@ pub struct Shared {
 pub struct Echo {
     actor: ActorId,
     shared: Shared,
-    /// Of those asked, one in so many is answered later.
+    /// One request of this many is answered later.
     pub delays_one_in: u64,
     delayed: VecDeque<(Time, ReplyTo, u64)>,
     pub link: LinkState,
     pub losses: Vec<String>,
     pub link_changes: usize,
-    /// Whether everybody knew, by what a drain was answered.
+    /// The reply to a drain: whether all sessions have acknowledged it.
     pub drained: Option<bool>,
 }
 
@@ -61,7 +61,7 @@ impl Echo {
     }
 }
 
-/// An answer, with what would end its frame if it were not escaped.
+/// Returns results with the bytes of a frame end, which must be escaped.
 fn echo(nonce: u64, by: ActorId) -> serde_json::Value {
     serde_json::json!({ "mark": "¶", "nonce": nonce, "by": by })
 }
@@ -69,7 +69,7 @@ fn echo(nonce: u64, by: ActorId) -> serde_json::Value {
 impl Service for Echo {
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
         let Ok(Nonce { nonce }) = request.parse_params::<Nonce>() else {
-            let what = format!("a request that nobody made: {}", request.params());
+            let what = format!("a request that was not made: {}", request.params());
             self.shared.model.borrow_mut().break_promise(7, what);
             return;
         };
@@ -106,7 +106,7 @@ impl Service for Echo {
             },
             Err(CallError::Refused(_) | CallError::ConnectionLost) => calls.ended(self.actor, call),
             Err(CallError::Deadline) => calls.late(self.actor, call, now),
-            Err(CallError::Unavailable) => calls.nobody(self.actor, call),
+            Err(CallError::Unavailable) => calls.unavailable(self.actor, call),
         };
         if let Err(what) = ended {
             self.shared.model.borrow_mut().break_promise(6, what);
@@ -127,7 +127,7 @@ impl Service for Echo {
     }
 }
 
-/// A process with a node in it.
+/// A process with a node.
 pub struct NodeProcess {
     pub actor: ActorId,
     pub id: ProcessId,
@@ -136,7 +136,7 @@ pub struct NodeProcess {
     pub distributor: SocketAddr,
     shared: Shared,
     conns: BTreeMap<ConnId, SocketAddr>,
-    /// Since when nothing has kept it from running.
+    /// The last time that something kept it from running.
     pub undisturbed_since: Time,
     pub is_draining: bool,
 }
@@ -200,7 +200,7 @@ impl NodeProcess {
         self.reactor.turn(Some(Duration::ZERO), &mut watched)
     }
 
-    /// Asks whoever echoes, or the one with this number.
+    /// Calls any echo, or that of the node with this number.
     pub fn call(&mut self, of: Option<ActorId>, deadline: Duration, is_idempotent: bool) {
         let path = of.map_or("/echo".to_owned(), |of| format!("/echo/{of}"));
         let nonce = self.shared.calls.borrow_mut().draw();
@@ -216,7 +216,7 @@ impl NodeProcess {
         calls.began(self.actor, call, nonce, until, is_idempotent);
     }
 
-    /// The entries of its view, as they are.
+    /// Returns the entries of its view as text.
     pub fn view(&mut self) -> Vec<String> {
         let cx = self.node.context(self.reactor.net());
         let members = cx.roster().members().iter();
@@ -224,7 +224,7 @@ impl NodeProcess {
     }
 }
 
-/// A node, and what its Distributor sends it.
+/// A node, which reports the frames of its Distributor to the model.
 struct Watched<'a> {
     node: &'a mut Node<Echo>,
     actor: ActorId,
@@ -239,7 +239,10 @@ impl Handler for Watched<'_> {
         if let (Origin::Connected, Some(peer)) = (origin, net.peer_addr(conn))
             && !self.shared.world.is_established(self.id, peer)
         {
-            let what = format!("node {} takes {peer} for connected", self.actor);
+            let what = format!(
+                "node {} reports {peer} as connected before it is",
+                self.actor
+            );
             self.shared.model.borrow_mut().break_promise(6, what);
         }
         if origin == Origin::Connected
@@ -271,7 +274,7 @@ impl Handler for Watched<'_> {
     fn on_timer(&mut self, net: &mut Net, timer: TimerId, tag: u64) {
         if tag == u64::MAX {
             let now = net.now();
-            // The service's own: nodes that share a reactor tell theirs by the owner.
+            // A timer of the service: nodes use other tags.
             let mut delayed = std::mem::take(&mut self.node.service().delayed);
             while delayed.front().is_some_and(|(at, ..)| *at <= now) {
                 if let Some((_, to, nonce)) = delayed.pop_front() {

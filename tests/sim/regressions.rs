@@ -1,4 +1,4 @@
-//! What seeds have found, said without them: a seed means something else as soon as a draw is added.
+//! Defects that seeds found, reproduced without them: adding a draw changes the meaning of a seed.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use pilcrow_simulation::raw::Kind;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn kept(fleet: &Fleet) {
+fn assert_kept(fleet: &Fleet) {
     let broken = fleet.shared.model.borrow().broken.clone();
     assert!(broken.is_none(), "{broken:?}");
 }
 
-/// A session that has not taken the last list, and a Distributor that stood still meanwhile.
+/// A session has not read the last list when the Distributor stands still.
 #[test]
-fn after_a_standstill_no_revision_is_sent_twice() {
+fn sends_no_revision_twice_after_a_standstill() {
     let mut faults = Faults::none();
     (faults.send_buffer_bytes, faults.receive_buffer_bytes) = (64, 64);
     let mut fleet = Fleet::new(Random::new(1), faults, Default::default());
@@ -36,6 +36,6 @@ fn after_a_standstill_no_revision_is_sent_twice() {
     fleet.run_for(SECOND / 2);
     fleet.world().set_window(&link, 64);
     fleet.run_for(3 * SECOND);
-    kept(&fleet);
+    assert_kept(&fleet);
     assert_eq!(fleet.unsettled(), None);
 }

@@ -1,4 +1,4 @@
-//! One run of a Distributor as it should be: who has registered with what, and every list there was.
+//! The model of one run of a Distributor: its registrations, and every list that it has had.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -17,28 +17,28 @@ use crate::unclaimed::Claimed;
 pub struct Run {
     pub process: ProcessId,
     pub conns: BTreeMap<SocketAddr, Conn>,
-    /// Connections that are over: what was sent on them may still come.
+    /// Connections that have ended: frames sent on them may still arrive.
     pub gone: BTreeMap<SocketAddr, Conn>,
     pub entries: Vec<Entry>,
     pub entries_drawn: u64,
     instances: BTreeMap<String, Holder>,
-    /// Every list there was, in order.
+    /// Every list so far, in order.
     pub lists: Vec<Possible>,
-    /// Some entry was in doubt: it may have kept its place, or have another.
+    /// Whether an entry was ever in doubt, so that the order of the list is unknown.
     pub has_doubted: bool,
-    /// What a revision was to whoever was sent it first.
+    /// The list of each revision that was sent.
     pub revisions: BTreeMap<u64, List>,
     pub epoch: Option<String>,
     pub is_stopping: bool,
-    /// How many lists there had been when the last one was handed over to be kept.
+    /// The number of lists when the last snapshot was taken.
     pub saved_lists: usize,
-    /// When it began with what was kept of another run, by its own clock.
+    /// When it restored a snapshot, by its own clock.
     pub restored_at: Option<Time>,
-    /// Those of the last run who were not back in time.
+    /// Entries of the last run that were not claimed in time.
     pub absent: Vec<Rc<str>>,
 }
 
-/// What a Distributor was told on one connection.
+/// What a Distributor received on one connection.
 #[derive(Default)]
 pub struct Conn {
     pub entry: Option<u64>,
@@ -51,7 +51,7 @@ pub struct Conn {
     pub last_frame_at: Time,
     pub cut_since: Option<Time>,
     pub stuck_since: Option<Time>,
-    /// The list it was last sent, by its place in the run's.
+    /// The index of the list that it was last sent.
     pub last_list: usize,
     pub last_revision: Option<u64>,
 }
@@ -67,21 +67,21 @@ pub struct Entry {
     pub number: u64,
     pub text: Rc<str>,
     pub is_listed: bool,
-    /// Whose it is.
+    /// The instance of its session.
     pub instance: Option<String>,
     pub host: Option<IpAddr>,
-    /// Of the last run, and not claimed.
+    /// An entry of the last run that is not claimed yet.
     pub is_unclaimed: bool,
     pub doubt: Option<Doubt>,
 }
 
-/// An entry whose host fell silent: it is gone, or held as suspect, and then it may be claimed.
+/// The state of an entry whose host fell silent: removed, or suspect and claimable.
 #[derive(Clone, Debug)]
 pub struct Doubt {
     pub since: Time,
 }
 
-/// What was handed over to be kept.
+/// The model of a snapshot.
 #[derive(Clone, Debug)]
 pub struct Saved {
     pub entries: Vec<Entry>,
@@ -89,7 +89,7 @@ pub struct Saved {
 }
 
 impl Saved {
-    /// What it lists for certain.
+    /// Returns the entries that it lists for certain.
     pub fn certain(&self) -> Vec<Rc<str>> {
         let entries = self.entries.iter();
         let certain = entries.filter(|entry| entry.is_listed && entry.doubt.is_none());
@@ -97,10 +97,10 @@ impl Saved {
     }
 }
 
-/// After this nobody is held any more: one is let go each second.
+/// The longest time that an entry is suspect: one is removed each second.
 const LONGEST_DOUBT: Duration = Duration::from_secs(60);
 
-/// A list that there may be.
+/// A possible list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Possible {
     pub certain: List,
@@ -137,7 +137,7 @@ impl Possible {
 struct Holder {
     peer: SocketAddr,
     entry: u64,
-    /// When the first of the take-overs was that count.
+    /// When the first of the counted take-overs was.
     window_began_at: Option<Time>,
     take_overs: u32,
 }
@@ -172,12 +172,12 @@ impl Run {
         }
     }
 
-    /// The list as it should be now.
+    /// Returns the current list.
     pub fn list(&self) -> List {
-        Rc::clone(&self.lists.last().expect("there is always one").certain)
+        Rc::clone(&self.lists.last().expect("the first list is empty").certain)
     }
 
-    /// Whether `list` is the last one, whole and certain.
+    /// Returns whether `list` is the last one, and complete.
     pub fn is_last(&self, list: &[Rc<str>]) -> bool {
         let last = Possible {
             certain: self.list(),
@@ -186,14 +186,14 @@ impl Run {
         last.allows(list, !self.has_doubted)
     }
 
-    /// The place of `list` among those that there were from this one on.
+    /// Returns the index of `list` among the lists from this one on.
     pub fn place_of(&self, list: &[Rc<str>], from: usize) -> Option<usize> {
         let mut later = self.lists[from..].iter();
-        let place = later.position(|there_was| there_was.allows(list, !self.has_doubted));
+        let place = later.position(|possible| possible.allows(list, !self.has_doubted));
         place.map(|place| from + place)
     }
 
-    /// Notes the list as it is now.
+    /// Records the current list.
     pub fn note_list(&mut self, now: Time) {
         self.entries.retain(|entry| {
             let doubt = entry.doubt.as_ref();
@@ -213,7 +213,7 @@ impl Run {
         }
     }
 
-    /// The host of this connection fell silent.
+    /// Records that the host of this connection fell silent.
     pub fn doubt(&mut self, conn: &Conn, now: Time) {
         let doubt = Doubt { since: now };
         if let Some(entry) = conn.entry.and_then(|number| self.entry_mut(number)) {
@@ -222,13 +222,13 @@ impl Run {
         }
     }
 
-    /// What was sent on a connection, whether or not it is over.
+    /// Returns the record of a connection, whether it is open or not.
     pub fn sent_to(&mut self, peer: SocketAddr) -> Option<&mut Conn> {
         let known = self.conns.get_mut(&peer);
         known.or_else(|| self.gone.get_mut(&peer))
     }
 
-    /// `was_taken` is asked only where it can't be known.
+    /// Records a registration. `was_taken` decides only where an entry is in doubt.
     pub fn register(&mut self, peer: SocketAddr, packet: &Packet<'_>, now: Time, was_taken: bool) {
         let session = packet.session.as_ref();
         let instance = session
@@ -382,7 +382,7 @@ impl Run {
     }
 }
 
-/// Whether a Distributor takes this registration: said for what the peers here send.
+/// Returns whether a Distributor accepts these params, for the registrations of this fleet.
 fn is_valid(text: &str) -> bool {
     #[derive(Deserialize)]
     struct Params {
@@ -412,7 +412,7 @@ fn has_port(text: &str) -> bool {
 fn with_host(text: &str, peer: SocketAddr) -> String {
     let open = text.strip_suffix('}').unwrap_or(text).trim_end();
     let comma = if open.ends_with('{') { "" } else { "," };
-    // What stands between the last field and the brace stays behind the new one.
+    // The space before the brace stays after the new field.
     let space = &text[open.len()..text.len() - 1];
     format!("{open}{comma}\"host\":\"{}\"{space}}}", peer.ip())
 }

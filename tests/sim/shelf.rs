@@ -1,4 +1,4 @@
-//! What was given to the disk to keep, held against what is found there.
+//! The snapshots that were handed over for writing, checked against the files that are read.
 
 use std::io::{self, ErrorKind};
 
@@ -7,13 +7,13 @@ use pilcrow::testing::sim::ProcessId;
 use crate::model::Model;
 use crate::run::{Run, Saved};
 
-/// Every file that may be found: from the last one on that is known to outlast a crash.
+/// Every snapshot that may be found: the last one that is known to be synced, and later ones.
 #[derive(Default)]
 pub struct Shelf {
     handed_over: Vec<HandedOver>,
     drawn: u64,
     confirmed: Option<u64>,
-    /// Somebody wrote something else into the file, and it may be there still.
+    /// Another program wrote into the file, and its bytes may still be there.
     pub is_spoiled: bool,
 }
 
@@ -24,32 +24,32 @@ struct HandedOver {
 }
 
 impl Shelf {
-    /// It was said to be on the disk.
+    /// Records that this snapshot was reported as synced.
     pub fn confirm(&mut self, number: u64) {
         self.handed_over.retain(|other| other.number >= number);
         self.confirmed = Some(number);
         self.is_spoiled = false;
     }
 
-    /// The file was given another name, because it could not be read.
+    /// Records that the file was renamed because it could not be read.
     pub fn set_aside(&mut self) {
         self.confirmed = None;
     }
 
-    /// What is known to be on the disk.
+    /// Returns the last snapshot that was reported as synced.
     pub fn confirmed(&self) -> Option<&Saved> {
         let confirmed = self.handed_over.first()?;
         (Some(confirmed.number) == self.confirmed).then_some(&confirmed.saved)
     }
 
-    /// What the file that was read should list.
+    /// Returns the snapshot that a file should restore.
     fn found(&self, read: &io::Result<Vec<u8>>, was_taken: bool) -> Result<Option<Saved>, String> {
         let bytes = match read {
             Ok(bytes) => bytes,
             Err(error) => {
                 let must_be = self.confirmed.is_some() && !self.is_spoiled;
                 return match error.kind() == ErrorKind::NotFound && must_be {
-                    true => Err("the state file was on the disk, and is gone".to_owned()),
+                    true => Err("the state file was synced, and is missing".to_owned()),
                     false => Ok(None),
                 };
             }
@@ -58,11 +58,11 @@ impl Shelf {
         let found = newest_first.find(|other| other.bytes == *bytes);
         match found {
             Some(found) if was_taken => Ok(Some(found.saved.clone())),
-            Some(_) => Err("the state file is as it was written, and is not taken".to_owned()),
-            None if was_taken => Err("a file that nobody wrote so is taken for a state".to_owned()),
+            Some(_) => Err("the state file is as it was written, and was rejected".to_owned()),
+            None if was_taken => Err("a file that is not a snapshot was accepted".to_owned()),
             None if self.is_spoiled => Ok(None),
             None => Err(format!(
-                "the state file is torn, or older than what was on the disk: {} bytes",
+                "the state file is torn, or older than the last synced one: {} bytes",
                 bytes.len()
             )),
         }
@@ -70,7 +70,7 @@ impl Shelf {
 }
 
 impl Model {
-    /// A Distributor hands over its list, to be kept.
+    /// Records a snapshot that a Distributor handed over.
     pub fn handed_over(&mut self, process: ProcessId, bytes: &[u8]) -> u64 {
         let saved = self.run_of(process).save();
         self.shelf.drawn += 1;
@@ -83,7 +83,7 @@ impl Model {
         number
     }
 
-    /// A Distributor that starts has read its file, and takes it or not.
+    /// Checks the file that a Distributor has read at its start, and accepted or not.
     pub fn found(&mut self, read: &io::Result<Vec<u8>>, was_taken: bool) -> Option<Saved> {
         match self.shelf.found(read, was_taken) {
             Ok(saved) => saved,
@@ -96,7 +96,7 @@ impl Model {
 }
 
 impl Run {
-    /// Whether `saved` is all that there is to be kept.
+    /// Returns whether `saved` has the last list.
     pub fn is_all_of(&self, saved: &Saved) -> bool {
         self.is_last(&saved.certain())
     }

@@ -1,4 +1,4 @@
-//! One seed: a fleet, its troubles, and what must hold when they are over.
+//! One seed: a fleet, its troubles, and the checks after them.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,17 +23,17 @@ pub struct Outcome {
     pub turns: u64,
     pub virtual_time: Duration,
     pub replies: u64,
-    /// How often each kind of fault and trouble came.
+    /// How often each kind of fault and trouble happened.
     pub faults: BTreeMap<String, u64>,
     pub trace: Vec<String>,
 }
 
-/// Runs one seed for so many steps.
+/// Runs one seed for this many steps.
 pub fn simulate(seed: u64, steps: u64, notes_kept: usize) -> Outcome {
     simulate_from(Random::new(seed), steps, notes_kept)
 }
 
-/// Runs what follows from these numbers for so many steps.
+/// Runs the seed of these numbers for this many steps.
 pub fn simulate_from(mut random: Random, steps: u64, notes_kept: usize) -> Outcome {
     let faults = Faults::drawn(&mut random);
     let limits = limits(&mut random);
@@ -46,9 +46,10 @@ pub fn simulate_from(mut random: Random, steps: u64, notes_kept: usize) -> Outco
         }
     }));
     if let Err(panic) = ran {
-        let words = panic.downcast_ref::<String>().cloned();
-        let words = words.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        fleet.broken(7, format!("panicked: {}", words.unwrap_or_default()));
+        let message = panic.downcast_ref::<String>().cloned();
+        let message =
+            message.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        fleet.broken(7, format!("panicked: {}", message.unwrap_or_default()));
     }
     let world = fleet.world().clone();
     let broken = fleet.shared.model.borrow().broken.clone();

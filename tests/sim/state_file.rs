@@ -1,5 +1,5 @@
-//! The state file of a simulated Distributor, as the program has it: read at the start, then written
-//! by a thread of which only the newest snapshot is pending.
+//! The state file of a simulated Distributor, as in the program: read at the start, then written by a
+//! thread that has at most one snapshot pending.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -18,9 +18,9 @@ use crate::model::Model;
 use crate::run::Saved;
 
 pub const FILE: &str = "state/file";
-/// A list that could not be written is tried again after this.
+/// The pause before a failed write is retried.
 const RETRY: Duration = Duration::from_secs(1);
-/// A stop does not wait longer for the disk.
+/// The longest time that a stop waits for the disk.
 const LONGEST_LAST_SAVE: Duration = Duration::from_millis(700);
 
 struct Unwritten {
@@ -28,7 +28,7 @@ struct Unwritten {
     bytes: Vec<u8>,
 }
 
-/// What is being written: what is on the disk after each step, and how it ends.
+/// A write in progress: the files after each step, and the result.
 struct Writing {
     steps: VecDeque<(Time, Files)>,
     number: u64,
@@ -60,7 +60,7 @@ impl StateFile {
         }
     }
 
-    /// The list of the last run, and what it should be.
+    /// Returns the snapshot of the last run, and the model of it.
     pub fn load(&mut self, limits: &RegistrationLimits) -> (Option<Restored>, Option<Saved>) {
         let path = Path::new(FILE);
         let mut disk = self.world.disk(self.host);
@@ -80,14 +80,14 @@ impl StateFile {
         (restored, saved)
     }
 
-    /// Has this list written as soon as the disk can take it.
+    /// Writes this snapshot as soon as no other is being written.
     pub fn save(&mut self, process: ProcessId, snapshot: Snapshot) {
         let bytes = snapshot.into_bytes();
         let number = self.model.borrow_mut().handed_over(process, &bytes);
         self.waiting = Some(Unwritten { number, bytes });
     }
 
-    /// When there is something to do for it.
+    /// Returns when there is work.
     pub fn next_at(&self) -> Option<Time> {
         match (&self.writing, &self.waiting, &self.unwritten) {
             (Some(writing), ..) => writing.steps.front().map(|(at, _)| *at),
@@ -146,18 +146,19 @@ impl StateFile {
             }
             Err(error) => {
                 self.retry_at = now + RETRY;
-                self.world.say(&format!("the list is not kept: {error}"));
+                self.world
+                    .say(&format!("failed to write state file: {error}"));
             }
         }
     }
 
-    /// Nothing more will come. Whether the last list is written, or the disk takes too long.
+    /// Returns whether the last snapshot is written, or the stop has waited too long for it.
     pub fn is_done(&mut self, now: Time) -> bool {
         let ends_at = *self.ends_at.get_or_insert(now + LONGEST_LAST_SAVE);
         now >= ends_at || self.writing.is_none() && self.waiting.is_none()
     }
 
-    /// When it has waited long enough for the last list.
+    /// Returns when a stop stops waiting for the last snapshot.
     pub fn ends_at(&self) -> Option<Time> {
         self.ends_at
     }

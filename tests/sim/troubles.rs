@@ -1,4 +1,4 @@
-//! What goes wrong above the network, and what else keeps a fleet busy.
+//! Troubles: faults above the network, and the usual activity of a fleet.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::state_file::FILE;
 
 macro_rules! troubles {
     ($($name:ident,)*) => {
-        /// One kind of thing that happens in a step.
+        /// What happens in one step.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
         pub enum Trouble { $($name,)* }
 
@@ -23,14 +23,14 @@ macro_rules! troubles {
 }
 
 troubles! {
-    // What keeps it busy.
+    // Activity.
     Calls,
     Change,
     Ask,
     Join,
     Leave,
     DrainNode,
-    // What goes wrong.
+    // Faults.
     MassJoin,
     MassLeave,
     NodeKill,
@@ -63,11 +63,11 @@ troubles! {
     ForgedAnswers,
 }
 
-/// How often each comes, for one seed.
+/// How often each trouble is drawn, for one seed.
 pub struct Weights(Vec<(Trouble, u64)>);
 
 impl Weights {
-    /// Each seed leaves some out, so that rare ones meet undisturbed.
+    /// Each seed leaves some out, so that rare ones meet.
     pub fn drawn(random: &mut Random) -> Weights {
         let share = [2_000, 5_000, 8_000][random.index(3)];
         let weight = |random: &mut Random, trouble: &Trouble| match trouble {
@@ -95,7 +95,7 @@ impl Weights {
     }
 }
 
-/// Limits of a Distributor that are met now and then.
+/// Draws limits that a Distributor reaches now and then.
 pub fn limits(random: &mut Random) -> Limits {
     Limits {
         max_read_bytes_per_turn: [64, 600, 64 << 10][random.index(3)],
@@ -138,7 +138,7 @@ impl Fleet {
             self.add(kind, host_of);
             return;
         }
-        // One of this kind that is gone comes back in place of a new one.
+        // A killed one of this kind is started again instead of a new one.
         let gone = (0..self.actors.len()).find(|id| {
             self.actors[*id].kind == kind && matches!(self.actors[*id].running, Running::Not)
         });
@@ -173,9 +173,9 @@ impl Fleet {
         (!links.is_empty()).then(|| links[self.random.index(links.len())])
     }
 
-    /// Makes this trouble, now; what it ends by comes later by itself.
+    /// Starts this trouble. Its end is scheduled.
     pub fn make(&mut self, trouble: Trouble) {
-        self.say(&format!("{trouble:?}"));
+        self.log(&format!("{trouble:?}"));
         *self.troubles.entry(trouble).or_default() += 1;
         match trouble {
             Trouble::Calls => self.make_calls(),

@@ -1,4 +1,4 @@
-//! Who is turned when, and how time passes.
+//! When each process is turned, and how time passes.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use pilcrow::testing::sim::{HostId, ProcessId};
 use crate::fleet::{Actor, Fleet, Running};
 use crate::model::ActorId;
 
-/// More turns than this in one seed are a loop that does nothing.
+/// The most turns of one seed: more are a loop that makes no progress.
 const TURNS: u64 = 1_000_000;
-/// More turns than this without time passing are a loop that never rests.
+/// The most turns at one point in time: more are a loop that never waits.
 const TURNS_AT_ONCE: u32 = 20_000;
 
 impl Fleet {
@@ -18,7 +18,7 @@ impl Fleet {
         !self.dark.contains(&host) && !self.paused.contains_key(&process)
     }
 
-    /// When a reactor is to be turned next, if it may run.
+    /// Returns when a reactor is to be turned next, if it may run.
     fn wake_time(
         &self,
         process: ProcessId,
@@ -57,7 +57,7 @@ impl Fleet {
         self.wake_time(distributor.id, deadline, self.distributor_rests_until)
     }
 
-    /// When the one who writes the Distributor's file does something next.
+    /// Returns when the thread that writes the state file has work.
     fn state_file_wake_time(&self) -> Option<Time> {
         let distributor = self.distributor.as_ref()?;
         let state_file = distributor.state_file.as_ref()?;
@@ -68,7 +68,7 @@ impl Fleet {
         times.into_iter().flatten().min()
     }
 
-    /// Lets the list be written, which turns no reactor; and ends a Distributor that has stopped.
+    /// Runs the thread that writes the state file, and ends a Distributor that has stopped.
     fn keep_state(&mut self) {
         let now = self.now();
         let Some(distributor) = &mut self.distributor else {
@@ -81,12 +81,12 @@ impl Fleet {
             file.work(now);
         }
         if distributor.has_stopped(now) {
-            self.say("the Distributor has stopped");
+            self.log("the Distributor has stopped");
             self.distributor = None;
         }
     }
 
-    /// Lets everything happen that happens until `end`.
+    /// Runs everything that is due before `end`.
     pub fn run_until(&mut self, end: Time) {
         let mut turns_at_once = 0;
         let mut last = self.now();
@@ -101,12 +101,12 @@ impl Fleet {
             turns_at_once = if now > last { 0 } else { turns_at_once + 1 };
             last = now;
             if turns_at_once > TURNS_AT_ONCE || self.turns > TURNS {
-                return self.broken(7, "some process is turned for ever and does nothing");
+                return self.broken(7, "a process is turned without end and makes no progress");
             }
             let mut next = end;
             let mut due: Vec<Option<ActorId>> = Vec::new();
-            let mut consider = |who, at: Option<Time>| match at {
-                Some(at) if at <= now => due.push(who),
+            let mut consider = |actor, at: Option<Time>| match at {
+                Some(at) if at <= now => due.push(actor),
                 Some(at) => next = next.min(at),
                 None => {}
             };
@@ -122,8 +122,8 @@ impl Fleet {
                 continue;
             }
             self.random.shuffle(&mut due);
-            for who in due {
-                self.turn(who);
+            for actor in due {
+                self.turn(actor);
             }
         }
     }
@@ -132,11 +132,11 @@ impl Fleet {
         self.run_until(self.now() + time);
     }
 
-    fn turn(&mut self, who: Option<ActorId>) {
+    fn turn(&mut self, actor: Option<ActorId>) {
         self.turns += 1;
         let now = self.now();
         let rest = Duration::from_micros(self.random.between(1, 200));
-        let Some(id) = who else {
+        let Some(id) = actor else {
             self.distributor_rests_until = now + rest;
             let Some(distributor) = &mut self.distributor else {
                 return;

@@ -1,4 +1,4 @@
-//! Entries without a connection as they should be: what was kept of the last run, and who may have it.
+//! The model of entries without a connection: those of the last run, and which registration claims each.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -10,21 +10,21 @@ use pilcrow::testing::sim::ProcessId;
 use crate::model::Model;
 use crate::run::{Doubt, Entry, Run, Saved};
 
-/// Those of the last run have this long to come back.
+/// How long the nodes of the last run have to reconnect.
 const WARM_UP: Duration = Duration::from_secs(10);
 
-/// What a registration that has no entry yet gets.
+/// What a registration without an entry claims.
 pub enum Claimed {
-    /// A new entry.
+    /// Nothing: it gets a new entry.
     Nothing,
-    /// The place of this one.
+    /// The place of this entry.
     Entry(u64),
-    /// Nothing: another host's.
+    /// Nothing: the entry belongs to another host.
     Refused,
 }
 
 impl Run {
-    /// What is to be kept.
+    /// Returns the model of a snapshot that is taken now.
     pub fn save(&mut self) -> Saved {
         self.saved_lists = self.lists.len();
         Saved {
@@ -33,7 +33,7 @@ impl Run {
         }
     }
 
-    /// Begins with what was kept of another run. `local` is what the process takes for now.
+    /// Restores the entries of another run. `local` is the time by the clock of the process.
     pub fn restore(&mut self, saved: Saved, now: Time, local: Time) {
         self.restored_at = Some(local);
         self.has_doubted = !saved.is_ordered;
@@ -51,8 +51,8 @@ impl Run {
         self.note_list(now);
     }
 
-    /// The unclaimed entry that this registration claims. What is in doubt may be there or not: it is put
-    /// out of the way of who would claim it.
+    /// Returns the entry that this registration claims. An entry in doubt may be there or not, so it is
+    /// removed and the registration gets a new one.
     pub fn claim(
         &mut self,
         text: &str,
@@ -69,12 +69,12 @@ impl Run {
             return match entry.host == Some(host) {
                 true => self.take(number, is_certain),
                 false if is_certain || !was_taken => Claimed::Refused,
-                // Then it was not held any more.
+                // Then it was not suspect any more.
                 false => self.take(number, false),
             };
         }
         let mut same = held().filter(|entry| *entry.text == *text);
-        // Who claims one of two that are the same changes the list as who claims the other.
+        // It does not matter which of two equal entries is claimed.
         let certain = same.clone().find(|entry| entry.is_unclaimed);
         match certain.or_else(|| same.next()) {
             Some(entry) => {
@@ -97,12 +97,12 @@ impl Run {
         self.entries.iter().filter(|entry| entry.is_unclaimed)
     }
 
-    /// Whether an entry of this text has left because nobody came back for it, for all that is known.
+    /// Returns whether an entry with this text may have left as absent.
     pub fn may_be_absent(&self, text: &str) -> bool {
         self.absent.iter().any(|absent| **absent == *text) || self.has_doubted
     }
 
-    /// For how long it should have known everybody, by the clock of its process.
+    /// Returns whether entries are unclaimed after the warm-up, by the clock of the process.
     pub fn waits_too_long(&self, local: Time, undisturbed: Duration) -> bool {
         let Some(restored_at) = self.restored_at else {
             return false;
@@ -113,8 +113,8 @@ impl Run {
 }
 
 impl Model {
-    /// A Distributor let so many go because they are not back.
-    pub fn let_absent_go(&mut self, process: ProcessId, count: u64, local: Time) {
+    /// Records and checks the removal of this many absent entries.
+    pub fn absent_removed(&mut self, process: ProcessId, count: u64, local: Time) {
         let run = self.run_of(process);
         let unclaimed: Vec<Rc<str>> = run
             .unclaimed()
@@ -127,11 +127,11 @@ impl Model {
         run.absent.extend(unclaimed.iter().cloned());
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         if count < unclaimed.len() || count > most {
-            let what = format!("{count} leave as absent, and {unclaimed:?} are not back");
+            let what = format!("{count} entries left as absent, and {unclaimed:?} are unclaimed");
             self.break_promise(3, what);
         }
         if waited.is_none_or(|waited| waited < WARM_UP) {
-            let what = format!("{unclaimed:?} leave as absent after {waited:?}");
+            let what = format!("{unclaimed:?} left as absent after {waited:?}");
             self.break_promise(5, what);
         }
     }
