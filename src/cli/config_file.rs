@@ -1,6 +1,8 @@
-//! The configuration file: TOML, whose keys are the names of flags.
+//! The configuration file: TOML whose keys are the names of flags.
 
 use std::any::TypeId;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,109 +16,171 @@ use crate::cli::text_file;
 
 const MAX_BYTES: u64 = 1 << 20;
 
-/// A file whose keys and values are what flags take.
+/// The keys of a configuration file, with values that their flags accept.
 #[derive(Clone)]
 pub(crate) struct ConfigFile {
     pub(crate) path: PathBuf,
-    entries: Vec<Entry>,
+    entries: BTreeMap<String, Entry>,
 }
 
-/// A key, and what it is set to as it would be written behind the flag.
+/// The values of a key, as they would be written after its flag.
 #[derive(Clone)]
 pub(crate) struct Entry {
-    key: String,
-    pub(crate) line: usize,
+    /// `FILE:LINE`.
+    pub(crate) place: String,
     pub(crate) values: Vec<String>,
 }
 
-/// What is wrong in a line, counted from 1.
-struct Mistake {
-    line: usize,
-    what: String,
-}
-
 impl ConfigFile {
-    /// Takes what flags of this command take.
+    /// Reads a file whose keys are flags of this command.
     pub(crate) fn read(path: &Path, command: &Command) -> Result<ConfigFile, Failure> {
         let text = text_file::read("--config", path, MAX_BYTES)?;
-        let entries = entries(&text, command).map_err(|Mistake { line, what }| {
-            Failure::usage(format!("{}:{line}: {what}", path.display()))
+        let place = |at: usize| {
+            let line = text.get(..at).unwrap_or(&text).matches('\n').count() + 1;
+            format!("{}:{line}", path.display())
+        };
+        let invalid = |at, why: String| Failure::usage(format!("{}: {why}", place(at)));
+        let table = DeTable::parse(&text).map_err(|error| {
+            let at = error.span().map_or(text.len(), |span| span.start);
+            invalid(at, format!("invalid TOML: {}", error.message()))
         })?;
+        let mut in_order: Vec<_> = table.get_ref().iter().collect();
+        in_order.sort_by_key(|(key, _)| key.span().start);
+        let mut entries = BTreeMap::<String, Entry>::new();
+        for (written, value) in in_order {
+            let at = written.span().start;
+            let written = written.get_ref();
+            let key = written.replace('_', "-");
+            if let Some(first) = entries.get(&key) {
+                let why = format!("duplicate key {written}: already set at {}", first.place);
+                return Err(invalid(at, why));
+            }
+            let mut args = command.get_arguments();
+            let Some(arg) = args.find(|arg| arg.get_long() == Some(&key)) else {
+                let advice = advice(command, &key, value.get_ref());
+                return Err(invalid(at, format!("unknown key {written}; {advice}")));
+            };
+            let values = flag_values(arg, value)
+                .map_err(|(at, why)| invalid(at, format!("{written}: {why}")))?;
+            for value in &values {
+                let words = [command.get_name().to_owned(), format!("--{key}={value}")];
+                let parsed = command.clone().try_get_matches_from(words);
+                parsed.map_err(|error| invalid(at, one_line(&error)))?;
+            }
+            let place = place(at);
+            entries.insert(key, Entry { place, values });
+        }
         let path = path.to_owned();
         Ok(ConfigFile { path, entries })
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.key == key)
+        self.entries.get(key)
     }
 }
 
-fn entries(text: &str, command: &Command) -> Result<Vec<Entry>, Mistake> {
-    let line_of = |at: usize| text.get(..at).unwrap_or(text).matches('\n').count() + 1;
-    let table = DeTable::parse(text).map_err(|error| Mistake {
-        line: line_of(error.span().map_or(text.len(), |span| span.start)),
-        what: format!("that is no TOML: {}", error.message()),
-    })?;
-    let mut in_order: Vec<_> = table.get_ref().iter().collect();
-    in_order.sort_by_key(|(key, _)| key.span().start);
-    let mut entries: Vec<Entry> = Vec::new();
-    for (written, value) in in_order {
-        let line = line_of(written.span().start);
-        let wrong = |what: String| Mistake { line, what };
-        let written = written.get_ref().as_ref();
-        let key = written.replace('_', "-");
-        if let Some(before) = entries.iter().find(|entry| entry.key == key) {
-            let before = before.line;
-            return Err(wrong(format!(
-                "{written}: line {before} has this key already, and - and _ are the same"
-            )));
-        }
-        let Some(arg) = command
-            .get_arguments()
-            .find(|arg| arg.get_long() == Some(&key))
-        else {
-            return Err(wrong(format!(
-                "{written}: there is no such key; {}",
-                advice(command, &key, value.get_ref())
-            )));
-        };
-        let values = Kind::of(arg)
-            .values(arg, value)
-            .map_err(|(at, takes)| Mistake {
-                line: line_of(at),
-                what: format!("{written}: {takes}"),
-            })?;
-        for value in &values {
-            let flag = [command.get_name().to_owned(), format!("--{key}={value}")];
-            let parsed = command.clone().try_get_matches_from(flag);
-            parsed.map_err(|error| wrong(one_line(&error)))?;
-        }
-        entries.push(Entry { key, line, values });
-    }
-    Ok(entries)
-}
-
-/// What to do about an unknown key.
+/// Returns what to do about an unknown key.
 fn advice(command: &Command, key: &str, value: &DeValue<'_>) -> String {
     if value.is_table() {
-        return "there are no tables, all keys stand at the top".to_owned();
+        return "tables are not supported, write all keys at the top level".to_owned();
     }
-    let flag = [command.get_name().to_owned(), format!("--{key}")];
-    let error = command.clone().try_get_matches_from(flag).err();
-    let similar = error.as_ref();
-    let similar = similar.and_then(|error| error.get(ContextKind::SuggestedArg));
-    let keys = "keys are the names of flags (see --help)";
-    match similar {
+    let words = [command.get_name().to_owned(), format!("--{key}")];
+    let error = command.clone().try_get_matches_from(words).err();
+    match error
+        .as_ref()
+        .and_then(|error| error.get(ContextKind::SuggestedArg))
+    {
         Some(ContextValue::String(flag)) => {
-            format!("did you mean {}? {keys}", flag.trim_start_matches('-'))
+            format!("did you mean {}?", flag.trim_start_matches('-'))
         }
-        _ => keys.to_owned(),
+        _ => "keys are the names of flags (see --help)".to_owned(),
     }
 }
 
-/// What a flag takes.
+/// Converts a TOML value to values of a flag. An error is the position of the offending value and
+/// the reason.
+fn flag_values(arg: &Arg, value: &Spanned<DeValue<'_>>) -> Result<Vec<String>, (usize, String)> {
+    let kind = Kind::of(arg);
+    let convert = |value: &Spanned<DeValue<'_>>| {
+        let converted = kind.convert(value.get_ref());
+        converted.ok_or_else(|| {
+            let got = match value.get_ref() {
+                DeValue::Integer(number) => number.to_string(),
+                other => format!("of type {}", other.type_str()),
+            };
+            let expected = kind.expected();
+            let or_array = if is_list(arg) {
+                " or an array of them"
+            } else {
+                ""
+            };
+            let why = format!("invalid value {got}; expected {expected}{or_array}");
+            (value.span().start, why)
+        })
+    };
+    match value.get_ref() {
+        DeValue::Array(array) if is_list(arg) => {
+            if array.is_empty() && !arg.get_default_values().is_empty() {
+                let why = "empty array; expected at least one value".to_owned();
+                return Err((value.span().start, why));
+            }
+            array.iter().map(convert).collect()
+        }
+        _ => Ok(vec![convert(value)?]),
+    }
+}
+
+/// Formats values of a flag as TOML.
+pub(crate) fn toml_value(arg: &Arg, values: &[OsString]) -> Result<String, Failure> {
+    let mut formatted = Vec::new();
+    for value in values {
+        let Some(text) = value.to_str() else {
+            let flag = arg.get_long().unwrap_or_default();
+            return Err(Failure::usage(format!(
+                "--{flag} {value:?}: not UTF-8, which a configuration file cannot contain"
+            )));
+        };
+        formatted.push(match Kind::of(arg) {
+            // TOML takes neither a sign nor leading zeros.
+            Kind::Number => text
+                .parse::<u64>()
+                .map_or(text.to_owned(), |n| n.to_string()),
+            Kind::Switch => text.to_owned(),
+            Kind::Time | Kind::Text => quoted(text),
+        });
+    }
+    let formatted = formatted.join(", ");
+    Ok(if is_list(arg) {
+        format!("[{formatted}]")
+    } else {
+        formatted
+    })
+}
+
+/// Formats a TOML string: all that JSON escapes, and one character more.
+fn quoted(text: &str) -> String {
+    let json = serde_json::Value::from(text).to_string();
+    json.replace('\u{7f}', "\\u007f")
+}
+
+/// Returns the name of a flag's value in place of one, as TOML.
+pub(crate) fn placeholder(arg: &Arg) -> String {
+    let names = arg.get_value_names().unwrap_or_default();
+    let name = names.first().map_or("…", |name| name.as_str());
+    match (Kind::of(arg), is_list(arg)) {
+        (Kind::Number, _) => name.to_owned(),
+        (_, true) => format!("[\"{name}\"]"),
+        (_, false) => format!("\"{name}\""),
+    }
+}
+
+fn is_list(arg: &Arg) -> bool {
+    matches!(arg.get_action(), ArgAction::Append)
+}
+
+/// The type of a flag's value.
 #[derive(Clone, Copy)]
-pub(crate) enum Kind {
+enum Kind {
     Switch,
     Number,
     Time,
@@ -124,16 +188,18 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) fn of(arg: &Arg) -> Kind {
+    fn of(arg: &Arg) -> Kind {
         let parsed = arg.get_value_parser().type_id();
-        let numbers = [
+        let is_number = [
             TypeId::of::<u64>(),
             TypeId::of::<u32>(),
             TypeId::of::<u16>(),
-        ];
+        ]
+        .iter()
+        .any(|number| parsed == *number);
         if parsed == TypeId::of::<bool>() {
             Kind::Switch
-        } else if numbers.iter().any(|number| parsed == *number) {
+        } else if is_number {
             Kind::Number
         } else if parsed == TypeId::of::<Duration>() {
             Kind::Time
@@ -142,30 +208,17 @@ impl Kind {
         }
     }
 
-    /// Each value as text. The error says what is taken instead, and of which value in the file.
-    fn values(
-        self,
-        arg: &Arg,
-        value: &Spanned<DeValue<'_>>,
-    ) -> Result<Vec<String>, (usize, String)> {
-        let at = |value: &Spanned<DeValue<'_>>| value.span().start;
-        let one = |value: &Spanned<DeValue<'_>>| {
-            let text = self.value(value.get_ref());
-            text.ok_or_else(|| (at(value), self.takes(arg, value.get_ref())))
-        };
-        match value.get_ref() {
-            DeValue::Array(array) if takes_more(arg) => {
-                if array.is_empty() && !arg.get_default_values().is_empty() {
-                    let why = "it takes at least one, and the array is empty";
-                    return Err((at(value), why.to_owned()));
-                }
-                array.iter().map(one).collect()
-            }
-            _ => Ok(vec![one(value)?]),
+    fn expected(self) -> &'static str {
+        match self {
+            Kind::Switch => "true or false",
+            Kind::Number => "a whole number",
+            Kind::Time => "a time in quotes, as in \"10s\"",
+            Kind::Text => "text in quotes",
         }
     }
 
-    fn value(self, value: &DeValue<'_>) -> Option<String> {
+    /// Converts a TOML value to what would be written after the flag.
+    fn convert(self, value: &DeValue<'_>) -> Option<String> {
         match (self, value) {
             (Kind::Switch, DeValue::Boolean(is_on)) => Some(is_on.to_string()),
             (Kind::Number | Kind::Time, DeValue::Integer(number)) => {
@@ -179,28 +232,20 @@ impl Kind {
             _ => None,
         }
     }
-
-    fn takes(self, arg: &Arg, value: &DeValue<'_>) -> String {
-        let takes = match self {
-            Kind::Switch => "true or false",
-            Kind::Number => "a whole number",
-            Kind::Time => "a time in quotes, as in \"10s\"",
-            Kind::Text => "a text in quotes",
-        };
-        let more = if takes_more(arg) {
-            " or an array of them"
-        } else {
-            ""
-        };
-        let got = match value {
-            DeValue::Integer(number) => number.to_string(),
-            other => format!("this {}", other.type_str()),
-        };
-        format!("it takes {takes}{more}, and not {got}")
-    }
 }
 
-/// Whether it can be given more than once.
-pub(crate) fn takes_more(arg: &Arg) -> bool {
-    matches!(arg.get_action(), ArgAction::Append)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoted_text_parses_as_that_text() {
+        let all: String = (0..=0xff).filter_map(char::from_u32).collect();
+        for text in ["", "a\"b\\c", "상품¶", "\r\n", &all] {
+            let file = format!("key = {} # a comment\n", quoted(text));
+            let table = DeTable::parse(&file).unwrap();
+            let read = table.get_ref().values().next().unwrap();
+            assert_eq!(read.get_ref().as_str(), Some(text));
+        }
+    }
 }

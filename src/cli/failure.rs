@@ -1,4 +1,4 @@
-//! How a program ends when it can't do what it was told.
+//! Errors that end a program.
 
 use std::io;
 use std::process::ExitCode;
@@ -8,12 +8,12 @@ use serde_json::json;
 
 use crate::cli::lines::Lines;
 
-/// The line that says why, and the exit code.
+/// An exit code, and the line on standard error that explains it.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) code: u8,
     pub(crate) message: String,
-    /// The line is a JSON object, as those of the log are.
+    /// Whether the line is a JSON object, as those of the log are.
     is_json: bool,
 }
 
@@ -26,22 +26,21 @@ impl Failure {
         }
     }
 
-    /// Exit code 1: something went wrong on the way.
+    /// Exit code 1: the command failed.
     pub(crate) fn failed(message: impl Into<String>) -> Failure {
         Failure::new(1, message)
     }
 
-    /// Exit code 2: what it was told can't be meant.
+    /// Exit code 2: a flag, a variable or the content of a file is invalid.
     pub(crate) fn usage(message: impl Into<String>) -> Failure {
         Failure::new(2, message)
     }
 
-    /// To be told as the lines of a log in JSON are.
     pub(crate) fn in_json(self, is_json: bool) -> Failure {
         Failure { is_json, ..self }
     }
 
-    /// Returns the exit code of the program with this name. Prints why, if it failed.
+    /// Returns the exit code of the program with this name. Prints the failure, if there is one.
     pub(crate) fn exit_code(program: &str, result: Result<(), Failure>) -> ExitCode {
         match result {
             Ok(()) => ExitCode::SUCCESS,
@@ -58,9 +57,9 @@ impl Failure {
         } else {
             format!("{program}: {message}")
         };
-        // A standard error that is closed or full must not change how the program ends.
+        // A closed or full standard error must not change the exit code.
         if let Ok(stderr) = Lines::on(io::stderr()) {
-            stderr.say(line);
+            stderr.print(line);
         }
         ExitCode::from(self.code)
     }
@@ -71,17 +70,15 @@ pub(crate) fn failed(what: &'static str) -> impl Fn(io::Error) -> Failure {
     move |error| Failure::failed(format!("{what}: {error}"))
 }
 
-/// What is wrong with the command line, without the usage that follows it.
+/// Formats an error of the command line without the usage that follows it.
 pub(crate) fn one_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
-    let lines = text.lines().map(str::trim);
-    let said: Vec<&str> = lines
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
         .filter(|line| !line.is_empty())
         .collect();
-    let said = said.join(" ");
-    format!(
-        "{} (see --help)",
-        said.strip_prefix("error: ").unwrap_or(&said)
-    )
+    let line = lines.join(" ");
+    format!("{} (see --help)", line.trim_start_matches("error: "))
 }

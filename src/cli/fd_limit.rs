@@ -1,11 +1,12 @@
-//! How many connections the limit of open files allows.
+//! The number of connections that the limit of open files allows.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
-/// So many connections as `wanted`, or as there can be when so many fds are kept free; of that it
-/// warns if somebody asked for them. Raises the soft limit to the hard one first.
-pub(crate) fn connections(wanted: u64, was_asked_for: bool, kept_free: u64) -> usize {
+/// Returns `wanted`, or the number of connections that leaves `reserved` fds free, if that is
+/// smaller. Raises the soft limit to the hard one first. Warns of fewer connections if the number
+/// `is_explicit`.
+pub(crate) fn connections(wanted: u64, is_explicit: bool, reserved: u64) -> usize {
     let mut limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
@@ -13,14 +14,14 @@ pub(crate) fn connections(wanted: u64, was_asked_for: bool, kept_free: u64) -> u
     };
     match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit = raised,
-        Err(error) => warn!(%error, "could not raise the limit of open files to the hard one"),
+        Err(error) => warn!(%error, "failed to raise the soft fd limit to the hard limit"),
     }
     let fds = limit.current.unwrap_or(u64::MAX);
-    let possible = fds - kept_free.min(fds / 2);
-    if was_asked_for && wanted > possible {
+    let possible = fds - reserved.min(fds / 2);
+    if is_explicit && wanted > possible {
         warn!(
             wanted,
-            possible, fds, "fewer connections than wanted: the fd limit (ulimit -n) is too low"
+            possible, fds, "fd limit (ulimit -n) too low for the wanted number of connections"
         );
     }
     usize::try_from(wanted.min(possible)).unwrap_or(usize::MAX)

@@ -1,14 +1,13 @@
-//! A cell for the latest value that one thread has for another.
+//! A cell that passes the latest value from one thread to another.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-/// Holds the value that was set last until it is taken. Clones share one cell.
-#[derive(Clone)]
-pub(crate) struct Latest<T>(Arc<Mutex<Option<T>>>);
+/// Holds the value that was set last until it is taken.
+pub(crate) struct Latest<T>(Mutex<Option<T>>);
 
 impl<T> Default for Latest<T> {
     fn default() -> Latest<T> {
-        Latest(Arc::default())
+        Latest(Mutex::default())
     }
 }
 

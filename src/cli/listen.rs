@@ -1,123 +1,192 @@
-//! Where to listen: what was written, what it means, and what is handed over instead.
+//! Where a program listens: addresses of a flag, or sockets of a service manager (socket activation
+//! of systemd).
 
+use std::env;
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
+use std::process;
 
+use clap::ArgAction;
+use clap::builder::BoolishValueParser;
+use listenfd::ListenFd;
+use rustix::net::sockopt::socket_acceptconn;
 use tracing::warn;
 
 use crate::cli::address::HostPort;
 use crate::cli::failure::Failure;
-use crate::cli::inherited::Inherited;
+use crate::cli::lines::Lines;
 use crate::cli::settings::Settings;
 
-/// One address as it was written, and the addresses that it means; or a socket that was handed over.
+/// The flag that permits public addresses.
+#[derive(clap::Args, Debug)]
+pub(crate) struct PublicArgs {
+    /// Listen on addresses that other machines can reach, without authentication
+    #[arg(long, value_name = "true|false", value_parser = BoolishValueParser::new())]
+    #[arg(action = ArgAction::Set, num_args = 0..=1, require_equals = true)]
+    #[arg(default_value = "false", default_missing_value = "true")]
+    #[arg(hide_default_value = true, hide_possible_values = true)]
+    pub(crate) allow_anonymous: bool,
+}
+
+/// A listening TCP socket of a service manager, with the name that it has there.
+pub(crate) struct Inherited {
+    pub(crate) name: String,
+    address: SocketAddr,
+    socket: TcpListener,
+}
+
+/// Takes the sockets of LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES.
+///
+/// Call it once, before anything else opens a file or starts a thread: the fds are known only by
+/// their numbers.
+pub(crate) fn inherited() -> Result<Vec<Inherited>, Failure> {
+    // Child processes can inherit the variables without the sockets.
+    let pid = env::var("LISTEN_PID").ok().and_then(|pid| pid.parse().ok());
+    if pid != Some(process::id()) {
+        return Ok(Vec::new());
+    }
+    let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let mut names = names.split(':');
+    let mut fds = ListenFd::from_env();
+    let mut all = Vec::new();
+    for index in 0..fds.len() {
+        let name = names.next().unwrap_or_default();
+        let invalid = |error: io::Error| {
+            Failure::usage(format!(
+                "LISTEN_FDS: invalid socket {} {name:?}: {error}; expected listening TCP sockets, \
+                 as of ListenStream=ADDRESS:PORT in systemd",
+                index + 1
+            ))
+        };
+        let Some(socket) = fds.take_tcp_listener(index).map_err(invalid)? else {
+            continue;
+        };
+        if !socket_acceptconn(&socket).unwrap_or(false) {
+            return Err(invalid(io::Error::other("it does not listen")));
+        }
+        all.push(Inherited {
+            name: name.to_owned(),
+            address: socket.local_addr().map_err(invalid)?,
+            socket,
+        });
+    }
+    Ok(all)
+}
+
+/// The addresses that one value of a flag means, or an inherited socket.
 pub(crate) struct ListenAddress {
-    flag: &'static str,
-    text: String,
+    /// The flag and its value, or the inherited socket, for messages.
+    source: String,
     addresses: Vec<SocketAddr>,
     socket: Option<OwnedFd>,
 }
 
 /// What to listen on.
 pub(crate) enum Place {
-    At(SocketAddr),
-    /// It listens already.
-    On(OwnedFd),
+    Address(SocketAddr),
+    /// A socket that listens already.
+    Socket(OwnedFd),
 }
 
 impl ListenAddress {
-    /// Returns the sockets that were handed over, otherwise what is given with a flag. Both is a
-    /// mistake.
+    /// Returns the inherited sockets if there are any, otherwise the values of a flag. A flag beside
+    /// sockets is an error.
     pub(crate) fn all(
         settings: &Settings,
-        flag: &'static str,
-        places: &[HostPort],
+        flag: &str,
+        values: &[HostPort],
         inherited: Vec<Inherited>,
     ) -> Result<Vec<ListenAddress>, Failure> {
-        let Some(first) = inherited.first() else {
-            let listen_address = |place: &HostPort| {
-                let addresses = place.resolve().map_err(|error| {
-                    cannot(format!("{flag} {place}: the name has no address: {error}"))
-                })?;
-                Ok(ListenAddress {
-                    flag,
-                    text: place.to_string(),
-                    addresses,
-                    socket: None,
-                })
-            };
-            return places.iter().map(listen_address).collect();
-        };
-        if settings.is_said(flag.trim_start_matches("--")) {
-            let places: Vec<String> = places.iter().map(ToString::to_string).collect();
+        if let Some(first) = inherited.first()
+            && settings.is_set(flag.trim_start_matches("--"))
+        {
+            let values: Vec<String> = values.iter().map(ToString::to_string).collect();
             return Err(Failure::usage(format!(
-                "{flag} {}: the service manager hands over {} already; say where to listen in its \
-                 .socket unit, or mask that",
-                places.join(","),
+                "{flag} {}: the service manager passes {} already; set the address in its .socket \
+                 unit, or mask that unit",
+                values.join(","),
                 first.address
             )));
         }
-        let listen_address = |inherited: Inherited| ListenAddress {
-            flag: "the socket that is handed over as",
-            text: inherited.name,
-            addresses: vec![inherited.address],
-            socket: Some(inherited.socket.into()),
+        if !inherited.is_empty() {
+            let sockets = inherited.into_iter().map(|inherited| ListenAddress {
+                source: format!("inherited socket {:?}", inherited.name),
+                addresses: vec![inherited.address],
+                socket: Some(inherited.socket.into()),
+            });
+            return Ok(sockets.collect());
+        }
+        let resolve = |value: &HostPort| {
+            let source = format!("{flag} {value}");
+            let addresses = value
+                .resolve()
+                .map_err(|error| cannot(format!("{source}: cannot resolve the name: {error}")))?;
+            Ok(ListenAddress {
+                source,
+                addresses,
+                socket: None,
+            })
         };
-        Ok(inherited.into_iter().map(listen_address).collect())
+        values.iter().map(resolve).collect()
     }
 }
 
-/// Fails if other machines can reach one of them, saying what they could do then and what to do
-/// about it.
+/// Fails if other machines can reach one of the addresses. The message ends with what they could do
+/// and with the remedy.
 pub(crate) fn refuse_public(addresses: &[ListenAddress], why: &str) -> Result<(), Failure> {
     for ListenAddress {
-        flag,
-        text,
-        addresses,
-        ..
+        source, addresses, ..
     } in addresses
     {
         let mut addresses = addresses.iter();
         if let Some(public) = addresses.find(|address| !address.ip().to_canonical().is_loopback()) {
             return Err(Failure::usage(format!(
-                "{flag} {text}: whoever reaches {public} could {why}"
+                "{source}: any client that reaches {public} could {why}"
             )));
         }
     }
     Ok(())
 }
 
-/// Listens on all addresses that are meant, by `listen`, which returns where with the port in use.
+/// Listens on all addresses with `listen`, which returns the address with the port in use. Prints a
+/// line for each.
 pub(crate) fn bind_all(
     wanted: Vec<ListenAddress>,
+    stdout: &Lines,
+    line: fn(SocketAddr) -> String,
     mut listen: impl FnMut(Place) -> io::Result<SocketAddr>,
 ) -> Result<(), Failure> {
-    wanted
-        .into_iter()
-        .try_for_each(|wanted| bind(wanted, &mut listen))
+    let mut listen = |place| {
+        let bound = listen(place)?;
+        stdout.print(line(bound));
+        Ok(bound)
+    };
+    for wanted in wanted {
+        bind(wanted, &mut listen)?;
+    }
+    Ok(())
 }
 
 fn bind(
     wanted: ListenAddress,
     listen: &mut impl FnMut(Place) -> io::Result<SocketAddr>,
 ) -> Result<(), Failure> {
-    let flag = wanted.flag;
+    let source = wanted.source;
     if let Some(socket) = wanted.socket {
-        return match listen(Place::On(socket)) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(cannot(format!("{flag} {}: {error}", wanted.text))),
-        };
+        let bound = listen(Place::Socket(socket));
+        return bound
+            .map(drop)
+            .map_err(|error| cannot(format!("{source}: cannot listen: {error}")));
     }
     let mut unavailable = None;
     let mut chosen_port = None;
-    for address in &wanted.addresses {
-        let mut address = *address;
+    for mut address in wanted.addresses {
         if address.port() == 0 {
             // All addresses of a name get the port that the first one was given.
             address.set_port(chosen_port.unwrap_or(0));
         }
-        match listen(Place::At(address)) {
+        match listen(Place::Address(address)) {
             Ok(bound) => chosen_port = Some(bound.port()),
             Err(error) => match error.kind() {
                 // A name can have addresses that this machine is not set up for, as localhost has
@@ -125,37 +194,39 @@ fn bind(
                 io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported => {
                     unavailable = Some((address, error));
                 }
-                _ => return Err(cannot_listen(flag, address, &error)),
+                _ => return Err(cannot_listen(&source, address, &error)),
             },
         }
     }
     if let Some((address, error)) = unavailable {
         if chosen_port.is_none() {
-            return Err(cannot_listen(flag, address, &error));
+            return Err(cannot_listen(&source, address, &error));
         }
-        warn!(%address, %error, "not listening on this address of {}", wanted.text);
+        warn!(%address, %error, source, "not listening on one address of a name");
     }
     Ok(())
 }
 
-fn cannot_listen(flag: &str, address: SocketAddr, error: &io::Error) -> Failure {
-    let advice = match error.kind() {
-        // It may be ourselves, on 0.0.0.0.
-        io::ErrorKind::AddrInUse if address.ip() == Ipv6Addr::UNSPECIFIED => format!(
-            "; stop what listens there, or choose another with {flag}: [::] means all addresses \
-             of IPv4 as well"
-        ),
-        io::ErrorKind::AddrInUse => {
-            format!("; stop what listens there, or choose another with {flag}")
+fn cannot_listen(source: &str, address: SocketAddr, error: &io::Error) -> Failure {
+    let remedy = match error.kind() {
+        // The holder may be this process, on 0.0.0.0.
+        io::ErrorKind::AddrInUse if address.ip() == Ipv6Addr::UNSPECIFIED => {
+            "; stop the program that listens there, or choose another address: [::] includes all \
+             addresses of IPv4"
         }
-        io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege".to_owned(),
-        io::ErrorKind::AddrNotAvailable => "; it is not an address of this machine".to_owned(),
-        _ => String::new(),
+        io::ErrorKind::AddrInUse => {
+            "; stop the program that listens there, or choose another address"
+        }
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege",
+        io::ErrorKind::AddrNotAvailable => "; this machine does not have this address",
+        _ => "",
     };
-    cannot(format!("cannot listen on {address}: {error}{advice}"))
+    cannot(format!(
+        "{source}: cannot listen on {address}: {error}{remedy}"
+    ))
 }
 
-/// Exit code 3: there is nowhere to listen.
+/// Exit code 3: an address or socket cannot be listened on.
 fn cannot(message: String) -> Failure {
     Failure::new(3, message)
 }

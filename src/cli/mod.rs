@@ -1,4 +1,4 @@
-//! The programs: what each does with its command line, and what they share.
+//! The programs, and what they share.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "programs print")]
 
@@ -9,14 +9,12 @@ mod failure;
 mod fd_limit;
 pub mod flood;
 pub mod gateway;
-mod inherited;
 mod latest;
 mod lines;
 mod listen;
 mod log;
 mod print;
 mod program;
-mod reload;
 mod resolver;
 mod service_manager;
 mod settings;

@@ -1,25 +1,19 @@
-//! What a program has to say and nothing else, on standard output.
+//! Results on standard output.
 
 use std::io::{self, Write};
 
-use serde_json::Value;
-
 use crate::cli::failure::Failure;
 
-/// Prints text that has its line ends. Whoever closes a pipe has read enough.
+/// Prints text, with its line ends, on standard output. A reader that closed the pipe is no error.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    let said = stdout
+    let printed = stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush());
-    match said {
+    match printed {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::failed(format!(
             "cannot write to standard output: {error}"
         ))),
         _ => Ok(()),
     }
-}
-
-pub(crate) fn print_json(value: &Value) -> Result<(), Failure> {
-    print(&format!("{value:#}\n"))
 }

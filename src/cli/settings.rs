@@ -1,5 +1,7 @@
-//! What a program is told: by flags, by the environment beside them, by a configuration file, and by
-//! nobody, each before the next.
+//! The values of flags, with their origin.
+//!
+//! Precedence: flag, environment variable, configuration file, default. Values of the file become
+//! defaults of the command, so that one parser converts the values of all sources.
 
 use std::env;
 use std::ffi::OsString;
@@ -11,11 +13,17 @@ use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, ValueHint};
 
-use crate::cli::config_file::{ConfigFile, Kind, takes_more};
+use crate::cli::config_file::{ConfigFile, placeholder, toml_value};
 use crate::cli::failure::{Failure, one_line};
 
-/// Lets each flag of the command be given in the environment as well, `--log-level` as LOG_LEVEL
-/// behind the prefix, and in a file that one flag more names.
+/// The paragraph of help about the sources of values.
+pub(crate) const HELP: &str = "\
+Every flag can also be set by the environment variable shown with it, and by its name in a \
+configuration file (--config). Precedence: flag, environment variable, configuration file, default. \
+Times are written as 500ms, 10s or 2m.";
+
+/// Adds the flags for a configuration file to a command, and to each flag its environment variable:
+/// `--log-level` is LOG_LEVEL after the prefix.
 pub(crate) fn with_sources(command: Command, prefix: &str) -> Command {
     // Without a heading: the command's may end with a section of its own.
     let config = Arg::new("config")
@@ -25,66 +33,40 @@ pub(crate) fn with_sources(command: Command, prefix: &str) -> Command {
         .value_hint(ValueHint::FilePath)
         .help_heading(None)
         .help(
-            "Read from this file what no flag and no variable says: TOML, whose keys are the names \
-             of flags, as in max-connections = 20000. Paths in it are relative to the working \
-             directory. Its log-level is read again on SIGHUP",
+            "Configuration file in TOML. Keys are the names of flags, as in max-connections = \
+             20000; flags and variables take precedence. Relative paths start at the working \
+             directory. SIGHUP reloads its log-level",
         );
     let print_config = Arg::new("print_config")
         .long("print-config")
         .action(ArgAction::SetTrue)
         .help_heading(None)
         .help(
-            "Check all flags, and print what it would be started with as such a file, with where \
-             each value comes from. Nothing is served",
+            "Check the configuration, print it in the format of --config with the origin of each \
+             value, and exit",
         );
-    let beside_flags = command.arg(config).mut_args(|arg| match arg.get_long() {
-        Some(long) => {
-            let variable = variable(prefix, long);
-            arg.env(variable)
-        }
-        None => arg,
-    });
-    beside_flags.arg(print_config)
+    let command = command
+        .arg(config)
+        .mut_args(|arg| match variable(&arg, prefix) {
+            Some(variable) => arg.env(variable),
+            None => arg,
+        });
+    command.arg(print_config)
 }
 
-fn variable(prefix: &str, flag: &str) -> String {
-    format!("{prefix}{}", flag.to_uppercase().replace('-', "_"))
+/// Returns the environment variable of a flag.
+fn variable(arg: &Arg, prefix: &str) -> Option<String> {
+    let flag = arg.get_long()?.to_uppercase().replace('-', "_");
+    Some(format!("{prefix}{flag}"))
 }
 
-/// What each flag is set to, and who has said it.
-#[derive(Clone)]
-pub(crate) struct Settings {
-    command: Command,
-    prefix: &'static str,
-    said: ArgMatches,
-    file: Option<ConfigFile>,
-    all: Vec<Setting>,
-}
-
-/// A flag without its dashes, and its values as they would be written behind it.
-#[derive(Clone)]
-struct Setting {
-    key: String,
-    values: Vec<OsString>,
-    origin: Origin,
-}
-
-#[derive(Clone)]
-enum Origin {
-    Flag,
-    Variable(String),
-    /// The file and the line.
-    File(String),
-    Default,
-    Nobody,
-}
-
-/// What was said to this process; `None` if it wanted to know something, which was told.
-pub(crate) fn said_to(command: Command) -> Result<Option<ArgMatches>, Failure> {
+/// Parses the command line of this process. `None`: it asked for help or the version, which is
+/// printed.
+pub(crate) fn parse_command_line(command: Command) -> Result<Option<ArgMatches>, Failure> {
     match command.clone().try_get_matches() {
-        Ok(said) => Ok(Some(said)),
+        Ok(matches) => Ok(Some(matches)),
         Err(error) if !error.use_stderr() => {
-            // Help or version. If nobody reads it there is nobody to tell.
+            // Without a reader there is nothing to report to.
             let _ = error.print();
             Ok(None)
         }
@@ -98,256 +80,195 @@ pub(crate) fn said_to(command: Command) -> Result<Option<ArgMatches>, Failure> {
     }
 }
 
-/// The variable that said what is wrong, if it was no flag.
+/// Returns the environment variable that an error is about, unless it is about a flag.
 fn variable_of(error: &clap::Error, command: &Command) -> Option<String> {
     let Some(ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) else {
         return None;
     };
     let flag = shown.split([' ', '[', '=']).next()?;
-    let is_given = |word: OsString| {
-        let word = word.to_string_lossy();
-        let behind = word.strip_prefix(flag);
-        behind.is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
-    };
-    if env::args_os().any(is_given) {
+    let is_flag = |word: OsString| word.to_string_lossy().split('=').next() == Some(flag);
+    if env::args_os().any(is_flag) {
         return None;
     }
-    let mut args = iter::once(command)
-        .chain(command.get_subcommands())
+    let commands = iter::once(command).chain(command.get_subcommands());
+    let mut variables = commands
         .flat_map(Command::get_arguments)
-        .filter(|arg| arg.get_long() == flag.strip_prefix("--"));
-    let variable = args.find_map(|arg| arg.get_env().filter(|name| env::var_os(name).is_some()))?;
+        .filter(|arg| arg.get_long() == flag.strip_prefix("--"))
+        .filter_map(Arg::get_env);
+    let variable = variables.find(|name| env::var_os(name).is_some())?;
     Some(variable.to_string_lossy().into_owned())
 }
 
+/// The flags of a server program, from all sources.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    command: Command,
+    prefix: &'static str,
+    words: Vec<OsString>,
+    matches: ArgMatches,
+    file: Option<ConfigFile>,
+}
+
+enum Origin<'s> {
+    Flag,
+    Variable(String),
+    /// The file and the line.
+    File(&'s str),
+    Default,
+    Unset,
+}
+
 impl Settings {
-    /// Of a command, of which `said` is what was said to it [with its sources](with_sources).
+    /// Reads the values that a command [with its sources](with_sources) gets from these words of
+    /// the command line, the environment and the configuration file.
     pub(crate) fn read(
         command: Command,
         prefix: &'static str,
-        said: ArgMatches,
+        words: Vec<OsString>,
     ) -> Result<Settings, Failure> {
-        let file = match said.get_one::<PathBuf>("config") {
-            Some(path) => Some(ConfigFile::read(path, &command).map_err(|failure| {
-                let mut format = said.get_raw("log_format").into_iter().flatten();
-                failure.in_json(format.any(|format| format == "json"))
-            })?),
-            None => None,
+        let parse = |command: Command| {
+            let command = with_sources(command, prefix).no_binary_name(true);
+            let matches = command.try_get_matches_from(&words);
+            matches.map_err(|error| Failure::usage(one_line(&error)))
         };
-        let args = command.get_arguments();
-        let all = args.filter_map(|arg| Setting::of(arg, prefix, &said, file.as_ref()));
+        let mut matches = parse(command.clone())?;
+        let mut file = None;
+        if let Some(path) = matches.get_one::<PathBuf>("config") {
+            let read = ConfigFile::read(path, &command)
+                .map_err(|failure| failure.in_json(logs_json(&matches)))?;
+            matches = parse(command.clone().mut_args(|arg| {
+                match arg.get_long().and_then(|key| read.get(key)) {
+                    Some(entry) => arg.default_values(entry.values.clone()),
+                    None => arg,
+                }
+            }))?;
+            file = Some(read);
+        }
         Ok(Settings {
-            all: all.collect(),
             command,
             prefix,
-            said,
+            words,
+            matches,
             file,
         })
     }
 
-    /// With what stands in the file now.
-    pub(crate) fn read_again(&self) -> Result<Settings, Failure> {
-        Settings::read(self.command.clone(), self.prefix, self.said.clone())
+    /// Reads the file again.
+    pub(crate) fn reread(&self) -> Result<Settings, Failure> {
+        Settings::read(self.command.clone(), self.prefix, self.words.clone())
     }
 
-    /// As if all of them had been flags.
     pub(crate) fn parse<A: FromArgMatches>(&self) -> Result<A, Failure> {
-        let mut line = vec![OsString::from(self.command.get_name())];
-        for Setting { key, values, .. } in &self.all {
-            for value in values {
-                let mut flag = OsString::from(format!("--{key}="));
-                flag.push(value);
-                line.push(flag);
-            }
-        }
-        let matches = self.command.clone().try_get_matches_from(line);
-        let parsed = matches.and_then(|matches| A::from_arg_matches(&matches));
-        parsed.map_err(|error| Failure::usage(one_line(&error)))
+        A::from_arg_matches(&self.matches).map_err(|error| Failure::usage(one_line(&error)))
     }
 
-    /// The configuration file, if there is one.
+    /// Returns the path of the configuration file, if there is one.
     pub(crate) fn file(&self) -> Option<&Path> {
         self.file.as_ref().map(|file| file.path.as_path())
     }
 
-    /// Whether they are to be printed, and nothing is to be served.
-    pub(crate) fn are_asked_for(&self) -> bool {
-        self.said.get_flag("print_config")
+    /// Returns whether `--print-config` is given.
+    pub(crate) fn print_config(&self) -> bool {
+        self.matches.get_flag("print_config")
     }
 
-    /// Whether somebody has said what this is.
-    pub(crate) fn is_said(&self, key: &str) -> bool {
-        let unsaid = |setting: &Setting| matches!(setting.origin, Origin::Default | Origin::Nobody);
-        !self.get(key).is_none_or(unsaid)
+    /// Returns whether a flag, a variable or the file sets this key.
+    pub(crate) fn is_set(&self, key: &str) -> bool {
+        self.arg(key)
+            .is_some_and(|arg| !matches!(self.origin(arg), Origin::Default | Origin::Unset))
     }
 
-    /// Whoever goes before the file, in which this key stands in vain.
-    pub(crate) fn overruled_by(&self, key: &str) -> Option<String> {
+    /// Returns the flag or variable that takes precedence over this key of the file.
+    pub(crate) fn overridden_by(&self, key: &str) -> Option<String> {
         self.file.as_ref()?.get(key)?;
-        match &self.get(key)?.origin {
+        match self.origin(self.arg(key)?) {
             Origin::Flag => Some(format!("--{key}")),
-            Origin::Variable(name) => Some(name.clone()),
-            Origin::File(_) | Origin::Default | Origin::Nobody => None,
+            Origin::Variable(name) => Some(name),
+            Origin::File(_) | Origin::Default | Origin::Unset => None,
         }
     }
 
-    /// The keys whose values are others in `new`.
-    pub(crate) fn changed<'s>(&'s self, new: &Settings) -> Vec<&'s str> {
-        let both = self.all.iter().zip(&new.all);
-        both.filter(|(old, new)| old.values != new.values)
-            .map(|(old, _)| old.key.as_str())
-            .collect()
+    /// Returns the keys whose values differ in `new`.
+    pub(crate) fn changed(&self, new: &Settings) -> Vec<&str> {
+        let differs = |arg: &&Arg| self.values(arg) != new.values(arg);
+        let changed = self.command.get_arguments().filter(differs);
+        changed.filter_map(Arg::get_long).collect()
     }
 
-    /// A failure for something in them: says which line of the file it names, or which variable, if
-    /// it does.
-    pub(crate) fn blame(&self, failure: Failure) -> Failure {
-        let flags = failure
-            .message
-            .split([' ', ':'])
-            .filter_map(|word| word.strip_prefix("--"));
-        let place =
-            flags
-                .filter_map(|key| self.get(key))
-                .find_map(|setting| match &setting.origin {
-                    Origin::File(place) | Origin::Variable(place) => Some(place),
-                    _ => None,
-                });
+    /// Adds to a failure that names a flag the line of the file or the variable that sets it.
+    pub(crate) fn locate(&self, failure: Failure) -> Failure {
+        let words = failure.message.split([' ', ':']);
+        let place = words
+            .filter_map(|word| self.arg(word.strip_prefix("--")?))
+            .find_map(|arg| match self.origin(arg) {
+                Origin::File(place) => Some(place.to_owned()),
+                Origin::Variable(name) => Some(name),
+                _ => None,
+            });
         let message = match place {
             Some(place) => format!("{place}: {}", failure.message),
             None => failure.message,
         };
-        let format = self.get("log-format");
-        let in_json = format.is_some_and(|format| format.values == ["json"]);
-        Failure::new(failure.code, message).in_json(in_json)
+        Failure::new(failure.code, message).in_json(logs_json(&self.matches))
     }
 
-    fn get(&self, key: &str) -> Option<&Setting> {
-        self.all.iter().find(|setting| setting.key == key)
-    }
-
-    /// As a configuration file, in which a comment says where each comes from.
+    /// Formats the settings as a configuration file, with the origin of each value in a comment.
     pub(crate) fn to_toml(&self) -> Result<String, Failure> {
         let mut text = String::new();
-        let args = self
-            .command
-            .get_arguments()
-            .filter(|arg| arg.get_long().is_some());
-        for (arg, setting) in args.zip(&self.all) {
-            let key = &setting.key;
-            let origin = match &setting.origin {
+        for arg in self.command.get_arguments() {
+            let Some(key) = arg.get_long() else {
+                continue;
+            };
+            let origin = match self.origin(arg) {
                 Origin::Flag => format!("flag --{key}"),
                 Origin::Variable(name) => format!("environment variable {name}"),
                 Origin::File(place) => format!("file {place}"),
                 Origin::Default => "default".to_owned(),
-                Origin::Nobody => "not set".to_owned(),
+                Origin::Unset => "not set".to_owned(),
             };
             let origin = origin.replace(char::is_control, " ");
-            text += &if setting.values.is_empty() {
+            let values = self.values(arg);
+            text += &if values.is_empty() {
                 format!("# {key} = {} # {origin}\n", placeholder(arg))
             } else {
-                format!("{key} = {} # {origin}\n", setting.value(arg)?)
+                format!("{key} = {} # {origin}\n", toml_value(arg, &values)?)
             };
         }
         Ok(text)
     }
-}
 
-/// As a string of TOML, which escapes all that JSON escapes, and one character more.
-fn in_quotes(text: &str) -> String {
-    let json = serde_json::Value::from(text).to_string();
-    json.replace('\u{7f}', "\\u007f")
-}
-
-/// What stands where a value would be.
-fn placeholder(arg: &Arg) -> String {
-    let names = arg.get_value_names().unwrap_or_default();
-    let name = names.first().map_or("…", |name| name.as_str());
-    match (Kind::of(arg), takes_more(arg)) {
-        (Kind::Number, _) => name.to_owned(),
-        (_, true) => format!("[\"{name}\"]"),
-        (_, false) => format!("\"{name}\""),
+    fn arg(&self, key: &str) -> Option<&Arg> {
+        let mut args = self.command.get_arguments();
+        args.find(|arg| arg.get_long() == Some(key))
     }
-}
 
-impl Setting {
-    /// `None` for what is no flag.
-    fn of(
-        arg: &Arg,
-        prefix: &str,
-        said: &ArgMatches,
-        file: Option<&ConfigFile>,
-    ) -> Option<Setting> {
-        let (id, key) = (arg.get_id().as_str(), arg.get_long()?);
-        let values = || -> Vec<OsString> {
-            // A switch has more than one spelling.
-            if let Ok(Some(is_on)) = said.try_get_one::<bool>(id) {
-                return vec![is_on.to_string().into()];
-            }
-            let values = said.get_raw(id).into_iter().flatten();
-            values.map(OsString::from).collect()
-        };
-        let in_file = file.and_then(|file| Some((file, file.get(key)?)));
-        let (origin, values) = match (said.value_source(id), in_file) {
-            (Some(ValueSource::CommandLine), _) => (Origin::Flag, values()),
+    fn origin(&self, arg: &Arg) -> Origin<'_> {
+        let entry = self.file.as_ref().zip(arg.get_long());
+        let entry = entry.and_then(|(file, key)| file.get(key));
+        match (self.matches.value_source(arg.get_id().as_str()), entry) {
+            (Some(ValueSource::CommandLine), _) => Origin::Flag,
             (Some(ValueSource::EnvVariable), _) => {
-                (Origin::Variable(variable(prefix, key)), values())
+                Origin::Variable(variable(arg, self.prefix).unwrap_or_default())
             }
-            (_, Some((file, entry))) => {
-                let place = format!("{}:{}", file.path.display(), entry.line);
-                let values = entry.values.iter().map(OsString::from);
-                (Origin::File(place), values.collect())
-            }
-            (Some(_), None) => (Origin::Default, values()),
-            (None, None) => (Origin::Nobody, Vec::new()),
-        };
-        Some(Setting {
-            key: key.to_owned(),
-            values,
-            origin,
-        })
+            (_, Some(entry)) => Origin::File(&entry.place),
+            (Some(_), None) => Origin::Default,
+            (None, None) => Origin::Unset,
+        }
     }
 
-    /// In TOML.
-    fn value(&self, arg: &Arg) -> Result<String, Failure> {
-        let mut values = Vec::new();
-        for value in &self.values {
-            let Some(text) = value.to_str() else {
-                return Err(Failure::usage(format!(
-                    "--{} {value:?}: it is not UTF-8, which a file can't say",
-                    self.key
-                )));
-            };
-            values.push(match Kind::of(arg) {
-                // As written, but for what TOML does not take: a sign, or zeros at the beginning.
-                Kind::Number => text
-                    .parse::<u64>()
-                    .map_or(text.to_owned(), |n| n.to_string()),
-                Kind::Switch => text.to_owned(),
-                Kind::Time | Kind::Text => in_quotes(text),
-            });
+    /// Returns the values of a flag as they would be written after it.
+    fn values(&self, arg: &Arg) -> Vec<OsString> {
+        let id = arg.get_id().as_str();
+        // A switch has more than one spelling.
+        if let Ok(Some(is_on)) = self.matches.try_get_one::<bool>(id) {
+            return vec![is_on.to_string().into()];
         }
-        let values = values.join(", ");
-        Ok(if takes_more(arg) {
-            format!("[{values}]")
-        } else {
-            values
-        })
+        let values = self.matches.get_raw(id).into_iter().flatten();
+        values.map(OsString::from).collect()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_text_in_quotes_is_that_text() {
-        let all: String = (0..=0xff).filter_map(char::from_u32).collect();
-        for text in ["", "a\"b\\c", "상품¶", "\r\n", &all] {
-            let file = format!("key = {} # a comment\n", in_quotes(text));
-            let table = toml::de::DeTable::parse(&file).unwrap();
-            let read = table.get_ref().values().next().unwrap();
-            assert_eq!(read.get_ref().as_str(), Some(text));
-        }
-    }
+fn logs_json(matches: &ArgMatches) -> bool {
+    let mut formats = matches.get_raw("log_format").into_iter().flatten();
+    formats.any(|format| format == "json")
 }

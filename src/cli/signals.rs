@@ -1,46 +1,44 @@
-//! Signals, taken by a thread of their own: SIGINT and SIGTERM stop the program, SIGHUP has files read
-//! again, and SIGXFSZ does nothing: without that a limit of file sizes would end the program, and not
-//! only the write.
+//! Signals, handled by a thread of their own: SIGINT and SIGTERM stop the program, SIGHUP reloads
+//! files. SIGXFSZ is ignored: by default a limit of file sizes would end the program, instead of
+//! only failing a write.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use crate::Waker;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use tracing::warn;
 
+use crate::Waker;
 use crate::cli::service_manager::ServiceManager;
 
-/// How often a signal has asked the program to stop.
+/// The number of signals to stop that were received.
 pub(crate) struct Stop(Arc<AtomicU64>);
 
 impl Stop {
-    pub(crate) fn is_asked_for(&self) -> bool {
+    pub(crate) fn is_requested(&self) -> bool {
         self.0.load(Ordering::Acquire) > 0
     }
 
-    /// Whoever says it twice does not want to wait.
-    pub(crate) fn is_asked_for_again(&self) -> bool {
+    /// Returns whether to stop without waiting for peers.
+    pub(crate) fn is_urgent(&self) -> bool {
         self.0.load(Ordering::Acquire) > 1
     }
 }
 
-/// Takes signals from now on, and rings the waker for each. `hang_up` is called for SIGHUP, in the
-/// thread of the signals and not in the loop's: a disk may take its time. The service manager is told
-/// of both.
+/// Handles signals from now on: wakes the loop and notifies the service manager.
 ///
-/// Errors are the system's.
+/// `reload` is called for SIGHUP in the signals' thread, where it may wait for a disk.
 pub(crate) fn listen(
     waker: Waker,
     service_manager: ServiceManager,
-    mut hang_up: impl FnMut() + Send + 'static,
+    mut reload: impl FnMut() + Send + 'static,
 ) -> io::Result<Stop> {
     let stop = Arc::new(AtomicU64::new(0));
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGXFSZ])?;
-    let told = Arc::clone(&stop);
+    let received = Arc::clone(&stop);
     thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
@@ -48,17 +46,17 @@ pub(crate) fn listen(
                 match signal {
                     SIGHUP => {
                         service_manager.reloading();
-                        hang_up();
+                        reload();
                         service_manager.ready();
                     }
                     SIGXFSZ => continue,
                     _ => {
                         service_manager.stopping();
-                        told.fetch_add(1, Ordering::Release);
+                        received.fetch_add(1, Ordering::Release);
                     }
                 }
                 if let Err(error) = waker.wake() {
-                    warn!(%error, "could not wake the loop");
+                    warn!(%error, "failed to wake the event loop");
                 }
             }
         })?;

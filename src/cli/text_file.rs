@@ -1,8 +1,7 @@
-//! Small files with text.
-
-use std::path::Path;
+//! Small text files that flags name.
 
 use std::io::ErrorKind;
+use std::path::Path;
 
 use tracing::warn;
 
@@ -11,16 +10,18 @@ use crate::store::{Disk, OsDisk};
 
 /// Returns the text of the file that is given with `flag`.
 ///
-/// A file that cannot be read now may be there later, as on a mount that comes late: only what is
-/// wrong with its content is an error of usage.
+/// # Errors
+///
+/// Exit code 2 for invalid content. Exit code 1 for a file that cannot be read: it may be there
+/// later, as on a mount that comes late.
 pub(crate) fn read(flag: &str, file: &Path, max_bytes: u64) -> Result<String, Failure> {
     let bytes = OsDisk::default().read(file, max_bytes);
     let file = file.display();
     match bytes {
         Ok(bytes) => String::from_utf8(bytes)
-            .map_err(|_| Failure::usage(format!("{flag} {file}: it is not UTF-8"))),
+            .map_err(|_| Failure::usage(format!("{flag} {file}: invalid content: not UTF-8"))),
         Err(error) => {
-            let message = format!("{flag} {file}: cannot read it: {error}");
+            let message = format!("{flag} {file}: cannot read the file: {error}");
             Err(match error.kind() {
                 ErrorKind::InvalidInput | ErrorKind::FileTooLarge => Failure::usage(message),
                 _ => Failure::failed(message),
@@ -29,7 +30,7 @@ pub(crate) fn read(flag: &str, file: &Path, max_bytes: u64) -> Result<String, Fa
     }
 }
 
-/// Warns if others than those who are meant to can read the file.
+/// Warns if all users of this machine can read a file with tokens.
 pub(crate) fn warn_if_public(file: &Path) {
     #[cfg(unix)]
     if let Ok(metadata) = std::fs::metadata(file)
@@ -37,7 +38,7 @@ pub(crate) fn warn_if_public(file: &Path) {
     {
         warn!(
             file = &*file.to_string_lossy(),
-            "everybody on this machine can read the tokens: chmod o-r"
+            "token file is readable by all users; run chmod o-r"
         );
     }
 }
@@ -50,13 +51,11 @@ pub(crate) fn first_token(flag: &str, file: &Path) -> Result<String, Failure> {
     let mut words = text
         .lines()
         .filter_map(|line| line.split_whitespace().next());
-    words
-        .find(|word| !word.starts_with('#'))
-        .map(ToOwned::to_owned)
-        .ok_or_else(|| {
-            Failure::usage(format!(
-                "{flag} {}: there is no token in it",
-                file.display()
-            ))
-        })
+    match words.find(|word| !word.starts_with('#')) {
+        Some(token) => Ok(token.to_owned()),
+        None => Err(Failure::usage(format!(
+            "{flag} {}: no token in the file; write one on its first line",
+            file.display()
+        ))),
+    }
 }

@@ -159,7 +159,7 @@ fn tokens_are_read_again_on_a_hangup_unless_they_are_broken() {
         fs::write(&file, broken).unwrap();
         let lines = || {
             let stderr = distributor.program.stderr();
-            let said = |line: &&String| line.contains("the list of tokens stays as it was");
+            let said = |line: &&String| line.contains("invalid token file, tokens unchanged");
             stderr.iter().filter(said).count()
         };
         let earlier = lines();

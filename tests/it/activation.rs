@@ -1,5 +1,5 @@
-//! The programs under a service manager: sockets that it hands over, what it is told, and restarts that
-//! refuse nobody.
+//! The programs under a service manager: inherited sockets, notifications, and restarts that reject
+//! no connection.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -22,12 +22,12 @@ use crate::support::{
 const DISTRIBUTOR: &str = "distributor";
 const GATEWAY: &str = "gateway";
 
-/// A program with sockets as a service manager hands them over, from fd 3 on. With more than one
-/// its standard error is not to be had.
+/// A program with inherited sockets, from fd 3 on. With more than one its standard error is not
+/// captured.
 fn with_sockets(program: Command, names: &str, sockets: Vec<OwnedFd>) -> Command {
     let count = sockets.len().to_string();
     let mut sockets = sockets.into_iter();
-    // The shell finds them where its standard streams were, and has the program's process id.
+    // The shell gets them in place of its standard streams, and has the process id of the program.
     let setup = match sockets.len() {
         1 => "exec 3<&0 </dev/null",
         2 => "exec 3<&0 4<&2 </dev/null 2>/dev/null",
@@ -59,28 +59,28 @@ fn listener(addr: &str) -> (TcpListener, SocketAddr) {
     (listener, addr)
 }
 
-/// The same socket again, for the next run.
+/// Duplicates the socket for the next run.
 fn copy(listener: &TcpListener) -> OwnedFd {
     listener.try_clone().unwrap().into()
 }
 
 fn serving(command: &mut Command) -> Program {
     let mut program = Program::start_as_is(command);
-    program.wait_for_line("word that it serves", |line| {
+    program.wait_for_line("the start", |line| {
         line.starts_with("serving").then_some(())
     });
     program
 }
 
-/// The one line with which it ends, and 2.
+/// Returns the one line of a program that must exit with 2.
 #[track_caller]
 fn refusal(mut command: Command) -> String {
     let mut program = Program::start_as_is(&mut command);
     let status = program.wait();
-    let said = program.stderr();
-    assert_eq!(status.code(), Some(2), "{said:?}");
-    assert_eq!(said.len(), 1, "{said:?}");
-    said[0].clone()
+    let report = program.stderr();
+    assert_eq!(status.code(), Some(2), "{report:?}");
+    assert_eq!(report.len(), 1, "{report:?}");
+    report[0].clone()
 }
 
 fn get(addr: SocketAddr, path: &str) -> String {
@@ -97,7 +97,7 @@ fn get_request(path: &str) -> Vec<u8> {
 }
 
 #[test]
-fn sockets_that_are_handed_over_are_served_instead_of_the_default() {
+fn serves_inherited_sockets_instead_of_the_default() {
     let (nodes, nodes_addr) = listener("127.0.0.1:0");
     let (http, http_addr) = listener("127.0.0.1:0");
     for order in ["nodes:http", "http:anything"] {
@@ -106,10 +106,10 @@ fn sockets_that_are_handed_over_are_served_instead_of_the_default() {
             sockets.reverse();
         }
         let program = serving(&mut with_sockets(distributor_command(&[]), order, sockets));
-        let said = program.stdout();
-        let of = |start: &str| said.iter().filter(|line| line.starts_with(start)).count();
-        assert_eq!((of("listening on "), of("http on ")), (1, 1), "{said:?}");
-        assert!(said.contains(&format!("listening on {nodes_addr}")));
+        let report = program.stdout();
+        let of = |start: &str| report.iter().filter(|line| line.starts_with(start)).count();
+        assert_eq!((of("listening on "), of("http on ")), (1, 1), "{report:?}");
+        assert!(report.contains(&format!("listening on {nodes_addr}")));
         let mut client = Client::connect(nodes_addr);
         client.next_list();
         client.register("goods", 9010);
@@ -120,11 +120,11 @@ fn sockets_that_are_handed_over_are_served_instead_of_the_default() {
 }
 
 #[test]
-fn sockets_for_somebody_else_are_left_alone() {
+fn ignores_sockets_of_another_process() {
     let (theirs, their_addr) = listener("127.0.0.1:0");
     let program = distributor_command(&["--listen", "127.0.0.1:0"]);
     let mut command = with_sockets(program, "nodes", vec![copy(&theirs)]);
-    // Told to a process that is not the one that serves: what is left in the environment.
+    // The variables of another process, left in the environment.
     let mut program = serving(command.env("LISTEN_FOR", "1"));
     let addr = program.wait_for_line("address", |line| {
         line.strip_prefix("listening on ")?
@@ -136,22 +136,22 @@ fn sockets_for_somebody_else_are_left_alone() {
 }
 
 #[test]
-fn whoever_reaches_a_socket_that_is_handed_over_must_be_meant() {
+fn rejects_public_inherited_sockets_without_permission() {
     let (public, addr) = listener("0.0.0.0:0");
     let distributor = |flags: &[&str]| {
         let program = distributor_command(flags);
         with_sockets(program, "nodes", vec![copy(&public)])
     };
-    let said = refusal(distributor(&[]));
-    assert!(said.contains(&addr.to_string()), "{said}");
-    assert!(said.contains("--token-file"), "{said}");
+    let report = refusal(distributor(&[]));
+    assert!(report.contains(&addr.to_string()), "{report}");
+    assert!(report.contains("--token-file"), "{report}");
     let gateway = |flags: &[&str]| {
         let program = command(GATEWAY, flags);
         with_sockets(program, "web", vec![copy(&public)])
     };
-    let said = refusal(gateway(&[]));
-    assert!(said.contains(&addr.to_string()), "{said}");
-    assert!(said.contains("--allow-anonymous"), "{said}");
+    let report = refusal(gateway(&[]));
+    assert!(report.contains(&addr.to_string()), "{report}");
+    assert!(report.contains("--allow-anonymous"), "{report}");
 
     let folder = Folder::new();
     let tokens = folder.join("tokens");
@@ -166,12 +166,12 @@ fn whoever_reaches_a_socket_that_is_handed_over_must_be_meant() {
     serving(&mut gateway(&["--allow-anonymous"]));
     // The same for HTTP.
     let http = with_sockets(distributor_command(&[]), "http", vec![copy(&public)]);
-    let said = refusal(http);
-    assert!(said.contains(&addr.to_string()), "{said}");
+    let report = refusal(http);
+    assert!(report.contains(&addr.to_string()), "{report}");
 }
 
 #[test]
-fn where_to_listen_is_said_in_one_place() {
+fn rejects_a_flag_beside_inherited_sockets() {
     let (held, addr) = listener("127.0.0.1:0");
     let folder = Folder::new();
     for (program, name, key) in [
@@ -184,16 +184,16 @@ fn where_to_listen_is_said_in_one_place() {
         std::fs::write(&file, format!("{key} = [\"127.0.0.1:0\"]\n")).unwrap();
         for flags in [[&flag, "127.0.0.1:0"], ["--config", &file]] {
             let program = command(program, &flags);
-            let said = refusal(with_sockets(program, name, vec![copy(&held)]));
-            assert!(said.contains(&flag), "{said}");
-            assert!(said.contains(&addr.to_string()), "{said}");
-            assert!(said.contains(".socket"), "{said}");
+            let report = refusal(with_sockets(program, name, vec![copy(&held)]));
+            assert!(report.contains(&flag), "{report}");
+            assert!(report.contains(&addr.to_string()), "{report}");
+            assert!(report.contains(".socket"), "{report}");
         }
     }
 }
 
 #[test]
-fn what_cannot_be_listened_on_is_refused() {
+fn rejects_inherited_fds_that_do_not_listen() {
     let (listener, addr) = listener("127.0.0.1:0");
     let stream = TcpStream::connect(addr).unwrap();
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -207,40 +207,43 @@ fn what_cannot_be_listened_on_is_refused() {
     ] {
         for program in [distributor_command(&[]), command(GATEWAY, &[])] {
             let socket = socket.try_clone().unwrap();
-            let said = refusal(with_sockets(program, "odd", vec![socket]));
-            assert!(said.contains(why) && said.contains("\"odd\""), "{said}");
+            let report = refusal(with_sockets(program, "odd", vec![socket]));
+            assert!(
+                report.contains(why) && report.contains("\"odd\""),
+                "{report}"
+            );
         }
     }
-    // One that is said to be there and is not.
+    // One that is announced and missing.
     let mut command = with_sockets(distributor_command(&[]), "nodes", vec![copy(&listener)]);
-    let said = refusal({
+    let report = refusal({
         command.env("LISTEN_FDS", "2");
         command
     });
-    assert!(said.contains("socket 2"), "{said}");
+    assert!(report.contains("socket 2"), "{report}");
 }
 
-/// A service manager's ear.
-struct Ear {
+/// The notification socket of a service manager.
+struct NotifySocket {
     socket: UnixDatagram,
     _folder: Folder,
     path: String,
 }
 
-impl Ear {
-    fn new() -> Ear {
+impl NotifySocket {
+    fn new() -> NotifySocket {
         let folder = Folder::new();
         let path = folder.join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
-        Ear {
+        NotifySocket {
             socket,
             _folder: folder,
             path,
         }
     }
 
-    /// What it is told next.
+    /// Returns the next notification.
     #[track_caller]
     fn next(&self) -> String {
         let mut bytes = [0; 4096];
@@ -250,7 +253,7 @@ impl Ear {
 }
 
 #[test]
-fn a_service_manager_is_told_what_happens() {
+fn notifies_the_service_manager() {
     let folder = Folder::new();
     let tokens = folder.join("tokens");
     std::fs::write(&tokens, "6f0a7c9e1b5d4f8299d3c1a2b4e6f807\n").unwrap();
@@ -261,48 +264,48 @@ fn a_service_manager_is_told_what_happens() {
         command(GATEWAY, &any_port),
     ] {
         std::fs::write(&tokens, "6f0a7c9e1b5d4f8299d3c1a2b4e6f807\n").unwrap();
-        let ear = Ear::new();
-        let mut program = Program::start(command.env("NOTIFY_SOCKET", &ear.path));
-        let ready = ear.next();
+        let notify = NotifySocket::new();
+        let mut program = Program::start(command.env("NOTIFY_SOCKET", &notify.path));
+        let ready = notify.next();
         assert!(ready.starts_with("READY=1\nSTATUS=serving"), "{ready}");
-        // Also if nothing can be read: it goes on with what it has.
+        // Also if the file is invalid and the program keeps its tokens.
         for text in ["591785b794601e212b260e25925636fd\n", ""] {
             std::fs::write(&tokens, text).unwrap();
             program.signal(Signal::HUP);
-            let reloading = ear.next();
+            let reloading = notify.next();
             let at = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=");
             let at: u64 = at.unwrap().trim().parse().unwrap();
             assert!(at > 0);
-            assert!(ear.next().starts_with("READY=1\n"));
+            assert!(notify.next().starts_with("READY=1\n"));
         }
         program.signal(Signal::TERM);
-        assert!(ear.next().starts_with("STOPPING=1\n"));
+        assert!(notify.next().starts_with("STOPPING=1\n"));
         assert_eq!(program.wait().code(), Some(0));
     }
 }
 
 #[test]
-fn who_cannot_listen_is_not_ready() {
+fn is_not_ready_without_a_listener() {
     let (_taken, addr) = listener("127.0.0.1:0");
-    let ear = Ear::new();
-    ear.socket.set_nonblocking(true).unwrap();
+    let notify = NotifySocket::new();
+    notify.socket.set_nonblocking(true).unwrap();
     let mut command = distributor_command(&["--listen", &addr.to_string()]);
-    let mut program = Program::start(command.env("NOTIFY_SOCKET", &ear.path));
+    let mut program = Program::start(command.env("NOTIFY_SOCKET", &notify.path));
     assert_eq!(program.wait().code(), Some(3));
-    let heard = ear.socket.recv(&mut [0; 4096]);
-    assert_eq!(heard.unwrap_err().kind(), ErrorKind::WouldBlock);
+    let received = notify.socket.recv(&mut [0; 4096]);
+    assert_eq!(received.unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
 #[test]
 fn notifies_the_watchdog() {
     let any_port = ["--listen", "127.0.0.1:0"];
     for mut command in [distributor_command(&any_port), command(GATEWAY, &any_port)] {
-        let ear = Ear::new();
-        command.env("NOTIFY_SOCKET", &ear.path);
+        let notify = NotifySocket::new();
+        command.env("NOTIFY_SOCKET", &notify.path);
         let _program = Program::start(command.env("WATCHDOG_USEC", "100000"));
-        assert!(ear.next().starts_with("READY=1\n"));
+        assert!(notify.next().starts_with("READY=1\n"));
         for _ in 0..5 {
-            let alive = ear.next();
+            let alive = notify.next();
             assert!(
                 alive.starts_with("WATCHDOG=1\nSTATUS=serving 0 "),
                 "{alive}"
@@ -313,7 +316,7 @@ fn notifies_the_watchdog() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_service_manager_may_have_an_abstract_address() {
+fn notifies_an_abstract_address() {
     use std::os::linux::net::SocketAddrExt;
     let name = format!("pilcrow-notify-{}", std::process::id());
     let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
@@ -327,17 +330,17 @@ fn a_service_manager_may_have_an_abstract_address() {
 }
 
 #[test]
-fn a_service_manager_that_is_not_there_changes_nothing() {
+fn serves_without_a_reachable_service_manager() {
     let folder = Folder::new();
     let mut command = distributor_command(&["--listen", "127.0.0.1:0"]);
-    let mut program = Program::start(command.env("NOTIFY_SOCKET", folder.join("nobody")));
-    program.wait_for_line("word that it serves", |line| {
+    let mut program = Program::start(command.env("NOTIFY_SOCKET", folder.join("missing")));
+    program.wait_for_line("the start", |line| {
         line.starts_with("serving").then_some(())
     });
     program.wait_for_log(&["NOTIFY_SOCKET", "WARN"]);
 }
 
-/// Clients that come all the time, and count what became of them.
+/// Clients that connect all the time, with a count of those that were answered.
 #[derive(Default)]
 struct Crowd {
     is_over: AtomicBool,
@@ -347,8 +350,8 @@ struct Crowd {
 const CLIENTS: usize = 4;
 const RESTARTS: usize = 4;
 
-/// Restarts a program that is started by `start` while clients come by `visit`, which says whether
-/// they have got what they wanted or must come again. Some come while nobody is there.
+/// Restarts the program of `start` while clients call `visit`, which returns whether the client was
+/// answered. Some connect while no program runs.
 fn restart_under(
     start: impl Fn() -> Program,
     visit: impl Fn(usize) -> bool + Send + Sync + 'static,
@@ -371,17 +374,17 @@ fn restart_under(
         .collect();
     for _ in 0..RESTARTS {
         let before = crowd.answered.load(Ordering::Relaxed);
-        wait_until("some to be answered", || {
+        wait_until("answered clients", || {
             crowd.answered.load(Ordering::Relaxed) >= before + 50
         });
         program.signal(Signal::TERM);
         assert_eq!(program.wait().code(), Some(0));
-        // Each of them comes and waits, for nobody.
+        // All clients connect while no program runs.
         thread::sleep(Duration::from_millis(50));
         program = start();
     }
     let before = crowd.answered.load(Ordering::Relaxed);
-    wait_until("some to be answered again", || {
+    wait_until("answered clients after the restarts", || {
         crowd.answered.load(Ordering::Relaxed) >= before + 50
     });
     crowd.is_over.store(true, Ordering::Relaxed);
@@ -391,7 +394,7 @@ fn restart_under(
 }
 
 #[test]
-fn a_restart_of_the_distributor_refuses_no_node() {
+fn distributor_restart_rejects_no_node() {
     let (held, addr) = listener("127.0.0.1:0");
     let folder = Folder::new();
     let state = folder.join("state");
@@ -400,7 +403,7 @@ fn a_restart_of_the_distributor_refuses_no_node() {
         serving(&mut with_sockets(program, "nodes", vec![copy(&held)]))
     };
     restart_under(start, move |client| {
-        let stream = TcpStream::connect(addr).expect("nobody is refused");
+        let stream = TcpStream::connect(addr).expect("no connection is rejected");
         let mut node = Client::on(stream);
         let name = format!("node-{client}");
         if node.next_text().is_none() {
@@ -419,23 +422,23 @@ fn a_restart_of_the_distributor_refuses_no_node() {
 }
 
 #[test]
-fn a_restart_of_the_gateway_refuses_no_client() {
+fn gateway_restart_rejects_no_client() {
     let (held, addr) = listener("127.0.0.1:0");
     let start = || {
         let program = command(GATEWAY, &["--distributor", "127.0.0.1:1"]);
         serving(&mut with_sockets(program, "", vec![copy(&held)]))
     };
     restart_under(start, move |_| {
-        let mut client = TcpStream::connect(addr).expect("nobody is refused");
+        let mut client = TcpStream::connect(addr).expect("no connection is rejected");
         client.set_read_timeout(Some(DEADLINE)).unwrap();
-        // Who takes long to ask may find that the one who accepted it is gone.
+        // The program that accepted the connection may stop before the request arrives.
         let mut answer = String::new();
-        let asked = client.write_all(&get_request("/goods"));
-        let read = asked.and_then(|()| client.read_to_string(&mut answer));
+        let sent = client.write_all(&get_request("/goods"));
+        let read = sent.and_then(|()| client.read_to_string(&mut answer));
         match read {
             Ok(0) => false,
             Err(error) => {
-                assert_ne!(error.kind(), ErrorKind::WouldBlock, "it waits in vain");
+                assert_ne!(error.kind(), ErrorKind::WouldBlock, "no response in time");
                 false
             }
             Ok(_) => {
@@ -447,7 +450,7 @@ fn a_restart_of_the_gateway_refuses_no_client() {
 }
 
 #[test]
-fn systemd_starts_it_for_who_connects() {
+fn systemd_starts_it_for_a_connection() {
     let launcher = "systemd-socket-activate";
     if Command::new(launcher).arg("--version").output().is_err() {
         return skip_or_require("systemd", "systemd-socket-activate is not installed");

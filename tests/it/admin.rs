@@ -515,12 +515,12 @@ fn sighup_reloads_the_admin_token() {
         program.wait_for_log(&[message]);
     };
     assert_eq!(status("0123456789abcdef-old"), 404);
-    hang_up("0123456789abcdef-new\n", "read the admin token again");
+    hang_up("0123456789abcdef-new\n", "token files reloaded");
     wait_until("the new token to be known", || {
         status("0123456789abcdef-new") == 404
     });
     assert_eq!(status("0123456789abcdef-old"), 403);
-    hang_up("short\n", "the admin token stays as it was");
+    hang_up("short\n", "invalid token file, tokens unchanged");
     assert_eq!(status("0123456789abcdef-new"), 404);
 }
 

@@ -1,4 +1,4 @@
-//! The commands that ask a running Distributor, as people and scripts use them.
+//! The commands for a running Distributor.
 
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::process::{Command, Output, Stdio};
@@ -40,7 +40,7 @@ fn json_of(admin: &AdminServer, words: &[&str]) -> Value {
 }
 
 #[test]
-fn nodes_are_a_table_for_people_and_json_for_machines() {
+fn nodes_prints_a_table_or_json() {
     let admin = AdminServer::start_ready(&[]);
     let _goods = admin.distributor.join("goods", 9010);
     let _shop = admin.distributor.join("상점", 9011);
@@ -69,7 +69,7 @@ fn nodes_are_a_table_for_people_and_json_for_machines() {
 }
 
 #[test]
-fn nodes_can_be_asked_for_as_nodes_do() {
+fn nodes_reads_the_list_of_nodes() {
     let folder = Folder::new();
     let file = folder.join("tokens");
     std::fs::write(&file, "0123456789abcdef-node\n").unwrap();
@@ -79,7 +79,7 @@ fn nodes_can_be_asked_for_as_nodes_do() {
     let at = distributor.addr.to_string();
     let (code, stdout, stderr) = run(&["nodes", "--distributor", &at]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
-    // A name is as good as an address.
+    // By name.
     let by_name = format!("localhost:{}", distributor.addr.port());
     assert_eq!(run(&["nodes", "--distributor", &by_name]).1, stdout);
     let (code, _, stderr) = run(&["nodes", "--distributor", "9000"]);
@@ -102,7 +102,7 @@ fn nodes_can_be_asked_for_as_nodes_do() {
         (1, &Value::Null)
     );
 
-    // One that asks for a token.
+    // A Distributor that requires a token.
     let guarded = Distributor::start(&["--warm-up", "0s", "--token-file", &file]);
     let at = guarded.addr.to_string();
     let token = ["--token-file", &file];
@@ -114,14 +114,14 @@ fn nodes_can_be_asked_for_as_nodes_do() {
     assert_eq!((code, stderr.lines().count()), (Some(1), 1));
     assert!(stderr.contains("errorcode 5"), "{stderr}");
 
-    let nobody = ReservedPort::new();
-    let (code, _, stderr) = run(&["nodes", "--distributor", &nobody.addr.to_string()]);
+    let unused = ReservedPort::new();
+    let (code, _, stderr) = run(&["nodes", "--distributor", &unused.addr.to_string()]);
     assert_eq!((code, stderr.lines().count()), (Some(1), 1));
     assert!(stderr.contains("is a Distributor there?"), "{stderr}");
 }
 
 #[test]
-fn why_tells_what_happened_to_a_node() {
+fn why_prints_the_events_of_a_node() {
     let admin = AdminServer::start_ready(&[]);
     drop(admin.distributor.join("goods", 9010));
     wait_until("the departure", || {
@@ -134,7 +134,7 @@ fn why_tells_what_happened_to_a_node() {
         "{stdout}"
     );
     assert!(
-        stdout.contains("    told ") || stdout.contains("nobody was told yet"),
+        stdout.contains("acknowledged by ") || stdout.contains("not sent yet"),
         "{stdout}"
     );
     let why = json_of(&admin, &["why", "goods", "--limit", "1"]);
@@ -142,16 +142,13 @@ fn why_tells_what_happened_to_a_node() {
         (&why["events"][0]["cause"], &why["more"]),
         (&json!("closed"), &json!(true))
     );
-    let (code, stdout, _) = ask(&admin, &["why", "nobody"]);
+    let (code, stdout, _) = ask(&admin, &["why", "missing"]);
     assert_eq!(code, Some(0));
-    assert!(
-        stdout.starts_with("nothing is known of \"nobody\""),
-        "{stdout}"
-    );
+    assert!(stdout.starts_with("no event of \"missing\""), "{stdout}");
 }
 
 #[test]
-fn a_watcher_is_told_at_once_and_goes_on_after_a_restart() {
+fn watch_prints_events_and_resumes_after_a_restart() {
     let port = ReservedPort::new();
     let http = port.addr.to_string();
     let flags = ["--http", http.as_str(), "--warm-up", "0s"];
@@ -178,7 +175,7 @@ fn a_watcher_is_told_at_once_and_goes_on_after_a_restart() {
     });
     drop((node, distributor));
     let distributor = Distributor::start(&flags);
-    people.wait_for_line("word of the restart", |line| {
+    people.wait_for_line("the restart", |line| {
         line.starts_with("some events were missed").then_some(())
     });
     let _other = distributor.join("other", 9011);
@@ -186,7 +183,7 @@ fn a_watcher_is_told_at_once_and_goes_on_after_a_restart() {
 }
 
 #[test]
-fn a_watcher_that_nobody_reads_ends() {
+fn watch_exits_without_a_reader() {
     let admin = AdminServer::start_ready(&[]);
     let http = admin.http.to_string();
     let mut command = distributor_command(&["watch", "--http", &http]);
@@ -197,7 +194,7 @@ fn a_watcher_that_nobody_reads_ends() {
     stdout.read_line(&mut line).unwrap();
     assert!(line.starts_with("watching: "), "{line}");
     drop(stdout);
-    // Nothing happens that could be printed.
+    // No event is printed.
     wait_until("the watcher has ended", || {
         watcher.try_wait().unwrap().is_some()
     });
@@ -205,7 +202,7 @@ fn a_watcher_that_nobody_reads_ends() {
 }
 
 #[test]
-fn drain_says_who_knows() {
+fn drain_reports_acknowledgements() {
     let folder = Folder::new();
     let file = folder.join("admin");
     std::fs::write(&file, "0123456789abcdef-admin\n").unwrap();
@@ -229,14 +226,16 @@ fn drain_says_who_knows() {
     );
     assert_eq!(code, Some(0), "{stderr}");
     assert!(
-        stdout.starts_with("drained 1 named \"goods\" in revision 2: 0 of 0 sessions know"),
+        stdout.starts_with(
+            "drained 1 nodes named \"goods\" in revision 2: acknowledged by 0 of 0 sessions"
+        ),
         "{stdout}"
     );
     let (code, _, stderr) = ask(&admin, &[&["drain", "goods"][..], &token].concat());
     assert_eq!(code, Some(1));
     assert!(stderr.contains("404: no matching node"), "{stderr}");
 
-    // Somebody who watches and does not say what it knows.
+    // A session that does not acknowledge.
     let mut late = admin.distributor.connect();
     late.send(&json!({"uri": "/distributes", "method": "POST", "key": 1,
         "params": {"port": 9011, "name": "late"}, "session": {"version": 1, "watch": "list"}}));
@@ -245,16 +244,16 @@ fn drain_says_who_knows() {
     let (code, stdout, stderr) = ask(&admin, &[&words[..], &token].concat());
     assert_eq!(code, Some(1));
     assert!(
-        stdout.contains("0 of 1 sessions know; ") && stdout.ends_with("; late: late\n"),
+        stdout.contains("acknowledged by 0 of 1 sessions; ") && stdout.ends_with("; late: late\n"),
         "{stdout}"
     );
     assert!(
-        stderr.contains("1 have not acknowledged within 50ms"),
+        stderr.contains("1 sessions have not acknowledged within 50ms"),
         "{stderr}"
     );
     for (words, why) in [
-        (["drain", "--wait", "other"], "a NAME goes before --wait"),
-        (["drain", "other", "--wait=2m"], "a minute at most"),
+        (["drain", "--wait", "other"], "write a NAME before --wait"),
+        (["drain", "other", "--wait=2m"], "use at most 1m"),
     ] {
         let (code, _, stderr) = ask(&admin, &words);
         assert_eq!(code, Some(2), "{stderr}");
@@ -263,7 +262,7 @@ fn drain_says_who_knows() {
 }
 
 #[test]
-fn check_has_an_exit_code_and_one_line() {
+fn check_prints_one_line_and_exits_with_readiness() {
     let admin = AdminServer::start(&["--warm-up", "2s"]);
     let (code, stdout, stderr) = ask(&admin, &["check"]);
     assert_eq!((code, stdout.as_str()), (Some(1), ""));
@@ -274,9 +273,9 @@ fn check_has_an_exit_code_and_one_line() {
     wait_until("it to be ready", || ask(&admin, &["check"]).0 == Some(0));
     assert_eq!(ask(&admin, &["check"]).1, "ready\n");
     assert_eq!(json_of(&admin, &["check"])["ready"], true);
-    // Nobody is there.
-    let nobody = ReservedPort::new();
-    let (code, _, stderr) = run(&["check", "--http", &nobody.addr.to_string()]);
+    // No Distributor listens.
+    let unused = ReservedPort::new();
+    let (code, _, stderr) = run(&["check", "--http", &unused.addr.to_string()]);
     assert_eq!(code, Some(1));
     assert!(
         stderr.contains("started with --http?") && stderr.lines().count() == 1,
@@ -308,7 +307,7 @@ impl Service for Goods {
 }
 
 #[test]
-fn call_asks_whoever_serves_a_url() {
+fn call_prints_results_of_a_node() {
     let admin = AdminServer::start_ready(&[]);
     let distributor = admin.distributor.addr;
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
@@ -345,32 +344,32 @@ fn call_asks_whoever_serves_a_url() {
     );
     let (code, _, stderr) = call(&["GET/none"]);
     assert_eq!(code, Some(1));
-    assert!(stderr.contains("errorcode 2: no such uri"), "{stderr}");
-    let (code, stdout, stderr) = call(&["GET/nobody", "--json"]);
+    assert!(stderr.contains("errorcode 2: no such route"), "{stderr}");
+    let (code, stdout, stderr) = call(&["GET/missing", "--json"]);
     assert_eq!(code, Some(1), "{stderr}");
     assert_eq!(
         serde_json::from_str::<Value>(&stdout).unwrap()["outcome"],
-        "nobody"
+        "unavailable"
     );
-    // Who only calls is never listed.
+    // A node that only calls is not listed.
     assert!(!admin.get("/sd").body.contains("distributor call"));
     drop(stop);
     serving.join().unwrap();
-    let nobody = ReservedPort::new();
+    let unused = ReservedPort::new();
     let (code, _, stderr) = run(&[
         "call",
         "GET/x",
         "--deadline",
         "300ms",
         "--distributor",
-        &nobody.addr.to_string(),
+        &unused.addr.to_string(),
     ]);
     assert_eq!(code, Some(1));
     assert!(stderr.contains("no Distributor answers at"), "{stderr}");
 }
 
 #[test]
-fn shells_can_complete_the_command_line() {
+fn prints_completions_that_shells_accept() {
     for shell in ["bash", "zsh", "fish"] {
         let (code, script, _) = run(&["completions", shell]);
         assert_eq!(code, Some(0));
@@ -386,7 +385,7 @@ fn shells_can_complete_the_command_line() {
         let (_, rest) = script.split_once(flag).unwrap();
         let (part, _) = rest.split_once(end).unwrap();
         assert!(part.contains(completes_files), "{shell}: {part}");
-        // The shell itself takes it.
+        // The shell accepts it.
         let folder = Folder::new();
         let file = folder.join("script");
         std::fs::write(&file, &script).unwrap();
@@ -401,7 +400,7 @@ fn shells_can_complete_the_command_line() {
 }
 
 #[test]
-fn variables_of_the_server_are_nothing_to_the_other_commands() {
+fn commands_ignore_variables_of_the_server() {
     let admin = AdminServer::start_ready(&[]);
     let http = admin.http.to_string();
     let mut command = distributor_command(&["check", "--http", &http]);

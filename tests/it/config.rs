@@ -1,5 +1,4 @@
-//! The configuration file of both programs: what goes before what, what is wrong with one, what is
-//! printed, and what is read again on a hangup.
+//! The configuration file of both programs: precedence, errors, `--print-config` and SIGHUP.
 
 use std::fs;
 use std::path::Path;
@@ -22,16 +21,16 @@ fn file(folder: &Folder, text: &str) -> String {
     path
 }
 
-/// What a command prints when asked for its configuration.
+/// Returns the output of `--print-config`.
 #[track_caller]
 fn printed(command: &mut Command) -> String {
     let output = output_of(command.arg("--print-config"));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    let report = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{report}");
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A line of it: the value, and who has said it.
+/// Returns the value of a key in it, and the origin.
 #[track_caller]
 fn value<'t>(text: &'t str, key: &str) -> (&'t str, &'t str) {
     let line = text.lines().find_map(|line| line.strip_prefix(key));
@@ -40,31 +39,31 @@ fn value<'t>(text: &'t str, key: &str) -> (&'t str, &'t str) {
         .unwrap_or_else(|| panic!("no {key} in {text}"))
 }
 
-/// All of it but who has said it.
+/// Returns its lines without the origins.
 fn without_comments(text: &str) -> Vec<&str> {
     let parts = text.lines().map(|line| line.rsplit_once(" # ").unwrap().0);
     parts.collect()
 }
 
-/// The line that a command prints which must fail with exit code 2.
+/// Runs a command that must fail with exit code 2, and returns its one line.
 #[track_caller]
-fn mistake(command: &mut Command) -> String {
+fn usage_error(command: &mut Command) -> String {
     failure(command, 2)
 }
 
-/// The line that a command prints which must fail with this exit code.
+/// Runs a command that must fail with this exit code, and returns its one line.
 #[track_caller]
 fn failure(command: &mut Command, code: i32) -> String {
     let output = output_of(command);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(code), "{command:?}: {said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
+    let report = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{command:?}: {report}");
+    assert_eq!(report.lines().count(), 1, "{report}");
     assert!(output.stdout.is_empty(), "{command:?}");
-    said
+    report
 }
 
 #[test]
-fn flags_go_before_the_environment_and_that_before_the_file() {
+fn flags_override_variables_and_those_the_file() {
     let folder = Folder::new();
     let path = file(
         &folder,
@@ -99,7 +98,7 @@ fn flags_go_before_the_environment_and_that_before_the_file() {
         for serve in [&["serve"][..], &[]] {
             let all = [serve, &["--config", &path, &set]].concat();
             let without_flag = [serve, &["--config", &path]].concat();
-            let told = |flags: &[&str], is_in_environment: bool| {
+            let printed_by = |flags: &[&str], is_in_environment: bool| {
                 let mut command = distributor_command(flags);
                 if is_in_environment {
                     command.env(&name, variable.0);
@@ -108,19 +107,19 @@ fn flags_go_before_the_environment_and_that_before_the_file() {
             };
             let by_flag = format!("flag --{key}");
             let by_variable = format!("environment variable {name}");
-            assert_eq!(value(&told(&all, true), key), (flag.1, &*by_flag));
-            assert_eq!(value(&told(&all, false), key), (flag.1, &*by_flag));
+            assert_eq!(value(&printed_by(&all, true), key), (flag.1, &*by_flag));
+            assert_eq!(value(&printed_by(&all, false), key), (flag.1, &*by_flag));
             assert_eq!(
-                value(&told(&without_flag, true), key),
+                value(&printed_by(&without_flag, true), key),
                 (variable.1, &*by_variable)
             );
-            let text = told(&without_flag, false);
-            let (said, by) = value(&text, key);
-            assert_eq!(said, in_file);
+            let text = printed_by(&without_flag, false);
+            let (report, by) = value(&text, key);
+            assert_eq!(report, in_file);
             assert!(by.starts_with(&format!("file {path}:")), "{by}");
             match default {
-                "" => assert!(told(serve, false).contains(&format!("# {key} = "))),
-                default => assert_eq!(value(&told(serve, false), key), (default, "default")),
+                "" => assert!(printed_by(serve, false).contains(&format!("# {key} = "))),
+                default => assert_eq!(value(&printed_by(serve, false), key), (default, "default")),
             }
         }
     }
@@ -137,7 +136,7 @@ fn flags_go_before_the_environment_and_that_before_the_file() {
 }
 
 #[test]
-fn a_mistake_in_the_file_is_one_line_that_says_where() {
+fn reports_errors_in_the_file_with_line_and_key() {
     let folder = Folder::new();
     for (text, line, words) in [
         (
@@ -146,24 +145,28 @@ fn a_mistake_in_the_file_is_one_line_that_says_where() {
             &["max-conections", "did you mean max-connections?"][..],
         ),
         ("zzz = 1", 1, &["zzz", "keys are the names of flags"]),
-        ("config = \"a\"", 1, &["config", "no such key"]),
-        ("print-config = true", 1, &["print-config", "no such key"]),
-        ("help = true", 1, &["help", "no such key"]),
-        ("[limits]\nmax-connections = 1", 1, &["limits", "no tables"]),
+        ("config = \"a\"", 1, &["config", "unknown key"]),
+        ("print-config = true", 1, &["print-config", "unknown key"]),
+        ("help = true", 1, &["help", "unknown key"]),
+        (
+            "[limits]\nmax-connections = 1",
+            1,
+            &["limits", "tables are not supported"],
+        ),
         (
             "listen = 5",
             1,
-            &["listen", "a text in quotes or an array of them", "not 5"],
+            &["listen", "text in quotes or an array of them", "value 5"],
         ),
         (
             "listen = [\"localhost:0\", true]",
             1,
-            &["listen", "not this boolean"],
+            &["listen", "value of type boolean"],
         ),
         (
             "http = [\n  \"localhost:0\",\n  7,\n]",
             3,
-            &["http", "not 7"],
+            &["http", "value 7"],
         ),
         ("listen = []", 1, &["listen", "at least one"]),
         (
@@ -209,60 +212,68 @@ fn a_mistake_in_the_file_is_one_line_that_says_where() {
         ),
         ("log-level = \"loud\"", 1, &["--log-level", "loud", "trace"]),
         ("log-format = \"xml\"", 1, &["--log-format", "xml", "json"]),
-        ("max-depth = 1\nmax_depth = 1", 2, &["max_depth", "line 1"]),
+        (
+            "max-depth = 1\nmax_depth = 1",
+            2,
+            &["max_depth", "config.toml:1"],
+        ),
         (
             "max-depth = 1\nmax-depth = 1",
             2,
-            &["no TOML", "duplicate key"],
+            &["invalid TOML", "duplicate key"],
         ),
-        ("max-depth = 1\nmax-urls", 2, &["no TOML"]),
-        ("max-depth = ", 1, &["no TOML"]),
+        ("max-depth = 1\nmax-urls", 2, &["invalid TOML"]),
+        ("max-depth = ", 1, &["invalid TOML"]),
     ] {
         let path = file(&folder, text);
         for more in [&[][..], &["--print-config"]] {
             let flags = [&["--config", &path], more].concat();
-            let said = mistake(&mut distributor_command(&flags));
+            let report = usage_error(&mut distributor_command(&flags));
             let begin = format!("distributor: {path}:{line}: ");
-            assert!(said.starts_with(&begin), "{text}: {said}");
+            assert!(report.starts_with(&begin), "{text}: {report}");
             for word in words {
-                assert!(said.contains(word), "{text}: {word}: {said}");
+                assert!(report.contains(word), "{text}: {word}: {report}");
             }
         }
     }
     for (text, words) in [
         ("dedline = \"1s\"", "did you mean deadline?"),
-        ("deadline = \"0s\"", "1ms and 1h"),
+        ("deadline = \"0s\"", "between 1ms and 1h"),
         ("cors-origin = \"shop\"", "SCHEME://HOST"),
         ("distributor = \"9000\"", "'9000' for '--distributor"),
-        ("max-entries = 1", "no such key"),
+        ("max-entries = 1", "unknown key"),
     ] {
         let path = file(&folder, text);
-        let said = mistake(&mut command(GATEWAY, &["--config", &path]));
-        assert!(said.starts_with(&format!("gateway: {path}:1: ")), "{said}");
-        assert!(said.contains(words), "{said}");
+        let report = usage_error(&mut command(GATEWAY, &["--config", &path]));
+        assert!(
+            report.starts_with(&format!("gateway: {path}:1: ")),
+            "{report}"
+        );
+        assert!(report.contains(words), "{report}");
     }
 }
 
 #[test]
-fn a_mistake_in_a_variable_is_one_line_that_names_it() {
+fn reports_errors_in_a_variable_with_its_name() {
     for (variable, value, says) in [
         ("PILCROW_MAX_DEPTH", "1000", "'--max-depth <N>': 1000 is"),
-        ("PILCROW_HEARTBEAT", "1ms", "--heartbeat: at least 10ms"),
+        ("PILCROW_HEARTBEAT", "1ms", "use at least 10ms"),
         ("PILCROW_LISTEN", "9000", "'9000' for '--listen"),
     ] {
-        let said = mistake(distributor_command(&["--print-config"]).env(variable, value));
+        let report = usage_error(distributor_command(&["--print-config"]).env(variable, value));
         assert!(
-            said.contains(&format!(": {variable}: ")) && said.contains(says),
-            "{said}"
+            report.contains(&format!(": {variable}: ")) && report.contains(says),
+            "{report}"
         );
     }
-    // What a flag says is the flag's.
-    let said = mistake(distributor_command(&["--max-depth", "0"]).env("PILCROW_MAX_DEPTH", "1"));
-    assert!(!said.contains("PILCROW"), "{said}");
+    // An error of a flag does not name the variable.
+    let report =
+        usage_error(distributor_command(&["--max-depth", "0"]).env("PILCROW_MAX_DEPTH", "1"));
+    assert!(!report.contains("PILCROW"), "{report}");
 }
 
 #[test]
-fn only_the_content_of_a_file_is_a_mistake() {
+fn exits_with_2_only_for_invalid_file_content() {
     let folder = Folder::new();
     let bytes = folder.join("bytes");
     fs::write(&bytes, b"name = \"\xff\"").unwrap();
@@ -270,15 +281,15 @@ fn only_the_content_of_a_file_is_a_mistake() {
     fs::write(&large, vec![b'\n'; (1 << 20) + 1]).unwrap();
     for program in PROGRAMS {
         for (path, why, code) in [
-            // It may be on a mount that comes late: a service manager is to start the program again.
+            // It may be on a mount that comes late: a service manager restarts the program.
             ("/nowhere", "No such file", 1),
             ("/", "not a file", 2),
             (&bytes, "not UTF-8", 2),
             (&large, "too large", 2),
         ] {
-            let said = failure(&mut command(program, &["--config", path]), code);
-            assert!(said.contains(&format!("--config {path}: ")), "{said}");
-            assert!(said.contains(why), "{said}");
+            let report = failure(&mut command(program, &["--config", path]), code);
+            assert!(report.contains(&format!("--config {path}: ")), "{report}");
+            assert!(report.contains(why), "{report}");
         }
     }
     for text in [
@@ -286,22 +297,22 @@ fn only_the_content_of_a_file_is_a_mistake() {
         "admin-token-file = \"/nowhere\"",
     ] {
         let path = file(&folder, text);
-        let said = failure(&mut distributor_command(&["--config", &path]), 1);
+        let report = failure(&mut distributor_command(&["--config", &path]), 1);
         let begin = format!("distributor: {path}:1: --");
-        assert!(said.starts_with(&begin), "{said}");
+        assert!(report.starts_with(&begin), "{report}");
         assert!(
-            said.contains("token-file /nowhere: cannot read it"),
-            "{said}"
+            report.contains("token-file /nowhere: cannot read the file"),
+            "{report}"
         );
     }
-    // The other commands do not read the server's.
+    // The other commands do not read the file of the server.
     let ask = ["check", "--http", "127.0.0.1:1"];
     let output = output_of(distributor_command(&ask).env("PILCROW_CONFIG", "/nowhere"));
     assert_eq!(output.status.code(), Some(1));
 }
 
 #[test]
-fn a_mistake_is_a_line_of_json_where_the_log_is() {
+fn reports_errors_as_json_if_the_log_is_json() {
     let folder = Folder::new();
     for (text, flags) in [
         ("log-format = \"json\"\nlisten = \"0.0.0.0:0\"", &[][..]),
@@ -310,18 +321,18 @@ fn a_mistake_is_a_line_of_json_where_the_log_is() {
         let path = file(&folder, text);
         for program in PROGRAMS {
             let flags = [&["--config", &path], flags].concat();
-            let said: Value =
-                serde_json::from_str(&mistake(&mut command(program, &flags))).unwrap();
-            assert_eq!(said["level"], "ERROR");
-            assert!(said["timestamp"].is_string());
-            let message = said["message"].as_str().unwrap();
+            let report: Value =
+                serde_json::from_str(&usage_error(&mut command(program, &flags))).unwrap();
+            assert_eq!(report["level"], "ERROR");
+            assert!(report["timestamp"].is_string());
+            let message = report["message"].as_str().unwrap();
             assert!(message.starts_with(&path), "{message}");
         }
     }
 }
 
 #[test]
-fn what_is_printed_is_the_same_configuration_again() {
+fn printed_configuration_is_read_back_unchanged() {
     let folder = Folder::new();
     let tokens = folder.join("to \"k\" \\ ¶\u{7f}");
     fs::write(&tokens, "0123456789abcdef\n").unwrap();
@@ -364,8 +375,8 @@ fn what_is_printed_is_the_same_configuration_again() {
                 assert!(value(&again, key).1.contains(&path), "{again}");
             }
             if !flags.is_empty() {
-                let said = first.lines().filter(|line| line.contains(" # flag --"));
-                assert!(said.count() > 5, "{first}");
+                let report = first.lines().filter(|line| line.contains(" # flag --"));
+                assert!(report.count() > 5, "{first}");
             }
         }
     }
@@ -375,7 +386,7 @@ fn what_is_printed_is_the_same_configuration_again() {
 }
 
 #[test]
-fn a_file_alone_is_enough_to_serve() {
+fn serves_with_a_file_alone() {
     let folder = Folder::new();
     file(
         &folder,
@@ -408,7 +419,7 @@ fn records(program: &Program) -> Vec<Value> {
     records.collect()
 }
 
-/// Sends a hangup, and returns what was logged about it from its first line with `word` on.
+/// Sends SIGHUP, and returns the first new log line with `word`.
 #[track_caller]
 fn hang_up(program: &Program, word: &str) -> Value {
     let before = program.stderr().len();
@@ -416,30 +427,30 @@ fn hang_up(program: &Program, word: &str) -> Value {
     let mut found = None;
     wait_until(&format!("{word:?} in {:#?}", program.stderr()), || {
         let new = records(program).into_iter().skip(before);
-        let mut with_word = new.filter(|record| record.to_string().contains(word));
-        found = with_word.next();
+        let mut matching = new.filter(|record| record.to_string().contains(word));
+        found = matching.next();
         found.is_some()
     });
     found.unwrap()
 }
 
 #[test]
-fn a_hangup_has_the_log_level_read_again_by_the_distributor() {
+fn sighup_reloads_the_log_level_of_the_distributor() {
     let folder = Folder::new();
     let path = file(&folder, "");
     let listen = ["--config", &path, "--log-format", "json"];
     let distributor = Distributor::start(&listen);
     let program = &distributor.program;
-    let said = hang_up(program, "read the configuration again");
+    let report = hang_up(program, "configuration reloaded");
     assert_eq!(
-        (&said["log_level"], &said["file"]),
+        (&report["log_level"], &report["file"]),
         (&"info".into(), &path.as_str().into())
     );
 
-    // Louder.
+    // More verbose.
     file(&folder, "log-level = \"trace\"\n");
     assert_eq!(
-        hang_up(program, "read the configuration again")["log_level"],
+        hang_up(program, "configuration reloaded")["log_level"],
         "trace"
     );
     distributor.assert_serves();
@@ -449,16 +460,16 @@ fn a_hangup_has_the_log_level_read_again_by_the_distributor() {
         records(program).iter().any(is_more)
     });
 
-    // A file with a mistake.
+    // An invalid file.
     file(&folder, "log-level = \"off\"\nmax-depth = 0\n");
-    let said = hang_up(program, "all stays as it was");
-    assert_eq!(said["level"], "ERROR");
-    let message = said["message"].as_str().unwrap();
-    assert!(message.contains(&format!("{path}:2: ")), "{message}");
+    let report = hang_up(program, "invalid configuration");
+    assert_eq!(report["level"], "ERROR");
+    let error = report["error"].as_str().unwrap();
+    assert!(error.contains(&format!("{path}:2: ")), "{error}");
     file(&folder, "silence-timeout = \"1s\"\n");
-    let said = hang_up(program, "all stays as it was");
+    let report = hang_up(program, "invalid configuration");
     assert!(
-        said["message"]
+        report["error"]
             .as_str()
             .unwrap()
             .contains(":1: --silence-timeout")
@@ -467,19 +478,19 @@ fn a_hangup_has_the_log_level_read_again_by_the_distributor() {
     hang_up(program, "No such file");
     distributor.assert_serves();
 
-    // What needs a restart.
+    // Keys that need a restart.
     file(
         &folder,
         "log-level = \"warn\"\nmax-depth = 7\nhttp-host = \"a\"\n",
     );
-    let said = hang_up(program, "need a restart");
-    assert_eq!(said["keys"], "http-host, max-depth");
+    let report = hang_up(program, "need a restart");
+    assert_eq!(report["keys"], "http-host, max-depth");
 
-    // Quieter: from now on nobody who joins is told of.
+    // Less verbose: joins are no longer logged.
     let before = program.stderr().len();
     distributor.assert_serves();
-    let said = hang_up(program, "need a restart");
-    assert_eq!(said["level"], "WARN");
+    let report = hang_up(program, "need a restart");
+    assert_eq!(report["level"], "WARN");
     let since = records(program).split_off(before);
     let is_quiet = |record: &Value| record["level"] == "WARN";
     assert!(since.iter().all(is_quiet), "{since:#?}");
@@ -487,7 +498,7 @@ fn a_hangup_has_the_log_level_read_again_by_the_distributor() {
 }
 
 #[test]
-fn a_flag_or_a_variable_keeps_its_log_level_on_a_hangup() {
+fn flags_and_variables_keep_their_log_level_on_sighup() {
     let folder = Folder::new();
     let path = file(&folder, "log-level = \"debug\"\n");
     let flags = ["--config", &path, "--log-format", "json"];
@@ -501,24 +512,25 @@ fn a_flag_or_a_variable_keeps_its_log_level_on_a_hangup() {
         for by_flag in [true, false] {
             let mut command = command(program, &flags);
             command.args(["--listen", "127.0.0.1:0"]);
-            match by_flag {
-                true => command.args(["--log-level", "info"]),
-                false => command.env(&variable, "info"),
-            };
+            if by_flag {
+                command.args(["--log-level", "info"]);
+            } else {
+                command.env(&variable, "info");
+            }
             let mut program = Program::start(&mut command);
             program.wait_for_line("address", |line| {
                 line.strip_prefix("listening on ").map(drop)
             });
-            let said = hang_up(&program, "the log level stays info");
-            let who = if by_flag { "--log-level" } else { &*variable };
-            let message = said["message"].as_str().unwrap();
-            assert!(message.contains(who), "{message}");
+            let record = hang_up(&program, "log-level of the file is overridden");
+            let by = if by_flag { "--log-level" } else { &*variable };
+            assert_eq!(record["by"], by);
+            assert_eq!(record["log_level"], "info");
         }
     }
 }
 
 #[test]
-fn a_hangup_has_token_and_log_level_read_again_by_the_gateway() {
+fn sighup_reloads_token_and_log_level_of_the_gateway() {
     let folder = Folder::new();
     let (tokens, token) = (folder.join("tokens"), folder.join("token"));
     fs::write(&tokens, "right-token-0123456789\n").unwrap();
@@ -537,22 +549,22 @@ fn a_hangup_has_token_and_log_level_read_again_by_the_gateway() {
     distributor.program.wait_for_log(&["packet rejected"]);
 
     fs::write(&token, "\n").unwrap();
-    hang_up(&program, "the token stays as it was");
+    hang_up(&program, "tokens unchanged");
     fs::write(&token, "right-token-0123456789\n").unwrap();
     file(
         &folder,
         &format!("{config}log-level = \"debug\"\nname = \"door\"\n"),
     );
-    let said = hang_up(&program, "read the configuration again");
-    assert_eq!(said["log_level"], "debug");
-    hang_up(&program, "read the token again");
+    let report = hang_up(&program, "configuration reloaded");
+    assert_eq!(report["log_level"], "debug");
+    hang_up(&program, "token files reloaded");
     assert_eq!(hang_up(&program, "need a restart")["keys"], "name");
     distributor
         .program
         .wait_for_log(&["joined", "name=\"gate\""]);
 
     file(&folder, "listen = [");
-    assert_eq!(hang_up(&program, "all stays as it was")["level"], "ERROR");
+    assert_eq!(hang_up(&program, "invalid configuration")["level"], "ERROR");
     assert!(program.is_running());
     program.signal(Signal::TERM);
     assert_eq!(program.wait().code(), Some(0));
@@ -560,7 +572,7 @@ fn a_hangup_has_token_and_log_level_read_again_by_the_gateway() {
 }
 
 #[test]
-fn all_that_is_said_at_the_start_is_json_if_that_is_wanted() {
+fn logs_json_from_the_first_line() {
     let folder = Folder::new();
     let tokens = folder.join("tokens");
     fs::write(&tokens, "short\n").unwrap();
@@ -591,12 +603,12 @@ fn all_that_is_said_at_the_start_is_json_if_that_is_wanted() {
 }
 
 #[test]
-fn the_example_files_have_all_keys_with_their_defaults() {
+fn example_files_have_all_keys_with_their_defaults() {
     let folder = Folder::new();
     for program in PROGRAMS {
         let path = format!("{}/packaging/{program}.toml", env!("CARGO_MANIFEST_DIR"));
         let example = fs::read_to_string(&path).unwrap();
-        // As it is it changes nothing.
+        // Without edits it changes nothing.
         let defaults = printed(&mut command(program, &[]));
         assert_eq!(
             printed(&mut command(program, &["--config", &path])),
@@ -616,14 +628,14 @@ fn the_example_files_have_all_keys_with_their_defaults() {
                 assert_eq!(set, format!("{line} # default"));
             } else {
                 assert!(defaults.contains(&format!("\n# {key} = ")), "{key}");
-                // What has no default has an example that is right. What it names is not there.
+                // A key without a default has a valid example, whose files do not exist.
                 let value = value.replace("/etc/", "/nowhere/");
                 let file = file(&folder, &format!("{key} = {value}\n"));
                 let output =
                     output_of(command(program, &["--config", &file]).arg("--print-config"));
-                let said = String::from_utf8(output.stderr).unwrap();
-                let is_right = output.status.success() || said.contains("No such file");
-                assert!(is_right, "{said}");
+                let report = String::from_utf8(output.stderr).unwrap();
+                let is_right = output.status.success() || report.contains("No such file");
+                assert!(is_right, "{report}");
             }
             keys.push(key);
         }

@@ -1,4 +1,4 @@
-//! What is installed: units that systemd understands, and files that are where the package looks for them.
+//! The package: its units are valid, and its files exist.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -19,7 +19,7 @@ fn read(file: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
 }
 
-/// The units with the programs of this build, in a folder.
+/// Returns a folder with the units, for the programs of this build.
 fn units() -> Folder {
     let folder = Folder::new();
     for unit in UNITS {
@@ -31,7 +31,7 @@ fn units() -> Folder {
     folder
 }
 
-/// What `systemd-analyze` says, unless there is none.
+/// Runs `systemd-analyze`, if it is installed.
 fn analyze(arguments: &[&str]) -> Option<Output> {
     let output = Command::new("systemd-analyze").args(arguments).output();
     match output {
@@ -45,7 +45,7 @@ fn analyze(arguments: &[&str]) -> Option<Output> {
 }
 
 #[test]
-fn systemd_has_nothing_to_say_about_the_units() {
+fn units_are_valid() {
     let folder = units();
     let paths = UNITS.map(|unit| folder.join(unit));
     let mut arguments = vec!["verify", "--man=no"];
@@ -53,8 +53,8 @@ fn systemd_has_nothing_to_say_about_the_units() {
     let Some(output) = analyze(&arguments) else {
         return;
     };
-    let said = String::from_utf8_lossy(&output.stderr);
-    let about_ours: Vec<&str> = said
+    let report = String::from_utf8_lossy(&output.stderr);
+    let about_ours: Vec<&str> = report
         .lines()
         .filter(|line| line.contains("pilcrow"))
         .collect();
@@ -65,22 +65,22 @@ fn systemd_has_nothing_to_say_about_the_units() {
 }
 
 #[test]
-fn a_service_is_exposed_to_little() {
+fn services_have_a_low_exposure_score() {
     let folder = units();
     for unit in UNITS.iter().filter(|unit| unit.ends_with(".service")) {
-        // Of 10; what is left is that they serve a network.
+        // On a scale to 100. The rest is that they serve a network.
         let path = folder.join(unit);
         let arguments = ["security", "--offline=true", "--threshold=15", &path];
         let Some(output) = analyze(&arguments) else {
             return;
         };
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{said}");
+        let report = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{report}");
     }
 }
 
 #[test]
-fn a_unit_that_is_wrong_is_seen() {
+fn invalid_unit_is_reported() {
     let folder = units();
     let path = folder.join(UNITS[0]);
     let text = fs::read_to_string(&path).unwrap();
@@ -90,13 +90,12 @@ fn a_unit_that_is_wrong_is_seen() {
     let Some(output) = analyze(&["verify", "--man=no", &path]) else {
         return;
     };
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("pilcrow-distributor.service"), "{said}");
+    let report = String::from_utf8_lossy(&output.stderr);
+    assert!(report.contains("pilcrow-distributor.service"), "{report}");
 }
 
-/// All that may be left behind in the file system, where it is expected.
 #[test]
-fn what_the_package_takes_is_there() {
+fn package_assets_exist() {
     let manifest = read("Cargo.toml");
     let (_, metadata) = manifest.split_once("[package.metadata.deb]").unwrap();
     let assets = metadata.lines().filter_map(|line| {

@@ -1,4 +1,4 @@
-//! The program as people and supervisors meet it: flags, variables, exit codes, signals, logs.
+//! The program from outside: flags, variables, exit codes, signals, logs.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write, pipe};
@@ -18,19 +18,19 @@ use crate::support::{
 const ANY_PORT: &str = "127.0.0.1:0";
 const PUBLIC: [&str; 3] = ["--listen", "0.0.0.0:0", "--allow-anonymous"];
 
-/// Runs a command that must fail with this exit code, and returns the one line it says.
+/// Runs a command that must fail with this exit code, and returns its one line.
 #[track_caller]
 fn failure_of(command: &mut Command, code: i32) -> String {
     let output = output_of(command);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(code), "{command:?}: {said}");
-    assert_eq!(said.lines().count(), 1, "{command:?}: {said}");
-    assert!(said.ends_with('\n'), "{said:?}");
-    assert!(said.starts_with("distributor: "), "{said}");
-    said
+    let report = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{command:?}: {report}");
+    assert_eq!(report.lines().count(), 1, "{command:?}: {report}");
+    assert!(report.ends_with('\n'), "{report:?}");
+    assert!(report.starts_with("distributor: "), "{report}");
+    report
 }
 
-/// What the shell sets up first, and then the distributor in the shell's place.
+/// A shell that runs `setup`, and is replaced by the distributor.
 fn under_shell(setup: &str, flags: &[&str]) -> Command {
     let distributor = distributor_command(flags);
     let mut command = Command::new("sh");
@@ -44,7 +44,7 @@ fn under_shell(setup: &str, flags: &[&str]) -> Command {
     command
 }
 
-/// The first `count` addresses that the program says it listens on.
+/// Returns the first `count` addresses that the program prints.
 #[track_caller]
 fn addresses(program: &Program, count: usize) -> Vec<SocketAddr> {
     let mut found = Vec::new();
@@ -62,7 +62,7 @@ fn addresses(program: &Program, count: usize) -> Vec<SocketAddr> {
     found
 }
 
-/// Whether whoever connects now is served, rather than refused.
+/// Returns whether a new connection is served, rather than rejected.
 fn is_served(addr: SocketAddr) -> bool {
     let Ok(stream) = TcpStream::connect(addr) else {
         return false;
@@ -71,7 +71,7 @@ fn is_served(addr: SocketAddr) -> bool {
     first.is_some_and(|text| text.contains("\"params\":["))
 }
 
-/// Waits until the distributor serves at `addr`: a client joins, and sees itself.
+/// Waits until a client that joins at `addr` is listed.
 fn wait_until_served(addr: SocketAddr) -> Client {
     let mut stream = None;
     wait_until("a listener", || {
@@ -118,7 +118,7 @@ fn version_is_that_of_the_package() {
 }
 
 #[test]
-fn a_wrong_flag_is_one_line_and_exit_code_2() {
+fn rejects_invalid_flags_with_one_line_and_exit_code_2() {
     for (flags, part) in [
         (&["--nonsense"][..], "--nonsense"),
         (&["nonsense"], "nonsense"),
@@ -138,13 +138,13 @@ fn a_wrong_flag_is_one_line_and_exit_code_2() {
         (&["--log-format", "xml"], "json"),
         (&["--loopback-host", "a b"], "--loopback-host"),
     ] {
-        let said = failure_of(&mut distributor_command(flags), 2);
-        assert!(said.contains(part), "{said}");
+        let report = failure_of(&mut distributor_command(flags), 2);
+        assert!(report.contains(part), "{report}");
     }
 }
 
 #[test]
-fn a_wrong_variable_is_one_line_and_exit_code_2() {
+fn rejects_invalid_variables_with_one_line_and_exit_code_2() {
     for (name, value) in [
         ("PILCROW_LISTEN", "foo"),
         ("PILCROW_MAX_CONNECTIONS", "many"),
@@ -152,20 +152,20 @@ fn a_wrong_variable_is_one_line_and_exit_code_2() {
         ("PILCROW_LOG_FORMAT", "xml"),
         ("PILCROW_ALLOW_ANONYMOUS", "perhaps"),
     ] {
-        let said = failure_of(distributor_command(&[]).env(name, value), 2);
+        let report = failure_of(distributor_command(&[]).env(name, value), 2);
         let flag = name
             .trim_start_matches("PILCROW")
             .to_lowercase()
             .replace('_', "-");
         assert!(
-            said.contains(value) && said.contains(&format!("-{flag}")),
-            "{said}"
+            report.contains(value) && report.contains(&format!("-{flag}")),
+            "{report}"
         );
     }
 }
 
 #[test]
-fn a_failure_is_one_line_even_where_the_value_is_two() {
+fn prints_values_with_newlines_on_one_line() {
     failure_of(&mut distributor_command(&["--log-level", "a\nb"]), 2);
     failure_of(&mut distributor_command(&["--listen", "a\nb"]), 2);
     failure_of(
@@ -175,27 +175,30 @@ fn a_failure_is_one_line_even_where_the_value_is_two() {
 }
 
 #[test]
-fn a_name_without_an_address_is_exit_code_3() {
+fn exits_with_3_for_an_unresolvable_name() {
     let name = "no-such-host.invalid:0";
-    let said = failure_of(&mut distributor_command(&["--listen", name]), 3);
-    assert!(said.contains(name), "{said}");
+    let report = failure_of(&mut distributor_command(&["--listen", name]), 3);
+    assert!(report.contains(name), "{report}");
 }
 
 #[test]
-fn a_port_in_use_is_exit_code_3() {
+fn exits_with_3_for_a_port_in_use() {
     let holder = TcpListener::bind(ANY_PORT).unwrap();
     let addr = holder.local_addr().unwrap().to_string();
-    let said = failure_of(&mut distributor_command(&["--listen", &addr]), 3);
-    assert!(said.contains(&addr) && said.contains("--listen"), "{said}");
+    let report = failure_of(&mut distributor_command(&["--listen", &addr]), 3);
+    assert!(
+        report.contains(&addr) && report.contains("--listen"),
+        "{report}"
+    );
 }
 
 #[test]
-fn a_public_address_has_to_be_meant() {
+fn rejects_public_addresses_without_permission() {
     for listen in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "[::ffff:192.0.2.1]:0"] {
-        let said = failure_of(&mut distributor_command(&["--listen", listen]), 2);
-        assert!(said.contains("--allow-anonymous"), "{said}");
+        let report = failure_of(&mut distributor_command(&["--listen", listen]), 2);
+        assert!(report.contains("--allow-anonymous"), "{report}");
     }
-    // One is enough.
+    // One public address suffices.
     let flags = ["--listen", ANY_PORT, "--listen", "0.0.0.0:0"];
     failure_of(&mut distributor_command(&flags), 2);
 
@@ -206,12 +209,12 @@ fn a_public_address_has_to_be_meant() {
 }
 
 #[test]
-fn it_listens_on_all_addresses_that_it_is_told() {
+fn listens_on_all_given_addresses() {
     let flags = ["--listen", ANY_PORT, "--listen", ANY_PORT];
     let program = Program::start(&mut distributor_command(&flags));
     let found = addresses(&program, 2);
     assert_ne!(found[0], found[1]);
-    // They are doors to one room.
+    // Both serve one registry.
     let mut first = wait_until_served(found[0]);
     let mut second = Client::connect(found[1]);
     second.register("second", 2);
@@ -221,7 +224,7 @@ fn it_listens_on_all_addresses_that_it_is_told() {
 }
 
 #[test]
-fn localhost_is_both_loopback_addresses_with_one_port() {
+fn listens_on_both_loopback_addresses_with_one_port() {
     let program = Program::start(&mut distributor_command(&["--listen", "localhost:0"]));
     let v4 = addresses(&program, 1)[0];
     assert!(v4.is_ipv4() && v4.ip().is_loopback(), "{v4}");
@@ -231,14 +234,17 @@ fn localhost_is_both_loopback_addresses_with_one_port() {
         return skip_or_require("ipv6", "this machine has no IPv6");
     }
     assert_eq!(addresses(&program, 2), [v4, v6]);
-    // On Linux ::, which is all addresses of IPv6, is those of IPv4 as well.
+    // On Linux, :: includes all addresses of IPv4.
     let all = format!("[::]:{}", v4.port());
     let flags = ["--listen", all.as_str(), "--allow-anonymous"];
-    let said = failure_of(&mut distributor_command(&flags), 3);
-    assert!(said.contains("[::] means all addresses of IPv4"), "{said}");
+    let report = failure_of(&mut distributor_command(&flags), 3);
+    assert!(
+        report.contains("[::] includes all addresses of IPv4"),
+        "{report}"
+    );
     let mut other = Client::connect(v6);
     other.register("other", 2);
-    // The host of both is one that existing peers can dial.
+    // Existing peers can dial the host of both.
     let hosts = |list: &Value| {
         let entries = list["params"].as_array().unwrap();
         entries
@@ -254,7 +260,7 @@ fn localhost_is_both_loopback_addresses_with_one_port() {
 }
 
 #[test]
-fn a_peer_that_comes_by_ipv4_to_an_ipv6_address_is_listed_with_ipv4() {
+fn lists_ipv4_peers_of_an_ipv6_listener_with_ipv4() {
     if TcpListener::bind("[::1]:0").is_err() {
         return skip_or_require("ipv6", "this machine has no IPv6");
     }
@@ -272,7 +278,7 @@ fn a_peer_that_comes_by_ipv4_to_an_ipv6_address_is_listed_with_ipv4() {
 }
 
 #[test]
-fn a_variable_counts_until_a_flag_says_otherwise() {
+fn flags_override_variables() {
     let (from_variable, from_flag) = (ReservedPort::new(), ReservedPort::new());
     let value = from_variable.addr.to_string();
     let program = Program::start(distributor_command(&[]).env("PILCROW_LISTEN", &value));
@@ -296,7 +302,7 @@ fn a_variable_counts_until_a_flag_says_otherwise() {
     addresses(&program, 1);
 }
 
-/// Whoever is connected when it is told to stop gets a FIN, and no list that is shorter.
+/// At a stop, all connections get a FIN and no shorter list.
 fn check_stop(signal: Signal) {
     let mut distributor = Distributor::start(&[]);
     let all: Vec<String> = (0..8).map(|number| format!("node{number}")).collect();
@@ -305,16 +311,16 @@ fn check_stop(signal: Signal) {
         client.wait_for_list("all", |names| names == all);
     }
     let mut onlooker = distributor.connect();
-    // Unfinished business must not turn a FIN into a reset.
+    // Unread input must not turn a FIN into a reset.
     clients[0].send_raw(b"{\"uri\":\"/distri");
     clients[1].send_raw(&[b'x'; 3000]);
 
-    // More than it reads at once comes with the signal.
+    // More than one read takes arrives with the signal.
     distributor.program.freeze();
     onlooker.send_raw(&[b'\n'; 90_000]);
     distributor.program.signal(signal);
     distributor.program.thaw();
-    // The first to go must not be missed by the others.
+    // The others must not receive a list without the first that closes.
     for client in &mut clients {
         for list in client.read_to_end() {
             assert_eq!(names(&list), all);
@@ -335,16 +341,16 @@ fn check_stop(signal: Signal) {
 }
 
 #[test]
-fn sigterm_ends_it_with_a_fin_to_all_and_no_shorter_list() {
+fn sigterm_closes_connections_without_a_shorter_list() {
     check_stop(Signal::TERM);
 }
 
 #[test]
-fn sigint_ends_it_with_a_fin_to_all_and_no_shorter_list() {
+fn sigint_closes_connections_without_a_shorter_list() {
     check_stop(Signal::INT);
 }
 
-/// A Distributor that takes registrations of megabytes, and has the list of two such nodes.
+/// A Distributor with a list of two nodes with megabytes each.
 fn with_a_large_list() -> (Distributor, [Client; 2]) {
     let distributor = Distributor::start(&[
         "--max-frame-bytes=8000000",
@@ -361,8 +367,8 @@ fn with_a_large_list() -> (Distributor, [Client; 2]) {
     (distributor, large)
 }
 
-/// Asks for the list, and waits until the answer has begun. The socket holds little of it.
-fn ask_for_large_list(distributor: &Distributor) -> TcpStream {
+/// Requests the list, and waits for its first bytes. The socket holds little of it.
+fn request_large_list(distributor: &Distributor) -> TcpStream {
     let mut client = Client::connect(distributor.addr);
     SockRef::from(&client.stream)
         .set_recv_buffer_size(64 << 10)
@@ -373,9 +379,9 @@ fn ask_for_large_list(distributor: &Distributor) -> TcpStream {
 }
 
 #[test]
-fn a_list_in_flight_is_finished_before_the_end() {
+fn finishes_a_list_in_flight_before_exit() {
     let (mut distributor, _large) = with_a_large_list();
-    let mut reader = ask_for_large_list(&distributor);
+    let mut reader = request_large_list(&distributor);
     distributor.program.signal(Signal::TERM);
     distributor.program.wait_for_log(&["stopping"]);
     let mut bytes = Vec::new();
@@ -400,19 +406,19 @@ fn a_list_in_flight_is_finished_before_the_end() {
 }
 
 #[test]
-fn a_peer_that_reads_nothing_does_not_keep_it_from_ending() {
+fn exits_despite_a_peer_that_reads_nothing() {
     let (mut distributor, _large) = with_a_large_list();
-    let _stuck = ask_for_large_list(&distributor);
+    let _stuck = request_large_list(&distributor);
     distributor.program.signal(Signal::TERM);
     assert_eq!(distributor.program.wait().code(), Some(0));
 }
 
 #[test]
-fn text_lines_tell_who_joins_and_leaves() {
+fn logs_joins_and_leaves_as_text() {
     let mut distributor = Distributor::start(&[]);
     let client = distributor.join("goods", 9010);
     let peer = format!("peer={} ", client.stream.local_addr().unwrap());
-    // Whether a plain name stands in quotes is a matter of taste.
+    // Quotes around a plain name are optional.
     let joined = distributor.program.wait_for_log(&["joined", &peer]);
     let joined = joined.replace('"', "");
     assert!(
@@ -432,7 +438,7 @@ fn text_lines_tell_who_joins_and_leaves() {
 }
 
 #[test]
-fn json_lines_tell_who_joins_and_leaves() {
+fn logs_joins_and_leaves_as_json() {
     let mut distributor = Distributor::start(&["--log-format", "json", "--log-level", "trace"]);
     let mut client = distributor.join("상품 \"x\"", 9010);
     let peer = client.stream.local_addr().unwrap().to_string();
@@ -449,7 +455,7 @@ fn json_lines_tell_who_joins_and_leaves() {
         .iter()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
         .collect();
-    let said = |message: &str| {
+    let report = |message: &str| {
         let mut found = lines
             .iter()
             .filter(|line| line["message"] == message && line["peer"] == peer.as_str());
@@ -463,16 +469,16 @@ fn json_lines_tell_who_joins_and_leaves() {
         );
         line
     };
-    assert_eq!(said("node joined")["name"], "상품 \"x\"");
-    assert_eq!(said("node left")["name"], "상품 \"x\"");
-    assert_eq!(said("node left")["cause"], "closed");
+    assert_eq!(report("node joined")["name"], "상품 \"x\"");
+    assert_eq!(report("node left")["name"], "상품 \"x\"");
+    assert_eq!(report("node left")["cause"], "closed");
 }
 
-/// A name that is allowed, and pretends to be more of a log line.
+/// A valid name that resembles the rest of a log line.
 const HOSTILE_NAME: &str = "a\" cause=silent name=\"b\u{202e}\u{2028}\u{feff}\u{ad}c";
 
 #[test]
-fn a_name_with_control_characters_is_refused() {
+fn rejects_names_with_control_characters() {
     let distributor = Distributor::start(&[]);
     for control in ["\n", "\r", "\u{1b}[2J", "\0", "\u{7f}", "\u{9b}", "\u{85}"] {
         let mut client = distributor.connect();
@@ -488,7 +494,7 @@ fn a_name_with_control_characters_is_refused() {
 }
 
 #[test]
-fn a_hostile_name_stays_one_value_of_one_json_line() {
+fn hostile_name_stays_one_value_of_one_json_line() {
     let distributor = Distributor::start(&["--log-format", "json"]);
     let client = distributor.join(HOSTILE_NAME, 1);
     let peer = client.stream.local_addr().unwrap().to_string();
@@ -505,7 +511,7 @@ fn a_hostile_name_stays_one_value_of_one_json_line() {
     assert!(name.contains("\\u{202e}"), "{name}");
 }
 
-/// The line without what stands in quotes in it. A backslash takes the next character's meaning.
+/// Returns the line without its quoted parts. A backslash escapes the next character.
 fn outside_quotes(line: &str) -> String {
     let (mut outside, mut quoted) = (String::new(), false);
     let mut characters = line.chars();
@@ -521,7 +527,7 @@ fn outside_quotes(line: &str) -> String {
 }
 
 #[test]
-fn a_hostile_name_adds_no_field_to_a_text_line() {
+fn hostile_name_adds_no_field_to_a_text_line() {
     let distributor = Distributor::start(&[]);
     for name in [
         HOSTILE_NAME,
@@ -541,7 +547,7 @@ fn a_hostile_name_adds_no_field_to_a_text_line() {
 }
 
 #[test]
-fn it_serves_and_stops_without_anybody_who_reads_what_it_says() {
+fn serves_and_stops_without_a_reader_of_its_output() {
     let reserved = ReservedPort::new();
     let listen = reserved.addr.to_string();
     let flags = ["--listen", &listen, "--log-level", "trace"];
@@ -549,7 +555,7 @@ fn it_serves_and_stops_without_anybody_who_reads_what_it_says() {
     let closed = "exec >&- 2>&-";
     let mut commands = vec![distributor_command(&flags), under_shell(closed, &flags)];
     commands[0].stdout(no_reader()).stderr(no_reader());
-    // A full disk, where there is such a device.
+    // A full disk, if there is such a device.
     if let Ok(full) = OpenOptions::new().write(true).open("/dev/full") {
         let mut command = distributor_command(&flags);
         command.stdout(full.try_clone().unwrap()).stderr(full);
@@ -581,7 +587,7 @@ fn help_and_failures_keep_their_exit_codes_without_a_reader() {
 }
 
 #[test]
-fn the_loopback_host_is_what_is_listed() {
+fn lists_the_loopback_host() {
     let distributor = Distributor::start(&["--loopback-host", "10.9.9.9"]);
     let mut client = distributor.connect();
     client.post(&json!({"port": 9010, "name": "goods", "host": "192.0.2.1"}));
@@ -593,7 +599,7 @@ fn the_loopback_host_is_what_is_listed() {
 }
 
 #[test]
-fn it_survives_more_clients_than_files_and_serves_again_when_they_leave() {
+fn serves_again_after_more_clients_than_fds() {
     let mut program = Program::start(&mut under_shell("ulimit -n 40", &["--listen", ANY_PORT]));
     let addr = addresses(&program, 1)[0];
     program.wait_for_log(&["serving", "max_connections=20 "]);
@@ -639,7 +645,7 @@ fn it_survives_more_clients_than_files_and_serves_again_when_they_leave() {
 }
 
 #[test]
-fn a_limit_of_file_sizes_ends_a_write_and_not_the_program() {
+fn file_size_limit_fails_a_write_and_not_the_program() {
     let folder = Folder::new();
     let state = folder.join("state");
     let flags = ["--listen", ANY_PORT, "--state", &state];
@@ -654,7 +660,7 @@ fn a_limit_of_file_sizes_ends_a_write_and_not_the_program() {
 }
 
 #[test]
-fn a_usage_mistake_ends_it_though_nobody_reads_what_it_was() {
+fn usage_error_exits_without_a_reader() {
     let (_reader, mut stderr) = pipe().unwrap();
     rustix::pipe::fcntl_setpipe_size(&stderr, 4096).unwrap();
     stderr.write_all(&[b'x'; 4096]).unwrap();
@@ -664,21 +670,21 @@ fn a_usage_mistake_ends_it_though_nobody_reads_what_it_was() {
 }
 
 #[test]
-fn the_fd_limit_leaves_room_for_what_is_no_connection() {
+fn fd_limit_reserves_fds_beside_connections() {
     let limits = [("20", 10), ("128", 64), ("300", 236)];
     for (files, connections) in limits {
         let setup = format!("ulimit -n {files}");
         let program = Program::start(&mut under_shell(&setup, &["--listen", ANY_PORT]));
         program.wait_for_log(&["serving", &format!("max_connections={connections} ")]);
     }
-    // The soft limit alone is none.
+    // The soft limit alone is raised.
     let setup = "ulimit -S -n 40 && ulimit -H -n 300";
     let program = Program::start(&mut under_shell(setup, &["--listen", ANY_PORT]));
     program.wait_for_log(&["serving", "max_connections=236 "]);
 }
 
 #[test]
-fn it_starts_again_on_its_port_right_after_being_killed() {
+fn restarts_on_its_port_after_a_kill() {
     let port = ReservedPort::new();
     let listen = port.addr.to_string();
     let mut distributor = Distributor::start_at(&listen, &[]);
@@ -687,7 +693,7 @@ fn it_starts_again_on_its_port_right_after_being_killed() {
             .map(|number| distributor.join(&format!("node{number}"), 1))
             .collect();
         distributor.program.kill();
-        // It closed first: the half of each connection that was its own stays on the port.
+        // It closes first, so its half of each connection stays on the port.
         let still_open = clients.split_off(10);
         for client in &mut clients {
             client.read_to_end();
@@ -699,8 +705,8 @@ fn it_starts_again_on_its_port_right_after_being_killed() {
     }
 }
 
-/// All that a program says to a terminal as its standard error.
-fn said_to_a_terminal(mut command: Command) -> String {
+/// Returns the standard error of a program whose standard error is a terminal.
+fn output_to_a_terminal(mut command: Command) -> String {
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&terminal).unwrap();
     unlockpt(&terminal).unwrap();
@@ -712,14 +718,14 @@ fn said_to_a_terminal(mut command: Command) -> String {
     command.stdout(Stdio::null()).stderr(side.unwrap());
     assert!(command.status().unwrap().success());
     drop(command);
-    let mut said = Vec::new();
-    // It ends with an error when nobody has the other side any more.
-    let _ = File::from(terminal).read_to_end(&mut said);
-    String::from_utf8(said).unwrap()
+    let mut report = Vec::new();
+    // It ends with an error when the other side is closed.
+    let _ = File::from(terminal).read_to_end(&mut report);
+    String::from_utf8(report).unwrap()
 }
 
 #[test]
-fn colors_are_for_terminals_and_people_who_want_them() {
+fn colors_only_terminals_that_permit_it() {
     let folder = Folder::new();
     let file = folder.join("tokens");
     std::fs::write(&file, "short\n").unwrap();
@@ -732,8 +738,12 @@ fn colors_are_for_terminals_and_people_who_want_them() {
         let mut command = distributor_command(&["--print-config", "--token-file", &file]);
         command.env_remove("NO_COLOR").env("TERM", "xterm");
         command.envs(variables.iter().copied());
-        let said = said_to_a_terminal(command);
-        assert!(said.contains("can be guessed"), "{said}");
-        assert_eq!(said.contains('\u{1b}'), is_colored, "{variables:?}: {said}");
+        let report = output_to_a_terminal(command);
+        assert!(report.contains("can be guessed"), "{report}");
+        assert_eq!(
+            report.contains('\u{1b}'),
+            is_colored,
+            "{variables:?}: {report}"
+        );
     }
 }

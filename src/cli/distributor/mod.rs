@@ -1,20 +1,19 @@
-//! The Distributor as a program: a command line, what it asks for, and an exit code.
+//! The Distributor as a program.
 
 mod args;
 mod client;
-mod http;
 mod serve;
 mod state_file;
 mod tokens;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::FromArgMatches;
 
 use crate::cli::failure::{Failure, one_line};
 use crate::cli::program;
-use crate::cli::settings::{Settings, said_to};
-use args::{Args, Command, PREFIX, command_line};
+use crate::cli::settings::parse_command_line;
+use args::{Command, command_line};
 use serve::DistributorServer;
 
 /// Runs the program.
@@ -23,17 +22,15 @@ pub fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Failure> {
-    let Some(said) = said_to(command_line())? else {
+    let Some(matches) = parse_command_line(command_line())? else {
         return Ok(());
     };
-    let to_server = match said.subcommand() {
-        None => said,
-        Some(("serve", said)) => said.clone(),
+    match matches.subcommand_name() {
+        None => program::run::<DistributorServer>(1),
+        Some("serve") => program::run::<DistributorServer>(2),
         Some(_) => {
-            let command = Command::from_arg_matches(&said);
-            return client::run(command.map_err(|error| Failure::usage(one_line(&error)))?);
+            let command = Command::from_arg_matches(&matches);
+            client::run(command.map_err(|error| Failure::usage(one_line(&error)))?)
         }
-    };
-    let settings = Settings::read(Args::command(), PREFIX, to_server)?;
-    program::run::<DistributorServer>(&settings).map_err(|failure| settings.blame(failure))
+    }
 }

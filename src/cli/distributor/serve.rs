@@ -1,4 +1,4 @@
-//! The Distributor as a server: what is started in which order, and how it stops.
+//! The Distributor as a server: the order in which it starts, and how it stops.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,68 +7,91 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::admin::{self, AdminApi, AdminToken};
-use crate::cli::distributor::args::Args;
-use crate::cli::distributor::http;
+use crate::cli::distributor::args::{Args, PREFIX};
 use crate::cli::distributor::state_file::{self, StateFile};
 use crate::cli::distributor::tokens;
 use crate::cli::failure::{Failure, failed};
 use crate::cli::fd_limit;
-use crate::cli::inherited::Inherited;
-use crate::cli::latest::Latest;
 use crate::cli::lines::Lines;
-use crate::cli::listen::{ListenAddress, Place, bind_all, refuse_public};
-use crate::cli::log::Log;
+use crate::cli::listen::{Inherited, ListenAddress, Place, bind_all, refuse_public};
+use crate::cli::log::{Log, LogArgs};
 use crate::cli::program::{EventLoop, Server};
-use crate::cli::reload::{ReadAgain, read_again};
 use crate::cli::settings::Settings;
 use crate::distributor::{Config, Distributor, Tokens};
 use crate::reactor::{Limits, Net, Reactor};
 use crate::registry::Cause;
 
-/// What is to be served.
 pub(crate) struct Plan {
-    args: Args,
     addresses: Vec<ListenAddress>,
     http_addresses: Vec<ListenAddress>,
     http_config: admin::Config,
     config: Config,
-    new_tokens: NewTokens,
-    /// Those of nodes, and those of HTTP beside them.
-    max_connections: (usize, usize),
-}
-
-/// Tokens that were read again, and were not taken yet.
-#[derive(Clone, Default)]
-struct NewTokens {
-    of_nodes: Latest<Option<Tokens>>,
-    of_admin: Latest<AdminToken>,
+    state: Option<PathBuf>,
+    max_connections: usize,
 }
 
 pub(crate) struct DistributorServer {
     distributor: Distributor,
     admin: Option<AdminApi>,
     state_file: Option<StateFile>,
-    new_tokens: NewTokens,
 }
 
-/// Frames that were begun get this long to be taken by their peers.
-const LONGEST_GOODBYE: Duration = Duration::from_millis(500);
-/// Sockets that are no connections: listeners, the loop's own, logs, refusals being read.
-const FDS_KEPT_FREE: u64 = 64;
+/// The tokens of nodes and of the administrator.
+pub(crate) type AllTokens = (Option<Tokens>, Option<AdminToken>);
+
+/// Time that peers get to read the frames whose writing has begun.
+const STOP_TIMEOUT: Duration = Duration::from_millis(500);
+/// Time to write the last snapshot, after the connections are closed.
+const LAST_SNAPSHOT_TIMEOUT: Duration = Duration::from_millis(700);
+/// Fds for everything but connections: listeners, the loop, logs, connections being rejected.
+const RESERVED_FDS: u64 = 64;
 const DEFAULT_MAX_CONNECTIONS: u64 = 10_000;
 
 impl Server for DistributorServer {
+    const PREFIX: &'static str = PREFIX;
     type Args = Args;
+    type Tokens = AllTokens;
     type Plan = Plan;
 
-    fn plan(args: Args, settings: &Settings, inherited: Vec<Inherited>) -> Result<Plan, Failure> {
+    fn log_args(args: &Args) -> &LogArgs {
+        &args.log
+    }
+
+    fn check(args: &Args) -> Result<(), Failure> {
+        args.check()
+    }
+
+    fn read_tokens(args: &Args) -> Result<Option<AllTokens>, Failure> {
+        let tokens = tokens::read(&args.token_file)?;
+        let admin_file = args.http.admin_token_file.as_deref();
+        let admin_token = admin_file.map(tokens::read_admin_token).transpose()?;
+        Ok(match (&tokens, &admin_token) {
+            (None, None) => None,
+            _ => Some((tokens, admin_token)),
+        })
+    }
+
+    fn plan(
+        args: Args,
+        settings: &Settings,
+        inherited: Vec<Inherited>,
+        tokens: Option<AllTokens>,
+    ) -> Result<(Plan, Limits), Failure> {
         let (for_http, for_nodes) = inherited.into_iter().partition(|one| one.name == "http");
-        let mut config = args.config();
-        config.access.tokens = tokens::read(&args.token_file)?;
         let addresses = ListenAddress::all(settings, "--listen", &args.listen, for_nodes)?;
-        refuse_strangers(&args, &addresses)?;
         let http_addresses = ListenAddress::all(settings, "--http", &args.http.http, for_http)?;
-        refuse_strangers(&args, &http_addresses)?;
+        let (node_tokens, admin_token) = tokens.unwrap_or_default();
+        let config = args.config(node_tokens);
+        let is_anonymous = args.public.allow_anonymous;
+        if config.access.is_open() && !is_anonymous {
+            let why = "register and read the list; restrict access with --token-file or \
+                       --allow-from, listen on a loopback address, or permit it with \
+                       --allow-anonymous";
+            refuse_public(&addresses, why)?;
+            refuse_public(&http_addresses, why)?;
+        } else if is_anonymous && !config.access.is_open() {
+            warn!("--allow-anonymous has no effect beside --token-file and --allow-from");
+        }
         let for_nodes = args.connections.max_connections;
         let for_http = if http_addresses.is_empty() {
             0
@@ -78,66 +101,45 @@ impl Server for DistributorServer {
         let max_connections = fd_limit::connections(
             for_nodes.unwrap_or(DEFAULT_MAX_CONNECTIONS),
             for_nodes.is_some(),
-            FDS_KEPT_FREE + u64::from(for_http),
+            RESERVED_FDS + u64::from(for_http),
         );
-        Ok(Plan {
-            http_config: args.http.config()?,
-            max_connections: (max_connections, for_http.into()),
-            new_tokens: NewTokens::default(),
-            args,
+        let limits = args.limits(max_connections + usize::from(for_http));
+        let plan = Plan {
             addresses,
             http_addresses,
+            http_config: args.http.config(admin_token),
             config,
-        })
-    }
-
-    fn limits(plan: &Plan) -> Limits {
-        plan.args
-            .limits(plan.max_connections.0 + plan.max_connections.1)
-    }
-
-    fn read_again(plan: &Plan) -> Option<ReadAgain> {
-        let (files, new) = (plan.args.token_file.clone(), plan.new_tokens.clone());
-        let admin_file = plan.args.http.admin_token_file.clone();
-        if files.is_empty() && admin_file.is_none() {
-            return None;
-        }
-        Some(Box::new(move || {
-            if !files.is_empty() {
-                let nodes = || tokens::read(&files);
-                read_again("the list of tokens", nodes, &new.of_nodes);
-            }
-            if let Some(file) = &admin_file {
-                let admin = || http::read_admin_token(file);
-                read_again("the admin token", admin, &new.of_admin);
-            }
-        }))
+            state: args.state,
+            max_connections,
+        };
+        Ok((plan, limits))
     }
 
     fn start(plan: Plan, reactor: &mut Reactor, stdout: &Lines) -> Result<Self, Failure> {
-        if plan.args.allow_anonymous && !plan.config.access.is_open() {
-            warn!("--allow-anonymous changes nothing: a token or an address of a range is needed");
-        }
         let net = reactor.net();
         let mut distributor = Distributor::new(plan.config.clone());
-        // Before the Distributor, which then keeps what is to be shown from its beginning.
-        let (config, addresses) = (plan.http_config, plan.http_addresses);
-        let admin = http::start(config, addresses, net, &mut distributor, stdout)?;
-        bind_all(plan.addresses, |place| {
-            let bound = match place {
-                Place::At(address) => distributor.listen(net, address)?,
-                Place::On(socket) => distributor.listen_on(net, socket)?,
-            };
-            stdout.say(format!("listening on {bound}"));
-            Ok(bound)
+        // Before the Distributor serves, so that the admin API shows all of its events.
+        let mut admin = None;
+        if !plan.http_addresses.is_empty() {
+            let admin = admin.insert(AdminApi::new(plan.http_config));
+            let line = |bound| format!("http on http://{bound}/");
+            bind_all(plan.http_addresses, stdout, line, |place| match place {
+                Place::Address(address) => admin.listen(net, &mut distributor, address),
+                Place::Socket(socket) => admin.listen_on(net, &mut distributor, socket),
+            })?;
+        }
+        let line = |bound| format!("listening on {bound}");
+        bind_all(plan.addresses, stdout, line, |place| match place {
+            Place::Address(address) => distributor.listen(net, address),
+            Place::Socket(socket) => distributor.listen_on(net, socket),
         })?;
-        // Whoever connects meanwhile is accepted later.
-        let state_file = match plan.args.state {
+        // Connections that arrive meanwhile are accepted later.
+        let state_file = match plan.state {
             Some(path) => Some(persist(path, &plan.config, net, &mut distributor)?),
             None => None,
         };
         info!(
-            max_connections = plan.max_connections.0,
+            max_connections = plan.max_connections,
             version = env!("CARGO_PKG_VERSION"),
             "serving"
         );
@@ -145,16 +147,15 @@ impl Server for DistributorServer {
             distributor,
             admin,
             state_file,
-            new_tokens: plan.new_tokens,
         })
     }
 
-    fn exchange(&mut self, _net: &mut Net) {
-        if let Some(tokens) = self.new_tokens.of_nodes.take().flatten() {
+    fn set_tokens(&mut self, _: &mut Net, (tokens, admin_token): AllTokens) {
+        if let Some(tokens) = tokens {
             info!(tokens = tokens.len(), "tokens replaced");
             self.distributor.set_tokens(tokens);
         }
-        if let (Some(admin), Some(token)) = (&mut self.admin, self.new_tokens.of_admin.take()) {
+        if let (Some(admin), Some(token)) = (&mut self.admin, admin_token) {
             admin.set_admin_token(token);
         }
     }
@@ -175,7 +176,7 @@ impl Server for DistributorServer {
             admin.stop(event_loop.reactor.net());
         }
         self.distributor.stop(event_loop.reactor.net());
-        let stopped = event_loop.turn_until(self, LONGEST_GOODBYE, |_, net| net.connections() == 0);
+        let stopped = event_loop.turn_until(self, STOP_TIMEOUT, |_, net| net.connections() == 0);
         if let Some(state_file) = self.state_file.take() {
             state_file.finish(LAST_SNAPSHOT_TIMEOUT);
         }
@@ -209,29 +210,15 @@ impl Server for DistributorServer {
     }
 }
 
-/// Fails if somebody can reach an address who need not be meant.
-fn refuse_strangers(args: &Args, addresses: &[ListenAddress]) -> Result<(), Failure> {
-    if args.allow_anonymous || args.limits_access() {
-        return Ok(());
-    }
-    refuse_public(
-        addresses,
-        "register and read the list; say who may with --token-file or --allow-from, listen on \
-         a loopback address, or say --allow-anonymous if that is meant",
-    )
-}
-
-/// Time that the disk gets to take the last snapshot, after the connections are closed.
-const LAST_SNAPSHOT_TIMEOUT: Duration = Duration::from_millis(700);
-
-/// Restores the list of the last run from a state file, and persists the list to it from now on.
+/// Restores the list from a state file, and persists the list to it from now on.
 fn persist(
     path: PathBuf,
     config: &Config,
     net: &mut Net,
     distributor: &mut Distributor,
 ) -> Result<StateFile, Failure> {
-    let path = state_file::resolve(path);
+    // A link to the file stays a link. A missing file is reported when it is read.
+    let path = path.canonicalize().unwrap_or(path);
     let lock = state_file::lock(&path)?;
     if let Some(restored) = state_file::load(&path, config) {
         let left_out = distributor.restore(net, restored);

@@ -1,10 +1,11 @@
-//! The state file, which holds the list over a restart.
+//! The state file, which keeps the list across restarts.
 //!
 //! It is read once at the start, and written by a thread of its own: the loop never waits for the
 //! disk.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,33 +13,28 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::distributor::{Config, Restored, Snapshot, SnapshotCounts, SnapshotSink};
-use crate::store::{self, Disk, OsDisk};
 use rustix::fs::{FlockOperation, flock, fstat, stat};
 use tracing::{info, warn};
 
 use crate::cli::failure::Failure;
 use crate::cli::latest::Latest;
+use crate::distributor::{Config, Restored, Snapshot, SnapshotCounts, SnapshotSink};
+use crate::store::{self, Disk, OsDisk};
 
-/// A Distributor that is being stopped holds its file a little longer.
+/// Time to wait for the lock: another Distributor may be stopping.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
 /// Largest file that is read, unless lists may be even longer.
 const MAX_READ_BYTES: u64 = 256 << 20;
+/// Time after which a failed write is retried, though the list has not changed.
+const RETRY: Duration = Duration::from_secs(1);
+/// Interval between log lines about a failing disk.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A lock beside the state file that keeps other Distributors from writing it.
 pub(crate) struct Lock {
     path: PathBuf,
     file: Option<File>,
     warned: bool,
-}
-
-/// Returns the file that a path leads to, so that a link to it stays a link.
-pub(crate) fn resolve(path: PathBuf) -> PathBuf {
-    match std::fs::canonicalize(&path) {
-        Ok(file) => file,
-        // Missing or unreachable: reported when it is read.
-        Err(_) => path,
-    }
 }
 
 /// Locks the state file. Where files cannot be locked, this only warns.
@@ -63,7 +59,7 @@ pub(crate) fn lock(path: &Path) -> Result<Lock, Failure> {
 impl Lock {
     /// Takes the lock, unless it is held already. `false`: another process holds it.
     ///
-    /// A lock file that was deleted, as with its folder, excludes nobody: then a new one is locked.
+    /// A lock file that was deleted, as with its folder, excludes no process: a new one is locked.
     fn acquire(&mut self) -> bool {
         if self.is_held() {
             return true;
@@ -80,7 +76,7 @@ impl Lock {
             Ok(file) => self.file = Some(file),
             Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
             Err(error) => {
-                if !std::mem::replace(&mut self.warned, true) {
+                if !mem::replace(&mut self.warned, true) {
                     let path = &*self.path.to_string_lossy();
                     warn!(path, %error, "failed to lock state file: do not share it");
                 }
@@ -90,20 +86,19 @@ impl Lock {
     }
 
     fn is_held(&self) -> bool {
-        let (Some(file), Ok(there)) = (&self.file, stat(&self.path)) else {
+        let (Some(file), Ok(current)) = (&self.file, stat(&self.path)) else {
             return false;
         };
-        fstat(file).is_ok_and(|ours| (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino))
+        fstat(file).is_ok_and(|held| (held.st_dev, held.st_ino) == (current.st_dev, current.st_ino))
     }
 }
 
-/// Reads the list of the last run. A file that is unusable is logged and set aside.
+/// Reads the list of the last run. An unusable file is logged and set aside.
 pub(crate) fn load(path: &Path, config: &Config) -> Option<Restored> {
     let mut disk = OsDisk::default();
     let list = u64::try_from(config.capacity.max_encoded_bytes).unwrap_or(u64::MAX);
     let shown = &*path.to_string_lossy();
-    let read = disk.read(path, MAX_READ_BYTES.max(list.saturating_mul(2)));
-    let why = match read {
+    let why = match disk.read(path, MAX_READ_BYTES.max(list.saturating_mul(2))) {
         Ok(bytes) => match Restored::decode(&bytes, &config.registration) {
             Ok(restored) => return Some(restored),
             Err(why) => why.to_string(),
@@ -131,17 +126,11 @@ pub(crate) fn load(path: &Path, config: &Config) -> Option<Restored> {
     None
 }
 
-/// Time after which a failed write is retried, though the list has not changed.
-const RETRY: Duration = Duration::from_secs(1);
-/// Time between two log lines about a disk that goes on failing.
-const COMPLAINT: Duration = Duration::from_secs(10);
-
 /// Writes snapshots to the state file. Clones share one thread, which writes only the newest.
 #[derive(Clone)]
 pub(crate) struct StateFile {
-    newest: Latest<Snapshot>,
     requests: Sender<Request>,
-    counts: Arc<Counts>,
+    shared: Arc<Shared>,
 }
 
 enum Request {
@@ -152,51 +141,46 @@ enum Request {
 }
 
 #[derive(Default)]
-struct Counts {
+struct Shared {
+    newest: Latest<Snapshot>,
     persisted: AtomicU64,
     failures: AtomicU64,
 }
 
 impl SnapshotSink for StateFile {
     fn persist(&mut self, snapshot: Snapshot) {
-        self.newest.set(snapshot);
-        // It fails after the thread has ended, which is after the last snapshot.
+        self.shared.newest.set(snapshot);
+        // It fails only after the thread has written the last snapshot.
         let _ = self.requests.send(Request::Write);
     }
 
     fn counts(&self) -> SnapshotCounts {
         SnapshotCounts {
-            persisted: self.counts.persisted.load(Ordering::Relaxed),
-            failures: self.counts.failures.load(Ordering::Relaxed),
+            persisted: self.shared.persisted.load(Ordering::Relaxed),
+            failures: self.shared.failures.load(Ordering::Relaxed),
         }
     }
 }
 
 impl StateFile {
-    /// Starts the thread. Errors are the system's, for want of threads.
+    /// Starts the thread.
     pub(crate) fn start(path: PathBuf, lock: Lock) -> io::Result<StateFile> {
         let (requests, received) = mpsc::channel();
-        let file = StateFile {
-            newest: Latest::default(),
-            requests,
-            counts: Arc::default(),
-        };
-        let writer = Writer {
-            newest: file.newest.clone(),
-            counts: Arc::clone(&file.counts),
+        let shared = Arc::<Shared>::default();
+        let mut writer = Writer {
+            shared: Arc::clone(&shared),
             path,
             lock,
             unwritten: None,
-            failing_since_total: None,
-            complained_at: None,
+            failing: None,
         };
         thread::Builder::new()
             .name("state".to_owned())
             .spawn(move || writer.run(&received))?;
-        Ok(file)
+        Ok(StateFile { requests, shared })
     }
 
-    /// Waits until the last snapshot is written, or failed to be, but at most for `timeout`.
+    /// Waits until the last snapshot is written, or has failed to be, but at most for `timeout`.
     pub(crate) fn finish(self, timeout: Duration) {
         let (done, is_done) = mpsc::channel();
         let _ = self.requests.send(Request::Finish(done));
@@ -207,22 +191,25 @@ impl StateFile {
 }
 
 struct Writer {
-    newest: Latest<Snapshot>,
-    counts: Arc<Counts>,
+    shared: Arc<Shared>,
     path: PathBuf,
     lock: Lock,
     unwritten: Option<Vec<u8>>,
-    /// The number of failures before the disk began to fail.
-    failing_since_total: Option<u64>,
-    complained_at: Option<Instant>,
+    failing: Option<Failing>,
+}
+
+/// A disk that has failed since the last successful write.
+struct Failing {
+    failures: u64,
+    logged_at: Instant,
 }
 
 impl Writer {
-    fn run(mut self, requests: &Receiver<Request>) {
+    fn run(&mut self, requests: &Receiver<Request>) {
         loop {
             let timeout = self.unwritten.as_ref().map_or(Duration::MAX, |_| RETRY);
             let request = requests.recv_timeout(timeout);
-            match (self.newest.take(), &request) {
+            match (self.shared.newest.take(), &request) {
                 (Some(newest), _) => self.unwritten = Some(newest.into_bytes()),
                 // An earlier request has written it.
                 (None, Ok(Request::Write)) => continue,
@@ -253,20 +240,23 @@ impl Writer {
         match written {
             Ok(()) => {
                 self.unwritten = None;
-                self.counts.persisted.fetch_add(1, Ordering::Relaxed);
-                self.complained_at = None;
-                if let Some(before) = self.failing_since_total.take() {
-                    let failures = self.counts.failures.load(Ordering::Relaxed) - before;
+                self.shared.persisted.fetch_add(1, Ordering::Relaxed);
+                if let Some(Failing { failures, .. }) = self.failing.take() {
                     info!(path, failures, "state file written again");
                 }
             }
             Err(error) => {
-                let before = self.counts.failures.fetch_add(1, Ordering::Relaxed);
-                self.failing_since_total.get_or_insert(before);
-                let is_due = |at: Instant| at.elapsed() >= COMPLAINT;
-                if self.complained_at.is_none_or(is_due) {
-                    self.complained_at = Some(Instant::now());
-                    let failures = before + 1;
+                self.shared.failures.fetch_add(1, Ordering::Relaxed);
+                let now = Instant::now();
+                let is_first = self.failing.is_none();
+                let failing = self.failing.get_or_insert(Failing {
+                    failures: 0,
+                    logged_at: now,
+                });
+                failing.failures += 1;
+                if is_first || now - failing.logged_at >= LOG_INTERVAL {
+                    failing.logged_at = now;
+                    let failures = failing.failures;
                     warn!(path, %error, failures, "failed to write state file, retrying");
                 }
             }

@@ -1,9 +1,8 @@
-//! The gateway as a program: its settings, and what serves them.
+//! The gateway as a program.
 
 mod args;
 
 use std::io;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,15 +11,12 @@ use tracing::info;
 
 use crate::cli::failure::{Failure, failed};
 use crate::cli::fd_limit;
-use crate::cli::inherited::Inherited;
-use crate::cli::latest::Latest;
 use crate::cli::lines::Lines;
-use crate::cli::listen::{ListenAddress, Place, bind_all, refuse_public};
-use crate::cli::log::Log;
+use crate::cli::listen::{Inherited, ListenAddress, Place, bind_all, refuse_public};
+use crate::cli::log::{Log, LogArgs};
 use crate::cli::program::{self, EventLoop, Server};
-use crate::cli::reload::{ReadAgain, read_again};
 use crate::cli::resolver::distributor_address;
-use crate::cli::settings::{Settings, said_to, with_sources};
+use crate::cli::settings::{Settings, parse_command_line, with_sources};
 use crate::cli::text_file;
 use crate::gateway::{Config, Gateway};
 use crate::http;
@@ -30,81 +26,86 @@ use args::{Args, PREFIX};
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    Failure::exit_code("gateway", run())
+    let parsed = parse_command_line(with_sources(Args::command(), PREFIX));
+    let result = parsed.and_then(|matches| match matches {
+        Some(_) => program::run::<GatewayServer>(1),
+        None => Ok(()),
+    });
+    Failure::exit_code("gateway", result)
 }
 
-fn run() -> Result<(), Failure> {
-    let Some(said) = said_to(with_sources(Args::command(), PREFIX))? else {
-        return Ok(());
-    };
-    let settings = Settings::read(Args::command(), PREFIX, said)?;
-    program::run::<GatewayServer>(&settings).map_err(|failure| settings.blame(failure))
-}
-
-/// What is to be served.
 struct Plan {
     args: Args,
     addresses: Vec<ListenAddress>,
     token: Option<Token<'static>>,
-    new_token: Latest<Token<'static>>,
     max_connections: usize,
 }
 
 struct GatewayServer {
     gateway: Gateway,
-    new_token: Latest<Token<'static>>,
     deadline: Duration,
 }
 
-/// Replies that were begun get this long, after the deadline, to be taken by their clients.
-const LONGEST_GOODBYE: Duration = Duration::from_millis(500);
-/// Connections to nodes, beside those of HTTP clients.
+/// Time that clients get, after the deadline, to read the replies whose writing has begun.
+const STOP_TIMEOUT: Duration = Duration::from_millis(500);
+/// Maximum number of connections to nodes, in addition to those of HTTP clients.
 const MAX_NODES: usize = 10_000;
-/// Sockets that are no connections of clients: listeners, the loop's own, logs, some nodes.
-const FDS_KEPT_FREE: u64 = 256;
+/// Fds for everything but clients: listeners, the loop, logs, some nodes.
+const RESERVED_FDS: u64 = 256;
 
 impl Server for GatewayServer {
+    const PREFIX: &'static str = PREFIX;
     type Args = Args;
+    type Tokens = Token<'static>;
     type Plan = Plan;
 
-    fn plan(args: Args, settings: &Settings, inherited: Vec<Inherited>) -> Result<Plan, Failure> {
+    fn log_args(args: &Args) -> &LogArgs {
+        &args.log
+    }
+
+    fn read_tokens(args: &Args) -> Result<Option<Token<'static>>, Failure> {
+        let Some(file) = &args.token_file else {
+            return Ok(None);
+        };
+        let token = text_file::first_token("--token-file", file)?;
+        text_file::warn_if_public(file);
+        Ok(Some(token.into()))
+    }
+
+    fn plan(
+        args: Args,
+        settings: &Settings,
+        inherited: Vec<Inherited>,
+        token: Option<Token<'static>>,
+    ) -> Result<(Plan, Limits), Failure> {
         let addresses = ListenAddress::all(settings, "--listen", &args.listen, inherited)?;
-        if !args.allow_anonymous {
+        if !args.public.allow_anonymous {
             refuse_public(
                 &addresses,
-                "call every node; listen on a loopback address, or say --allow-anonymous if that \
-                 is meant",
+                "call every node; listen on a loopback address, or permit it with \
+                 --allow-anonymous",
             )?;
         }
-        Ok(Plan {
-            token: args.token_file.as_deref().map(read_token).transpose()?,
-            new_token: Latest::default(),
-            max_connections: fd_limit::connections(args.max_connections, true, FDS_KEPT_FREE),
-            args,
-            addresses,
-        })
-    }
-
-    fn limits(plan: &Plan) -> Limits {
-        Limits {
-            max_connections: plan.max_connections + MAX_NODES,
-            // What nodes are asked at once, and a reply with its head.
+        let max_connections = fd_limit::connections(args.max_connections, true, RESERVED_FDS);
+        let limits = Limits {
+            max_connections: max_connections + MAX_NODES,
+            // Requests to nodes, and a reply with its head.
             max_unsent_bytes: 8 << 20,
-            // A client that sends more than is taken must be able to read why.
+            // A client that exceeds a limit must be able to read the response.
             max_linger_bytes: 4 << 20,
             ..Limits::default()
-        }
-    }
-
-    fn read_again(plan: &Plan) -> Option<ReadAgain> {
-        let (file, token) = (plan.args.token_file.clone()?, plan.new_token.clone());
-        Some(Box::new(move || {
-            read_again("the token", || read_token(&file), &token);
-        }))
+        };
+        let plan = Plan {
+            args,
+            addresses,
+            token,
+            max_connections,
+        };
+        Ok((plan, limits))
     }
 
     fn start(plan: Plan, reactor: &mut Reactor, stdout: &Lines) -> Result<Self, Failure> {
-        let args = plan.args;
+        let (args, max_connections) = (plan.args, plan.max_connections);
         let mut gateway = Gateway::new(Config {
             name: args.name,
             token: plan.token,
@@ -113,40 +114,34 @@ impl Server for GatewayServer {
             max_plain_in_flight_bytes: usize::try_from(args.max_plain_in_flight)
                 .unwrap_or(usize::MAX),
             http: http::Limits {
-                max_connections: plan.max_connections,
+                max_connections,
                 keep_alive: args.keep_alive,
                 ..http::Limits::default()
             },
             ..Config::new(distributor_address(&args.distributor, reactor.waker()))
         });
-        bind_all(plan.addresses, |place| {
-            let bound = match place {
-                Place::At(address) => gateway.listen(reactor.net(), address)?,
-                Place::On(socket) => gateway.listen_on(reactor.net(), socket)?,
-            };
-            stdout.say(format!("listening on {bound}"));
-            Ok(bound)
+        let line = |bound| format!("listening on {bound}");
+        bind_all(plan.addresses, stdout, line, |place| match place {
+            Place::Address(address) => gateway.listen(reactor.net(), address),
+            Place::Socket(socket) => gateway.listen_on(reactor.net(), socket),
         })?;
         gateway
             .start(reactor.net())
-            .map_err(failed("cannot look for the Distributor"))?;
+            .map_err(failed("cannot connect to the Distributor"))?;
         info!(
             distributor = %args.distributor,
-            max_connections = plan.max_connections,
+            max_connections,
             version = env!("CARGO_PKG_VERSION"),
             "serving"
         );
         Ok(GatewayServer {
             gateway,
-            new_token: plan.new_token,
             deadline: args.deadline,
         })
     }
 
-    fn exchange(&mut self, net: &mut Net) {
-        if let Some(token) = self.new_token.take() {
-            self.gateway.set_token(net, token);
-        }
+    fn set_tokens(&mut self, net: &mut Net, token: Token<'static>) {
+        self.gateway.set_token(net, token);
     }
 
     fn turn(&mut self, reactor: &mut Reactor, wait: Option<Duration>) -> io::Result<()> {
@@ -159,10 +154,10 @@ impl Server for GatewayServer {
 
     fn stop(&mut self, event_loop: &mut EventLoop) -> io::Result<()> {
         self.gateway.stop(event_loop.reactor.net());
-        let longest = self.deadline + LONGEST_GOODBYE;
-        event_loop.turn_until(self, longest, |server, _| server.gateway.clients() == 0)?;
+        let timeout = self.deadline + STOP_TIMEOUT;
+        event_loop.turn_until(self, timeout, |server, _| server.gateway.clients() == 0)?;
         self.gateway.leave(event_loop.reactor.net());
-        event_loop.turn_until(self, LONGEST_GOODBYE, |_, net| net.connections() == 0)
+        event_loop.turn_until(self, STOP_TIMEOUT, |_, net| net.connections() == 0)
     }
 
     fn log_stopped(&self, net: &Net, log: &Log) {
@@ -178,10 +173,4 @@ impl Server for GatewayServer {
             "stopped"
         );
     }
-}
-
-fn read_token(file: &Path) -> Result<Token<'static>, Failure> {
-    let token = text_file::first_token("--token-file", file)?;
-    text_file::warn_if_public(file);
-    Ok(Token::from(token))
 }

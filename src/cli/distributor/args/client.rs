@@ -1,18 +1,18 @@
-//! The flags of the commands that ask a running Distributor.
+//! The flags of the commands for a running Distributor.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cli::address::HostPort;
 
-/// Whom to ask over HTTP, and how.
+/// How to reach the admin API.
 #[derive(clap::Args, Debug)]
 pub(crate) struct HttpClientArgs {
-    /// Where the Distributor's --http is [default: 127.0.0.1:9001]
+    /// Address of the admin API (--http of the Distributor) [default: 127.0.0.1:9001]
     #[arg(long, value_name = "ADDR", env = "PILCROW_HTTP_AT")]
     pub(crate) http: Option<String>,
 
-    /// Show the token in this file, if one is asked for
+    /// File with the token for authentication
     #[arg(
         long,
         value_name = "FILE",
@@ -21,7 +21,7 @@ pub(crate) struct HttpClientArgs {
     )]
     pub(crate) token_file: Option<PathBuf>,
 
-    /// Print JSON, for programs
+    /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -29,16 +29,16 @@ pub(crate) struct HttpClientArgs {
 /// `nodes`
 #[derive(clap::Args, Debug)]
 pub(crate) struct NodesArgs {
-    /// Only those with this name
+    /// Only nodes with this name
     pub(crate) name: Option<String>,
 
-    /// Only those that list this url, as in GET/goods, or this path, as in /goods
+    /// Only nodes that list this URL, as in GET/goods, or this path, as in /goods
     #[arg(long)]
     pub(crate) url: Option<String>,
 
-    /// Ask where nodes do, not over HTTP: for a Distributor without --http, or a plain one.
-    /// What nodes are not told is left out. Without this and --http, 127.0.0.1:9000 is asked if nobody
-    /// is at 127.0.0.1:9001
+    /// Read the list as a node does, from this address instead of the admin API. It lacks what
+    /// nodes are not sent. [default: 127.0.0.1:9000, if neither this nor --http is given and
+    /// nothing listens on 127.0.0.1:9001]
     #[arg(long, value_name = "ADDR")]
     pub(crate) distributor: Option<HostPort>,
 
@@ -49,10 +49,10 @@ pub(crate) struct NodesArgs {
 /// `why`
 #[derive(clap::Args, Debug)]
 pub(crate) struct WhyArgs {
-    /// The node's name; without it, what happened to all
+    /// Name of the node [default: all nodes]
     pub(crate) name: Option<String>,
 
-    /// How many events at most, the last ones
+    /// Maximum number of events, the latest ones
     #[arg(long, value_name = "N", default_value = "20")]
     pub(crate) limit: usize,
 
@@ -63,11 +63,11 @@ pub(crate) struct WhyArgs {
 /// `drain`
 #[derive(clap::Args, Debug)]
 pub(crate) struct DrainArgs {
-    /// All nodes with this name leave the list. Their connections stay
+    /// Name of the nodes to drain. Their connections stay open
     pub(crate) name: String,
 
-    /// Wait so long for everybody to know (a minute at most), and fail if somebody does not; alone:
-    /// 10s. Without it nobody is waited for
+    /// Wait for all sessions to acknowledge, at most this long (maximum 1m; 10s without a TIME), and
+    /// fail if one has not [default: do not wait]
     #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "10s")]
     #[arg(value_parser = wait)]
     pub(crate) wait: Option<Duration>,
@@ -79,11 +79,11 @@ pub(crate) struct DrainArgs {
 /// `call`
 #[derive(clap::Args, Debug)]
 pub(crate) struct CallArgs {
-    /// What to call, as in GET/goods
+    /// Route to call, as in GET/goods
     #[arg(value_name = "METHOD/path")]
     pub(crate) url: String,
 
-    /// The params: any JSON
+    /// Params of the request: any JSON
     #[arg(value_name = "JSON", default_value = "null")]
     pub(crate) params: String,
 
@@ -96,25 +96,25 @@ pub(crate) struct CallArgs {
     )]
     pub(crate) distributor: HostPort,
 
-    /// Show the token in this file to the Distributor, if it asks for one
+    /// File with the token for authentication
     #[arg(long, value_name = "FILE", env = "PILCROW_CLIENT_TOKEN_FILE")]
     pub(crate) token_file: Option<PathBuf>,
 
-    /// How long all of it may take
+    /// Maximum time until the reply
     #[arg(long, value_name = "TIME", default_value = "5s")]
     #[arg(value_parser = humantime::parse_duration)]
     pub(crate) deadline: Duration,
 
-    /// Print the whole outcome as JSON, for programs
+    /// Print the outcome as JSON
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 fn wait(text: &str) -> Result<Duration, String> {
     let wait = humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; a NAME goes before --wait"))?;
-    match wait <= Duration::from_secs(60) {
-        true => Ok(wait),
-        false => Err("a minute at most".to_owned()),
+        .map_err(|error| format!("{error}; write a NAME before --wait"))?;
+    if wait > Duration::from_secs(60) {
+        return Err("too long; use at most 1m".to_owned());
     }
+    Ok(wait)
 }

@@ -1,151 +1,192 @@
-//! Flags that put a number on something.
+//! Flags of the server in groups: the admin API, limits, sessions and TCP.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-/// What one connection may do.
+use crate::admin::{AdminToken, Config};
+use crate::cli::address::HostPort;
+
+/// The admin API.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Admin API (HTTP)")]
+pub(crate) struct HttpArgs {
+    /// Address of the admin API: a page with all nodes, /metrics, /events and more; repeatable. The
+    /// subcommands use 127.0.0.1:9001. Addresses that other machines can reach need --token-file,
+    /// --allow-from or --allow-anonymous
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    pub(crate) http: Vec<HostPort>,
+
+    /// Accept HTTP requests with this host name; repeatable. Always accepted are localhost,
+    /// addresses and the names in --http; others are rejected, against DNS rebinding
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    http_host: Vec<String>,
+
+    /// File with the token that authorizes changes over HTTP: draining nodes. Reloaded on SIGHUP
+    #[arg(long, value_name = "FILE")]
+    pub(crate) admin_token_file: Option<PathBuf>,
+
+    /// Maximum number of HTTP connections, in addition to those of nodes
+    #[arg(long, value_name = "N", default_value = "1024")]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) max_http_connections: u16,
+}
+
+impl HttpArgs {
+    pub(crate) fn config(&self, admin_token: Option<AdminToken>) -> Config {
+        let served = self.http.iter().map(|address| address.host().to_owned());
+        Config {
+            hosts: self.http_host.iter().cloned().chain(served).collect(),
+            admin_token,
+            max_connections: self.max_http_connections.into(),
+            ..Config::default()
+        }
+    }
+}
+
+/// Limits of each connection.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Limits for connections")]
 pub(crate) struct ConnectionArgs {
-    /// Connections at a time; one more gets errorcode 6. At most what the fd limit leaves
+    /// Maximum number of connections of nodes; further ones get errorcode 6. The fd limit lowers it
     /// [default: 10000, or 64 less than the fd limit]
-    #[arg(long, value_name = "N", value_parser = at_least_one())]
+    #[arg(long, value_name = "N", value_parser = positive())]
     pub(crate) max_connections: Option<u64>,
 
-    /// Bytes of one frame, without its ¶
-    #[arg(long, value_name = "N", default_value = "65536", value_parser = at_least_one())]
+    /// Maximum bytes of a frame, without its ¶
+    #[arg(long, value_name = "N", default_value = "65536", value_parser = positive())]
     pub(super) max_frame_bytes: u64,
 
-    /// Time from a frame's first byte to its ¶
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = more_than_none)]
+    /// Maximum time from the first byte of a frame to its ¶
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = timeout)]
     pub(super) frame_timeout: Duration,
 
-    /// Time from being accepted to the first byte
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = more_than_none)]
+    /// Maximum time from accepting a connection to its first byte
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = timeout)]
     pub(super) first_byte_timeout: Duration,
 
-    /// Bytes queued for one connection, the list not counted
-    #[arg(long, value_name = "N", default_value = "1048576", value_parser = at_least_one())]
+    /// Maximum bytes queued for a connection, without the list
+    #[arg(long, value_name = "N", default_value = "1048576", value_parser = positive())]
     pub(super) max_unsent_bytes: u64,
 
-    /// Time that a connection may read nothing of what is queued for it
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = more_than_none)]
+    /// Maximum time that a connection reads nothing of its queue
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = timeout)]
     pub(super) write_timeout: Duration,
 }
 
-/// What one node may say about itself, and all together.
+/// Limits of registrations and of the list.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Limits for nodes")]
 pub(super) struct NodeArgs {
-    /// Registered nodes
-    #[arg(long, value_name = "N", default_value = "10000", value_parser = at_least_one())]
+    /// Maximum number of registered nodes
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = positive())]
     pub(super) max_entries: u64,
 
-    /// Bytes of the whole list
-    #[arg(long, value_name = "N", default_value = "15728640", value_parser = at_least_one())]
+    /// Maximum bytes of the whole list
+    #[arg(long, value_name = "N", default_value = "15728640", value_parser = positive())]
     pub(super) max_list_bytes: u64,
 
-    /// Bytes of one registration's params
-    #[arg(long, value_name = "N", default_value = "16384", value_parser = at_least_one())]
+    /// Maximum bytes of the params of a registration
+    #[arg(long, value_name = "N", default_value = "16384", value_parser = positive())]
     pub(super) max_registration_bytes: u64,
 
-    /// Bytes of a name
-    #[arg(long, value_name = "N", default_value = "128", value_parser = at_least_one())]
+    /// Maximum bytes of a name
+    #[arg(long, value_name = "N", default_value = "128", value_parser = positive())]
     pub(super) max_name_bytes: u64,
 
-    /// Urls of one node
-    #[arg(long, value_name = "N", default_value = "256", value_parser = at_least_one())]
+    /// Maximum number of URLs of a node
+    #[arg(long, value_name = "N", default_value = "256", value_parser = positive())]
     pub(super) max_urls: u64,
 
-    /// Bytes of one url
-    #[arg(long, value_name = "N", default_value = "2048", value_parser = at_least_one())]
+    /// Maximum bytes of a URL
+    #[arg(long, value_name = "N", default_value = "2048", value_parser = positive())]
     pub(super) max_url_bytes: u64,
 
-    /// Objects and arrays within each other in a registration
+    /// Maximum nesting depth of objects and arrays in a registration
     #[arg(long, value_name = "N", default_value = "16")]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=100))]
     pub(super) max_depth: u64,
 }
 
-/// How nodes that ask for a session are watched.
+/// Liveness of sessions.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Sessions")]
 pub(super) struct SessionArgs {
-    /// Time between two heartbeats of a node
+    /// Interval between two heartbeats of a node, at least 10ms
     #[arg(long, value_name = "TIME", default_value = "5s")]
     #[arg(value_parser = humantime::parse_duration)]
     pub(super) heartbeat: Duration,
 
-    /// Time without a word after which a node is gone
+    /// Time without data after which a node is removed, at least 1.5 times --heartbeat
     #[arg(long, value_name = "TIME", default_value = "15s")]
     #[arg(value_parser = humantime::parse_duration)]
     pub(super) silence_timeout: Duration,
 
-    /// Time after the start in which lists are marked as not complete, and nodes of the last run
-    /// (--state) may come back
+    /// Time after the start in which lists are marked as incomplete, and nodes of the last run
+    /// (--state) can reconnect
     #[arg(long, value_name = "TIME", default_value = "10s")]
     #[arg(value_parser = humantime::parse_duration)]
     pub(super) warm_up: Duration,
 }
 
-/// What one turn of the loop does for one peer before the others have theirs.
+/// Budgets of one peer in one turn of the loop.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Limits for one turn of the loop")]
 pub(super) struct TurnArgs {
-    /// Connections accepted from one listener
-    #[arg(long, value_name = "N", default_value = "64", value_parser = at_least_one())]
+    /// Maximum number of connections accepted from a listener
+    #[arg(long, value_name = "N", default_value = "64", value_parser = positive())]
     pub(super) max_accepts_per_turn: u64,
 
-    /// Bytes read from one connection
+    /// Maximum bytes read from a connection
     #[arg(long, value_name = "N", default_value = "65536")]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=16 << 20))]
     pub(super) max_read_bytes_per_turn: u64,
 
-    /// Frames taken from one connection
-    #[arg(long, value_name = "N", default_value = "64", value_parser = at_least_one())]
+    /// Maximum number of frames processed from a connection
+    #[arg(long, value_name = "N", default_value = "64", value_parser = positive())]
     pub(super) max_frames_per_turn: u64,
 }
 
-/// What is asked of the kernel.
+/// Socket options.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "TCP")]
 pub(super) struct TcpArgs {
-    /// Connections that wait to be accepted; the kernel caps it at net.core.somaxconn
+    /// Maximum number of connections waiting to be accepted; the kernel caps it at
+    /// net.core.somaxconn
     #[arg(long, value_name = "N", default_value = "4096")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=65535))]
     pub(super) listen_backlog: u32,
 
-    /// Quiet time before a peer is probed
+    /// Idle time before the first keepalive probe
     #[arg(long, value_name = "TIME", default_value = "4s", value_parser = seconds)]
     pub(super) keepalive_idle: Duration,
 
-    /// Time between two probes
+    /// Interval between keepalive probes
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = seconds)]
     pub(super) keepalive_interval: Duration,
 
-    /// Unanswered probes before a peer is gone
+    /// Number of unanswered keepalive probes that closes a connection
     #[arg(long, value_name = "N", default_value = "3")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=127))]
     pub(super) keepalive_probes: u32,
 
-    /// Time that sent bytes may stay unacknowledged before a peer is gone (Linux)
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = more_than_none)]
+    /// Maximum time that sent bytes stay unacknowledged (Linux)
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = timeout)]
     pub(super) tcp_user_timeout: Duration,
 
-    /// Bytes that the kernel may hold for one connection that does not read
+    /// Maximum bytes in the kernel for a connection that does not read
     #[arg(long, value_name = "N", default_value = "131072")]
     #[arg(value_parser = clap::value_parser!(u32).range(4096..=1 << 30))]
     pub(super) send_buffer_bytes: u32,
 }
 
-fn at_least_one() -> clap::builder::RangedU64ValueParser<u64> {
+fn positive() -> clap::builder::RangedU64ValueParser<u64> {
     clap::value_parser!(u64).range(1..)
 }
 
-/// A time after which something ends. Without any, it would end before it begins.
-fn more_than_none(text: &str) -> Result<Duration, String> {
+fn timeout(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if time < Duration::from_millis(1) {
-        return Err("it is at least 1ms".to_owned());
+        return Err("too short; use at least 1ms".to_owned());
     }
     Ok(time)
 }
@@ -153,7 +194,7 @@ fn more_than_none(text: &str) -> Result<Duration, String> {
 fn seconds(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     if time.as_secs() == 0 || time.subsec_nanos() > 0 {
-        return Err("the kernel counts this in whole seconds, at least one".to_owned());
+        return Err("not whole seconds; the kernel takes 1s, 2s and so on".to_owned());
     }
     Ok(time)
 }

@@ -1,4 +1,4 @@
-//! The command line: the server's flags, and the commands that ask one.
+//! The command line: the flags of the server, and the commands for a running one.
 
 mod client;
 mod limits;
@@ -6,92 +6,83 @@ mod serve;
 
 use clap::{Args as _, CommandFactory, Subcommand};
 
-use crate::cli::settings::with_sources;
+use crate::cli::settings::{HELP, with_sources};
 
 pub(crate) use client::{CallArgs, DrainArgs, HttpClientArgs, NodesArgs, WhyArgs};
 pub(crate) use serve::Args;
 
 const ABOUT: &str = "\
-A service registry that pushes: every node keeps one TCP connection to it, says who it is, and is \
-sent the list of all live nodes whenever one joins or leaves.
+A service registry that pushes: every node keeps one TCP connection to the Distributor, registers \
+over it, and receives the list of all live nodes whenever one joins or leaves.
 
-Packets are JSON objects ended by ¶, as in {\"uri\":\"/distributes\",\"method\":\"POST\",\"key\":0,\
-\"params\":{\"port\":9010,\"name\":\"goods\",\"urls\":[\"GET/goods\"]}}¶
-
-Every flag can be given in the environment, by the name that is shown with it, and by its own name \
-in a file (--config); a flag goes before its variable, and that before the file. Times are written as 500ms, 10s or 2m.";
+Packets are JSON objects that end with ¶, as in {\"uri\":\"/distributes\",\"method\":\"POST\",\"key\":0,\
+\"params\":{\"port\":9010,\"name\":\"goods\",\"urls\":[\"GET/goods\"]}}¶";
 
 const AFTER: &str = "\
 Examples:
   distributor
       Serve this machine: both loopback addresses, port 9000.
   distributor --listen 10.0.0.5:9000 --allow-anonymous
-      Serve a private network in which everybody is trusted.
+      Serve a trusted private network.
   distributor --listen 0.0.0.0:9000 --token-file tokens --allow-from 10.0.0.0/8
-      Serve whoever shows a token, and a private network without.
+      Serve clients with a token, and those of a private network without.
   distributor --state /var/lib/distributor/state
-      Let a restart go unnoticed.
-  distributor --listen localhost:9000 --log-format json --log-level debug
+      Keep the list across restarts.
   distributor --http 127.0.0.1:9001
-      Show all of it on a page, and let other commands ask: nodes, watch, why, drain and check.
+      Serve the admin API, for nodes, watch, why, drain, check and browsers.
+  distributor --listen localhost:9000 --log-format json --log-level debug
 
-Logs go to standard error, the addresses in use to standard output.
-SIGINT and SIGTERM stop it within two seconds; connected nodes keep their last list. SIGHUP reads \
-the tokens again, and the log level in the file of --config.
+Logs go to standard error, the addresses in use to standard output. SIGINT and SIGTERM stop the \
+program within two seconds; connected nodes keep their last list. SIGHUP reloads the token files, \
+and the log level of the configuration file.
 
-Sockets that a service manager hands over (LISTEN_FDS, as systemd does it) are served instead of \
-the default of --listen; one with the name http is served as --http would be. --listen or --http \
-beside them is refused, and so is one that other machines reach if nothing says who may connect. A \
-service manager that wants to know (NOTIFY_SOCKET, WATCHDOG_USEC) is told when it serves, reads \
-files again and stops, and that it has not come to a stand.
+Sockets of a service manager (LISTEN_FDS of systemd) replace the default of --listen, a socket with \
+the name http replaces --http. Either flag beside such sockets is an error; so is a socket that \
+other machines can reach without access control. The service manager is notified of start, reload \
+and stop (NOTIFY_SOCKET), and of a running event loop (WATCHDOG_USEC).
 
-A state file that cannot be used is renamed to FILE.broken-TIME, and one that cannot be written is \
-tried again each second; both are said in the log, and change nothing else. FILE.lock keeps a \
-second Distributor from the same file.
+An invalid state file is renamed to FILE.broken-TIME; a failed write is retried every second. Both \
+are logged, and the Distributor serves on. FILE.lock excludes a second Distributor.
 
-Exit codes: 0 stopped by a signal; 1 failed while serving, a file cannot be read, or another \
-Distributor has the state file; 2 a flag, a variable, the content of a file or a socket that is handed \
-over is wrong; 3 could not listen. What may heal by itself never ends with 2. Of the other commands: 0 \
-done; 1 not ready, not there, not reached or refused; 2 the command line is wrong.";
+Exit codes: 0 stopped by a signal; 1 failure while serving, unreadable file, or state file in use; 2 \
+invalid flag, variable, file content or inherited socket; 3 cannot listen. Failures that can end by \
+themselves never exit with 2. Other commands: 0 success; 1 not ready, not found, not reached or \
+rejected; 2 invalid command line.";
 
-/// Variables of the server begin with it.
+/// The prefix of the server's environment variables.
 pub(crate) const PREFIX: &str = "PILCROW_";
 
-/// The whole command line. What has no subcommand is for the server, too.
+/// Returns the whole command line. Without a subcommand it takes the flags of the server.
 pub(crate) fn command_line() -> clap::Command {
-    let line = server(Args::augment_args(clap::Command::new("distributor")));
-    let line = line.subcommand(server(Args::command()));
-    Command::augment_subcommands(line)
+    let server = Args::augment_args(clap::Command::new("distributor"));
+    let serve = with_sources(Args::command(), PREFIX);
+    Command::augment_subcommands(with_sources(server, PREFIX).subcommand(serve))
         .version(env!("CARGO_PKG_VERSION"))
-        .about(ABOUT)
+        .about(format!("{ABOUT}\n\n{HELP}"))
         .after_help(AFTER)
         .max_term_width(100)
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
 }
 
-fn server(command: clap::Command) -> clap::Command {
-    with_sources(serve::with_state_of_systemd(command), PREFIX)
-}
-
-/// What to do instead of serving.
+/// The commands besides `serve`.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
-    /// Show who is there
+    /// List the registered nodes
     Nodes(NodesArgs),
-    /// Show what happens, until Ctrl-C
+    /// Print events as they happen, until interrupted
     Watch(HttpClientArgs),
-    /// Show what happened to a node, who was told of it, and who is late
+    /// Print the events of a node, and which sessions have acknowledged each change
     Why(WhyArgs),
-    /// Take nodes out of the list, and say who knows
+    /// Remove nodes from the list, and report which sessions have acknowledged it
     Drain(DrainArgs),
-    /// Say whether a Distributor is ready: exit code 0, or 1 if it is not or can't be reached
+    /// Check a Distributor: exit code 0 if it is ready, 1 if it is not ready or not reached
     Check(HttpClientArgs),
-    /// Call whoever serves a url, and print the results: exit code 1 if there are none
+    /// Call a node that serves a route, and print the results; exit code 1 without results
     Call(CallArgs),
-    /// Print what makes a shell complete this command line
+    /// Print a completion script for a shell
     Completions {
-        /// Which shell
+        /// Shell that reads the script
         shell: clap_complete::Shell,
     },
 }
@@ -101,12 +92,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_well_formed() {
+    fn command_line_is_well_formed() {
         command_line().debug_assert();
     }
 
     #[test]
-    fn without_a_subcommand_it_serves() {
+    fn serves_without_a_subcommand() {
         let parse = |line: &[&str]| command_line().try_get_matches_from(line);
         let flags = ["--listen", "127.0.0.1:1"];
         let plain = parse(&[&["distributor"][..], &flags].concat()).unwrap();
@@ -122,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn each_flag_of_the_server_has_its_variable() {
+    fn server_flags_have_environment_variables() {
         let command = command_line();
         let serve = command.find_subcommand("serve").unwrap();
         let mut flags = 0;

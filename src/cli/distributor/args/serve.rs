@@ -1,30 +1,27 @@
-//! The flags of the server, the environment beside them, and what they mean for the library.
+//! The flags of the server, and the configuration of the library that they mean.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::Parser;
+
+use super::limits::{ConnectionArgs, HttpArgs, NodeArgs, SessionArgs, TcpArgs, TurnArgs};
 use crate::TcpOptions;
-use crate::distributor::{Access, AddressRange, Config};
+use crate::cli::address::HostPort;
+use crate::cli::failure::Failure;
+use crate::cli::listen::PublicArgs;
+use crate::cli::log::LogArgs;
+use crate::distributor::{Access, AddressRange, Config, Tokens};
 use crate::protocol::RegistrationLimits;
 use crate::reactor::Limits;
 use crate::registry::Capacity;
-use clap::builder::BoolishValueParser;
-use clap::{ArgAction, Command, Parser};
 
-use super::limits::{ConnectionArgs, NodeArgs, SessionArgs, TcpArgs, TurnArgs};
-use crate::cli::address::HostPort;
-use crate::cli::distributor::http::HttpArgs;
-use crate::cli::failure::Failure;
-use crate::cli::log::LogArgs;
-use crate::cli::program::ServerArgs;
-
-const ABOUT: &str = "Serve, which is what happens without a subcommand as well";
-
-/// What the server is told.
+/// Serve nodes; the default without a subcommand
 #[derive(Parser, Debug)]
-#[command(name = "serve", about = ABOUT)]
+#[command(name = "serve")]
 pub(crate) struct Args {
-    /// Where to listen: ADDRESS:PORT or NAME:PORT, again for more. A name means all its addresses
+    /// Address to listen on: ADDRESS:PORT or NAME:PORT; repeatable. A name means all its addresses
     #[arg(
         long,
         value_name = "ADDR",
@@ -33,33 +30,29 @@ pub(crate) struct Args {
     )]
     pub(crate) listen: Vec<HostPort>,
 
-    /// Admit those who show a token of this file: a line each, TOKEN [NAME-PREFIX [URL-PREFIX…]],
-    /// where * is any name, a URL-PREFIX is METHOD/path or /path, and # begins a comment. Read again
-    /// on SIGHUP; who is connected stays
+    /// Admit clients with a token of this file; repeatable. Each line is TOKEN [NAME-PREFIX
+    /// [URL-PREFIX…]], where * is any name and a URL-PREFIX is METHOD/path or /path; # begins a
+    /// comment. Reloaded on SIGHUP, which closes no connection
     #[arg(long, value_name = "FILE", value_delimiter = ',')]
     pub(crate) token_file: Vec<PathBuf>,
 
-    /// Admit addresses of this block without a token, as in 10.0.0.0/8, again for more. With
-    /// --token-file either admits; plain peers have no token to show
+    /// Admit clients from this address block without a token, as in 10.0.0.0/8; repeatable. Plain
+    /// peers, which register without a session, cannot send a token
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     allow_from: Vec<AddressRange>,
 
-    /// Listen on addresses that other machines can reach, although whoever reaches them can
-    /// register and is sent the list
-    #[arg(long, value_name = "true|false", value_parser = BoolishValueParser::new())]
-    #[arg(action = ArgAction::Set, num_args = 0..=1, require_equals = true)]
-    #[arg(default_value = "false", default_missing_value = "true")]
-    #[arg(hide_default_value = true, hide_possible_values = true)]
-    pub(crate) allow_anonymous: bool,
+    #[command(flatten)]
+    pub(crate) public: PublicArgs,
 
-    /// Keep the list in this file, so that a restart goes unnoticed: the nodes in it are listed
-    /// until they are back, or --warm-up is over [default: distributor.state in $STATE_DIRECTORY,
-    /// if systemd sets that; else the list is not kept]
-    #[arg(long, value_name = "FILE")]
+    /// Keep the list in this file across restarts: its nodes are listed until they reconnect or
+    /// --warm-up ends [default: distributor.state in $STATE_DIRECTORY if systemd sets it, otherwise
+    /// none]
+    #[arg(long, value_name = "FILE", hide_default_value = true)]
+    #[arg(default_values_os = default_state())]
     pub(crate) state: Option<PathBuf>,
 
-    /// List peers on this machine with this host, so that nodes on other machines reach them
-    /// [default: their loopback address; ::1 as 127.0.0.1, unless the machine has no IPv4 loopback]
+    /// Host with which peers on this machine are listed, so that nodes on other machines reach them
+    /// [default: their loopback address; ::1 as 127.0.0.1 if the machine has an IPv4 loopback]
     #[arg(long, value_name = "ADDR", value_parser = host)]
     loopback_host: Option<String>,
 
@@ -79,30 +72,28 @@ pub(crate) struct Args {
     tcp: TcpArgs,
 }
 
-impl ServerArgs for Args {
-    fn log(&self) -> &LogArgs {
-        &self.log
-    }
-
-    fn check(&self) -> Result<(), Failure> {
+impl Args {
+    /// Fails for values that are valid alone but not together.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
         let sessions = &self.sessions;
         if sessions.heartbeat < Duration::from_millis(10) {
-            return Err(Failure::usage("--heartbeat: at least 10ms"));
+            return Err(Failure::usage(format!(
+                "--heartbeat {:?}: too short; use at least 10ms",
+                sessions.heartbeat
+            )));
         }
-        // Nodes send it up to a fifth later than they are told.
+        // Nodes send heartbeats up to a fifth late.
         if sessions.silence_timeout < sessions.heartbeat * 3 / 2 {
             return Err(Failure::usage(format!(
-                "--silence-timeout {:?}: at least one and a half times the --heartbeat of {:?}, \
-                 or nodes are dropped between two heartbeats",
+                "--silence-timeout {:?}: too short for --heartbeat {:?}; use at least one and a \
+                 half times the heartbeat, otherwise nodes are removed between two heartbeats",
                 sessions.silence_timeout, sessions.heartbeat
             )));
         }
         Ok(())
     }
-}
 
-impl Args {
-    /// What the loop is told. The number of connections depends on the machine as well.
+    /// Returns the limits of the loop. The number of connections also depends on the machine.
     pub(crate) fn limits(&self, max_connections: usize) -> Limits {
         let (connections, turn, tcp) = (&self.connections, &self.turn, &self.tcp);
         Limits {
@@ -127,18 +118,12 @@ impl Args {
         }
     }
 
-    /// Whether not everybody is admitted.
-    pub(crate) fn limits_access(&self) -> bool {
-        !self.token_file.is_empty() || !self.allow_from.is_empty()
-    }
-
-    /// What the Distributor is told, but for the tokens.
-    pub(crate) fn config(&self) -> Config {
+    pub(crate) fn config(&self, tokens: Option<Tokens>) -> Config {
         let nodes = &self.nodes;
         Config {
             access: Access {
                 ranges: self.allow_from.clone(),
-                tokens: None,
+                tokens,
             },
             registration: RegistrationLimits {
                 max_bytes: size(nodes.max_registration_bytes),
@@ -159,21 +144,17 @@ impl Args {
     }
 }
 
-/// More than memory is as good as no limit.
+/// Saturates: a limit above all memory is no limit.
 fn size(flag: u64) -> usize {
     usize::try_from(flag).unwrap_or(usize::MAX)
 }
 
-/// Where systemd has room for what outlives a restart, the list is kept there.
-pub(super) fn with_state_of_systemd(command: Command) -> Command {
-    let folders = std::env::var_os("STATE_DIRECTORY").unwrap_or_default();
-    match std::env::split_paths(&folders).next() {
-        Some(first) if !first.as_os_str().is_empty() => command.mut_arg("state", |state| {
-            let file = first.join("distributor.state").into_os_string();
-            state.default_value(file).hide_default_value(true)
-        }),
-        _ => command,
-    }
+/// Returns the state file in the first folder that systemd provides for files across restarts.
+fn default_state() -> Option<OsString> {
+    let folders = std::env::var_os("STATE_DIRECTORY")?;
+    let first = std::env::split_paths(&folders).next()?;
+    let is_set = !first.as_os_str().is_empty();
+    is_set.then(|| first.join("distributor.state").into_os_string())
 }
 
 fn host(text: &str) -> Result<String, String> {
@@ -186,7 +167,7 @@ fn host(text: &str) -> Result<String, String> {
     if text.parse::<std::net::IpAddr>().is_ok() || text.split('.').all(is_name) {
         Ok(text.to_owned())
     } else {
-        Err("not an address and not the name of a host".to_owned())
+        Err("expected an address or a host name, as in 10.0.0.5".to_owned())
     }
 }
 
@@ -196,20 +177,20 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_command_line_is_well_formed() {
+    fn command_line_is_well_formed() {
         Args::command().debug_assert();
     }
 
     #[test]
-    fn the_defaults_are_those_of_the_library() {
+    fn defaults_equal_those_of_the_library() {
         let args = Args::try_parse_from(["distributor"]).unwrap();
         let defaults = Limits::default();
         assert_eq!(args.limits(defaults.max_connections), defaults);
-        assert_eq!(args.config(), Config::default());
+        assert_eq!(args.config(None), Config::default());
     }
 
     #[test]
-    fn nodes_have_time_for_a_heartbeat() {
+    fn rejects_silence_timeout_below_heartbeats() {
         let check = |flags: &[&str]| {
             let args = [&["distributor"], flags].concat();
             Args::try_parse_from(args).unwrap().check()
@@ -221,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_addresses_or_names() {
+    fn accepts_addresses_and_names_as_hosts() {
         for good in ["10.0.0.1", "::1", "db.internal", "node-7"] {
             assert_eq!(host(good).as_deref(), Ok(good));
         }

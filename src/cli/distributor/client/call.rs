@@ -1,147 +1,159 @@
-//! Calling a node as another node would.
+//! The command `call`: joins without being listed, and calls a node as another node would.
 
+use std::slice;
 use std::time::Duration;
 
-use crate::node::{CallError, CallId, Config, Context, Event, LinkState, Node, Service};
-use crate::protocol::{Reply, Route, Token};
-use crate::reactor::{Limits, Reactor};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::http::token_in;
+use super::show::print_value;
+use crate::Time;
 use crate::cli::address::resolve;
 use crate::cli::distributor::args::CallArgs;
 use crate::cli::failure::{Failure, failed};
-use crate::cli::print::{print, print_json};
+use crate::cli::text_file;
+use crate::node::{CallError, CallId, Config, Context, Event, LinkState, Node, Service};
+use crate::protocol::{Reply, Route};
+use crate::reactor::{Limits, Reactor};
 
+/// Time to wait for a node that lists exactly this route. After it a prefix is called.
 const LIST_WAIT: Duration = Duration::from_millis(500);
 
-/// What came of it.
-#[derive(Default)]
-struct Caller {
-    is_served: Option<bool>,
-    refused: Option<String>,
-    outcome: Option<Answered>,
+struct Caller<'a> {
+    route: Route<'a>,
+    params: &'a RawValue,
+    deadline: Duration,
+    until: Time,
+    is_registered: bool,
+    rejection: Option<String>,
+    outcome: Option<Outcome>,
 }
 
 #[derive(Serialize)]
-struct Answered {
+struct Outcome {
     outcome: &'static str,
     errorcode: Option<i64>,
     message: String,
     results: Value,
 }
 
-impl Service for Caller {
+impl Service for Caller<'_> {
     fn on_result(
         &mut self,
         _: &mut Context<'_>,
         _: CallId,
         result: Result<Reply<'_>, CallError<'_>>,
     ) {
-        let plain = |outcome, message: &str| Answered {
+        let (outcome, message) = match result {
+            Ok(reply) | Err(CallError::Refused(reply)) => {
+                let is_ok = reply.errorcode == 0;
+                self.outcome = Some(Outcome {
+                    outcome: if is_ok { "reply" } else { "refused" },
+                    errorcode: Some(reply.errorcode),
+                    message: reply.message().into_owned(),
+                    results: serde_json::from_str(reply.results()).unwrap_or_default(),
+                });
+                return;
+            }
+            Err(CallError::Deadline) => ("deadline", "no reply in time; it may have been done"),
+            Err(CallError::ConnectionLost) => {
+                ("lost", "the connection was lost; it may have been done")
+            }
+            Err(CallError::Unavailable) => ("unavailable", "no node that serves it is reachable"),
+        };
+        self.outcome = Some(Outcome {
             outcome,
             errorcode: None,
             message: message.to_owned(),
             results: Value::Null,
-        };
-        self.outcome = Some(match result {
-            Ok(reply) | Err(CallError::Refused(reply)) => Answered {
-                outcome: if reply.errorcode == 0 {
-                    "reply"
-                } else {
-                    "refused"
-                },
-                errorcode: Some(reply.errorcode),
-                message: reply.message().into_owned(),
-                results: serde_json::from_str(reply.results()).unwrap_or_default(),
-            },
-            Err(CallError::Deadline) => {
-                plain("deadline", "no answer in time; it may have been done")
-            }
-            Err(CallError::ConnectionLost) => {
-                plain("lost", "the node was lost; it may have been done")
-            }
-            Err(CallError::Unavailable) => {
-                plain("nobody", "nobody who serves that could be reached")
-            }
         });
     }
 
-    fn on_event(&mut self, _: &mut Context<'_>, event: Event) {
+    fn on_event(&mut self, cx: &mut Context<'_>, event: Event) {
         match event {
-            Event::Waited(_, is_there) => self.is_served = Some(is_there),
-            Event::RegistrationRefused(reply) => self.refused = Some(reply.message().into_owned()),
+            Event::Link(LinkState::Registered) if !self.is_registered => {
+                self.is_registered = true;
+                let wait = LIST_WAIT.min(self.deadline);
+                cx.wait_for(slice::from_ref(&self.route), wait);
+            }
+            Event::Waited(..) => {
+                let left = self.until.saturating_since(cx.net().now());
+                cx.call(&self.route, self.params, left);
+            }
+            Event::RegistrationRefused(reply) => self.rejection = Some(reply.message().into_owned()),
             _ => {}
         }
     }
 }
 
-/// Joins without being listed, calls, and prints the results.
 pub(super) fn run(args: &CallArgs) -> Result<(), Failure> {
-    let url = &args.url;
+    let (url, distributor) = (&args.url, &args.distributor);
     let route = Route::parse(url);
     if route.method.is_empty() || route.path.is_empty() {
         return Err(Failure::usage(format!(
-            "{url}: it takes METHOD/path, as in GET/goods"
+            "{url}: invalid route; expected METHOD/path, as in GET/goods"
         )));
     }
     let params = RawValue::from_string(args.params.clone())
-        .map_err(|error| Failure::usage(format!("the params are no JSON: {error}")))?;
-    let token = args.token_file.as_deref().map(token_in).transpose()?;
-    let distributor = &args.distributor;
-    let addresses = resolve("--distributor", distributor)?;
-    let wrong = failed("cannot set up the event loop");
-    let mut reactor = Reactor::new(Limits::default()).map_err(&wrong)?;
+        .map_err(|error| Failure::usage(format!("invalid JSON params: {error}")))?;
+    let token = args.token_file.as_deref();
+    let token = token.map(|file| text_file::first_token("--token-file", file));
     let config = Config {
         name: "distributor call".to_owned(),
-        distributor: Some(addresses.into()),
-        token: token.map(Token::from),
+        token: token.transpose()?.map(Into::into),
+        distributor: Some(resolve("--distributor", distributor)?.into()),
         ..Config::default()
     };
-    let mut node = Node::new(config, Caller::default());
-    node.start(reactor.net()).map_err(&wrong)?;
+    let cannot_turn = failed("cannot run the event loop");
+    let mut reactor = Reactor::new(Limits::default()).map_err(&cannot_turn)?;
     let until = reactor.now() + args.deadline;
-    while node.context(reactor.net()).link() != LinkState::Registered {
-        if let Some(why) = &node.service().refused {
+    let caller = Caller {
+        route,
+        params: &params,
+        deadline: args.deadline,
+        until,
+        is_registered: false,
+        rejection: None,
+        outcome: None,
+    };
+    let mut node = Node::new(config, caller);
+    node.start(reactor.net()).map_err(&cannot_turn)?;
+    let outcome = loop {
+        let caller = node.service();
+        if let Some(outcome) = caller.outcome.take() {
+            break outcome;
+        }
+        if let Some(why) = &caller.rejection {
             return Err(Failure::failed(format!(
                 "{distributor}: not admitted: {why}"
             )));
         }
+        // After the registration the call has the deadline.
         let left = until.saturating_since(reactor.now());
-        if left.is_zero() {
+        let wait = if caller.is_registered {
+            None
+        } else {
+            Some(left)
+        };
+        if wait.is_some_and(|wait| wait.is_zero()) {
             return Err(Failure::failed(format!(
                 "no Distributor answers at {distributor}"
             )));
         }
-        reactor.turn(Some(left), &mut node).map_err(&wrong)?;
-    }
-    // The list comes at once. If nobody lists exactly this, somebody may list a beginning of it.
-    node.context(reactor.net())
-        .wait_for(std::slice::from_ref(&route), LIST_WAIT.min(args.deadline));
-    while node.service().is_served.is_none() {
-        reactor.turn(None, &mut node).map_err(&wrong)?;
-    }
-    let left = until.saturating_since(reactor.now());
-    node.context(reactor.net()).call(&route, &*params, left);
-    while node.service().outcome.is_none() {
-        reactor.turn(None, &mut node).map_err(&wrong)?;
-    }
-    let Some(answered) = &node.service().outcome else {
-        return Err(Failure::failed("there is no outcome"));
+        reactor.turn(wait, &mut node).map_err(&cannot_turn)?;
     };
-    if args.json {
-        print_json(&json!(answered))?;
-    } else if answered.outcome == "reply" {
-        print(&format!("{:#}\n", answered.results))?;
+    let is_reply = outcome.outcome == "reply";
+    if args.json || is_reply {
+        let value = json!(outcome);
+        print_value(&value, args.json, |_| format!("{:#}\n", outcome.results))?;
     }
-    match (answered.outcome, answered.errorcode) {
-        ("reply", _) => Ok(()),
-        (_, Some(code)) => Err(Failure::failed(format!(
+    match outcome.errorcode {
+        _ if is_reply => Ok(()),
+        Some(code) => Err(Failure::failed(format!(
             "{url}: errorcode {code}: {}",
-            answered.message
+            outcome.message
         ))),
-        _ => Err(Failure::failed(format!("{url}: {}", answered.message))),
+        None => Err(Failure::failed(format!("{url}: {}", outcome.message))),
     }
 }

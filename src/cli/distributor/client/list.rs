@@ -1,4 +1,4 @@
-//! The list as nodes are sent it: what a Distributor without --http sends, and a plain one.
+//! The list as nodes receive it, from a Distributor without the admin API or a plain one.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::http::token_in;
 use crate::cli::failure::{Failure, failed};
+use crate::cli::text_file;
 use crate::protocol::{ListedNode, Reply, Update};
 use crate::reactor::{CloseReason, ConnId, ConnectOptions, Handler, Limits, Net, Origin, Reactor};
 
-/// How long all of it may take.
+/// Maximum time for all addresses.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// No list that nodes could take is longer.
+/// Longer than any list that nodes accept.
 const MAX_LIST_BYTES: usize = 64 << 20;
 
-/// Returns the list in the form that `/nodes` has, with null for what nodes are not sent. Tries the
-/// addresses in turn.
-pub(super) fn ask(
+/// Reads the list from the first of these addresses that answers, in the form of `/nodes`, with null
+/// for what nodes are not sent.
+pub(super) fn read(
     addresses: &[SocketAddr],
     token_file: Option<&Path>,
     name: Option<&str>,
@@ -30,14 +30,15 @@ pub(super) fn ask(
         ..Limits::default()
     })
     .map_err(&cannot_turn)?;
+    let token = token_file.map(|file| text_file::first_token("--token-file", file));
     let mut reader = ListReader {
-        token: token_file.map(token_in).transpose()?,
+        token: token.transpose()?,
         name,
         url,
         end: None,
     };
     let until = reactor.now() + DEADLINE;
-    let mut failure = Failure::failed("there is no address to ask");
+    let mut failure = Failure::failed("no address");
     for address in addresses {
         let options = ConnectOptions {
             max_frame_bytes: Some(MAX_LIST_BYTES),
@@ -51,31 +52,31 @@ pub(super) fn ask(
             let left = until.saturating_since(reactor.now());
             if left.is_zero() {
                 return Err(Failure::failed(format!(
-                    "{address}: no list came within {DEADLINE:?}; if it asks for a token, give it \
-                     with --token-file FILE"
+                    "{address}: no list within {DEADLINE:?}; pass a token with --token-file FILE \
+                     if the Distributor requires one"
                 )));
             }
-            reactor
-                .turn(Some(left), &mut reader)
-                .map_err(&cannot_turn)?;
+            let turned = reactor.turn(Some(left), &mut reader);
+            turned.map_err(&cannot_turn)?;
         };
         let why = match end {
             End::List(list) => return Ok(list),
-            End::Refused(why) => return Err(Failure::failed(format!("{address}: {why}"))),
-            End::Closed(why) => why,
-        };
-        let why = match why {
-            CloseReason::ConnectFailed(error) | CloseReason::Failed(error) => error.to_string(),
-            CloseReason::ConnectTimeout => "it does not answer".to_owned(),
-            CloseReason::FrameTooLarge => format!("its list is longer than {MAX_LIST_BYTES} bytes"),
-            _ => "it closed the connection".to_owned(),
+            End::Rejected(why) => return Err(Failure::failed(format!("{address}: {why}"))),
+            End::Closed(CloseReason::ConnectFailed(error) | CloseReason::Failed(error)) => {
+                error.to_string()
+            }
+            End::Closed(CloseReason::ConnectTimeout) => "connection timed out".to_owned(),
+            End::Closed(CloseReason::FrameTooLarge) => {
+                format!("list longer than {MAX_LIST_BYTES} bytes")
+            }
+            End::Closed(_) => "connection closed".to_owned(),
         };
         failure = Failure::failed(format!("{address}: {why}; is a Distributor there?"));
     }
     Err(failure)
 }
 
-/// Reads up to the first list.
+/// Reads frames up to the first list.
 struct ListReader<'a> {
     token: Option<String>,
     name: Option<&'a str>,
@@ -85,17 +86,18 @@ struct ListReader<'a> {
 
 enum End {
     List(Value),
-    Refused(String),
+    Rejected(String),
     Closed(CloseReason),
 }
 
 impl Handler for ListReader<'_> {
-    /// Registers only to show a token, and without a port: a Distributor that has tokens does not list
-    /// that. A plain one would.
+    /// Registers only to send a token. A Distributor with tokens does not list a node without a port,
+    /// a plain one would.
     fn on_open(&mut self, net: &mut Net, conn: ConnId, _: Origin) {
         if let Some(token) = &self.token {
             let packet = json!({
-                "uri": "/distributes", "method": "POST", "key": 1, "params": {"name": "distributor nodes"},
+                "uri": "/distributes", "method": "POST", "key": 1,
+                "params": {"name": "distributor nodes"},
                 "session": {"version": 1, "watch": "list", "token": token},
             });
             net.send_with(conn, |out| serde_json::to_writer(out, &packet));
@@ -104,7 +106,7 @@ impl Handler for ListReader<'_> {
 
     fn on_frame(&mut self, _: &mut Net, _: ConnId, frame: &[u8]) {
         if self.end.is_none() {
-            self.end = read(frame, self.name, self.url);
+            self.end = parse(frame, self.name, self.url);
         }
     }
 
@@ -113,27 +115,26 @@ impl Handler for ListReader<'_> {
     }
 }
 
-/// Returns the list, if the frame is one, or why it is refused.
-fn read(frame: &[u8], name: Option<&str>, url: Option<&str>) -> Option<End> {
+/// Returns the list or the rejection in a frame.
+fn parse(frame: &[u8], name: Option<&str>, url: Option<&str>) -> Option<End> {
     let Some(Update::List { entries, session }) = Update::parse(frame) else {
         let reply = Reply::parse(frame).filter(|reply| reply.errorcode != 0)?;
         let (code, message) = (reply.errorcode, reply.message());
-        return Some(End::Refused(format!("errorcode {code}: {message}")));
+        return Some(End::Rejected(format!("errorcode {code}: {message}")));
     };
     let count = entries.len();
-    let nodes = entries.into_iter().map(ListedNode::parse);
     let is_wanted = |node: &ListedNode| {
         name.is_none_or(|name| node.name == name) && url.is_none_or(|url| node.serves(url))
     };
-    let nodes: Vec<Value> = nodes
-        .filter(is_wanted)
-        .map(|node| json!({"name": node.name, "host": node.host, "port": node.port, "urls": node.urls}))
-        .collect();
+    let nodes = entries.into_iter().map(ListedNode::parse).filter(is_wanted);
+    let nodes = nodes.map(
+        |node| json!({"name": node.name, "host": node.host, "port": node.port, "urls": node.urls}),
+    );
     Some(End::List(json!({
         "epoch": session.as_ref().map(|session| &session.epoch),
         "rev": session.as_ref().map(|session| session.rev),
         "complete": session.as_ref().and_then(|session| session.complete),
         "entries": count,
-        "nodes": nodes,
+        "nodes": nodes.collect::<Vec<Value>>(),
     })))
 }
