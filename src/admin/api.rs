@@ -3,13 +3,13 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
-use super::admin_token::AdminToken;
+use super::access::AdminToken;
 use super::app::AdminApp;
 use super::config::Config;
 use super::context::Context;
-use super::drain::MAX_WAIT;
-use crate::distributor::Distributor;
+use crate::distributor::{Distributor, MAX_DRAIN_WAIT};
 use crate::http::{Limits, Server};
 use crate::reactor::{Composite, Handler, Net};
 
@@ -26,7 +26,7 @@ impl AdminApi {
         let limits = Limits {
             max_connections: config.max_connections,
             max_body_bytes: 4 << 10,
-            response_timeout: MAX_WAIT + MAX_WAIT / 4,
+            response_timeout: MAX_DRAIN_WAIT + MAX_DRAIN_WAIT / 4,
             ..Limits::default()
         };
         AdminApi {
@@ -37,8 +37,8 @@ impl AdminApi {
 
     /// Listens on an address, and returns it with the port in use. May be called several times.
     ///
-    /// The Distributor records events from now on: call this before it listens itself, or the first
-    /// ones are missed.
+    /// The Distributor records events from now on: call this before it listens itself. Otherwise the
+    /// first events are missed.
     ///
     /// Errors are those of [`Net::listen`].
     pub fn listen(
@@ -52,7 +52,7 @@ impl AdminApi {
         self.server.listen(net, addr)
     }
 
-    /// As [`AdminApi::listen`], with a socket that listens already.
+    /// As [`AdminApi::listen`], on a socket that listens already.
     ///
     /// Errors are those of [`Net::listen_on`].
     pub fn listen_on(
@@ -68,10 +68,10 @@ impl AdminApi {
 
     /// Replaces the admin token.
     pub fn set_admin_token(&mut self, token: AdminToken) {
-        self.app.handlers.access.admin_token = Some(token);
+        self.app.config.admin_token = Some(token);
     }
 
-    /// Returns the two as one handler, for a turn.
+    /// Returns both as one handler, for a turn.
     pub fn beside<'a>(&'a mut self, distributor: &'a mut Distributor) -> Both<'a> {
         Both {
             admin: self,
@@ -79,7 +79,7 @@ impl AdminApi {
         }
     }
 
-    /// Stops accepting connections, and ends event streams.
+    /// Stops accepting connections, and ends event streams. Pending requests are still answered.
     pub fn stop(&mut self, net: &mut Net) {
         self.server.stop(net);
     }
@@ -108,9 +108,10 @@ impl Composite for Both<'_> {
             server,
             distributor: self.distributor,
             timers,
+            cost: Duration::ZERO,
         };
         app.answer_requests(&mut cx);
         cx.distributor.on_turn_end(cx.net);
-        app.handlers.send_events(&mut cx);
+        app.send_events(&mut cx);
     }
 }

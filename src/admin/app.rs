@@ -1,50 +1,66 @@
-//! The app of the HTTP server: queues requests, and answers a few at the end of each turn, so that
-//! they never cost the nodes more than a fifth of the time.
+//! The app of the HTTP server: queues requests, and answers a few at the end of each turn, in at most
+//! a fifth of the time.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::config::Config;
 use super::context::Context;
-use super::handlers::Handlers;
-use super::queue::{MAX_PER_TURN, RequestQueue, TimeBudget};
+use super::drain::Drains;
+use super::events::Followers;
+use super::metrics::{Cache, Counts};
+use super::nodes::{Listing, Nodes};
 use super::request::PendingRequest;
 use crate::http::{App, EventStream, Http, Request, ResponseTo};
 use crate::reactor::{Handler, Net, Owner, TimerId};
+use crate::time::Time;
 
-/// The requests that wait, and the handlers that answer them.
-#[derive(Debug)]
+/// The requests that wait, and what their responses depend on.
+#[derive(Debug, Default)]
 pub(super) struct AdminApp {
-    queue: RequestQueue,
+    pub(super) config: Config,
+    /// Health checks before all others.
+    pub(super) queue: VecDeque<(ResponseTo, PendingRequest)>,
     budget: TimeBudget,
     /// Armed while requests wait for the budget.
     timer: Option<TimerId>,
-    pub(super) handlers: Handlers,
     /// The owner of its timers. Allocated with the first listener.
     owner: Option<Owner>,
+    pub(super) nodes: Nodes,
+    /// The list that is being written. Further ones wait for it.
+    pub(super) listing: Option<(ResponseTo, Listing)>,
+    pub(super) followers: Followers,
+    pub(super) drains: Drains,
+    pub(super) metrics: Cache,
+    pub(super) counts: Counts,
 }
-
-/// The approximate cost of every response.
-const COST_PER_ANSWER: Duration = Duration::from_micros(10);
 
 impl App for AdminApp {
     fn on_request(&mut self, http: &mut Http<'_>, request: &Request<'_>, to: ResponseTo) {
-        self.handlers.counts.requests += 1;
+        self.counts.requests += 1;
         let request = PendingRequest::new(request, http.peer_addr(&to));
-        self.queue.push(to, request);
+        let place = if request.is_probe() {
+            self.queue.partition_point(|(_, other)| other.is_probe())
+        } else {
+            self.queue.len()
+        };
+        self.queue.insert(place, (to, request));
     }
 
     fn on_refused(&mut self, _: &mut Http<'_>, _: Option<SocketAddr>, _: u16, _: &str) {
-        self.handlers.counts.refused += 1;
+        self.counts.refused += 1;
     }
 
     fn on_unwanted(&mut self, _: &mut Http<'_>, to: ResponseTo) {
-        self.queue.remove(&to);
-        self.handlers.forget(&to);
+        self.queue.retain(|(queued, _)| *queued != to);
+        self.listing.take_if(|(waiting, _)| *waiting == to);
+        self.drains.forget(&to);
     }
 
     fn on_stream_closed(&mut self, _: &mut Http<'_>, stream: EventStream) {
-        self.handlers.stream_closed(stream);
+        self.counts.streams_closed += 1;
+        self.followers.remove(stream);
     }
 }
 
@@ -55,18 +71,20 @@ impl Handler for AdminApp {
 
     fn on_timer(&mut self, _: &mut Net, timer: TimerId, _: u64) {
         self.timer.take_if(|armed| *armed == timer);
-        self.handlers.followers.on_timer(timer);
+        self.followers.on_timer(timer);
     }
 }
+
+/// The time that the answers of one turn may take.
+const MAX_PER_TURN: Duration = Duration::from_millis(1);
+/// The approximate cost of every response, and of every part of a list.
+const COST_PER_ANSWER: Duration = Duration::from_micros(10);
 
 impl AdminApp {
     pub(super) fn new(config: Config) -> AdminApp {
         AdminApp {
-            queue: RequestQueue::default(),
-            budget: TimeBudget::default(),
-            timer: None,
-            handlers: Handlers::new(config),
-            owner: None,
+            config,
+            ..AdminApp::default()
         }
     }
 
@@ -74,8 +92,8 @@ impl AdminApp {
         *self.owner.get_or_insert_with(|| net.new_owner())
     }
 
-    /// Answers some of the requests that wait. To be called at the end of a turn, before the
-    /// Distributor pushes: what is changed here is pushed in this turn.
+    /// Answers some of the requests that wait. Call it at the end of a turn, before the Distributor
+    /// pushes: changes made here are pushed in this turn.
     pub(super) fn answer_requests(&mut self, cx: &mut Context<'_>) {
         let turn_time = cx.net.counters().turn_time;
         self.budget.correct(turn_time);
@@ -84,13 +102,11 @@ impl AdminApp {
         }
         let now = cx.net.now();
         if now >= self.budget.free_at {
-            let mut cost = Duration::ZERO;
-            while cost < MAX_PER_TURN
-                && let Some(more) = self.answer_next(cx)
-            {
-                cost += COST_PER_ANSWER + more;
+            while cx.cost < MAX_PER_TURN && self.has_work() {
+                cx.cost += COST_PER_ANSWER;
+                self.answer_next(cx);
             }
-            self.budget.charge(now, turn_time, cost);
+            self.budget.charge(now, turn_time, cx.cost);
         }
         if self.has_work() {
             self.timer = Some(cx.arm(self.budget.free_at));
@@ -98,18 +114,45 @@ impl AdminApp {
     }
 
     fn has_work(&self) -> bool {
-        self.queue.len() > 0 || self.handlers.is_listing()
+        !self.queue.is_empty() || self.listing.is_some()
     }
 
-    /// Answers one request, or writes more of a list. Returns the cost of it, about.
-    fn answer_next(&mut self, cx: &mut Context<'_>) -> Option<Duration> {
-        let next = match self.queue.probes.pop_front() {
-            Some(probe) => Some(probe),
-            None if self.handlers.is_listing() => return Some(self.handlers.continue_list(cx)),
-            None => self.queue.others.pop_front(),
-        };
-        let (to, request) = next?;
-        let queued = self.queue.len();
-        Some(self.handlers.answer(cx, to, &request, queued))
+    /// Answers one request, or writes more of a list.
+    fn answer_next(&mut self, cx: &mut Context<'_>) {
+        let is_probe = |(_, request): &(ResponseTo, PendingRequest)| request.is_probe();
+        if self.listing.is_some() && !self.queue.front().is_some_and(is_probe) {
+            self.continue_list(cx);
+        } else if let Some((to, request)) = self.queue.pop_front() {
+            self.answer(cx, to, &request);
+        }
+    }
+}
+
+/// Limits answers to a fifth of the time: after each turn with answers, four times as long as they took
+/// passes before the next ones.
+#[derive(Debug, Default)]
+struct TimeBudget {
+    /// When requests may be answered again.
+    free_at: Time,
+    /// When requests were answered in the last turn, and the time spent in all turns before it.
+    last: Option<(Time, Duration)>,
+}
+
+const PAUSE_FACTOR: u32 = 4;
+
+impl TimeBudget {
+    /// Corrects the estimate for the last turn by the time that it took. Call it in each turn, with the
+    /// time spent in all turns.
+    fn correct(&mut self, turn_time: Duration) {
+        if let Some((at, before)) = self.last.take() {
+            let took = turn_time.saturating_sub(before);
+            self.free_at = self.free_at.max(at + took * PAUSE_FACTOR);
+        }
+    }
+
+    /// Charges the estimated cost of the answers of this turn.
+    fn charge(&mut self, now: Time, turn_time: Duration, cost: Duration) {
+        self.last = Some((now, turn_time));
+        self.free_at = now + cost * PAUSE_FACTOR;
     }
 }

@@ -1,18 +1,18 @@
 //! Configuration of the admin API.
 
-use super::admin_token::AdminToken;
+use super::access::AdminToken;
 
 /// Configuration of an [`AdminApi`](super::AdminApi).
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Host names that requests may use besides `localhost` and addresses. Another name in a request
-    /// means that a page of another origin led a browser here.
+    /// Host names that requests may use besides `localhost` and addresses. Requests with another name
+    /// are rejected: a page of another origin may have led a browser here.
     pub hosts: Vec<String>,
-    /// The token that admits to everything, changes included. Without it nothing can be changed.
+    /// The token that admits to everything, changes included. Without one, changes are disabled.
     pub admin_token: Option<AdminToken>,
-    /// Connections at a time.
+    /// Maximum number of connections.
     pub max_connections: usize,
-    /// Event streams at a time.
+    /// Maximum number of event streams.
     pub max_streams: usize,
 }
 

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde_json::json;
 
-use super::answer::Answer;
-use super::context::Context;
+use super::context::{Answer, Context};
 use super::request::PendingRequest;
-use crate::distributor::DrainId;
+use crate::distributor::{DrainId, MAX_DRAIN_WAIT};
 use crate::http::ResponseTo;
 use crate::registry::EntryId;
 
@@ -16,45 +15,22 @@ use crate::registry::EntryId;
 #[derive(Debug, Default)]
 pub(super) struct Drains(Vec<(Drain, ResponseTo)>);
 
-/// A drain that was begun.
+/// A drain that has begun.
 #[derive(Debug)]
 pub(super) struct Drain {
     id: DrainId,
     entries: Vec<u64>,
 }
 
-/// The response.
-#[derive(Serialize)]
-struct Results<'a> {
-    /// The entries that left.
-    drained: &'a [u64],
-    rev: u64,
-    acked: u64,
-    of: u64,
-    blind: u64,
-    late: Vec<Late<'a>>,
-}
-
-#[derive(Serialize)]
-struct Late<'a> {
-    id: u64,
-    name: &'a str,
-}
-
-pub(super) use crate::distributor::MAX_DRAIN_WAIT as MAX_WAIT;
 const DEFAULT_WAIT_MILLIS: u64 = 1000;
 
-impl Drains {
-    /// Takes the requested nodes out of the list.
-    pub(super) fn begin(
-        &mut self,
-        cx: &mut Context<'_>,
-        request: &PendingRequest,
-    ) -> Result<Drain, Answer> {
-        // With a parameter ignored, other nodes than were meant would leave.
+impl Drain {
+    /// Removes the requested nodes from the list.
+    pub(super) fn begin(cx: &mut Context<'_>, request: &PendingRequest) -> Result<Drain, Answer> {
+        // With a parameter ignored, other nodes than intended would leave.
         request.allow_params(&["name", "id", "wait_ms"])?;
         let millis = request.number("wait_ms")?.unwrap_or(DEFAULT_WAIT_MILLIS);
-        let wait = Duration::from_millis(millis).min(MAX_WAIT);
+        let wait = Duration::from_millis(millis).min(MAX_DRAIN_WAIT);
         let (name, id) = (request.param("name"), request.number::<u64>("id")?);
         if name.is_none() && id.is_none() {
             let why = "missing parameter: ?name=NAME for all nodes with this name, or ?id=NUMBER for \
@@ -69,13 +45,18 @@ impl Drains {
             .map(|(id, _)| id)
             .collect();
         if entries.is_empty() {
-            return Err(Answer::text(404, "no matching node"));
+            return Err(Answer::text(
+                404,
+                "no matching node: see /nodes for names and ids",
+            ));
         }
         let id = cx.distributor.drain_entries(cx.net, &entries, wait);
         let entries = entries.iter().map(|id| id.number()).collect();
         Ok(Drain { id, entries })
     }
+}
 
+impl Drains {
     /// Answers a request when its drain has ended.
     pub(super) fn wait(&mut self, drain: Drain, to: ResponseTo) {
         self.0.push((drain, to));
@@ -84,39 +65,33 @@ impl Drains {
     /// Answers the requests whose drains have ended.
     pub(super) fn answer(&mut self, cx: &mut Context<'_>) {
         let done = cx.distributor.take_drained();
-        if done.is_empty() {
-            return;
+        // As many sessions may be late as there are nodes.
+        let is_any_late = done
+            .iter()
+            .any(|(_, drained)| !drained.unacknowledged.is_empty());
+        let mut names = BTreeMap::new();
+        if is_any_late {
+            let entries = cx.distributor.registry().iter();
+            names.extend(entries.map(|(id, entry)| (id.number(), &*entry.name)));
         }
         let mut answers = Vec::new();
-        // Late sessions may be as many as there are nodes.
-        let names: BTreeMap<u64, &str> = if done
-            .iter()
-            .any(|(_, drained)| !drained.unacknowledged.is_empty())
-        {
-            let entries = cx.distributor.registry().iter();
-            entries
-                .map(|(id, entry)| (id.number(), &*entry.name))
-                .collect()
-        } else {
-            BTreeMap::new()
-        };
         for (id, drained) in done {
             let Some(place) = self.0.iter().position(|(drain, _)| drain.id == id) else {
                 continue;
             };
             let (drain, to) = self.0.swap_remove(place);
-            let late = drained.unacknowledged.iter().map(|id| Late {
-                id: *id,
-                name: names.get(id).copied().unwrap_or_default(),
+            let late = drained.unacknowledged.iter().map(|id| {
+                let name = names.get(id).copied().unwrap_or_default();
+                json!({"id": id, "name": name})
             });
-            let answer = Answer::encoded(&Results {
-                drained: &drain.entries,
-                rev: drained.rev,
-                acked: drained.acked,
-                of: drained.total,
-                blind: drained.untracked,
-                late: late.collect(),
-            });
+            let answer = Answer::json(&json!({
+                "drained": drain.entries,
+                "rev": drained.rev,
+                "acked": drained.acked,
+                "of": drained.total,
+                "blind": drained.untracked,
+                "late": late.collect::<Vec<_>>(),
+            }));
             answers.push((to, answer));
         }
         for (to, answer) in answers {

@@ -57,6 +57,7 @@ impl<'a> EventJson<'a> {
     }
 }
 
+/// Returns a time in milliseconds since 1970.
 pub(super) fn unix_ms(at: Time, journal: &Journal) -> u64 {
     u64::try_from(journal.unix_time_of(at).as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Event streams: each follower has a place in the ring of events, and is sent the events after it once
+//! Event streams. Each follower has a place in the ring of events, and receives the events after it once
 //! it has read those before.
 
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::reactor::TimerId;
 #[derive(Debug, Default)]
 pub(super) struct Followers {
     all: Vec<Follower>,
-    /// The last follower that was looked at.
+    /// The place of the last follower that was served.
     next: usize,
     timer: Option<TimerId>,
 }
@@ -21,23 +21,23 @@ pub(super) struct Followers {
 #[derive(Debug)]
 struct Follower {
     stream: EventStream,
-    /// The last event that it was sent.
+    /// The last event that was sent to it.
     seen: u64,
 }
 
-/// Followers that are sent events before the loop does something else. Up to 20 receive events ten times
-/// per second, 600 every three seconds and many at once: a write to one of them costs about as much as
-/// several writes of a change to nodes.
+/// Followers that receive events in one turn. Up to 20 followers receive events ten times per second, 600
+/// receive many at once every three seconds: a write to one of them costs about as much as several
+/// writes of a change to nodes.
 const MAX_AT_ONCE: usize = 20;
 /// The pause after that.
 const PAUSE: Duration = Duration::from_millis(100);
-/// The pause while one of them was not sent all events: with a longer one they would never catch up.
+/// The pause while one of them has not received all events. After a longer one it would never catch up.
 const SHORT_PAUSE: Duration = Duration::from_millis(25);
-/// The pause while all followers with events to receive read too slowly.
+/// The pause while all followers with outstanding events read too slowly.
 const LONG_PAUSE: Duration = Duration::from_millis(200);
-/// About the most that a follower is sent at once.
+/// The approximate limit of bytes that a follower receives at once.
 const MAX_BYTES_AT_ONCE: usize = 64 << 10;
-/// Begins a stream: how long its client waits before it reconnects.
+/// The beginning of a stream: the time that its client waits before it reconnects.
 const RETRY: &[u8] = b"retry: 2000\n";
 
 impl Followers {
@@ -53,7 +53,7 @@ impl Followers {
         self.timer.take_if(|armed| *armed == timer);
     }
 
-    /// Adds a follower, which continues after the event with this id.
+    /// Adds a follower that continues after the event with this id.
     pub(super) fn add(&mut self, cx: &mut Context<'_>, stream: EventStream, last_id: Option<&str>) {
         let distributor = &*cx.distributor;
         let Some(journal) = distributor.journal() else {
@@ -64,7 +64,7 @@ impl Followers {
             let number = number_of(id, distributor.epoch())?;
             journal.records_since(number).map(|_| number)
         });
-        // Sent in any case, so that the client notices that it is connected.
+        // Sent in any case, so that the client sees that it is connected.
         let mut text = RETRY.to_vec();
         let seen = known.flatten().unwrap_or(newest);
         match known {
@@ -77,7 +77,7 @@ impl Followers {
         }
     }
 
-    /// Sends events to some of the followers that have not received all. Returns how many.
+    /// Sends events to some of the followers that have not received all. Returns how many it sent.
     pub(super) fn send(&mut self, cx: &mut Context<'_>) -> u64 {
         let distributor = &*cx.distributor;
         let Some(journal) = distributor.journal() else {
@@ -159,8 +159,8 @@ impl Batch {
     }
 }
 
-/// Writes where the stream begins: `reset` if events before it are lost to the client, which then looks
-/// at `/nodes`.
+/// Writes the event at the beginning of a stream. After a `reset` the client has missed events and
+/// requests `/nodes` again.
 fn write_place(out: &mut Vec<u8>, name: &str, distributor: &Distributor, newest: u64) {
     let registry = distributor.registry();
     let (rev, entries) = (registry.revision(), registry.len());
@@ -169,12 +169,12 @@ fn write_place(out: &mut Vec<u8>, name: &str, distributor: &Distributor, newest:
     Event { name, id, data }.write(out);
 }
 
-/// Returns the id of an event, which names the run of the Distributor as well.
+/// Returns the id of an event. It includes the run of the Distributor.
 fn id_of(number: u64, epoch: &str) -> String {
     format!("{epoch}-{number}")
 }
 
-/// Returns the number of an event of this run. A number alone is taken for one of this run.
+/// Returns the number of an event of this run. A number alone is one of this run.
 fn number_of(id: &str, epoch: &str) -> Option<u64> {
     let number = match id.split_once('-') {
         Some((run, number)) if run == epoch => number,

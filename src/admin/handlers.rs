@@ -1,157 +1,97 @@
 //! The handlers of requests.
 
-use std::time::Duration;
-
-use super::access::Access;
-use super::answer::{Answer, HEADERS};
-use super::config::Config;
-use super::context::Context;
-use super::drain::Drains;
-use super::events::Followers;
-use super::metrics::{Cache, Counts, Figures};
-use super::nodes::{Filter, Listing, Nodes};
+use super::access;
+use super::app::AdminApp;
+use super::context::{Answer, Context, HEADERS};
+use super::drain::Drain;
+use super::metrics::Figures;
+use super::nodes::{Filter, Listing};
 use super::request::PendingRequest;
-use super::router::Route;
 use super::why;
-use crate::http::{EventStream, ResponseTo};
+use crate::http::ResponseTo;
 
-/// Answers requests, and keeps what it takes to do so.
-#[derive(Debug)]
-pub(super) struct Handlers {
-    pub(super) access: Access,
-    max_streams: usize,
-    nodes: Nodes,
-    /// The list that is being written. Later ones wait for it.
-    listing: Option<(ResponseTo, Listing)>,
-    pub(super) followers: Followers,
-    drains: Drains,
-    metrics: Cache,
-    pub(super) counts: Counts,
+/// The result of a handler.
+enum Reply {
+    Answer(Answer),
+    /// A list, written over several turns.
+    List(Filter),
+    /// A stream of events.
+    Events,
+    /// The result of a drain, when it has ended.
+    Drain(Drain),
 }
 
-impl Handlers {
-    pub(super) fn new(config: Config) -> Handlers {
-        Handlers {
-            access: Access {
-                hosts: config.hosts,
-                admin_token: config.admin_token,
-            },
-            max_streams: config.max_streams,
-            nodes: Nodes::default(),
-            listing: None,
-            followers: Followers::default(),
-            drains: Drains::default(),
-            metrics: Cache::default(),
-            counts: Counts::default(),
-        }
-    }
+const PATHS: [&str; 9] = [
+    "/", "/nodes", "/events", "/why", "/metrics", "/sd", "/healthz", "/readyz", "/drain",
+];
 
-    /// Drops a request whose client is gone.
-    pub(super) fn forget(&mut self, to: &ResponseTo) {
-        self.listing.take_if(|(waiting, _)| waiting == to);
-        self.drains.forget(to);
-    }
-
-    pub(super) fn stream_closed(&mut self, stream: EventStream) {
-        self.counts.streams_closed += 1;
-        self.followers.remove(stream);
-    }
-
-    /// Answers a request, now or later. `queued` is the number of those that wait. Returns the cost of
-    /// it, about.
+impl AdminApp {
+    /// Answers a request, now or later.
     pub(super) fn answer(
         &mut self,
         cx: &mut Context<'_>,
         to: ResponseTo,
         request: &PendingRequest,
-        queued: usize,
-    ) -> Duration {
-        if let Err(answer) = self.access.check(cx.distributor, request) {
+    ) {
+        if let Err(answer) = access::check(&self.config, cx.distributor, request) {
             self.counts.not_admitted += 1;
             return cx.respond(to, &answer);
         }
-        match request.route {
-            Route::Page => cx.respond(to, &page()),
-            Route::Healthz => cx.respond(to, &Answer::text(200, "ok")),
-            Route::Readyz => cx.respond(to, &readiness(cx)),
-            Route::Metrics => {
-                let figures = self.metrics.get(&Figures {
-                    net: cx.net,
-                    server: cx.server,
-                    distributor: cx.distributor,
-                    registry: cx.distributor.registry(),
-                    stats: cx.distributor.stats(),
-                    counters: cx.net.counters(),
-                    counts: self.counts,
-                    streams: self.followers.len(),
-                    waiting: queued + usize::from(self.is_listing()) + self.drains.len(),
-                    node_texts: self.nodes.len(),
-                });
-                cx.respond(to, &figures)
-            }
-            Route::Why => {
-                let cost = why::cost(cx.distributor);
-                let answer = why::answer(cx.distributor, request).unwrap_or_else(|error| error);
-                cost + cx.respond(to, &answer)
-            }
-            Route::Nodes | Route::ServiceDiscovery => match Filter::new(request) {
-                Ok(filter) => self.begin_list(cx, to, filter),
-                Err(answer) => cx.respond(to, &answer),
-            },
-            Route::Events => self.follow(cx, to, request),
-            Route::Drain => match self.drains.begin(cx, request) {
-                Ok(drain) => {
-                    self.drains.wait(drain, to);
-                    Duration::ZERO
-                }
-                Err(answer) => cx.respond(to, &answer),
-            },
-            Route::WrongMethod(allow) => {
-                cx.respond(to, &Answer::text(405, "method not allowed").with(allow))
-            }
-            Route::Unknown => cx.respond(
-                to,
-                &Answer::text(
-                    404,
-                    "unknown path: use /, /nodes, /events, /why, /metrics, /sd, /healthz, /readyz \
-                     or /drain",
-                ),
+        match self.handle(cx, request) {
+            Ok(Reply::Answer(answer)) | Err(answer) => cx.respond(to, &answer),
+            Ok(Reply::List(filter)) => self.listing = Some((to, Listing::begin(cx, filter))),
+            Ok(Reply::Events) => self.follow(cx, to, request),
+            Ok(Reply::Drain(drain)) => self.drains.wait(drain, to),
+        }
+    }
+
+    fn handle(&mut self, cx: &mut Context<'_>, request: &PendingRequest) -> Result<Reply, Answer> {
+        let answer = match request.route() {
+            ("GET", "/") => page(),
+            ("GET", "/healthz") => Answer::text(200, "ok"),
+            ("GET", "/readyz") => readiness(cx),
+            ("GET", "/metrics") => self.metrics.get(&Figures {
+                net: cx.net,
+                server: cx.server,
+                distributor: cx.distributor,
+                counts: self.counts,
+                streams: self.followers.len(),
+                waiting: self.queue.len() + usize::from(self.listing.is_some()) + self.drains.len(),
+                node_texts: self.nodes.len(),
+            }),
+            ("GET", "/why") => why::answer(cx, request)?,
+            ("GET", "/nodes") => return Filter::nodes(request).map(Reply::List),
+            ("GET", "/sd") => return Ok(Reply::List(Filter::Targets)),
+            ("GET", "/events") => return Ok(Reply::Events),
+            ("POST", "/drain") => return Drain::begin(cx, request).map(Reply::Drain),
+            (_, "/drain") => wrong_method(&[("Allow", "POST")]),
+            (_, path) if PATHS.contains(&path) => wrong_method(&[("Allow", "GET, HEAD")]),
+            _ => Answer::text(
+                404,
+                format!("unknown path: use one of {}", PATHS.join(", ")),
             ),
-        }
-    }
-
-    pub(super) fn is_listing(&self) -> bool {
-        self.listing.is_some()
-    }
-
-    fn begin_list(&mut self, cx: &Context<'_>, to: ResponseTo, filter: Filter) -> Duration {
-        let (listing, cost) = Listing::begin(filter, cx.net.now(), cx.distributor);
-        self.listing = Some((to, listing));
-        cost
-    }
-
-    /// Writes more of a list, and sends it once it is complete. Returns the cost of it, about.
-    pub(super) fn continue_list(&mut self, cx: &mut Context<'_>) -> Duration {
-        let Some((to, mut listing)) = self.listing.take() else {
-            return Duration::ZERO;
         };
-        let cost = self.nodes.write_some(&mut listing, cx.net, cx.distributor);
-        if !listing.is_complete() {
-            self.listing = Some((to, listing));
-            return cost;
-        }
-        cost + cx.respond(to, &listing.finish())
+        Ok(Reply::Answer(answer))
     }
 
-    fn follow(
-        &mut self,
-        cx: &mut Context<'_>,
-        to: ResponseTo,
-        request: &PendingRequest,
-    ) -> Duration {
-        if self.followers.len() >= self.max_streams {
+    /// Writes more of a list, and sends it once it is complete.
+    pub(super) fn continue_list(&mut self, cx: &mut Context<'_>) {
+        let Some((to, mut listing)) = self.listing.take() else {
+            return;
+        };
+        self.nodes.write_some(&mut listing, cx);
+        if listing.is_complete() {
+            cx.respond(to, &listing.finish());
+        } else {
+            self.listing = Some((to, listing));
+        }
+    }
+
+    fn follow(&mut self, cx: &mut Context<'_>, to: ResponseTo, request: &PendingRequest) {
+        if self.followers.len() >= self.config.max_streams {
             self.counts.streams_refused += 1;
-            return cx.respond(to, &Answer::text(503, "too many event streams: try later"));
+            let answer = Answer::text(503, "too many event streams: try again later");
+            return cx.respond(to, &answer);
         }
         // `Cache-Control` is set already.
         let [_, headers @ ..] = HEADERS;
@@ -159,14 +99,13 @@ impl Handlers {
             self.counts.streams_opened += 1;
             let header = request.last_event_id.as_deref();
             let last_id = header.or_else(|| request.param("last_event_id"));
-            self.followers
-                .add(cx, stream, last_id.filter(|id| !id.is_empty()));
+            let last_id = last_id.filter(|id| !id.is_empty());
+            self.followers.add(cx, stream, last_id);
         }
-        Duration::ZERO
     }
 
-    /// Sends the results of drains that have ended, and events to those that follow them. To be called
-    /// at the end of a turn, after the Distributor.
+    /// Sends the results of drains that have ended, and events to their followers. Call it at the end
+    /// of a turn, after the Distributor.
     pub(super) fn send_events(&mut self, cx: &mut Context<'_>) {
         self.drains.answer(cx);
         self.counts.events_sent += self.followers.send(cx);
@@ -179,12 +118,8 @@ const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
     form-action 'none'; frame-ancestors 'none'";
 
 fn page() -> Answer {
-    Answer {
-        status: 200,
-        content_type: "text/html; charset=utf-8",
-        more: &[("Content-Security-Policy", PAGE_POLICY)],
-        body: include_bytes!("page.html").to_vec(),
-    }
+    Answer::new("text/html; charset=utf-8", include_bytes!("page.html"))
+        .with(&[("Content-Security-Policy", PAGE_POLICY)])
 }
 
 fn readiness(cx: &Context<'_>) -> Answer {
@@ -198,4 +133,9 @@ fn readiness(cx: &Context<'_>) -> Answer {
     let seconds = left.as_secs_f64();
     let text = format!("warming up: the list may be incomplete for another {seconds:.1} s");
     Answer::text(503, text).with(&[("Retry-After", "1")])
+}
+
+fn wrong_method(allow: &'static [(&'static str, &'static str); 1]) -> Answer {
+    let [(_, methods)] = allow;
+    Answer::text(405, format!("method not allowed: use {methods}")).with(allow)
 }

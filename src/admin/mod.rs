@@ -1,8 +1,8 @@
-//! The admin API of a Distributor: what people, scrapers and scripts ask it over HTTP.
+//! The admin API of a Distributor: its state and events over HTTP, for people, scrapers and scripts.
 //!
-//! | request | answer |
+//! | request | response |
 //! |---|---|
-//! | `GET /` | a page that shows all of it |
+//! | `GET /` | a page with all of this |
 //! | `GET /nodes`, `?name=` `?url=` | registered nodes, as JSON |
 //! | `GET /why?name=` | the events of a node, which sessions were notified, and which have not acknowledged, as JSON |
 //! | `GET /events` | events as they happen, as server-sent events |
@@ -16,8 +16,8 @@
 //! time, and a client that reads slowly costs at most one piece of its response.
 //!
 //! ```no_run
-//! use pilcrow::distributor::{Config, Distributor};
 //! use pilcrow::admin::{self, AdminApi};
+//! use pilcrow::distributor::{Config, Distributor};
 //! use pilcrow::reactor::{Limits, Reactor};
 //!
 //! fn main() -> std::io::Result<()> {
@@ -33,26 +33,21 @@
 //! ```
 
 mod access;
-mod admin_token;
-mod answer;
 mod api;
 mod app;
 mod config;
 mod context;
-mod credentials;
 mod drain;
 mod event_json;
 mod events;
 mod handlers;
 mod metrics;
 mod nodes;
-mod queue;
 mod request;
-mod router;
 #[cfg(test)]
 mod tests;
 mod why;
 
-pub use admin_token::AdminToken;
+pub use access::AdminToken;
 pub use api::{AdminApi, Both};
 pub use config::Config;

@@ -1,60 +1,34 @@
 //! Registered nodes as JSON, and listed ones as targets of Prometheus.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::answer::Answer;
+use super::context::{Answer, Context, JSON};
 use super::event_json::unix_ms;
 use super::request::PendingRequest;
-use super::router::Route;
 use crate::distributor::{Distributor, Journal, NodeView};
 use crate::protocol::ListedNode;
-use crate::reactor::Net;
 use crate::registry::EntryId;
 use crate::time::Time;
 
-/// What nodes registered, parsed: it rarely changes, and takes long to parse.
+/// Parsed registrations. They rarely change, and take long to parse.
 #[derive(Debug, Default)]
-pub(super) struct Nodes(BTreeMap<EntryId, Parsed>);
+pub(super) struct Nodes(BTreeMap<EntryId, (Box<[u8]>, ListedNode)>);
 
-#[derive(Debug)]
-struct Parsed {
-    encoded: Box<[u8]>,
-    node: ListedNode,
-    /// The part of the node's JSON that it registered, without the `}` at its end.
-    own: Vec<u8>,
-}
-
+/// A node as JSON.
 #[derive(Serialize)]
-struct Own<'a> {
+struct NodeJson<'a> {
     name: &'a str,
     host: &'a str,
     port: Option<u16>,
     urls: &'a [String],
-}
-
-/// The beginning of a list. Its nodes follow.
-#[derive(Serialize)]
-struct Head<'a> {
-    epoch: &'a str,
-    /// Nodes that join or leave while the list is written may be in it or not.
-    rev: u64,
-    complete: bool,
-    /// All registered nodes, including those that do not match.
-    entries: usize,
-    nodes: [(); 0],
-}
-
-/// What the Distributor knows of a node.
-#[derive(Serialize)]
-struct Known {
     id: u64,
     listed: bool,
-    peer: Option<std::net::SocketAddr>,
+    peer: Option<SocketAddr>,
     session: &'static str,
     state: &'static str,
     sent: Option<u64>,
@@ -64,7 +38,7 @@ struct Known {
     age_seconds: Option<f64>,
 }
 
-/// A list that is being written, some nodes at a time: a long one must not hold up the loop.
+/// A list that is being written, some nodes at a time: a long one would block the reactor.
 #[derive(Debug)]
 pub(super) struct Listing {
     filter: Filter,
@@ -85,10 +59,8 @@ pub(super) enum Filter {
 }
 
 impl Filter {
-    pub(super) fn new(request: &PendingRequest) -> Result<Filter, Answer> {
-        if request.route == Route::ServiceDiscovery {
-            return Ok(Filter::Targets);
-        }
+    /// Returns the filter of a request for nodes.
+    pub(super) fn nodes(request: &PendingRequest) -> Result<Filter, Answer> {
         request.allow_params(&["name", "url"])?;
         let [name, url] = ["name", "url"].map(|name| request.param(name).map(ToOwned::to_owned));
         Ok(Filter::Nodes { name, url })
@@ -97,53 +69,44 @@ impl Filter {
 
 /// Nodes that are written at a time.
 const AT_A_TIME: usize = 128;
-/// About the cost of collecting one entry,
-const PER_ENTRY: Duration = Duration::from_nanos(20);
+/// The approximate cost of collecting one entry,
+const COST_PER_ENTRY: Duration = Duration::from_nanos(20);
 /// of writing one node,
-const PER_NODE: Duration = Duration::from_nanos(1500);
-/// and of parsing what it registered.
-const PER_PARSED: Duration = Duration::from_nanos(4000);
+const COST_PER_NODE: Duration = Duration::from_nanos(1500);
+/// and of parsing one registration.
+const COST_PER_PARSED: Duration = Duration::from_nanos(4000);
 
 impl Listing {
-    /// Begins a list. Returns it with the cost of that, about.
-    pub(super) fn begin(
-        filter: Filter,
-        now: Time,
-        distributor: &Distributor,
-    ) -> (Listing, Duration) {
-        let registry = distributor.registry();
+    pub(super) fn begin(cx: &mut Context<'_>, filter: Filter) -> Listing {
+        let registry = cx.distributor.registry();
         let body = match filter {
-            Filter::Targets => b"[".to_vec(),
-            Filter::Nodes { .. } => {
-                let head = Head {
-                    epoch: distributor.epoch(),
-                    rev: registry.revision(),
-                    complete: distributor.warms_up_for(now).is_zero(),
-                    entries: registry.len(),
-                    nodes: [],
-                };
-                let mut body = serde_json::to_vec(&head).unwrap_or_default();
-                // They go in between.
-                body.truncate(body.len().saturating_sub(CLOSING.len()));
-                body
-            }
+            Filter::Targets => "[".to_owned(),
+            // Nodes that join or leave while the list is written may be in it or not.
+            Filter::Nodes { .. } => format!(
+                "{{\"epoch\":\"{}\",\"rev\":{},\"complete\":{},\"entries\":{},\"nodes\":[",
+                cx.distributor.epoch(),
+                registry.revision(),
+                cx.distributor.warms_up_for(cx.net.now()).is_zero(),
+                registry.len(),
+            ),
         };
         let all: Vec<EntryId> = registry.iter().map(|(id, _)| id).collect();
-        let cost = PER_ENTRY * u32::try_from(all.len()).unwrap_or(u32::MAX);
-        let left = all.into_iter();
-        (Listing { filter, left, body }, cost)
+        cx.cost += COST_PER_ENTRY * u32::try_from(all.len()).unwrap_or(u32::MAX);
+        Listing {
+            filter,
+            left: all.into_iter(),
+            body: body.into_bytes(),
+        }
     }
 
-    /// Returns the response. To be called when the list is complete.
+    /// Returns the response. Call it when the list is complete.
     pub(super) fn finish(mut self) -> Answer {
-        if self.body.last() == Some(&b',') {
-            self.body.pop();
-        }
+        self.body.pop_if(|last| *last == b',');
         self.body.extend_from_slice(match self.filter {
             Filter::Targets => b"]",
-            Filter::Nodes { .. } => CLOSING,
+            Filter::Nodes { .. } => b"]}",
         });
-        Answer::json(self.body)
+        Answer::new(JSON, self.body)
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -151,42 +114,36 @@ impl Listing {
     }
 }
 
-/// After the last node.
-const CLOSING: &[u8] = b"]}";
-
 impl Nodes {
-    /// Returns the number of nodes that are parsed.
+    /// Returns the number of parsed registrations.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Writes some more nodes of a list. Returns the cost of that, about.
-    pub(super) fn write_some(
-        &mut self,
-        listing: &mut Listing,
-        net: &Net,
-        distributor: &Distributor,
-    ) -> Duration {
+    /// Writes some more nodes of a list.
+    pub(super) fn write_some(&mut self, listing: &mut Listing, cx: &mut Context<'_>) {
         let Listing { filter, left, body } = listing;
-        let mut cost = Duration::ZERO;
+        let (distributor, now) = (&*cx.distributor, cx.net.now());
         for id in left.take(AT_A_TIME) {
-            let Some(view) = distributor.view().node(net, id) else {
+            let Some(view) = distributor.view().node(cx.net, id) else {
                 continue;
             };
-            let Some(parsed) = self.parse(&view, &mut cost) else {
+            let Some(node) = self.parse(&view, &mut cx.cost) else {
                 continue;
             };
-            cost += PER_NODE;
+            cx.cost += COST_PER_NODE;
             let before = body.len();
             let written = match filter {
                 Filter::Nodes { name, url } => {
-                    if !parsed.matches(name.as_deref(), url.as_deref()) {
+                    if name.as_ref().is_some_and(|name| node.name != *name)
+                        || url.as_ref().is_some_and(|url| !node.serves(url))
+                    {
                         continue;
                     }
-                    let known = Known::new(&view, net.now(), distributor.journal());
-                    parsed.write(&known, body)
+                    let json = NodeJson::new(&view, node, now, distributor.journal());
+                    serde_json::to_writer(&mut *body, &json)
                 }
-                Filter::Targets => match target(&view, &parsed.node) {
+                Filter::Targets => match target(&view, node) {
                     None => continue,
                     Some(target) => serde_json::to_writer(&mut *body, &target),
                 },
@@ -199,21 +156,21 @@ impl Nodes {
         if listing.is_complete() {
             self.forget_departed(distributor);
         }
-        cost
     }
 
-    /// Returns what a node registered. Parsing it adds to `cost`.
-    fn parse(&mut self, view: &NodeView<'_>, cost: &mut Duration) -> Option<&Parsed> {
+    /// Returns the registration of a node. Parsing it adds to `cost`.
+    fn parse(&mut self, view: &NodeView<'_>, cost: &mut Duration) -> Option<&ListedNode> {
         let encoded = &view.entry.encoded;
-        let is_known = |parsed: &Parsed| parsed.encoded == *encoded;
-        if !self.0.get(&view.id).is_some_and(is_known) {
-            *cost += PER_PARSED;
-            self.0.insert(view.id, Parsed::new(encoded)?);
+        let known = self.0.get(&view.id);
+        if known.is_none_or(|(old, _)| old != encoded) {
+            *cost += COST_PER_PARSED;
+            let node = ListedNode::parse(serde_json::from_slice(encoded).ok()?);
+            self.0.insert(view.id, (encoded.clone(), node));
         }
-        self.0.get(&view.id)
+        self.0.get(&view.id).map(|(_, node)| node)
     }
 
-    /// Drops nodes that left. Done rarely, since it looks at all.
+    /// Drops the registrations of nodes that left. Done rarely, since it goes through all.
     fn forget_departed(&mut self, distributor: &Distributor) {
         let registry = distributor.registry();
         if self.0.len() > registry.len() + registry.len() / 4 + 64 {
@@ -222,43 +179,20 @@ impl Nodes {
     }
 }
 
-impl Parsed {
-    fn new(encoded: &[u8]) -> Option<Parsed> {
-        let node = ListedNode::parse(serde_json::from_slice(encoded).ok()?);
-        let mut own = serde_json::to_vec(&Own {
+impl<'a> NodeJson<'a> {
+    fn new(
+        view: &NodeView<'_>,
+        node: &'a ListedNode,
+        now: Time,
+        journal: Option<&Journal>,
+    ) -> NodeJson<'a> {
+        let joined = view.joined_at.zip(journal);
+        let age = view.joined_at.map(|at| now.saturating_since(at));
+        NodeJson {
             name: &node.name,
             host: &node.host,
             port: node.port,
             urls: &node.urls,
-        })
-        .ok()?;
-        own.pop();
-        let encoded = encoded.into();
-        Some(Parsed { encoded, node, own })
-    }
-
-    fn matches(&self, name: Option<&str>, url: Option<&str>) -> bool {
-        name.is_none_or(|name| self.node.name == name)
-            && url.is_none_or(|url| self.node.serves(url))
-    }
-
-    /// Joins the two objects into one.
-    fn write(&self, known: &Known, out: &mut Vec<u8>) -> serde_json::Result<()> {
-        out.extend_from_slice(&self.own);
-        let brace = out.len();
-        serde_json::to_writer(&mut *out, known)?;
-        if let Some(byte) = out.get_mut(brace) {
-            *byte = b',';
-        }
-        Ok(())
-    }
-}
-
-impl Known {
-    fn new(view: &NodeView<'_>, now: Time, journal: Option<&Journal>) -> Known {
-        let joined = view.joined_at.zip(journal);
-        let age = view.joined_at.map(|at| now.saturating_since(at));
-        Known {
             id: view.id.number(),
             listed: view.entry.listed,
             peer: view.peer,

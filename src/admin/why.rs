@@ -4,16 +4,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::answer::Answer;
+use super::context::{Answer, Context};
 use super::event_json::EventJson;
 use super::request::PendingRequest;
 use crate::distributor::{Distributor, Pushed, UnacknowledgedSessions};
 
-/// Returns the cost of looking through all events and at all sessions, about.
-pub(super) fn cost(distributor: &Distributor) -> Duration {
-    let entries = u32::try_from(distributor.registry().len()).unwrap_or(u32::MAX);
-    Duration::from_micros(200) + Duration::from_nanos(50) * entries
-}
+/// The approximate cost of going through all events, and through all sessions.
+const COST: Duration = Duration::from_micros(200);
+const COST_PER_ENTRY: Duration = Duration::from_nanos(50);
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
@@ -21,9 +19,9 @@ const MAX_LIMIT: usize = 1000;
 #[derive(Serialize)]
 struct Why<'a> {
     rev: u64,
-    /// The newest last.
+    /// The newest event is the last.
     events: Vec<Explained<'a>>,
-    /// Older events were left out because of the limit.
+    /// Whether the limit left out older events.
     more: bool,
 }
 
@@ -31,7 +29,7 @@ struct Why<'a> {
 struct Explained<'a> {
     #[serde(flatten)]
     event: EventJson<'a>,
-    /// Absent for an event that did not change the list, `null` while the change is not pushed yet.
+    /// Absent if the event did not change the list, `null` until the change is pushed.
     #[serde(skip_serializing_if = "Option::is_none")]
     push: Option<Option<Push<'a>>>,
 }
@@ -40,21 +38,21 @@ struct Explained<'a> {
 struct Push<'a> {
     /// The revision that was sent; it may include later changes.
     rev: u64,
-    /// Peers that were sent it at once.
+    /// Peers that received it at once.
     told: u64,
     /// Peers without a session, which do not acknowledge.
     blind: u64,
-    /// Sessions that acknowledge, and how many did.
+    /// Sessions that are to acknowledge it, and how many of them have.
     of: u64,
     acked: u64,
-    /// Whether they were asked to do so at once, and not with their next heartbeat.
+    /// Whether the acknowledgement was requested at once, and not with the next heartbeat.
     ack_asked: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_ack_after_ms: Option<f64>,
-    /// Peers that had not read the one before, and were sent the newest later. Some names.
+    /// Backlogged peers, which received a newer revision later. Some of their names.
     backlogged: u64,
     backlogged_names: Vec<&'a str>,
-    /// Connected sessions that have not acknowledged it yet. Some names.
+    /// Connected sessions that have not acknowledged it yet. Some of their names.
     late: usize,
     late_names: Vec<&'a str>,
 }
@@ -86,26 +84,22 @@ impl<'a> Push<'a> {
 }
 
 /// Returns the last events, of the node with this name or of all.
-pub(super) fn answer(
-    distributor: &Distributor,
-    request: &PendingRequest,
-) -> Result<Answer, Answer> {
+pub(super) fn answer(cx: &mut Context<'_>, request: &PendingRequest) -> Result<Answer, Answer> {
     request.allow_params(&["name", "limit"])?;
     let limit = request.number("limit")?.unwrap_or(DEFAULT_LIMIT);
-    let limit = limit.min(MAX_LIMIT);
-    Ok(explain(distributor, request.param("name"), limit))
+    let entries = u32::try_from(cx.distributor.registry().len()).unwrap_or(u32::MAX);
+    cx.cost += COST + COST_PER_ENTRY * entries;
+    let name = request.param("name");
+    Ok(explain(cx.distributor, name, limit.min(MAX_LIMIT)))
 }
 
 pub(super) fn explain(distributor: &Distributor, name: Option<&str>, limit: usize) -> Answer {
     let Some(journal) = distributor.journal() else {
-        return Answer::text(503, "no journal is kept");
+        return Answer::text(503, "no journal: the admin API does not listen yet");
     };
     let late = distributor.view().unacknowledged();
-    let is_of_node = |other: &str| name.is_none_or(|name| name == other);
-    let mut matching = journal
-        .records()
-        .rev()
-        .filter(|event| is_of_node(&event.name));
+    let records = journal.records().rev();
+    let mut matching = records.filter(|event| name.is_none_or(|name| name == &*event.name));
     let mut events: Vec<Explained<'_>> = matching
         .by_ref()
         .take(limit)
@@ -123,5 +117,5 @@ pub(super) fn explain(distributor: &Distributor, name: Option<&str>, limit: usiz
         events,
         more: matching.next().is_some(),
     };
-    Answer::encoded(&why)
+    Answer::json(&why)
 }

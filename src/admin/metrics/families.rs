@@ -1,15 +1,51 @@
 //! The table of all metrics.
 
-use super::figures::Figures;
-use super::text::Family;
-use crate::distributor::Journal;
+use super::text::Samples;
+use crate::distributor::{Distributor, Journal};
+use crate::http::Server;
+use crate::reactor::Net;
 use crate::registry::Cause;
+
+/// The sources of all metrics.
+pub(crate) struct Figures<'a> {
+    pub(crate) net: &'a Net,
+    pub(crate) server: &'a Server,
+    pub(crate) distributor: &'a Distributor,
+    pub(crate) counts: Counts,
+    /// Open event streams.
+    pub(crate) streams: usize,
+    /// Requests without a response.
+    pub(crate) waiting: usize,
+    /// Nodes whose registration is kept parsed.
+    pub(crate) node_texts: usize,
+}
+
+/// Totals of the admin API since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) requests: u64,
+    pub(crate) not_admitted: u64,
+    pub(crate) refused: u64,
+    pub(crate) streams_opened: u64,
+    pub(crate) streams_closed: u64,
+    pub(crate) streams_refused: u64,
+    pub(crate) events_sent: u64,
+}
+
+/// A family of samples, and the function that writes them.
+struct Family {
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    write: fn(&mut Samples<'_>, &Figures<'_>),
+}
 
 /// Encodes all metrics.
 pub(super) fn encode(figures: &Figures<'_>) -> String {
     let mut text = String::new();
     for family in FAMILIES {
-        family.write(&mut text, figures);
+        let mut samples = Samples::begin(&mut text, family.name, family.kind, family.help);
+        (family.write)(&mut samples, figures);
     }
     text
 }
@@ -29,28 +65,28 @@ const FAMILIES: &[Family] = families! {
     gauge "pilcrow_ready", "1 if the list is complete, 0 during the warm-up.":
         |out, f| out.one(u8::from(f.distributor.warms_up_for(f.net.now()).is_zero()));
     gauge "pilcrow_entries", "Registered nodes.":
-        |out, f| out.one(f.registry.len());
+        |out, f| out.one(f.distributor.registry().len());
     gauge "pilcrow_list_bytes", "Size of all entries in a list.":
-        |out, f| out.one(f.registry.encoded_bytes());
+        |out, f| out.one(f.distributor.registry().encoded_bytes());
     counter "pilcrow_revisions_total", "Changes of the list.":
-        |out, f| out.one(f.registry.revision());
+        |out, f| out.one(f.distributor.registry().revision());
     gauge "pilcrow_sessions", "Connections of nodes, by kind of session.":
         |out, f| out.each("kind", f.distributor.view().sessions().map(|(kind, n)| (kind.as_str(), n)));
     counter "pilcrow_registrations_total", "Accepted registrations, of new and of known nodes.":
-        |out, f| out.one(f.stats.registrations);
+        |out, f| out.one(f.distributor.stats().registrations);
     counter "pilcrow_departures_total", "Nodes that left, or were replaced by a newer connection.":
         |out, f| {
-            let left = |cause| f.registry.departures(cause);
+            let left = |cause| f.distributor.registry().departures(cause);
             out.each("cause", Cause::ALL.map(|cause| (cause.as_str(), left(cause))));
         };
     counter "pilcrow_pushes_total", "Pushes of a change to all watching peers.":
-        |out, f| out.one(f.stats.pushes);
+        |out, f| out.one(f.distributor.stats().pushes);
     counter "pilcrow_oversized_pushes_total", "Pushes of a list that plain peers cannot read at once.":
-        |out, f| out.one(f.stats.oversized_pushes);
+        |out, f| out.one(f.distributor.stats().oversized_pushes);
     counter "pilcrow_lists_sent_total", "Lists and deltas queued for peers.":
-        |out, f| out.one(f.stats.lists_sent);
+        |out, f| out.one(f.distributor.stats().lists_sent);
     counter "pilcrow_suspects_total", "Nodes held as suspect in self-preservation.":
-        |out, f| out.one(f.stats.suspects_held);
+        |out, f| out.one(f.distributor.stats().suspects_held);
     counter "pilcrow_snapshots_persisted_total", "Snapshots written to the state file.":
         |out, f| out.one(f.distributor.snapshot_counts().persisted);
     counter "pilcrow_snapshot_failures_total", "Snapshots that could not be written.":
@@ -68,7 +104,8 @@ const FAMILIES: &[Family] = families! {
         |out, f| out.one(f.distributor.journal().map_or(0, |journal| journal.suppressed));
     counter "pilcrow_limit_hits_total", "Times that a limit was hit, by limit.":
         |out, f| {
-            let (stats, counters, http) = (f.stats, f.counters, f.server.limit_hits());
+            let (stats, counters) = (f.distributor.stats(), f.net.counters());
+            let http = f.server.limit_hits();
             out.each("limit", [
                 ("connections", counters.refused),
                 ("file_descriptors", counters.shed),
@@ -93,11 +130,11 @@ const FAMILIES: &[Family] = families! {
             ]);
         };
     counter "pilcrow_rejected_packets_total", "Packets rejected with an errorcode.":
-        |out, f| out.one(f.stats.rejected_packets);
+        |out, f| out.one(f.distributor.stats().rejected_packets);
     counter "pilcrow_not_admitted_total", "Connections closed because they are not admitted.":
-        |out, f| out.one(f.stats.not_admitted);
+        |out, f| out.one(f.distributor.stats().not_admitted);
     counter "pilcrow_wrong_protocol_total", "Connections closed because they speak another protocol.":
-        |out, f| out.one(f.stats.wrong_protocol);
+        |out, f| out.one(f.distributor.stats().wrong_protocol);
     gauge "pilcrow_collection_size", "Elements of each collection without a metric of its own.":
         |out, f| {
             let http = [
@@ -113,25 +150,25 @@ const FAMILIES: &[Family] = families! {
             out.each("collection", others.chain(f.server.bytes_kept()));
         };
     counter "pilcrow_stalls_total", "Times that the process was stopped or starved.":
-        |out, f| out.one(f.counters.stalls);
+        |out, f| out.one(f.net.counters().stalls);
     counter "pilcrow_connections_accepted_total", "Accepted connections, HTTP included.":
-        |out, f| out.one(f.counters.accepted);
+        |out, f| out.one(f.net.counters().accepted);
     counter "pilcrow_connections_closed_total", "Connections that ended.":
-        |out, f| out.one(f.counters.closed);
+        |out, f| out.one(f.net.counters().closed);
     counter "pilcrow_limits_broken_total", "Connections that broke a limit, HTTP included.":
-        |out, f| out.one(f.counters.limits_broken);
+        |out, f| out.one(f.net.counters().limits_broken);
     counter "pilcrow_frames_read_total", "Frames read.":
-        |out, f| out.one(f.counters.frames_read);
+        |out, f| out.one(f.net.counters().frames_read);
     counter "pilcrow_read_bytes_total", "Bytes read.":
-        |out, f| out.one(f.counters.bytes_read);
+        |out, f| out.one(f.net.counters().bytes_read);
     counter "pilcrow_written_bytes_total", "Bytes written.":
-        |out, f| out.one(f.counters.bytes_written);
+        |out, f| out.one(f.net.counters().bytes_written);
     counter "pilcrow_writes_total", "System calls that wrote bytes.":
-        |out, f| out.one(f.counters.writes);
+        |out, f| out.one(f.net.counters().writes);
     counter "pilcrow_stale_total", "Events for connections that were gone.":
-        |out, f| out.one(f.counters.stale);
+        |out, f| out.one(f.net.counters().stale);
     counter "pilcrow_write_seconds_total", "Time spent writing.":
-        |out, f| out.one(f.counters.flush_time.as_secs_f64());
+        |out, f| out.one(f.net.counters().flush_time.as_secs_f64());
     gauge "pilcrow_http_connections", "Open HTTP connections.":
         |out, f| out.one(f.server.connections());
     gauge "pilcrow_http_streams", "Open event streams.":

@@ -1,23 +1,20 @@
 //! Metrics in the text format of Prometheus, version 0.0.4.
 
 mod families;
-mod figures;
 mod text;
 
 use std::time::Duration;
 
 use self::families::encode;
-pub(super) use self::figures::{Counts, Figures};
-use super::answer::Answer;
+pub(super) use self::families::{Counts, Figures};
+use super::context::Answer;
 use crate::time::Time;
 
-/// The last metrics, shared by clients that request them very often.
+/// The last metrics, and when they were encoded. Very frequent requests share them.
 #[derive(Debug, Default)]
-pub(super) struct Cache {
-    last: Option<(Time, Answer)>,
-}
+pub(super) struct Cache(Option<(Time, Answer)>);
 
-/// About the cost of encoding. Each connection is looked at.
+/// The approximate cost of encoding, which goes through all connections.
 const COST: Duration = Duration::from_micros(40);
 const COST_PER_CONNECTION: Duration = Duration::from_nanos(30);
 /// Encoding takes at most this part of the time,
@@ -30,19 +27,13 @@ impl Cache {
     pub(super) fn get(&mut self, figures: &Figures<'_>) -> Answer {
         let now = figures.net.now();
         let max_age = max_age(figures.net.connections());
-        if let Some((at, answer)) = &self.last
-            && now.saturating_since(*at) < max_age
-        {
-            return answer.clone();
-        }
-        let answer = Answer {
-            status: 200,
-            content_type: "text/plain; version=0.0.4; charset=utf-8",
-            more: &[],
-            body: encode(figures).into_bytes(),
-        };
-        self.last = Some((now, answer.clone()));
-        answer
+        self.0
+            .take_if(|(at, _)| now.saturating_since(*at) >= max_age);
+        let (_, answer) = self.0.get_or_insert_with(|| {
+            let content_type = "text/plain; version=0.0.4; charset=utf-8";
+            (now, Answer::new(content_type, encode(figures)))
+        });
+        answer.clone()
     }
 }
 

@@ -2,29 +2,7 @@
 
 use std::fmt::{self, Display, Write};
 
-use super::figures::Figures;
 use crate::distributor::Histogram;
-
-/// A family of samples, and how they are read.
-pub(super) struct Family {
-    pub(super) name: &'static str,
-    pub(super) kind: &'static str,
-    pub(super) help: &'static str,
-    pub(super) write: fn(&mut Samples<'_>, &Figures<'_>),
-}
-
-impl Family {
-    /// Appends the family to `text`.
-    pub(super) fn write(&self, text: &mut String, figures: &Figures<'_>) {
-        let Family {
-            name, kind, help, ..
-        } = self;
-        let mut samples = Samples { name, text };
-        samples.line(format_args!("# HELP {name} {help}"));
-        samples.line(format_args!("# TYPE {name} {kind}"));
-        (self.write)(&mut samples, figures);
-    }
-}
 
 /// Writes the samples of one family.
 pub(super) struct Samples<'t> {
@@ -33,6 +11,19 @@ pub(super) struct Samples<'t> {
 }
 
 impl Samples<'_> {
+    /// Writes the help and the type of a family.
+    pub(super) fn begin<'t>(
+        text: &'t mut String,
+        name: &'static str,
+        kind: &str,
+        help: &str,
+    ) -> Samples<'t> {
+        let mut samples = Samples { name, text };
+        samples.line(format_args!("# HELP {name} {help}"));
+        samples.line(format_args!("# TYPE {name} {kind}"));
+        samples
+    }
+
     /// Writes the only sample of a family.
     pub(super) fn one(&mut self, value: impl Display) {
         let name = self.name;
@@ -46,12 +37,13 @@ impl Samples<'_> {
         values: impl IntoIterator<Item = (&'l str, V)>,
     ) {
         let name = self.name;
-        for (of, value) in values {
-            let of = escape(of);
-            self.line(format_args!("{name}{{{label}=\"{of}\"}} {value}"));
+        for (label_value, value) in values {
+            let quoted = escape(label_value);
+            self.line(format_args!("{name}{{{label}=\"{quoted}\"}} {value}"));
         }
     }
 
+    /// Writes the samples of a histogram.
     pub(super) fn buckets(&mut self, histogram: Option<&Histogram>) {
         let Some(histogram) = histogram else {
             return;
@@ -68,7 +60,7 @@ impl Samples<'_> {
     }
 
     fn line(&mut self, line: fmt::Arguments<'_>) {
-        // A `String` returns no errors.
+        // Writing to a `String` never fails.
         let _ = writeln!(self.text, "{line}");
     }
 }
