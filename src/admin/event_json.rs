@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
-use crate::distributor::{Journal, Record, RecordKind};
+use crate::distributor::{Event, Journal, Record};
 use crate::time::Time;
 
 /// An event as JSON.
@@ -31,26 +31,26 @@ pub(super) struct EventJson<'a> {
 }
 
 impl<'a> EventJson<'a> {
-    pub(super) fn new(event: &'a Record, journal: &Journal) -> EventJson<'a> {
+    pub(super) fn new(record: &'a Record, journal: &Journal) -> EventJson<'a> {
         let mut json = EventJson {
-            number: event.number,
-            unix_ms: unix_ms(event.at, journal),
-            event: event.kind.as_str(),
-            peer: event.peer,
-            name: &event.name,
-            id: event.entry.map(|id| id.number()),
-            rev: event.revision,
+            number: record.number,
+            unix_ms: unix_ms(record.at, journal),
+            event: record.event.as_str(),
+            peer: record.peer,
+            name: &record.name,
+            id: record.entry.map(|id| id.number()),
+            rev: record.revision,
             ..EventJson::default()
         };
-        match event.kind {
-            RecordKind::Left(cause, reason) => {
+        match record.event {
+            Event::Left(cause, reason) => {
                 (json.cause, json.reason) = (Some(cause.as_str()), Some(reason));
             }
-            RecordKind::WrongProtocol(reason) | RecordKind::LimitExceeded(reason) => {
+            Event::WrongProtocol(reason) | Event::LimitExceeded(reason) => {
                 json.reason = Some(reason)
             }
-            RecordKind::Rejected(code) => json.errorcode = Some(code as u8),
-            RecordKind::Restored(entries) => json.restored = Some(entries),
+            Event::Rejected(code) => json.errorcode = Some(code as u8),
+            Event::Restored(entries) => json.restored = Some(entries),
             _ => {}
         }
         json

@@ -149,7 +149,7 @@ impl Batch {
         for event in events {
             self.to = event.number;
             let data = serde_json::to_string(&EventJson::new(event, journal)).unwrap_or_default();
-            let (name, data) = (event.kind.as_str(), data.as_str());
+            let (name, data) = (event.event.as_str(), data.as_str());
             let id = &id_of(event.number, distributor.epoch());
             Event { name, id, data }.write(&mut self.text);
             if self.text.len() >= MAX_BYTES_AT_ONCE {

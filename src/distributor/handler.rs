@@ -10,8 +10,8 @@ use super::events::{Event, Subject, describe};
 use super::liveness::{self, Health};
 use super::peer::Peer;
 use super::persistence::{self, Snapshot};
-use super::protocol_detection::detect;
 use super::pushes::{self, Pushes};
+use super::self_preservation::Suspect;
 use super::{Distributor, drains, warm_up};
 use crate::protocol::{
     Applied, DISTRIBUTES, ErrorCode, HEARTBEAT, Packet, Refusal, write_error, write_reply,
@@ -133,10 +133,14 @@ impl Handler for Distributor {
 
     fn on_close(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
         self.record_session_end(net, conn);
-        self.emit(net, Some(conn), Event::Closed(why));
+        if let Some(count) = self.events.stats.limit(why) {
+            *count += 1;
+            self.emit(net, Some(conn), Event::LimitExceeded(describe(why)));
+        }
         let Some(peer) = self.peers.remove(conn) else {
             return;
         };
+        debug!(peer = %peer.addr, reason = describe(why), "connection closed");
         if self.is_stopping {
             return;
         }
@@ -150,7 +154,12 @@ impl Handler for Distributor {
             && peer.health != Health::Silent
             && (peer.health == Health::Suspect || self.holds_silent(net, 1))
         {
-            self.hold_unclaimed(net, id, peer.health);
+            self.self_preservation
+                .hold(net.now(), Suspect::Unclaimed(id));
+            self.identities.detach(id, &self.registry);
+            if peer.health != Health::Suspect {
+                self.emit_suspected(net, id);
+            }
         } else {
             self.depart(net, id, Some(peer.addr), cause, describe(why));
         }
@@ -184,10 +193,11 @@ impl Handler for Distributor {
             }
             let (pushes, cx) = self.pushes(net);
             pushes.on_turn_end(cx);
+            let owner = self.claim_owner(net);
             let (registry, identities) = (&self.registry, &self.identities);
             let salt = self.admission.salt();
             self.persistence
-                .end_turn(net, || Snapshot::new(salt, registry, identities));
+                .end_turn(net, owner, || Snapshot::new(salt, registry, identities));
         }
     }
 }
@@ -213,7 +223,7 @@ impl Distributor {
     }
 
     /// Emits an event about a connection, or about the Distributor.
-    pub(super) fn emit(&mut self, net: &Net, conn: Option<ConnId>, event: Event<'_>) {
+    pub(super) fn emit(&mut self, net: &Net, conn: Option<ConnId>, event: Event) {
         let peer = conn.and_then(|conn| self.peers.get(conn));
         let subject = peer.map_or_else(Subject::default, |peer| peer.subject(&self.registry));
         self.events.emit(net.now(), &self.registry, subject, event);
@@ -245,12 +255,14 @@ impl Distributor {
         let is_over_limit = why.code == ErrorCode::TooMuch && peer.entry.is_none();
         // Each guess of a token takes a connection.
         let is_unadmitted = why.code == ErrorCode::NotAllowed && !peer.is_admitted();
-        let rejected = Event::Rejected {
-            refusal: why,
+        let subject = Subject {
             frame,
-            is_unadmitted,
+            error: &why.message,
+            ..peer.subject(&self.registry)
         };
-        self.emit(net, Some(conn), rejected);
+        let event = Event::Rejected(why.code);
+        self.events.emit(net.now(), &self.registry, subject, event);
+        self.events.stats.not_admitted += u64::from(is_unadmitted);
         net.send_with(conn, |out| write_error(out, packet, why));
         if is_over_limit || is_unadmitted {
             net.close(conn, Close::AfterFlush);
@@ -264,7 +276,14 @@ impl Distributor {
         protocol: &'static str,
         bytes: &[u8],
     ) {
-        self.emit(net, Some(conn), Event::WrongProtocol { protocol, bytes });
+        let peer = self.peers.get(conn).map(|peer| peer.addr);
+        let subject = Subject {
+            peer,
+            frame: bytes,
+            ..Subject::default()
+        };
+        let event = Event::WrongProtocol(protocol);
+        self.events.emit(net.now(), &self.registry, subject, event);
         net.close(conn, Close::AfterFlush);
     }
 
@@ -281,7 +300,7 @@ impl Distributor {
         }
         let failures = counters.accept_failures;
         if failures > std::mem::replace(&mut self.reported_accept_failures, failures) {
-            self.emit(net, None, Event::AcceptFailed { failures });
+            self.emit(net, None, Event::AcceptFailed(failures));
         }
     }
 
@@ -360,5 +379,53 @@ impl Distributor {
         let owner = self.claim_owner(net);
         self.warm_up
             .run_for(net, owner, warm_up::ABSENT_BEFORE_COMPLETE);
+    }
+}
+
+/// HTTP methods, and the beginning of an HTTP/2 connection.
+const HTTP_METHODS: [&[u8]; 10] = [
+    b"GET ",
+    b"POST ",
+    b"PUT ",
+    b"HEAD ",
+    b"DELETE ",
+    b"OPTIONS ",
+    b"PATCH ",
+    b"TRACE ",
+    b"CONNECT ",
+    b"PRI ",
+];
+
+/// Returns the other protocol that a connection with these first bytes speaks, if that is certain.
+fn detect(bytes: &[u8]) -> Option<&'static str> {
+    if HTTP_METHODS.iter().any(|method| bytes.starts_with(method)) {
+        return Some("HTTP");
+    }
+    // The record type "handshake" and the major version, the same from SSL 3 to TLS 1.3.
+    if bytes.starts_with(&[0x16, 0x03]) {
+        return Some("TLS");
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn detects_http_and_tls_by_the_first_bytes() {
+        assert_eq!(detect(b"GET / HTTP/1.1\r\n"), Some("HTTP"));
+        assert_eq!(detect(b"POST /distributes HTTP/1.1"), Some("HTTP"));
+        assert_eq!(detect(&[0x16, 3, 1, 2, 0, 1]), Some("TLS"));
+        for own in [
+            &b"{\"uri\":\"/distributes\"}"[..],
+            b"GE",
+            b"GETTING",
+            b"\x16",
+            b"",
+            b"hello",
+        ] {
+            assert_eq!(detect(own), None);
+        }
     }
 }

@@ -110,7 +110,7 @@ impl Distributor {
             old.entry = None;
             let before = old.addr;
             self.registry.count_superseded();
-            self.emit(net, Some(conn), Event::Superseded { before });
+            self.emit(net, Some(conn), Event::Superseded(before));
             net.close(from, Close::Now);
         }
     }
@@ -133,8 +133,9 @@ impl Distributor {
             peer,
             name: &entry.name,
             entry: Some(id),
+            ..Subject::default()
         };
-        let left = Event::Left { cause, reason };
+        let left = Event::Left(cause, reason);
         self.events.emit(net.now(), &self.registry, subject, left);
     }
 
@@ -197,19 +198,23 @@ impl Distributor {
         let (id, event) = match place {
             None => {
                 let id = self.registry.join(entry).map_err(full)?;
-                (id, Some(Event::Joined { host }))
+                (id, Some(Event::Joined))
             }
             Some(id) => {
                 let is_changed = self.registry.replace(id, entry).map_err(full)?;
-                (id, is_changed.then_some(Event::Changed { host }))
+                (id, is_changed.then_some(Event::Changed))
             }
         };
         self.events.stats.registrations += 1;
         if let Some(peer) = self.peers.get_mut(conn) {
             peer.entry = Some(id);
-        }
-        if let Some(event) = event {
-            self.emit(net, Some(conn), event);
+            if let Some(event) = event {
+                let subject = Subject {
+                    host,
+                    ..peer.subject(&self.registry)
+                };
+                self.events.emit(net.now(), &self.registry, subject, event);
+            }
         }
         Ok(id)
     }
@@ -321,21 +326,11 @@ impl Distributor {
         holds
     }
 
-    /// Holds the entry of a silent node whose connection ended.
-    pub(super) fn hold_unclaimed(&mut self, net: &Net, id: EntryId, health: Health) {
-        self.self_preservation
-            .hold(net.now(), Suspect::Unclaimed(id));
-        self.identities.detach(id, &self.registry);
-        if health != Health::Suspect {
-            self.emit_suspected(net, id);
-        }
-    }
-
-    fn emit_suspected(&mut self, net: &Net, id: EntryId) {
+    pub(super) fn emit_suspected(&mut self, net: &Net, id: EntryId) {
         let subject = Subject {
-            peer: None,
             name: self.registry.get(id).map_or("", |entry| &*entry.name),
             entry: Some(id),
+            ..Subject::default()
         };
         self.events
             .emit(net.now(), &self.registry, subject, Event::Suspected);

@@ -13,7 +13,6 @@ mod liveness;
 mod membership;
 mod peer;
 mod persistence;
-mod protocol_detection;
 mod pushes;
 mod retry_after;
 mod self_preservation;
@@ -35,7 +34,7 @@ use crate::registry::{EntryId, Registry};
 use crate::time::Time;
 use admission::{Admission, Salt};
 use drains::{Drains, Requester};
-use events::{Event, Events};
+use events::Events;
 use identities::Identities;
 use peer::Peer;
 use persistence::Persistence;
@@ -47,7 +46,7 @@ use warm_up::WarmUp;
 pub use admission::{Access, AddressRange, Tokens};
 pub use config::Config;
 pub use drains::{DrainId, MAX_DRAIN_WAIT};
-pub use events::{Histogram, Journal, Pushed, Record, RecordKind, Stats};
+pub use events::{Event, Histogram, Journal, Pushed, Record, Stats};
 #[cfg(fuzzing)]
 pub(crate) use events::{escaped, escaped_frame};
 pub use persistence::{Restored, Snapshot, SnapshotCounts, SnapshotSink, Unreadable};
@@ -170,7 +169,7 @@ impl Distributor {
             }
         }
         let entries = self.registry.len();
-        self.emit(net, None, Event::Restored { entries });
+        self.emit(net, None, Event::Restored(entries));
         left_out
     }
 

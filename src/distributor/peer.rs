@@ -84,6 +84,7 @@ impl Peer {
             peer: Some(self.addr),
             name: entry.map_or("", |entry| &*entry.name),
             entry: self.entry,
+            ..Subject::default()
         }
     }
 

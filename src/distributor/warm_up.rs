@@ -16,37 +16,25 @@ pub(super) const TAG: u64 = 1;
 pub(super) const ABSENT_BEFORE_COMPLETE: Duration = Duration::from_millis(50);
 
 /// Whether the list may be incomplete.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) enum WarmUp {
-    /// Nodes have until then to reconnect. The timer is armed once it began.
-    Running {
-        ends_at: Time,
-        timer: Option<TimerId>,
-    },
+    /// The Distributor does not listen yet.
+    #[default]
+    NotBegun,
+    /// Nodes have until then to reconnect.
+    Running { ends_at: Time, timer: TimerId },
     /// The list is complete. Lists up to this revision may have been sent as incomplete.
     Over { last_incomplete: u64 },
-}
-
-impl Default for WarmUp {
-    fn default() -> WarmUp {
-        WarmUp::Running {
-            ends_at: Time::ZERO,
-            timer: None,
-        }
-    }
 }
 
 impl WarmUp {
     /// Begins, begins anew, or sets the time until the end.
     pub(super) fn run_for(&mut self, net: &mut Net, owner: Owner, length: Duration) {
-        if let WarmUp::Running {
-            timer: Some(timer), ..
-        } = *self
-        {
+        if let WarmUp::Running { timer, .. } = *self {
             net.disarm(timer);
         }
         let ends_at = net.now() + length;
-        let timer = Some(net.arm(owner, ends_at, TAG));
+        let timer = net.arm(owner, ends_at, TAG);
         *self = WarmUp::Running { ends_at, timer };
     }
 
@@ -76,7 +64,7 @@ impl WarmUp {
     pub(super) fn can_resume(&self, revision: u64) -> bool {
         match self {
             WarmUp::Over { last_incomplete } => revision > *last_incomplete,
-            WarmUp::Running { .. } => false,
+            WarmUp::NotBegun | WarmUp::Running { .. } => false,
         }
     }
 
@@ -85,6 +73,7 @@ impl WarmUp {
         // Absent entries leave a moment before the list is complete.
         let at_least = Duration::from_millis(1);
         match self {
+            WarmUp::NotBegun => at_least,
             WarmUp::Running { ends_at, .. } => ends_at.saturating_since(now).max(at_least),
             WarmUp::Over { .. } => Duration::ZERO,
         }

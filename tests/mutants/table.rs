@@ -296,8 +296,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "UnclaimedEntriesRemoved",
         file: "src/distributor/mod.rs",
-        find: "self.emit(net, None, Event::Restored { entries });",
-        replace: "self.emit(net, None, Event::Restored { entries });
+        find: "self.emit(net, None, Event::Restored(entries));",
+        replace: "self.emit(net, None, Event::Restored(entries));
                   if MUTANT { self.end_warm_up(net); }",
         promise: 5,
     },

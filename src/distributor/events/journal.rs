@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::event::{Record, RecordKind, Subject};
+use super::event::{Event, Record, Subject};
 use super::histogram::Histogram;
 use super::push_log::{MAX_PUSHES, PushLog, Pushed};
 use crate::rate_limit::RateLimit;
@@ -115,29 +115,26 @@ impl Journal {
         now: Time,
         registry: &Registry,
         subject: Subject<'_>,
-        kind: RecordKind,
+        event: Event,
     ) {
-        match (kind, subject.entry) {
-            (RecordKind::Joined, Some(id)) => {
+        match (event, subject.entry) {
+            (Event::Joined, Some(id)) => {
                 self.joined_at.insert(id, now);
             }
-            (RecordKind::Left(..), Some(id)) => {
+            (Event::Left(..), Some(id)) => {
                 self.joined_at.remove(&id);
             }
-            (RecordKind::Restored(_), _) => {
+            (Event::Restored(_), _) => {
                 self.joined_at
                     .extend(registry.iter().map(|(id, _)| (id, now)));
             }
             _ => {}
         }
-        let is_change = matches!(
-            kind,
-            RecordKind::Joined | RecordKind::Changed | RecordKind::Left(..)
-        );
+        let is_change = matches!(event, Event::Joined | Event::Changed | Event::Left(..));
         // Any client that reaches the port can cause these at will.
         let is_noise = matches!(
-            kind,
-            RecordKind::Rejected(_) | RecordKind::WrongProtocol(_) | RecordKind::LimitExceeded(_)
+            event,
+            Event::Rejected(_) | Event::WrongProtocol(_) | Event::LimitExceeded(_)
         );
         let revision = registry.revision();
         let changed_list = is_change && revision > self.recorded_revision;
@@ -156,7 +153,7 @@ impl Journal {
         self.records.push_back(Record {
             number: self.last_number,
             at: now,
-            kind,
+            event,
             peer: subject.peer,
             name: subject.name.into(),
             entry: subject.entry,
@@ -170,9 +167,9 @@ impl Journal {
 mod tests {
     use super::*;
 
-    fn record(journal: &mut Journal, kind: RecordKind, millis: u64) {
+    fn record(journal: &mut Journal, event: Event, millis: u64) {
         let (now, registry) = (Time::from_millis(millis), Registry::default());
-        journal.record(now, &registry, Subject::default(), kind);
+        journal.record(now, &registry, Subject::default(), event);
     }
 
     fn journal() -> Journal {
@@ -185,7 +182,7 @@ mod tests {
         assert_eq!(journal.records_since(0).unwrap().count(), 0);
         assert!(journal.records_since(1).is_none());
         for _ in 0..MAX_RECORDS + 5 {
-            record(&mut journal, RecordKind::Joined, 0);
+            record(&mut journal, Event::Joined, 0);
         }
         assert_eq!(journal.records().count(), MAX_RECORDS);
         let last = journal.last_number();
@@ -200,15 +197,15 @@ mod tests {
     #[test]
     fn limits_events_that_clients_cause() {
         let mut journal = journal();
-        record(&mut journal, RecordKind::Joined, 0);
-        let noise = RecordKind::WrongProtocol("HTTP");
+        record(&mut journal, Event::Joined, 0);
+        let noise = Event::WrongProtocol("HTTP");
         for number in 0..100_000 {
             record(&mut journal, noise, number / 100);
         }
         assert_eq!(journal.records().count(), 21);
         assert_eq!(journal.suppressed, 100_000 - 20);
         record(&mut journal, noise, 1000);
-        record(&mut journal, RecordKind::Joined, 1000);
+        record(&mut journal, Event::Joined, 1000);
         assert_eq!(journal.records().count(), 23);
     }
 }

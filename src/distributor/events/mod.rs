@@ -8,11 +8,11 @@ mod push_log;
 
 use std::collections::BTreeMap;
 
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 pub(crate) use escaped::{escaped, escaped_frame};
-pub(super) use event::{Event, Subject, describe};
-pub use event::{Record, RecordKind};
+pub use event::{Event, Record};
+pub(super) use event::{Subject, describe};
 pub use histogram::Histogram;
 pub use journal::Journal;
 pub(super) use push_log::MAX_NAMES;
@@ -44,10 +44,12 @@ impl Events {
         now: Time,
         registry: &Registry,
         subject: Subject<'_>,
-        event: Event<'_>,
+        event: Event,
     ) {
         let (entries, revision) = (registry.len(), registry.revision());
+        let Subject { host, error, .. } = subject;
         let peer = subject.peer.map(tracing::field::display);
+        let frame = || escaped_frame(subject.frame);
         /// Logs a constant phrase with the subject and more fields, within the limit of its key.
         macro_rules! log {
             (warn $key:expr => $phrase:literal $($fields:tt)*) => {
@@ -59,7 +61,7 @@ impl Events {
             (info $phrase:literal $($fields:tt)*) => {
                 log!(info, LINES_PER_SECOND, ($phrase, 0), $phrase $($fields)*)
             };
-            ($level:ident, $per_second:expr, $key:expr, $phrase:literal $(; $($fields:tt)*)?) => {
+            ($level:ident, $per_second:expr, $key:expr, $phrase:literal $(; $($fields:tt)*)?) => {{
                 let new = || RateLimit::per_second($per_second);
                 let limit = self.log_limits.entry($key).or_insert_with(new);
                 if limit.allow(now) {
@@ -72,90 +74,49 @@ impl Events {
                         $phrase
                     );
                 }
-            };
+            }};
         }
-        let mut record = |kind| {
-            if let Some(journal) = &mut self.journal {
-                journal.record(now, registry, subject, kind);
-            }
-        };
+        if let Some(journal) = &mut self.journal
+            && !event.as_str().is_empty()
+        {
+            journal.record(now, registry, subject, event);
+        }
         match event {
-            Event::WrongProtocol { protocol, bytes } => {
-                self.stats.wrong_protocol += 1;
-                record(RecordKind::WrongProtocol(protocol));
-                let bytes = || escaped_frame(bytes);
-                log!(warn "connection closed: wrong protocol"; protocol, bytes = bytes());
+            Event::Joined => log!(info "node joined"; %host, entries, revision),
+            Event::Changed => log!(info "node changed"; %host, revision),
+            Event::Claimed => log!(info "entry claimed"),
+            Event::Superseded(before) => log!(info "connection superseded"; %before),
+            Event::Left(cause, reason) => {
+                let cause = cause.as_str();
+                log!(info "node left"; %cause, reason, entries, revision);
             }
-            Event::Rejected {
-                refusal,
-                frame,
-                is_unadmitted,
-            } => {
+            Event::Suspected => {
+                self.stats.suspects_held += 1;
+                log!(info "node suspect");
+            }
+            Event::Recovered => log!(info "suspect recovered"),
+            Event::Rejected(code) => {
                 self.stats.rejected_packets += 1;
-                self.stats.not_admitted += u64::from(is_unadmitted);
-                record(RecordKind::Rejected(refusal.code));
-                let errorcode = refusal.code as u8;
+                let errorcode = code as u8;
                 let key = ("packet rejected", errorcode);
-                let frame = || escaped_frame(frame);
-                let error = &*refusal.message;
                 log!(warn key => "packet rejected"; errorcode, error, frame = frame());
             }
-            Event::Closed(reason) => match self.stats.limit(reason) {
-                Some(count) => {
-                    *count += 1;
-                    let limit = describe(reason);
-                    record(RecordKind::LimitExceeded(limit));
-                    log!(warn (limit, 0) => "connection closed: limit exceeded"; limit);
-                }
-                None => debug!(peer, reason = describe(reason), "connection closed"),
-            },
-            Event::OldListsCut => {
-                self.stats.old_lists_cut += 1;
-                let limit = "old lists";
-                record(RecordKind::LimitExceeded(limit));
+            Event::WrongProtocol(protocol) => {
+                self.stats.wrong_protocol += 1;
+                log!(warn "connection closed: wrong protocol"; protocol, bytes = frame());
+            }
+            Event::LimitExceeded(limit) => {
                 log!(warn (limit, 0) => "connection closed: limit exceeded"; limit);
             }
+            Event::WarmUpBegan | Event::WarmUpEnded | Event::Restored(_) => {}
+            Event::NotListed => log!(warn "node not listed: invalid port"),
             Event::ConnectionsRefused {
                 limit,
                 refused,
                 shed,
-            } => {
-                log!(warn "connections refused"; limit, refused, shed);
-            }
-            Event::AcceptFailed { failures } => {
+            } => log!(warn "connections refused"; limit, refused, shed),
+            Event::AcceptFailed(failures) => {
                 log!(warn "failed to accept connections, retrying"; failures);
-            }
-            Event::Joined { host } => {
-                record(RecordKind::Joined);
-                log!(info "node joined"; %host, entries, revision);
-            }
-            Event::Changed { host } => {
-                record(RecordKind::Changed);
-                log!(info "node changed"; %host, revision);
-            }
-            Event::NotListed => {
-                log!(warn "node not listed: invalid port");
-            }
-            Event::Claimed => {
-                record(RecordKind::Claimed);
-                log!(info "entry claimed");
-            }
-            Event::Superseded { before } => {
-                record(RecordKind::Superseded);
-                log!(info "connection superseded"; %before);
-            }
-            Event::Left { cause, reason } => {
-                record(RecordKind::Left(cause, reason));
-                log!(info "node left"; cause = %cause.as_str(), reason, entries, revision);
-            }
-            Event::Suspected => {
-                self.stats.suspects_held += 1;
-                record(RecordKind::Suspect);
-                log!(info "node suspect");
-            }
-            Event::Recovered => {
-                record(RecordKind::Recovered);
-                log!(info "suspect recovered");
             }
             Event::SelfPreservationEntered { silent, overdue } => {
                 let late = overdue;
@@ -164,9 +125,6 @@ impl Events {
             Event::Stalled(stalled) => {
                 warn!(?stalled, "process stalled: waiting for nodes to reconnect");
             }
-            Event::WarmUpBegan => record(RecordKind::WarmUpBegan),
-            Event::WarmUpEnded => record(RecordKind::WarmUpEnded),
-            Event::Restored { entries } => record(RecordKind::Restored(entries)),
         }
     }
 }
@@ -210,7 +168,7 @@ pub struct Stats {
 
 impl Stats {
     /// Returns the counter of the limit that a connection exceeded, if it was closed for that.
-    fn limit(&mut self, reason: CloseReason) -> Option<&mut u64> {
+    pub(super) fn limit(&mut self, reason: CloseReason) -> Option<&mut u64> {
         Some(match reason {
             CloseReason::FrameTooLarge => &mut self.frames_too_large,
             CloseReason::FrameTimeout => &mut self.frame_timeouts,
@@ -225,20 +183,14 @@ impl Stats {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{ErrorCode, Refusal};
+    use crate::protocol::ErrorCode;
 
     #[test]
     fn limits_the_log_of_each_errorcode_separately() {
         let mut events = Events::default();
         for code in [ErrorCode::NotFound, ErrorCode::Busy, ErrorCode::Busy] {
-            let refusal = &Refusal::new(code, "");
-            let rejected = Event::Rejected {
-                refusal,
-                frame: b"",
-                is_unadmitted: false,
-            };
-            let registry = Registry::default();
-            events.emit(Time::ZERO, &registry, Subject::default(), rejected);
+            let (registry, subject) = (Registry::default(), Subject::default());
+            events.emit(Time::ZERO, &registry, subject, Event::Rejected(code));
         }
         let allowed = |code: ErrorCode| {
             let limit = events.log_limits.get_mut(&("packet rejected", code as u8));

@@ -1,4 +1,4 @@
-//! Persistence: when the list is handed to a sink, and in what form.
+//! Persistence: when the list is handed to a sink, and in which format.
 
 mod snapshot;
 
@@ -18,7 +18,7 @@ pub trait SnapshotSink {
     /// It is called on the thread of the loop and must not block: files are written elsewhere.
     fn persist(&mut self, snapshot: Snapshot);
 
-    /// Returns what became of the snapshots so far. For metrics only.
+    /// Returns the number of persisted and failed snapshots so far. For metrics only.
     fn counts(&self) -> SnapshotCounts {
         SnapshotCounts::default()
     }
@@ -33,8 +33,7 @@ pub struct SnapshotCounts {
     pub failures: u64,
 }
 
-/// A change is persisted at once when all is quiet, and after at most this long under churn: with a
-/// disk that is as fast it is on disk within 100 ms.
+/// A change is persisted at once when all is quiet, and after at most this long under churn.
 const MIN_PAUSE: Duration = Duration::from_millis(50);
 
 /// Tag of the timer of [`Persistence`].
@@ -43,39 +42,42 @@ pub(super) const TAG: u64 = 4;
 /// The sink, and whether a snapshot is due.
 #[derive(Default)]
 pub(super) struct Persistence {
-    /// The sink, and the owner of the timer.
-    sink: Option<(Box<dyn SnapshotSink>, Owner)>,
+    sink: Option<Box<dyn SnapshotSink>>,
     is_changed: bool,
     persisted_at: Option<Time>,
     timer: Option<TimerId>,
 }
 
 impl Persistence {
-    /// Sets the sink. It gets the first snapshot in the next turn, even an empty one: then it is
-    /// known early whether it can be persisted.
+    /// Sets the sink. It gets the first snapshot in the next turn, even an empty one: a sink that
+    /// fails is noticed early.
     pub(super) fn start(&mut self, net: &mut Net, owner: Owner, sink: Box<dyn SnapshotSink>) {
-        self.sink = Some((sink, owner));
+        self.sink = Some(sink);
         self.is_changed = true;
         self.arm(net, owner, net.now());
     }
 
-    /// Notes that the list, or an identity, changed.
+    /// Records that the list, or an identity, changed.
     pub(super) fn changed(&mut self) {
         self.is_changed = true;
     }
 
-    /// Hands a snapshot over if one is due. If one is due soon, there will be a turn then.
-    pub(super) fn end_turn(&mut self, net: &mut Net, snapshot: impl FnOnce() -> Snapshot) {
+    /// Hands a snapshot over if one is due. If one is due soon, a timer causes a turn then.
+    pub(super) fn end_turn(
+        &mut self,
+        net: &mut Net,
+        owner: Owner,
+        snapshot: impl FnOnce() -> Snapshot,
+    ) {
         if !self.is_changed {
             return;
         }
-        let Some((sink, owner)) = &mut self.sink else {
+        let Some(sink) = &mut self.sink else {
             return;
         };
         let now = net.now();
         let due_at = self.persisted_at.map_or(now, |last| last + MIN_PAUSE);
         if now < due_at {
-            let owner = *owner;
             return self.arm(net, owner, due_at);
         }
         self.is_changed = false;
@@ -88,7 +90,7 @@ impl Persistence {
 
     /// Hands the last snapshot over.
     pub(super) fn stop(&mut self, snapshot: impl FnOnce() -> Snapshot) {
-        if let Some((sink, _)) = &mut self.sink {
+        if let Some(sink) = &mut self.sink {
             sink.persist(snapshot());
         }
     }
@@ -103,7 +105,7 @@ impl Persistence {
 
     pub(super) fn counts(&self) -> SnapshotCounts {
         let sink = self.sink.as_ref();
-        sink.map_or(SnapshotCounts::default(), |(sink, _)| sink.counts())
+        sink.map(|sink| sink.counts()).unwrap_or_default()
     }
 }
 

@@ -209,8 +209,10 @@ impl Pushes {
         while let Some(revision) = self.frames.too_old() {
             for (conn, peer) in cx.peers.iter() {
                 if peer.listed_revision == Some(revision) && cx.net.is_backlogged(conn) {
-                    let subject = peer.subject(registry);
-                    cx.events.emit(now, registry, subject, Event::OldListsCut);
+                    let (subject, event) =
+                        (peer.subject(registry), Event::LimitExceeded("old lists"));
+                    cx.events.emit(now, registry, subject, event);
+                    cx.events.stats.old_lists_cut += 1;
                     cx.net.close(conn, Close::Now);
                 }
             }
