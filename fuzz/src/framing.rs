@@ -4,7 +4,7 @@ use crate::script::Script;
 use pilcrow::reactor::buffer_pool::BufferPool;
 use pilcrow::reactor::framing::{FRAME_END, Fed, Flow, FrameBuffer};
 
-/// What the frames of a stream are, said as simply as possible, and how long each was as it came.
+/// Returns the frames of a stream, found in the simplest way, and the length of each before trimming.
 fn model(stream: &[u8]) -> Vec<(Vec<u8>, usize)> {
     let mut frames = Vec::new();
     let mut rest = stream;
@@ -16,7 +16,7 @@ fn model(stream: &[u8]) -> Vec<(Vec<u8>, usize)> {
     frames
 }
 
-/// The input is a limit, where to stop, how to cut, and then the stream.
+/// The input is a limit, stops, cuts, and the stream.
 pub fn framing(input: &[u8]) {
     let mut script = Script::new(input);
     let limit = usize::from(script.byte());
@@ -40,14 +40,14 @@ pub fn framing(input: &[u8]) {
     }
 }
 
-/// The frames, and whether one was over the limit.
+/// Returns the frames, and whether one was over the limit.
 fn cut(stream: &[u8], cuts: &[u8], limit: usize, stops: u8) -> (Vec<Vec<u8>>, bool) {
     let (mut buffer, mut pool) = (FrameBuffer::default(), BufferPool::default());
     let mut frames = Vec::new();
     let mut rest = stream;
     let mut cuts = cuts.iter().map(|cut| usize::from(*cut));
     loop {
-        let (mut piece, behind) = rest.split_at(cuts.next().unwrap_or(usize::MAX).min(rest.len()));
+        let (mut piece, after) = rest.split_at(cuts.next().unwrap_or(usize::MAX).min(rest.len()));
         loop {
             let fed = buffer.feed(piece, limit, &mut pool, &mut |frame| {
                 assert!(!frame.is_empty() && frame.len() <= limit);
@@ -63,14 +63,14 @@ fn cut(stream: &[u8], cuts: &[u8], limit: usize, stops: u8) -> (Vec<Vec<u8>>, bo
                 Fed::Drained => break,
             }
         }
-        // Half a frame end may lie behind the limit.
+        // Half a frame end may follow the limit.
         assert!(buffer.unfinished().len() <= limit + 1);
         if buffer.unfinished().is_empty() {
             assert_eq!(buffer.capacity(), 0, "memory is held between frames");
         }
-        if behind.is_empty() {
+        if after.is_empty() {
             return (frames, false);
         }
-        rest = behind;
+        rest = after;
     }
 }

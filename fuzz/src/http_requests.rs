@@ -1,11 +1,10 @@
-//! The requests in a stream do not depend on how it is cut, and where each ends can be seen in one
-//! way alone.
+//! The requests in a stream do not depend on how it is cut, and the end of each is unambiguous.
 
 use crate::script::Script;
 use pilcrow::fuzzing::{RequestReader, max_request_bytes};
 use pilcrow::http::Limits;
 
-/// A request as it was handed out, and all of it as it came.
+/// A parsed request, and its bytes on the wire.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Seen {
     method: String,
@@ -15,7 +14,7 @@ struct Seen {
     wire: Vec<u8>,
 }
 
-/// The input is two limits, how to cut, and then the stream.
+/// The input is two limits, cuts, and the stream.
 pub fn http_requests(input: &[u8]) {
     let mut script = Script::new(input);
     let limits = Limits {
@@ -41,15 +40,15 @@ pub fn http_requests(input: &[u8]) {
     }
 }
 
-/// The requests, and the status with which what follows them was refused.
+/// Returns the requests, and the status of the first that was rejected.
 fn read(stream: &[u8], cuts: &[u8], limits: &Limits) -> (Vec<Seen>, Option<u16>) {
     let (mut reader, mut kept, mut requests) = (RequestReader::default(), Vec::new(), Vec::new());
     let mut cuts = cuts.iter().map(|cut| usize::from(*cut));
     let mut rest = stream;
     loop {
-        let (piece, behind) = rest.split_at(cuts.next().unwrap_or(usize::MAX).min(rest.len()));
+        let (piece, after) = rest.split_at(cuts.next().unwrap_or(usize::MAX).min(rest.len()));
         kept.extend_from_slice(piece);
-        // As the loop does, which shows nothing while there is nothing.
+        // Like the loop, which does not call the reader without bytes.
         while !kept.is_empty() {
             let step = reader.step(&kept, limits, &mut |request, bytes| {
                 requests.push(Seen {
@@ -68,14 +67,14 @@ fn read(stream: &[u8], cuts: &[u8], limits: &Limits) -> (Vec<Seen>, Option<u16>)
             kept.drain(..used);
         }
         assert!(kept.len() <= max_request_bytes(limits) + piece.len());
-        if behind.is_empty() {
+        if after.is_empty() {
             return (requests, None);
         }
-        rest = behind;
+        rest = after;
     }
 }
 
-/// Looks at a request as the simplest reader would, and as strictly as any.
+/// Checks a request with a simple and strict parser.
 fn assert_ends_in_one_way(seen: &Seen, max_head_bytes: usize) {
     let wire = &seen.wire;
     let end = wire.windows(4).position(|four| four == b"\r\n\r\n");
@@ -119,7 +118,7 @@ fn assert_ends_in_one_way(seen: &Seen, max_head_bytes: usize) {
     assert!(!seen.path.contains(['?', '#', '\\', ' ']));
 }
 
-/// The body in these chunks, if they end where the last one and its trailers do.
+/// Decodes chunks, if the bytes end after the last one and its trailers.
 fn dechunked(mut wire: &[u8]) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! What holds for every input, a function a property: it panics where the property does not hold.
+//! Properties that hold for every input: functions that panic where they do not.
 //!
 //! The fuzz targets run them with inputs that find new paths, `tests/properties` with drawn inputs on
 //! stable Rust: `cargo test --manifest-path fuzz/Cargo.toml`.

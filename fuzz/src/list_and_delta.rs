@@ -1,4 +1,4 @@
-//! A node that is sent lists and changes sees what the registry has.
+//! A node that receives lists and changes has the view of the registry.
 
 use crate::node_link::Bench;
 use crate::script::Script;
@@ -7,14 +7,14 @@ use pilcrow::protocol::{Route, Stamp, write_delta, write_session_list};
 use pilcrow::reactor::framing::FRAME_END;
 use pilcrow::registry::{Cause, Entry, EntryId, Registry, write_entries, write_ids};
 
-/// The input says how the registry changes, and when the node is sent what.
+/// The input decides how the registry changes, and when the node receives a list or a change.
 pub fn list_and_delta(input: &[u8]) {
     let mut script = Script::new(input);
     let mut registry = Registry::default();
     let mut ids: Vec<EntryId> = Vec::new();
     let mut bench = Bench::new();
     bench.open();
-    bench.say(
+    bench.send(
         r#"{"key":1,"errorcode":0,"results":{"id":0,"epoch":"e1","rev":0,"heartbeat_ms":5000}}¶"#
             .as_bytes(),
     );
@@ -37,7 +37,7 @@ pub fn list_and_delta(input: &[u8]) {
                 assert_same(&mut bench, &registry);
             }
             _ => {
-                // What is not changed is not told.
+                // Without a change nothing is sent.
                 if sent == Some(registry.revision()) {
                     continue;
                 }
@@ -53,7 +53,7 @@ pub fn list_and_delta(input: &[u8]) {
     }
 }
 
-/// Few different ones: twins, and one that comes back as it was, are to be met.
+/// Draws from few entries, so that equal ones meet.
 fn entry(script: &mut Script<'_>) -> Entry {
     let (port, url) = (1 + script.pick(3), script.pick(2));
     let text = format!(
@@ -79,7 +79,7 @@ fn send_list(bench: &mut Bench, registry: &Registry) -> u64 {
     let ids = |out: &mut Vec<u8>| write_ids(out, registry.listed());
     write_session_list(&mut frame, "0", stamp, true, entries, ids, |_| {});
     frame.extend_from_slice(&FRAME_END);
-    bench.say(&frame);
+    bench.send(&frame);
     rev
 }
 
@@ -100,7 +100,7 @@ fn send_delta(bench: &mut Bench, registry: &Registry, from: u64) -> Option<u64> 
     let ids = |out: &mut Vec<u8>| write_ids(out, registry.select(&delta.joined));
     write_delta(&mut frame, stamp, from, joined, left, ids, |_| {});
     frame.extend_from_slice(&FRAME_END);
-    bench.say(&frame);
+    bench.send(&frame);
     Some(rev)
 }
 

@@ -1,4 +1,4 @@
-//! A node outlives whatever its Distributor says.
+//! A node survives whatever its Distributor sends.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::script::Script;
 
 const MILLI: Duration = Duration::from_millis(1);
 
-/// A node whose Distributor is played by the script.
+/// A node whose Distributor follows a script.
 pub(crate) struct Bench {
     world: World,
     reactor: Reactor,
@@ -21,7 +21,7 @@ pub(crate) struct Bench {
     distributor: Process,
     /// `None` while connections are refused.
     listener: Option<Socket>,
-    /// The node's last connection.
+    /// The last connection of the node.
     link: Option<Wire>,
 }
 
@@ -73,7 +73,7 @@ impl Bench {
             let next = self.reactor.next_deadline().unwrap_or(end).min(next);
             self.world.advance(next.max(now + MILLI / 50));
         }
-        panic!("it turns and turns, and time does not pass");
+        panic!("the loop turns without end");
     }
 
     /// Accepts, reads and writes what there is. Fails for a frame that is not a packet.
@@ -108,12 +108,12 @@ impl Bench {
     pub(crate) fn open(&mut self) {
         if self.listener.is_none() {
             let listener = self.distributor.listen(address());
-            self.listener = Some(listener.expect("nobody else listens"));
+            self.listener = Some(listener.expect("the port is free"));
         }
         self.pass(MILLI);
     }
 
-    pub(crate) fn say(&mut self, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
         if let Some(link) = &mut self.link {
             link.out.extend_from_slice(bytes);
         }
@@ -164,7 +164,7 @@ const WORDS: [&str; 24] = [
     "¶",
 ];
 
-/// The input says what the Distributor says and does, and what the node is told to do.
+/// The input decides what the Distributor sends and does, and when the node drains.
 pub fn node_link(input: &[u8]) {
     let mut script = Script::new(input);
     let mut bench = Bench::new();
@@ -173,7 +173,7 @@ pub fn node_link(input: &[u8]) {
             0 => bench.open(),
             1 => bench.end(script.pick(2) == 1),
             2 => bench.pass(Duration::from_millis(1 << script.pick(15))),
-            3 => bench.say(script.bytes()),
+            3 => bench.send(script.bytes()),
             4 => {
                 let wait = Duration::from_millis(u64::from(script.byte()));
                 bench.context().drain(wait);
@@ -190,9 +190,9 @@ pub fn node_link(input: &[u8]) {
                 let frame = r#"{"uri":"/distributes","method":"GET","key":0,"params":["#.to_owned()
                     + script.one_of(&WORDS)
                     + "]}¶";
-                bench.say(frame.as_bytes());
+                bench.send(frame.as_bytes());
             }
-            _ => bench.say(script.one_of(&WORDS).as_bytes()),
+            _ => bench.send(script.one_of(&WORDS).as_bytes()),
         }
     }
     bench.end(true);

@@ -1,4 +1,4 @@
-//! What is written is read as it was meant, and whatever is read does no harm.
+//! Packets that are written can be read again, and reading any bytes does no harm.
 
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use pilcrow::protocol::{
 use pilcrow::reactor::SharedFrame;
 use pilcrow::reactor::framing::FRAME_END;
 
-/// The input is read as a packet of every kind, and then as what packets of every kind are made of.
+/// The input is read as a packet of every kind, and then decides the content of written packets.
 pub fn packets(input: &[u8]) {
     read_anything(input);
     let mut script = Script::new(input);
@@ -25,7 +25,8 @@ pub fn packets(input: &[u8]) {
 
     let frame = frame(|out| {
         let route = Route::new(&*method, &*uri);
-        write_request(out, &route, key, deadline, &params).expect("memory takes it");
+        write_request(out, &route, key, deadline, &params)
+            .expect("writing to memory does not fail");
     });
     let packet = Packet::parse(&frame).expect("a request is a packet");
     assert_eq!(packet.uri().as_deref(), Some(&*uri));
@@ -41,7 +42,7 @@ pub fn packets(input: &[u8]) {
     let refusal = refusal(script.one_of(&CODES), script.text());
     for (packet, with_key) in [(packet, true), (Packet::default(), false)] {
         let text = self::frame(|out| {
-            write_error(out, &packet, &refusal).expect("memory takes it");
+            write_error(out, &packet, &refusal).expect("writing to memory does not fail");
         });
         let reply = Reply::parse(&text).expect("an error is a reply");
         assert_eq!(reply.key(), with_key.then_some(key));
@@ -66,18 +67,18 @@ fn read_anything(input: &[u8]) {
         let _ = packet.session().map(SessionRequest::parse);
         let _ = packet.params().map(ListedNode::parse);
         let refusal = refusal(ErrorCode::NotFound, "no");
-        let frame = frame(|out| write_error(out, &packet, &refusal).expect("memory takes it"));
-        assert!(
-            Reply::parse(&frame).is_some(),
-            "what is refused is refused with JSON"
-        );
+        let frame = frame(|out| {
+            write_error(out, &packet, &refusal).expect("writing to memory does not fail")
+        });
+        assert!(Reply::parse(&frame).is_some(), "an error is JSON");
     }
     let _ = Update::parse(input);
     let _ = Reply::parse(input).map(|reply| (reply.key(), reply.message().len()));
 }
 
 fn replies(raw_key: &str, key: u64, params: &Value, refusal: &Refusal) {
-    let text = frame(|out| write_reply(out, raw_key, params).expect("memory takes it"));
+    let text =
+        frame(|out| write_reply(out, raw_key, params).expect("writing to memory does not fail"));
     let reply = Reply::parse(&text).expect("a reply");
     assert_eq!((reply.key(), reply.errorcode), (Some(key), 0));
     assert_eq!(
@@ -87,7 +88,7 @@ fn replies(raw_key: &str, key: u64, params: &Value, refusal: &Refusal) {
 
     let text = frame(|out| {
         let written = write_error_reply(out, raw_key, refusal.code, &refusal.message);
-        written.expect("memory takes it");
+        written.expect("writing to memory does not fail");
     });
     let reply = Reply::parse(&text).expect("an error reply");
     assert_eq!(
@@ -118,7 +119,9 @@ fn sessions(script: &mut Script<'_>) {
         rev: number(script),
         heartbeat_ms: number(script),
     };
-    let text = frame(|out| write_reply(out, "null", &registered).expect("memory takes it"));
+    let text = frame(|out| {
+        write_reply(out, "null", &registered).expect("writing to memory does not fail")
+    });
     let reply = Reply::parse(&text).expect("a reply");
     let read = serde_json::from_str::<Registered<'_>>(reply.results());
     assert_eq!(read.ok(), Some(registered));
@@ -130,7 +133,8 @@ fn sessions(script: &mut Script<'_>) {
         unacknowledged: vec![number(script); script.pick(3)],
         untracked: number(script),
     };
-    let text = frame(|out| write_reply(out, "null", &drained).expect("memory takes it"));
+    let text =
+        frame(|out| write_reply(out, "null", &drained).expect("writing to memory does not fail"));
     let reply = Reply::parse(&text).expect("a reply");
     assert_eq!(
         serde_json::from_str::<Drained>(reply.results()).ok(),
@@ -205,14 +209,14 @@ fn updates(script: &mut Script<'_>) {
         }
         other => panic!("a delta: {other:?}"),
     }
-    let text = frame(|out| write_draining(out, rev).expect("memory takes it"));
+    let text = frame(|out| write_draining(out, rev).expect("writing to memory does not fail"));
     match Update::parse(&text) {
         Some(Update::Draining { retry_after_ms }) => assert_eq!(retry_after_ms, Some(rev)),
-        other => panic!("a goodbye: {other:?}"),
+        other => panic!("a planned stop: {other:?}"),
     }
 }
 
-/// What is written, as it goes on the wire: one frame, whatever is in it.
+/// Writes a packet as one frame, and checks that it has one end.
 fn frame(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let frame = SharedFrame::new(write);
     let sent = frame.as_bytes().strip_suffix(&FRAME_END).expect("it ends");

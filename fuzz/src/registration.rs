@@ -1,5 +1,4 @@
-//! What is accepted as a registration is harmless to all who read it, and what is harmless is
-//! accepted.
+//! Registrations are accepted exactly if they are harmless to all readers.
 
 use std::fmt;
 
@@ -19,7 +18,7 @@ pub fn registration(input: &[u8]) {
     let Ok(Ok(params)) = params else {
         return;
     };
-    // Small, so that inputs reach them.
+    // Small enough for inputs to reach them.
     let limits = RegistrationLimits {
         max_bytes: 512,
         max_name_bytes: 16,
@@ -31,15 +30,15 @@ pub fn registration(input: &[u8]) {
     match (Registration::check(Some(params), &limits), model) {
         (Ok(registration), Some(model)) => compare(params.get(), &registration, &model),
         (Err(_), None) => {}
-        (Ok(_), None) => panic!("this is not to be accepted: {params}"),
-        (Err(why), Some(_)) => panic!("this is to be accepted: {params}: {why}"),
+        (Ok(_), None) => panic!("accepted: {params}"),
+        (Err(why), Some(_)) => panic!("rejected: {params}: {why}"),
     }
 }
 
-/// The fields in their order, keys decoded.
+/// The fields in their order, with decoded keys.
 type Fields = Vec<(String, Value)>;
 
-/// What others read in it; nothing if it is to be refused.
+/// Returns the fields that other readers see, or `None` if it is to be rejected.
 fn model(params: &str, limits: &RegistrationLimits) -> Option<Fields> {
     let fields = fields(params)?;
     let mut keys: Vec<&String> = fields.iter().map(|(key, _)| key).collect();
@@ -87,7 +86,7 @@ fn depth(value: &Value) -> usize {
     1 + below.into_iter().map(depth).max().unwrap_or(0)
 }
 
-/// All of it as `Value`s; nothing if it is no object, or not all of it can be decoded.
+/// Returns the fields as values, or `None` unless it is an object that can be decoded.
 fn fields(text: &str) -> Option<Fields> {
     struct InOrder;
     impl<'de> Visitor<'de> for InOrder {
@@ -144,7 +143,7 @@ fn compare(params: &str, registration: &Registration<'_>, fields: &Fields) {
         let text = std::str::from_utf8(&listed).expect("it is text");
         assert_eq!(self::fields(text), Some(expected.clone()), "{params}");
 
-        // In a list, as it goes to everybody.
+        // In a list.
         let frame = SharedFrame::new(|out| out.extend_from_slice(&listed));
         let sent = frame.as_bytes().strip_suffix(&FRAME_END).expect("it ends");
         assert!(!sent.windows(2).any(|pair| pair == FRAME_END), "{params}");
@@ -152,7 +151,7 @@ fn compare(params: &str, registration: &Registration<'_>, fields: &Fields) {
         assert_eq!(self::fields(sent), Some(expected), "{params}");
     }
     if find(fields, "host").is_none() {
-        // As it came, but for what stands at its end.
+        // Unchanged except for its end.
         let mut listed = Vec::new();
         registration.write_with_host(&mut listed, "h");
         let behind = params.trim_end().trim_end_matches('}').trim_end();

@@ -1,6 +1,6 @@
-//! Reading an input as decisions: each is there for every input, and a byte changes little.
+//! Decisions that are read from an input: every input has enough of them.
 
-/// What is left of an input. When it is over, every decision is the first one.
+/// The rest of an input. After its end, every decision is the first choice.
 pub(crate) struct Script<'a>(&'a [u8]);
 
 impl<'a> Script<'a> {
@@ -18,7 +18,7 @@ impl<'a> Script<'a> {
         *first
     }
 
-    /// One of `count`.
+    /// Returns a number below `count`.
     pub(crate) fn pick(&mut self, count: usize) -> usize {
         usize::from(self.byte()) % count.max(1)
     }
@@ -27,7 +27,7 @@ impl<'a> Script<'a> {
         all[self.pick(all.len())]
     }
 
-    /// Up to 255 bytes; the first says how many.
+    /// Returns up to 255 bytes, after a byte with their number.
     pub(crate) fn bytes(&mut self) -> &'a [u8] {
         let count = usize::from(self.byte()).min(self.0.len());
         let (bytes, rest) = self.0.split_at(count);

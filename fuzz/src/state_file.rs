@@ -1,4 +1,4 @@
-//! A state file is read as it was written, or not at all.
+//! A state file is restored as it was written, or rejected.
 
 use sha2::{Digest, Sha256};
 
@@ -12,7 +12,7 @@ fn decode(file: &[u8]) -> Option<Restored> {
     Restored::decode(file, &RegistrationLimits::default()).ok()
 }
 
-/// A file with this body and the header that belongs to it.
+/// Returns a file with this body and a valid header.
 fn sealed(body: &[u8]) -> Vec<u8> {
     let digits = Sha256::digest(body);
     let hash: String = digits.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -23,7 +23,7 @@ fn sealed(body: &[u8]) -> Vec<u8> {
     [header.as_bytes(), body].concat()
 }
 
-/// What a Distributor that restores this writes in its turn.
+/// Returns the file that a Distributor writes after restoring this.
 fn encode(restored: Restored) -> Vec<u8> {
     let world = World::new(Random::new(0), Faults::none()).expect("a world begins");
     let host = world.add_host([10, 0, 0, 1].into());
@@ -35,7 +35,7 @@ fn encode(restored: Restored) -> Vec<u8> {
     distributor.snapshot().into_bytes()
 }
 
-/// The input is a place, a bit, and then a file, or the body of one whose header is right.
+/// The input is a place, a bit, and a file, or a body that gets a valid header.
 pub fn state_file(input: &[u8]) {
     let mut script = Script::new(input);
     let (place, bit) = ((script.byte(), script.byte()), script.pick(8));

@@ -1,8 +1,8 @@
-//! Text of peers: in the log, and as urls.
+//! Text of peers in the log, and their urls.
 
 use pilcrow::fuzzing::{check_url, logged_frame, logged_text};
 
-/// As the log has it: in quotes.
+/// Checks quoted text as the log shows it.
 fn assert_harmless(shown: &str) {
     let quoted = format!("{shown:?}");
     assert!(quoted.len() <= 256, "{} bytes: {quoted}", quoted.len());
@@ -19,15 +19,14 @@ fn assert_harmless(shown: &str) {
     }
 }
 
-/// Whatever a peer sends, its log line is short, and nothing in it acts on a terminal or poses as
-/// another line.
+/// The log shows any text of a peer in a short form that has no effect on a terminal or on lines.
 pub fn log_escape(input: &[u8]) {
     assert_harmless(&logged_frame(input));
     assert_secret(input);
     assert_harmless(&logged_text(&String::from_utf8_lossy(input)));
 }
 
-/// What stands behind one of these words is shown to nobody.
+/// The text after one of these words is not shown.
 fn assert_secret(input: &[u8]) {
     for word in ["session", "token", "uthorization"] {
         let shown = |secret: &[u8]| {
@@ -38,8 +37,7 @@ fn assert_secret(input: &[u8]) {
     }
 }
 
-/// A url that is taken leads nobody out of its path, however often it is decoded, and stays one that
-/// is taken.
+/// An accepted url stays in its path and acceptable, however often it is decoded.
 pub fn url(input: &[u8]) {
     let Ok(url) = std::str::from_utf8(input) else {
         return;

@@ -9,7 +9,7 @@ use crate::support::{Client, Distributor};
 use crate::{note, scale};
 
 #[test]
-fn a_crowd_joins_and_leaves_at_once() {
+fn a_crowd_that_joins_and_leaves_at_once_is_listed_and_forgotten() {
     let (crowd, watchers) = (affordable(scale(500, 5000)), scale(4, 20));
     let distributor = Distributor::start(&["--silence-timeout", "60s"]);
     let baseline = Baseline::of(&distributor);
@@ -22,7 +22,7 @@ fn a_crowd_joins_and_leaves_at_once() {
             .map(|name| PlainPeer::start(distributor.addr, name))
             .collect();
         converge(&peers, &own);
-        // All are connected before the list is long: each is sent it on connecting.
+        // All connect before the list is long, because each receives it on connecting.
         let mut clients: Vec<Client> = (0..crowd).map(|_| distributor.connect()).collect();
         for (number, client) in clients.iter_mut().enumerate() {
             client.send(&json!({"uri": "/distributes", "method": "POST", "key": 1,
@@ -36,7 +36,7 @@ fn a_crowd_joins_and_leaves_at_once() {
         converge(&peers, &own);
         let lists = peers[0].lists().len();
         note(format_args!(
-            "{crowd} joined and left: {lists} lists told a watcher"
+            "{crowd} joined and left: {lists} lists for a watcher"
         ));
         drop(peers);
         baseline.wait_for(
@@ -51,7 +51,7 @@ fn a_crowd_joins_and_leaves_at_once() {
 }
 
 #[test]
-fn resets_leave_nothing_behind() {
+fn resets_leak_nothing() {
     let resets = scale(300, 5000);
     let distributor = Distributor::start(&[]);
     let baseline = Baseline::of(&distributor);
@@ -63,7 +63,7 @@ fn resets_leave_nothing_behind() {
                 for number in 0..resets / 4 {
                     let mut client = Client::connect(addr);
                     match number % 4 {
-                        // Before, while and after it registers, and with a list on the way.
+                        // Before, during and after its registration, and with a list on the way.
                         0 => {}
                         1 => client.send_raw(b"{\"uri\":\"/distri"),
                         2 => client.register(&format!("n{thread}-{number}"), 1),

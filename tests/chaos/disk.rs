@@ -1,4 +1,4 @@
-//! No room: for the list on disk, and for the log.
+//! A full disk: for the state file, and for the log.
 
 use std::fs::{self, OpenOptions};
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use crate::support::{
 };
 use crate::{note, scale};
 
-/// A file system of its own that is soon full. Unmounted when dropped.
+/// A small file system. Unmounted when dropped.
 struct SmallDisk(String);
 
 impl SmallDisk {
@@ -35,11 +35,11 @@ impl Drop for SmallDisk {
 }
 
 #[test]
-fn with_a_full_disk_it_serves_and_keeps_the_list_when_there_is_room() {
+fn serves_on_a_full_disk_and_writes_the_list_when_it_has_room() {
     let folder = Folder::new();
     let disk = match SmallDisk::mount(folder.join("disk")) {
         Ok(disk) => disk,
-        Err(why) => return skip_or_require("mount", &format!("no small disk: {why}")),
+        Err(why) => return skip_or_require("mount", &format!("no small file system: {why}")),
     };
     let (state, filler) = (format!("{}/state", disk.0), format!("{}/filler", disk.0));
     for round in 0..scale(1, 3) {
@@ -55,7 +55,7 @@ fn with_a_full_disk_it_serves_and_keeps_the_list_when_there_is_room() {
         distributor.program.wait_for_log(&["WARN", "state"]);
         distributor.assert_serves();
         let saved = fs::read_to_string(&state).unwrap();
-        assert!(saved.contains("early"), "what was kept is not torn");
+        assert!(saved.contains("early"), "the old file is not torn");
         fs::remove_file(&filler).unwrap();
         wait_until("all on disk", || {
             fs::read_to_string(&state).is_ok_and(|saved| saved.lines().skip(2).count() == 21)
@@ -67,13 +67,13 @@ fn with_a_full_disk_it_serves_and_keeps_the_list_when_there_is_room() {
         drop((early, late, next));
         fs::remove_file(&state).unwrap();
         note(format_args!(
-            "round {round}: the disk was full, and the list is kept since it is not"
+            "round {round}: the disk was full, and the list was written after that"
         ));
     }
 }
 
 #[test]
-fn with_no_room_for_the_log_it_serves() {
+fn serves_without_room_for_the_log() {
     let Ok(full) = OpenOptions::new().write(true).open("/dev/full") else {
         return skip_or_require("devfull", "this machine has no /dev/full");
     };
@@ -95,5 +95,5 @@ fn with_no_room_for_the_log_it_serves() {
     distributor.assert_serves();
     distributor.program.signal(Signal::TERM);
     assert!(distributor.program.wait().success());
-    note("nothing of the log could be written, and all were served");
+    note("the log was full, and all were served");
 }

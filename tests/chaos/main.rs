@@ -1,7 +1,6 @@
-//! Real processes, and what happens to them in real life: they are killed, stand still, run out of
-//! files and disk, are cut off, and have peers that neither read nor write as they should.
+//! Faults of real processes: kills, stops, lack of files and disk, partitions, and peers that stall.
 //!
-//! `cargo test` runs it small, within a minute. In full, for some minutes:
+//! `cargo test` runs a small form within a minute. The full form takes some minutes:
 //! `CHAOS=full cargo test --release --test chaos -- --nocapture --test-threads=1`
 
 #![allow(unreachable_pub)]
@@ -26,7 +25,7 @@ use std::io::Write;
 
 use pilcrow_test_support as support;
 
-/// Whether all is as large and as long as it is meant to be.
+/// Returns whether this is the full form.
 fn is_full() -> bool {
     std::env::var_os("CHAOS").is_some_and(|chaos| chaos == "full")
 }
@@ -35,7 +34,7 @@ fn scale<T>(small: T, full: T) -> T {
     if is_full() { full } else { small }
 }
 
-/// Prints to standard error, which the test harness captures otherwise.
+/// Prints to standard error past the capture of the test harness.
 fn note(what: impl Display) {
     let _ = writeln!(std::io::stderr(), "chaos: {what}");
 }

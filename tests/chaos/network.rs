@@ -1,4 +1,4 @@
-//! Hosts that are cut off: a Distributor in a network of its own, and two wires to it.
+//! Partitions: a Distributor in a network namespace, with two wires to it.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
@@ -15,7 +15,7 @@ struct Network {
     name: String,
     /// The ends of the wires on this side.
     wires: [String; 2],
-    /// The third number of the wires' addresses, but for which wire.
+    /// The third number of the addresses of the first wire.
     subnet: u8,
 }
 
@@ -37,7 +37,7 @@ impl Network {
         let id = std::process::id();
         let network = Network {
             name: format!("pilcrow-{id}-{number}"),
-            // A name of an interface has 15 bytes at most.
+            // The name of an interface has at most 15 bytes.
             wires: [0, 1].map(|wire| format!("pc{}n{number}w{wire}", id % 10_000_000)),
             subnet: u8::try_from(id % 100).unwrap() * 2 + 50,
         };
@@ -72,7 +72,7 @@ impl Network {
         self.addr(wire, number, 2)
     }
 
-    /// From now on what is sent on this wire is lost, and nobody is told.
+    /// Loses everything that is sent on this wire from now on, without an error.
     fn cut(&self, wire: usize) {
         run(&format!("ip link set {} down", self.wires[wire])).unwrap();
     }
@@ -104,7 +104,7 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        // Its ends of the wires go with it, and so do the others.
+        // Removing one end of a wire removes the other.
         let _ = run(&format!("ip netns del {}", self.name));
         for wire in &self.wires {
             let _ = run(&format!("ip link del {wire}"));
@@ -122,17 +122,17 @@ fn network(number: u8, what: &str) -> Option<Network> {
     }
 }
 
-/// A host that is gone without a word leaves within this.
+/// The time within which the entry of a lost host leaves.
 const HOST_GONE: Duration = Duration::from_secs(20);
-/// What a busy machine may take to find out.
+/// The time that a busy machine may take to notice.
 const MACHINE: Duration = Duration::from_secs(3);
 
 #[test]
-fn a_host_that_is_gone_leaves_whether_it_was_just_sent_something_or_not() {
-    let what = "hosts that are gone";
+fn a_lost_host_leaves_with_and_without_unacknowledged_data() {
+    let what = "lost hosts";
     if !is_full() {
         return note(format_args!(
-            "{what}: only CHAOS=full waits up to 20 s for the kernel"
+            "SKIPPED: {what}: only CHAOS=full waits 20 s for the kernel"
         ));
     }
     let Some(network) = network(1, what) else {
@@ -157,7 +157,7 @@ fn a_host_that_is_gone_leaves_whether_it_was_just_sent_something_or_not() {
         converge(&watcher, &all[..1]);
         let took = began.elapsed();
         note(format_args!(
-            "a host was gone (right after a push: {right_after_a_push}): out of the list after {took:?}"
+            "a lost host (right after a push: {right_after_a_push}) left after {took:?}"
         ));
         assert!(took < HOST_GONE + MACHINE, "{took:?}");
         network.mend(0);
@@ -169,7 +169,7 @@ fn a_host_that_is_gone_leaves_whether_it_was_just_sent_something_or_not() {
 }
 
 #[test]
-fn a_partition_heals_and_nobody_is_missed_on_the_side_that_is_cut_off() {
+fn a_partition_heals_and_the_cut_off_node_keeps_its_view() {
     let Some(network) = network(2, "a partition") else {
         return;
     };
@@ -189,11 +189,8 @@ fn a_partition_heals_and_nobody_is_missed_on_the_side_that_is_cut_off() {
         network.cut(0);
         let began = Instant::now();
         converge(&peers, &names[..5]);
-        note(format_args!(
-            "cut off: out of the list after {:?}",
-            began.elapsed()
-        ));
-        // A list that it does not get.
+        note(format_args!("cut off: left after {:?}", began.elapsed()));
+        // A list that the node does not receive.
         drop(PlainPeer::start(
             SocketAddr::from((whole, 9000)),
             "passer-by",
@@ -209,7 +206,7 @@ fn a_partition_heals_and_nobody_is_missed_on_the_side_that_is_cut_off() {
             "{views:?}"
         );
         note(format_args!(
-            "mended: everybody is back after {:?}",
+            "mended: all are listed after {:?}",
             began.elapsed()
         ));
     }

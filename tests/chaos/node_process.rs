@@ -1,4 +1,4 @@
-//! The library's own node as a process: this program again, told by its environment.
+//! A node of the library as a process: this program, configured by its environment.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -13,8 +13,8 @@ const DISTRIBUTOR: &str = "CHAOS_DISTRIBUTOR";
 const NAME: &str = "CHAOS_NAME";
 
 #[test]
-#[ignore = "a process of its own, which the other tests start"]
-fn be_a_node() {
+#[ignore = "started by other tests as a process"]
+fn runs_a_node() {
     let Ok(distributor) = std::env::var(DISTRIBUTOR) else {
         return;
     };
@@ -28,18 +28,18 @@ fn be_a_node() {
     };
     let mut node = Node::new(config, ());
     node.start(reactor.net()).unwrap();
-    let mut told = usize::MAX;
+    let mut printed = usize::MAX;
     loop {
         reactor.turn(None, &mut node).unwrap();
         let view = node.context(reactor.net()).roster().members().len();
-        if told != view {
+        if printed != view {
             println!("\nview {view}");
-            told = view;
+            printed = view;
         }
     }
 }
 
-/// A node that says how many it sees.
+/// A node that prints the size of its view.
 pub struct NodeProcess {
     pub program: Program,
 }
@@ -51,7 +51,7 @@ impl NodeProcess {
             .args([
                 "--ignored",
                 "--exact",
-                "node_process::be_a_node",
+                "node_process::runs_a_node",
                 "--nocapture",
             ])
             .env(DISTRIBUTOR, distributor.to_string())
@@ -61,7 +61,7 @@ impl NodeProcess {
         }
     }
 
-    /// How many it saw, whenever that changed.
+    /// Returns the sizes that its view has had.
     pub fn views(&self) -> Vec<usize> {
         let lines = self.program.stdout();
         let views = lines.iter().filter_map(|line| line.strip_prefix("view "));

@@ -1,4 +1,4 @@
-//! Many plain peers, and the resources that a process takes.
+//! Many plain peers, and the resources of a process.
 
 use std::fs;
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -12,7 +12,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::note;
 use crate::support::{Client, Distributor, names, skip_or_require, wait_until};
 
-/// A peer that registers, reads lists, and comes back whenever it lost the Distributor.
+/// A peer that registers, reads lists, and reconnects.
 pub struct PlainPeer {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -40,7 +40,7 @@ impl PlainPeer {
         }
     }
 
-    /// All lists so far: the names in each.
+    /// Returns the names in each list so far.
     pub fn lists(&self) -> Vec<Vec<String>> {
         self.shared.lists.lock().unwrap().clone()
     }
@@ -50,7 +50,7 @@ impl PlainPeer {
         lists.last().cloned().unwrap_or_default()
     }
 
-    /// What it reads from now on is all there is.
+    /// Forgets the lists so far.
     pub fn forget_lists(&self) {
         self.shared.lists.lock().unwrap().clear();
     }
@@ -88,7 +88,7 @@ impl Drop for PlainPeer {
     }
 }
 
-/// Waits until the last list of everyone has these names, in whatever order.
+/// Waits until the last list of each peer has these names, in any order.
 #[track_caller]
 pub fn converge(peers: &[PlainPeer], names: &[String]) {
     let mut wanted = names.to_vec();
@@ -105,13 +105,13 @@ pub fn converge(peers: &[PlainPeer], names: &[String]) {
     }
 }
 
-/// What a process takes while nobody asks anything of it.
+/// The resources of an idle Distributor.
 pub struct Baseline {
     fds: usize,
     memory_kib: usize,
 }
 
-/// What an allocator may keep for the next time.
+/// The memory that an allocator may keep.
 const MEMORY_KEPT_KIB: usize = 16 << 10;
 
 impl Baseline {
@@ -127,7 +127,7 @@ impl Baseline {
         }
     }
 
-    /// Waits until it is so again.
+    /// Waits until the Distributor uses no more than this.
     #[track_caller]
     pub fn wait_for(&self, distributor: &Distributor, after: &str) {
         wait_until(&format!("{} fds after {after}", self.fds), || {
@@ -163,7 +163,7 @@ fn memory_kib(distributor: &Distributor) -> usize {
         .unwrap()
 }
 
-/// How many of `wanted` connections this process may have, beside some other files.
+/// Returns how many of `wanted` connections the fd limit allows beside other files.
 pub fn affordable(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let all = Rlimit {

@@ -1,4 +1,4 @@
-//! Processes that are killed, or stand still.
+//! Processes that are killed or stopped.
 
 use std::fs;
 use std::thread;
@@ -14,7 +14,7 @@ fn numbered(what: &str, count: usize) -> Vec<String> {
 }
 
 #[test]
-fn nobodys_list_gets_shorter_when_the_distributor_is_killed() {
+fn no_list_shrinks_when_the_distributor_is_killed() {
     let (peers, nodes, rounds) = scale((6, 2, 2), (50, 4, 8));
     let (folder, port) = (Folder::new(), ReservedPort::new());
     let state = folder.join("state");
@@ -35,24 +35,24 @@ fn nobodys_list_gets_shorter_when_the_distributor_is_killed() {
         nodes
             .iter()
             .for_each(|node| node.wait_for_view(names.len()));
-        wait_until("all to be on disk", || {
+        wait_until("all on disk", || {
             let saved = fs::read_to_string(&state).unwrap_or_default();
             saved.lines().skip(2).count() == names.len()
         });
         peers.iter().for_each(PlainPeer::forget_lists);
         distributor.program.kill();
-        // Some are back before it is, some try in vain.
+        // Some reconnect at once, some fail to.
         thread::sleep(Duration::from_millis(700 * round));
         distributor = start();
-        // Everybody is back when all have registered again: a list after the first says so.
+        // A peer that received a list has registered again.
         for peer in &peers {
-            wait_until("it to be back", || !peer.lists().is_empty());
+            wait_until("it to reconnect", || !peer.lists().is_empty());
         }
     }
     converge(&peers, &names);
     let short = |lists: Vec<Vec<String>>| lists.into_iter().find(|list| list.len() < names.len());
     for peer in &peers {
-        assert_eq!(short(peer.lists()), None, "a list got shorter");
+        assert_eq!(short(peer.lists()), None, "a list shrank");
     }
     for node in &nodes {
         let views = node.views();
@@ -61,7 +61,7 @@ fn nobodys_list_gets_shorter_when_the_distributor_is_killed() {
         assert!(after.iter().all(|view| *view >= names.len()), "{views:?}");
     }
 
-    // One that is killed is gone at once.
+    // A killed node leaves at once.
     nodes[0].program.kill();
     let left: Vec<String> = names
         .iter()
@@ -69,14 +69,14 @@ fn nobodys_list_gets_shorter_when_the_distributor_is_killed() {
         .cloned()
         .collect();
     converge(&peers, &left);
-    note(format_args!("{rounds} times killed, and nobody missed"));
+    note(format_args!("killed {rounds} times, and no list shrank"));
 }
 
-/// How long the Distributor waits for those with a session, so that some stand still for longer.
+/// Flags for a silence that some of the stops exceed.
 const SILENCE: [&str; 4] = ["--heartbeat", "1s", "--silence-timeout", "3s"];
 
 #[test]
-fn nobody_is_lost_when_the_distributor_stands_still() {
+fn all_stay_listed_when_the_distributor_is_stopped() {
     let (flags, stops): (&[&str], &[u64]) = scale((&SILENCE, &[1, 4]), (&[], &[1, 5, 20]));
     let distributor = Distributor::start(flags);
     let baseline = Baseline::of(&distributor);
@@ -107,15 +107,15 @@ fn nobody_is_lost_when_the_distributor_stands_still() {
             assert!(after.iter().all(|view| *view >= names.len()), "{views:?}");
         }
         note(format_args!(
-            "the Distributor stood still for {seconds} s, and nobody was lost"
+            "the Distributor was stopped for {seconds} s, and all stayed listed"
         ));
     }
     drop((peers, nodes));
-    baseline.wait_for(&distributor, "standing still");
+    baseline.wait_for(&distributor, "stops");
 }
 
 #[test]
-fn a_node_that_stands_still_leaves_when_it_is_silent_and_comes_back() {
+fn a_stopped_node_leaves_when_silent_and_returns() {
     let (flags, stops): (&[&str], &[u64]) = scale((&SILENCE, &[1, 5]), (&[], &[1, 5, 20]));
     let silence = scale(3, 15);
     let distributor = Distributor::start(flags);
@@ -147,6 +147,6 @@ fn a_node_that_stands_still_leaves_when_it_is_silent_and_comes_back() {
             converge(&watcher, &both);
         }
         node.wait_for_view(2);
-        note(format_args!("a node stood still for {seconds} s"));
+        note(format_args!("a node was stopped for {seconds} s"));
     }
 }

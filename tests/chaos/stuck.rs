@@ -1,4 +1,4 @@
-//! Peers that hold what they have: files, half frames, unread lists.
+//! Peers that hold resources: files, unfinished frames, unread lists.
 
 use std::io::{ErrorKind, Write};
 use std::process::Command;
@@ -11,7 +11,7 @@ use crate::plain_peers::{Baseline, affordable};
 use crate::support::{Client, DEADLINE, Distributor, Program, program, wait_until};
 use crate::{note, scale};
 
-/// What became of a client that connected and registered.
+/// Returns whether a registration was accepted, and not rejected for lack of connections.
 fn is_in(client: &mut Client, name: &str) -> bool {
     while let Some(text) = client.next_text() {
         if text.contains("\"errorcode\"") {
@@ -26,7 +26,7 @@ fn is_in(client: &mut Client, name: &str) -> bool {
 }
 
 #[test]
-fn out_of_files_everybody_is_served_in_turn() {
+fn out_of_files_all_are_served_in_turn() {
     let clients = scale(100, 200);
     let mut shell = Command::new("sh");
     let script = "ulimit -n 64 && exec \"$0\" --listen 127.0.0.1:0";
@@ -37,9 +37,13 @@ fn out_of_files_everybody_is_served_in_turn() {
     let distributor = Distributor { program, addr };
     let until = Instant::now() + DEADLINE;
     let mut waiting: Vec<String> = (0..clients).map(|number| format!("n{number}")).collect();
-    let (mut rounds, mut turned_away) = (0, 0);
+    let (mut rounds, mut rejected) = (0, 0);
     while !waiting.is_empty() {
-        assert!(Instant::now() < until, "{} never get in", waiting.len());
+        assert!(
+            Instant::now() < until,
+            "{} were not accepted",
+            waiting.len()
+        );
         let mut tried: Vec<(String, Client)> = Vec::new();
         for name in waiting.drain(..) {
             let mut client = Client::connect(addr);
@@ -53,12 +57,12 @@ fn out_of_files_everybody_is_served_in_turn() {
         if rounds == 0 {
             assert!(
                 !inside.is_empty() && !outside.is_empty(),
-                "some are in, some out"
+                "some are accepted, some rejected"
             );
         }
-        turned_away += outside.len();
+        rejected += outside.len();
         waiting.extend(outside.into_iter().map(|(_, name, _)| name));
-        // Those who were in make room.
+        // The accepted ones make room.
         drop(inside);
         rounds += 1;
     }
@@ -69,12 +73,12 @@ fn out_of_files_everybody_is_served_in_turn() {
     });
     distributor.assert_serves();
     note(format_args!(
-        "{clients} clients with 64 files: all were in within {rounds} rounds, {turned_away} times one was turned away"
+        "{clients} clients with 64 files: all were accepted within {rounds} rounds, with {rejected} rejections"
     ));
 }
 
 #[test]
-fn slow_senders_are_cut_and_delay_nobody() {
+fn slow_senders_are_closed_and_delay_no_others() {
     let senders = affordable(scale(60, 500));
     let (flags, pause): (&[&str], u64) = scale((&["--frame-timeout", "2s"], 100), (&[], 1000));
     let distributor = Distributor::start(flags);
@@ -101,7 +105,7 @@ fn slow_senders_are_cut_and_delay_nobody() {
         if !sending.contains(&true) {
             break;
         }
-        assert!(Instant::now() < until, "they are not cut");
+        assert!(Instant::now() < until, "they are not closed");
         let name = format!("joiner{joins}");
         let joiner = distributor.join(&name, 1);
         watcher.wait_for_list(&name, |names| names.contains(&name));
@@ -110,34 +114,31 @@ fn slow_senders_are_cut_and_delay_nobody() {
         watcher.wait_for_list("it gone", |names| !names.contains(&name));
         thread::sleep(Duration::from_millis(pause));
     }
-    assert!(
-        !sending.contains(&true),
-        "a frame of a byte now and then goes on for ever"
-    );
+    assert!(!sending.contains(&true), "a slow frame is not closed");
     for client in &mut slow {
         if !client.was_reset {
-            let told = client.read_to_end();
-            let codes: Vec<u64> = told
+            let frames = client.read_to_end();
+            let codes: Vec<u64> = frames
                 .iter()
                 .filter_map(|it| it["errorcode"].as_u64())
                 .collect();
-            assert!(codes == [7] || client.was_reset, "{told:?}");
+            assert!(codes == [7] || client.was_reset, "{frames:?}");
         }
     }
     drop((slow, watcher));
     baseline.wait_for(&distributor, "slow senders");
     note(format_args!(
-        "{senders} slow senders were cut while {joins} others joined and left"
+        "{senders} slow senders were closed while {joins} others joined and left"
     ));
 }
 
 #[test]
-fn those_who_never_read_are_cut_and_delay_nobody() {
+fn peers_that_never_read_are_closed_and_delay_no_others() {
     let (readers, changes) = (affordable(scale(20, 200)), scale(10, 30));
     let flags: &[&str] = scale(&["--write-timeout", "2s"], &[]);
     let distributor = Distributor::start(flags);
     let baseline = Baseline::of(&distributor);
-    // A list that no kernel takes in for those who don't read.
+    // A list that does not fit into the buffers of the kernel.
     let mut long = Vec::new();
     for number in 0..scale(40, 60) {
         let mut client = distributor.connect();
@@ -161,8 +162,8 @@ fn those_who_never_read_are_cut_and_delay_nobody() {
             .filter(|name| name.starts_with("stuck"))
             .count()
     };
-    // Those with the least luck may be cut before the last is there.
-    watcher.wait_for_list("one of the stuck", |names| count(names) > 0);
+    // Some may be closed before the last has registered.
+    watcher.wait_for_list("a stuck peer", |names| count(names) > 0);
     for number in 0..changes {
         let name = format!("joiner{number}");
         let mut joiner = Client::connect(distributor.addr);
@@ -171,14 +172,13 @@ fn those_who_never_read_are_cut_and_delay_nobody() {
         drop(joiner);
         watcher.wait_for_list("it gone", |names| !names.contains(&name));
     }
-    // Sessions of the list beside them say that they are alive.
-    watcher.wait_for_list("nobody stuck", |names| count(names) == 0);
+    watcher.wait_for_list("no stuck peer", |names| count(names) == 0);
     distributor
         .program
         .wait_for_log(&["closed", "stopped reading"]);
     drop((stuck, long, watcher));
     baseline.wait_for(&distributor, "never-readers");
     note(format_args!(
-        "{readers} who never read were cut after {changes} others joined and left"
+        "{readers} peers that never read were closed after {changes} others joined and left"
     ));
 }

@@ -1,4 +1,4 @@
-//! The programs from outside: real processes, real sockets.
+//! Tests of the programs from outside: real processes, real sockets.
 
 #![allow(unreachable_pub)]
 #![allow(

@@ -1,4 +1,4 @@
-//! Real Node.js peers, as the book has them, against the real Distributor.
+//! Plain Node.js peers against the Distributor.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -13,7 +13,7 @@ use crate::support::{
     wait_until,
 };
 
-/// A script of tests/peers that runs, and the events it has told so far.
+/// A running script of tests/peers, which prints its events.
 struct Peer(Program);
 
 impl Peer {
@@ -28,7 +28,7 @@ impl Peer {
         Peer(Program::start(&mut command))
     }
 
-    /// A service that answers `GET` with its name as the path.
+    /// Starts a service that answers `GET` with its name as the path.
     fn service(distributor: SocketAddr, name: &str) -> Peer {
         let url = format!("GET/{name}");
         Peer::start("service.js", distributor, &["--name", name, "--urls", &url])
@@ -48,18 +48,18 @@ impl Peer {
             .collect()
     }
 
-    /// Waits until there are events of this kind as wanted, and returns them all.
+    /// Waits until the events of this kind are as wanted, and returns them.
     #[track_caller]
     fn wait_for(&mut self, kind: &str, wanted: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         let mut events = Vec::new();
         wait_until(&format!("{kind} of a peer"), || {
-            // In this order: what it said before it ended counts.
+            // In this order, so that events before its end count.
             let ended = !self.0.is_running();
             events = self.events(kind);
             let found = wanted(&events);
             assert!(
                 found || !ended,
-                "the peer ended; it said {:#?} {:#?}",
+                "the peer ended; its output: {:#?} {:#?}",
                 self.0.stdout(),
                 self.0.stderr()
             );
@@ -68,14 +68,14 @@ impl Peer {
         events
     }
 
-    /// Where it listens, at `127.0.0.1`.
+    /// Returns the address on which it listens.
     fn addr(&mut self) -> SocketAddr {
         let listening = self.wait_for("listening", |events| !events.is_empty());
         let port = u16::try_from(listening[0]["port"].as_u64().unwrap()).unwrap();
         SocketAddr::from(([127, 0, 0, 1], port))
     }
 
-    /// Waits until the last list it got has these names, in whatever order, and returns the list.
+    /// Waits until its last list has these names, in any order, and returns the list.
     #[track_caller]
     fn wait_for_list(&mut self, wanted: &[&str]) -> Value {
         let mut wanted = wanted.to_vec();
@@ -100,7 +100,7 @@ impl Peer {
         });
     }
 
-    /// Its standard input closes, and so does it: a FIN.
+    /// Closes its standard input, upon which it closes its connections and ends.
     fn leave(mut self) {
         self.0.close_stdin();
         assert!(self.0.wait().success());
@@ -112,7 +112,7 @@ impl Peer {
     }
 }
 
-/// What an HTTP server answers to a `GET`: the status, and the body if that is JSON.
+/// Sends a `GET` over HTTP. Returns the status, and the body if it is JSON.
 fn http_get(server: SocketAddr, path: &str) -> (u16, Value) {
     let mut stream = TcpStream::connect(server).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -124,7 +124,7 @@ fn http_get(server: SocketAddr, path: &str) -> (u16, Value) {
     (status, serde_json::from_str(body).unwrap_or_default())
 }
 
-/// Fails unless the gateway passes a call to the service of this name, and its reply back.
+/// Fails unless the gateway forwards a call to the service of this name, and its reply.
 #[track_caller]
 fn assert_called(gateway: SocketAddr, name: &str) {
     let (status, reply) = http_get(gateway, &format!("/{name}?color=red"));
@@ -161,7 +161,7 @@ fn a_service_sees_others_join_and_leave() {
 }
 
 #[test]
-fn a_gateway_calls_services_that_were_there_and_services_that_come() {
+fn a_gateway_calls_earlier_and_later_services() {
     if node_is_missing() {
         return;
     }
@@ -210,7 +210,7 @@ fn each_worker_of_a_cluster_has_its_entry() {
         [&goods; 2].map(Clone::clone)
     );
 
-    // Nothing more is removed: the next list, of somebody else's doing, has both.
+    // No other entry is removed: the next list has both.
     let _next = distributor.join("next", 1);
     observer.wait_for_list(&["observer", "goods", "goods", "next"]);
     let sizes: Vec<usize> = observer
@@ -223,7 +223,7 @@ fn each_worker_of_a_cluster_has_its_entry() {
 }
 
 #[test]
-fn calls_go_on_without_the_distributor_and_all_come_back_to_the_next_one() {
+fn calls_continue_without_the_distributor_and_all_register_at_the_next_one() {
     if node_is_missing() {
         return;
     }
@@ -241,7 +241,7 @@ fn calls_go_on_without_the_distributor_and_all_come_back_to_the_next_one() {
         peer.wait_for("disconnected", |events| !events.is_empty());
     }
     assert_called(gate, "goods");
-    // Not at once, so that they have tried in vain as well.
+    // Only after some attempts to connect have failed.
     for peer in [&mut goods, &mut gateway] {
         peer.wait_for("connect_failed", |events| !events.is_empty());
     }
@@ -251,7 +251,7 @@ fn calls_go_on_without_the_distributor_and_all_come_back_to_the_next_one() {
     // Under a name that the gateway does not call.
     let mut observer = distributor.join("gate", 1);
     let back = ["gate", "gate", "goods"];
-    observer.wait_for_list("all of them", |names| {
+    observer.wait_for_list("all", |names| {
         let mut names = names.to_vec();
         names.sort_unstable();
         names == back
@@ -264,7 +264,7 @@ fn calls_go_on_without_the_distributor_and_all_come_back_to_the_next_one() {
 }
 
 #[test]
-fn a_service_that_was_there_before_the_distributor_registers() {
+fn a_service_that_started_before_the_distributor_registers() {
     if node_is_missing() {
         return;
     }
@@ -308,7 +308,7 @@ fn peers_survive_bad_neighbours() {
         neighbour.send_raw(FRAME_END);
         neighbours.push(neighbour);
     }
-    // Registered, but nobody's business.
+    // Registered, and not listed.
     let no_ports = [
         json!({"name": "none", "urls": ["GET/none"]}),
         json!({"name": "mistyped", "prot": 9010}),
@@ -327,14 +327,14 @@ fn peers_survive_bad_neighbours() {
         neighbour.post(params);
         neighbours.push(neighbour);
     }
-    // Listed: a mark that is escaped on the way in, and must be on the way out.
+    // Listed: escaped frame ends, which must be escaped when they are sent.
     let mut marked = distributor.connect();
     marked.send_raw(
         br#"{"uri":"/distributes","method":"POST","key":0,"params":{"port":"1","name":"a\u00b6b","urls":["GET/a\u00b6{\u00b6null\u00b6"],"note":["\u00b6"]}}"#,
     );
     marked.send_raw(FRAME_END);
     neighbours.push(marked);
-    // Whoever gets an answer to this was heard before.
+    // After this reply, all earlier frames have been read.
     for neighbour in &mut neighbours {
         neighbour.ask();
     }
@@ -369,12 +369,12 @@ fn peers_survive_a_churn_of_others() {
     goods.wait_for_list(&["gate", "goods"]);
 
     for round in 0..4 {
-        // So few and short that the lists of a round are together below what a peer reads at once:
-        // beyond that it can't be kept from dying.
+        // The lists of a round together are smaller than one read of a plain peer, which otherwise ends
+        // on incomplete JSON.
         let mut guests = VecDeque::new();
         for number in 0..30 {
             let mut guest = Client::connect(distributor.addr);
-            // Nobody listens there: the gateway is refused, and forgets it.
+            // Connections to this port are refused, and the gateway drops the route.
             let port = guest.local_port();
             guest.post(&json!({"port": port, "name": format!("g{number}")}));
             if number % 3 > 0 {
@@ -404,7 +404,7 @@ fn peers_survive_a_churn_of_others() {
 fn a_skip_can_be_made_fatal() {
     let run = |required: &str| {
         let mut tests = Command::new(std::env::current_exe().unwrap());
-        tests.args(["--exact", "peers::node_would_be_used", "--include-ignored"]);
+        tests.args(["--exact", "peers::needs_node", "--include-ignored"]);
         tests.env("PATH", "").env("PILCROW_REQUIRE", required);
         output_of(&mut tests).status.success()
     };
@@ -413,7 +413,7 @@ fn a_skip_can_be_made_fatal() {
 }
 
 #[test]
-#[ignore = "a test for the one above, which runs it without PATH"]
-fn node_would_be_used() {
+#[ignore = "run by the test above, without PATH"]
+fn needs_node() {
     assert!(node_is_missing());
 }

@@ -1,4 +1,4 @@
-//! Who gets which list when: everybody the newest, nobody an old one, and not one for each change.
+//! Pushes: each peer receives the newest list, never an older one, and not one per change.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{ErrorKind, Read, Write};
@@ -16,7 +16,7 @@ fn padded(name: &str, bytes: usize) -> Value {
     json!({"port": 1, "name": name, "pad": "x".repeat(bytes)})
 }
 
-/// The number behind `prefix` in the one name that begins with it.
+/// The number after `prefix` in the one name that starts with it.
 fn number_in(names: &[String], prefix: &str) -> Option<u64> {
     let mut found = names.iter().filter_map(|name| name.strip_prefix(prefix));
     let number = found.next().map(|number| number.parse().unwrap());
@@ -25,7 +25,7 @@ fn number_in(names: &[String], prefix: &str) -> Option<u64> {
 }
 
 #[test]
-fn a_quiet_change_is_pushed_once_to_all_who_are_registered() {
+fn pushes_a_quiet_change_once_to_each_peer() {
     let distributor = Distributor::start(&[]);
     let mut nodes: Vec<Client> = (0..20)
         .map(|n| distributor.join(&format!("n{n}"), 1))
@@ -57,7 +57,7 @@ struct Crowd {
 struct Member {
     stream: mio::net::TcpStream,
     frames: Frames,
-    /// The last list, as it came.
+    /// The bytes of the last list.
     last: Vec<u8>,
     lists: usize,
 }
@@ -92,7 +92,7 @@ impl Crowd {
         }
     }
 
-    /// Reads what comes until the last list of each is `wanted`.
+    /// Reads until the last list of each is `wanted`.
     fn read_until(&mut self, what: &str, wanted: impl Fn(&[u8]) -> bool) {
         let until = Instant::now() + DEADLINE;
         let mut missing: HashSet<usize> = (0..self.members.len()).collect();
@@ -100,7 +100,7 @@ impl Crowd {
         while !missing.is_empty() {
             assert!(
                 Instant::now() < until,
-                "{} of them never got {what}",
+                "{} of them did not receive {what}",
                 missing.len()
             );
             self.poll
@@ -122,7 +122,7 @@ impl Crowd {
 }
 
 impl Member {
-    /// Reads all there is. Whether that completed a list.
+    /// Reads until nothing is left. Returns whether that completed a list.
     fn read(&mut self) -> bool {
         let lists_before = self.lists;
         let mut bytes = vec![0; 1 << 17];
@@ -145,7 +145,7 @@ impl Member {
 }
 
 #[test]
-fn a_thousand_who_register_at_once_agree_after_a_few_lists() {
+fn a_thousand_registrations_at_once_cost_a_few_lists() {
     const COUNT: usize = 1000;
     let distributor = Distributor::start(&[]);
     let mut crowd = Crowd::connect(distributor.addr, COUNT);
@@ -165,7 +165,7 @@ fn a_thousand_who_register_at_once_agree_after_a_few_lists() {
         "they do not agree"
     );
 
-    // The one on connecting is among them.
+    // Including the list that each receives on connecting.
     let lists: usize = crowd.members.iter().map(|member| member.lists).sum();
     let most = crowd.members.iter().map(|member| member.lists).max();
     println!(
@@ -191,7 +191,7 @@ fn a_thousand_who_register_at_once_agree_after_a_few_lists() {
 }
 
 #[test]
-fn who_reads_slowly_gets_the_newest_list_and_skips_the_others() {
+fn sends_slow_readers_the_newest_list_only() {
     const REVISIONS: u64 = 300;
     let flags = [
         "--write-timeout",
@@ -221,7 +221,7 @@ fn who_reads_slowly_gets_the_newest_list_and_skips_the_others() {
         lists += 1;
     }
     println!("{lists} lists of {REVISIONS} revisions");
-    // What the kernel held, and the newest.
+    // The lists in the buffers of the kernel, and the newest.
     assert!(
         lists <= REVISIONS / 2,
         "{lists} lists of {REVISIONS} revisions"
@@ -283,7 +283,7 @@ fn lists_never_go_backwards() {
 }
 
 #[test]
-fn who_has_left_never_comes_back() {
+fn departed_peers_are_never_listed_again() {
     const GENERATIONS: u64 = 200;
     let distributor = Distributor::start(&[]);
     let watchers = [(); 3].map(|()| distributor.join("watcher", 1));
@@ -327,7 +327,7 @@ fn who_has_left_never_comes_back() {
 }
 
 #[test]
-fn a_list_above_64_kib_is_warned_of_once() {
+fn logs_one_warning_about_lists_above_64_kib() {
     let distributor = Distributor::start(&[]);
     let mut watcher = distributor.join("watcher", 1);
     let warnings = || {
@@ -348,9 +348,9 @@ fn a_list_above_64_kib_is_warned_of_once() {
             .collect();
         distributor.program.wait_for_log(&["WARN", "64 KiB"]);
         drop(nodes);
-        watcher.wait_for_list("nobody else", |names| names.len() == 1);
+        watcher.wait_for_list("no others", |names| names.len() == 1);
     }
-    // A log line that comes after all others that there could be.
+    // This log line comes after any other warning.
     watcher.post(&json!({"name": "watcher"}));
     distributor.program.wait_for_log(&["WARN", "not listed"]);
     assert_eq!(warnings(), 1);

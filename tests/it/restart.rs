@@ -1,4 +1,4 @@
-//! The Distributor is killed, stopped and started again, and nobody's list gets shorter.
+//! Restarts of the Distributor: kills and planned stops that shrink no list.
 
 use std::cell::RefCell;
 use std::fs;
@@ -17,7 +17,7 @@ use crate::support::{
     Client, Distributor, Folder, Program, ReservedPort, distributor_command, names, wait_until,
 };
 
-/// A Distributor with a state file, on a port that is its own also while it is down.
+/// A state file and a reserved port for the runs of a Distributor.
 struct Place {
     folder: Folder,
     port: ReservedPort,
@@ -45,7 +45,7 @@ impl Place {
         Distributor::start_at(&self.port.addr.to_string(), &flags)
     }
 
-    /// Waits until these are on disk, and nobody else.
+    /// Waits until exactly these are on disk.
     fn wait_for_saved(&self, names: &[&str]) {
         wait_until(&format!("{names:?} on disk"), || {
             let saved = self.saved();
@@ -57,7 +57,7 @@ impl Place {
     }
 }
 
-const EVERYBODY: [&str; 5] = ["a", "b", "c", "watcher", "gone"];
+const ALL: [&str; 5] = ["a", "b", "c", "watcher", "gone"];
 
 fn watcher() -> Value {
     let session = json!({"version": 1, "watch": "delta", "instance": "abcdef0123456789"});
@@ -78,61 +78,61 @@ fn gather(distributor: &Distributor) -> Vec<Client> {
     clients
 }
 
-/// Reads lists, none of which is other than this, up to one of fewer; returns that.
+/// Reads lists that equal `all`, up to a shorter one, which is returned.
 #[track_caller]
-fn wait_for_fewer(client: &mut Client, everybody: &[&str]) -> Vec<String> {
+fn wait_for_fewer(client: &mut Client, all: &[&str]) -> Vec<String> {
     loop {
         let list = client.next_list();
-        if list.len() < everybody.len() {
+        if list.len() < all.len() {
             return list;
         }
-        assert_eq!(list, everybody);
+        assert_eq!(list, all);
     }
 }
 
 #[test]
-fn no_list_gets_shorter_when_it_is_killed_and_started_again() {
+fn no_list_shrinks_when_it_is_killed_and_restarted() {
     let place = Place::new();
     let mut distributor = place.start(&[]);
     let clients = gather(&distributor);
-    place.wait_for_saved(&EVERYBODY);
+    place.wait_for_saved(&ALL);
     let mode = fs::metadata(place.state()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "instances are secrets");
 
-    // Twice, the second time while nobody is back.
+    // Twice, the second time before a node has reconnected.
     distributor.program.kill();
     drop(clients);
     let mut distributor = place.start(&[]);
-    assert_eq!(Client::connect(distributor.addr).next_list(), EVERYBODY);
+    assert_eq!(Client::connect(distributor.addr).next_list(), ALL);
     distributor.program.kill();
     let distributor = place.start(&["--warm-up", "15s"]);
     let log = ["list restored", "entries=5"];
     distributor.program.wait_for_log(&log);
 
     let mut lists = Client::connect(distributor.addr);
-    assert_eq!(lists.next_list(), EVERYBODY);
+    assert_eq!(lists.next_list(), ALL);
     let mut session = Client::connect(distributor.addr);
-    assert_eq!(session.next_list(), EVERYBODY);
-    // In another order than before: each has its old place.
+    assert_eq!(session.next_list(), ALL);
+    // Each keeps its old place, in any order of registrations.
     session.send(&watcher());
     let reply = session.next();
     assert_eq!(reply["errorcode"], 0, "{reply}");
     let list = session.next();
     assert_eq!(list["session"]["complete"], false, "{list}");
-    assert_eq!(names(&list), EVERYBODY);
+    assert_eq!(names(&list), ALL);
     assert_eq!(list["session"]["ids"][3], reply["results"]["id"]);
     let mut back: Vec<Client> = ["c", "b", "a"]
         .iter()
         .map(|name| {
             let mut client = Client::connect(distributor.addr);
-            assert_eq!(client.next_list(), EVERYBODY);
+            assert_eq!(client.next_list(), ALL);
             client.register(name, 1);
-            assert_eq!(client.next_list(), EVERYBODY);
+            assert_eq!(client.next_list(), ALL);
             client
         })
         .collect();
 
-    // Then who is not back leaves, and that is told as what it is before all is complete.
+    // After the warm-up, the missing node leaves as absent before the list is complete.
     let gone = list["session"]["ids"][4].clone();
     let change = session.next();
     assert_eq!(
@@ -142,31 +142,31 @@ fn no_list_gets_shorter_when_it_is_killed_and_started_again() {
     );
     let list = session.next();
     assert_eq!(list["session"]["complete"], true, "{list}");
-    assert_eq!(names(&list), EVERYBODY[..4]);
+    assert_eq!(names(&list), ALL[..4]);
     for client in &mut back {
-        assert_eq!(wait_for_fewer(client, &EVERYBODY), EVERYBODY[..4]);
+        assert_eq!(wait_for_fewer(client, &ALL), ALL[..4]);
     }
     let log = ["left", "name=\"gone\"", "cause=absent"];
     distributor.program.wait_for_log(&log);
-    place.wait_for_saved(&EVERYBODY[..4]);
+    place.wait_for_saved(&ALL[..4]);
     assert_eq!(place.folder.names(), ["state", "state.lock"]);
 }
 
 #[test]
-fn a_planned_stop_keeps_whoever_was_there_when_it_began() {
+fn a_planned_stop_persists_the_list_from_before_it() {
     let place = Place::new();
     let mut distributor = place.start(&[]);
     let clients = gather(&distributor);
     distributor.program.signal(Signal::TERM);
     assert!(distributor.program.wait().success());
-    place.wait_for_saved(&EVERYBODY);
+    place.wait_for_saved(&ALL);
     drop(clients);
     let distributor = place.start(&[]);
-    assert_eq!(Client::connect(distributor.addr).next_list(), EVERYBODY);
+    assert_eq!(Client::connect(distributor.addr).next_list(), ALL);
 }
 
 #[test]
-fn an_orphan_is_claimed_by_its_instance_or_by_all_that_it_says() {
+fn claims_entries_by_instance_or_equal_params() {
     let place = Place::new();
     let mut distributor = place.start(&[]);
     let packet = |instance: &str, token: &str, name: &str| {
@@ -197,10 +197,10 @@ fn an_orphan_is_claimed_by_its_instance_or_by_all_that_it_says() {
             }
         }
     };
-    // Not from elsewhere, and not with another token.
+    // Not with another token.
     let reply = try_register(&packet("cc", "other", "old"));
     assert_eq!(reply["errorcode"], 5, "{reply}");
-    // Its own, though another one that says the same comes first; there needs to be no room.
+    // An instance claims its own entry, not an equal one before it. It needs no free entry.
     let reply = try_register(&packet("bb", "sesame", "twin"));
     assert_eq!(reply["results"]["id"], 2, "{reply}");
     let mut plain = distributor.connect();
@@ -209,7 +209,7 @@ fn an_orphan_is_claimed_by_its_instance_or_by_all_that_it_says() {
     let mut plain = distributor.connect();
     plain.post(&json!({"port": 1, "name": "twin"}));
     assert_eq!(plain.next_list(), ["twin", "twin", "old"]);
-    // What it says now, in its old place.
+    // Its new params, in its old place.
     let mut changed = distributor.connect();
     changed.send(&packet("cc", "sesame", "new"));
     assert_eq!(changed.next()["results"]["id"], 3);
@@ -233,7 +233,7 @@ fn wait_for_departure(client: &mut Client, id: u64, cause: &str) {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn an_orphan_stays_on_its_host() {
+fn claims_no_entry_of_another_host() {
     let place = Place::new();
     let mut distributor = place.start(&[]);
     let mut watching = distributor.connect();
@@ -302,9 +302,9 @@ fn nodes_lose_no_member_in_a_restart() {
         let back = stderr.iter().filter(|line| line.contains("entry claimed"));
         back.count() == 4
     };
-    let fewest = turn_until(&mut nodes, "all to be back", &|_| is_over());
+    let fewest = turn_until(&mut nodes, "all to reconnect", &|_| is_over());
     assert_eq!(fewest, 4);
-    // Without a port it is in no list.
+    // Without a port it is not listed.
     let mut probe = distributor.connect();
     probe.send(&json!({"uri": "/distributes", "method": "POST", "key": 1,
         "params": {"name": "probe"}, "session": {"watch": "none"}}));
@@ -312,7 +312,7 @@ fn nodes_lose_no_member_in_a_restart() {
     let fewest = turn_until(&mut nodes, "the end of the warm-up", &|_| {
         probe.borrow_mut().ask().1["session"]["complete"] == true
     });
-    assert_eq!(fewest, 4, "nor when all is complete");
+    assert_eq!(fewest, 4, "nor at the end of the warm-up");
 }
 
 #[test]
@@ -331,7 +331,7 @@ fn without_a_state_file_lists_are_not_complete() {
 }
 
 #[test]
-fn a_file_that_is_not_the_list_is_set_aside() {
+fn sets_an_invalid_state_file_aside() {
     let place = Place::new();
     let distributor = place.start(&[]);
     let _client = distributor.join("a", 1);
@@ -363,7 +363,7 @@ fn a_file_that_is_not_the_list_is_set_aside() {
 }
 
 #[test]
-fn a_disk_that_fails_is_said_and_changes_nothing_else() {
+fn logs_disk_failures_and_keeps_serving() {
     let place = Place::new();
     let inner = place.folder.join("inner");
     let path = format!("{inner}/state");
@@ -374,18 +374,18 @@ fn a_disk_that_fails_is_said_and_changes_nothing_else() {
         .wait_for_log(&["WARN", "failed to write state file", "failures=1"]);
     let _client = distributor.join("a", 1);
     distributor.assert_serves();
-    // What has not changed since is written as soon as it can be.
+    // The list is written once the disk works, without another change.
     fs::create_dir(&inner).unwrap();
     let has = |name: &str| fs::read_to_string(&path).is_ok_and(|text| text.contains(name));
     wait_until("the list on disk", || has("\"a\""));
     distributor
         .program
         .wait_for_log(&["state file written again"]);
-    // A folder in its place.
+    // A folder with the name of the file.
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
     let _other = distributor.join("b", 1);
-    wait_until("a second complaint", || {
+    wait_until("a second failure", || {
         let stderr = distributor.program.stderr();
         let lines = stderr
             .iter()
@@ -399,7 +399,7 @@ fn a_disk_that_fails_is_said_and_changes_nothing_else() {
     assert!(distributor.program.wait().success());
     let line = distributor.program.wait_for_log(&["stopped"]);
     assert!(!line.contains("snapshot_failures=0"), "{line}");
-    // A folder is there from the start.
+    // The same from the start.
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
     let distributor = Distributor::start_at(&listen, &["--state", &path]);
@@ -408,7 +408,7 @@ fn a_disk_that_fails_is_said_and_changes_nothing_else() {
 }
 
 #[test]
-fn what_is_no_file_is_left_alone_and_a_link_stays_one() {
+fn leaves_special_files_alone_and_follows_links() {
     let folder = Folder::new();
     let (socket, file, link) = (
         folder.join("socket"),
@@ -436,7 +436,7 @@ fn what_is_no_file_is_left_alone_and_a_link_stays_one() {
 }
 
 #[test]
-fn two_do_not_keep_their_lists_in_one_file() {
+fn rejects_a_state_file_in_use() {
     let place = Place::new();
     let first = place.start(&[]);
     let state = place.state();
@@ -488,7 +488,7 @@ fn does_not_write_a_state_file_that_another_distributor_has_locked() {
 }
 
 #[test]
-fn the_folder_that_systemd_gives_is_used() {
+fn uses_the_state_folder_of_systemd() {
     let folder = Folder::new();
     let first = folder.join("");
     let mut command = distributor_command(&["--listen", "127.0.0.1:0"]);
@@ -500,7 +500,7 @@ fn the_folder_that_systemd_gives_is_used() {
 }
 
 #[test]
-fn a_hangup_and_full_pipes_do_no_harm() {
+fn survives_hangups_and_full_pipes() {
     let port = ReservedPort::new();
     let listen = port.addr.to_string();
     let mut command = distributor_command(&[
@@ -520,7 +520,7 @@ fn a_hangup_and_full_pipes_do_no_harm() {
     let (_out, stdout) = full();
     let (_err, stderr) = full();
     let mut program = Program::start_as_is(command.stdout(stdout).stderr(stderr));
-    wait_until("somebody who serves", || {
+    wait_until("the program to listen", || {
         TcpStream::connect(port.addr).is_ok()
     });
     for round in 0..300 {

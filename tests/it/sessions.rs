@@ -1,4 +1,4 @@
-//! Sessions: what those get who ask for more than the book's protocol, and that nobody else notices.
+//! Sessions: what they receive beyond plain peers, and that plain peers do not notice them.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
@@ -10,15 +10,15 @@ use pilcrow_test_client::{Message, View, heartbeat, list_request, registration, 
 
 use crate::support::{Client, DEADLINE, Distributor, wait_until};
 
-/// A Distributor that says of its lists that they are complete.
+/// Starts a Distributor whose warm-up is over.
 fn start(flags: &[&str]) -> Distributor {
     let mut flags = [flags, &["--warm-up", "1ms"]].concat();
     if !flags.contains(&"--silence-timeout") {
-        // However slow the machine: only who is tried by it falls silent.
+        // On a slow machine, no session becomes silent by accident.
         flags.extend(["--silence-timeout", "10m"]);
     }
     let distributor = Distributor::start(&flags);
-    // It has no port and watches nothing: nobody hears or waits for it.
+    // Without a port it is not listed, and it watches nothing.
     let mut probe = Node::connect(&distributor);
     probe.register(json!({"name": "probe"}), json!({"watch": "none"}));
     wait_until("a complete list", || {
@@ -31,7 +31,7 @@ fn params(name: &str) -> Value {
     json!({"port": 9010, "name": name, "urls": [format!("GET/{name}")]})
 }
 
-/// `params` of about so many bytes, so that few of them are more than the kernel buffers.
+/// `params` of about this many bytes, so that few of them fill the buffers of the kernel.
 fn long_params(name: &str, bytes: usize) -> Value {
     json!({"port": 9010, "name": name, "note": "x".repeat(bytes)})
 }
@@ -45,9 +45,9 @@ struct Node {
     left: Vec<(u64, String)>,
     /// Lists with a session, and deltas.
     news: Vec<Value>,
-    /// It has registered: a list may follow that is as new as the last.
+    /// It has registered: the next list may have the same revision.
     is_owed: bool,
-    /// It acknowledges at once what is to be acknowledged.
+    /// Whether it acknowledges at once.
     acks: bool,
     texts: Vec<String>,
     last_key: u64,
@@ -72,7 +72,7 @@ impl Node {
         }
     }
 
-    /// A node that is registered and, if it watches, has its first list.
+    /// Registers a node and, if it watches, waits for its first list.
     fn join(distributor: &Distributor, name: &str, session: Value) -> Node {
         let mut node = Node::connect(distributor);
         let watches = session["watch"] != "none";
@@ -83,7 +83,7 @@ impl Node {
         node
     }
 
-    /// Registers, and returns the results. Nothing with a session comes before them.
+    /// Registers, and returns the results. No list of the session comes before them.
     #[track_caller]
     fn register(&mut self, params: Value, session: Value) -> Value {
         let news = self.news.len();
@@ -126,7 +126,7 @@ impl Node {
         self.answer(key)
     }
 
-    /// The next packet with this key.
+    /// Reads up to the packet with this key.
     #[track_caller]
     fn answer(&mut self, key: u64) -> Value {
         let until = Instant::now() + DEADLINE;
@@ -135,11 +135,11 @@ impl Node {
             if frame["key"] == key {
                 return frame;
             }
-            assert!(Instant::now() < until, "no answer");
+            assert!(Instant::now() < until, "no reply");
         }
     }
 
-    /// Begins to drain, and returns the key of the answer.
+    /// Starts a drain, and returns the key of its reply.
     fn begin_drain(&mut self, wait_ms: u64) -> u64 {
         let key = self.next_key();
         let params = json!({"wait_ms": wait_ms});
@@ -149,8 +149,8 @@ impl Node {
         key
     }
 
-    /// Sends a heartbeat and another when it is answered, and returns what came before that is:
-    /// also what the first one's turn sent at its end.
+    /// Sends a heartbeat, and another after its reply. Returns the frames before the second reply, which
+    /// include those from the end of the turn of the first.
     #[track_caller]
     fn sync(&mut self) -> Vec<Value> {
         let mut before = Vec::new();
@@ -250,7 +250,7 @@ impl Node {
         self.wait_for(&format!("revision {rev}"), |node| node.view.revision >= rev);
     }
 
-    /// The connection is closed by the Distributor, whatever it sent before.
+    /// Waits until the Distributor closes the connection.
     #[track_caller]
     fn assert_closed(&mut self) {
         while self.client.next_text().is_some() {}
@@ -265,7 +265,7 @@ fn of_instance(instance: &str) -> Value {
     session("delta", Some(instance), None)
 }
 
-/// A node that changes the list at each call, and hears nothing of it.
+/// A node that changes the list, and watches nothing.
 struct Churner {
     node: Node,
     changes: u64,
@@ -277,7 +277,7 @@ impl Churner {
         Churner { node, changes: 0 }
     }
 
-    /// Makes so many changes, and returns the revision after them.
+    /// Makes this many changes, and returns the revision after them.
     fn change(&mut self, times: usize, bytes: usize) -> u64 {
         for _ in 0..times {
             self.changes += 1;
@@ -289,7 +289,7 @@ impl Churner {
     }
 }
 
-/// So many nodes with long entries, that read nothing.
+/// Connects nodes with long entries, which read nothing.
 fn crowd(distributor: &Distributor, count: usize) -> Vec<Client> {
     let mut watcher = distributor.connect();
     let connect = |index| {
@@ -306,7 +306,7 @@ fn crowd(distributor: &Distributor, count: usize) -> Vec<Client> {
 }
 
 #[test]
-fn a_session_is_answered_and_gets_what_it_asked_for() {
+fn sends_a_session_what_it_watches() {
     let distributor = start(&["--heartbeat", "700ms"]);
     for (watch, news_of_others) in [
         (json!("delta"), Some("PATCH")),
@@ -345,7 +345,7 @@ fn a_session_is_answered_and_gets_what_it_asked_for() {
             node.wait_for_names(&["node"]);
         }
 
-        // Who asks is told, whatever it watches.
+        // A request for the list is answered, whatever the session watches.
         let answer = node.ask("GET", Value::Null);
         assert_eq!(answer["method"], "GET");
         node.client
@@ -353,7 +353,7 @@ fn a_session_is_answered_and_gets_what_it_asked_for() {
             .shutdown(std::net::Shutdown::Both)
             .unwrap();
         let mut watcher = distributor.connect();
-        wait_until("it to be gone", || {
+        wait_until("its departure", || {
             watcher.send_raw(list_request(1));
             watcher.next_list().is_empty()
         });
@@ -361,7 +361,7 @@ fn a_session_is_answered_and_gets_what_it_asked_for() {
 }
 
 #[test]
-fn each_change_is_one_revision_that_tells_what_happened() {
+fn each_change_is_one_revision_with_joins_and_departures() {
     let distributor = start(&[]);
     let mut watcher = Node::join(&distributor, "watcher", delta());
     let mut lists = Node::join(&distributor, "lists", json!({"watch": "list"}));
@@ -399,7 +399,7 @@ fn each_change_is_one_revision_that_tells_what_happened() {
         json!([]),
     );
     assert!(one[0] == two[0] && two[0] < two[1], "{one:?} {two:?}");
-    // It is another now, in its old place; and once more with no change, which nobody hears of.
+    // A changed entry keeps its place; registering again without a change is no revision.
     let again = step(
         &mut || first.register("A", 1),
         &with(&["A", "b"]),
@@ -421,7 +421,7 @@ fn each_change_is_one_revision_that_tells_what_happened() {
 }
 
 #[test]
-fn others_see_neither_the_session_nor_the_instance() {
+fn hides_sessions_and_instances_from_other_peers() {
     let distributor = start(&[]);
     let instance = "00c0ffee00c0ffee00c0ffee00c0ffee";
     let mut watcher = Node::join(&distributor, "watcher", delta());
@@ -438,7 +438,7 @@ fn others_see_neither_the_session_nor_the_instance() {
 }
 
 #[test]
-fn a_slow_reader_gets_news_that_lead_from_what_it_has() {
+fn folds_changes_for_a_slow_reader() {
     let distributor = start(&["--send-buffer-bytes", "4096"]);
     for watch in ["delta", "list"] {
         let mut slow = Node::on(Client::connect_narrow(distributor.addr));
@@ -457,7 +457,7 @@ fn a_slow_reader_gets_news_that_lead_from_what_it_has() {
 }
 
 #[test]
-fn a_session_goes_on_from_what_it_knows() {
+fn resumes_a_session_from_its_revision() {
     let distributor = start(&[]);
     let mut watcher = Node::join(&distributor, "watcher", delta());
     let mut churner = Churner::join(&distributor);
@@ -465,14 +465,14 @@ fn a_session_goes_on_from_what_it_knows() {
     let epoch = churner.node.view.epoch.clone();
     let register = |watch: &str, epoch: &str, rev: u64| {
         let mut node = Node::connect(&distributor);
-        // Without a port its coming changes nothing: only what it missed can follow.
+        // Without a port it changes nothing: only missed changes can follow.
         node.view.revision = rev;
         let session = json!({"watch": watch, "epoch": epoch, "rev": rev});
         node.register(json!({"name": "back"}), session);
         node
     };
     let now = churner.change(3, 0);
-    // When it is pushed, nobody gets it for another reason than what is tried here.
+    // After this push, lists are sent only because of the registrations below.
     watcher.wait_for_rev(now);
     for (watch, epoch, rev, method) in [
         ("delta", &*epoch, old, Some("PATCH")),
@@ -496,14 +496,14 @@ fn a_session_goes_on_from_what_it_knows() {
             assert!(entry.contains("\"change\":6"), "{entry}");
         }
     }
-    // A revision that is still to come is not of this list, whatever the epoch says.
+    // A revision of the future does not belong to this list, whatever the epoch.
     let mut ahead = Node::connect(&distributor);
     let session = json!({"watch": "delta", "epoch": epoch, "rev": now + 1});
     ahead.register(json!({"name": "ahead"}), session);
     assert_eq!(ahead.sync()[0]["method"], "GET");
     assert_eq!(ahead.view.revision, now);
 
-    // On the same connection as well, with or without a session: only what is new is told.
+    // On the same connection, with or without a session, only changes are sent.
     let mut node = register("delta", &epoch, now);
     let same = json!({"watch": "delta", "epoch": epoch, "rev": old});
     node.view.revision = old;
@@ -516,7 +516,7 @@ fn a_session_goes_on_from_what_it_knows() {
     node.client.post(&json!({"name": "back"}));
     assert_eq!(node.sync(), [] as [Value; 0]);
 
-    // So long ago that what changed since is forgotten.
+    // A revision so old that the changes since are forgotten.
     let new = churner.change(4200, 0);
     watcher.wait_for_rev(new);
     let mut late = Node::connect(&distributor);
@@ -526,34 +526,34 @@ fn a_session_goes_on_from_what_it_knows() {
 }
 
 #[test]
-fn the_end_of_the_warm_up_is_told_to_sessions_alone() {
+fn sends_the_end_of_the_warm_up_to_sessions_only() {
     let distributor = Distributor::start(&["--warm-up", "10s", "--silence-timeout", "10m"]);
     let mut delta = Node::join(&distributor, "delta", delta());
     let mut list = Node::join(&distributor, "list", json!({"watch": "list"}));
     let mut none = Node::join(&distributor, "none", json!({"watch": "none"}));
     let mut plain = distributor.join("plain", 1);
-    let everybody = ["delta", "list", "none", "plain"];
-    // What it knows from before, in a list that was not complete, does not count as complete.
+    let all = ["delta", "list", "none", "plain"];
+    // A list that it knows from before, and that was not complete, does not count as complete.
     let rev = delta.view.revision;
     let mut back = Node::connect(&distributor);
     let session = json!({"watch": "delta", "epoch": delta.view.epoch, "rev": rev});
     back.register(json!({"name": "back"}), session);
     for node in [&mut delta, &mut list, &mut back] {
-        node.wait_for_names(&everybody);
+        node.wait_for_names(&all);
         assert_eq!(node.news[0]["session"]["complete"], false);
         let rev = node.view.revision;
         let news = node.next();
         assert_eq!(news["method"], "GET");
         assert_eq!(news["session"]["complete"], true);
         assert_eq!(node.view.revision, rev + 1);
-        assert_eq!(node.names(), everybody);
+        assert_eq!(node.names(), all);
     }
     assert_eq!(none.sync(), [] as [Value; 0]);
     let _late = Node::join(&distributor, "late", json!({}));
-    assert_eq!(plain.next_list(), [&everybody[..], &["late"]].concat());
+    assert_eq!(plain.next_list(), [&all[..], &["late"]].concat());
     delta.next();
     assert_eq!(delta.news.last().unwrap()["method"], "PATCH");
-    // Who comes back with what it knows from a list that was not complete is told of one that is.
+    // A session that resumes from an incomplete list receives the complete one.
     let mut later = Node::connect(&distributor);
     let session = json!({"watch": "delta", "epoch": delta.view.epoch, "rev": rev});
     later.register(json!({"name": "later"}), session);
@@ -565,7 +565,7 @@ fn the_end_of_the_warm_up_is_told_to_sessions_alone() {
 }
 
 #[test]
-fn heartbeats_are_answered_if_they_have_a_key() {
+fn answers_heartbeats_with_a_key() {
     let distributor = start(&[]);
     let mut node = Node::join(&distributor, "node", delta());
     let uri = "/distributes/heartbeat";
@@ -606,7 +606,7 @@ fn heartbeats_are_answered_if_they_have_a_key() {
 }
 
 #[test]
-fn few_changes_are_to_be_acknowledged_but_all_while_a_drain_waits() {
+fn asks_for_acknowledgements_once_per_second_and_always_during_a_drain() {
     let distributor = start(&[]);
     let mut churner = Churner::join(&distributor);
     let begun = Instant::now();
@@ -638,7 +638,7 @@ fn few_changes_are_to_be_acknowledged_but_all_while_a_drain_waits() {
 }
 
 #[test]
-fn a_node_that_is_back_takes_its_entry_over() {
+fn a_reconnected_node_takes_its_entry_over() {
     let distributor = start(&[]);
     let mut watcher = Node::join(&distributor, "watcher", delta());
     let mut nodes = vec![Node::join(&distributor, "node", of_instance("ab12"))];
@@ -646,7 +646,7 @@ fn a_node_that_is_back_takes_its_entry_over() {
     watcher.wait_for_names(&["watcher", "node"]);
     let rev = watcher.view.revision;
 
-    // As it was: nobody hears of it, neither now nor when the old connection is closed.
+    // Unchanged: no revision, neither now nor when the old connection is closed.
     let mut back = Node::connect(&distributor);
     let results = back.register(params("node"), of_instance("ab12"));
     assert_eq!(
@@ -658,7 +658,7 @@ fn a_node_that_is_back_takes_its_entry_over() {
     assert_eq!(watcher.sync(), [] as [Value; 0]);
     distributor.program.wait_for_log(&["superseded"]);
 
-    // As another: one revision, in its old place.
+    // Changed: one revision, in its old place.
     let after = Node::join(&distributor, "after", delta());
     watcher.wait_for_names(&["watcher", "node", "after"]);
     let mut back = Node::connect(&distributor);
@@ -673,7 +673,7 @@ fn a_node_that_is_back_takes_its_entry_over() {
     assert_eq!(watcher.view.revision, rev + 2);
     assert_eq!(watcher.names(), ["watcher", "changed", "after"]);
 
-    // A third time, and then it is too often: two nodes have the same instance.
+    // The fourth take-over is rejected: two nodes have the same instance.
     let mut back = Node::connect(&distributor);
     back.register(params("changed"), of_instance("ab12"));
     let mut too_often = Node::connect(&distributor);
@@ -697,7 +697,7 @@ fn an_instance_stays_on_its_host() {
     let reply = other.try_register(params("other"), of_instance("ab12"));
     assert_eq!(reply["errorcode"], 5, "{reply}");
     assert_eq!(node.sync(), [] as [Value; 0]);
-    // Neither can it by way of an entry of its own.
+    // An entry of its own does not help.
     other.register(params("other"), delta());
     let reply = other.try_register(params("other"), of_instance("ab12"));
     assert_eq!(reply["errorcode"], 5, "{reply}");
@@ -708,14 +708,14 @@ fn an_instance_stays_on_its_host() {
 }
 
 #[test]
-fn a_take_over_needs_the_rules_to_be_kept() {
+fn rejects_take_overs_that_break_a_limit_or_lose_an_entry() {
     let distributor = start(&["--max-list-bytes", "1000"]);
     let mut node = Node::join(&distributor, "node", of_instance("ab12"));
-    // One with an entry of its own can't take another's: one of the two would be nobody's.
+    // A connection with an entry of its own cannot take another: it would lose one.
     let mut other = Node::join(&distributor, "other", delta());
     let reply = other.try_register(params("other"), of_instance("ab12"));
     assert_eq!(reply["errorcode"], 5, "{reply}");
-    // Nor can one for which there is no room.
+    // An entry that is over a limit is rejected.
     let mut long = Node::connect(&distributor);
     let reply = long.try_register(long_params("long", 2000), of_instance("ab12"));
     assert_eq!(reply["errorcode"], 4, "{reply}");
@@ -730,7 +730,7 @@ fn a_take_over_needs_the_rules_to_be_kept() {
 }
 
 #[test]
-fn an_instance_that_is_no_longer_named_is_free() {
+fn frees_an_instance_that_a_session_no_longer_names() {
     let distributor = start(&[]);
     for later in [of_instance("cd34"), delta()] {
         let mut node = Node::join(&distributor, "node", of_instance("ab12"));
@@ -748,14 +748,14 @@ fn an_instance_that_is_no_longer_named_is_free() {
 }
 
 #[test]
-fn a_drain_is_proven_when_everyone_who_watches_knows() {
+fn answers_a_drain_when_all_watchers_have_acknowledged_it() {
     let distributor = start(&[]);
     let mut watcher = Node::join(&distributor, "watcher", delta());
     let mut late = Node::join(&distributor, "late", json!({"watch": "list"}));
-    let _blind = distributor.join("blind", 1);
+    let _untracked = distributor.join("untracked", 1);
     let _none = Node::join(&distributor, "none", json!({"watch": "none"}));
     let mut node = Node::join(&distributor, "node", delta());
-    let stay = ["watcher", "late", "blind", "none"];
+    let stay = ["watcher", "late", "untracked", "none"];
     late.acks = false;
 
     let key = node.begin_drain(60_000);
@@ -771,13 +771,17 @@ fn a_drain_is_proven_when_everyone_who_watches_knows() {
         .send_raw(heartbeat(Value::Null, late.view.revision - 1));
     late.view.revision -= 1;
     late.sync();
-    assert_eq!(drain_answers(&node.sync()), 0, "that was an older one");
+    assert_eq!(
+        drain_answers(&node.sync()),
+        0,
+        "it acknowledged an older revision"
+    );
     late.view.revision += 1;
     late.ack();
     let wanted = json!({"rev": watcher.view.revision, "acked": 2, "of": 2, "late": [], "blind": 1});
     assert_eq!(node.answer(key)["results"], wanted);
 
-    // It is still told what happens, and may register again.
+    // It still receives changes, and may register again.
     let more = distributor.join("more", 1);
     node.wait_for_names(&[&stay[..], &["more"]].concat());
     assert_eq!(node.ask("DELETE", json!({}))["errorcode"], 1);
@@ -796,7 +800,7 @@ fn a_drain_is_proven_when_everyone_who_watches_knows() {
 }
 
 #[test]
-fn a_drain_needs_a_registration_and_a_wait_that_can_be_read() {
+fn rejects_a_drain_without_a_registration_or_with_a_bad_wait() {
     let distributor = start(&[]);
     let mut stranger = Node::connect(&distributor);
     assert_eq!(
@@ -813,7 +817,7 @@ fn a_drain_needs_a_registration_and_a_wait_that_can_be_read() {
         assert_eq!(node.ask("DELETE", wrong)["errorcode"], 1);
     }
     assert_eq!(node.sync(), [] as [Value; 0], "it is still there");
-    // Alone it has nobody to wait for, whoever it is.
+    // Without other watchers there is nothing to wait for.
     assert_eq!(node.ask("DELETE", Value::Null)["results"]["of"], 0);
     let mut plain = distributor.join("plain", 1);
     plain.send(&json!({"uri": "/distributes", "method": "DELETE", "key": 1}));
@@ -821,7 +825,7 @@ fn a_drain_needs_a_registration_and_a_wait_that_can_be_read() {
 }
 
 #[test]
-fn a_watcher_lost_during_a_drain_is_late_until_it_is_back() {
+fn a_watcher_lost_during_a_drain_is_late_until_it_reconnects() {
     let distributor = start(&[]);
     for knows in [false, true] {
         let mut node = Node::join(&distributor, "node", delta());
@@ -837,14 +841,14 @@ fn a_watcher_lost_during_a_drain_is_late_until_it_is_back() {
         other.sync();
         assert!(
             node.sync().iter().all(|frame| frame["key"] != key),
-            "it is not this one"
+            "another instance does not count"
         );
 
         let mut back = Node::connect(&distributor);
         back.acks = false;
         let mut session = of_instance("ab12");
         if knows {
-            // It had applied it, and only its word of that was lost.
+            // It had applied the change, and its acknowledgement was lost.
             session["epoch"] = epoch.into();
             session["rev"] = rev.into();
             back.view.revision = rev;
@@ -877,14 +881,14 @@ fn a_watcher_lost_during_a_drain_is_late_until_it_is_back() {
 }
 
 #[test]
-fn nobody_acknowledges_what_it_was_not_sent() {
+fn ignores_acknowledgements_of_revisions_that_were_not_sent() {
     let distributor = start(&["--send-buffer-bytes", "4096"]);
     let _crowd = crowd(&distributor, 16);
     let mut node = Node::join(&distributor, "node", json!({"watch": "none"}));
     let mut stuck = Node::on(Client::connect_narrow(distributor.addr));
     stuck.next();
     stuck.register(params("stuck"), delta());
-    // Its list is on its way, and can't all be: what changes now it is not sent.
+    // Its list does not fit into the buffers: later changes are not sent to it.
     assert!(stuck.client.stream.peek(&mut [0; 1]).unwrap() > 0);
     let key = node.begin_drain(60_000);
     node.sync();
@@ -898,7 +902,7 @@ fn nobody_acknowledges_what_it_was_not_sent() {
 }
 
 #[test]
-fn a_planned_stop_is_told_to_each_session_and_empties_no_list() {
+fn announces_a_planned_stop_to_sessions_and_empties_no_list() {
     let mut distributor = start(&[]);
     let watches = ["delta", "list", "none", "delta", "list"];
     let mut nodes: Vec<Node> = watches
@@ -925,14 +929,14 @@ fn a_planned_stop_is_told_to_each_session_and_empties_no_list() {
     assert_eq!(
         retries.len(),
         watches.len(),
-        "they come back one after another"
+        "they reconnect one after another"
     );
     assert_eq!(plain.read_to_end(), [] as [Value; 0]);
     assert!(distributor.program.wait().success());
 }
 
 #[test]
-fn a_session_that_can_not_be_read_registers_nobody() {
+fn rejects_registrations_with_a_bad_session() {
     let distributor = start(&[]);
     let mut client = distributor.connect();
     let long = format!(r#"{{"instance":"{}"}}"#, "a".repeat(65));
@@ -970,7 +974,7 @@ fn a_session_that_can_not_be_read_registers_nobody() {
     }
     client.send_raw(list_request(1));
     assert_eq!(client.next_list(), [] as [String; 0]);
-    // None at all is a registration as in the book, and fields that it does not know are ignored.
+    // Null is a plain registration, and unknown fields are ignored.
     let text = r#"{"uri":"/distributes","method":"POST","key":5,"params":{"port":1,"name":"x"},"session":null}"#;
     client.send_raw(format!("{text}¶"));
     assert!(client.next()["session"].is_null());
@@ -981,10 +985,9 @@ fn a_session_that_can_not_be_read_registers_nobody() {
     );
 }
 
-/// The plain peers of a mixed fleet get the book's packets, byte for byte, for each change one, and
-/// none for what only sessions have.
+/// Plain peers in a mixed fleet receive one list per change, byte for byte as without sessions.
 #[test]
-fn plain_peers_get_the_same_bytes_as_without_sessions() {
+fn sends_plain_peers_the_same_bytes_as_without_sessions() {
     let distributor = start(&[]);
     let mut plain = Client::connect(distributor.addr);
     let stream = plain.stream.try_clone().unwrap();
@@ -1013,7 +1016,7 @@ fn plain_peers_get_the_same_bytes_as_without_sessions() {
     expect(&[a.clone(), b.clone(), c.clone()]);
     watcher.wait_for_names(&["a", "b", "c"]);
 
-    // Registered again, heartbeats, lists, a take-over, resumption: no news for others.
+    // Registering again, heartbeats, requests, a take-over and a resumption are no changes for others.
     node.register(params("c"), of_instance("ab12"));
     node.sync();
     node.ask("GET", Value::Null);
@@ -1038,12 +1041,12 @@ fn plain_peers_get_the_same_bytes_as_without_sessions() {
 }
 
 #[test]
-fn a_connection_has_one_drain_waiting() {
+fn rejects_a_second_drain_on_a_connection() {
     let distributor = start(&[]);
-    let mut deaf = Node::join(&distributor, "deaf", delta());
-    deaf.acks = false;
+    let mut late = Node::join(&distributor, "late", delta());
+    late.acks = false;
     let mut node = Node::join(&distributor, "node", json!({"watch": "none"}));
-    deaf.wait_for_names(&["deaf", "node"]);
+    late.wait_for_names(&["late", "node"]);
     let key = node.begin_drain(60_000);
     for _ in 0..3 {
         node.register(params("node"), json!({"watch": "none"}));
@@ -1052,14 +1055,14 @@ fn a_connection_has_one_drain_waiting() {
             6
         );
     }
-    deaf.wait_for("its news", |deaf| {
-        deaf.left.len() == 1 && deaf.view.entries.len() == 2
+    late.wait_for("its news", |late| {
+        late.left.len() == 1 && late.view.entries.len() == 2
     });
-    deaf.ack();
+    late.ack();
     assert_eq!(node.answer(key)["errorcode"], 0);
-    deaf.acks = true;
+    late.acks = true;
     let key = node.begin_drain(60_000);
-    deaf.wait_for_names(&["deaf"]);
+    late.wait_for_names(&["late"]);
     assert_eq!(node.answer(key)["errorcode"], 0);
 }
 
@@ -1074,7 +1077,7 @@ fn resident_bytes(distributor: &Distributor) -> usize {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn one_hostile_session_can_not_make_memory_grow() {
+fn one_hostile_session_does_not_grow_memory() {
     type Packets<'a> = &'a dyn Fn(u64) -> Vec<Value>;
     let distributor = start(&["--log-level", "error"]);
     let mut node = Node::join(&distributor, "node", json!({"watch": "none"}));
@@ -1122,9 +1125,9 @@ fn one_hostile_session_can_not_make_memory_grow() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn sessions_that_name_many_revisions_can_not_make_memory_grow() {
+fn sessions_at_many_revisions_do_not_grow_memory() {
     let distributor = start(&["--log-level", "error"]);
-    // Each knows another revision, and all the long entries come after the last of them.
+    // Each resumes from another revision, before all the long entries.
     let none = json!({"watch": "none"});
     let mut nodes: Vec<Node> = (0..100)
         .map(|index| Node::join(&distributor, &format!("node{index}"), none.clone()))
@@ -1144,7 +1147,7 @@ fn sessions_that_name_many_revisions_can_not_make_memory_grow() {
             json!({"watch": "delta", "epoch": node.view.epoch, "rev": rev - index as u64});
         node.register(params(&format!("node{index}")), session);
     }
-    // The last one's turn is over when somebody else is served.
+    // The turn of the last one has ended when another connection is served.
     distributor.connect();
     let more = resident_bytes(&distributor).saturating_sub(before);
     assert!(more < 48 << 20, "{more} bytes");

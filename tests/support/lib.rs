@@ -1,4 +1,4 @@
-//! Programs that run, files and ports of a test's own, and skips of tests.
+//! Child programs, temporary folders, reserved ports, and skips.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -25,7 +25,7 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// A program that runs, with the lines it has printed so far. Killed when dropped.
+/// A running program, with the lines that it has printed so far. Killed when dropped.
 pub struct Program {
     child: Child,
     stdout: Lines,
@@ -44,7 +44,7 @@ impl Program {
         )
     }
 
-    /// With the standard streams that the command has. Only lines that come by a pipe are kept.
+    /// Starts with the standard streams of the command. Only the lines of pipes are kept.
     pub fn start_as_is(command: &mut Command) -> Program {
         let mut child = command.spawn().expect("the program starts");
         let stdout = child.stdout.take().map(collect).unwrap_or_default();
@@ -76,7 +76,7 @@ impl Program {
         self.stderr.lock().unwrap().clone()
     }
 
-    /// The first line on standard output that `pick` makes something of.
+    /// Waits for the first line on standard output that `pick` accepts.
     #[track_caller]
     pub fn wait_for_line<T>(&mut self, what: &str, pick: impl Fn(&str) -> Option<T>) -> T {
         let until = Instant::now() + DEADLINE;
@@ -95,7 +95,7 @@ impl Program {
         }
     }
 
-    /// Waits for a line on standard error that contains all of `parts`, and returns it.
+    /// Waits for a line on standard error that contains all of `parts`.
     #[track_caller]
     pub fn wait_for_log(&self, parts: &[&str]) -> String {
         let until = Instant::now() + DEADLINE;
@@ -118,12 +118,11 @@ impl Program {
         kill_process(pid, signal).unwrap();
     }
 
-    /// Stops it where it stands, until [`Program::thaw`]. What is sent to it meanwhile, it finds
-    /// all at once.
+    /// Stops the process until [`Program::thaw`]. Everything sent meanwhile then arrives at once.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
         let stat = format!("/proc/{}/stat", self.pid());
-        wait_until("it to stand still", || {
+        wait_until("it to stop", || {
             fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T "))
         });
     }
@@ -132,7 +131,7 @@ impl Program {
         self.signal(Signal::CONT);
     }
 
-    /// SIGKILL: no chance to say goodbye.
+    /// Kills it by SIGKILL.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -144,8 +143,8 @@ impl Program {
             status = self.child.try_wait().unwrap();
             status.is_some()
         });
-        // Those who read its lines hold them, up to the end.
-        wait_until("the last of what it said", || {
+        // The threads that read its lines hold them until the end.
+        wait_until("its last lines", || {
             Arc::strong_count(&self.stdout) == 1 && Arc::strong_count(&self.stderr) == 1
         });
         status.unwrap()
@@ -169,19 +168,19 @@ fn collect(output: impl Read + Send + 'static) -> Lines {
     lines
 }
 
-/// Prints that a test is skipped for want of `tool`. Fails where PILCROW_REQUIRE, a list with commas
-/// between, says that it must be there.
+/// Prints that a test is skipped because it lacks `tool`. Fails if PILCROW_REQUIRE, a list with commas,
+/// has it.
 #[track_caller]
 pub fn skip_or_require(tool: &str, why: &str) {
     let required = std::env::var("PILCROW_REQUIRE").unwrap_or_default();
     let is_required = required.split(',').any(|required| required == tool);
-    assert!(!is_required, "PILCROW_REQUIRE says {tool}, but {why}");
+    assert!(!is_required, "PILCROW_REQUIRE has {tool}, but {why}");
     let caller = std::panic::Location::caller();
     // Past the capture of test output, which hides it in a test that passes.
     let _ = writeln!(io::stderr(), "SKIPPED: {why}: {caller}");
 }
 
-/// Whether `node`, Node.js, is missing, so that a test is to be skipped.
+/// Returns whether Node.js is missing, so that a test is to be skipped.
 #[track_caller]
 pub fn node_is_missing() -> bool {
     let version = Command::new("node").arg("--version").output();
@@ -192,8 +191,8 @@ pub fn node_is_missing() -> bool {
     is_missing
 }
 
-/// The path of a program of this project: in the folder that PILCROW_PROGRAMS names, otherwise as it
-/// was built for the tests. Other programs, such as `sh`, are found by their name.
+/// Returns the path of a program of this project: in the folder of PILCROW_PROGRAMS, otherwise as built
+/// for the tests. Other programs, such as `sh`, are returned unchanged.
 pub fn program(name: &str) -> String {
     if !["distributor", "gateway", "flood"].contains(&name) {
         return name.to_owned();
@@ -209,12 +208,12 @@ pub fn program(name: &str) -> String {
     })
 }
 
-/// The distributor with these flags and no others, whatever the environment says.
+/// A Distributor with these flags only, without the settings of the environment.
 pub fn distributor_command(flags: &[&str]) -> Command {
     command("distributor", flags)
 }
 
-/// A [`program`] with these flags and no others, whatever the environment says.
+/// A [`program`] with these flags only, without the settings of the environment.
 pub fn command(name: &str, flags: &[&str]) -> Command {
     let mut command = Command::new(program(name));
     for (name, _) in std::env::vars_os() {
@@ -226,13 +225,14 @@ pub fn command(name: &str, flags: &[&str]) -> Command {
     command
 }
 
-/// A Distributor on a free port of 127.0.0.1, and where it listens.
+/// A running Distributor, and its address.
 pub struct Distributor {
     pub program: Program,
     pub addr: SocketAddr,
 }
 
 impl Distributor {
+    /// Starts one on a free port of 127.0.0.1.
     pub fn start(flags: &[&str]) -> Distributor {
         Distributor::start_at("127.0.0.1:0", flags)
     }
@@ -245,14 +245,14 @@ impl Distributor {
         Distributor { program, addr }
     }
 
-    /// A client that has read the list which everyone gets on connecting.
+    /// Connects a client, and reads the list that each connection receives first.
     pub fn connect(&self) -> Client {
         let mut client = Client::connect(self.addr);
         client.next_list();
         client
     }
 
-    /// A client that is registered under this name, and has seen itself in a list.
+    /// Registers a client under this name, and waits for a list that has it.
     pub fn join(&self, name: &str, port: u16) -> Client {
         let mut client = self.connect();
         client.register(name, port);
@@ -262,14 +262,14 @@ impl Distributor {
         client
     }
 
-    /// Fails unless the Distributor still serves: somebody new joins, is seen, and leaves.
+    /// Fails unless a new client can join.
     #[track_caller]
     pub fn assert_serves(&self) {
         drop(self.join("probe", 1));
     }
 }
 
-/// A folder of a test's own, removed with all that is in it when dropped.
+/// A temporary folder, removed with its content when dropped.
 pub struct Folder(PathBuf);
 
 impl Folder {
@@ -282,12 +282,12 @@ impl Folder {
         Folder(path)
     }
 
-    /// The path of what has this name in it.
+    /// Returns the path of this name in it.
     pub fn join(&self, name: &str) -> String {
         self.0.join(name).to_str().unwrap().to_owned()
     }
 
-    /// The names of what is in it, sorted.
+    /// Returns the sorted names in it.
     pub fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(&self.0).unwrap();
         let mut names: Vec<String> = entries
@@ -304,7 +304,7 @@ impl Drop for Folder {
     }
 }
 
-/// A port of 127.0.0.1 that nobody else is given, also while no Distributor listens on it.
+/// A port of 127.0.0.1 that stays reserved while no Distributor listens on it.
 pub struct ReservedPort {
     _bound: socket2::Socket,
     pub addr: SocketAddr,
@@ -313,7 +313,7 @@ pub struct ReservedPort {
 impl ReservedPort {
     pub fn new() -> ReservedPort {
         use socket2::{Domain, Socket, Type};
-        // Bound but not listening, it doesn't stand in the way of a listener that reuses addresses.
+        // A socket that is bound and not listening does not block a listener that reuses addresses.
         let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         bound.set_reuse_address(true).unwrap();
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -326,14 +326,14 @@ impl ReservedPort {
     }
 }
 
-/// Runs `work` in a thread of its own, and gives what it returns or nothing if it takes too long.
+/// Runs `work` in a thread. Its result arrives on the channel.
 pub fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(work()));
     receiver
 }
 
-/// Runs a command that ends by itself.
+/// Runs a command to its end.
 #[track_caller]
 pub fn output_of(command: &mut Command) -> Output {
     let child = command

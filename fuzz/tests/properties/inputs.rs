@@ -1,10 +1,10 @@
-//! Inputs that are near to what the properties are about.
+//! Inputs close to those that the properties distinguish.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// Some of these behind each other, and now and then any other byte.
+/// A sequence of these parts, and now and then another byte.
 fn parts(parts: &'static [&'static str], count: usize) -> impl Strategy<Value = Vec<u8>> {
     let part = prop_oneof![
         9 => select(parts).prop_map(|part| part.as_bytes().to_vec()),
@@ -13,12 +13,12 @@ fn parts(parts: &'static [&'static str], count: usize) -> impl Strategy<Value = 
     vec(part, 0..count).prop_map(|parts| parts.concat())
 }
 
-/// What a property reads decisions from.
+/// Bytes that a property reads decisions from.
 pub fn decisions(bytes: usize) -> impl Strategy<Value = Vec<u8>> {
     vec(any::<u8>(), 0..bytes)
 }
 
-/// A limit, where to stop, how to cut, and a stream with many ends and half ends.
+/// A limit, stops, cuts, and a stream with many frame ends and halves of them.
 pub fn stream() -> impl Strategy<Value = Vec<u8>> {
     let ends = [
         &b"\xC2"[..],
@@ -40,7 +40,7 @@ pub fn stream() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Two limits, how to cut, and requests with what could make their ends a matter of taste.
+/// Two limits, cuts, and requests with ambiguous ends.
 pub fn http_stream() -> impl Strategy<Value = Vec<u8>> {
     const LINES: &[&str] = &[
         "GET / HTTP/1.1\r\nHost: a\r\n",
@@ -139,7 +139,7 @@ fn object(fields: &[(&str, String)], space: &str) -> String {
     format!("{{{}{space}}}", fields.join(","))
 }
 
-/// The `params` of a registration: right, nearly right, and with one byte changed.
+/// The `params` of a registration: valid, nearly valid, and with one byte changed.
 pub fn registration() -> impl Strategy<Value = Vec<u8>> {
     let usual = prop_oneof![
         Just(("\"port\"", "9010".to_owned())),
@@ -201,7 +201,7 @@ pub fn log_text() -> impl Strategy<Value = Vec<u8>> {
     (text, 1..40usize).prop_map(|(text, times)| text.repeat(times))
 }
 
-/// A place, a bit, and a body whose entries are mostly right.
+/// A place, a bit, and a body with mostly valid entries.
 pub fn state_file() -> impl Strategy<Value = Vec<u8>> {
     let entry = registration().prop_map(|params| {
         let params = String::from_utf8(params).unwrap();

@@ -1,5 +1,4 @@
-//! What holds for every input, with inputs drawn by proptest. The fuzz targets run the same
-//! properties with inputs that find new paths.
+//! The properties of the fuzz targets, with inputs drawn by proptest.
 
 #![allow(unreachable_pub)]
 #![allow(
@@ -20,7 +19,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 
 proptest! {
-    // What is found is kept as a seed.
+    // Inputs that fail are added to the seeds by hand.
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
@@ -34,37 +33,37 @@ proptest! {
     }
 
     #[test]
-    fn a_registration_is_harmless_or_refused(input in inputs::registration()) {
+    fn registrations_are_harmless_or_rejected(input in inputs::registration()) {
         fuzzing::registration(&input);
     }
 
     #[test]
-    fn what_is_written_is_read_as_it_was_meant(input in inputs::decisions(300)) {
+    fn written_packets_can_be_read(input in inputs::decisions(300)) {
         fuzzing::packets(&input);
     }
 
     #[test]
-    fn no_url_leads_out_of_its_path(input in inputs::url()) {
+    fn urls_stay_in_their_path(input in inputs::url()) {
         fuzzing::url(&input);
     }
 
     #[test]
-    fn no_bytes_act_on_who_reads_the_log(input in inputs::log_text()) {
+    fn log_text_is_harmless(input in inputs::log_text()) {
         fuzzing::log_escape(&input);
     }
 
     #[test]
-    fn a_state_file_is_read_as_it_was_written_or_not_at_all(input in inputs::state_file()) {
+    fn state_files_are_restored_or_rejected(input in inputs::state_file()) {
         fuzzing::state_file(&input);
     }
 
     #[test]
-    fn a_node_sees_what_the_registry_has(input in inputs::decisions(300)) {
+    fn a_node_has_the_view_of_the_registry(input in inputs::decisions(300)) {
         fuzzing::list_and_delta(&input);
     }
 
     #[test]
-    fn a_node_outlives_what_its_distributor_says(input in inputs::decisions(150)) {
+    fn a_node_survives_its_distributor(input in inputs::decisions(150)) {
         fuzzing::node_link(&input);
     }
 
@@ -74,9 +73,9 @@ proptest! {
     }
 }
 
-/// The files in `fuzz/seeds`: what the fuzzer begins with, and what it has found.
+/// The files in `fuzz/seeds`: first inputs of the fuzzer, and inputs that it found.
 #[test]
-fn every_seed_holds() {
+fn properties_hold_for_every_seed() {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds");
     for (name, property) in fuzzing::PROPERTIES {
         let mut seen = 0;
@@ -90,9 +89,9 @@ fn every_seed_holds() {
     }
 }
 
-/// A property that holds for everything would be none.
+/// A property that only sees rejected inputs would show nothing.
 #[test]
-fn the_inputs_reach_what_is_accepted() {
+fn some_inputs_are_accepted() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut accepted = 0;
     for _ in 0..200 {
