@@ -890,7 +890,7 @@ fn without_key(addr: SocketAddr, request: &str) -> (String, Value) {
 #[test]
 fn clients_see_no_difference_to_the_gateway_of_the_book() {
     // Also with a plain Distributor.
-    let Some((_distributor, port)) = peer("book_distributor.js", &["--port", "0"]) else {
+    let Some((_distributor, port)) = peer("plain_distributor.js", &["--port", "0"]) else {
         return;
     };
     let distributor = format!("127.0.0.1:{port}");

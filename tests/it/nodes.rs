@@ -558,7 +558,7 @@ fn port_of(program: &mut Program) -> u16 {
 
 #[test]
 fn nodes_work_by_lists_alone_beside_a_plain_distributor() {
-    let Some(mut plain) = peer("book_distributor.js", &["--port", "0"]) else {
+    let Some(mut plain) = peer("plain_distributor.js", &["--port", "0"]) else {
         return;
     };
     let port = port_of(&mut plain);
@@ -571,7 +571,7 @@ fn nodes_work_by_lists_alone_beside_a_plain_distributor() {
     plain.kill();
     town.call_until("all have lost it", Town::all_are_lost);
     town.call_for(500 * MILLI);
-    let _plain = peer("book_distributor.js", &["--port", &port.to_string()]);
+    let _plain = peer("plain_distributor.js", &["--port", &port.to_string()]);
     town.call_until("all are back", |town| town.all_are_back(4));
     town.assert_all_done_once();
 }

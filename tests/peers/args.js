@@ -1,8 +1,8 @@
-// What every runnable peer shares, and nothing of the book: `--name value` options, event lines on stdout (one JSON
-// object a line), and the end of the process when its stdin closes, so that a dead test leaves no orphans.
+// What all peers share: `--name value` options, event lines on stdout (one JSON object per line), and the end
+// of the process when its stdin closes, so that a test that ends leaves no process behind.
 'use strict';
 
-// `--port 0 --verbose` -> {port: '0', verbose: true}. Options that are not in `defaults` are refused.
+// `--port 0 --verbose` -> {port: '0', verbose: true}. Options that are not in `defaults` are rejected.
 function parse(defaults) {
     const words = process.argv.slice(2);
     const options = Object.assign({}, defaults);
@@ -34,7 +34,7 @@ function event(name, fields) {
     process.stdout.write(JSON.stringify(Object.assign({ event: name }, fields)) + '\n');
 }
 
-// Reports what came from the Distributor. It never throws: if a packet kills a peer, that is the peer's own doing.
+// Prints a packet of the Distributor. It never throws: a packet may only end a peer by the code of the peer.
 function packetEvent(packet, withPacket) {
     const isList = packet && packet.uri === '/distributes' && packet.method === 'GET' && Array.isArray(packet.params);
     if (!isList) return event('packet', { packet });
@@ -47,7 +47,7 @@ function exitWithStdin() {
     process.stdin.on('end', () => process.exit(0));
     process.stdin.on('error', () => process.exit(0));
     process.stdin.resume();
-    process.stdout.on('error', () => {}); // a test that stopped reading is no reason to crash
+    process.stdout.on('error', () => {}); // a test may stop reading
 }
 
 module.exports = { parse, hostPort, list, event, packetEvent, exitWithStdin };

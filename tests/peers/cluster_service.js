@@ -1,5 +1,5 @@
-// Imitates the book's clustered services: a master that forks workers, each of them a whole service, so that one name and
-// one port are registered once per worker, over as many connections. Unlike the book's, a dead worker stays dead.
+// A clustered service: a master that forks workers, each of them a whole service, so that one name and one port are
+// registered once per worker, over as many connections. A dead worker is not replaced.
 //   node cluster_service.js --workers 3 --name goods --port 0 --urls GET/goods --distributor 127.0.0.1:9000 [--verbose]
 // With --port 0 the cluster module gives all workers the same port. Every line of a worker carries its pid.
 'use strict';
@@ -19,7 +19,7 @@ if (cluster.isPrimary) {
         args.event('worker', { pid: cluster.fork().process.pid });
     }
 } else {
-    process.on('disconnect', () => process.exit(0)); // the master is gone
+    process.on('disconnect', () => process.exit(0)); // the master has ended
     process.stdout.on('error', () => {});
     new Service(options, { pid: process.pid });
 }

@@ -1,12 +1,12 @@
-// Imitates the book's later gateway: HTTP in, packets to services out. Intentional quirks:
-//  - nodes are known by host:port, so several entries with the same host and port get one client and one set of routes;
-//    what leaves the list is not noticed, only a client's own end is;
-//  - a client's end (a refused connection too) removes the whole route of each url of its node, siblings' shares as well;
-//    the siblings stay known, so no list brings their routes back until their own connection has ended;
-//  - a null entry, or one without a usable port, throws and kills the gateway, unless its name is "gate";
+// A plain gateway: HTTP in, packets to services out. Intentional quirks:
+//  - nodes are known by host:port, so several entries with the same host and port get one client and one set of
+//    routes; a departure from the list has no effect, only the end of its own client has;
+//  - the end of a client (also a refused connection) removes the whole route of each url of its node, including the
+//    shares of siblings; these stay known, so no list restores their routes until their own connection has ended;
+//  - a null entry, or one without a usable port, throws and ends the gateway, unless its name is "gate";
 //  - the counter is raised before it is used: the first request for a url goes to the second of two nodes;
-//  - requests carry no key but params.key, which overwrites the caller's own "key" parameter;
-//  - a reply whose key nobody waits for kills it; a request whose node dies is never answered; a bad JSON body kills it;
+//  - requests carry params.key only, which overwrites a "key" parameter of the caller;
+//  - a reply with an unknown key ends it; a request whose node dies is never answered; a bad JSON body ends it;
 //  - every reply is HTTP 200 with the whole packet, whatever its errorcode.
 //   node gateway.js --port 0 --distributor 127.0.0.1:9000 [--verbose]
 'use strict';
@@ -15,7 +15,7 @@ const http = require('http');
 const querystring = require('querystring');
 const url = require('url');
 const args = require('./args');
-const BookClient = require('./book_client');
+const PlainClient = require('./plain_client');
 
 const options = args.parse({ port: '8000', distributor: '127.0.0.1:9000', verbose: false });
 args.exitWithStdin();
@@ -32,7 +32,7 @@ function onList(packet) {
         const info = packet.params[i];
         const id = `${info.host}:${info.port}`;
         if (nodes[id] || info.name == 'gate') continue;
-        const client = new BookClient(info.host, info.port, onNodeUp, onReply, onNodeEnd, onNodeError);
+        const client = new PlainClient(info.host, info.port, onNodeUp, onReply, onNodeEnd, onNodeError);
         nodes[id] = { client, info };
         for (const u in info.urls) {
             const route = info.urls[u];
@@ -97,7 +97,7 @@ const server = http.createServer((request, response) => {
     let body = '';
     request.on('data', (bytes) => { body += bytes; });
     request.on('end', () => {
-        const isJson = request.headers['content-type'] == 'application/json'; // exactly so: no charset
+        const isJson = request.headers['content-type'] == 'application/json'; // exactly this: no charset
         forward(response, method, pathname, isJson ? JSON.parse(body) : querystring.parse(body));
     });
 });
@@ -106,6 +106,6 @@ server.listen(Number(options.port), () => {
     const { port } = server.address();
     const { host, port: distributorPort } = args.hostPort(options.distributor);
     args.event('listening', { name: 'gate', port, pid: process.pid });
-    BookClient.linkToDistributor(host, distributorPort,
-        BookClient.registrationOf({ port, name: 'gate', urls: [] }), onList, args.event);
+    PlainClient.linkToDistributor(host, distributorPort,
+        PlainClient.registrationOf({ port, name: 'gate', urls: [] }), onList, args.event);
 });

@@ -1,15 +1,15 @@
-// Imitates a service of the book's later chapters (goods, members, ...): a Server that registers and answers. The answer
-// is an echo instead of a shop. Intentional quirks: a request that is null, or has neither key nor params, kills it.
+// A plain service: a server that registers, and answers with an echo. Intentional quirk: a request that is null, or has
+// neither key nor params, ends it.
 //   node service.js --name goods --port 0 --urls POST/goods,GET/goods --distributor 127.0.0.1:9000 [--verbose]
-// Not the book's: with --port 0 it listens first and registers (3 s later) the port it got.
+// With --port 0 it listens first and registers the port that it got (3 s later).
 'use strict';
 
 const args = require('./args');
-const BookServer = require('./book_server');
+const PlainServer = require('./plain_server');
 
 const DEFAULTS = { name: 'goods', port: '9010', urls: 'POST/goods,GET/goods', distributor: '127.0.0.1:9000', verbose: false };
 
-class Service extends BookServer {
+class Service extends PlainServer {
     constructor(options, extra) {
         super(options.name, Number(options.port), args.list(options.urls));
         this.options = options;

@@ -1,19 +1,19 @@
-// Imitates the chapter's Server class. Intentional quirks: leftovers are kept per remote address:port with the client's
-// bug (never cleared, not even when the socket closes), an error on a socket means two onClose calls (error, then
-// close), a failed listen is only reported, and the node registers all the same. It listens on all addresses, IPv6
-// included, as Node does, so IPv4 peers appear as ::ffff:a.b.c.d.
-// Subclasses override onRead and, if they like, the other on... methods.
+// A plain server. Intentional quirks: unfinished frames are kept per remote address and port, with the defect of the
+// client (never cleared, not even when the socket closes); an error on a socket causes two onClose calls (error, then
+// close); a failed listen is only reported, and the node registers nevertheless. It listens on all addresses, IPv6
+// included, so IPv4 peers appear as ::ffff:a.b.c.d.
+// Subclasses override onRead and, optionally, the other on... methods.
 'use strict';
 
 const net = require('net');
-const { MARK, cut, linkToDistributor, registrationOf } = require('./book_client');
+const { MARK, cut, linkToDistributor, registrationOf } = require('./plain_client');
 
-class BookServer {
+class PlainServer {
     constructor(name, port, urls) {
         this.context = { port, name, urls };
         this.kept = {};
         this.server = net.createServer((socket) => {
-            this.peer(socket); // Node remembers an address only if it was asked for while the socket lived
+            this.peer(socket); // Node.js keeps an address only if it was read while the socket was open
             this.onCreate(socket);
             socket.on('error', () => this.onClose(socket));
             socket.on('close', () => this.onClose(socket));
@@ -45,4 +45,4 @@ class BookServer {
     tell() {}
 }
 
-module.exports = BookServer;
+module.exports = PlainServer;

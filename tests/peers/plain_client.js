@@ -1,9 +1,9 @@
-// Imitates the chapter's Client class. Intentional quirks, all of them the book's:
-//  - what is left of a read without a closing mark is kept, and never cleared: it is put before EVERY later read, until
-//    another unfinished piece replaces it; it also outlives the connection (same object, next connect);
-//  - every read is decoded by itself, so a character cut between two reads turns into U+FFFD;
-//  - the first empty piece (leading or doubled mark) drops the rest of that read;
-//  - a piece that is not JSON throws, uncaught; the mark is not escaped when writing;
+// A plain client, as docs/protocol.md describes them. Intentional quirks:
+//  - the rest of a read after its last frame end is kept and never cleared: it is prepended to every later read
+//    until another unfinished frame replaces it, also after a new connect of the same object;
+//  - every read is decoded by itself, so a character that is cut between two reads becomes U+FFFD;
+//  - the first empty frame (a leading or doubled frame end) drops the rest of that read;
+//  - a frame that is not JSON throws, uncaught; frame ends are not escaped when writing;
 //  - a failed connection reports the error first, then the end.
 'use strict';
 
@@ -12,7 +12,7 @@ const net = require('net');
 const MARK = '\u00b6';
 const RETRY_MS = 3000;
 
-// Hands each closed piece of `kept + fresh` to `deliver`; returns what is kept for the next read.
+// Passes each whole frame of `kept + fresh` to `deliver`. Returns the bytes that are kept for the next read.
 function cut(kept, fresh, deliver) {
     const text = kept ? kept + fresh : fresh;
     const pieces = text.split(MARK);
@@ -25,14 +25,14 @@ function cut(kept, fresh, deliver) {
     return kept;
 }
 
-class BookClient {
+class PlainClient {
     constructor(host, port, onCreate, onRead, onEnd, onError) {
         this.target = { host, port };
         this.on = { create: onCreate, read: onRead, end: onEnd, error: onError };
         this.kept = undefined;
     }
 
-    // A second call while the first socket lives makes a second socket and forgets the first. A bad port throws here.
+    // A second call while the first socket is open forgets that socket. A bad port throws here.
     connect() {
         const target = this.target;
         this.socket = net.connect(target, () => this.on.create && this.on.create(target));
@@ -48,16 +48,16 @@ class BookClient {
     }
 }
 
-// The link to the Distributor that the book's Server and gateway both have: register on connect (if there is a packet
-// for it), and look every 3 s whether a new attempt is due; the first look comes after 3 s as well.
-// `tell(what, fields)` is for event lines only: connected, disconnected, connect_failed.
+// The link of servers and gateways to the Distributor: registers on connect (if there is a packet for it), and
+// checks every 3 s, for the first time after 3 s, whether a new attempt is due.
+// `tell(what, fields)` prints event lines: connected, disconnected, connect_failed.
 function linkToDistributor(host, port, registration, onPacket, tell, firstMs) {
     let up = false;
     const down = (fields) => {
         if (up) tell('disconnected', fields);
         up = false;
     };
-    const client = new BookClient(host, port,
+    const client = new PlainClient(host, port,
         () => {
             up = true;
             tell('connected', {});
@@ -80,5 +80,5 @@ function registrationOf(params) {
     return { uri: '/distributes', method: 'POST', key: 0, params };
 }
 
-module.exports = BookClient;
+module.exports = PlainClient;
 Object.assign(module.exports, { MARK, cut, linkToDistributor, registrationOf });

@@ -1,17 +1,17 @@
-// Imitates the chapter's Distributor. Intentional quirks: a new connection makes it push the list to all REGISTERED
-// connections (so the newcomer itself hears nothing until it registers); hosts are what Node says, ::ffff:127.0.0.1 for
-// IPv4; an RST means two pushes (error, then close); GET and everything but POST /distributes are not answered; entries
-// are not checked; null, or a POST without an object as params, kills it; nothing escapes the mark inside strings.
-//   node book_distributor.js --port 9000
+// A plain Distributor. Intentional quirks: a new connection makes it push the list to all REGISTERED connections
+// (the new one receives nothing until it registers); hosts are as Node.js reports them, ::ffff:127.0.0.1 for IPv4;
+// a reset causes two pushes (error, then close); only POST /distributes is answered; entries are not checked;
+// null, or a POST without an object as params, ends it; frame ends inside strings are not escaped.
+//   node plain_distributor.js --port 9000
 'use strict';
 
 const args = require('./args');
-const BookServer = require('./book_server');
+const PlainServer = require('./plain_server');
 
 const options = args.parse({ port: '9000' });
 const registered = {}; // remoteAddress:remotePort -> {socket, info}
 
-class BookDistributor extends BookServer {
+class BookDistributor extends PlainServer {
     onListening(port) {
         this.tell('listening', { name: 'distributor', port, pid: process.pid });
     }
