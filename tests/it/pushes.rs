@@ -192,7 +192,8 @@ fn a_thousand_registrations_at_once_cost_a_few_lists() {
 
 #[test]
 fn sends_slow_readers_the_newest_list_only() {
-    const REVISIONS: u64 = 300;
+    // Few enough for a slow machine: after 20 s without reading, the kernel gives a connection up.
+    const REVISIONS: u64 = 60;
     let flags = [
         "--write-timeout",
         "10m",

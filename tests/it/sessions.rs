@@ -446,13 +446,13 @@ fn folds_changes_for_a_slow_reader() {
         slow.register(params("slow"), json!({"watch": watch}));
         slow.wait_for("itself", |node| !node.view.entries.is_empty());
         let mut churner = Churner::join(&distributor);
-        let rev = churner.change(200, 16_000);
+        let rev = churner.change(100, 16_000);
         let read_before = slow.news.len();
         slow.wait_for_rev(rev);
         assert_eq!(slow.view.revision, rev);
-        assert_eq!(slow.list()[1]["change"], 200, "{watch}");
+        assert_eq!(slow.list()[1]["change"], 100, "{watch}");
         let news = slow.news.len() - read_before;
-        assert!(news < 150, "changes are folded: {news} for {watch}");
+        assert!(news < 75, "changes are folded: {news} for {watch}");
     }
 }
 

@@ -11,7 +11,7 @@ const PlainServer = require('./plain_server');
 const options = args.parse({ port: '9000' });
 const registered = {}; // remoteAddress:remotePort -> {socket, info}
 
-class BookDistributor extends PlainServer {
+class PlainDistributor extends PlainServer {
     onListening(port) {
         this.tell('listening', { name: 'distributor', port, pid: process.pid });
     }
@@ -50,4 +50,4 @@ class BookDistributor extends PlainServer {
 }
 
 args.exitWithStdin();
-new BookDistributor('distributor', Number(options.port), ['POST/distributes', 'GET/distributes']);
+new PlainDistributor('distributor', Number(options.port), ['POST/distributes', 'GET/distributes']);
