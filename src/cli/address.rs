@@ -1,4 +1,4 @@
-//! ADDRESS:PORT and NAME:PORT, as flags take them, and the addresses that they mean.
+//! ADDRESS:PORT and NAME:PORT as values of flags.
 
 use std::fmt;
 use std::io;
@@ -17,7 +17,9 @@ impl FromStr for HostPort {
     fn from_str(text: &str) -> Result<HostPort, String> {
         if let Ok(address) = text.parse::<IpAddr>() {
             let example = SocketAddr::new(address, 9000);
-            return Err(format!("the port is missing, as in {example}"));
+            return Err(format!(
+                "missing port; expected ADDRESS:PORT, as in {example}"
+            ));
         }
         let is_name = |host: &str| {
             let is_other = |c: char| c.is_whitespace() || c.is_control() || "/*[]@:".contains(c);
@@ -40,19 +42,19 @@ impl fmt::Display for HostPort {
 }
 
 impl HostPort {
-    /// The part before the port.
+    /// Returns the part before the port.
     pub(crate) fn host(&self) -> &str {
         self.0.rsplit_once(':').map_or(&*self.0, |(host, _)| host)
     }
 
-    /// Returns all addresses, at least one. Looking a name up may block for many seconds.
+    /// Returns all addresses, at least one. A lookup may block for many seconds.
     ///
     /// # Errors
     ///
-    /// The name has no address now. It may have one later.
+    /// The name has no address at present.
     pub(crate) fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         if let Some(Ok(port)) = self.0.strip_prefix("localhost:").map(str::parse) {
-            // By its definition (RFC 6761) both loopback addresses, whatever a hosts file says.
+            // RFC 6761: both loopback addresses, regardless of a hosts file.
             return Ok(vec![
                 SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
                 SocketAddr::from((Ipv6Addr::LOCALHOST, port)),
@@ -65,13 +67,16 @@ impl HostPort {
             }
         }
         if addresses.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "it has no address"));
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the name has no address",
+            ));
         }
         Ok(addresses)
     }
 }
 
-/// Looks up the addresses behind a flag of a command that runs once: exit code 1 if there are none.
+/// Resolves the value of a flag of a command. Exit code 1 without an address.
 pub(crate) fn resolve(flag: &str, host_port: &HostPort) -> Result<Vec<SocketAddr>, Failure> {
     host_port
         .resolve()
@@ -83,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_addresses_and_names_with_a_port() {
+    fn accepts_addresses_and_names_with_a_port() {
         for good in [
             "127.0.0.1:0",
             "[::1]:9000",
@@ -111,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn localhost_means_both_loopback_addresses() {
+    fn localhost_resolves_to_both_loopback_addresses() {
         let localhost: HostPort = "localhost:7".parse().unwrap();
         let addresses = ["127.0.0.1:7", "[::1]:7"].map(|text| text.parse().unwrap());
         assert_eq!(localhost.resolve().unwrap(), addresses);

@@ -1,12 +1,13 @@
 //! Errors that end a program.
 
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde_json::json;
 
-use crate::cli::lines::Lines;
+use crate::cli::log::background;
 
 /// An exit code, and the line on standard error that explains it.
 #[derive(Debug)]
@@ -58,9 +59,8 @@ impl Failure {
             format!("{program}: {message}")
         };
         // A closed or full standard error must not change the exit code.
-        if let Ok(stderr) = Lines::on(io::stderr()) {
-            stderr.print(line);
-        }
+        let (mut stderr, _flushes_when_dropped) = background(io::stderr(), Arc::default());
+        let _ = stderr.write_all(format!("{line}\n").as_bytes());
         ExitCode::from(self.code)
     }
 }

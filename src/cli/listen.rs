@@ -2,7 +2,7 @@
 //! of systemd).
 
 use std::env;
-use std::io;
+use std::io::{self, Write};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::process;
@@ -15,7 +15,6 @@ use tracing::warn;
 
 use crate::cli::address::HostPort;
 use crate::cli::failure::Failure;
-use crate::cli::lines::Lines;
 use crate::cli::settings::Settings;
 
 /// The flag that permits public addresses.
@@ -153,13 +152,13 @@ pub(crate) fn refuse_public(addresses: &[ListenAddress], why: &str) -> Result<()
 /// line for each.
 pub(crate) fn bind_all(
     wanted: Vec<ListenAddress>,
-    stdout: &Lines,
+    stdout: &mut impl Write,
     line: fn(SocketAddr) -> String,
     mut listen: impl FnMut(Place) -> io::Result<SocketAddr>,
 ) -> Result<(), Failure> {
     let mut listen = |place| {
         let bound = listen(place)?;
-        stdout.print(line(bound));
+        writeln!(stdout, "{}", line(bound))?;
         Ok(bound)
     };
     for wanted in wanted {

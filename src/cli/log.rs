@@ -1,5 +1,4 @@
-//! The log on standard error: its flags, and the thread that writes it, so that nobody who does not
-//! read it holds up the loop.
+//! The log on standard error, and standard streams that are written by threads of their own.
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
@@ -14,36 +13,39 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
-/// What is logged, and how.
+/// The flags of the log.
 #[derive(clap::Args, Debug)]
 pub(crate) struct LogArgs {
-    /// How log lines are written
+    /// Format of log lines
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
 
-    /// How much is logged
+    /// Least severe level that is logged
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     #[arg(value_parser = PossibleValuesParser::new(["off", "error", "warn", "info", "debug", "trace"])
         .try_map(|level| level.parse::<LevelFilter>()))]
     pub(crate) log_level: LevelFilter,
 }
 
-/// How log lines are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum LogFormat {
-    /// One line for people
+    /// Text for people
     Text,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
 }
 
-/// Standard error, whose errors are counted and change nothing.
-struct Stderr(Arc<AtomicU64>);
+/// A standard stream. Its errors are counted and otherwise ignored.
+struct Stream<W> {
+    stream: W,
+    errors: Arc<AtomicU64>,
+}
 
-impl Write for Stderr {
+impl<W: Write> Write for Stream<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if io::stderr().write_all(bytes).is_err() {
-            self.0.fetch_add(1, Ordering::Relaxed);
+        let written = self.stream.write_all(bytes);
+        if written.and_then(|()| self.stream.flush()).is_err() {
+            self.errors.fetch_add(1, Ordering::Relaxed);
         }
         Ok(bytes.len())
     }
@@ -53,10 +55,23 @@ impl Write for Stderr {
     }
 }
 
-/// Lines that wait to be written by the log's own thread. More are lost, and counted.
-const MAX_LOG_LINES_WAITING: usize = 10_000;
+/// Lines that wait to be written. Further ones are dropped and counted.
+const MAX_LINES_WAITING: usize = 10_000;
 
-/// Logging to standard error through a thread of its own.
+/// Starts a thread that writes a stream, so that a stalled reader does not block the program. The
+/// guard flushes when dropped, for at most a second.
+pub(crate) fn background(
+    stream: impl Write + Send + 'static,
+    errors: Arc<AtomicU64>,
+) -> (NonBlocking, WorkerGuard) {
+    NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(MAX_LINES_WAITING)
+        .thread_name("output")
+        .finish(Stream { stream, errors })
+}
+
+/// The log of the process.
 pub(crate) struct Log {
     level: LogLevel,
     writer: NonBlocking,
@@ -66,12 +81,8 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn start(args: &LogArgs) -> Log {
-        let errors = Arc::new(AtomicU64::new(0));
-        let (writer, guard) = NonBlockingBuilder::default()
-            .lossy(true)
-            .buffered_lines_limit(MAX_LOG_LINES_WAITING)
-            .thread_name("log")
-            .finish(Stderr(Arc::clone(&errors)));
+        let errors = Arc::<AtomicU64>::default();
+        let (writer, guard) = background(io::stderr(), Arc::clone(&errors));
         let (filter, level) = reload::Layer::new(args.log_level);
         let lines = fmt::layer().with_target(false).with_writer(writer.clone());
         let lines = match args.log_format {
@@ -95,7 +106,7 @@ impl Log {
         self.level.clone()
     }
 
-    /// Times that standard error took nothing: it was closed, or its disk is full.
+    /// Returns the number of failed writes to standard error.
     pub(crate) fn errors(&self) -> u64 {
         self.errors.load(Ordering::Relaxed)
     }
@@ -105,15 +116,15 @@ impl Log {
     }
 }
 
-/// Whether standard error is a terminal, and nobody objects (no-color.org).
+/// Returns whether standard error is a terminal, and colors are not disabled (no-color.org).
 fn takes_colors() -> bool {
-    let is_refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let is_disabled = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     io::stderr().is_terminal()
-        && !is_refused
+        && !is_disabled
         && env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// Changes how much is logged. It fails if nothing is logged any more.
+/// Changes the level of a running log.
 pub(crate) type LogLevel = reload::Handle<LevelFilter, Registry>;
 
 #[cfg(test)]
@@ -121,14 +132,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_logged_is_found_out_first() {
+    fn disabled_levels_cost_nothing() {
         let log = Log::start(&LogArgs {
             log_format: LogFormat::Json,
             log_level: LevelFilter::INFO,
         });
         for level in [LevelFilter::TRACE, LevelFilter::OFF, LevelFilter::INFO] {
             log.level().reload(level).unwrap();
-            // Where this is too low for a line, nothing else is looked at.
+            // Lines above this level are not formatted.
             assert_eq!(LevelFilter::current(), level);
         }
     }

@@ -9,8 +9,6 @@ mod failure;
 mod fd_limit;
 pub mod flood;
 pub mod gateway;
-mod latest;
-mod lines;
 mod listen;
 mod log;
 mod print;

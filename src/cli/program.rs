@@ -2,19 +2,19 @@
 //! share.
 
 use std::env;
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 use tracing::{error, info, warn};
+use tracing_appender::non_blocking::NonBlocking;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::cli::failure::{Failure, failed};
-use crate::cli::latest::Latest;
-use crate::cli::lines::Lines;
 use crate::cli::listen::{self, Inherited};
-use crate::cli::log::{Log, LogArgs, LogLevel};
+use crate::cli::log::{Log, LogArgs, LogLevel, background};
 use crate::cli::print::print;
 use crate::cli::service_manager::{ServiceManager, Watchdog};
 use crate::cli::settings::Settings;
@@ -28,8 +28,6 @@ pub(crate) trait Server: Sized + 'static {
     type Args: Parser;
     /// The content of token files.
     type Tokens: Send + 'static;
-    /// What to serve, after all of it is validated.
-    type Plan;
 
     fn log_args(args: &Self::Args) -> &LogArgs;
 
@@ -41,16 +39,13 @@ pub(crate) trait Server: Sized + 'static {
     /// Reads the token files, at the start and again on SIGHUP. `None`: there are none.
     fn read_tokens(args: &Self::Args) -> Result<Option<Self::Tokens>, Failure>;
 
-    /// Validates what to serve. Starts nothing.
+    /// Validates what to serve, and returns the limits of its loop and what starts it.
     fn plan(
         args: Self::Args,
         settings: &Settings,
         inherited: Vec<Inherited>,
         tokens: Option<Self::Tokens>,
-    ) -> Result<(Self::Plan, Limits), Failure>;
-
-    /// Listens. Prints each address on `stdout`.
-    fn start(plan: Self::Plan, reactor: &mut Reactor, stdout: &Lines) -> Result<Self, Failure>;
+    ) -> Result<(Limits, Start<Self>), Failure>;
 
     /// Replaces tokens after SIGHUP.
     fn set_tokens(&mut self, net: &mut Net, tokens: Self::Tokens);
@@ -67,6 +62,9 @@ pub(crate) trait Server: Sized + 'static {
     fn log_stopped(&self, net: &Net, log: &Log);
 }
 
+/// Listens. Prints each address.
+pub(crate) type Start<S> = Box<dyn FnOnce(&mut Reactor, &mut NonBlocking) -> Result<S, Failure>>;
+
 /// Serves until a signal stops the program. Its flags begin after this many words of the command
 /// line.
 pub(crate) fn run<S: Server>(words_before_flags: usize) -> Result<(), Failure> {
@@ -81,31 +79,30 @@ fn serve<S: Server>(settings: &Settings) -> Result<(), Failure> {
     S::check(&args)?;
     let log = Log::start(S::log_args(&args));
     let tokens = S::read_tokens(&args)?;
-    let (plan, limits) = S::plan(args, settings, inherited, tokens)?;
+    let (limits, start) = S::plan(args, settings, inherited, tokens)?;
     if settings.print_config() {
         return print(&settings.to_toml()?);
     }
-    let stdout = Lines::on(io::stdout()).map_err(failed("cannot start a thread"))?;
+    let (mut stdout, _flushes_when_dropped) = background(io::stdout(), Arc::default());
     let mut reactor = Reactor::new(limits).map_err(failed("cannot set up the event loop"))?;
-    let tokens = Arc::<Latest<S::Tokens>>::default();
-    let mut reload = Reload::<S> {
-        settings: settings.clone(),
-        level: log.level(),
-        tokens: Arc::clone(&tokens),
-    };
+    let (send_tokens, new_tokens) = mpsc::channel();
+    let (at_start, level) = (settings.clone(), log.level());
     let service_manager = ServiceManager::from_env();
     // Before the first connection is served, so that no signal is missed.
     let stop = signals::listen(reactor.waker(), service_manager.clone(), move || {
-        reload.run();
+        if let Some(tokens) = reload::<S>(&at_start, &level) {
+            // It fails only after the loop has ended.
+            let _ = send_tokens.send(tokens);
+        }
     })
     .map_err(failed("cannot handle signals"))?;
-    let mut server = S::start(plan, &mut reactor, &stdout)?;
-    stdout.print("serving; SIGINT or SIGTERM stops it".to_owned());
+    let mut server = start(&mut reactor, &mut stdout)?;
+    let _ = stdout.write_all(b"serving; SIGINT or SIGTERM stops it\n");
     service_manager.ready();
 
     let mut event_loop = EventLoop { reactor, stop };
     let watchdog = Watchdog::from_env(service_manager);
-    let served = event_loop.serve(&mut server, watchdog, &tokens);
+    let served = event_loop.serve(&mut server, watchdog, &new_tokens);
     server.log_stopped(event_loop.reactor.net(), &log);
     served.map_err(failed("waiting for events failed"))
 }
@@ -121,10 +118,10 @@ impl EventLoop {
         &mut self,
         server: &mut S,
         mut watchdog: Watchdog,
-        new_tokens: &Latest<S::Tokens>,
+        new_tokens: &Receiver<S::Tokens>,
     ) -> io::Result<()> {
         while !self.stop.is_requested() {
-            if let Some(tokens) = new_tokens.take() {
+            if let Some(tokens) = new_tokens.try_iter().last() {
                 server.set_tokens(self.reactor.net(), tokens);
             }
             let wait = watchdog.turned(|| server.status());
@@ -153,63 +150,56 @@ impl EventLoop {
     }
 }
 
-/// What SIGHUP reloads: token files, and the log level of the configuration file.
-struct Reload<S: Server> {
-    /// The settings at the start.
-    settings: Settings,
-    level: LogLevel,
-    /// Tokens for the loop.
-    tokens: Arc<Latest<S::Tokens>>,
-}
-
-impl<S: Server> Reload<S> {
-    /// Reloads the files. An error in the configuration is logged and changes nothing, one in a
-    /// token file leaves all tokens unchanged.
-    fn run(&mut self) {
-        if let Err(failure) = self.reload_configuration() {
-            let error = failure.message;
-            return error!(error, "SIGHUP: invalid configuration, nothing changed");
-        }
-        // The files that were named at the start: others need a restart.
-        match self.settings.parse().and_then(|args| S::read_tokens(&args)) {
-            Ok(Some(tokens)) => {
-                info!("SIGHUP: token files reloaded");
-                self.tokens.set(tokens);
-            }
-            Ok(None) if self.settings.file().is_none() => {
+/// Reloads files after SIGHUP: the log level of the configuration file, and token files, whose
+/// content it returns. An error in the configuration is logged and changes nothing, one in a token
+/// file leaves all tokens unchanged.
+fn reload<S: Server>(at_start: &Settings, level: &LogLevel) -> Option<S::Tokens> {
+    if let Err(failure) = reload_log_level::<S>(at_start, level) {
+        let error = failure.message;
+        error!(error, "SIGHUP: invalid configuration, nothing changed");
+        return None;
+    }
+    // The files that were named at the start: others need a restart.
+    match at_start.parse().and_then(|args| S::read_tokens(&args)) {
+        Ok(None) => {
+            if at_start.file().is_none() {
                 info!("SIGHUP: nothing to reload without --token-file and --config");
             }
-            Ok(None) => {}
-            Err(failure) => {
-                let error = failure.message;
-                warn!(error, "SIGHUP: invalid token file, tokens unchanged");
-            }
+            None
+        }
+        Ok(tokens) => {
+            info!("SIGHUP: token files reloaded");
+            tokens
+        }
+        Err(failure) => {
+            let error = failure.message;
+            warn!(error, "SIGHUP: invalid token file, tokens unchanged");
+            None
         }
     }
+}
 
-    /// Takes the log level. Other keys need a restart.
-    fn reload_configuration(&self) -> Result<(), Failure> {
-        let new = self.settings.reread()?;
-        let args: S::Args = new.parse()?;
-        S::check(&args).map_err(|failure| new.locate(failure))?;
-        let Some(file) = new.file() else {
-            return Ok(());
-        };
-        let level = S::log_args(&args).log_level;
-        // These lines are logged with the more verbose of the two levels.
-        let _ = self.level.reload(level.max(LevelFilter::current()));
-        let file = &*file.to_string_lossy();
-        info!(file, log_level = %level, "SIGHUP: configuration reloaded");
-        if let Some(by) = new.overridden_by("log-level") {
-            warn!(by, log_level = %level, "SIGHUP: log-level of the file is overridden");
-        }
-        let mut keys = self.settings.changed(&new);
-        keys.retain(|key| *key != "log-level");
-        if !keys.is_empty() {
-            let keys = keys.join(", ");
-            warn!(keys, "SIGHUP: changed keys need a restart");
-        }
-        let _ = self.level.reload(level);
-        Ok(())
+fn reload_log_level<S: Server>(at_start: &Settings, level: &LogLevel) -> Result<(), Failure> {
+    let new = at_start.reread()?;
+    let args: S::Args = new.parse()?;
+    S::check(&args).map_err(|failure| new.locate(failure))?;
+    let Some(file) = new.file() else {
+        return Ok(());
+    };
+    let log_level = S::log_args(&args).log_level;
+    // The next lines are logged with the more verbose of the two levels.
+    let _ = level.reload(log_level.max(LevelFilter::current()));
+    let file = &*file.to_string_lossy();
+    info!(file, %log_level, "SIGHUP: configuration reloaded");
+    if let Some(by) = new.overridden_by("log-level") {
+        warn!(by, %log_level, "SIGHUP: log-level of the file is overridden");
     }
+    let mut keys = at_start.changed(&new);
+    keys.retain(|key| *key != "log-level");
+    if !keys.is_empty() {
+        let keys = keys.join(", ");
+        warn!(keys, "SIGHUP: changed keys need a restart");
+    }
+    let _ = level.reload(log_level);
+    Ok(())
 }

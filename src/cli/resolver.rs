@@ -1,4 +1,4 @@
-//! Looks up the Distributor's name for a node, without blocking its loop.
+//! Lookups of the name of a Distributor that do not block the loop of a node.
 
 use std::fmt;
 use std::io;
@@ -13,7 +13,7 @@ use crate::Waker;
 use crate::cli::address::HostPort;
 use crate::node::{DistributorAddress, Resolve};
 
-/// Returns where a node looks for its Distributor. `waker` is that of the node's reactor.
+/// Returns the address of a Distributor for a node. `waker` is that of the node's reactor.
 pub(crate) fn distributor_address(host_port: &HostPort, waker: Waker) -> DistributorAddress {
     match host_port.to_string().parse::<SocketAddr>() {
         Ok(address) => address.into(),
@@ -25,11 +25,11 @@ pub(crate) fn distributor_address(host_port: &HostPort, waker: Waker) -> Distrib
     }
 }
 
-/// Looks one name up, in a thread that ends with the lookup: at most one at a time.
+/// Looks up one name, at most once at a time, in a thread that ends with the lookup.
 struct Resolver {
     host_port: HostPort,
     waker: Waker,
-    /// What the lookup found, from its start until it is taken.
+    /// The result of the lookup, from its start until it is taken.
     lookup: Mutex<Option<Receiver<io::Result<Vec<SocketAddr>>>>>,
 }
 
@@ -43,7 +43,7 @@ impl Resolve for Resolver {
     fn start(&self) {
         let mut lookup = self.lookup.lock().unwrap_or_else(PoisonError::into_inner);
         if lookup.is_some() {
-            // It may have ended too late for the last attempt, and serves this one.
+            // A lookup that was too late for the last attempt serves this one.
             return wake(&self.waker);
         }
         let (found, receiver) = mpsc::channel();

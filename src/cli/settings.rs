@@ -8,10 +8,9 @@ use std::ffi::OsString;
 use std::iter;
 use std::path::{Path, PathBuf};
 
-use clap::builder::ValueParser;
 use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, ValueHint};
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::cli::config_file::{ConfigFile, placeholder, toml_value};
 use crate::cli::failure::{Failure, one_line};
@@ -25,33 +24,26 @@ Times are written as 500ms, 10s or 2m.";
 /// Adds the flags for a configuration file to a command, and to each flag its environment variable:
 /// `--log-level` is LOG_LEVEL after the prefix.
 pub(crate) fn with_sources(command: Command, prefix: &str) -> Command {
-    // Without a heading: the command's may end with a section of its own.
-    let config = Arg::new("config")
-        .long("config")
-        .value_name("FILE")
-        .value_parser(ValueParser::path_buf())
-        .value_hint(ValueHint::FilePath)
-        .help_heading(None)
-        .help(
-            "Configuration file in TOML. Keys are the names of flags, as in max-connections = \
-             20000; flags and variables take precedence. Relative paths start at the working \
-             directory. SIGHUP reloads its log-level",
-        );
-    let print_config = Arg::new("print_config")
-        .long("print-config")
-        .action(ArgAction::SetTrue)
-        .help_heading(None)
-        .help(
-            "Check the configuration, print it in the format of --config with the origin of each \
-             value, and exit",
-        );
-    let command = command
-        .arg(config)
-        .mut_args(|arg| match variable(&arg, prefix) {
-            Some(variable) => arg.env(variable),
-            None => arg,
-        });
-    command.arg(print_config)
+    let command = SourceArgs::augment_args(command);
+    command.mut_args(|arg| match variable(&arg, prefix) {
+        Some(variable) if arg.get_id() != "print_config" => arg.env(variable),
+        _ => arg,
+    })
+}
+
+/// The flags about sources. Without a heading: the last flags of the command may have one.
+#[derive(clap::Args)]
+struct SourceArgs {
+    /// Configuration file in TOML. Keys are the names of flags, as in max-connections = 20000; flags
+    /// and variables take precedence. Relative paths start at the working directory. SIGHUP reloads
+    /// its log-level
+    #[arg(long, value_name = "FILE", help_heading = None)]
+    config: Option<PathBuf>,
+
+    /// Check the configuration, print it in the format of --config with the origin of each value,
+    /// and exit
+    #[arg(long, help_heading = None)]
+    print_config: bool,
 }
 
 /// Returns the environment variable of a flag.

@@ -1,18 +1,17 @@
-//! Tables in text. The programs share it.
+//! Tables as text.
 
 use unicode_width::UnicodeWidthStr;
 
-/// Where the cells of a column stand.
+/// The alignment of cells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(dead_code, reason = "each program has one kind of table")]
 pub(crate) enum Align {
-    /// All to the left.
+    /// All cells to the left.
     Left,
-    /// Those of the first column to the left, all others to the right.
+    /// Cells of the first column to the left, others to the right.
     FiguresRight,
 }
 
-/// Columns side by side, with a line below the first row.
+/// Formats a table with a line below the first row.
 pub(crate) fn aligned(rows: &[Vec<String>], align: Align) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
@@ -22,7 +21,7 @@ pub(crate) fn aligned(rows: &[Vec<String>], align: Align) -> String {
     for (number, row) in rows.iter().enumerate() {
         let mut line = String::new();
         for (column, cell) in row.iter().enumerate() {
-            // Some characters take two places on a terminal, and some none.
+            // Some characters take two columns of a terminal, and some none.
             let room = " ".repeat(width(column).saturating_sub(cell.width()));
             let gap = if column == 0 { "" } else { "  " };
             line += &match (column, align) {
@@ -45,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_as_wide_as_their_widest_cell() {
+    fn columns_fit_their_widest_cell() {
         let row = |cells: [&str; 2]| cells.map(ToOwned::to_owned).to_vec();
         // On a terminal the second name is as wide as the third.
         let rows = [row(["", "n"]), row(["상품", "12"]), row(["shop", "7"])];

@@ -45,16 +45,19 @@ pub(crate) fn warn_if_public(file: &Path) {
 
 const MAX_TOKEN_FILE_BYTES: u64 = 64 << 10;
 
-/// Returns the first word of the first line that has one and is not a comment.
-pub(crate) fn first_token(flag: &str, file: &Path) -> Result<String, Failure> {
-    let text = read(flag, file, MAX_TOKEN_FILE_BYTES)?;
+/// Returns the first word in the file of `--token-file` that does not begin a comment.
+pub(crate) fn token(file: Option<&Path>) -> Result<Option<String>, Failure> {
+    let Some(file) = file else {
+        return Ok(None);
+    };
+    let text = read("--token-file", file, MAX_TOKEN_FILE_BYTES)?;
     let mut words = text
         .lines()
         .filter_map(|line| line.split_whitespace().next());
     match words.find(|word| !word.starts_with('#')) {
-        Some(token) => Ok(token.to_owned()),
+        Some(token) => Ok(Some(token.to_owned())),
         None => Err(Failure::usage(format!(
-            "{flag} {}: no token in the file; write one on its first line",
+            "--token-file {}: no token in the file; write one on its first line",
             file.display()
         ))),
     }

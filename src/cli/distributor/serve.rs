@@ -5,30 +5,21 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tracing::{info, warn};
+use tracing_appender::non_blocking::NonBlocking;
 
-use crate::admin::{self, AdminApi, AdminToken};
+use crate::admin::{AdminApi, AdminToken};
 use crate::cli::distributor::args::{Args, PREFIX};
 use crate::cli::distributor::state_file::{self, StateFile};
 use crate::cli::distributor::tokens;
 use crate::cli::failure::{Failure, failed};
 use crate::cli::fd_limit;
-use crate::cli::lines::Lines;
 use crate::cli::listen::{Inherited, ListenAddress, Place, bind_all, refuse_public};
 use crate::cli::log::{Log, LogArgs};
-use crate::cli::program::{EventLoop, Server};
+use crate::cli::program::{EventLoop, Server, Start};
 use crate::cli::settings::Settings;
 use crate::distributor::{Config, Distributor, Tokens};
 use crate::reactor::{Limits, Net, Reactor};
 use crate::registry::Cause;
-
-pub(crate) struct Plan {
-    addresses: Vec<ListenAddress>,
-    http_addresses: Vec<ListenAddress>,
-    http_config: admin::Config,
-    config: Config,
-    state: Option<PathBuf>,
-    max_connections: usize,
-}
 
 pub(crate) struct DistributorServer {
     distributor: Distributor,
@@ -51,7 +42,6 @@ impl Server for DistributorServer {
     const PREFIX: &'static str = PREFIX;
     type Args = Args;
     type Tokens = AllTokens;
-    type Plan = Plan;
 
     fn log_args(args: &Args) -> &LogArgs {
         &args.log
@@ -76,7 +66,7 @@ impl Server for DistributorServer {
         settings: &Settings,
         inherited: Vec<Inherited>,
         tokens: Option<AllTokens>,
-    ) -> Result<(Plan, Limits), Failure> {
+    ) -> Result<(Limits, Start<Self>), Failure> {
         let (for_http, for_nodes) = inherited.into_iter().partition(|one| one.name == "http");
         let addresses = ListenAddress::all(settings, "--listen", &args.listen, for_nodes)?;
         let http_addresses = ListenAddress::all(settings, "--http", &args.http.http, for_http)?;
@@ -104,50 +94,42 @@ impl Server for DistributorServer {
             RESERVED_FDS + u64::from(for_http),
         );
         let limits = args.limits(max_connections + usize::from(for_http));
-        let plan = Plan {
-            addresses,
-            http_addresses,
-            http_config: args.http.config(admin_token),
-            config,
-            state: args.state,
-            max_connections,
-        };
-        Ok((plan, limits))
-    }
-
-    fn start(plan: Plan, reactor: &mut Reactor, stdout: &Lines) -> Result<Self, Failure> {
-        let net = reactor.net();
-        let mut distributor = Distributor::new(plan.config.clone());
-        // Before the Distributor serves, so that the admin API shows all of its events.
-        let mut admin = None;
-        if !plan.http_addresses.is_empty() {
-            let admin = admin.insert(AdminApi::new(plan.http_config));
-            let line = |bound| format!("http on http://{bound}/");
-            bind_all(plan.http_addresses, stdout, line, |place| match place {
-                Place::Address(address) => admin.listen(net, &mut distributor, address),
-                Place::Socket(socket) => admin.listen_on(net, &mut distributor, socket),
+        let (http_config, state) = (args.http.config(admin_token), args.state);
+        let start = move |reactor: &mut Reactor, stdout: &mut NonBlocking| {
+            let net = reactor.net();
+            let mut distributor = Distributor::new(config.clone());
+            // Before the Distributor serves, so that the admin API shows all of its events.
+            let mut admin = None;
+            if !http_addresses.is_empty() {
+                let admin = admin.insert(AdminApi::new(http_config));
+                let line = |bound| format!("http on http://{bound}/");
+                bind_all(http_addresses, stdout, line, |place| match place {
+                    Place::Address(address) => admin.listen(net, &mut distributor, address),
+                    Place::Socket(socket) => admin.listen_on(net, &mut distributor, socket),
+                })?;
+            }
+            let line = |bound| format!("listening on {bound}");
+            bind_all(addresses, stdout, line, |place| match place {
+                Place::Address(address) => distributor.listen(net, address),
+                Place::Socket(socket) => distributor.listen_on(net, socket),
             })?;
-        }
-        let line = |bound| format!("listening on {bound}");
-        bind_all(plan.addresses, stdout, line, |place| match place {
-            Place::Address(address) => distributor.listen(net, address),
-            Place::Socket(socket) => distributor.listen_on(net, socket),
-        })?;
-        // Connections that arrive meanwhile are accepted later.
-        let state_file = match plan.state {
-            Some(path) => Some(persist(path, &plan.config, net, &mut distributor)?),
-            None => None,
+            // Connections that arrive meanwhile are accepted later.
+            let state_file = match state {
+                Some(path) => Some(persist(path, &config, net, &mut distributor)?),
+                None => None,
+            };
+            info!(
+                max_connections,
+                version = env!("CARGO_PKG_VERSION"),
+                "serving"
+            );
+            Ok(DistributorServer {
+                distributor,
+                admin,
+                state_file,
+            })
         };
-        info!(
-            max_connections = plan.max_connections,
-            version = env!("CARGO_PKG_VERSION"),
-            "serving"
-        );
-        Ok(DistributorServer {
-            distributor,
-            admin,
-            state_file,
-        })
+        Ok((limits, Box::new(start)))
     }
 
     fn set_tokens(&mut self, _: &mut Net, (tokens, admin_token): AllTokens) {

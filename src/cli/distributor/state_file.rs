@@ -7,9 +7,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::mem;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,7 +17,6 @@ use rustix::fs::{FlockOperation, flock, fstat, stat};
 use tracing::{info, warn};
 
 use crate::cli::failure::Failure;
-use crate::cli::latest::Latest;
 use crate::distributor::{Config, Restored, Snapshot, SnapshotCounts, SnapshotSink};
 use crate::store::{self, Disk, OsDisk};
 
@@ -142,14 +141,20 @@ enum Request {
 
 #[derive(Default)]
 struct Shared {
-    newest: Latest<Snapshot>,
+    newest: Mutex<Option<Snapshot>>,
     persisted: AtomicU64,
     failures: AtomicU64,
 }
 
+impl Shared {
+    fn newest(&self) -> MutexGuard<'_, Option<Snapshot>> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl SnapshotSink for StateFile {
     fn persist(&mut self, snapshot: Snapshot) {
-        self.shared.newest.set(snapshot);
+        *self.shared.newest() = Some(snapshot);
         // It fails only after the thread has written the last snapshot.
         let _ = self.requests.send(Request::Write);
     }
@@ -209,7 +214,8 @@ impl Writer {
         loop {
             let timeout = self.unwritten.as_ref().map_or(Duration::MAX, |_| RETRY);
             let request = requests.recv_timeout(timeout);
-            match (self.shared.newest.take(), &request) {
+            let newest = self.shared.newest().take();
+            match (newest, &request) {
                 (Some(newest), _) => self.unwritten = Some(newest.into_bytes()),
                 // An earlier request has written it.
                 (None, Ok(Request::Write)) => continue,

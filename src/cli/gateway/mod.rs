@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use clap::CommandFactory;
 use tracing::info;
+use tracing_appender::non_blocking::NonBlocking;
 
 use crate::cli::failure::{Failure, failed};
 use crate::cli::fd_limit;
-use crate::cli::lines::Lines;
 use crate::cli::listen::{Inherited, ListenAddress, Place, bind_all, refuse_public};
 use crate::cli::log::{Log, LogArgs};
-use crate::cli::program::{self, EventLoop, Server};
+use crate::cli::program::{self, EventLoop, Server, Start};
 use crate::cli::resolver::distributor_address;
 use crate::cli::settings::{Settings, parse_command_line, with_sources};
 use crate::cli::text_file;
@@ -34,13 +34,6 @@ pub fn main() -> ExitCode {
     Failure::exit_code("gateway", result)
 }
 
-struct Plan {
-    args: Args,
-    addresses: Vec<ListenAddress>,
-    token: Option<Token<'static>>,
-    max_connections: usize,
-}
-
 struct GatewayServer {
     gateway: Gateway,
     deadline: Duration,
@@ -57,19 +50,17 @@ impl Server for GatewayServer {
     const PREFIX: &'static str = PREFIX;
     type Args = Args;
     type Tokens = Token<'static>;
-    type Plan = Plan;
 
     fn log_args(args: &Args) -> &LogArgs {
         &args.log
     }
 
     fn read_tokens(args: &Args) -> Result<Option<Token<'static>>, Failure> {
-        let Some(file) = &args.token_file else {
-            return Ok(None);
-        };
-        let token = text_file::first_token("--token-file", file)?;
-        text_file::warn_if_public(file);
-        Ok(Some(token.into()))
+        let token = text_file::token(args.token_file.as_deref())?;
+        if let Some(file) = &args.token_file {
+            text_file::warn_if_public(file);
+        }
+        Ok(token.map(Token::from))
     }
 
     fn plan(
@@ -77,7 +68,7 @@ impl Server for GatewayServer {
         settings: &Settings,
         inherited: Vec<Inherited>,
         token: Option<Token<'static>>,
-    ) -> Result<(Plan, Limits), Failure> {
+    ) -> Result<(Limits, Start<Self>), Failure> {
         let addresses = ListenAddress::all(settings, "--listen", &args.listen, inherited)?;
         if !args.public.allow_anonymous {
             refuse_public(
@@ -95,49 +86,41 @@ impl Server for GatewayServer {
             max_linger_bytes: 4 << 20,
             ..Limits::default()
         };
-        let plan = Plan {
-            args,
-            addresses,
-            token,
-            max_connections,
-        };
-        Ok((plan, limits))
-    }
-
-    fn start(plan: Plan, reactor: &mut Reactor, stdout: &Lines) -> Result<Self, Failure> {
-        let (args, max_connections) = (plan.args, plan.max_connections);
-        let mut gateway = Gateway::new(Config {
-            name: args.name,
-            token: plan.token,
-            deadline: args.deadline,
-            cors_origin: args.cors_origin,
-            max_plain_in_flight_bytes: usize::try_from(args.max_plain_in_flight)
-                .unwrap_or(usize::MAX),
-            http: http::Limits {
+        let start = move |reactor: &mut Reactor, stdout: &mut NonBlocking| {
+            let mut gateway = Gateway::new(Config {
+                name: args.name,
+                token,
+                deadline: args.deadline,
+                cors_origin: args.cors_origin,
+                max_plain_in_flight_bytes: usize::try_from(args.max_plain_in_flight)
+                    .unwrap_or(usize::MAX),
+                http: http::Limits {
+                    max_connections,
+                    keep_alive: args.keep_alive,
+                    ..http::Limits::default()
+                },
+                ..Config::new(distributor_address(&args.distributor, reactor.waker()))
+            });
+            let line = |bound| format!("listening on {bound}");
+            bind_all(addresses, stdout, line, |place| match place {
+                Place::Address(address) => gateway.listen(reactor.net(), address),
+                Place::Socket(socket) => gateway.listen_on(reactor.net(), socket),
+            })?;
+            gateway
+                .start(reactor.net())
+                .map_err(failed("cannot connect to the Distributor"))?;
+            info!(
+                distributor = %args.distributor,
                 max_connections,
-                keep_alive: args.keep_alive,
-                ..http::Limits::default()
-            },
-            ..Config::new(distributor_address(&args.distributor, reactor.waker()))
-        });
-        let line = |bound| format!("listening on {bound}");
-        bind_all(plan.addresses, stdout, line, |place| match place {
-            Place::Address(address) => gateway.listen(reactor.net(), address),
-            Place::Socket(socket) => gateway.listen_on(reactor.net(), socket),
-        })?;
-        gateway
-            .start(reactor.net())
-            .map_err(failed("cannot connect to the Distributor"))?;
-        info!(
-            distributor = %args.distributor,
-            max_connections,
-            version = env!("CARGO_PKG_VERSION"),
-            "serving"
-        );
-        Ok(GatewayServer {
-            gateway,
-            deadline: args.deadline,
-        })
+                version = env!("CARGO_PKG_VERSION"),
+                "serving"
+            );
+            Ok(GatewayServer {
+                gateway,
+                deadline: args.deadline,
+            })
+        };
+        Ok((limits, Box::new(start)))
     }
 
     fn set_tokens(&mut self, net: &mut Net, token: Token<'static>) {

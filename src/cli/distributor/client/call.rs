@@ -3,7 +3,6 @@
 use std::slice;
 use std::time::Duration;
 
-use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -27,15 +26,7 @@ struct Caller<'a> {
     until: Time,
     is_registered: bool,
     rejection: Option<String>,
-    outcome: Option<Outcome>,
-}
-
-#[derive(Serialize)]
-struct Outcome {
-    outcome: &'static str,
-    errorcode: Option<i64>,
-    message: String,
-    results: Value,
+    outcome: Option<Value>,
 }
 
 impl Service for Caller<'_> {
@@ -45,29 +36,30 @@ impl Service for Caller<'_> {
         _: CallId,
         result: Result<Reply<'_>, CallError<'_>>,
     ) {
-        let (outcome, message) = match result {
-            Ok(reply) | Err(CallError::Refused(reply)) => {
-                let is_ok = reply.errorcode == 0;
-                self.outcome = Some(Outcome {
-                    outcome: if is_ok { "reply" } else { "refused" },
-                    errorcode: Some(reply.errorcode),
-                    message: reply.message().into_owned(),
-                    results: serde_json::from_str(reply.results()).unwrap_or_default(),
-                });
-                return;
+        let (outcome, reply, message) = match result {
+            Ok(reply) => ("reply", Some(reply), ""),
+            Err(CallError::Refused(reply)) => ("refused", Some(reply), ""),
+            Err(CallError::Deadline) => {
+                ("deadline", None, "no reply in time; it may have been done")
             }
-            Err(CallError::Deadline) => ("deadline", "no reply in time; it may have been done"),
-            Err(CallError::ConnectionLost) => {
-                ("lost", "the connection was lost; it may have been done")
+            Err(CallError::ConnectionLost) => (
+                "lost",
+                None,
+                "the connection was lost; it may have been done",
+            ),
+            Err(CallError::Unavailable) => {
+                ("unavailable", None, "no node that serves it is reachable")
             }
-            Err(CallError::Unavailable) => ("unavailable", "no node that serves it is reachable"),
         };
-        self.outcome = Some(Outcome {
-            outcome,
-            errorcode: None,
-            message: message.to_owned(),
-            results: Value::Null,
-        });
+        let results = reply
+            .as_ref()
+            .map(|reply| serde_json::from_str(reply.results()));
+        self.outcome = Some(json!({
+            "outcome": outcome,
+            "errorcode": reply.as_ref().map(|reply| reply.errorcode),
+            "message": reply.as_ref().map_or(message.into(), Reply::message),
+            "results": results.and_then(Result::<Value, _>::ok),
+        }));
     }
 
     fn on_event(&mut self, cx: &mut Context<'_>, event: Event) {
@@ -81,7 +73,9 @@ impl Service for Caller<'_> {
                 let left = self.until.saturating_since(cx.net().now());
                 cx.call(&self.route, self.params, left);
             }
-            Event::RegistrationRefused(reply) => self.rejection = Some(reply.message().into_owned()),
+            Event::RegistrationRefused(reply) => {
+                self.rejection = Some(reply.message().into_owned())
+            }
             _ => {}
         }
     }
@@ -97,11 +91,10 @@ pub(super) fn run(args: &CallArgs) -> Result<(), Failure> {
     }
     let params = RawValue::from_string(args.params.clone())
         .map_err(|error| Failure::usage(format!("invalid JSON params: {error}")))?;
-    let token = args.token_file.as_deref();
-    let token = token.map(|file| text_file::first_token("--token-file", file));
+    let token = text_file::token(args.token_file.as_deref())?;
     let config = Config {
         name: "distributor call".to_owned(),
-        token: token.transpose()?.map(Into::into),
+        token: token.map(Into::into),
         distributor: Some(resolve("--distributor", distributor)?.into()),
         ..Config::default()
     };
@@ -143,17 +136,16 @@ pub(super) fn run(args: &CallArgs) -> Result<(), Failure> {
         }
         reactor.turn(wait, &mut node).map_err(&cannot_turn)?;
     };
-    let is_reply = outcome.outcome == "reply";
+    let text = |key| outcome.get(key).and_then(Value::as_str).unwrap_or_default();
+    let is_reply = text("outcome") == "reply";
     if args.json || is_reply {
-        let value = json!(outcome);
-        print_value(&value, args.json, |_| format!("{:#}\n", outcome.results))?;
+        let results = outcome.get("results").unwrap_or(&Value::Null);
+        print_value(&outcome, args.json, |_| format!("{results:#}\n"))?;
     }
-    match outcome.errorcode {
-        _ if is_reply => Ok(()),
-        Some(code) => Err(Failure::failed(format!(
-            "{url}: errorcode {code}: {}",
-            outcome.message
-        ))),
-        None => Err(Failure::failed(format!("{url}: {}", outcome.message))),
+    if is_reply {
+        return Ok(());
     }
+    let code = outcome.get("errorcode").and_then(Value::as_i64);
+    let code = code.map_or(String::new(), |code| format!("errorcode {code}: "));
+    Err(Failure::failed(format!("{url}: {code}{}", text("message"))))
 }

@@ -19,6 +19,14 @@ pub(super) struct Client {
 
 pub(super) const DEFAULT_ADDRESS: &str = "127.0.0.1:9001";
 
+/// An event of the stream.
+#[derive(Clone, Default)]
+pub(super) struct Event {
+    pub(super) name: String,
+    pub(super) id: String,
+    pub(super) data: String,
+}
+
 /// Pairs of a query. Those without a value are left out.
 type Pairs<'a> = [(&'a str, Option<&'a str>)];
 
@@ -39,8 +47,7 @@ impl Client {
         if address.is_empty() || address.contains(['/', ' ', '@', '?']) {
             return invalid("invalid address; expected ADDRESS:PORT, as in 127.0.0.1:9001");
         }
-        let token = args.token_file.as_deref();
-        let token = token.map(|file| text_file::first_token("--token-file", file));
+        let token = text_file::token(args.token_file.as_deref())?;
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .proxy(None)
@@ -51,7 +58,7 @@ impl Client {
         Ok(Client {
             agent: config.into(),
             base: format!("http://{address}"),
-            authorization: token.transpose()?.map(|token| format!("Bearer {token}")),
+            authorization: token.map(|token| format!("Bearer {token}")),
         })
     }
 
@@ -62,7 +69,11 @@ impl Client {
         path: &str,
         pairs: &Pairs<'_>,
     ) -> Result<Value, Failure> {
-        let text = self.text(self.send(method, path, pairs, None)?)?;
+        let response = self.send(method, path, pairs, None)?;
+        if response.status() != 200 {
+            return Err(self.rejected(response));
+        }
+        let text = self.body(response)?;
         serde_json::from_str(&text).map_err(|error| {
             self.failed(&format!(
                 "the response is not that of a Distributor: {error}"
@@ -74,41 +85,35 @@ impl Client {
     pub(super) fn ready(&self) -> Result<(bool, String), Failure> {
         let response = self.send("GET", "/readyz", &[], None)?;
         let is_ready = response.status() == 200;
-        let state = if response.status() == 503 {
-            self.body(response)
-        } else {
-            self.text(response)
-        };
-        Ok((is_ready, state?.trim().to_owned()))
+        if !is_ready && response.status() != 503 {
+            return Err(self.rejected(response));
+        }
+        Ok((is_ready, self.body(response)?.trim().to_owned()))
     }
 
-    /// Passes the name and the data of each event after `last_id` to `print`, until the stream ends
-    /// or printing fails: the inner result.
-    pub(super) fn follow(
+    /// Returns the events after `last_id`, until the stream ends.
+    pub(super) fn events(
         &self,
-        last_id: &mut Option<String>,
-        mut print: impl FnMut(&str, &str) -> Result<(), Failure>,
-    ) -> Result<Result<(), Failure>, Failure> {
-        let response = self.send("GET", "/events", &[], last_id.as_deref())?;
+        last_id: Option<&str>,
+    ) -> Result<impl Iterator<Item = Event> + use<>, Failure> {
+        let response = self.send("GET", "/events", &[], last_id)?;
         if response.status() != 200 {
-            return self.text(response).map(|_| Ok(()));
+            return Err(self.rejected(response));
         }
-        let (mut name, mut id) = (String::new(), String::new());
-        for line in BufReader::new(response.into_body().into_reader()).lines() {
-            let line = line.map_err(|error| self.failed(&error.to_string()))?;
-            match line.split_once(": ") {
-                Some(("event", value)) => value.clone_into(&mut name),
-                Some(("id", value)) => value.clone_into(&mut id),
-                Some(("data", data)) => {
-                    if let Err(failure) = print(&name, data) {
-                        return Ok(Err(failure));
-                    }
-                    *last_id = Some(id.clone());
+        let mut event = Event::default();
+        let lines = BufReader::new(response.into_body().into_reader()).lines();
+        Ok(lines.map_while(Result::ok).filter_map(move |line| {
+            match line.split_once(": ")? {
+                ("event", name) => name.clone_into(&mut event.name),
+                ("id", id) => id.clone_into(&mut event.id),
+                ("data", data) => {
+                    data.clone_into(&mut event.data);
+                    return Some(event.clone());
                 }
                 _ => {}
             }
-        }
-        Ok(Ok(()))
+            None
+        }))
     }
 
     fn send(
@@ -139,19 +144,17 @@ impl Client {
         response.map_err(|error| self.unreachable(&error))
     }
 
-    /// Returns the body of a response that must be 200.
-    fn text(&self, response: Response<Body>) -> Result<String, Failure> {
+    fn rejected(&self, response: Response<Body>) -> Failure {
         let status = response.status().as_u16();
-        let text = self.body(response)?;
-        if status == 200 {
-            return Ok(text);
-        }
         let remedy = match (status, &self.authorization) {
             (401, None) => "; pass a token with --token-file FILE",
             (401, Some(_)) => "; the token of --token-file is not valid",
             _ => "",
         };
-        Err(self.failed(&format!("{status}: {}{remedy}", text.trim())))
+        match self.body(response) {
+            Ok(text) => self.failed(&format!("{status}: {}{remedy}", text.trim())),
+            Err(failure) => failure,
+        }
     }
 
     fn body(&self, response: Response<Body>) -> Result<String, Failure> {

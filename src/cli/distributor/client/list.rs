@@ -30,9 +30,8 @@ pub(super) fn read(
         ..Limits::default()
     })
     .map_err(&cannot_turn)?;
-    let token = token_file.map(|file| text_file::first_token("--token-file", file));
     let mut reader = ListReader {
-        token: token.transpose()?,
+        token: text_file::token(token_file)?,
         name,
         url,
         end: None,

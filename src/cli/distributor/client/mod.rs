@@ -67,22 +67,19 @@ const RECONNECT: Duration = Duration::from_secs(1);
 fn watch(args: &HttpClientArgs) -> Result<(), Failure> {
     let client = Client::new(args)?;
     exit_when_output_closes().map_err(failed("cannot start a thread"))?;
+    let mut events = Some(client.events(None)?);
     let mut last_id = None;
     loop {
-        let followed = client.follow(&mut last_id, |name, data| {
-            print(&if args.json {
-                format!("{data}\n")
+        for event in events.into_iter().flatten() {
+            if args.json {
+                print(&format!("{}\n", event.data))?;
             } else {
-                show::event_line(name, data)
-            })
-        });
-        match followed {
-            Ok(printed) => printed?,
-            // The first connection failed, or was rejected.
-            Err(failure) if last_id.is_none() => return Err(failure),
-            Err(_) => {}
+                print(&show::event_line(&event.name, &event.data))?;
+            }
+            last_id = Some(event.id);
         }
         thread::sleep(RECONNECT);
+        events = client.events(last_id.as_deref()).ok();
     }
 }
 
