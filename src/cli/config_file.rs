@@ -4,7 +4,6 @@ use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, Command};
@@ -108,7 +107,11 @@ fn flag_values(arg: &Arg, value: &Spanned<DeValue<'_>>) -> Result<Vec<String>, (
                 DeValue::Integer(number) => number.to_string(),
                 other => format!("of type {}", other.type_str()),
             };
-            let expected = kind.expected();
+            let expected = match kind {
+                Kind::Switch => "true or false".to_owned(),
+                Kind::Number => "a whole number".to_owned(),
+                Kind::Text => format!("{} in quotes", value_name(arg)),
+            };
             let or_array = if is_list(arg) {
                 " or an array of them"
             } else {
@@ -130,8 +133,14 @@ fn flag_values(arg: &Arg, value: &Spanned<DeValue<'_>>) -> Result<Vec<String>, (
     }
 }
 
-/// Formats values of a flag as TOML.
+/// Formats values of a flag as TOML. Without any, the name of the value is their placeholder.
 pub(crate) fn toml_value(arg: &Arg, values: &[OsString]) -> Result<String, Failure> {
+    let placeholder = [value_name(arg).into()];
+    let values = if values.is_empty() {
+        &placeholder
+    } else {
+        values
+    };
     let mut formatted = Vec::new();
     for value in values {
         let Some(text) = value.to_str() else {
@@ -146,7 +155,7 @@ pub(crate) fn toml_value(arg: &Arg, values: &[OsString]) -> Result<String, Failu
                 .parse::<u64>()
                 .map_or(text.to_owned(), |n| n.to_string()),
             Kind::Switch => text.to_owned(),
-            Kind::Time | Kind::Text => quoted(text),
+            Kind::Text => quoted(text),
         });
     }
     let formatted = formatted.join(", ");
@@ -163,15 +172,9 @@ fn quoted(text: &str) -> String {
     json.replace('\u{7f}', "\\u007f")
 }
 
-/// Returns the name of a flag's value in place of one, as TOML.
-pub(crate) fn placeholder(arg: &Arg) -> String {
+fn value_name(arg: &Arg) -> &str {
     let names = arg.get_value_names().unwrap_or_default();
-    let name = names.first().map_or("…", |name| name.as_str());
-    match (Kind::of(arg), is_list(arg)) {
-        (Kind::Number, _) => name.to_owned(),
-        (_, true) => format!("[\"{name}\"]"),
-        (_, false) => format!("\"{name}\""),
-    }
+    names.first().map_or("VALUE", |name| name.as_str())
 }
 
 fn is_list(arg: &Arg) -> bool {
@@ -183,7 +186,6 @@ fn is_list(arg: &Arg) -> bool {
 enum Kind {
     Switch,
     Number,
-    Time,
     Text,
 }
 
@@ -201,19 +203,8 @@ impl Kind {
             Kind::Switch
         } else if is_number {
             Kind::Number
-        } else if parsed == TypeId::of::<Duration>() {
-            Kind::Time
         } else {
             Kind::Text
-        }
-    }
-
-    fn expected(self) -> &'static str {
-        match self {
-            Kind::Switch => "true or false",
-            Kind::Number => "a whole number",
-            Kind::Time => "a time in quotes, as in \"10s\"",
-            Kind::Text => "text in quotes",
         }
     }
 
@@ -221,14 +212,12 @@ impl Kind {
     fn convert(self, value: &DeValue<'_>) -> Option<String> {
         match (self, value) {
             (Kind::Switch, DeValue::Boolean(is_on)) => Some(is_on.to_string()),
-            (Kind::Number | Kind::Time, DeValue::Integer(number)) => {
+            (Kind::Number, DeValue::Integer(number)) => {
                 // TOML has other bases, too.
                 let number = u128::from_str_radix(number.as_str(), number.radix()).ok()?;
                 Some(number.to_string())
             }
-            (Kind::Number | Kind::Time | Kind::Text, DeValue::String(text)) => {
-                Some(text.to_string())
-            }
+            (Kind::Number | Kind::Text, DeValue::String(text)) => Some(text.to_string()),
             _ => None,
         }
     }

@@ -2,8 +2,9 @@
 //! of systemd).
 
 use std::env;
+use std::fmt;
 use std::io::{self, Write};
-use std::net::{Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::process;
 
@@ -28,18 +29,27 @@ pub(crate) struct PublicArgs {
     pub(crate) allow_anonymous: bool,
 }
 
-/// A listening TCP socket of a service manager, with the name that it has there.
-pub(crate) struct Inherited {
+/// An address to listen on.
+pub(crate) struct ListenAddress {
+    /// The flag and its value, or the name of an inherited socket.
     pub(crate) name: String,
-    address: SocketAddr,
-    socket: TcpListener,
+    /// The addresses that the value means, or the one of the socket.
+    addresses: Vec<SocketAddr>,
+    socket: Option<OwnedFd>,
 }
 
-/// Takes the sockets of LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES.
+/// What to listen on.
+pub(crate) enum Place {
+    Address(SocketAddr),
+    /// A socket that listens already.
+    Socket(OwnedFd),
+}
+
+/// Takes the sockets of a service manager: LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES.
 ///
 /// Call it once, before anything else opens a file or starts a thread: the fds are known only by
 /// their numbers.
-pub(crate) fn inherited() -> Result<Vec<Inherited>, Failure> {
+pub(crate) fn inherited() -> Result<Vec<ListenAddress>, Failure> {
     // Child processes can inherit the variables without the sockets.
     let pid = env::var("LISTEN_PID").ok().and_then(|pid| pid.parse().ok());
     if pid != Some(process::id()) {
@@ -64,84 +74,66 @@ pub(crate) fn inherited() -> Result<Vec<Inherited>, Failure> {
         if !socket_acceptconn(&socket).unwrap_or(false) {
             return Err(invalid(io::Error::other("it does not listen")));
         }
-        all.push(Inherited {
+        all.push(ListenAddress {
             name: name.to_owned(),
-            address: socket.local_addr().map_err(invalid)?,
-            socket,
+            addresses: vec![socket.local_addr().map_err(invalid)?],
+            socket: Some(socket.into()),
         });
     }
     Ok(all)
 }
 
-/// The addresses that one value of a flag means, or an inherited socket.
-pub(crate) struct ListenAddress {
-    /// The flag and its value, or the inherited socket, for messages.
-    source: String,
-    addresses: Vec<SocketAddr>,
-    socket: Option<OwnedFd>,
-}
-
-/// What to listen on.
-pub(crate) enum Place {
-    Address(SocketAddr),
-    /// A socket that listens already.
-    Socket(OwnedFd),
-}
-
-impl ListenAddress {
-    /// Returns the inherited sockets if there are any, otherwise the values of a flag. A flag beside
-    /// sockets is an error.
-    pub(crate) fn all(
-        settings: &Settings,
-        flag: &str,
-        values: &[HostPort],
-        inherited: Vec<Inherited>,
-    ) -> Result<Vec<ListenAddress>, Failure> {
-        if let Some(first) = inherited.first()
-            && settings.is_set(flag.trim_start_matches("--"))
-        {
+/// Returns the inherited sockets if there are any, otherwise the values of a flag. A flag beside
+/// sockets is an error.
+pub(crate) fn addresses(
+    settings: &Settings,
+    flag: &str,
+    values: &[HostPort],
+    inherited: Vec<ListenAddress>,
+) -> Result<Vec<ListenAddress>, Failure> {
+    if let Some(first) = inherited.first() {
+        if settings.is_set(flag.trim_start_matches("--")) {
             let values: Vec<String> = values.iter().map(ToString::to_string).collect();
             return Err(Failure::usage(format!(
-                "{flag} {}: the service manager passes {} already; set the address in its .socket \
-                 unit, or mask that unit",
+                "{flag} {}: the service manager passes {:?} already; set the address in its \
+                 .socket unit, or mask that unit",
                 values.join(","),
-                first.address
+                first.addresses
             )));
         }
-        if !inherited.is_empty() {
-            let sockets = inherited.into_iter().map(|inherited| ListenAddress {
-                source: format!("inherited socket {:?}", inherited.name),
-                addresses: vec![inherited.address],
-                socket: Some(inherited.socket.into()),
-            });
-            return Ok(sockets.collect());
+        return Ok(inherited);
+    }
+    let resolve = |value: &HostPort| {
+        let name = format!("{flag} {value}");
+        let addresses = value
+            .resolve()
+            .map_err(|error| cannot(format!("{name}: cannot resolve the name: {error}")))?;
+        Ok(ListenAddress {
+            name,
+            addresses,
+            socket: None,
+        })
+    };
+    values.iter().map(resolve).collect()
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.socket {
+            Some(_) => write!(f, "inherited socket {:?}", self.name),
+            None => f.write_str(&self.name),
         }
-        let resolve = |value: &HostPort| {
-            let source = format!("{flag} {value}");
-            let addresses = value
-                .resolve()
-                .map_err(|error| cannot(format!("{source}: cannot resolve the name: {error}")))?;
-            Ok(ListenAddress {
-                source,
-                addresses,
-                socket: None,
-            })
-        };
-        values.iter().map(resolve).collect()
     }
 }
 
 /// Fails if other machines can reach one of the addresses. The message ends with what they could do
 /// and with the remedy.
 pub(crate) fn refuse_public(addresses: &[ListenAddress], why: &str) -> Result<(), Failure> {
-    for ListenAddress {
-        source, addresses, ..
-    } in addresses
-    {
-        let mut addresses = addresses.iter();
+    for listen in addresses {
+        let mut addresses = listen.addresses.iter();
         if let Some(public) = addresses.find(|address| !address.ip().to_canonical().is_loopback()) {
             return Err(Failure::usage(format!(
-                "{source}: any client that reaches {public} could {why}"
+                "{listen}: any client that reaches {public} could {why}"
             )));
         }
     }
@@ -171,7 +163,7 @@ fn bind(
     wanted: ListenAddress,
     listen: &mut impl FnMut(Place) -> io::Result<SocketAddr>,
 ) -> Result<(), Failure> {
-    let source = wanted.source;
+    let source = wanted.to_string();
     if let Some(socket) = wanted.socket {
         let bound = listen(Place::Socket(socket));
         return bound

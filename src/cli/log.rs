@@ -29,7 +29,7 @@ pub(crate) struct LogArgs {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum LogFormat {
-    /// Text for people
+    /// Human-readable lines
     Text,
     /// One JSON object per line
     Json,

@@ -4,21 +4,26 @@
 use std::env;
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver};
+use std::thread;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};
 use tracing_appender::non_blocking::NonBlocking;
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::Waker;
 use crate::cli::failure::{Failure, failed};
-use crate::cli::listen::{self, Inherited};
+use crate::cli::listen::{self, ListenAddress};
 use crate::cli::log::{Log, LogArgs, LogLevel, background};
 use crate::cli::print::print;
 use crate::cli::service_manager::{ServiceManager, Watchdog};
 use crate::cli::settings::Settings;
-use crate::cli::signals::{self, Stop};
 use crate::reactor::{Limits, Net, Reactor};
 
 /// What a program serves. Its methods are called in their order.
@@ -43,7 +48,7 @@ pub(crate) trait Server: Sized + 'static {
     fn plan(
         args: Self::Args,
         settings: &Settings,
-        inherited: Vec<Inherited>,
+        inherited: Vec<ListenAddress>,
         tokens: Option<Self::Tokens>,
     ) -> Result<(Limits, Start<Self>), Failure>;
 
@@ -89,7 +94,7 @@ fn serve<S: Server>(settings: &Settings) -> Result<(), Failure> {
     let (at_start, level) = (settings.clone(), log.level());
     let service_manager = ServiceManager::from_env();
     // Before the first connection is served, so that no signal is missed.
-    let stop = signals::listen(reactor.waker(), service_manager.clone(), move || {
+    let stop_signals = handle_signals(reactor.waker(), service_manager.clone(), move || {
         if let Some(tokens) = reload::<S>(&at_start, &level) {
             // It fails only after the loop has ended.
             let _ = send_tokens.send(tokens);
@@ -100,17 +105,58 @@ fn serve<S: Server>(settings: &Settings) -> Result<(), Failure> {
     let _ = stdout.write_all(b"serving; SIGINT or SIGTERM stops it\n");
     service_manager.ready();
 
-    let mut event_loop = EventLoop { reactor, stop };
+    let mut event_loop = EventLoop {
+        reactor,
+        stop_signals,
+    };
     let watchdog = Watchdog::from_env(service_manager);
     let served = event_loop.serve(&mut server, watchdog, &new_tokens);
     server.log_stopped(event_loop.reactor.net(), &log);
     served.map_err(failed("waiting for events failed"))
 }
 
+/// Handles signals in a thread: wakes the loop, notifies the service manager, and returns the number
+/// of SIGINT and SIGTERM. For SIGHUP it calls `reload`, which may wait for a disk.
+///
+/// SIGXFSZ is ignored: by default a limit of file sizes would end the program, instead of only failing
+/// a write.
+fn handle_signals(
+    waker: Waker,
+    service_manager: ServiceManager,
+    mut reload: impl FnMut() + Send + 'static,
+) -> io::Result<Arc<AtomicU64>> {
+    let stop_signals = Arc::<AtomicU64>::default();
+    let received = Arc::clone(&stop_signals);
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGXFSZ])?;
+    let handle = move || {
+        for signal in signals.forever() {
+            match signal {
+                SIGHUP => {
+                    service_manager.reloading();
+                    reload();
+                    service_manager.ready();
+                }
+                SIGXFSZ => continue,
+                _ => {
+                    service_manager.stopping();
+                    received.fetch_add(1, Ordering::Release);
+                }
+            }
+            if let Err(error) = waker.wake() {
+                warn!(%error, "failed to wake the event loop");
+            }
+        }
+    };
+    let thread = thread::Builder::new().name("signals".to_owned());
+    thread.spawn(handle)?;
+    Ok(stop_signals)
+}
+
 /// The loop of a program, and the signals that stop it.
 pub(crate) struct EventLoop {
     pub(crate) reactor: Reactor,
-    stop: Stop,
+    /// The number of SIGINT and SIGTERM. From the second on it does not wait for peers.
+    stop_signals: Arc<AtomicU64>,
 }
 
 impl EventLoop {
@@ -120,7 +166,7 @@ impl EventLoop {
         mut watchdog: Watchdog,
         new_tokens: &Receiver<S::Tokens>,
     ) -> io::Result<()> {
-        while !self.stop.is_requested() {
+        while self.stop_signals.load(Ordering::Acquire) == 0 {
             if let Some(tokens) = new_tokens.try_iter().last() {
                 server.set_tokens(self.reactor.net(), tokens);
             }
@@ -139,7 +185,8 @@ impl EventLoop {
         is_done: impl Fn(&S, &mut Net) -> bool,
     ) -> io::Result<()> {
         let until = self.reactor.now() + timeout;
-        while !is_done(server, self.reactor.net()) && !self.stop.is_urgent() {
+        while !is_done(server, self.reactor.net()) && self.stop_signals.load(Ordering::Acquire) < 2
+        {
             let left = until.saturating_since(self.reactor.now());
             if left.is_zero() {
                 break;
@@ -202,4 +249,24 @@ fn reload_log_level<S: Server>(at_start: &Settings, level: &LogLevel) -> Result<
     }
     let _ = level.reload(log_level);
     Ok(())
+}
+
+/// Returns `wanted`, or the number of connections that leaves `reserved` fds free, if that is
+/// smaller. Raises the soft limit to the hard one first. Warns of fewer connections if the number
+/// `is_explicit`.
+pub(crate) fn max_connections(wanted: u64, is_explicit: bool, reserved: u64) -> usize {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let current = maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current, maximum }) {
+        warn!(%error, "failed to raise the soft fd limit to the hard limit");
+    }
+    let fds = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let possible = fds - reserved.min(fds / 2);
+    if is_explicit && wanted > possible {
+        warn!(
+            wanted,
+            possible, fds, "fd limit (ulimit -n) too low for the wanted number of connections"
+        );
+    }
+    usize::try_from(wanted.min(possible)).unwrap_or(usize::MAX)
 }

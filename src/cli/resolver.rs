@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -48,23 +48,24 @@ impl Resolve for Resolver {
         }
         let (found, receiver) = mpsc::channel();
         *lookup = Some(receiver);
-        let (host_port, waker, failed) =
-            (self.host_port.clone(), self.waker.clone(), found.clone());
-        let started = thread::Builder::new()
-            .name("resolver".to_owned())
-            .spawn(move || {
-                let _ = found.send(host_port.resolve());
-                wake(&waker);
-            });
-        if let Err(error) = started {
-            let _ = failed.send(Err(error));
+        let (host_port, waker) = (self.host_port.clone(), self.waker.clone());
+        let look_up = move || {
+            let _ = found.send(host_port.resolve());
+            wake(&waker);
+        };
+        let thread = thread::Builder::new().name("resolver".to_owned());
+        if thread.spawn(look_up).is_err() {
             wake(&self.waker);
         }
     }
 
     fn take(&self) -> Option<io::Result<Vec<SocketAddr>>> {
         let mut lookup = self.lookup.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = lookup.as_ref()?.try_recv().ok()?;
+        let found = match lookup.as_ref()?.try_recv() {
+            Ok(found) => found,
+            Err(TryRecvError::Empty) => return None,
+            Err(TryRecvError::Disconnected) => Err(io::Error::other("cannot start a thread")),
+        };
         *lookup = None;
         Some(found)
     }

@@ -55,15 +55,13 @@ impl ServiceManager {
 fn connect(path: &str) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
     match path.strip_prefix('@') {
-        None => socket.connect(path)?,
         #[cfg(target_os = "linux")]
         Some(name) => {
             use std::os::linux::net::SocketAddrExt;
             let address = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
             socket.connect_addr(&address)?;
         }
-        #[cfg(not(target_os = "linux"))]
-        Some(_) => return Err(io::ErrorKind::Unsupported.into()),
+        _ => socket.connect(path)?,
     }
     // The longest that a stalled service manager delays the loop.
     socket.set_write_timeout(Some(Duration::from_millis(100)))?;

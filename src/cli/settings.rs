@@ -12,7 +12,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
-use crate::cli::config_file::{ConfigFile, placeholder, toml_value};
+use crate::cli::config_file::{ConfigFile, toml_value};
 use crate::cli::failure::{Failure, one_line};
 
 /// The paragraph of help about the sources of values.
@@ -31,7 +31,8 @@ pub(crate) fn with_sources(command: Command, prefix: &str) -> Command {
     })
 }
 
-/// The flags about sources. Without a heading: the last flags of the command may have one.
+// Not a doc comment, which would replace the description of the command. Without a heading: the last
+// flags of the command may have one.
 #[derive(clap::Args)]
 struct SourceArgs {
     /// Configuration file in TOML. Keys are the names of flags, as in max-connections = 20000; flags
@@ -220,11 +221,9 @@ impl Settings {
             };
             let origin = origin.replace(char::is_control, " ");
             let values = self.values(arg);
-            text += &if values.is_empty() {
-                format!("# {key} = {} # {origin}\n", placeholder(arg))
-            } else {
-                format!("{key} = {} # {origin}\n", toml_value(arg, &values)?)
-            };
+            let mark = if values.is_empty() { "# " } else { "" };
+            let value = toml_value(arg, &values)?;
+            text += &format!("{mark}{key} = {value} # {origin}\n");
         }
         Ok(text)
     }

@@ -643,7 +643,7 @@ fn public_addresses_need_an_access_rule() {
     );
     let (code, why) = refused(&["--http", "127.0.0.1"]);
     assert_eq!(code, Some(2), "{why}");
-    assert!(why.contains("the port is missing"), "{why}");
+    assert!(why.contains("missing port"), "{why}");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let (code, why) = refused(&["--http", &taken.local_addr().unwrap().to_string()]);
     assert_eq!(code, Some(3), "{why}");

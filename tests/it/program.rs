@@ -90,6 +90,7 @@ fn help_names_every_flag_with_its_variable() {
     assert_eq!(output.status.code(), Some(0));
     assert!(output.stderr.is_empty());
     let help = String::from_utf8(output.stdout).unwrap();
+    assert!(help.starts_with("A service registry that pushes"), "{help}");
     let parts: Vec<&str> = help.split("\n      --").skip(1).collect();
     assert!(parts.len() > 20, "{help}");
     for part in parts {

@@ -4,7 +4,6 @@ mod args;
 mod client;
 mod serve;
 mod state_file;
-mod tokens;
 
 use std::process::ExitCode;
 

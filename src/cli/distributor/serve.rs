@@ -1,7 +1,7 @@
 //! The Distributor as a server: the order in which it starts, and how it stops.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -10,13 +10,12 @@ use tracing_appender::non_blocking::NonBlocking;
 use crate::admin::{AdminApi, AdminToken};
 use crate::cli::distributor::args::{Args, PREFIX};
 use crate::cli::distributor::state_file::{self, StateFile};
-use crate::cli::distributor::tokens;
 use crate::cli::failure::{Failure, failed};
-use crate::cli::fd_limit;
-use crate::cli::listen::{Inherited, ListenAddress, Place, bind_all, refuse_public};
+use crate::cli::listen::{self, ListenAddress, Place, bind_all, refuse_public};
 use crate::cli::log::{Log, LogArgs};
-use crate::cli::program::{EventLoop, Server, Start};
+use crate::cli::program::{EventLoop, Server, Start, max_connections};
 use crate::cli::settings::Settings;
+use crate::cli::text_file;
 use crate::distributor::{Config, Distributor, Tokens};
 use crate::reactor::{Limits, Net, Reactor};
 use crate::registry::Cause;
@@ -37,6 +36,7 @@ const LAST_SNAPSHOT_TIMEOUT: Duration = Duration::from_millis(700);
 /// Fds for everything but connections: listeners, the loop, logs, connections being rejected.
 const RESERVED_FDS: u64 = 64;
 const DEFAULT_MAX_CONNECTIONS: u64 = 10_000;
+const MAX_TOKEN_FILE_BYTES: u64 = 16 << 20;
 
 impl Server for DistributorServer {
     const PREFIX: &'static str = PREFIX;
@@ -52,9 +52,9 @@ impl Server for DistributorServer {
     }
 
     fn read_tokens(args: &Args) -> Result<Option<AllTokens>, Failure> {
-        let tokens = tokens::read(&args.token_file)?;
+        let tokens = read_node_tokens(&args.token_file)?;
         let admin_file = args.http.admin_token_file.as_deref();
-        let admin_token = admin_file.map(tokens::read_admin_token).transpose()?;
+        let admin_token = admin_file.map(read_admin_token).transpose()?;
         Ok(match (&tokens, &admin_token) {
             (None, None) => None,
             _ => Some((tokens, admin_token)),
@@ -64,12 +64,12 @@ impl Server for DistributorServer {
     fn plan(
         args: Args,
         settings: &Settings,
-        inherited: Vec<Inherited>,
+        inherited: Vec<ListenAddress>,
         tokens: Option<AllTokens>,
     ) -> Result<(Limits, Start<Self>), Failure> {
         let (for_http, for_nodes) = inherited.into_iter().partition(|one| one.name == "http");
-        let addresses = ListenAddress::all(settings, "--listen", &args.listen, for_nodes)?;
-        let http_addresses = ListenAddress::all(settings, "--http", &args.http.http, for_http)?;
+        let addresses = listen::addresses(settings, "--listen", &args.listen, for_nodes)?;
+        let http_addresses = listen::addresses(settings, "--http", &args.http.http, for_http)?;
         let (node_tokens, admin_token) = tokens.unwrap_or_default();
         let config = args.config(node_tokens);
         let is_anonymous = args.public.allow_anonymous;
@@ -88,7 +88,7 @@ impl Server for DistributorServer {
         } else {
             args.http.max_http_connections
         };
-        let max_connections = fd_limit::connections(
+        let max_connections = max_connections(
             for_nodes.unwrap_or(DEFAULT_MAX_CONNECTIONS),
             for_nodes.is_some(),
             RESERVED_FDS + u64::from(for_http),
@@ -211,4 +211,45 @@ fn persist(
     let file = StateFile::start(path, lock).map_err(failed("cannot start a thread"))?;
     distributor.persist_to(net, file.clone());
     Ok(file)
+}
+
+/// Returns the tokens of all these files, `None` without a file.
+fn read_node_tokens(files: &[PathBuf]) -> Result<Option<Tokens>, Failure> {
+    let mut all: Option<Tokens> = None;
+    for file in files {
+        let tokens = parse_tokens("--token-file", file, |text| {
+            let tokens = Tokens::parse(text)?;
+            if tokens.is_empty() {
+                return Err("no token in the file; write one token per line".to_owned());
+            }
+            Ok(tokens)
+        })?;
+        if tokens.short() > 0 {
+            let (file, short) = (&*file.to_string_lossy(), tokens.short());
+            warn!(
+                file,
+                short, "tokens of fewer than 16 characters can be guessed"
+            );
+        }
+        all.get_or_insert_default().extend(tokens);
+    }
+    Ok(all)
+}
+
+fn read_admin_token(file: &Path) -> Result<AdminToken, Failure> {
+    parse_tokens("--admin-token-file", file, |text| {
+        AdminToken::parse(text).map_err(ToOwned::to_owned)
+    })
+}
+
+fn parse_tokens<T>(
+    flag: &str,
+    file: &Path,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<T, Failure> {
+    let text = text_file::read(flag, file, MAX_TOKEN_FILE_BYTES)?;
+    let parsed =
+        parse(&text).map_err(|why| Failure::usage(format!("{flag} {}: {why}", file.display())))?;
+    text_file::warn_if_public(file);
+    Ok(parsed)
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
+use humantime::parse_duration;
 
 use crate::cli::address::HostPort;
 use crate::cli::listen::PublicArgs;
@@ -47,12 +48,8 @@ never exit with 2: a --distributor NAME without an address is looked up again an
 #[command(max_term_width = 100)]
 pub(crate) struct Args {
     /// Address to listen on: ADDRESS:PORT or NAME:PORT; repeatable. A name means all its addresses
-    #[arg(
-        long,
-        value_name = "ADDR",
-        value_delimiter = ',',
-        default_value = "localhost:8000"
-    )]
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    #[arg(default_value = "localhost:8000")]
     pub(crate) listen: Vec<HostPort>,
 
     #[command(flatten)]
@@ -86,8 +83,7 @@ pub(crate) struct Args {
     pub(crate) max_connections: u64,
 
     /// Maximum time that a connection stays open without a request
-    #[arg(long, value_name = "TIME", default_value = "60s")]
-    #[arg(value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
     pub(crate) keep_alive: Duration,
 
     /// Maximum bytes of requests in flight to a plain node, which registers without a session; a
@@ -105,7 +101,7 @@ pub(crate) struct Args {
 pub(crate) const PREFIX: &str = "PILCROW_GATEWAY_";
 
 fn deadline(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let time = parse_duration(text).map_err(|error| error.to_string())?;
     if !(Duration::from_millis(1)..=Duration::from_secs(3600)).contains(&time) {
         return Err("out of range; use a time between 1ms and 1h".to_owned());
     }
@@ -131,7 +127,10 @@ mod tests {
 
     #[test]
     fn command_line_is_well_formed() {
-        with_sources(Args::command(), PREFIX).debug_assert();
+        let command = with_sources(Args::command(), PREFIX);
+        let about = command.get_about().unwrap().to_string();
+        assert!(about.starts_with("HTTP in"), "{about}");
+        command.debug_assert();
     }
 
     #[test]

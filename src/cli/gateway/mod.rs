@@ -11,8 +11,7 @@ use tracing::info;
 use tracing_appender::non_blocking::NonBlocking;
 
 use crate::cli::failure::{Failure, failed};
-use crate::cli::fd_limit;
-use crate::cli::listen::{Inherited, ListenAddress, Place, bind_all, refuse_public};
+use crate::cli::listen::{self, ListenAddress, Place, bind_all, refuse_public};
 use crate::cli::log::{Log, LogArgs};
 use crate::cli::program::{self, EventLoop, Server, Start};
 use crate::cli::resolver::distributor_address;
@@ -57,19 +56,16 @@ impl Server for GatewayServer {
 
     fn read_tokens(args: &Args) -> Result<Option<Token<'static>>, Failure> {
         let token = text_file::token(args.token_file.as_deref())?;
-        if let Some(file) = &args.token_file {
-            text_file::warn_if_public(file);
-        }
         Ok(token.map(Token::from))
     }
 
     fn plan(
         args: Args,
         settings: &Settings,
-        inherited: Vec<Inherited>,
+        inherited: Vec<ListenAddress>,
         token: Option<Token<'static>>,
     ) -> Result<(Limits, Start<Self>), Failure> {
-        let addresses = ListenAddress::all(settings, "--listen", &args.listen, inherited)?;
+        let addresses = listen::addresses(settings, "--listen", &args.listen, inherited)?;
         if !args.public.allow_anonymous {
             refuse_public(
                 &addresses,
@@ -77,7 +73,7 @@ impl Server for GatewayServer {
                  --allow-anonymous",
             )?;
         }
-        let max_connections = fd_limit::connections(args.max_connections, true, RESERVED_FDS);
+        let max_connections = program::max_connections(args.max_connections, true, RESERVED_FDS);
         let limits = Limits {
             max_connections: max_connections + MAX_NODES,
             // Requests to nodes, and a reply with its head.

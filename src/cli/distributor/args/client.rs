@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use humantime::parse_duration;
+
 use crate::cli::address::HostPort;
 
 /// How to reach the admin API.
@@ -13,12 +15,8 @@ pub(crate) struct HttpClientArgs {
     pub(crate) http: Option<String>,
 
     /// File with the token for authentication
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "PILCROW_CLIENT_TOKEN_FILE",
-        alias = "admin-token-file"
-    )]
+    #[arg(long, value_name = "FILE", env = "PILCROW_CLIENT_TOKEN_FILE")]
+    #[arg(alias = "admin-token-file")]
     pub(crate) token_file: Option<PathBuf>,
 
     /// Print JSON
@@ -88,12 +86,8 @@ pub(crate) struct CallArgs {
     pub(crate) params: String,
 
     /// Address of the Distributor: ADDRESS:PORT or NAME:PORT. All addresses of a name are tried
-    #[arg(
-        long,
-        value_name = "ADDR",
-        env = "PILCROW_DISTRIBUTOR",
-        default_value = "127.0.0.1:9000"
-    )]
+    #[arg(long, value_name = "ADDR", env = "PILCROW_DISTRIBUTOR")]
+    #[arg(default_value = "127.0.0.1:9000")]
     pub(crate) distributor: HostPort,
 
     /// File with the token for authentication
@@ -101,8 +95,7 @@ pub(crate) struct CallArgs {
     pub(crate) token_file: Option<PathBuf>,
 
     /// Maximum time until the reply
-    #[arg(long, value_name = "TIME", default_value = "5s")]
-    #[arg(value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     pub(crate) deadline: Duration,
 
     /// Print the outcome as JSON
@@ -111,8 +104,8 @@ pub(crate) struct CallArgs {
 }
 
 fn wait(text: &str) -> Result<Duration, String> {
-    let wait = humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; write a NAME before --wait"))?;
+    let wait =
+        parse_duration(text).map_err(|error| format!("{error}; write a NAME before --wait"))?;
     if wait > Duration::from_secs(60) {
         return Err("too long; use at most 1m".to_owned());
     }

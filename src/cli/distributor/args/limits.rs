@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use humantime::parse_duration;
+
 use crate::admin::{AdminToken, Config};
 use crate::cli::address::HostPort;
 
@@ -112,19 +114,16 @@ pub(super) struct NodeArgs {
 #[command(next_help_heading = "Sessions")]
 pub(super) struct SessionArgs {
     /// Interval between two heartbeats of a node, at least 10ms
-    #[arg(long, value_name = "TIME", default_value = "5s")]
-    #[arg(value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     pub(super) heartbeat: Duration,
 
     /// Time without data after which a node is removed, at least 1.5 times --heartbeat
-    #[arg(long, value_name = "TIME", default_value = "15s")]
-    #[arg(value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = parse_duration)]
     pub(super) silence_timeout: Duration,
 
     /// Time after the start in which lists are marked as incomplete, and nodes of the last run
     /// (--state) can reconnect
-    #[arg(long, value_name = "TIME", default_value = "10s")]
-    #[arg(value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub(super) warm_up: Duration,
 }
 
@@ -184,7 +183,7 @@ fn positive() -> clap::builder::RangedU64ValueParser<u64> {
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let time = parse_duration(text).map_err(|error| error.to_string())?;
     if time < Duration::from_millis(1) {
         return Err("too short; use at least 1ms".to_owned());
     }
@@ -192,7 +191,7 @@ fn timeout(text: &str) -> Result<Duration, String> {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let time = parse_duration(text).map_err(|error| error.to_string())?;
     if time.as_secs() == 0 || time.subsec_nanos() > 0 {
         return Err("not whole seconds; the kernel takes 1s, 2s and so on".to_owned());
     }

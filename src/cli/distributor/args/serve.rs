@@ -22,12 +22,8 @@ use crate::registry::Capacity;
 #[command(name = "serve")]
 pub(crate) struct Args {
     /// Address to listen on: ADDRESS:PORT or NAME:PORT; repeatable. A name means all its addresses
-    #[arg(
-        long,
-        value_name = "ADDR",
-        value_delimiter = ',',
-        default_value = "localhost:9000"
-    )]
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    #[arg(default_value = "localhost:9000")]
     pub(crate) listen: Vec<HostPort>,
 
     /// Admit clients with a token of this file; repeatable. Each line is TOKEN [NAME-PREFIX

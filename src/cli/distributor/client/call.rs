@@ -25,8 +25,7 @@ struct Caller<'a> {
     deadline: Duration,
     until: Time,
     is_registered: bool,
-    rejection: Option<String>,
-    outcome: Option<Value>,
+    end: Option<Result<Value, String>>,
 }
 
 impl Service for Caller<'_> {
@@ -54,12 +53,13 @@ impl Service for Caller<'_> {
         let results = reply
             .as_ref()
             .map(|reply| serde_json::from_str(reply.results()));
-        self.outcome = Some(json!({
+        let outcome = json!({
             "outcome": outcome,
             "errorcode": reply.as_ref().map(|reply| reply.errorcode),
             "message": reply.as_ref().map_or(message.into(), Reply::message),
             "results": results.and_then(Result::<Value, _>::ok),
-        }));
+        });
+        self.end = Some(Ok(outcome));
     }
 
     fn on_event(&mut self, cx: &mut Context<'_>, event: Event) {
@@ -74,7 +74,7 @@ impl Service for Caller<'_> {
                 cx.call(&self.route, self.params, left);
             }
             Event::RegistrationRefused(reply) => {
-                self.rejection = Some(reply.message().into_owned())
+                self.end = Some(Err(reply.message().into_owned()));
             }
             _ => {}
         }
@@ -107,29 +107,20 @@ pub(super) fn run(args: &CallArgs) -> Result<(), Failure> {
         deadline: args.deadline,
         until,
         is_registered: false,
-        rejection: None,
-        outcome: None,
+        end: None,
     };
     let mut node = Node::new(config, caller);
     node.start(reactor.net()).map_err(&cannot_turn)?;
     let outcome = loop {
         let caller = node.service();
-        if let Some(outcome) = caller.outcome.take() {
-            break outcome;
-        }
-        if let Some(why) = &caller.rejection {
-            return Err(Failure::failed(format!(
-                "{distributor}: not admitted: {why}"
-            )));
+        if let Some(end) = caller.end.take() {
+            let rejected = |why| Failure::failed(format!("{distributor}: not admitted: {why}"));
+            break end.map_err(rejected)?;
         }
         // After the registration the call has the deadline.
-        let left = until.saturating_since(reactor.now());
-        let wait = if caller.is_registered {
-            None
-        } else {
-            Some(left)
-        };
-        if wait.is_some_and(|wait| wait.is_zero()) {
+        let left = || until.saturating_since(reactor.now());
+        let wait = (!caller.is_registered).then(left);
+        if wait == Some(Duration::ZERO) {
             return Err(Failure::failed(format!(
                 "no Distributor answers at {distributor}"
             )));

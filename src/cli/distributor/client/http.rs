@@ -27,6 +27,8 @@ pub(super) struct Event {
     pub(super) data: String,
 }
 
+const READINESS: &str = "/readyz";
+
 /// Pairs of a query. Those without a value are left out.
 type Pairs<'a> = [(&'a str, Option<&'a str>)];
 
@@ -69,11 +71,7 @@ impl Client {
         path: &str,
         pairs: &Pairs<'_>,
     ) -> Result<Value, Failure> {
-        let response = self.send(method, path, pairs, None)?;
-        if response.status() != 200 {
-            return Err(self.rejected(response));
-        }
-        let text = self.body(response)?;
+        let text = self.body(self.send(method, path, pairs, None)?)?;
         serde_json::from_str(&text).map_err(|error| {
             self.failed(&format!(
                 "the response is not that of a Distributor: {error}"
@@ -83,11 +81,8 @@ impl Client {
 
     /// Returns whether the Distributor is ready, and its state in words.
     pub(super) fn ready(&self) -> Result<(bool, String), Failure> {
-        let response = self.send("GET", "/readyz", &[], None)?;
+        let response = self.send("GET", READINESS, &[], None)?;
         let is_ready = response.status() == 200;
-        if !is_ready && response.status() != 503 {
-            return Err(self.rejected(response));
-        }
         Ok((is_ready, self.body(response)?.trim().to_owned()))
     }
 
@@ -97,9 +92,6 @@ impl Client {
         last_id: Option<&str>,
     ) -> Result<impl Iterator<Item = Event> + use<>, Failure> {
         let response = self.send("GET", "/events", &[], last_id)?;
-        if response.status() != 200 {
-            return Err(self.rejected(response));
-        }
         let mut event = Event::default();
         let lines = BufReader::new(response.into_body().into_reader()).lines();
         Ok(lines.map_while(Result::ok).filter_map(move |line| {
@@ -116,6 +108,7 @@ impl Client {
         }))
     }
 
+    /// Sends a request. A response with another status than 200 is an error.
     fn send(
         &self,
         method: &str,
@@ -141,20 +134,18 @@ impl Client {
         }
         let request = request.body(()).map_err(ureq::Error::from);
         let response = request.and_then(|request| self.agent.run(request));
-        response.map_err(|error| self.unreachable(&error))
-    }
-
-    fn rejected(&self, response: Response<Body>) -> Failure {
+        let response = response.map_err(|error| self.unreachable(&error))?;
         let status = response.status().as_u16();
+        if status == 200 || status == 503 && path == READINESS {
+            return Ok(response);
+        }
         let remedy = match (status, &self.authorization) {
             (401, None) => "; pass a token with --token-file FILE",
             (401, Some(_)) => "; the token of --token-file is not valid",
             _ => "",
         };
-        match self.body(response) {
-            Ok(text) => self.failed(&format!("{status}: {}{remedy}", text.trim())),
-            Err(failure) => failure,
-        }
+        let text = self.body(response)?;
+        Err(self.failed(&format!("{status}: {}{remedy}", text.trim())))
     }
 
     fn body(&self, response: Response<Body>) -> Result<String, Failure> {
