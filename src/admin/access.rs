@@ -1,12 +1,9 @@
-//! Which requests are admitted.
+//! The admission of requests: tokens, and names of hosts.
 
-use std::fmt;
 use std::net::IpAddr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use constant_time_eq::constant_time_eq_32;
-use sha2::{Digest, Sha256};
 
 use super::config::Config;
 use super::context::Answer;
@@ -15,43 +12,6 @@ use crate::distributor::Distributor;
 
 #[cfg(test)]
 mod tests;
-
-/// The token that admits to everything, changes included. Only its hash is kept.
-#[derive(Clone)]
-pub struct AdminToken([u8; 32]);
-
-/// A shorter token can be guessed.
-const MIN_BYTES: usize = 16;
-
-impl AdminToken {
-    /// Parses the first line of a file that is neither empty nor a comment. The error never contains
-    /// any of the text.
-    pub fn parse(text: &str) -> Result<AdminToken, &'static str> {
-        let mut lines = text.lines().map(str::trim);
-        let token = lines
-            .find(|line| !line.is_empty() && !line.starts_with('#'))
-            .ok_or("no token: write one as the first line")?;
-        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err("invalid token: use printable ASCII characters without spaces");
-        }
-        if token.len() < MIN_BYTES {
-            return Err("invalid token: shorter than 16 characters, it can be guessed");
-        }
-        Ok(AdminToken(Sha256::digest(token).into()))
-    }
-
-    /// Returns whether this is the token. Takes the same time however much of it matches.
-    fn matches(&self, token: &str) -> bool {
-        let digest: [u8; 32] = Sha256::digest(token).into();
-        constant_time_eq_32(&self.0, &digest)
-    }
-}
-
-impl fmt::Debug for AdminToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AdminToken")
-    }
-}
 
 /// Checks that a request is admitted. The error is the response to one that is not.
 pub(super) fn check(

@@ -5,9 +5,8 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use super::access::AdminToken;
 use super::app::AdminApp;
-use super::config::Config;
+use super::config::{AdminToken, Config};
 use super::context::Context;
 use crate::distributor::{Distributor, MAX_DRAIN_WAIT};
 use crate::http::{Limits, Server};
@@ -37,8 +36,8 @@ impl AdminApi {
 
     /// Listens on an address, and returns it with the port in use. May be called several times.
     ///
-    /// The Distributor records events from now on: call this before it listens itself. Otherwise the
-    /// first events are missed.
+    /// The Distributor records events from now on. Call this before it listens itself, otherwise
+    /// the first events are missed.
     ///
     /// Errors are those of [`Net::listen`].
     pub fn listen(

@@ -1,5 +1,5 @@
-//! The app of the HTTP server: queues requests, and answers a few at the end of each turn, in at most
-//! a fifth of the time.
+//! The app of the HTTP server: queues requests, and answers a few at the end of each turn, within a
+//! fifth of the time.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use crate::http::{App, EventStream, Http, Request, ResponseTo};
 use crate::reactor::{Handler, Net, Owner, TimerId};
 use crate::time::Time;
 
-/// The requests that wait, and what their responses depend on.
+/// The pending requests, and the state that their responses depend on.
 #[derive(Debug, Default)]
 pub(super) struct AdminApp {
     pub(super) config: Config,
@@ -92,8 +92,10 @@ impl AdminApp {
         *self.owner.get_or_insert_with(|| net.new_owner())
     }
 
-    /// Answers some of the requests that wait. Call it at the end of a turn, before the Distributor
-    /// pushes: changes made here are pushed in this turn.
+    /// Answers some of the pending requests.
+    ///
+    /// Call it at the end of a turn, before the Distributor pushes: changes made here are pushed in
+    /// this turn.
     pub(super) fn answer_requests(&mut self, cx: &mut Context<'_>) {
         let turn_time = cx.net.counters().turn_time;
         self.budget.correct(turn_time);
@@ -128,8 +130,8 @@ impl AdminApp {
     }
 }
 
-/// Limits answers to a fifth of the time: after each turn with answers, four times as long as they took
-/// passes before the next ones.
+/// Limits answers to a fifth of the time: each turn with answers is followed by a pause of four
+/// times their cost.
 #[derive(Debug, Default)]
 struct TimeBudget {
     /// When requests may be answered again.
@@ -141,8 +143,9 @@ struct TimeBudget {
 const PAUSE_FACTOR: u32 = 4;
 
 impl TimeBudget {
-    /// Corrects the estimate for the last turn by the time that it took. Call it in each turn, with the
-    /// time spent in all turns.
+    /// Replaces the estimate for the last turn by its real time, if that is longer.
+    ///
+    /// Call it in each turn, with the time spent in all turns.
     fn correct(&mut self, turn_time: Duration) {
         if let Some((at, before)) = self.last.take() {
             let took = turn_time.saturating_sub(before);

@@ -1,12 +1,15 @@
 //! Configuration of the admin API.
 
-use super::access::AdminToken;
+use std::fmt;
+
+use constant_time_eq::constant_time_eq_32;
+use sha2::{Digest, Sha256};
 
 /// Configuration of an [`AdminApi`](super::AdminApi).
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Host names that requests may use besides `localhost` and addresses. Requests with another name
-    /// are rejected: a page of another origin may have led a browser here.
+    /// Host names that requests may use besides `localhost` and addresses. Requests to other names
+    /// are rejected: a page of another origin may have sent them.
     pub hosts: Vec<String>,
     /// The token that admits to everything, changes included. Without one, changes are disabled.
     pub admin_token: Option<AdminToken>,
@@ -23,6 +26,67 @@ impl Default for Config {
             admin_token: None,
             max_connections: 1024,
             max_streams: 600,
+        }
+    }
+}
+
+/// The token that admits to everything, changes included. Only its hash is kept.
+#[derive(Clone)]
+pub struct AdminToken([u8; 32]);
+
+/// A shorter token can be guessed.
+const MIN_BYTES: usize = 16;
+
+impl AdminToken {
+    /// Parses the first line of a file that is neither empty nor a comment.
+    ///
+    /// The error never contains any of the text.
+    pub fn parse(text: &str) -> Result<AdminToken, &'static str> {
+        let mut lines = text.lines().map(str::trim);
+        let token = lines
+            .find(|line| !line.is_empty() && !line.starts_with('#'))
+            .ok_or("no token: write one as the first line")?;
+        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("invalid token: use printable ASCII characters without spaces");
+        }
+        if token.len() < MIN_BYTES {
+            return Err("invalid token: shorter than 16 characters, it can be guessed");
+        }
+        Ok(AdminToken(Sha256::digest(token).into()))
+    }
+
+    /// Returns whether this is the token. Takes the same time however much of it matches.
+    pub(super) fn matches(&self, token: &str) -> bool {
+        let digest: [u8; 32] = Sha256::digest(token).into();
+        constant_time_eq_32(&self.0, &digest)
+    }
+}
+
+impl fmt::Debug for AdminToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AdminToken")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn admin_token_matches_only_itself() {
+        let token = AdminToken::parse("# mine\n\n  0123456789abcdef \nmore\n").unwrap();
+        assert!(token.matches("0123456789abcdef"));
+        assert!(!token.matches("0123456789abcde"));
+        assert!(!token.matches("") && !token.matches("more"));
+        assert_eq!(format!("{token:?}"), "AdminToken");
+        for (text, why) in [
+            ("", "no token"),
+            ("# only\n", "no token"),
+            ("short", "guessed"),
+            ("0123456789abcdéf0", "printable"),
+        ] {
+            let error = AdminToken::parse(text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
         }
     }
 }

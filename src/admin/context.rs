@@ -1,4 +1,4 @@
-//! What handlers have at hand, and how they respond.
+//! The context of handlers, and their responses.
 
 use std::time::Duration;
 
@@ -85,8 +85,8 @@ impl Answer {
 
 pub(super) const JSON: &str = "application/json";
 
-/// Headers of every response: text from nodes must not be taken for a page, nor be embedded in another
-/// one.
+/// Headers of every response: browsers must neither take text from nodes for a page nor embed it in
+/// another page.
 pub(super) const HEADERS: [(&str, &str); 5] = [
     ("Cache-Control", "no-store"),
     ("X-Content-Type-Options", "nosniff"),

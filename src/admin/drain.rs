@@ -33,8 +33,8 @@ impl Drain {
         let wait = Duration::from_millis(millis).min(MAX_DRAIN_WAIT);
         let (name, id) = (request.param("name"), request.number::<u64>("id")?);
         if name.is_none() && id.is_none() {
-            let why = "missing parameter: ?name=NAME for all nodes with this name, or ?id=NUMBER for \
-                       one entry";
+            let why = "missing parameter: use ?name=NAME for all nodes with this name, or \
+                       ?id=NUMBER for one entry";
             return Err(Answer::text(400, why));
         }
         let registry = cx.distributor.registry();

@@ -1,5 +1,5 @@
-//! Event streams. Each follower has a place in the ring of events, and receives the events after it once
-//! it has read those before.
+//! Event streams. Each follower has a place in the ring of events, and receives the events after it
+//! once it has read those before.
 
 use std::time::Duration;
 
@@ -25,13 +25,14 @@ struct Follower {
     seen: u64,
 }
 
-/// Followers that receive events in one turn. Up to 20 followers receive events ten times per second, 600
-/// receive many at once every three seconds: a write to one of them costs about as much as several
-/// writes of a change to nodes.
+/// Followers that receive events in one turn. Up to 20 followers receive events ten times per
+/// second, 600 receive many at once every three seconds: a write to one of them costs about as much
+/// as several writes of a change to nodes.
 const MAX_AT_ONCE: usize = 20;
 /// The pause after that.
 const PAUSE: Duration = Duration::from_millis(100);
-/// The pause while one of them has not received all events. After a longer one it would never catch up.
+/// The pause while one of them has not received all events. With a longer one it would not catch
+/// up.
 const SHORT_PAUSE: Duration = Duration::from_millis(25);
 /// The pause while all followers with outstanding events read too slowly.
 const LONG_PAUSE: Duration = Duration::from_millis(200);

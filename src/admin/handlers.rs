@@ -104,8 +104,9 @@ impl AdminApp {
         }
     }
 
-    /// Sends the results of drains that have ended, and events to their followers. Call it at the end
-    /// of a turn, after the Distributor.
+    /// Sends the results of completed drains, and events to their followers.
+    ///
+    /// Call it at the end of a turn, after the Distributor.
     pub(super) fn send_events(&mut self, cx: &mut Context<'_>) {
         self.drains.answer(cx);
         self.counts.events_sent += self.followers.send(cx);

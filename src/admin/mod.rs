@@ -1,4 +1,4 @@
-//! The admin API of a Distributor: its state and events over HTTP, for people, scrapers and scripts.
+//! The admin API of a Distributor: its state and events over HTTP.
 //!
 //! | request | response |
 //! |---|---|
@@ -12,8 +12,8 @@
 //! | `POST /drain?name=` | drains a node; needs the admin token |
 //!
 //! An [`AdminApi`] runs beside a [`Distributor`](crate::distributor::Distributor) on one reactor.
-//! Its cost is bounded: requests are answered at the end of a turn and take at most a fifth of the
-//! time, and a client that reads slowly costs at most one piece of its response.
+//! Its cost is bounded: requests are answered at the end of a turn, within a fifth of the time, and
+//! a client that reads slowly costs at most one piece of its response.
 //!
 //! ```no_run
 //! use pilcrow::admin::{self, AdminApi};
@@ -48,6 +48,5 @@ mod request;
 mod tests;
 mod why;
 
-pub use access::AdminToken;
 pub use api::{AdminApi, Both};
-pub use config::Config;
+pub use config::{AdminToken, Config};

@@ -38,7 +38,7 @@ struct NodeJson<'a> {
     age_seconds: Option<f64>,
 }
 
-/// A list that is being written, some nodes at a time: a long one would block the reactor.
+/// A list that is written some nodes at a time, since a long one would block the reactor.
 #[derive(Debug)]
 pub(super) struct Listing {
     filter: Filter,
@@ -46,7 +46,7 @@ pub(super) struct Listing {
     body: Vec<u8>,
 }
 
-/// Which nodes a list contains, and in which form.
+/// The nodes in a list, and their form.
 #[derive(Debug)]
 pub(super) enum Filter {
     /// Nodes with this name and this url or path.

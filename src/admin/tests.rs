@@ -1,4 +1,4 @@
-//! The admin API on a scripted system: what asking costs the nodes.
+//! The admin API on a scripted system: the cost of requests to the nodes.
 
 use std::time::Duration;
 
@@ -74,18 +74,18 @@ impl Bench {
         socket
     }
 
-    fn ask(&mut self, target: &str) -> SocketId {
+    fn get(&mut self, target: &str) -> SocketId {
         let socket = self.connect(HTTP_LISTENER);
-        self.ask_on(socket, target);
+        self.get_on(socket, target);
         socket
     }
 
-    fn ask_on(&mut self, socket: SocketId, target: &str) {
+    fn get_on(&mut self, socket: SocketId, target: &str) {
         let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         self.system.world().arrive(socket, request.as_bytes());
     }
 
-    /// When something of an answer was there.
+    /// Returns the time of the first bytes of the response.
     fn answered_at(&mut self, socket: SocketId) -> Time {
         while self.system.world().socket(socket).written.is_empty() {
             self.turn(MILLI);
@@ -99,16 +99,16 @@ fn waits_for_costs_beyond_the_estimate() {
     let mut bench = Bench::new();
     // The system calls that write an answer take a second.
     bench.system.world().write_takes = Duration::from_secs(1);
-    let first = bench.ask("/healthz");
+    let first = bench.get("/healthz");
     let answered = bench.answered_at(first);
     bench.system.world().write_takes = Duration::ZERO;
-    let second = bench.ask("/healthz");
+    let second = bench.get("/healthz");
     let waited = bench.answered_at(second).saturating_since(answered);
     assert!(waited >= Duration::from_secs(3), "{waited:?}");
     assert!(waited <= Duration::from_secs(5), "{waited:?}");
-    // That was once.
+    // The next request is fast again.
     let now = bench.now();
-    let third = bench.ask("/healthz");
+    let third = bench.get("/healthz");
     let waited = bench.answered_at(third).saturating_since(now);
     assert!(waited <= 10 * MILLI, "{waited:?}");
 }
@@ -119,14 +119,14 @@ fn writes_long_lists_over_many_turns() {
     for number in 0..600 {
         bench.join(&format!("n{number}"), &Value::Null);
     }
-    let client = bench.ask("/nodes");
+    let client = bench.get("/nodes");
     let answers = |bench: &Bench| bench.system.world().socket(client).written.len();
     let mut turns = 0;
     while answers(&bench) == 0 {
         bench.turn(MILLI);
         turns += 1;
     }
-    // At most 128 in each, and between two of them the loop was left to the nodes.
+    // At most 128 nodes in one turn, with turns for the nodes in between.
     assert!(turns >= 5, "{turns}");
     for _ in 0..20 {
         bench.turn(MILLI);
@@ -147,9 +147,9 @@ fn answers_health_checks_first() {
     let clients: Vec<SocketId> = (0..10).map(|_| bench.connect(HTTP_LISTENER)).collect();
     let probe = bench.connect(HTTP_LISTENER);
     for client in &clients {
-        bench.ask_on(*client, "/nodes");
+        bench.get_on(*client, "/nodes");
     }
-    bench.ask_on(probe, "/healthz");
+    bench.get_on(probe, "/healthz");
     bench.answered_at(probe);
     let mut world = bench.system.world();
     let answered = clients
@@ -194,7 +194,7 @@ fn why_lists_late_sessions_of_each_change() {
             })
             .collect()
     };
-    let asked = |bench: &Bench, name| -> Vec<Value> {
+    let requested = |bench: &Bench, name| -> Vec<Value> {
         let answer = why::explain(&bench.distributor, Some(name), 100);
         let why: Value = serde_json::from_slice(&answer.body).unwrap();
         let events = why["events"].as_array().unwrap().iter();
@@ -202,7 +202,7 @@ fn why_lists_late_sessions_of_each_change() {
             .map(|event| event["push"]["ack_asked"].clone())
             .collect()
     };
-    assert_eq!(asked(&bench, "flapping"), [false; 4]);
+    assert_eq!(requested(&bench, "flapping"), [false; 4]);
     let each = |late: [u64; 4]| -> Vec<(u64, u64)> { changes.iter().copied().zip(late).collect() };
     assert_eq!(late(&bench), each([3, 3, 3, 3]));
     for (socket, revision) in sessions.into_iter().zip([changes[1], changes[3]]) {
@@ -211,24 +211,24 @@ fn why_lists_late_sessions_of_each_change() {
     bench.settle();
     assert_eq!(late(&bench), each([1, 1, 2, 2]));
 
-    // One change a second is to be acknowledged at once.
+    // One change per second requests an acknowledgement at once.
     for _ in 0..6 {
         pushed(&mut bench);
     }
     bench.join("calm", &Value::Null);
     pushed(&mut bench);
-    assert_eq!(asked(&bench, "calm"), [true]);
+    assert_eq!(requested(&bench, "calm"), [true]);
 }
 
 #[test]
 fn many_followers_take_turns_and_catch_up() {
     const FOLLOWERS: usize = 100;
     let mut bench = Bench::new();
-    let all: Vec<SocketId> = (0..FOLLOWERS).map(|_| bench.ask("/events")).collect();
+    let all: Vec<SocketId> = (0..FOLLOWERS).map(|_| bench.get("/events")).collect();
     for socket in &all {
         bench.answered_at(*socket);
     }
-    let told = |bench: &Bench, name: &str| {
+    let received = |bench: &Bench, name: &str| {
         let mut world = bench.system.world();
         let of_it = |socket: &&SocketId| {
             let written = &world.socket(**socket).written;
@@ -237,18 +237,18 @@ fn many_followers_take_turns_and_catch_up() {
         };
         all.iter().filter(of_it).count()
     };
-    let pass_until_told = |bench: &mut Bench, name: &str| {
+    let pass_until_received = |bench: &mut Bench, name: &str| {
         let began = bench.now();
-        while told(bench, name) < FOLLOWERS {
+        while received(bench, name) < FOLLOWERS {
             bench.turn(MILLI);
         }
         bench.now().saturating_since(began)
     };
     let node = bench.join("alone", &Value::Null);
-    let took = pass_until_told(&mut bench, "\"alone\"");
+    let took = pass_until_received(&mut bench, "\"alone\"");
     assert!(took >= 400 * MILLI && took <= 600 * MILLI, "{took:?}");
 
-    // What is several times as long as what one is sent at once.
+    // Several times as much as a follower receives at once.
     let rename = |bench: &mut Bench, name: &str| {
         bench.system.world().register(node, name, &Value::Null);
         bench.turn(Duration::ZERO);
@@ -257,6 +257,6 @@ fn many_followers_take_turns_and_catch_up() {
         rename(&mut bench, &format!("name-{number}"));
     }
     rename(&mut bench, "last");
-    let took = pass_until_told(&mut bench, "\"last\"");
+    let took = pass_until_received(&mut bench, "\"last\"");
     assert!(took <= 1000 * MILLI, "{took:?}");
 }

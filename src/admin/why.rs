@@ -1,4 +1,4 @@
-//! The events of a node, which sessions were notified of them, and which have not acknowledged.
+//! The events of a node, and the sessions that received and acknowledged them.
 
 use std::time::Duration;
 

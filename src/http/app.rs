@@ -1,4 +1,4 @@
-//! What an application implements.
+//! The interface of an application.
 
 use std::net::SocketAddr;
 
@@ -17,14 +17,17 @@ pub trait App {
     /// [`Limits::response_timeout`](super::Limits::response_timeout).
     fn on_request(&mut self, http: &mut Http<'_>, request: &Request<'_>, to: ResponseTo);
 
-    /// Returns the content type and the body of the response to bytes that are not a request. Plain
-    /// text by default.
+    /// Returns the content type and the body of the response to bytes that are not a request.
+    ///
+    /// Plain text by default.
     fn refusal(&self, status: u16, why: &str) -> (&'static str, String) {
         let text = format!("{status} {}: {why}\n", reason(status));
         ("text/plain; charset=utf-8", text)
     }
 
-    /// Bytes were refused that are not a request, and their connection is being closed: for the log.
+    /// Handles the refusal of bytes that are not a request: for the log.
+    ///
+    /// Their connection is being closed.
     fn on_refused(
         &mut self,
         http: &mut Http<'_>,
@@ -34,9 +37,12 @@ pub trait App {
     ) {
     }
 
-    /// The client of this response is gone, or has waited too long. Responding has no effect.
+    /// Handles the end of a request without a response.
+    ///
+    /// Its client is gone, or the time for the response is over. Responding has no effect.
     fn on_unwanted(&mut self, http: &mut Http<'_>, to: ResponseTo) {}
 
-    /// The client of this stream is gone, or was disconnected because it did not read.
+    /// Handles the end of a stream: its client is gone, or was disconnected because it did not
+    /// read.
     fn on_stream_closed(&mut self, http: &mut Http<'_>, stream: EventStream) {}
 }

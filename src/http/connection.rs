@@ -28,7 +28,7 @@ pub(super) struct Connection {
 pub(super) enum Phase {
     /// It waits for a request, or for the rest of one.
     Reading,
-    /// The app has the request. No further one is read meanwhile, so that responses keep their order.
+    /// The app has the request. No further one is read, so that responses keep their order.
     Answering { number: u64 },
     /// A long response is being written. The next request is read after it.
     Writing,

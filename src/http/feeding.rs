@@ -11,8 +11,9 @@ use crate::reactor::ConnId;
 pub(super) const FEED_TAG: u64 = u64::MAX;
 
 impl Http<'_> {
-    /// Queues a head and the first piece of a body, and keeps the rest. Without a `length` it is the
-    /// head of a stream.
+    /// Queues a head and the first piece of a body, and keeps the rest.
+    ///
+    /// Without a `length` it is the head of a stream.
     pub(super) fn write(
         &mut self,
         conn: ConnId,

@@ -1,7 +1,7 @@
 //! The head of a request: its request line and its headers. Pure.
 //!
-//! A proxy between a client and this server may read the same bytes differently. So a head that can be
-//! read in two ways is refused: which bytes are the body must be unambiguous.
+//! A proxy between a client and this server may read the same bytes differently. So an ambiguous
+//! head is refused: the end of the body must be certain.
 
 use httparse::{Header, Status};
 
@@ -31,7 +31,7 @@ pub(super) struct RequestTraits {
     pub(super) keeps_alive: bool,
 }
 
-/// How the end of the body is found.
+/// The length of a body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum BodyLength {
     Bytes(usize),
@@ -51,9 +51,9 @@ impl<'b> Head<'b> {
         let fields = rest.strip_prefix(b"\r\n").unwrap_or_default();
         let headers = match httparse::parse_headers(fields, slots) {
             Ok(Status::Complete((length, headers))) if length == fields.len() => headers,
-            Ok(_) => return Err(Refusal::bad("invalid head: a line ends it early")),
+            Ok(_) => return Err(Refusal::bad("invalid head: an empty line within it")),
             Err(httparse::Error::TooManyHeaders) => {
-                return Err(Refusal::new(431, "more than 100 headers"));
+                return Err(Refusal::new(431, "too many headers: use at most 100"));
             }
             Err(httparse::Error::HeaderValue) => {
                 return Err(Refusal::bad("invalid header value: control character"));
@@ -115,7 +115,7 @@ fn values<'h>(headers: &'h [Header<'_>], name: &str) -> impl Iterator<Item = &'h
 fn check_host(headers: &[Header<'_>], is_1_0: bool) -> Result<(), Refusal> {
     let mut hosts = values(headers, "host");
     let Some(host) = hosts.next() else {
-        let missing = Refusal::bad("missing Host header");
+        let missing = Refusal::bad("missing Host header: HTTP/1.1 requires one");
         return if is_1_0 { Ok(()) } else { Err(missing) };
     };
     if hosts.next().is_some() {
@@ -137,13 +137,13 @@ fn body_length(headers: &[Header<'_>], is_1_0: bool) -> Result<BodyLength, Refus
         ));
     }
     if lengths.next().is_some() || encodings.next().is_some() {
-        return Err(Refusal::bad("invalid body: more than one length"));
+        return Err(Refusal::bad(
+            "invalid body: more than one Content-Length or Transfer-Encoding",
+        ));
     }
     if let Some(encoding) = encoding {
         if is_1_0 {
-            return Err(Refusal::bad(
-                "invalid Transfer-Encoding: not known in HTTP/1.0",
-            ));
+            return Err(Refusal::bad("invalid Transfer-Encoding: HTTP/1.0 has none"));
         }
         return if encoding.eq_ignore_ascii_case(b"chunked") {
             Ok(BodyLength::Chunked)
@@ -157,7 +157,7 @@ fn body_length(headers: &[Header<'_>], is_1_0: bool) -> Result<BodyLength, Refus
     if length.is_empty() || !length.iter().all(u8::is_ascii_digit) {
         return Err(Refusal::bad("invalid Content-Length: not a number"));
     }
-    // A number too long to be parsed is too long for a body as well.
+    // A number that cannot be parsed is beyond every limit.
     let length = std::str::from_utf8(length).ok();
     let length = length.and_then(|length| length.parse().ok());
     Ok(BodyLength::Bytes(length.unwrap_or(usize::MAX)))
@@ -176,7 +176,10 @@ fn expects_continue(headers: &[Header<'_>], is_1_0: bool) -> Result<bool, Refusa
     let mut expects = false;
     for value in values(headers, "expect") {
         if !value.eq_ignore_ascii_case(b"100-continue") {
-            return Err(Refusal::new(417, "invalid Expect: not `100-continue`"));
+            return Err(Refusal::new(
+                417,
+                "invalid Expect header: not `100-continue`",
+            ));
         }
         expects = !is_1_0;
     }

@@ -2,37 +2,38 @@
 
 use std::time::Duration;
 
-/// More headers than this are refused.
+/// Maximum number of headers of a request.
 pub(crate) const MAX_HEADERS: usize = 100;
 
 /// Limits of a [`Server`](super::Server).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Size of the request line and the headers; beyond it requests are refused with 431, as they are
-    /// with more than 100 headers.
+    /// Maximum size of the request line and the headers. Beyond it, and with more than 100 headers,
+    /// requests are refused with 431.
     pub max_head_bytes: usize,
-    /// Size of a body; beyond it requests are refused with 413.
+    /// Maximum size of a body. Beyond it requests are refused with 413.
     pub max_body_bytes: usize,
-    /// Time from the first byte of a request to its last; then it is refused with 408.
+    /// Maximum time from the first byte of a request to its last. Then it is refused with 408.
     pub request_timeout: Duration,
-    /// Time that a connection may be without a request.
+    /// Maximum time without a request. Then the connection is closed.
     pub keep_alive: Duration,
-    /// Time that the [`App`](super::App) may take for a response, after which it is a 503, and that the
-    /// client may take to read it. An app that waits for others sets shorter deadlines itself.
+    /// Maximum time for the [`App`](super::App) to respond, after which a 503 is sent, and for the
+    /// client to read the response. An app that waits for others sets shorter deadlines itself.
     pub response_timeout: Duration,
-    /// Connections at a time; further ones are answered with 503, or closed if there are very many.
+    /// Maximum number of connections. Further ones receive a 503, or are closed if there are very
+    /// many.
     pub max_connections: usize,
-    /// Bytes of all incomplete requests together; further ones are refused with 503.
+    /// Maximum size of all incomplete requests together. Beyond it requests are refused with 503.
     pub max_held_bytes: usize,
-    /// Bytes of all long responses that are not read; further ones are replaced by a 503.
+    /// Maximum size of all long responses that are unread. Further ones are replaced by a 503.
     pub max_unread_bytes: usize,
-    /// Bytes that the client of an event stream may leave unread; with more it is disconnected.
+    /// Maximum number of unread bytes of an event stream. Beyond it the client is disconnected.
     pub max_stream_backlog_bytes: usize,
-    /// Time between two heartbeats of an event stream, by which each side detects a dead connection.
+    /// Interval of the heartbeats of an event stream, by which each side detects a dead connection.
     pub stream_heartbeat: Duration,
 }
 
-/// How often each limit was hit.
+/// Counts of the times that each limit was hit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct LimitHits {
     /// [`Limits::max_connections`].
@@ -51,7 +52,7 @@ pub struct LimitHits {
     pub unread_bytes: u64,
     /// [`Limits::max_stream_backlog_bytes`].
     pub stream_backlog_bytes: u64,
-    /// Clients that read nothing for too long, or far too slowly: limits of the loop and of the kernel.
+    /// Clients that did not read, or read too slowly: limits of the reactor and of the kernel.
     pub write_timeout: u64,
 }
 
@@ -73,12 +74,14 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Size of a body in chunks on the wire. Chunks of a few bytes are many times their contents.
+    /// Returns the maximum size of a body in chunks on the wire.
+    ///
+    /// Chunks of a few bytes take several times the size of their contents.
     pub(super) fn max_chunked_bytes(&self) -> usize {
         self.max_body_bytes.saturating_mul(2) + self.max_head_bytes
     }
 
-    /// Size of the longest request on the wire.
+    /// Returns the maximum size of a request on the wire.
     pub(crate) fn max_request_bytes(&self) -> usize {
         self.max_chunked_bytes() + self.max_head_bytes
     }

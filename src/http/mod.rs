@@ -1,10 +1,9 @@
-//! A small HTTP/1.1 server side on the reactor: requests in, responses and streams of events out.
+//! An HTTP/1.1 server on the reactor: requests in, responses and streams of events out.
 //!
 //! A [`Server`] finds requests in the bytes of its connections and passes each one, whole, to an
 //! [`App`]. It keeps connections alive, takes pipelined requests one at a time, and has a
-//! [limit](Limits) on everything. There is no TLS, no compression and no HTTP/2: that is the business
-//! of a proxy in front of it. Since a proxy may read the same bytes differently, requests that can be
-//! read in two ways are refused.
+//! [limit](Limits) on everything. TLS, compression and HTTP/2 are left to a proxy in front of it.
+//! Since a proxy may read the same bytes differently, ambiguous requests are refused.
 //!
 //! The server does not store its app: [`Server::with`] borrows one for each turn and returns a
 //! [`Handler`](crate::reactor::Handler). So an app can borrow what it shows.
@@ -25,7 +24,7 @@
 //!                 let text = format!("hello number {}\n", self.greeted);
 //!                 http.respond(to, &Response::text(200, &text));
 //!             }
-//!             _ => http.respond(to, &Response::text(404, "here is only GET /hello\n")),
+//!             _ => http.respond(to, &Response::text(404, "unknown path: use GET /hello\n")),
 //!         }
 //!     }
 //! }
@@ -38,28 +37,28 @@
 //!     # let mut client = std::net::TcpStream::connect(addr)?;
 //!     # client.write_all(b"GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
 //!     # client.set_nonblocking(true)?;
-//!     # let mut answer = Vec::new();
+//!     # let mut response = Vec::new();
 //!
 //!     let mut hello = Hello { greeted: 0 };
 //!     loop {
 //!         reactor.turn(None, &mut server.with(&mut hello))?;
-//!         # if client.read_to_end(&mut answer).is_ok() { break; }
+//!         # if client.read_to_end(&mut response).is_ok() { break; }
 //!     }
-//!     # assert!(answer.ends_with(b"hello number 1\n"), "{}", String::from_utf8_lossy(&answer));
+//!     # assert!(response.ends_with(b"hello number 1\n"));
 //!     # Ok(())
 //! }
 //! ```
 //!
 //! # Beside another handler
 //!
-//! A server that shares a reactor with others is part of a [`Composite`](crate::reactor::Composite).
-//! The app that [`Server::with`] borrows may borrow the others, so that a page shows them:
-//! [`AdminApi`](crate::admin::AdminApi) does so.
+//! A server that shares a reactor with other handlers is part of a
+//! [`Composite`](crate::reactor::Composite). The app that [`Server::with`] borrows may borrow the
+//! others, so that a page shows them: [`AdminApi`](crate::admin::AdminApi) does so.
 //!
-//! # Later
+//! # Deferred responses
 //!
-//! A [`ResponseTo`] can be kept and answered later, through [`Server::http`]; until then nothing more is
-//! read from its client. [`Http::stream_events`] turns it into a stream of events instead.
+//! A [`ResponseTo`] can be kept and answered later, through [`Server::http`]. Until then no further
+//! request is read from its client. [`Http::stream_events`] turns it into a stream of events.
 
 mod app;
 mod body;

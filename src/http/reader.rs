@@ -1,4 +1,4 @@
-//! Where one request ends and the next begins. Pure: bytes in, requests out.
+//! The boundaries of requests in a stream of bytes. Pure: bytes in, requests out.
 
 use httparse::Header;
 use memchr::memchr;
@@ -15,18 +15,18 @@ mod tests;
 
 /// Finds requests in the bytes of one connection.
 ///
-/// It keeps no bytes: the same ones are shown to it again, with more after them, until it has consumed
-/// them.
+/// It keeps no bytes. Unconsumed bytes are passed to it again, followed by those that arrived
+/// since.
 #[derive(Debug, Default)]
 pub(crate) struct RequestReader {
-    /// Bytes of the head that were searched for line ends.
+    /// Bytes of the head that were searched for a line end.
     scanned: usize,
     line_start: usize,
     /// Set once the head is complete.
     body: Option<BodyReader>,
 }
 
-/// What the shown bytes are.
+/// The meaning of the bytes that were passed.
 #[derive(Debug)]
 pub(crate) enum Step<'b> {
     /// They begin with an empty line of this length.
@@ -41,7 +41,7 @@ pub(crate) enum Step<'b> {
 }
 
 impl RequestReader {
-    /// Reads on in `bytes`. After `Skip` and `Complete` the consumed bytes must not be shown again.
+    /// Continues with `bytes`. Bytes that `Skip` and `Complete` consume must not be passed again.
     pub(crate) fn step<'b>(
         &mut self,
         bytes: &'b [u8],
@@ -85,19 +85,21 @@ impl RequestReader {
         })
     }
 
-    /// Returns where the empty line after a head ends.
+    /// Returns the end of the empty line after a head.
     fn find_head_end(&mut self, bytes: &[u8], max_bytes: usize) -> Result<Option<usize>, Refusal> {
-        // Bytes that cannot be a request need not be waited for.
+        // No further bytes can make this a request.
         if bytes
             .first()
             .is_some_and(|first| !is_token(*first) && *first != b'\r')
         {
-            return Err(Refusal::bad("not an HTTP request: it begins with a method"));
+            return Err(Refusal::bad(
+                "not an HTTP request: it does not begin with a method",
+            ));
         }
         let too_large = || Err(Refusal::too_large(431, "head", max_bytes));
         while let Some(found) = memchr(b'\n', bytes.get(self.scanned..).unwrap_or_default()) {
             let at = self.scanned + found;
-            // First, as if the end of the line had not come yet.
+            // Checked first, as if the end of the line had not arrived yet.
             if at >= max_bytes {
                 return too_large();
             }

@@ -17,11 +17,11 @@ impl Request<'_> {
         self.head.method
     }
 
-    /// Returns the path as sent: it begins with `/`, is percent-encoded and has no query. It has neither
-    /// `.` nor `..` segments, however encoded. For a target that is a URL it is the path of the URL. It
-    /// is `*` only with the method `OPTIONS`.
+    /// Returns the path as sent: percent-encoded, and without the query.
     ///
-    /// Compare it without decoding it: a `%2F` in it is not a separator.
+    /// It begins with `/`, and has neither `.` nor `..` segments, however encoded. For a target
+    /// that is a URL it is the path of the URL. It is `*` only with the method `OPTIONS`. Compare
+    /// it without decoding it: a `%2F` in it is not a separator.
     pub fn path(&self) -> &str {
         self.head.target.path
     }

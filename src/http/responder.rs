@@ -9,15 +9,17 @@ use super::server::Server;
 use crate::reactor::{Close, ConnId, Net};
 use crate::time::Time;
 
-/// Sends responses. Passed to an [`App`](super::App) in each callback; otherwise see [`Server::http`].
+/// Sends responses. An [`App`](super::App) receives it in each callback; otherwise see
+/// [`Server::http`].
 #[derive(Debug)]
 pub struct Http<'a> {
     pub(super) server: &'a mut Server,
     pub(super) net: &'a mut Net,
 }
 
-/// How much of a response is queued at a time, and how much may be queued before the next request is
-/// read. With the buffers of the kernel, this is the cost of a client that does not read.
+/// The bytes of a response that are queued at a time, and that may be queued before the next
+/// request is read. With the buffers of the kernel, this is the cost of a client that does not
+/// read.
 pub(super) const FEED_BYTES: usize = 64 << 10;
 
 impl Server {
@@ -85,7 +87,8 @@ impl Http<'_> {
 
     /// Begins a stream of events as the response to a request, with additional headers.
     ///
-    /// Returns `None` if the client is gone, has requested only the head, or the server is stopping.
+    /// Returns `None` if the client is gone or requested only the head, or if the server is
+    /// stopping.
     pub fn stream_events(
         &mut self,
         to: ResponseTo,
@@ -144,8 +147,7 @@ impl Http<'_> {
         })
     }
 
-    /// Returns the number of bytes that the client of a stream has not read yet, 0 if the stream has
-    /// ended.
+    /// Returns the number of unread bytes of a stream, 0 if it has ended.
     pub fn unread_bytes(&self, stream: EventStream) -> usize {
         let conn = self.streaming(stream).map(|_| stream.conn);
         conn.map_or(0, |conn| self.net.pending_bytes(conn))

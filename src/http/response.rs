@@ -1,4 +1,4 @@
-//! Responses and events, and how they are written. Pure.
+//! Responses and events, and their form on the wire. Pure.
 
 use std::io::{self, Write};
 
@@ -7,15 +7,15 @@ use super::syntax::is_header;
 
 /// A response, complete with its body.
 ///
-/// `Content-Length`, `Date` and `Connection` are added: do not list them. Headers whose name or value is
-/// invalid are left out.
+/// `Content-Length`, `Date` and `Connection` are added: do not list them. Headers with an invalid
+/// name or value are left out.
 #[derive(Clone, Copy, Debug)]
 pub struct Response<'a> {
-    /// The status, as in 404.
+    /// The status code, such as 404.
     pub status: u16,
-    /// Names and values.
+    /// Names and values of headers.
     pub headers: &'a [(&'a str, &'a str)],
-    /// The body. A request with the method `HEAD` is sent only its length.
+    /// The body. The response to a `HEAD` request has only its length.
     pub body: &'a [u8],
 }
 
@@ -30,7 +30,9 @@ impl<'a> Response<'a> {
     }
 }
 
-/// Writes a head, with the empty line at its end. Without a `length` the body has any length.
+/// Writes a head, with the empty line at its end.
+///
+/// Without a `length` the body is in chunks, or ends with the connection in HTTP/1.0.
 ///
 /// Errors are those of `out`.
 pub(super) fn write_head(
@@ -51,7 +53,7 @@ pub(super) fn write_head(
         }
     }
     match length {
-        // These two never have a body, nor a length.
+        // These two have neither a body nor a length.
         _ if status == 204 || status == 304 => {}
         Some(length) => write!(out, "Content-Length: {length}\r\n")?,
         None if traits.is_1_0 => {}

@@ -1,4 +1,4 @@
-//! A server: its listeners, its connections, and what all of them take together.
+//! A server: its listeners, its connections, and their totals.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,24 +19,24 @@ pub struct Server {
     pub(super) limits: Limits,
     listeners: Vec<ListenerId>,
     pub(super) connections: ConnMap<Connection>,
-    /// The number of the last request, so that a [`ResponseTo`](super::ResponseTo) is for one only.
+    /// The number of the last request, which identifies it in a [`ResponseTo`](super::ResponseTo).
     pub(super) last_number: u64,
-    /// Connections with more to write than is queued at a time.
+    /// Connections with a response that is not queued completely.
     pub(super) feeding: Vec<ConnId>,
-    /// Bytes of requests that are not complete.
+    /// Bytes of incomplete requests.
     pub(super) held_bytes: usize,
-    /// Bytes of responses that are too long to be queued at once.
+    /// Bytes of responses after their first piece.
     pub(super) rest_bytes: usize,
     pub(super) is_stopping: bool,
     pub(super) limit_hits: LimitHits,
-    /// Connections beyond the limit that are told so. Until they have read it, each takes the place
-    /// of another one on the same loop.
+    /// Limits the responses to connections beyond the limit: until its client has read the
+    /// response, each of them takes the place of another connection on the same reactor.
     pub(super) explained: RateLimit,
-    /// The `Date` of responses, and the second that it is of.
+    /// The `Date` of responses, and its second.
     date: (u64, String),
 }
 
-/// A request that was sent before its connection was accepted has arrived long before that.
+/// The time for first requests after a stop. Requests that were sent before it arrive much earlier.
 const FIRST_REQUEST_AT_STOP: Duration = Duration::from_millis(250);
 
 impl Server {
@@ -67,8 +67,9 @@ impl Server {
         self.serve_on(net, listener)
     }
 
-    /// Accepts connections from a socket that listens already, and returns its address. May be called
-    /// several times.
+    /// Accepts connections from a socket that listens already, and returns its address.
+    ///
+    /// May be called several times.
     ///
     /// Errors are those of [`Net::listen_on`].
     pub fn listen_on(&mut self, net: &mut Net, socket: OwnedFd) -> io::Result<SocketAddr> {
@@ -97,12 +98,12 @@ impl Server {
         &self.limit_hits
     }
 
-    /// Returns the number of connections with more of a response to write than is queued at a time.
+    /// Returns the number of connections with a response that is not queued completely.
     pub fn feeding(&self) -> usize {
         self.feeding.len()
     }
 
-    /// Returns the bytes of incomplete requests, and of responses that are not read yet.
+    /// Returns the bytes of incomplete requests, and of long responses that are unread.
     pub fn bytes_kept(&self) -> [(&'static str, usize); 2] {
         [
             ("http_requests", self.held_bytes),
@@ -118,8 +119,8 @@ impl Server {
     /// Stops accepting connections, and closes those without a request.
     ///
     /// Requests that have arrived, in whole or in part, are answered before their connections are
-    /// closed; streams of events are ended. A connection that has not sent a request yet has a quarter
-    /// of a second to do so. [`Server::connections`] returns how many are left.
+    /// closed; streams of events are ended. A new connection has a quarter of a second to send its
+    /// first request. [`Server::connections`] returns how many connections are left.
     pub fn stop(&mut self, net: &mut Net) {
         self.is_stopping = true;
         for listener in self.listeners.drain(..) {

@@ -53,7 +53,7 @@ impl Serving<'_> {
         let Some(connection) = self.server.connections.get_mut(conn) else {
             return;
         };
-        // Half an empty line does not begin a request: lines now and then must not keep a connection.
+        // Half an empty line does not begin a request: empty lines must not keep a connection open.
         let bytes = if bytes == b"\r" { 0 } else { bytes.len() };
         let held = std::mem::replace(&mut connection.held_bytes, bytes);
         self.server.held_bytes = self.server.held_bytes - held + bytes;

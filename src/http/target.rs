@@ -30,7 +30,7 @@ impl<'b> Target<'b> {
             return Err(NOT_ASCII);
         }
         if text.contains('#') {
-            return Err("invalid request target: a fragment");
+            return Err("invalid request target: it has a fragment");
         }
         let (authority, text) = if text.starts_with('/') {
             (None, text)
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absolute_target_names_the_host() {
+    fn takes_the_host_of_an_absolute_target() {
         for (text, authority) in [
             ("/a?http://b", None),
             ("http://a.example", Some("a.example")),

@@ -1,4 +1,4 @@
-//! Who is let in: tokens, address ranges, and addresses that others can reach.
+//! Admission: tokens, address ranges, and public addresses.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use crate::support::{
 };
 
 const TOKENS: &str = "\
-# for everybody
+# any name
 open-sesame-0123456789
 goods-only-0123456789 goods /goods
 ";
@@ -27,7 +27,7 @@ fn packet(name: &str, url: &str, token: &str) -> Value {
         "params": {"port": 1, "name": name, "urls": [url]}, "session": {"token": token}})
 }
 
-/// Sends a packet on a connection of its own, and returns all that comes up to what answers it.
+/// Sends a packet on a new connection, and returns all frames up to the reply.
 fn send(distributor: &Distributor, packet: &Value) -> (Client, Vec<Value>) {
     let mut client = Client::connect(distributor.addr);
     client.send(packet);
@@ -43,12 +43,12 @@ fn send(distributor: &Distributor, packet: &Value) -> (Client, Vec<Value>) {
 #[track_caller]
 fn assert_refused(distributor: &Distributor, packet: &Value) {
     let (mut client, frames) = send(distributor, packet);
-    assert_eq!(frames.len(), 1, "no list comes before: {frames:?}");
+    assert_eq!(frames.len(), 1, "frames before the reply: {frames:?}");
     assert_eq!(frames[0]["errorcode"], 5, "{frames:?}");
     assert_eq!(client.read_to_end(), [] as [Value; 0]);
 }
 
-fn enter(distributor: &Distributor, packet: &Value) -> Client {
+fn register(distributor: &Distributor, packet: &Value) -> Client {
     let (mut client, frames) = send(distributor, packet);
     assert_eq!(frames[0]["errorcode"], 0, "{frames:?}");
     assert_eq!(client.next()["method"], "GET");
@@ -56,29 +56,29 @@ fn enter(distributor: &Distributor, packet: &Value) -> Client {
 }
 
 #[test]
-fn who_shows_no_token_does_not_keep_its_place() {
+fn closes_connections_without_a_token_in_time() {
     let folder = Folder::new();
     let file = folder.join("tokens");
     fs::write(&file, TOKENS).unwrap();
     let args = ["--token-file", &file, "--first-byte-timeout", "1s"];
     let distributor = Distributor::start(&args);
-    let _member = enter(&distributor, &packet("a", "GET/a", OPEN));
+    let _member = register(&distributor, &packet("a", "GET/a", OPEN));
     let mut sloppy = Client::connect(distributor.addr);
     sloppy.send_raw("null¶".as_bytes());
     assert_eq!(sloppy.next()["errorcode"], 3);
     assert_eq!(sloppy.next()["errorcode"], 7);
     assert_eq!(sloppy.read_to_end(), [] as [Value; 0]);
-    // Whoever was admitted stays.
-    let _other = enter(&distributor, &packet("b", "GET/b", OPEN));
+    // Admitted connections stay.
+    let _other = register(&distributor, &packet("b", "GET/b", OPEN));
 }
 
 #[test]
-fn nobody_gets_a_list_before_a_token_is_shown() {
+fn sends_no_list_without_a_token() {
     let folder = Folder::new();
     let file = folder.join("tokens");
     fs::write(&file, TOKENS).unwrap();
     let distributor = Distributor::start(&["--token-file", &file, "--log-level", "trace"]);
-    let _member = enter(&distributor, &packet("a", "GET/a", OPEN));
+    let _member = register(&distributor, &packet("a", "GET/a", OPEN));
 
     let without = json!({"uri": "/distributes", "method": "POST", "key": 1,
         "params": {"port": 1, "name": "b"}});
@@ -92,11 +92,11 @@ fn nobody_gets_a_list_before_a_token_is_shown() {
         packet("b", "GET/b", ""),
         packet("b", "GET/b", almost),
         packet("b", "GET/b", &format!("{OPEN}0")),
-        packet("b", "GET/b", "# for everybody"),
+        packet("b", "GET/b", "# any name"),
     ] {
         assert_refused(&distributor, &refused);
     }
-    // What is wrong for another reason: it is heard, and still no list comes.
+    // Other errors are reported, and still no list is sent.
     let mut client = Client::connect(distributor.addr);
     client.send_raw("nonsense¶".as_bytes());
     assert_eq!(client.next_errorcode(), 3);
@@ -106,7 +106,7 @@ fn nobody_gets_a_list_before_a_token_is_shown() {
     client.send(&packet("c", "GET/c", OPEN));
     assert_eq!(client.next()["errorcode"], 0);
     assert_eq!(client.next_list(), ["a", "c"]);
-    // It may register again without showing the token again, but not with a wrong one.
+    // It may register again without the token, but not with a wrong one.
     client.send(&without);
     assert_eq!(client.next_list(), ["a", "b"]);
     client.send(&packet("d", "GET/d", "wrong"));
@@ -114,7 +114,7 @@ fn nobody_gets_a_list_before_a_token_is_shown() {
     assert_eq!(
         client.ask().1["params"][1]["name"],
         "b",
-        "it keeps what it has"
+        "the old registration stays"
     );
 
     distributor
@@ -129,7 +129,7 @@ fn nobody_gets_a_list_before_a_token_is_shown() {
 }
 
 #[test]
-fn a_token_can_be_bound_to_names_and_urls() {
+fn binds_tokens_to_names_and_urls() {
     let folder = Folder::new();
     let file = folder.join("tokens");
     fs::write(&file, TOKENS).unwrap();
@@ -141,31 +141,31 @@ fn a_token_can_be_bound_to_names_and_urls() {
     ] {
         assert_refused(&distributor, &packet(name, url, GOODS));
     }
-    let mut client = enter(&distributor, &packet("goods-7", "POST/goods/7", GOODS));
+    let mut client = register(&distributor, &packet("goods-7", "POST/goods/7", GOODS));
     client.send(&packet("other", "GET/goods", GOODS));
     assert_eq!(client.next()["errorcode"], 5);
     assert_eq!(client.ask().1["params"][0]["name"], "goods-7");
 }
 
 #[test]
-fn tokens_are_read_again_on_a_hangup_unless_they_are_broken() {
+fn sighup_reloads_valid_tokens_only() {
     let folder = Folder::new();
     let file = folder.join("tokens");
     fs::write(&file, "first-token-0123456789\n").unwrap();
     let distributor = Distributor::start(&["--token-file", &file]);
     let member = || packet("a", "GET/a", "first-token-0123456789");
-    let mut before = enter(&distributor, &member());
+    let mut before = register(&distributor, &member());
     for broken in ["", "two\u{7}words", "secret * nourl"] {
         fs::write(&file, broken).unwrap();
         let lines = || {
             let stderr = distributor.program.stderr();
-            let said = |line: &&String| line.contains("invalid token file, tokens unchanged");
-            stderr.iter().filter(said).count()
+            let matches = |line: &&String| line.contains("invalid token file, tokens unchanged");
+            stderr.iter().filter(matches).count()
         };
         let earlier = lines();
         distributor.program.signal(Signal::HUP);
-        wait_until("a line about it", || lines() > earlier);
-        drop(enter(&distributor, &member()));
+        wait_until("a warning", || lines() > earlier);
+        drop(register(&distributor, &member()));
     }
     fs::write(&file, "second-token-0123456789\n").unwrap();
     distributor.program.signal(Signal::HUP);
@@ -177,14 +177,14 @@ fn tokens_are_read_again_on_a_hangup_unless_they_are_broken() {
         send(&distributor, &second).1[0]["errorcode"] == 0
     });
     assert_refused(&distributor, &member());
-    // Who was there stays.
+    // Registered nodes stay.
     before.send(&json!({"uri": "/distributes", "method": "POST", "key": 9,
         "params": {"port": 1, "name": "still"}}));
     before.wait_for_list("its new name", |names| names.contains(&"still".to_owned()));
 }
 
 #[test]
-fn an_address_of_a_range_needs_no_token() {
+fn admits_addresses_of_a_range_without_a_token() {
     let folder = Folder::new();
     let file = folder.join("tokens");
     fs::write(&file, TOKENS).unwrap();
@@ -202,11 +202,11 @@ fn an_address_of_a_range_needs_no_token() {
 
     let distributor = Distributor::start(&[outside, tokens].concat());
     assert_refused(&distributor, &packet("a", "GET/a", "wrong"));
-    drop(enter(&distributor, &packet("a", "GET/a", OPEN)));
+    drop(register(&distributor, &packet("a", "GET/a", OPEN)));
 }
 
 #[test]
-fn others_can_only_reach_it_if_it_is_said_who_may() {
+fn requires_an_access_rule_for_public_addresses() {
     let folder = Folder::new();
     let (file, empty) = (folder.join("tokens"), folder.join("empty"));
     fs::write(&file, TOKENS).unwrap();
@@ -240,7 +240,7 @@ fn others_can_only_reach_it_if_it_is_said_who_may() {
             line.starts_with("listening on").then_some(())
         });
     }
-    // Nobody but its owner is to read them, and nobody to guess them.
+    // Token files that others can read, and short tokens, are warned of.
     fs::write(&file, "short\n").unwrap();
     let distributor = Distributor::start(&["--token-file", &file]);
     distributor
@@ -250,7 +250,7 @@ fn others_can_only_reach_it_if_it_is_said_who_may() {
 }
 
 #[test]
-fn an_entry_is_taken_over_with_the_same_token_only() {
+fn claims_an_entry_with_the_same_token_only() {
     let folder = Folder::new();
     let file = folder.join("tokens");
     fs::write(&file, TOKENS).unwrap();
@@ -260,17 +260,17 @@ fn an_entry_is_taken_over_with_the_same_token_only() {
         packet["session"]["instance"] = "ab12".into();
         packet
     };
-    let mut first = enter(&distributor, &of_instance(OPEN));
+    let mut first = register(&distributor, &of_instance(OPEN));
     assert_refused(&distributor, &of_instance(GOODS));
-    let mut back = enter(&distributor, &of_instance(OPEN));
+    let mut back = register(&distributor, &of_instance(OPEN));
     assert_eq!(back.ask().1["params"].as_array().unwrap().len(), 1);
     first.read_to_end();
 }
 
 #[derive(Default)]
-struct Told(Vec<String>);
+struct Recorded(Vec<String>);
 
-impl Service for Told {
+impl Service for Recorded {
     fn on_event(&mut self, _: &mut Context<'_>, event: Event) {
         self.0.push(match event {
             Event::RegistrationRefused(reply) => format!("refused {}", reply.errorcode),
@@ -280,7 +280,7 @@ impl Service for Told {
 }
 
 #[test]
-fn a_node_shows_its_token() {
+fn node_sends_its_token() {
     let folder = Folder::new();
     let file = folder.join("tokens");
     fs::write(&file, TOKENS).unwrap();
@@ -297,7 +297,7 @@ fn a_node_shows_its_token() {
         };
         let shown = format!("{config:?}");
         assert!(token.is_none_or(|token| !shown.contains(token)), "{shown}");
-        let mut node = Node::new(config, Told::default());
+        let mut node = Node::new(config, Recorded::default());
         node.start(reactor.net()).unwrap();
         wait_until("its registration", || {
             let wait = Some(std::time::Duration::from_millis(10));
@@ -345,7 +345,7 @@ fn lists_ipv6_loopback_where_there_is_no_ipv4() {
     }
 }
 
-/// Registers a node, and returns the list that has it.
+/// Registers a node, and returns the first list that contains it.
 fn list_with(name: &str, distributor: SocketAddr) -> String {
     let mut client = Client::connect(distributor);
     client.register(name, 1);

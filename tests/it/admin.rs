@@ -1,4 +1,4 @@
-//! The admin API, asked as browsers, scrapers and scripts ask it.
+//! The admin API, with the requests of browsers, scrapers and scripts.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -28,14 +28,14 @@ impl AdminServer {
         AdminServer { distributor, http }
     }
 
-    /// One whose list is complete at once.
+    /// Starts one whose list is complete at once.
     pub fn start_ready(flags: &[&str]) -> AdminServer {
         let admin = AdminServer::start(&[&["--warm-up", "0s"], flags].concat());
         wait_until("it to be ready", || admin.get("/readyz").status == 200);
         admin
     }
 
-    /// Asks, and takes the answer.
+    /// Sends a request, and returns the response.
     #[track_caller]
     pub fn ask(&self, method: &str, target: &str, headers: &str) -> Answer {
         ask(self.http, method, target, headers)
@@ -82,7 +82,7 @@ impl AdminServer {
     }
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -140,7 +140,7 @@ fn ask(addr: SocketAddr, method: &str, target: &str, headers: &str) -> Answer {
 struct Events(BufReader<TcpStream>);
 
 impl Events {
-    /// The next event: its name, id and data.
+    /// Returns the next event: its name, id and data.
     #[track_caller]
     fn next(&mut self) -> (String, String, Value) {
         let (mut name, mut id) = (String::new(), String::new());
@@ -167,7 +167,7 @@ impl Events {
     }
 }
 
-/// Joins with a session that gets changes.
+/// Joins with a session that receives changes.
 #[track_caller]
 fn join_session(admin: &AdminServer, name: &str) -> Client {
     let mut client = admin.distributor.connect();
@@ -260,7 +260,7 @@ fn lists_nodes_by_name_and_url() {
 }
 
 #[test]
-fn a_list_written_over_several_turns_has_each_node_once() {
+fn lists_each_node_once_over_several_turns() {
     let admin = AdminServer::start_ready(&[]);
     let count: u16 = 700;
     let nodes: Vec<_> = (1..=count)
@@ -354,11 +354,11 @@ fn streams_events_and_resumes_after_the_last_id() {
 }
 
 #[test]
-fn why_counts_notified_and_late_sessions() {
+fn why_counts_sent_and_late_sessions() {
     let admin = AdminServer::start_ready(&[]);
     let mut quick = join_session(&admin, "quick");
     let _late = join_session(&admin, "late");
-    let _blind = admin.distributor.join("blind", 9010);
+    let _plain = admin.distributor.join("plain", 9010);
     drop(admin.distributor.join("gone", 9011));
     let last = |name: &str| {
         let why = admin.json(&format!("/why?name={name}"));
@@ -432,7 +432,7 @@ fn is_ready_when_the_list_is_complete() {
 }
 
 #[test]
-fn draining_needs_the_admin_token() {
+fn drains_only_with_the_admin_token() {
     let folder = Folder::new();
     let file = folder.join("admin");
     std::fs::write(&file, "0123456789abcdef-admin\n").unwrap();
@@ -456,7 +456,7 @@ fn draining_needs_the_admin_token() {
     assert_eq!(admin.ask("GET", "/drain?name=goods", bearer).status, 405);
     assert_eq!(drain("/drain", bearer).status, 400);
     assert_eq!(drain("/drain?name=goods&wait_ms=x", bearer).status, 400);
-    // What was overlooked could be the wrong node.
+    // With an ignored parameter, the wrong node could leave.
     assert_eq!(drain("/drain?id=2&nam=watcher", bearer).status, 400);
     assert_eq!(drain("/drain?name=nobody&name=goods", bearer).status, 400);
     assert_eq!(drain("/drain?name=nobody", bearer).status, 404);
@@ -472,7 +472,7 @@ fn draining_needs_the_admin_token() {
     );
     assert_eq!(drained["late"][0]["name"], "watcher");
     assert_eq!(admin.json("/nodes")["entries"], 1);
-    // Its connection stays, and it may come back.
+    // Its connection stays, and it may register again.
     goods.register("goods", 9010);
     wait_until("it to be back", || admin.json("/nodes")["entries"] == 2);
 
@@ -525,7 +525,7 @@ fn sighup_reloads_the_admin_token() {
 }
 
 #[test]
-fn changes_are_disabled_without_an_admin_token() {
+fn disables_changes_without_an_admin_token() {
     let admin = AdminServer::start_ready(&[]);
     let answer = admin.ask("POST", "/drain?name=a", "Authorization: Bearer x\r\n");
     assert_eq!(answer.status, 403);
@@ -627,7 +627,7 @@ fn rejects_other_origins_and_wrong_requests() {
 }
 
 #[test]
-fn public_addresses_need_an_access_rule() {
+fn requires_an_access_rule_for_public_addresses() {
     let refused = |flags: &[&str]| {
         let flags = [&["--listen", "127.0.0.1:0"], flags].concat();
         let mut program =
@@ -658,7 +658,7 @@ fn public_addresses_need_an_access_rule() {
     assert!(why.contains("--admin-token-file"), "{why}");
 }
 
-/// One family of figures: its type, and the value of each of its samples by name and labels.
+/// One family of metrics: its type, and the value of each sample by name and labels.
 #[derive(Debug, Default)]
 struct Family {
     kind: String,
@@ -828,7 +828,7 @@ fn exports_metrics() {
         let series = format!("pilcrow_limit_hits_total{{limit=\"http_{limit}_bytes\"}}");
         wait_until(&series, || value(&series) == 1.0);
     }
-    // At most one change a second is a sample. The acknowledgement of the last session ends it.
+    // At most one change per second is a sample. The acknowledgement of the last session ends it.
     wait_until("the sample", || {
         drop(admin.distributor.join("gone", 9010));
         let revision = admin.json("/nodes")["rev"].as_u64().unwrap();
@@ -838,7 +838,7 @@ fn exports_metrics() {
 }
 
 #[test]
-fn http_connections_leave_room_for_nodes() {
+fn keeps_room_for_nodes_beside_http_connections() {
     let flags = ["--max-connections", "200", "--max-http-connections", "10"];
     let admin = AdminServer::start_ready(&flags);
     // Some are closed while they connect.
@@ -860,14 +860,14 @@ fn disconnects_streams_that_are_not_read() {
         let figures = families(&admin.get("/metrics").body);
         figures["pilcrow_http_streams"].samples["pilcrow_http_streams"] == 20.0
     });
-    // Long names fill what the kernel holds for them.
+    // Long names fill the buffers of the kernel.
     let name = "n".repeat(100);
     let mut node = admin.distributor.join(&name, 9010);
     node.stream
         .set_read_timeout(Some(Duration::from_millis(1)))
         .unwrap();
     let mut port = 9010u16;
-    wait_until("them to be cut", || {
+    wait_until("the disconnections", || {
         for _ in 0..100 {
             port = port % 60_000 + 1;
             node.register(&name, port);

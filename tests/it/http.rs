@@ -1,4 +1,4 @@
-//! The HTTP server side on real sockets, in a program of one's own.
+//! The HTTP server on real sockets, embedded in a program.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -231,7 +231,7 @@ fn get(path: &str) -> String {
 }
 
 #[test]
-fn keeps_a_connection_for_further_requests() {
+fn keeps_connections_alive() {
     let server = Running::start(Limits::default());
     let mut client = server.connect();
     for _ in 0..3 {
@@ -266,7 +266,7 @@ fn keeps_a_connection_for_further_requests() {
 }
 
 #[test]
-fn http_1_0_is_closed_unless_it_asks() {
+fn closes_http_1_0_connections_without_keep_alive() {
     let server = Running::start(Limits::default());
     let mut client = server.connect();
     client.send("GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
@@ -301,7 +301,7 @@ fn answers_pipelined_requests_in_order() {
 }
 
 #[test]
-fn answers_after_the_client_shut_down_its_side() {
+fn answers_half_closed_clients() {
     let server = Running::start(Limits::default());
     let mut clients = ["/later", "/hello"].map(|path| {
         let mut client = server.connect();
@@ -321,7 +321,7 @@ fn answers_after_the_client_shut_down_its_side() {
 }
 
 #[test]
-fn closes_the_connection_on_ambiguous_requests() {
+fn closes_connections_with_ambiguous_requests() {
     let server = Running::start(Limits::default());
     let smuggled = get("/release");
     for (number, request) in [
@@ -398,7 +398,7 @@ fn refuses_large_requests_early() {
 }
 
 #[test]
-fn sends_100_continue() {
+fn sends_100_continue_before_the_body() {
     let server = Running::start(Limits::default());
     let mut client = server.connect();
     client.send(
@@ -425,7 +425,7 @@ fn answers_slow_requests_with_408_and_closes_idle_connections() {
         let mut client = server.connect();
         client.send(&(get("/hello") + beginning));
         assert_eq!(client.answer().status, 200);
-        // A byte now and then is no progress.
+        // Single bytes do not extend the time.
         for _ in 0..5 {
             thread::sleep(Duration::from_millis(10));
             let _ = client.0.get_mut().write_all(b"x");
@@ -435,7 +435,7 @@ fn answers_slow_requests_with_408_and_closes_idle_connections() {
     }
     let mut idle = server.connect();
     idle.assert_closed();
-    // Nor is half an empty line the beginning of anything.
+    // Halves of empty lines do not extend the time either.
     let mut dripping = server.connect();
     let short = Some(Duration::from_millis(30));
     dripping.0.get_ref().set_read_timeout(short).unwrap();
@@ -444,10 +444,10 @@ fn answers_slow_requests_with_408_and_closes_idle_connections() {
         let _ = dripping.0.get_mut().write_all(&[*byte]);
         match dripping.0.read(&mut [0; 64]) {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                assert!(began.elapsed() < DEADLINE, "it is kept for ever");
+                assert!(began.elapsed() < DEADLINE, "the connection is never closed");
             }
             Ok(0) | Err(_) => break,
-            Ok(_) => panic!("there was no request"),
+            Ok(_) => panic!("unexpected response without a request"),
         }
     }
     let mut used = server.connect();
@@ -465,7 +465,7 @@ fn answers_503_without_a_response_in_time() {
     let mut client = server.connect();
     assert_eq!(client.get("/later").status, 503);
     client.assert_closed();
-    wait_until("word of it", || {
+    wait_until("on_unwanted", || {
         server.seen.unwanted.load(Ordering::Relaxed) == 1
     });
     server.end();
@@ -495,8 +495,8 @@ fn disconnects_clients_that_do_not_read_responses() {
     for _ in 0..20 {
         stuck.send(&get("/big"));
     }
-    // The requests after the first are not even looked at.
-    wait_until("the end of it", || {
+    // The requests after the first are not read.
+    wait_until("the disconnection", || {
         stuck.0.get_mut().write_all(get("/big").as_bytes()).is_err()
     });
     assert_eq!(server.seen.requests.load(Ordering::Relaxed), 1);
@@ -509,9 +509,9 @@ fn streams_events_until_one_side_ends() {
         stream_heartbeat: Duration::from_millis(50),
         ..Limits::default()
     });
-    let mut listener = server.connect();
-    listener.send(&get("/events"));
-    let head = listener.head();
+    let mut follower = server.connect();
+    follower.send(&get("/events"));
+    let head = follower.head();
     assert_eq!(
         head.header("Content-Type").as_deref(),
         Some("text/event-stream")
@@ -523,13 +523,13 @@ fn streams_events_until_one_side_ends() {
     assert_eq!(old.line(), ":\n", "a heartbeat");
     let mut publisher = server.connect();
     assert_eq!(publisher.get("/publish").body, "2");
-    for client in [&mut listener, &mut old] {
+    for client in [&mut follower, &mut old] {
         while client.line() != "event: news\n" {}
         assert_eq!(client.line(), "id: 1\n");
         assert_eq!(client.line().len(), "data: \n".len() + 10_000);
     }
-    drop(listener);
-    wait_until("word of it", || {
+    drop(follower);
+    wait_until("on_stream_closed", || {
         server.seen.streams_closed.load(Ordering::Relaxed) == 1
     });
     assert_eq!(publisher.get("/publish").body, "1");
@@ -550,9 +550,9 @@ fn disconnects_only_the_stream_that_is_not_read() {
     let mut rounds = 0;
     while publisher.get("/publish").body == "1" {
         rounds += 1;
-        assert!(rounds < 10_000, "it is never cut");
+        assert!(rounds < 10_000, "the stream is never disconnected");
     }
-    wait_until("word of it", || {
+    wait_until("on_stream_closed", || {
         server.seen.streams_closed.load(Ordering::Relaxed) == 1
     });
     server.end();
@@ -589,7 +589,7 @@ fn bounds_the_bytes_of_incomplete_requests() {
     let head = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 90000\r\n\r\n";
     let mut first = server.connect();
     first.send(&(head.to_owned() + &"x".repeat(60_000)));
-    // It is held when its first answer would be there.
+    // Its bytes are held once the server answers other requests.
     let mut second = server.connect();
     wait_until("a refusal", || {
         let mut next = server.connect();
@@ -604,33 +604,33 @@ fn bounds_the_bytes_of_incomplete_requests() {
 }
 
 #[test]
-fn answers_requests_sent_right_before_a_stop() {
+fn stop_answers_requests_sent_before_it() {
     let mut reactor = Reactor::new(LoopLimits::default()).unwrap();
     let mut server = Server::new(Limits::default());
     let any_port = "127.0.0.1:0".parse().unwrap();
     let addr = server.listen(reactor.net(), any_port).unwrap();
     let connect = || Client::new(TcpStream::connect(addr).unwrap());
-    let (mut asking, mut silent) = (connect(), connect());
+    let (mut active, mut silent) = (connect(), connect());
     let mut pages = Pages::default();
     let wait = Some(Duration::from_millis(100));
     while server.connections() < 2 {
         reactor.turn(wait, &mut server.with(&mut pages)).unwrap();
     }
-    asking.send(&get("/hello"));
+    active.send(&get("/hello"));
     server.stop(reactor.net());
     while server.connections() > 0 {
         reactor.turn(wait, &mut server.with(&mut pages)).unwrap();
     }
     drop(reactor);
-    let answer = asking.answer();
+    let answer = active.answer();
     assert_eq!(answer.body, "hello");
     assert_eq!(answer.header("Connection").as_deref(), Some("close"));
-    asking.assert_closed();
+    active.assert_closed();
     silent.assert_closed();
 }
 
 #[test]
-fn a_stop_closes_idle_connections_and_answers_the_others() {
+fn stop_closes_idle_connections_and_answers_pending_requests() {
     let server = Running::start(Limits::default());
     let mut idle = server.connect();
     idle.get("/hello");
@@ -641,7 +641,7 @@ fn a_stop_closes_idle_connections_and_answers_the_others() {
     wait_until("the requests", || {
         server.seen.requests.load(Ordering::Relaxed) == 2
     });
-    // The half of a request that was sent before is there, too, when this has its answer.
+    // After this response, the half of a request that was sent before has arrived as well.
     assert_eq!(server.connect().get("/hello").status, 200);
     server.stop();
     idle.assert_closed();

@@ -1,7 +1,7 @@
 use super::*;
 
-/// Returns the bytes and the contents of a body in chunks, 0 if it is incomplete, or the status of its
-/// refusal.
+/// Returns the length and the contents of a body in chunks. The error is the status of the refusal,
+/// 0 if the body is incomplete.
 fn decode(wire: &str) -> Result<(usize, String), u16> {
     let limits = Limits {
         max_body_bytes: 1000,

@@ -1,8 +1,8 @@
 use super::*;
 use proptest::prelude::*;
 
-/// What came of a stream: requests, each with a method, path, query and body, then perhaps a
-/// status.
+/// The requests in a stream, each with its method, path, query and body, and the status of a
+/// refusal after them.
 type Seen = (Vec<(String, String, Option<String>, Vec<u8>)>, Option<u16>);
 
 fn small() -> Limits {
@@ -13,7 +13,7 @@ fn small() -> Limits {
     }
 }
 
-/// Reads a stream that comes in pieces of these lengths, again and again.
+/// Reads a stream that arrives in pieces of these lengths, repeated.
 fn read(stream: &[u8], pieces: &[usize]) -> Seen {
     let (mut reader, mut kept) = (RequestReader::default(), Vec::new());
     let mut requests = Vec::new();
@@ -54,7 +54,7 @@ fn assert_refused(stream: &str, status: u16) {
 }
 
 #[test]
-fn one_header_sets_the_length_of_a_body() {
+fn refuses_ambiguous_lengths_of_a_body() {
     let post = |lines: &str, body: &str| {
         format!(
             "POST /x HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n{body}GET /y HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -200,12 +200,12 @@ fn serves_a_higher_minor_version_as_1_1() {
             other => panic!("{version}: {other:?}"),
         }
     }
-    // A rule of HTTP/1.1, for its successors as well.
+    // The Host header is required as in HTTP/1.1.
     assert_refused("GET / HTTP/1.2\r\n\r\n", 400);
 }
 
 #[test]
-fn limits_come_before_errors_beyond_them() {
+fn reports_limits_before_errors_beyond_them() {
     let line = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\n", "x".repeat(300));
     assert_refused(&line, 431);
     let chunks = "1;eeeeeeeeee\r\nx\r\n".repeat(40);
@@ -228,7 +228,7 @@ fn refuses_too_many_headers() {
 }
 
 #[test]
-fn wants_100_continue_once() {
+fn requests_100_continue_once() {
     let head = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 2\r\n\r\n";
     let mut reader = RequestReader::default();
     let mut wants = Vec::new();
@@ -241,7 +241,7 @@ fn wants_100_continue_once() {
     assert_eq!(wants, [true, false]);
 }
 
-/// Requests as they may come, whole ones and bad ones.
+/// Valid and invalid requests.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
     let part = prop_oneof![
         4 => Just(b"GET /goods?a=1 HTTP/1.1\r\nHost: a\r\n\r\n".to_vec()),
@@ -269,7 +269,7 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn requests_do_not_depend_on_the_pieces(
+    fn reads_the_same_requests_from_any_pieces(
         stream in stream(),
         pieces in prop::collection::vec(1..30usize, 1..8),
     ) {
