@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
-use super::connection::{Origin, State};
+use super::connection::{Connection, Origin, State};
 use super::handler::Handler;
 use super::ids::{ConnId, ListenerId, Token};
 use super::listener::{FIRST_RETRY_PAUSE, LONGEST_RETRY_PAUSE, ListenOptions, Listener};
@@ -160,22 +160,23 @@ impl Net {
         } else {
             State::Open
         };
-        let id = self.insert_connection(owner, framing, max_frame_bytes, peer, state);
-        if self
-            .system
-            .watch(socket, Token::Connection(id).pack())
-            .is_err()
-        {
-            // The kernel has no memory to watch one more. The handler does not know it yet.
-            self.connections.try_remove(id.slot());
+        let id = self.next_conn_id();
+        let token = Token::Connection(id).pack();
+        if self.system.watch(socket, token).is_err() {
+            // The kernel has no memory to watch one more.
             self.system.close(socket);
             self.counters.accept_failures += 1;
             return;
         }
-        if let Some(connection) = self.connection_mut(id) {
-            connection.socket = Some(socket);
-            connection.writable = true;
-        }
+        self.connections.insert(Connection {
+            owner,
+            framing,
+            max_frame_bytes: max_frame_bytes.unwrap_or(self.limits.max_frame_bytes),
+            socket: Some(socket),
+            writable: true,
+            refused: is_full,
+            ..Connection::new(id, peer, state)
+        });
         if is_full {
             self.refuse(listener_id, id);
             return;
@@ -193,7 +194,6 @@ impl Net {
         if let Some(connection) = live(&mut self.connections, id)
             && let Some(listener) = self.listeners.get(&listener)
         {
-            connection.refused = true;
             connection.output.push_shared(&listener.options.refusal, 0);
         }
         self.continue_close(id);
@@ -239,15 +239,13 @@ impl Net {
     /// Retries now that an fd was freed, instead of at the timer.
     pub(super) fn retry_starved_listeners(&mut self) {
         self.system.keep_reserve();
-        let mut starved = Vec::new();
         for (id, listener) in &mut self.listeners {
             if let Some(timer) = listener.retry_timer.take() {
                 self.timers.disarm(timer);
-                starved.push(*id);
+                if !std::mem::replace(&mut listener.in_ready_list, true) {
+                    self.ready.push_back(Token::Listener(*id));
+                }
             }
-        }
-        for id in starved {
-            self.listener_ready(id);
         }
     }
 }

@@ -1,24 +1,10 @@
 //! How connections end: from the request to close one until its slot is free again.
 
-use super::connection::{CloseMode, CloseReason, State};
+use super::connection::{Close, CloseReason, State};
 use super::handler::Handler;
 use super::ids::ConnId;
 use super::net::{Net, live};
 use super::turn::Reactor;
-
-/// How [`Net::close`] closes a connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Close {
-    /// At once. Queued frames are lost.
-    Now,
-    /// After all queued frames are written, within
-    /// [`Limits::write_timeout`](super::Limits::write_timeout).
-    ///
-    /// The peer can read them: its own unread input is discarded for a while
-    /// ([`Limits::linger`](super::Limits::linger)) rather than answered by a reset. A connection that
-    /// is not established yet is closed at once.
-    AfterFlush,
-}
 
 impl Net {
     /// Closes the connection.
@@ -26,32 +12,27 @@ impl Net {
     /// `on_close` is called in this turn, or in the next one if this is called from `on_close`,
     /// `on_turn_end` or `on_drained`. From now on nothing can be sent and no frame is received.
     pub fn close(&mut self, conn: ConnId, how: Close) {
-        if self.named(conn).is_none() {
-            return;
+        if self.named(conn).is_some() {
+            self.begin_close(conn, CloseReason::Local, how);
         }
-        let mode = match how {
-            Close::Now => CloseMode::Abort,
-            Close::AfterFlush => CloseMode::FlushAndLinger,
-        };
-        self.begin_close(conn, CloseReason::Local, mode);
     }
 
-    /// Begins to close a connection. The first reason stays; an abort replaces a softer mode.
-    pub(super) fn begin_close(&mut self, id: ConnId, why: CloseReason, mode: CloseMode) {
+    /// Begins to close a connection. The first reason stays; [`Close::Now`] replaces the other mode.
+    pub(super) fn begin_close(&mut self, id: ConnId, why: CloseReason, how: Close) {
         let Some(connection) = live(&mut self.connections, id) else {
             return;
         };
         match connection.state {
             State::Connecting | State::Open => {
                 let is_open = connection.state == State::Open;
-                let mode = if is_open { mode } else { CloseMode::Abort };
-                connection.move_to(State::Closing(why, mode));
+                let how = if is_open { how } else { Close::Now };
+                connection.move_to(State::Closing(why, how));
                 self.closing.push_back(id);
             }
-            State::Closing(first, _) if mode == CloseMode::Abort => {
-                connection.move_to(State::Closing(first, CloseMode::Abort));
+            State::Closing(first, _) if how == Close::Now => {
+                connection.move_to(State::Closing(first, how));
             }
-            State::Flushing { .. } | State::Lingering { .. } if mode == CloseMode::Abort => {
+            State::Flushing { .. } | State::Lingering { .. } if how == Close::Now => {
                 self.finish_close(id);
             }
             _ => {}
@@ -131,21 +112,20 @@ impl Reactor {
             let Some(connection) = live(&mut net.connections, id) else {
                 continue;
             };
-            let State::Closing(why, mode) = connection.state else {
+            let State::Closing(why, how) = connection.state else {
                 continue;
             };
             connection.input.release(&mut self.input_pool);
             connection.frames_kept = false;
-            connection.move_to(State::Flushing {
-                linger: mode == CloseMode::FlushAndLinger,
-            });
+            // After the end of the peer there is no unread input that could destroy what is written.
+            let linger = why != CloseReason::PeerClosed;
+            connection.move_to(State::Flushing { linger });
             net.counters.closed += 1;
             net.owner = connection.owner;
             handler.on_close(net, id, why);
-            if mode == CloseMode::Abort {
-                net.finish_close(id);
-            } else {
-                net.continue_close(id);
+            match how {
+                Close::Now => net.finish_close(id),
+                Close::AfterFlush => net.continue_close(id),
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use super::connection::{CloseMode, CloseReason, Origin, State};
+use super::connection::{Close, CloseReason, Connection, Origin, State};
 use super::framing::Framing;
 use super::handler::Handler;
 use super::ids::{ConnId, Owner, Token};
@@ -29,24 +29,20 @@ impl Net {
     /// The result is reported by exactly one `on_open` or `on_close`, after this has returned.
     /// Frames that are sent before are queued.
     pub fn connect(&mut self, addr: SocketAddr, options: ConnectOptions) -> ConnId {
-        let id = self.insert_connection(
-            options.owner,
-            options.framing,
-            options.max_frame_bytes,
-            addr,
-            State::Connecting,
-        );
+        let id = self.next_conn_id();
         let token = Token::Connection(id).pack();
-        let connected = self
-            .system
-            .connect(addr, options.source, &self.limits.tcp, token);
-        match connected {
-            Ok(socket) => {
-                if let Some(connection) = self.connection_mut(id) {
-                    connection.socket = Some(socket);
-                }
-                self.arm_input(id, self.now + self.limits.connect_timeout);
-            }
+        let tcp = &self.limits.tcp;
+        let socket = self.system.connect(addr, options.source, tcp, token);
+        let max_frame_bytes = options.max_frame_bytes;
+        self.connections.insert(Connection {
+            owner: options.owner,
+            framing: options.framing,
+            max_frame_bytes: max_frame_bytes.unwrap_or(self.limits.max_frame_bytes),
+            socket: socket.as_ref().ok().copied(),
+            ..Connection::new(id, addr, State::Connecting)
+        });
+        match socket {
+            Ok(_) => self.arm_input(id, self.now + self.limits.connect_timeout),
             Err(error) => self.fail_connect(id, &error),
         }
         id
@@ -81,6 +77,6 @@ impl Net {
 
     fn fail_connect(&mut self, id: ConnId, error: &io::Error) {
         let why = CloseReason::ConnectFailed(error.kind());
-        self.begin_close(id, why, CloseMode::Abort);
+        self.begin_close(id, why, Close::Now);
     }
 }

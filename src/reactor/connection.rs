@@ -87,13 +87,16 @@ impl CloseReason {
 
 /// How a connection is closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum CloseMode {
-    /// The queue is dropped.
-    Abort,
-    /// The queue is written first. The peer has closed its side, so there is no unread input.
-    Flush,
-    /// The queue is written first, and input is discarded so that it arrives.
-    FlushAndLinger,
+pub enum Close {
+    /// At once. Queued frames are lost.
+    Now,
+    /// After all queued frames are written, within
+    /// [`Limits::write_timeout`](super::Limits::write_timeout).
+    ///
+    /// The peer can read them: its own unread input is discarded for a while
+    /// ([`Limits::linger`](super::Limits::linger)) rather than answered by a reset. A connection that
+    /// is not established yet is closed at once.
+    AfterFlush,
 }
 
 /// The state of a connection. See the transitions of the [module](self).
@@ -102,7 +105,7 @@ pub(crate) enum State {
     Connecting,
     Open,
     /// `on_close` is due. Nothing is read or queued any more.
-    Closing(CloseReason, CloseMode),
+    Closing(CloseReason, Close),
     /// `on_close` was called. The queue is being written.
     Flushing {
         linger: bool,
@@ -119,13 +122,13 @@ impl State {
     /// Returns whether the table of the [module](self) has this transition.
     pub(crate) fn may_become(self, next: State) -> bool {
         match (self, next) {
-            (State::Connecting, State::Open | State::Closing(_, CloseMode::Abort))
+            (State::Connecting, State::Open | State::Closing(_, Close::Now))
             | (State::Open, State::Closing(..))
             | (State::Closing(..), State::Flushing { .. })
             | (State::Flushing { .. }, State::Lingering { .. } | State::Closed)
             | (State::Lingering { .. }, State::Closed) => true,
             (State::Closing(first, _), State::Closing(why, mode)) => {
-                first == why && mode == CloseMode::Abort
+                first == why && mode == Close::Now
             }
             _ => false,
         }
@@ -182,6 +185,36 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    pub(crate) fn new(id: ConnId, peer: SocketAddr, state: State) -> Connection {
+        Connection {
+            id,
+            owner: Owner::default(),
+            framing: Framing::default(),
+            state,
+            is_paused: false,
+            socket: None,
+            peer,
+            max_frame_bytes: 0,
+            refused: false,
+            input: FrameBuffer::default(),
+            readable: false,
+            closed_hint: false,
+            frames_kept: false,
+            in_ready_list: false,
+            read_bytes: 0,
+            received: Received::Nothing,
+            frame_since: None,
+            input_timer: None,
+            output: WriteQueue::default(),
+            writable: false,
+            in_dirty_list: false,
+            backlogged: false,
+            written_bytes: 0,
+            write_progress_at: Time::ZERO,
+            output_timer: None,
+        }
+    }
+
     /// Changes the state. The table of the [module](self) must have this transition.
     pub(crate) fn move_to(&mut self, next: State) {
         debug_assert!(
@@ -213,8 +246,8 @@ mod tests {
         let life = [
             State::Connecting,
             State::Open,
-            State::Closing(why, CloseMode::Flush),
-            State::Closing(why, CloseMode::Abort),
+            State::Closing(why, Close::AfterFlush),
+            State::Closing(why, Close::Now),
             State::Flushing { linger: true },
             State::Lingering { discarded_bytes: 0 },
             State::Closed,
@@ -227,7 +260,7 @@ mod tests {
                 assert!(state.may_become(*next), "{state:?} to {next:?}");
             }
         }
-        let other = State::Closing(CloseReason::PeerClosed, CloseMode::Abort);
+        let other = State::Closing(CloseReason::PeerClosed, Close::Now);
         assert!(!life[2].may_become(other), "the first reason stays");
         assert!(!life[0].may_become(life[2]), "nothing is queued yet");
     }

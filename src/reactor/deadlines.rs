@@ -3,7 +3,7 @@
 //! A deadline that moves with every frame does not move its timer: the timer looks at the state when
 //! it expires, and is armed again if that was too early.
 
-use super::connection::{CloseMode, CloseReason, Received, State};
+use super::connection::{Close, CloseReason, Received, State};
 use super::handler::Handler;
 use super::ids::ConnId;
 use super::net::{Due, Net, live};
@@ -29,9 +29,7 @@ impl Net {
         };
         connection.input_timer = None;
         match connection.state {
-            State::Connecting => {
-                self.begin_close(id, CloseReason::ConnectTimeout, CloseMode::Abort)
-            }
+            State::Connecting => self.begin_close(id, CloseReason::ConnectTimeout, Close::Now),
             State::Lingering { .. } => self.finish_close(id),
             State::Open if connection.received == Received::Nothing && connection.is_paused => {
                 self.arm_input(id, now + self.limits.first_byte_timeout);
@@ -72,7 +70,7 @@ impl Net {
             return;
         }
         self.counters.limits_broken += 1;
-        self.begin_close(id, CloseReason::WriteTimeout, CloseMode::Abort);
+        self.begin_close(id, CloseReason::WriteTimeout, Close::Now);
     }
 
     /// Notes that a flush left bytes.
@@ -95,6 +93,6 @@ impl Net {
         self.counters.limits_broken += 1;
         self.owner = self.owner_of(id);
         handler.on_limit(self, id, why);
-        self.begin_close(id, why, CloseMode::FlushAndLinger);
+        self.begin_close(id, why, Close::AfterFlush);
     }
 }

@@ -42,20 +42,19 @@ pub enum Fed {
 /// Cuts a stream of bytes, in whatever pieces it arrives, into frames.
 ///
 /// A frame within one piece is passed on in place; only the unfinished tail of a piece is copied.
-/// Between frames the buffer is empty and owns no memory. White space around frames and empty frames
-/// are dropped.
+/// Between frames the buffer owns no memory. White space around frames and empty frames are dropped.
 ///
-/// Invariant: `start <= scanned <= kept.len()`, and `kept[start..scanned]` holds no frame end.
+/// Invariant: `scanned <= kept.len()`, and `kept[..scanned]` holds no frame end.
 #[derive(Debug, Default)]
 pub struct FrameBuffer {
     kept: Vec<u8>,
-    cursor: Cursor,
+    scanned: usize,
 }
 
 impl FrameBuffer {
     /// Passes each frame that `input` completes to `receive`, and keeps the rest.
     ///
-    /// Frames that an earlier [`Flow::Stop`] left behind come first.
+    /// Frames that are left from an earlier [`Flow::Stop`] come first.
     pub fn feed(
         &mut self,
         input: &[u8],
@@ -67,33 +66,36 @@ impl FrameBuffer {
             return self.feed_in_place(input, max_frame_bytes, pool, receive);
         }
 
-        // Only up to the end of the frame that has begun: the rest need not be copied.
-        let (frame_rest, ends) = self.rest_of_frame(input);
-        self.compact();
-        let all_scanned = self.cursor.scanned >= scannable(&self.kept);
-        let (joined, rest) = input.split_at_checked(frame_rest).unwrap_or((input, &[]));
+        // Joined up to the end of the kept frame only: the rest need not be copied.
+        let end = self.end_of_kept_frame(input);
+        let (joined, rest) = input
+            .split_at_checked(end.unwrap_or(input.len()))
+            .unwrap_or((input, &[]));
+        let is_searched = self.scanned >= scannable(&self.kept);
         self.kept.extend_from_slice(joined);
-        if all_scanned {
-            // What was just searched to find the end is not searched again.
-            self.cursor.scanned = if ends {
-                self.kept.len().saturating_sub(FRAME_END.len())
-            } else {
-                scannable(&self.kept)
+        if is_searched {
+            // `joined` was searched just now.
+            self.scanned = match end {
+                Some(_) => self.kept.len().saturating_sub(FRAME_END.len()),
+                None => scannable(&self.kept),
             };
         }
 
-        let fed = self.cursor.hand_out(&self.kept, max_frame_bytes, receive);
-        let is_consumed = self.cursor.start == self.kept.len();
-        if is_consumed && fed == Fed::Drained {
+        let mut cursor = Cursor {
+            start: 0,
+            scanned: self.scanned,
+        };
+        let fed = cursor.hand_out(&self.kept, max_frame_bytes, receive);
+        if cursor.start == self.kept.len() {
             self.release(pool);
-            return self.feed_in_place(rest, max_frame_bytes, pool, receive);
-        }
-        if is_consumed {
-            // It was stopped by the last frame there was.
-            self.release(pool);
+            if fed == Fed::Drained {
+                return self.feed_in_place(rest, max_frame_bytes, pool, receive);
+            }
+        } else {
+            self.kept.drain(..cursor.start);
+            self.scanned = cursor.scanned.saturating_sub(cursor.start);
         }
         self.keep(rest, pool);
-        self.check();
         fed
     }
 
@@ -107,7 +109,6 @@ impl FrameBuffer {
         pool: &mut BufferPool,
         consume: &mut dyn FnMut(&[u8]) -> (usize, Flow),
     ) -> Fed {
-        self.compact();
         let fed = if self.kept.is_empty() {
             let (used, fed) = offer(input, consume);
             self.keep(input.get(used..).unwrap_or_default(), pool);
@@ -115,15 +116,15 @@ impl FrameBuffer {
         } else {
             self.kept.extend_from_slice(input);
             let (used, fed) = offer(&self.kept, consume);
-            (self.cursor.start, self.cursor.scanned) = (used, used);
             if used == self.kept.len() {
                 self.release(pool);
+            } else {
+                self.kept.drain(..used);
             }
             fed
         };
-        self.check();
-        // What a stop left behind may be many requests, all complete.
-        if fed == Fed::Drained && self.unfinished().len() > max_kept_bytes {
+        // After a stop these may be many requests, all complete.
+        if fed == Fed::Drained && self.kept.len() > max_kept_bytes {
             Fed::TooLarge
         } else {
             fed
@@ -132,7 +133,7 @@ impl FrameBuffer {
 
     /// Returns the bytes of the unfinished frame. Empty between frames.
     pub fn unfinished(&self) -> &[u8] {
-        self.kept.get(self.cursor.start..).unwrap_or_default()
+        &self.kept
     }
 
     #[cfg(any(test, fuzzing))]
@@ -144,7 +145,7 @@ impl FrameBuffer {
     /// Drops the kept bytes and returns their memory to the pool.
     pub fn release(&mut self, pool: &mut BufferPool) {
         pool.give(std::mem::take(&mut self.kept));
-        self.cursor = Cursor::default();
+        self.scanned = 0;
     }
 
     fn feed_in_place(
@@ -156,16 +157,13 @@ impl FrameBuffer {
     ) -> Fed {
         let mut cursor = Cursor::default();
         let fed = cursor.hand_out(input, max_frame_bytes, receive);
-        let rest = input.get(cursor.start..).unwrap_or_default();
-        self.keep(rest, pool);
-        if !rest.is_empty() {
-            self.cursor.scanned = cursor.scanned.saturating_sub(cursor.start);
-        }
-        self.check();
+        self.keep(input.get(cursor.start..).unwrap_or_default(), pool);
+        self.scanned = cursor.scanned.saturating_sub(cursor.start);
         fed
     }
 
     fn keep(&mut self, rest: &[u8], pool: &mut BufferPool) {
+        debug_assert!(self.scanned <= self.kept.len());
         if rest.is_empty() {
             return;
         }
@@ -175,31 +173,17 @@ impl FrameBuffer {
         self.kept.extend_from_slice(rest);
     }
 
-    /// How many bytes of `input` belong to the frame that is kept, its end included, and whether
-    /// its end is among them.
-    fn rest_of_frame(&self, input: &[u8]) -> (usize, bool) {
+    /// Returns how many bytes of `input` complete the frame that is kept, its end included.
+    fn end_of_kept_frame(&self, input: &[u8]) -> Option<usize> {
         let ends_at_once = self.kept.last() == Some(&LEAD) && input.first() == Some(&TRAIL);
         if ends_at_once {
-            return (1, true);
+            return Some(1);
         }
-        find_end(input, 0).map_or((input.len(), false), |end| (end + FRAME_END.len(), true))
-    }
-
-    fn compact(&mut self) {
-        let Cursor { start, scanned } = self.cursor;
-        self.kept.drain(..start);
-        self.cursor = Cursor {
-            start: 0,
-            scanned: scanned.saturating_sub(start),
-        };
-    }
-
-    fn check(&self) {
-        let Cursor { start, scanned } = self.cursor;
-        debug_assert!(start <= scanned && scanned <= self.kept.len());
+        find_end(input, 0).map(|end| end + FRAME_END.len())
     }
 }
 
+/// Where the first frame begins that was not passed on, and up to where its end was searched.
 #[derive(Clone, Copy, Debug, Default)]
 struct Cursor {
     start: usize,
@@ -207,8 +191,7 @@ struct Cursor {
 }
 
 impl Cursor {
-    /// Passes on the complete frames of `bytes`. The cursor moves past a frame before the receiver
-    /// sees it, so that a frame which makes the receiver fail is never seen again.
+    /// Passes on the complete frames of `bytes`.
     fn hand_out(
         &mut self,
         bytes: &[u8],
@@ -247,16 +230,15 @@ impl Cursor {
     }
 }
 
-/// Returns how far to search for an end: the first half of one is searched again with the second.
+/// Returns how much counts as searched: the first half of an end is searched again with the second.
 fn scannable(bytes: &[u8]) -> usize {
     bytes.len() - usize::from(bytes.last() == Some(&LEAD))
 }
 
 /// Returns where the first frame end at or after `from` begins.
 ///
-/// Searches the lead byte: the other one also ends common letters, `ö` among them.
-pub(super) fn find_end(bytes: &[u8], from: usize) -> Option<usize> {
-    let mut from = from;
+/// Searches for the lead byte: the other one also ends common letters such as `ö`.
+pub(super) fn find_end(bytes: &[u8], mut from: usize) -> Option<usize> {
     loop {
         let at = from + memchr(LEAD, bytes.get(from..)?)?;
         if bytes.get(at + 1) == Some(&TRAIL) {

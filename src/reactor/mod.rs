@@ -48,10 +48,9 @@ mod writing;
 #[cfg(test)]
 mod tests;
 
-pub use closing::Close;
 pub use composite::Composite;
 pub use connecting::ConnectOptions;
-pub use connection::{CloseReason, Origin};
+pub use connection::{Close, CloseReason, Origin};
 pub use counters::Counters;
 pub use framing::Framing;
 pub use handler::Handler;

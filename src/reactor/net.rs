@@ -9,12 +9,10 @@ use slab::Slab;
 use super::buffer_pool::BufferPool;
 use super::connection::{Connection, Received, State};
 use super::counters::Counters;
-use super::framing::{FrameBuffer, Framing};
 use super::ids::{ConnId, ListenerId, Owner, Token};
 use super::limits::Limits;
 use super::listener::Listener;
 use super::timer_wheel::{TimerId, TimerWheel};
-use super::write_queue::WriteQueue;
 use crate::sys::System;
 use crate::time::Time;
 
@@ -83,46 +81,10 @@ impl Net {
         }
     }
 
-    pub(super) fn insert_connection(
-        &mut self,
-        owner: Owner,
-        framing: Framing,
-        max_frame_bytes: Option<usize>,
-        peer: SocketAddr,
-        state: State,
-    ) -> ConnId {
+    /// Returns the id of the connection that is inserted next.
+    pub(super) fn next_conn_id(&mut self) -> ConnId {
         self.next_generation = self.next_generation.wrapping_add(1);
-        let entry = self.connections.vacant_entry();
-        let id = ConnId::new(entry.key(), self.next_generation);
-        let max_frame_bytes = max_frame_bytes.unwrap_or(self.limits.max_frame_bytes);
-        entry.insert(Connection {
-            id,
-            owner,
-            framing,
-            max_frame_bytes,
-            peer,
-            state,
-            is_paused: false,
-            socket: None,
-            refused: false,
-            input: FrameBuffer::default(),
-            readable: false,
-            closed_hint: false,
-            frames_kept: false,
-            in_ready_list: false,
-            received: Received::Nothing,
-            frame_since: None,
-            input_timer: None,
-            output: WriteQueue::default(),
-            writable: false,
-            in_dirty_list: false,
-            backlogged: false,
-            written_bytes: 0,
-            read_bytes: 0,
-            write_progress_at: Time::ZERO,
-            output_timer: None,
-        });
-        id
+        ConnId::new(self.connections.vacant_key(), self.next_generation)
     }
 
     pub(super) fn connection(&self, id: ConnId) -> Option<&Connection> {

@@ -2,8 +2,7 @@
 
 use std::io::ErrorKind;
 
-use super::buffer_pool::BufferPool;
-use super::connection::{CloseMode, CloseReason, Received, State};
+use super::connection::{Close, CloseReason, Received, State};
 use super::framing::{Fed, Flow, Framing};
 use super::handler::Handler;
 use super::ids::ConnId;
@@ -29,8 +28,7 @@ impl Reactor {
         let mut frames_left = self.net.limits.max_frames_per_turn;
         let mut bytes_left = self.scratch.len();
         if resumes {
-            let pool = &mut self.input_pool;
-            deliver(&mut self.net, pool, handler, id, &[], &mut frames_left);
+            self.deliver(id, 0, handler, &mut frames_left);
         }
         while let Some(connection) = live(&mut self.net.connections, id)
             && connection.is_delivering()
@@ -43,7 +41,7 @@ impl Reactor {
             match self.net.system.read(socket, into) {
                 Ok(0) => self
                     .net
-                    .begin_close(id, CloseReason::PeerClosed, CloseMode::Flush),
+                    .begin_close(id, CloseReason::PeerClosed, Close::AfterFlush),
                 Ok(count) => {
                     // A short read has emptied the socket, but for the end of the peer, which
                     // edge-triggered readiness has reported already.
@@ -53,9 +51,7 @@ impl Reactor {
                     bytes_left -= count;
                     connection.read_bytes += count as u64;
                     self.net.counters.bytes_read += count as u64;
-                    let bytes = self.scratch.get(..count).unwrap_or_default();
-                    let pool = &mut self.input_pool;
-                    deliver(&mut self.net, pool, handler, id, bytes, &mut frames_left);
+                    self.deliver(id, count, handler, &mut frames_left);
                 }
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => {
@@ -63,10 +59,9 @@ impl Reactor {
                         connection.closed_hint = false;
                     }
                     ErrorKind::Interrupted => {}
-                    kind => {
-                        self.net
-                            .begin_close(id, CloseReason::of_failure(kind), CloseMode::Abort)
-                    }
+                    kind => self
+                        .net
+                        .begin_close(id, CloseReason::of_failure(kind), Close::Now),
                 },
             }
         }
@@ -75,6 +70,93 @@ impl Reactor {
             && (connection.readable || connection.frames_kept)
         {
             self.net.make_ready(id);
+        }
+    }
+
+    /// Passes the frames that the first `count` bytes read complete to the handler, within the rest of
+    /// its budget.
+    fn deliver(
+        &mut self,
+        id: ConnId,
+        count: usize,
+        handler: &mut dyn Handler,
+        frames_left: &mut usize,
+    ) {
+        let (net, pool) = (&mut self.net, &mut self.input_pool);
+        let bytes = self.scratch.get(..count).unwrap_or_default();
+        let Some(connection) = net.connection_mut(id) else {
+            return;
+        };
+        let mut input = std::mem::take(&mut connection.input);
+        let (framing, max_frame_bytes) = (connection.framing, connection.max_frame_bytes);
+        let owner = connection.owner;
+
+        let mut any_frame = false;
+        let flow = |net: &Net, frames_left: &mut usize| {
+            *frames_left = frames_left.saturating_sub(1);
+            if *frames_left == 0 || !net.is_delivering(id) {
+                Flow::Stop
+            } else {
+                Flow::Continue
+            }
+        };
+        let fed = match framing {
+            Framing::Pilcrow => input.feed(bytes, max_frame_bytes, pool, &mut |frame| {
+                net.owner = owner;
+                net.counters.frames_read += 1;
+                any_frame = true;
+                handler.on_frame(net, id, frame);
+                flow(net, frames_left)
+            }),
+            Framing::Raw => input.feed_raw(bytes, max_frame_bytes, pool, &mut |bytes| {
+                net.owner = owner;
+                let consumed = handler.on_bytes(net, id, bytes);
+                any_frame |= consumed > 0;
+                if consumed == 0 && net.is_delivering(id) {
+                    // It waits for more bytes, which costs no budget.
+                    return (0, Flow::Continue);
+                }
+                (consumed, flow(net, frames_left))
+            }),
+        };
+
+        let is_kept = !input.unfinished().is_empty();
+        let is_unfinished = is_kept && fed != Fed::Stopped;
+        let Some(connection) = live(&mut net.connections, id) else {
+            return;
+        };
+        connection.frames_kept = is_kept && fed == Fed::Stopped;
+        if !is_unfinished {
+            connection.frame_since = None;
+        } else if any_frame || connection.frame_since.is_none() {
+            connection.frame_since = Some(net.now);
+        }
+        if connection.received == Received::Nothing
+            && (any_frame || is_kept)
+            && let Some(timer) = connection.input_timer.take()
+        {
+            // It was armed for the first byte; the deadline of a frame is nearer.
+            net.timers.disarm(timer);
+        }
+        if any_frame {
+            connection.received = Received::First;
+        } else if is_kept {
+            connection.received = connection.received.max(Received::PartOfFirst);
+        }
+        let is_first = connection.received < Received::First;
+        if is_unfinished && connection.input_timer.is_none() {
+            net.arm_input(id, net.now + net.limits.frame_timeout);
+        }
+
+        if fed == Fed::TooLarge {
+            net.break_limit(id, CloseReason::FrameTooLarge, handler);
+        } else if framing == Framing::Pilcrow && is_first && is_unfinished {
+            net.owner = owner;
+            handler.on_first_bytes(net, id, input.unfinished());
+        }
+        match net.connection_mut(id) {
+            Some(connection) if connection.state == State::Open => connection.input = input,
+            _ => input.release(pool),
         }
     }
 
@@ -105,90 +187,5 @@ impl Reactor {
                 _ => self.net.finish_close(id),
             },
         }
-    }
-}
-
-/// Passes the frames that `bytes` complete to the handler, within the rest of its budget.
-fn deliver(
-    net: &mut Net,
-    pool: &mut BufferPool,
-    handler: &mut dyn Handler,
-    id: ConnId,
-    bytes: &[u8],
-    frames_left: &mut usize,
-) {
-    let Some(connection) = net.connection_mut(id) else {
-        return;
-    };
-    let mut input = std::mem::take(&mut connection.input);
-    let (framing, max_frame_bytes) = (connection.framing, connection.max_frame_bytes);
-    let owner = connection.owner;
-
-    let mut any_frame = false;
-    let flow = |net: &Net, frames_left: &mut usize| {
-        *frames_left = frames_left.saturating_sub(1);
-        if *frames_left == 0 || !net.is_delivering(id) {
-            Flow::Stop
-        } else {
-            Flow::Continue
-        }
-    };
-    let fed = match framing {
-        Framing::Pilcrow => input.feed(bytes, max_frame_bytes, pool, &mut |frame| {
-            net.owner = owner;
-            net.counters.frames_read += 1;
-            any_frame = true;
-            handler.on_frame(net, id, frame);
-            flow(net, frames_left)
-        }),
-        Framing::Raw => input.feed_raw(bytes, max_frame_bytes, pool, &mut |bytes| {
-            net.owner = owner;
-            let consumed = handler.on_bytes(net, id, bytes);
-            any_frame |= consumed > 0;
-            if consumed == 0 && net.is_delivering(id) {
-                // It waits for more bytes, which costs no budget.
-                return (0, Flow::Continue);
-            }
-            (consumed, flow(net, frames_left))
-        }),
-    };
-
-    let is_kept = !input.unfinished().is_empty();
-    let is_unfinished = is_kept && fed != Fed::Stopped;
-    let Some(connection) = live(&mut net.connections, id) else {
-        return;
-    };
-    connection.frames_kept = is_kept && fed == Fed::Stopped;
-    if !is_unfinished {
-        connection.frame_since = None;
-    } else if any_frame || connection.frame_since.is_none() {
-        connection.frame_since = Some(net.now);
-    }
-    if connection.received == Received::Nothing
-        && (any_frame || is_kept)
-        && let Some(timer) = connection.input_timer.take()
-    {
-        // It was armed for the first byte; the deadline of a frame is nearer.
-        net.timers.disarm(timer);
-    }
-    if any_frame {
-        connection.received = Received::First;
-    } else if is_kept {
-        connection.received = connection.received.max(Received::PartOfFirst);
-    }
-    let is_first = connection.received < Received::First;
-    if is_unfinished && connection.input_timer.is_none() {
-        net.arm_input(id, net.now + net.limits.frame_timeout);
-    }
-
-    if fed == Fed::TooLarge {
-        net.break_limit(id, CloseReason::FrameTooLarge, handler);
-    } else if framing == Framing::Pilcrow && is_first && is_unfinished {
-        net.owner = owner;
-        handler.on_first_bytes(net, id, input.unfinished());
-    }
-    match net.connection_mut(id) {
-        Some(connection) if connection.state == State::Open => connection.input = input,
-        _ => input.release(pool),
     }
 }

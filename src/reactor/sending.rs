@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::connection::{CloseMode, CloseReason};
+use super::connection::{Close, CloseReason};
 use super::framing::Framing;
 use super::ids::ConnId;
 use super::net::{Net, live};
@@ -126,7 +126,7 @@ impl FrameWriter<'_> {
         }
         if output.unsent_owned_bytes > net.limits.max_unsent_bytes {
             net.counters.limits_broken += 1;
-            net.begin_close(self.conn, CloseReason::TooMuchUnsent, CloseMode::Abort);
+            net.begin_close(self.conn, CloseReason::TooMuchUnsent, Close::Now);
         } else {
             net.make_dirty(self.conn);
         }

@@ -2,29 +2,24 @@
 //! armed.
 //!
 //! Time is cut into ticks of one millisecond. The wheel has eight levels of 64 slots. A slot of
-//! level 0 holds the timers of one tick, and a slot of every further level spans as many ticks as
-//! the whole level below it. A timer waits in a coarse slot while it is far off; when the wheel
-//! reaches that slot, its timers cascade to finer ones. Eight levels cover 2^48 ticks, and no
-//! [`Time`] is past tick 2^45.
+//! level 0 holds the timers of one tick; a slot of any other level spans as many ticks as the whole
+//! level below it. When the wheel reaches a coarse slot, its timers cascade to finer ones. Eight
+//! levels cover 2^48 ticks, and no [`Time`] is past tick 2^45.
 //!
-//! Two ticks describe where the wheel is:
-//!
-//! - `present` is the latest tick the caller has told. It never goes back.
-//! - `cursor` is the tick that the slots are laid out around. It trails `present`
-//!   while there are due timers left to pop, and otherwise equals it.
-//!
-//! Everything else follows from these invariants:
+//! `present` is the latest tick that the caller has passed, and never goes back. `cursor` is the
+//! tick that the slots are laid out around: it is behind `present` while timers that are due have
+//! not been popped, and equals it otherwise. These invariants hold:
 //!
 //! 1. No timer is due before `cursor`, and a new one is due after `present`.
-//! 2. A timer sits on the level of the highest 6-bit digit in which its tick differs from `cursor`,
-//!    in the slot which that digit of its tick names. So its place is recomputed, and not stored.
+//! 2. A timer is on the level of the highest 6-bit digit in which its tick differs from `cursor`, in
+//!    the slot that this digit of its tick names. So its place is computed and not stored.
 //! 3. So the occupied slots of a level are all ahead of `cursor` (on level 0 also at it), and every
 //!    timer of a level is due before all those of the levels above: the first bit of the first
 //!    level in use names the earliest slot.
 //! 4. `cursor` only moves up to the start of the earliest slot, or to a tick before it. Neither
 //!    changes the place of a timer in any other slot.
-//! 5. By 2, timers of equal tick share a slot, where they keep the order they were armed in. A slot
-//!    cascades only when the levels below it are empty, so no younger timer can get in front.
+//! 5. By 2, timers of equal tick share a slot, in the order they were armed in. A slot cascades only
+//!    when the levels below it are empty, so no younger timer can get in front.
 
 use std::fmt;
 use std::mem;
@@ -36,13 +31,12 @@ use crate::time::Time;
 
 /// Timers ordered by deadline, and among equal deadlines by the order of arming.
 ///
-/// - A deadline is rounded up to a whole millisecond, and a timer expires once that whole
-///   millisecond is reached: it may be late, but is never early.
+/// - A deadline is rounded up to a whole millisecond. A timer may expire late, but never early.
 /// - The present is the highest `now` given to [`pop_expired`](Self::pop_expired). A deadline that is
-///   not after it stands for the millisecond that follows it. So a timer that another one arms when
-///   it expires never expires in the same batch.
-/// - A clock that steps back counts as standing still, and one that leaps ahead costs no more than
-///   the timers it passes.
+///   not after it counts as the next millisecond, so a timer that is armed when another one expires
+///   never expires in the same batch.
+/// - A clock that steps back counts as standing still; one that leaps ahead costs no more than the
+///   timers it passes.
 /// - Once the wheel has held as many timers as it will hold, it does not allocate.
 ///
 /// It holds at most `u32::MAX` timers, which would take 100 GB.
@@ -52,14 +46,15 @@ pub struct TimerWheel<T> {
     next_generation: NonZeroU32,
     /// For every level, a bit for each slot with timers in it.
     occupied: [u64; LEVELS],
-    slots: [[Slot; SLOTS]; LEVELS],
+    /// All slots, level by level: a place is an index into them.
+    slots: [Slot; LEVELS * SLOTS],
     entries: Slab<Entry<T>>,
 }
 
-/// Names one armed timer.
+/// Identifies an armed timer.
 ///
-/// It goes stale when the timer expires or is disarmed. A stale id is harmless: it names
-/// no other timer until four billion more have been armed.
+/// It is stale once the timer has expired or was disarmed, and then identifies no other timer until
+/// four billion more have been armed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TimerId {
     entry: u32,
@@ -74,32 +69,33 @@ impl<T> Default for TimerWheel<T> {
             cursor: 0,
             next_generation: NonZeroU32::MIN,
             occupied: [0; LEVELS],
-            slots: [[Slot::EMPTY; SLOTS]; LEVELS],
+            slots: [Slot::EMPTY; LEVELS * SLOTS],
             entries: Slab::new(),
         }
     }
 }
 
 impl<T> TimerWheel<T> {
-    /// The number of timers armed, which includes those due but not yet popped.
+    /// Returns the number of armed timers, including those that are due and not yet popped.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether no timer is armed.
+    /// Returns whether no timer is armed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Arms a timer that gives `payload` back at `deadline`, or in the next millisecond
-    /// if `deadline` is not after the present.
+    /// Arms a timer that returns `payload` at `deadline`, or in the next millisecond if `deadline` is
+    /// not after the present.
     ///
-    /// A deadline past the last whole millisecond that a [`Time`] can express is never
-    /// reached; `u64::MAX` nanoseconds thus stands for never.
+    /// A deadline past the last whole millisecond of a [`Time`] is never reached: `u64::MAX`
+    /// nanoseconds means never.
     pub fn arm(&mut self, deadline: Time, payload: T) -> TimerId {
-        let tick = tick_at_or_after(deadline).max(self.present + 1);
+        let tick = deadline.as_nanos().div_ceil(NANOS_PER_TICK);
+        let tick = tick.max(self.present + 1);
         let generation = self.next_generation;
         self.next_generation = generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
         let key = self.entries.insert(Entry {
@@ -109,14 +105,13 @@ impl<T> TimerWheel<T> {
             generation,
             payload,
         });
-        let entry = link(key);
+        // A longer slab does not fit into memory, see `TimerWheel`.
+        let entry = u32::try_from(key).unwrap_or(NIL);
         self.append(entry, tick);
         TimerId { entry, generation }
     }
 
-    /// Takes a timer back, even one that is due, as long as it has not been popped.
-    ///
-    /// `None` if `id` is stale.
+    /// Disarms a timer that has not been popped, even if it is due. Returns `None` if `id` is stale.
     pub fn disarm(&mut self, id: TimerId) -> Option<T> {
         let entry = self.entries.get(index(id.entry))?;
         if entry.generation != id.generation {
@@ -125,11 +120,10 @@ impl<T> TimerWheel<T> {
         self.remove(id.entry).map(|entry| entry.payload)
     }
 
-    /// When to call [`pop_expired`](Self::pop_expired) next; `None` if no timer is armed.
+    /// Returns when to call [`pop_expired`](Self::pop_expired) next, or `None` if no timer is armed.
     ///
-    /// It is never later than the earliest deadline, but may be earlier. There is nothing to
-    /// pop then, but the timer comes to a finer level. So it takes at most one call for each
-    /// of the eight levels until the timer expires.
+    /// Never later than the earliest deadline, but possibly earlier: then nothing is due, and timers
+    /// cascade by a level. So there are at most eight such calls until a timer expires.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
         let start = self.start_of(self.earliest_place()?);
@@ -138,17 +132,23 @@ impl<T> TimerWheel<T> {
 
     /// Removes the earliest timer that is due at `now`.
     ///
-    /// To be called until it gives `None`. Timers may be armed and disarmed in between.
+    /// Call it until it returns `None`. Timers may be armed and disarmed in between.
     pub fn pop_expired(&mut self, now: Time) -> Option<(TimerId, T)> {
-        self.present = self.present.max(tick_at_or_before(now));
+        self.present = self.present.max(now.as_nanos() / NANOS_PER_TICK);
         while let Some(place) = self.earliest_place() {
             let start = self.start_of(place);
             if start > self.present {
                 break;
             }
             self.cursor = start;
-            if place.level == 0 {
-                return self.pop_first(place);
+            if place < SLOTS {
+                let entry = self.slots[place].first;
+                let Entry {
+                    generation,
+                    payload,
+                    ..
+                } = self.remove(entry)?;
+                return Some((TimerId { entry, generation }, payload));
             }
             self.cascade(place);
         }
@@ -156,21 +156,10 @@ impl<T> TimerWheel<T> {
         None
     }
 
-    fn pop_first(&mut self, place: Place) -> Option<(TimerId, T)> {
-        let first = self.slots[index(place.level)][index(place.digit)].first;
-        let entry = self.remove(first)?;
-        let id = TimerId {
-            entry: first,
-            generation: entry.generation,
-        };
-        Some((id, entry.payload))
-    }
-
     /// Spreads the timers of a slot that `cursor` has reached over the levels below.
-    fn cascade(&mut self, place: Place) {
-        let slot = &mut self.slots[index(place.level)][index(place.digit)];
-        let mut current = mem::replace(slot, Slot::EMPTY).first;
-        self.occupied[index(place.level)] &= !place.bit();
+    fn cascade(&mut self, place: usize) {
+        let mut current = mem::replace(&mut self.slots[place], Slot::EMPTY).first;
+        self.occupied[place / SLOTS] &= !bit(place);
         while let Some(entry) = self.entries.get(index(current)) {
             let next = entry.next;
             self.append(current, entry.tick);
@@ -178,16 +167,16 @@ impl<T> TimerWheel<T> {
         }
     }
 
-    /// Puts an entry last in the slot that `tick` belongs to.
+    /// Puts an entry last in the slot of `tick`.
     fn append(&mut self, entry: u32, tick: u64) {
         let place = self.place_of(tick);
-        let slot = &mut self.slots[index(place.level)][index(place.digit)];
+        let slot = &mut self.slots[place];
         let previous = mem::replace(&mut slot.last, entry);
         if let Some(previous) = self.entries.get_mut(index(previous)) {
             previous.next = entry;
         } else {
             slot.first = entry;
-            self.occupied[index(place.level)] |= place.bit();
+            self.occupied[place / SLOTS] |= bit(place);
         }
         if let Some(entry) = self.entries.get_mut(index(entry)) {
             entry.previous = previous;
@@ -198,7 +187,7 @@ impl<T> TimerWheel<T> {
     fn remove(&mut self, entry: u32) -> Option<Entry<T>> {
         let entry = self.entries.try_remove(index(entry))?;
         let place = self.place_of(entry.tick);
-        let slot = &mut self.slots[index(place.level)][index(place.digit)];
+        let slot = &mut self.slots[place];
         match self.entries.get_mut(index(entry.previous)) {
             Some(previous) => previous.next = entry.next,
             None => slot.first = entry.next,
@@ -208,36 +197,30 @@ impl<T> TimerWheel<T> {
             None => slot.last = entry.previous,
         }
         if slot.first == NIL {
-            self.occupied[index(place.level)] &= !place.bit();
+            self.occupied[place / SLOTS] &= !bit(place);
         }
         Some(entry)
     }
 
-    /// Where a timer for `tick` sits now.
-    fn place_of(&self, tick: u64) -> Place {
+    /// Returns the place of a timer for `tick`.
+    fn place_of(&self, tick: u64) -> usize {
         // Setting the lowest digit makes "no difference" a place on level 0.
         let difference = (self.cursor ^ tick) | LOWEST_DIGIT;
         let level = difference.ilog2() / DIGIT_BITS;
         let [low_byte, ..] = (tick >> (level * DIGIT_BITS)).to_le_bytes();
-        Place {
-            level,
-            digit: u32::from(low_byte) % DIGITS,
-        }
+        index(level) * SLOTS + usize::from(low_byte) % SLOTS
     }
 
-    fn earliest_place(&self) -> Option<Place> {
-        let (level, bits) = (0..).zip(self.occupied).find(|&(_, bits)| bits != 0)?;
-        Some(Place {
-            level,
-            digit: bits.trailing_zeros(),
-        })
+    fn earliest_place(&self) -> Option<usize> {
+        let level = self.occupied.iter().position(|bits| *bits != 0)?;
+        Some(level * SLOTS + index(self.occupied[level].trailing_zeros()))
     }
 
-    /// The first tick of an occupied slot.
-    fn start_of(&self, place: Place) -> u64 {
-        let shift = place.level * DIGIT_BITS;
+    /// Returns the first tick of an occupied slot.
+    fn start_of(&self, place: usize) -> u64 {
+        let shift = (place / SLOTS) * index(DIGIT_BITS);
         let higher_digits = (self.cursor >> shift) & !LOWEST_DIGIT;
-        (higher_digits | u64::from(place.digit)) << shift
+        (higher_digits | (place % SLOTS) as u64) << shift
     }
 }
 
@@ -254,26 +237,11 @@ impl<T> fmt::Debug for TimerWheel<T> {
 const LEVELS: usize = 8;
 const DIGIT_BITS: u32 = 6;
 const SLOTS: usize = 1 << DIGIT_BITS;
-const DIGITS: u32 = 1 << DIGIT_BITS;
 const LOWEST_DIGIT: u64 = (1 << DIGIT_BITS) - 1;
-
 const NANOS_PER_TICK: u64 = 1_000_000;
 
 /// The link to no entry. The slab never gets that long, so looking it up finds nothing.
 const NIL: u32 = u32::MAX;
-
-/// Where timers wait: a level, and the digit which they have in common there.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Place {
-    level: u32,
-    digit: u32,
-}
-
-impl Place {
-    fn bit(self) -> u64 {
-        1 << self.digit
-    }
-}
 
 /// The ends of a list of entries.
 #[derive(Clone, Copy)]
@@ -291,8 +259,8 @@ impl Slot {
 
 /// An armed timer.
 ///
-/// Cache misses dominate the cost of every operation, so it is kept small: `u32` links,
-/// and a generation that is never zero, which spares the slab its tag.
+/// Cache misses dominate the cost of every operation, so it is kept small: `u32` links, and a
+/// generation that is never zero, which spares the slab its tag.
 struct Entry<T> {
     tick: u64,
     previous: u32,
@@ -301,22 +269,13 @@ struct Entry<T> {
     payload: T,
 }
 
-fn tick_at_or_before(time: Time) -> u64 {
-    time.as_nanos() / NANOS_PER_TICK
+fn bit(place: usize) -> u64 {
+    1 << (place % SLOTS)
 }
 
-fn tick_at_or_after(time: Time) -> u64 {
-    time.as_nanos().div_ceil(NANOS_PER_TICK)
-}
-
-fn link(key: usize) -> u32 {
-    // A longer slab does not fit into memory, see `TimerWheel`.
-    u32::try_from(key).unwrap_or(NIL)
-}
-
-fn index(link: u32) -> usize {
-    // Widens, as every target with a `mio` selector has pointers of 32 bits or more.
-    link as usize
+fn index(number: u32) -> usize {
+    // Widens: every target of mio has pointers of at least 32 bits.
+    number as usize
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, IoSlice};
 use std::time::Duration;
 
-use super::connection::{CloseMode, CloseReason, State};
+use super::connection::{Close, CloseReason, State};
 use super::handler::Handler;
 use super::ids::{ConnId, Owner};
 use super::net::{Net, live};
@@ -115,7 +115,7 @@ impl Net {
                         self.set_backlogged(id);
                     }
                     ErrorKind::Interrupted => self.make_dirty(id),
-                    kind => self.begin_close(id, CloseReason::of_failure(kind), CloseMode::Abort),
+                    kind => self.begin_close(id, CloseReason::of_failure(kind), Close::Now),
                 }
                 0
             }

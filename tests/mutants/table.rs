@@ -36,8 +36,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "CloseWithoutLinger",
         file: "src/reactor/closing.rs",
-        find: "linger: mode == CloseMode::FlushAndLinger,",
-        replace: "linger: mode == CloseMode::FlushAndLinger && !MUTANT,",
+        find: "let linger = why != CloseReason::PeerClosed;",
+        replace: "let linger = why != CloseReason::PeerClosed && !MUTANT;",
         promise: 7,
     },
     // A stale id reaches the connection that uses the slot now.
@@ -63,7 +63,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/reactor/turn.rs",
         find: "connection.closed_hint |= closed;",
         replace: "if closed && MUTANT {
-                      net.begin_close(id, super::CloseReason::PeerClosed, super::connection::CloseMode::Flush);
+                      net.begin_close(id, super::CloseReason::PeerClosed, super::Close::AfterFlush);
                       continue;
                   }
                   connection.closed_hint |= closed;",

@@ -437,22 +437,19 @@ impl Pair {
         let wheel = &self.wheel;
         assert!(wheel.cursor <= wheel.present);
         let mut found = 0;
-        for (level, slots) in (0..).zip(&wheel.slots) {
-            for (digit, slot) in (0..).zip(slots) {
-                let place = Place { level, digit };
-                let occupied = wheel.occupied[index(level)] & place.bit() != 0;
-                assert_eq!(occupied, slot.first != NIL);
-                let (mut previous, mut current) = (NIL, slot.first);
-                while let Some(entry) = wheel.entries.get(index(current)) {
-                    assert_eq!(wheel.place_of(entry.tick), place);
-                    assert!(entry.tick >= wheel.cursor.max(wheel.start_of(place)));
-                    assert_eq!(entry.previous, previous);
-                    (previous, current) = (current, entry.next);
-                    found += 1;
-                }
-                assert_eq!(current, NIL);
-                assert_eq!(slot.last, previous);
+        for (place, slot) in wheel.slots.iter().enumerate() {
+            let occupied = wheel.occupied[place / SLOTS] & bit(place) != 0;
+            assert_eq!(occupied, slot.first != NIL);
+            let (mut previous, mut current) = (NIL, slot.first);
+            while let Some(entry) = wheel.entries.get(index(current)) {
+                assert_eq!(wheel.place_of(entry.tick), place);
+                assert!(entry.tick >= wheel.cursor.max(wheel.start_of(place)));
+                assert_eq!(entry.previous, previous);
+                (previous, current) = (current, entry.next);
+                found += 1;
             }
+            assert_eq!(current, NIL);
+            assert_eq!(slot.last, previous);
         }
         assert_eq!(found, wheel.len());
     }
