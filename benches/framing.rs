@@ -3,10 +3,11 @@
 #![allow(clippy::indexing_slicing)]
 
 use std::hint::black_box;
+use std::ops::ControlFlow;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use pilcrow::reactor::buffer_pool::BufferPool;
-use pilcrow::reactor::framing::{Flow, FrameBuffer};
+use pilcrow::reactor::framing::FrameBuffer;
 
 const STREAM_BYTES: usize = 1 << 20;
 const MAX_FRAME_BYTES: usize = 1 << 20;
@@ -42,7 +43,7 @@ fn framing(criterion: &mut Criterion) {
                     for piece in black_box(&stream).chunks(*cut) {
                         buffer.feed(piece, MAX_FRAME_BYTES, &mut pool, &mut |frame| {
                             bytes += frame.len();
-                            Flow::Continue
+                            ControlFlow::Continue(())
                         });
                     }
                     bytes

@@ -1,25 +1,16 @@
 //! A service registry that pushes, and the event loop it runs on, in one non-blocking thread.
 //!
-//! Every microservice ("node") keeps one TCP connection to the [Distributor](distributor), says who
-//! it is, and is sent the list of all live nodes whenever one joins or leaves. Packets are JSON
-//! objects ended by `¶`; existing Node.js peers speak them unchanged.
+//! Each microservice ("node") keeps one TCP connection to the [Distributor](distributor), registers
+//! its name and urls there, and receives the list of all live nodes whenever one joins or leaves.
+//! Packets are JSON objects ended by `¶`; existing Node.js peers speak them unchanged.
 //!
-//! ```text
-//!               cli/distributor       your service      cli/gateway      your program
-//!                  │     │                 │                 │                 │
-//!  handlers        │   admin ──── http     │     http ── gateway               │        say what the protocol means
-//!                  │     │       │         │      │          │                 │
-//!                distributor     │       node ────│──────────┘           your Handler
-//!                  │     └───────│──┐  ┌───┘      │                            │
-//!  pure         registry         │ protocol       │                            │        no sockets, no clock, no threads
-//!                  │             │    │           │                            │
-//!  loop         reactor ── Handler / Net ── framing · write queue · timer wheel
-//!                │
-//!  system      mio + socket2                                             the one seam to the outside
-//! ```
+//! From the bottom up: the [`reactor`] is the event loop, [`protocol`] and [`registry`] are pure
+//! data, and [`distributor`], [`node`], [`http`], [`admin`] and [`gateway`] are handlers of events,
+//! any of which can share one reactor. `ARCHITECTURE.md` has the picture.
 //!
-//! A [`node`] is the way to live in a fleet. This is a complete one: it registers, serves, and could
-//! call all others.
+//! # A node
+//!
+//! This one registers and serves, and could call all others:
 //!
 //! ```no_run
 //! use std::net::SocketAddr;
@@ -59,8 +50,10 @@
 //! }
 //! ```
 //!
-//! The [`reactor`] is yours to embed: it is turned by the thread that owns it, stores no handler
-//! and starts no thread. A program on it without a fleet:
+//! # The reactor alone
+//!
+//! A [`Reactor`](reactor::Reactor) is turned by the thread that owns it. It stores no handler and
+//! starts no thread. A program on it without a Distributor:
 //!
 //! ```
 //! use std::io::Write;
@@ -84,47 +77,29 @@
 //!     # let mut client = std::net::TcpStream::connect(reactor.net().local_addr(listener).unwrap())?;
 //!     # client.write_all("{}¶".as_bytes())?;
 //!     # client.set_nonblocking(true)?;
-//!     # let mut answer = [0; 4];
+//!     # let mut reply = [0; 4];
 //!
 //!     let mut echo = Echo;
 //!     loop {
 //!         reactor.turn(None, &mut echo)?;
-//!         # if client.read(&mut answer).is_ok_and(|read| read == 4) { break; }
+//!         # if client.read(&mut reply).is_ok_and(|read| read == 4) { break; }
 //!     }
-//!     # assert_eq!(&answer, "{}¶".as_bytes());
+//!     # assert_eq!(&reply, "{}¶".as_bytes());
 //!     # Ok(())
 //! }
 //! ```
 //!
-//! A [`Distributor`](distributor::Distributor) is such a handler, too:
-//!
-//! ```no_run
-//! use pilcrow::distributor::{Config, Distributor};
-//! use pilcrow::reactor::{Limits, Reactor};
-//!
-//! fn main() -> std::io::Result<()> {
-//!     let mut reactor = Reactor::new(Limits::default())?;
-//!     let mut distributor = Distributor::new(Config::default());
-//!     distributor.listen(reactor.net(), ([127, 0, 0, 1], 9000).into())?;
-//!     loop {
-//!         reactor.turn(None, &mut distributor)?;
-//!     }
-//! }
-//! ```
-//!
-//! A host loop that sleeps elsewhere watches the reactor's fd ([`AsFd`](std::os::fd::AsFd)), asks
-//! [`next_deadline`](reactor::Reactor::next_deadline) how long it may sleep, and turns with zero
-//! wait; one that must not sleep turns with zero wait all the time.
+//! A host loop that sleeps elsewhere watches the reactor's fd ([`AsFd`](std::os::fd::AsFd)), sleeps
+//! until [`next_deadline`](reactor::Reactor::next_deadline) at most, and turns with zero wait; one
+//! that must not sleep turns with zero wait all the time.
 //!
 //! # Features
 //!
-//! `cli` (on by default) is what the programs need. Embedders switch it off:
-//! `pilcrow = { path = "../pilcrow", default-features = false }`. `http` is the server side of
-//! HTTP/1.1, [`http`], with the [`gateway`] and what shows a Distributor by it, [`admin`]; `cli`
-//! has it with it.
-//!
-//! `testing` is for this crate's own tests: a simulated network and a scripted system under the
-//! reactor. Nothing of it is in a build without it.
+//! - `cli` (default): what the programs need, `http` included. Embedders switch it off:
+//!   `pilcrow = { path = "../pilcrow", default-features = false }`.
+//! - `http`: the server side of HTTP/1.1, [`http`], with the [`gateway`] and the [`admin`] API of a
+//!   Distributor.
+//! - `testing`: a simulated network under the reactor, for the tests of this crate.
 
 #![forbid(unsafe_code)]
 
@@ -154,7 +129,7 @@ mod sys;
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    reason = "what fails here fails a test; no peer data gets here"
+    reason = "a failure here fails a test; no peer data gets here"
 )]
 pub mod testing;
 mod time;

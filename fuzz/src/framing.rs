@@ -1,8 +1,10 @@
 //! The frames of a stream do not depend on how it is cut.
 
+use std::ops::ControlFlow;
+
 use crate::script::Script;
 use pilcrow::reactor::buffer_pool::BufferPool;
-use pilcrow::reactor::framing::{FRAME_END, Fed, Flow, FrameBuffer};
+use pilcrow::reactor::framing::{FRAME_END, Fed, FrameBuffer};
 
 /// Returns the frames of a stream, found in the simplest way, and the length of each before trimming.
 fn model(stream: &[u8]) -> Vec<(Vec<u8>, usize)> {
@@ -53,8 +55,8 @@ fn cut(stream: &[u8], cuts: &[u8], limit: usize, stops: u8) -> (Vec<Vec<u8>>, bo
                 assert!(!frame.is_empty() && frame.len() <= limit);
                 frames.push(frame.to_vec());
                 match stops >> (frames.len() % 8) & 1 {
-                    0 => Flow::Continue,
-                    _ => Flow::Stop,
+                    0 => ControlFlow::Continue(()),
+                    _ => ControlFlow::Break(()),
                 }
             });
             match fed {

@@ -9,7 +9,7 @@ use super::handler::Handler;
 use super::ids::{ConnId, ListenerId, Token};
 use super::listener::{FIRST_RETRY_PAUSE, LONGEST_RETRY_PAUSE, ListenOptions, Listener};
 use super::net::{Due, Net, live};
-use crate::sys::{SocketId, System, TcpOptions};
+use crate::sys::SocketId;
 
 /// Refused connections that may receive their refusal at a time. They use the fds that are kept
 /// free above the limit.
@@ -22,10 +22,10 @@ impl Net {
     ///
     /// Those of the system: the address is in use, not one of this host, or not permitted.
     pub fn listen(&mut self, addr: SocketAddr, options: ListenOptions) -> io::Result<ListenerId> {
-        let backlog = self.limits.listen_backlog;
-        self.add_listener(options, |system, tcp, token| {
-            system.listen(addr, backlog, tcp, token)
-        })
+        let (token, limits) = (self.listener_token(), &self.limits);
+        let backlog = limits.listen_backlog;
+        let bound = self.system.listen(addr, backlog, &limits.tcp, token)?;
+        Ok(self.add_listener(bound, options))
     }
 
     /// Listens on a TCP socket that is listening already, such as one from a service manager or a
@@ -39,19 +39,22 @@ impl Net {
     /// Those of the system, and [`InvalidInput`](ErrorKind::InvalidInput) if it is not a listening
     /// TCP socket.
     pub fn listen_on(&mut self, socket: OwnedFd, options: ListenOptions) -> io::Result<ListenerId> {
-        self.add_listener(options, |system, tcp, token| {
-            system.listen_on(socket, tcp, token)
-        })
+        let token = self.listener_token();
+        let bound = self.system.listen_on(socket, &self.limits.tcp, token)?;
+        Ok(self.add_listener(bound, options))
+    }
+
+    /// Returns the token of the listener that is added next.
+    fn listener_token(&self) -> u64 {
+        Token::Listener(ListenerId(self.next_listener)).pack()
     }
 
     fn add_listener(
         &mut self,
+        (socket, addr): (SocketId, SocketAddr),
         options: ListenOptions,
-        listen: impl FnOnce(&mut dyn System, &TcpOptions, u64) -> io::Result<(SocketId, SocketAddr)>,
-    ) -> io::Result<ListenerId> {
+    ) -> ListenerId {
         let id = ListenerId(self.next_listener);
-        let token = Token::Listener(id).pack();
-        let (socket, addr) = listen(&mut *self.system, &self.limits.tcp, token)?;
         self.next_listener += 1;
         let listener = Listener {
             socket,
@@ -62,7 +65,7 @@ impl Net {
             next_retry_pause: FIRST_RETRY_PAUSE,
         };
         self.listeners.insert(id, listener);
-        Ok(id)
+        id
     }
 
     /// Returns the address of a listener, with the port in use.
@@ -175,6 +178,7 @@ impl Net {
             socket: Some(socket),
             writable: true,
             refused: is_full,
+            waiting_since: Some(self.now),
             ..Connection::new(id, peer, state)
         });
         if is_full {

@@ -53,7 +53,7 @@ impl Net {
             self.set_backlogged(id);
             return;
         }
-        let Some(socket) = connection.socket.filter(|_| linger) else {
+        let (true, Some(socket)) = (linger, connection.socket) else {
             return self.finish_close(id);
         };
         let is_readable = connection.readable;

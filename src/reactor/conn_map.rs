@@ -29,7 +29,7 @@ impl<T> ConnMap<T> {
         self.len == 0
     }
 
-    /// Inserts a value, in place of that of an earlier connection of the slot.
+    /// Inserts a value. It replaces that of an earlier connection with the same slot.
     pub fn insert(&mut self, conn: ConnId, value: T) {
         let slot = conn.slot();
         if slot >= self.slots.len() {
@@ -43,18 +43,14 @@ impl<T> ConnMap<T> {
 
     /// Returns the value of a connection.
     pub fn get(&self, conn: ConnId) -> Option<&T> {
-        match self.slots.get(conn.slot())? {
-            Some((id, value)) if *id == conn => Some(value),
-            _ => None,
-        }
+        let (id, value) = self.slots.get(conn.slot())?.as_ref()?;
+        (*id == conn).then_some(value)
     }
 
     /// Returns the value of a connection, mutably.
     pub fn get_mut(&mut self, conn: ConnId) -> Option<&mut T> {
-        match self.slots.get_mut(conn.slot())? {
-            Some((id, value)) if *id == conn => Some(value),
-            _ => None,
-        }
+        let (id, value) = self.at_slot(conn.slot())?;
+        (id == conn).then_some(value)
     }
 
     /// Returns the connection that has this slot now, and its value.
@@ -71,12 +67,12 @@ impl<T> ConnMap<T> {
         Some(value)
     }
 
-    /// All of it, in the order of the slots.
+    /// Returns all connections and values, in the order of the slots.
     pub fn iter(&self) -> impl Iterator<Item = (ConnId, &T)> {
         self.slots.iter().flatten().map(|(id, value)| (*id, value))
     }
 
-    /// All of it, to be changed, in the order of the slots.
+    /// Returns all connections and values, in the order of the slots.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (ConnId, &mut T)> {
         self.slots
             .iter_mut()
@@ -90,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stale_id_finds_nothing() {
+    fn ignores_stale_ids() {
         let (old, new) = (ConnId::new(3, 1), ConnId::new(3, 2));
         let mut map = ConnMap::default();
         map.insert(old, "old");

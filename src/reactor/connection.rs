@@ -3,24 +3,24 @@
 //! | state | becomes | when |
 //! |---|---|---|
 //! | `Connecting` | `Open` | the system reports that it is established: `on_open` |
-//! | | `Closing` (abort) | it fails, times out, or the handler closes it |
+//! | | `Closing` (now) | it fails, times out, or the handler closes it |
 //! | `Open` | `Closing` | its end is read, it fails, breaks a limit, or the handler closes it |
-//! | `Closing` | `Closing` (abort) | it fails before `on_close`; the first reason stays |
+//! | `Closing` | `Closing` (now) | it fails before `on_close`; the first reason stays |
 //! | | `Flushing` | `on_close` is called, once per connection |
 //! | `Flushing` | `Lingering` | all is written, and unread input could destroy it |
-//! | | `Closed` | all is written, writing fails or times out, or it was an abort |
+//! | | `Closed` | all is written, writing fails or times out, or it is closed now |
 //! | `Lingering` | `Closed` | its end is read, or too much input before it, or it times out |
 //!
-//! A connection begins as `Connecting` or, if it was accepted, as `Open`; one beyond the limits
-//! begins as `Flushing`, without any callback. It is freed at the end of the turn in which it becomes
-//! `Closed`. These invariants hold:
+//! A connection begins as `Connecting` or, if accepted, as `Open`; one beyond the limits begins as
+//! `Flushing`, without any callback. It is freed at the end of the turn in which it becomes `Closed`.
+//! These invariants hold:
 //!
 //! 1. The handler knows its id from `on_open`, or from `Net::connect`, until `on_close` returns.
-//! 2. Only input of an `Open` one reaches the handler, while its reading is not paused. Only that of
-//!    a `Lingering` one is read and dropped.
+//! 2. Only input of an `Open` one that is not paused reaches the handler; only that of a `Lingering`
+//!    one is read and dropped.
 //! 3. Only a `Connecting` or `Open` one queues frames; only an `Open` or `Flushing` one writes them.
-//! 4. `frame_since` is set only while `input` holds the beginning of a frame, and `frames_kept` only
-//!    while it may hold whole ones: never both, and neither before something was received.
+//! 4. `waiting_since` is set only before the first byte of an accepted one, and while `input` holds
+//!    the beginning of a frame; `frames_kept` only while it may hold whole ones: never both.
 //! 5. `backlogged` means that a flush left bytes. Then `output_timer` is armed, until it expires and
 //!    finds them written.
 //! 6. Its id is in the ready or dirty list of `Net` at most once, if `in_ready_list` or
@@ -53,7 +53,7 @@ pub enum CloseReason {
     Local,
     /// The peer closed its side (FIN).
     PeerClosed,
-    /// It was reset by the peer or on the way, or failed otherwise.
+    /// It was reset or failed otherwise.
     Failed(ErrorKind),
     /// The peer acknowledged nothing for so long that the kernel gave up.
     PeerVanished,
@@ -154,21 +154,21 @@ pub(crate) struct Connection {
     pub(crate) socket: Option<SocketId>,
     pub(crate) peer: SocketAddr,
     pub(crate) max_frame_bytes: usize,
-    /// It was beyond the limits, and the handler does not know it.
+    /// It is beyond the limits, and no handler knows it.
     pub(crate) refused: bool,
 
     pub(crate) input: FrameBuffer,
     /// The system reported input, and no read has emptied the socket since.
     pub(crate) readable: bool,
-    /// The system reported the end of the peer: the next short read is not the last.
+    /// The system reported the end of the peer, so a short read is not the last.
     pub(crate) closed_hint: bool,
     /// `input` may contain complete frames.
     pub(crate) frames_kept: bool,
     pub(crate) in_ready_list: bool,
     pub(crate) read_bytes: u64,
     pub(crate) received: Received,
-    /// Since when `input` contains the beginning of a frame.
-    pub(crate) frame_since: Option<Time>,
+    /// Since when the first byte, or the rest of a frame, is awaited.
+    pub(crate) waiting_since: Option<Time>,
     /// For the deadline of the current state: connect, first byte, frame or linger.
     pub(crate) input_timer: Option<TimerId>,
 
@@ -203,7 +203,7 @@ impl Connection {
             in_ready_list: false,
             read_bytes: 0,
             received: Received::Nothing,
-            frame_since: None,
+            waiting_since: None,
             input_timer: None,
             output: WriteQueue::default(),
             writable: false,

@@ -1,7 +1,7 @@
 //! The deadlines of a connection, and what happens after them.
 //!
-//! A deadline that moves with every frame does not move its timer: the timer looks at the state when
-//! it expires, and is armed again if that was too early.
+//! A deadline that moves with every frame does not move its timer: an expired timer looks at the
+//! state, and is armed again if that was too early.
 
 use super::connection::{Close, CloseReason, Received, State};
 use super::handler::Handler;
@@ -20,40 +20,38 @@ impl Net {
         }
     }
 
-    /// The input timer expired: the state tells what it was for, and whether it is too late.
+    /// Acts on the input timer: the state shows what it was armed for, and whether that is over.
     pub(super) fn input_due(&mut self, id: ConnId, handler: &mut dyn Handler) {
-        let now = self.now;
-        let frame_timeout = self.limits.frame_timeout;
-        let Some(connection) = self.connection_mut(id) else {
+        let (now, limits) = (self.now, &self.limits);
+        let Some(connection) = live(&mut self.connections, id) else {
             return;
         };
         connection.input_timer = None;
         match connection.state {
             State::Connecting => self.begin_close(id, CloseReason::ConnectTimeout, Close::Now),
             State::Lingering { .. } => self.finish_close(id),
-            State::Open if connection.received == Received::Nothing && connection.is_paused => {
-                self.arm_input(id, now + self.limits.first_byte_timeout);
-            }
-            State::Open if connection.received == Received::Nothing => {
-                self.break_limit(id, CloseReason::NoFirstByte, handler);
-            }
             State::Open => {
-                let Some(since) = connection.frame_since else {
+                let Some(since) = connection.waiting_since else {
                     return;
                 };
-                if connection.is_paused {
-                    self.arm_input(id, now + frame_timeout);
-                } else if now >= since + frame_timeout {
-                    self.break_limit(id, CloseReason::FrameTimeout, handler);
+                let (timeout, why) = if connection.received == Received::Nothing {
+                    (limits.first_byte_timeout, CloseReason::NoFirstByte)
                 } else {
-                    self.arm_input(id, since + frame_timeout);
+                    (limits.frame_timeout, CloseReason::FrameTimeout)
+                };
+                if connection.is_paused {
+                    self.arm_input(id, now + timeout);
+                } else if now < since + timeout {
+                    self.arm_input(id, since + timeout);
+                } else {
+                    self.break_limit(id, why, handler);
                 }
             }
             State::Closing(..) | State::Flushing { .. } | State::Closed => {}
         }
     }
 
-    /// The output timer expired: closes the connection if its peer has read nothing for too long.
+    /// Acts on the output timer: closes the connection if its peer has read nothing for too long.
     pub(super) fn output_due(&mut self, id: ConnId) {
         let (now, write_timeout) = (self.now, self.limits.write_timeout);
         let Some(connection) = live(&mut self.connections, id) else {
@@ -64,7 +62,7 @@ impl Net {
             return;
         }
         let deadline = connection.write_progress_at + write_timeout;
-        // One that can be written to is, later in this turn.
+        // If it is writable, this turn writes to it later.
         if now < deadline || connection.writable {
             connection.output_timer = Some(self.timers.arm(deadline, Due::Output(id)));
             return;
@@ -73,7 +71,7 @@ impl Net {
         self.begin_close(id, CloseReason::WriteTimeout, Close::Now);
     }
 
-    /// Notes that a flush left bytes.
+    /// Records that a flush left bytes.
     pub(super) fn set_backlogged(&mut self, id: ConnId) {
         let Some(connection) = live(&mut self.connections, id) else {
             return;
@@ -88,7 +86,7 @@ impl Net {
             .get_or_insert_with(|| self.timers.arm(deadline, Due::Output(id)));
     }
 
-    /// Lets the handler send why, and closes the connection.
+    /// Reports a broken limit to the handler, which may send a reason, and closes the connection.
     pub(super) fn break_limit(&mut self, id: ConnId, why: CloseReason, handler: &mut dyn Handler) {
         self.counters.limits_broken += 1;
         self.owner = self.owner_of(id);

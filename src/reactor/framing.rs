@@ -1,5 +1,7 @@
 //! Cuts input into frames. Pure: bytes in, frames out.
 
+use std::ops::ControlFlow;
+
 use memchr::memchr;
 
 use super::buffer_pool::BufferPool;
@@ -19,21 +21,12 @@ pub const FRAME_END: [u8; 2] = [LEAD, TRAIL];
 const LEAD: u8 = 0xC2;
 const TRAIL: u8 = 0xB6;
 
-/// What the receiver of a frame wants next.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Flow {
-    /// The next frame.
-    Continue,
-    /// Nothing for now: the rest of the bytes is kept.
-    Stop,
-}
-
 /// Why [`FrameBuffer::feed`] returned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fed {
     /// Every complete frame was passed on.
     Drained,
-    /// The receiver returned [`Flow::Stop`]; complete frames may be kept.
+    /// The receiver broke off; complete frames may be kept.
     Stopped,
     /// A frame is longer than the limit. The buffer must not be used any more.
     TooLarge,
@@ -54,13 +47,13 @@ pub struct FrameBuffer {
 impl FrameBuffer {
     /// Passes each frame that `input` completes to `receive`, and keeps the rest.
     ///
-    /// Frames that are left from an earlier [`Flow::Stop`] come first.
+    /// If it breaks off, the rest of the frames is kept and comes first in the next call.
     pub fn feed(
         &mut self,
         input: &[u8],
         max_frame_bytes: usize,
         pool: &mut BufferPool,
-        receive: &mut dyn FnMut(&[u8]) -> Flow,
+        receive: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
     ) -> Fed {
         if self.kept.is_empty() {
             return self.feed_in_place(input, max_frame_bytes, pool, receive);
@@ -107,7 +100,7 @@ impl FrameBuffer {
         input: &[u8],
         max_kept_bytes: usize,
         pool: &mut BufferPool,
-        consume: &mut dyn FnMut(&[u8]) -> (usize, Flow),
+        consume: &mut dyn FnMut(&[u8]) -> (usize, ControlFlow<()>),
     ) -> Fed {
         let fed = if self.kept.is_empty() {
             let (used, fed) = offer(input, consume);
@@ -153,7 +146,7 @@ impl FrameBuffer {
         input: &[u8],
         max_frame_bytes: usize,
         pool: &mut BufferPool,
-        receive: &mut dyn FnMut(&[u8]) -> Flow,
+        receive: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
     ) -> Fed {
         let mut cursor = Cursor::default();
         let fed = cursor.hand_out(input, max_frame_bytes, receive);
@@ -196,7 +189,7 @@ impl Cursor {
         &mut self,
         bytes: &[u8],
         max_frame_bytes: usize,
-        receive: &mut dyn FnMut(&[u8]) -> Flow,
+        receive: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
     ) -> Fed {
         loop {
             self.skip_white_space(bytes);
@@ -217,7 +210,7 @@ impl Cursor {
                 return Fed::TooLarge;
             }
             let frame = frame.trim_ascii_end();
-            if !frame.is_empty() && receive(frame) == Flow::Stop {
+            if !frame.is_empty() && receive(frame).is_break() {
                 return Fed::Stopped;
             }
         }
@@ -248,7 +241,7 @@ pub(super) fn find_end(bytes: &[u8], mut from: usize) -> Option<usize> {
     }
 }
 
-fn offer(bytes: &[u8], consume: &mut dyn FnMut(&[u8]) -> (usize, Flow)) -> (usize, Fed) {
+fn offer(bytes: &[u8], consume: &mut dyn FnMut(&[u8]) -> (usize, ControlFlow<()>)) -> (usize, Fed) {
     let mut used = 0;
     loop {
         let rest = bytes.get(used..).unwrap_or_default();
@@ -257,7 +250,7 @@ fn offer(bytes: &[u8], consume: &mut dyn FnMut(&[u8]) -> (usize, Flow)) -> (usiz
         }
         let (more, flow) = consume(rest);
         used += more.min(rest.len());
-        if flow == Flow::Stop {
+        if flow.is_break() {
             return (used, Fed::Stopped);
         }
         if more == 0 {

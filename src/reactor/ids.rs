@@ -29,9 +29,9 @@ pub struct ListenerId(pub(super) u32);
 
 /// The handler that made a listener, connection or timer, where several share one reactor.
 ///
-/// [`Net::new_owner`](super::Net::new_owner) allocates one. The reactor only carries it: accepted
-/// connections inherit their listener's, and [`Net::owner`](super::Net::owner) says in a callback
-/// whose it is. The default is the owner of a handler that has allocated none.
+/// [`Net::new_owner`](super::Net::new_owner) allocates one, and [`Net::owner`](super::Net::owner)
+/// returns that of the current callback. Accepted connections inherit their listener's. The default
+/// is the owner of a handler that has allocated none.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Owner(pub(super) u32);
 
@@ -42,14 +42,14 @@ impl Owner {
     }
 }
 
-/// What a socket is registered under at the system, which returns it with each event.
+/// Identifies a socket to the system, which returns it with each event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Token {
     Connection(ConnId),
     Listener(ListenerId),
 }
 
-/// Stands for the slot of a listener. No connection has it: see [`ConnId::new`].
+/// The slot in tokens of listeners. No connection has it: see [`ConnId::new`].
 const LISTENER_SLOT: u32 = 1 << 31;
 
 impl Token {

@@ -7,14 +7,14 @@ use crate::sys::TcpOptions;
 /// Limits for each connection, and for the work of one turn.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Connections at a time, outgoing ones included. Further ones are refused in words, which an
-    /// exhausted fd table could not do.
+    /// Connections at a time, outgoing ones included. Further ones receive a refusal, for which an
+    /// exhausted fd table would leave no room.
     pub max_connections: usize,
     /// Size of a frame without its end, checked while it arrives. Listeners and connects can replace
     /// it.
     pub max_frame_bytes: usize,
-    /// From the first byte of a frame to its end. More bytes do not extend it, so that a slow trickle
-    /// can't hold memory for ever.
+    /// From the first byte of a frame to its end. More bytes do not extend it, so a slow trickle can't
+    /// hold memory indefinitely.
     pub frame_timeout: Duration,
     /// From being accepted to the first byte other than white space. Long, since existing clients
     /// that are closed early reconnect and register twice.

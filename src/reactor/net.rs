@@ -7,7 +7,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use super::buffer_pool::BufferPool;
-use super::connection::{Connection, Received, State};
+use super::connection::Connection;
 use super::counters::Counters;
 use super::ids::{ConnId, ListenerId, Owner, Token};
 use super::limits::Limits;
@@ -35,9 +35,9 @@ pub struct Net {
     pub(super) ready: VecDeque<Token>,
     /// Connections that can be written to and have a queue, as far as is known.
     pub(super) dirty: VecDeque<ConnId>,
-    /// Connections in [`State::Closing`].
+    /// Connections whose `on_close` is due.
     pub(super) closing: VecDeque<ConnId>,
-    /// Connections in [`State::Closed`].
+    /// Connections to free at the end of the turn.
     pub(super) closed: Vec<ConnId>,
     pub(super) refused_connections: usize,
     pub(super) output_pool: BufferPool,
@@ -277,16 +277,10 @@ impl Net {
         if !std::mem::take(&mut connection.is_paused) {
             return;
         }
-        // The peer is not to blame for the pause.
-        connection.frame_since = connection.frame_since.map(|_| now);
-        let waits_for_first_byte = connection.state == State::Open
-            && connection.received == Received::Nothing
-            && connection.input_timer.is_some();
+        // The pause does not count against the peer.
+        connection.waiting_since = connection.waiting_since.map(|_| now);
         if connection.readable || connection.frames_kept {
             self.make_ready(conn);
-        }
-        if waits_for_first_byte {
-            self.arm_input(conn, now + self.limits.first_byte_timeout);
         }
     }
 

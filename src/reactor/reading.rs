@@ -1,9 +1,10 @@
 //! Reading: how input is read and passed to the handler.
 
 use std::io::ErrorKind;
+use std::ops::ControlFlow;
 
 use super::connection::{Close, CloseReason, Received, State};
-use super::framing::{Fed, Flow, Framing};
+use super::framing::{Fed, Framing};
 use super::handler::Handler;
 use super::ids::ConnId;
 use super::net::{Net, live};
@@ -16,15 +17,10 @@ impl Reactor {
             return;
         };
         connection.in_ready_list = false;
-        match connection.state {
-            State::Open => {}
-            State::Lingering { .. } => return self.discard_input(id),
-            State::Connecting | State::Closing(..) | State::Flushing { .. } | State::Closed => {
-                return;
-            }
+        if let State::Lingering { .. } = connection.state {
+            return self.discard_input(id);
         }
-
-        let resumes = connection.frames_kept && !connection.is_paused;
+        let resumes = connection.frames_kept && connection.is_delivering();
         let mut frames_left = self.net.limits.max_frames_per_turn;
         let mut bytes_left = self.scratch.len();
         if resumes {
@@ -95,9 +91,9 @@ impl Reactor {
         let flow = |net: &Net, frames_left: &mut usize| {
             *frames_left = frames_left.saturating_sub(1);
             if *frames_left == 0 || !net.is_delivering(id) {
-                Flow::Stop
+                ControlFlow::Break(())
             } else {
-                Flow::Continue
+                ControlFlow::Continue(())
             }
         };
         let fed = match framing {
@@ -114,7 +110,7 @@ impl Reactor {
                 any_frame |= consumed > 0;
                 if consumed == 0 && net.is_delivering(id) {
                     // It waits for more bytes, which costs no budget.
-                    return (0, Flow::Continue);
+                    return (0, ControlFlow::Continue(()));
                 }
                 (consumed, flow(net, frames_left))
             }),
@@ -126,15 +122,8 @@ impl Reactor {
             return;
         };
         connection.frames_kept = is_kept && fed == Fed::Stopped;
-        if !is_unfinished {
-            connection.frame_since = None;
-        } else if any_frame || connection.frame_since.is_none() {
-            connection.frame_since = Some(net.now);
-        }
-        if connection.received == Received::Nothing
-            && (any_frame || is_kept)
-            && let Some(timer) = connection.input_timer.take()
-        {
+        let is_first_input = connection.received == Received::Nothing && (any_frame || is_kept);
+        if is_first_input && let Some(timer) = connection.input_timer.take() {
             // It was armed for the first byte; the deadline of a frame is nearer.
             net.timers.disarm(timer);
         }
@@ -144,8 +133,15 @@ impl Reactor {
             connection.received = connection.received.max(Received::PartOfFirst);
         }
         let is_first = connection.received < Received::First;
-        if is_unfinished && connection.input_timer.is_none() {
-            net.arm_input(id, net.now + net.limits.frame_timeout);
+        if is_unfinished {
+            if any_frame || is_first_input || connection.waiting_since.is_none() {
+                connection.waiting_since = Some(net.now);
+            }
+            if connection.input_timer.is_none() {
+                net.arm_input(id, net.now + net.limits.frame_timeout);
+            }
+        } else if connection.received > Received::Nothing {
+            connection.waiting_since = None;
         }
 
         if fed == Fed::TooLarge {

@@ -7,7 +7,7 @@
 //! levels cover 2^48 ticks, and no [`Time`] is past tick 2^45.
 //!
 //! `present` is the latest tick that the caller has passed, and never goes back. `cursor` is the
-//! tick that the slots are laid out around: it is behind `present` while timers that are due have
+//! tick that the slots are laid out around: it trails `present` while timers that are due have
 //! not been popped, and equals it otherwise. These invariants hold:
 //!
 //! 1. No timer is due before `cursor`, and a new one is due after `present`.

@@ -59,8 +59,8 @@ pub(super) fn end_frame(bytes: &mut Vec<u8>, start: usize) {
     }
 }
 
-/// Escapes each raw `¶` in `bytes[start..]`. In JSON the pair can only stand inside a string, where
-/// `\u00b6` means the same.
+/// Escapes each raw `¶` in `bytes[start..]`. In JSON it can only be inside a string, where `\u00b6`
+/// means the same.
 pub(super) fn escape_frame(bytes: &mut Vec<u8>, start: usize) {
     if find_end(bytes, start).is_none() {
         return;

@@ -73,19 +73,13 @@ impl Net {
             return 0;
         };
         connection.in_dirty_list = false;
-        if !matches!(connection.state, State::Open | State::Flushing { .. }) || !connection.writable
-        {
-            return 0;
-        }
-        let Some(socket) = connection.socket else {
+        let has_output = matches!(connection.state, State::Open | State::Flushing { .. });
+        let (true, Some(socket)) = (has_output && connection.writable, connection.socket) else {
             return 0;
         };
         let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
         let used = connection.output.fill(&mut slices, BYTES_PER_WRITE);
         let slices = slices.get(..used).unwrap_or_default();
-        if slices.is_empty() {
-            return 0;
-        }
         let offered: usize = slices.iter().map(|slice| slice.len()).sum();
 
         match self.system.write(socket, slices) {
@@ -99,7 +93,15 @@ impl Net {
                 self.counters.writes += 1;
                 self.counters.bytes_written += written as u64;
                 if connection.output.is_empty() {
-                    self.drained(id, handler);
+                    let was_backlogged = std::mem::take(&mut connection.backlogged);
+                    match connection.state {
+                        State::Flushing { .. } => self.continue_close(id),
+                        _ if was_backlogged => {
+                            self.owner = connection.owner;
+                            handler.on_drained(self, id);
+                        }
+                        _ => {}
+                    }
                 } else if written < offered {
                     connection.writable = false;
                     self.set_backlogged(id);
@@ -119,21 +121,6 @@ impl Net {
                 }
                 0
             }
-        }
-    }
-
-    fn drained(&mut self, id: ConnId, handler: &mut dyn Handler) {
-        let Some(connection) = self.connection_mut(id) else {
-            return;
-        };
-        let was_backlogged = std::mem::take(&mut connection.backlogged);
-        match connection.state {
-            State::Flushing { .. } => self.continue_close(id),
-            State::Open if was_backlogged => {
-                self.owner = connection.owner;
-                handler.on_drained(self, id);
-            }
-            _ => {}
         }
     }
 }

@@ -50,18 +50,18 @@ pub struct OsDisk {
 
 impl OsDisk {
     fn created(&self) -> io::Result<&File> {
-        self.created
-            .as_ref()
-            .ok_or_else(|| ErrorKind::NotFound.into())
+        let created = self.created.as_ref();
+        created.ok_or_else(|| ErrorKind::NotFound.into())
     }
 }
 
 impl Disk for OsDisk {
     fn create(&mut self, path: &Path) -> io::Result<()> {
         self.created = None;
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
+        if let Err(error) = fs::remove_file(path)
+            && error.kind() != ErrorKind::NotFound
+        {
+            return Err(error);
         }
         let mut options = OpenOptions::new();
         // Never through a link that another user put there.

@@ -23,11 +23,11 @@ pub(crate) struct SocketId(pub(crate) usize);
 /// The operating system as the reactor needs it.
 ///
 /// Sockets never block, and readiness is edge-triggered: an event reports a change once. Events may
-/// be spurious, late or for a closed socket. A missing event is a bug of the implementation, except
-/// after accept failed for want of a resource: then no event comes for connections that wait already.
+/// be spurious, late or for a closed socket, but are never missing, except after accept failed for
+/// want of a resource: no event comes for connections that wait already.
 pub(crate) trait System {
     /// Waits for events, a [`Waker`] or the timeout, and appends the events. Returns whether there may
-    /// be more of them.
+    /// be more.
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<bool>;
 
     fn now(&mut self) -> Time;
@@ -51,8 +51,8 @@ pub(crate) trait System {
         token: u64,
     ) -> io::Result<(SocketId, SocketAddr)>;
 
-    /// As [`System::listen`], on a socket that is listening already and that other processes may hold
-    /// too. Only the real system has such sockets.
+    /// As [`System::listen`], on a listening socket that other processes may hold too. Only the real
+    /// system has such sockets.
     fn listen_on(
         &mut self,
         _socket: OwnedFd,
@@ -101,7 +101,7 @@ pub(crate) trait System {
     fn poll_fd(&self) -> BorrowedFd<'_>;
 }
 
-/// A change of readiness. The flags are hints: only reading and writing tell.
+/// A change of readiness. The flags are hints: only reads and writes are certain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Event {
     Socket {

@@ -29,16 +29,15 @@ pub(crate) struct OsSystem {
 }
 
 enum Socket {
-    /// With options if other processes hold it too, and it may have listened before they were set.
+    /// With options if other processes hold it too, so that it may have listened before they were set.
     Listener(TcpListener, Option<TcpOptions>),
     Stream(TcpStream),
 }
 
-/// Never a connection's token: its generation and slot would have to be the highest at once, and
-/// the reactor gives out no slot with that bit set for a connection, nor as many listeners.
+/// Not a token of the reactor: it uses no slot with all bits set.
 const WAKE: Token = Token(usize::MAX);
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
-/// More ready sockets than this are reported in several turns.
+/// Further ready sockets are reported in the next turn.
 const EVENTS_PER_POLL: usize = 1024;
 
 impl OsSystem {
@@ -66,11 +65,7 @@ impl OsSystem {
         }
     }
 
-    fn insert(&mut self, socket: Socket) -> SocketId {
-        SocketId(self.sockets.insert(socket))
-    }
-
-    /// Adds a socket that listens. `shared` are its options if other processes hold it too.
+    /// Adds a listening socket. `shared` are its options if other processes hold it too.
     fn insert_listener(
         &mut self,
         socket: RawSocket,
@@ -81,7 +76,8 @@ impl OsSystem {
         let addr = listener.local_addr()?;
         let registry = self.poll.registry();
         registry.register(&mut listener, mio_token(token)?, Interest::READABLE)?;
-        Ok((self.insert(Socket::Listener(listener, shared)), addr))
+        let id = self.sockets.insert(Socket::Listener(listener, shared));
+        Ok((SocketId(id), addr))
     }
 }
 
@@ -127,11 +123,10 @@ impl System for OsSystem {
         tcp: &TcpOptions,
         token: u64,
     ) -> io::Result<(SocketId, SocketAddr)> {
-        let socket = RawSocket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = new_socket(addr)?;
         // A restart must not wait for the last run's connections to leave TIME_WAIT.
         socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        set_options(&SockRef::from(&socket), tcp)?;
+        set_options(&socket, tcp)?;
         socket.bind(&addr.into())?;
         socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
         self.insert_listener(socket, None, token)
@@ -145,11 +140,11 @@ impl System for OsSystem {
     ) -> io::Result<(SocketId, SocketAddr)> {
         let socket = RawSocket::from(socket);
         if !is_tcp_listener(&socket) {
-            let why = "not a TCP socket that listens";
-            return Err(io::Error::new(ErrorKind::InvalidInput, why));
+            let what = "not a listening TCP socket: pass one that `listen` was called on";
+            return Err(io::Error::new(ErrorKind::InvalidInput, what));
         }
         socket.set_nonblocking(true)?;
-        set_options(&SockRef::from(&socket), tcp)?;
+        set_options(&socket, tcp)?;
         self.insert_listener(socket, Some(*tcp), token)
     }
 
@@ -158,12 +153,13 @@ impl System for OsSystem {
             return Err(ErrorKind::NotConnected.into());
         };
         let (stream, peer) = listener.accept()?;
-        // On Linux the options of the listener are inherited, without a further system call, except
-        // by connections from before this process.
+        // On Linux connections inherit the options of the listener, without a further system call,
+        // except for those from before this process.
         if let Some(tcp) = shared {
             set_options(&SockRef::from(&stream), tcp).map_err(|_| ErrorKind::ConnectionAborted)?;
         }
-        Ok((self.insert(Socket::Stream(stream)), peer))
+        let id = self.sockets.insert(Socket::Stream(stream));
+        Ok((SocketId(id), peer))
     }
 
     fn watch(&mut self, socket: SocketId, token: u64) -> io::Result<()> {
@@ -188,7 +184,7 @@ impl System for OsSystem {
         set_options(&SockRef::from(&stream), tcp)?;
         let registry = self.poll.registry();
         registry.register(&mut stream, mio_token(token)?, BOTH)?;
-        Ok(self.insert(Socket::Stream(stream)))
+        Ok(SocketId(self.sockets.insert(Socket::Stream(stream))))
     }
 
     fn is_connected(&mut self, socket: SocketId) -> io::Result<bool> {
@@ -220,10 +216,10 @@ impl System for OsSystem {
     }
 
     fn close(&mut self, socket: SocketId) {
-        // The kernel forgets the registration with the last fd: no call to deregister is needed,
-        // unless others hold the socket.
+        // The kernel drops the registration with the last fd: deregistering is needed only if other
+        // processes hold the socket.
         if let Some(Socket::Listener(mut listener, Some(_))) = self.sockets.try_remove(socket.0) {
-            // It only fails if it is not registered, which is what is wanted.
+            // Fails only if it is not registered.
             let _ = self.poll.registry().deregister(&mut listener);
         }
     }
@@ -259,13 +255,18 @@ fn is_tcp_listener(socket: &RawSocket) -> bool {
 fn connect_from(source: IpAddr, addr: SocketAddr) -> io::Result<TcpStream> {
     // The error of a connect in progress; std has no kind for it.
     const EINPROGRESS: i32 = if cfg!(target_os = "linux") { 115 } else { 36 };
-    let socket = RawSocket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
+    let socket = new_socket(addr)?;
     socket.bind(&SocketAddr::new(source, 0).into())?;
     match socket.connect(&addr.into()) {
         Err(error) if error.raw_os_error() != Some(EINPROGRESS) => Err(error),
         _ => Ok(TcpStream::from_std(socket.into())),
     }
+}
+
+fn new_socket(addr: SocketAddr) -> io::Result<RawSocket> {
+    let socket = RawSocket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 fn mio_token(token: u64) -> io::Result<Token> {
@@ -274,7 +275,7 @@ fn mio_token(token: u64) -> io::Result<Token> {
         .map_err(|_| io::Error::new(ErrorKind::Unsupported, "a reactor needs 64-bit addresses"))
 }
 
-fn set_options(socket: &SockRef<'_>, tcp: &TcpOptions) -> io::Result<()> {
+fn set_options(socket: &RawSocket, tcp: &TcpOptions) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     let bytes = usize::try_from(tcp.send_buffer_bytes).unwrap_or(usize::MAX);
     socket.set_send_buffer_size(bytes)?;
@@ -336,14 +337,14 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn who_waited_at_a_socket_that_is_handed_over_has_its_options() {
-        let handed_over = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = handed_over.local_addr().unwrap();
+    fn sets_options_of_connections_that_waited_at_an_inherited_listener() {
+        let inherited = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = inherited.local_addr().unwrap();
         let _early = std::net::TcpStream::connect(addr).unwrap();
         let mut system = OsSystem::new().unwrap();
         let tcp = TcpOptions::default();
-        let (listener, told) = system.listen_on(handed_over.into(), &tcp, 1).unwrap();
-        assert_eq!(told, addr);
+        let (listener, bound) = system.listen_on(inherited.into(), &tcp, 1).unwrap();
+        assert_eq!(bound, addr);
         let _late = std::net::TcpStream::connect(addr).unwrap();
         for _ in 0..2 {
             let accepted = accept(&mut system, listener);
@@ -352,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_at_a_socket_that_others_hold_is_theirs_when_it_is_closed() {
+    fn leaves_waiting_connections_to_other_holders_of_a_listener() {
         let others = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = others.local_addr().unwrap();
         let mut system = OsSystem::new().unwrap();
@@ -372,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn only_tcp_sockets_that_listen_can_be_handed_over() {
+    fn rejects_sockets_that_are_not_tcp_listeners() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -387,7 +388,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn a_connection_comes_from_the_address_that_is_asked_for() {
+    fn connects_from_the_requested_address() {
         let mut system = OsSystem::new().unwrap();
         let tcp = TcpOptions::default();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

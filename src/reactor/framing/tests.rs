@@ -52,7 +52,7 @@ proptest! {
         for piece in pieces(&stream, &cuts) {
             let fed = buffer.feed(&piece, 1 << 20, &mut pool, &mut |frame| {
                 frames.push(frame.to_vec());
-                Flow::Continue
+                ControlFlow::Continue(())
             });
             prop_assert_eq!(fed, Fed::Drained);
         }
@@ -73,7 +73,7 @@ proptest! {
             loop {
                 let fed = buffer.feed(input, 1 << 20, &mut pool, &mut |frame| {
                     frames.push(frame.to_vec());
-                    if *stops.next().unwrap() { Flow::Stop } else { Flow::Continue }
+                    if *stops.next().unwrap() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
                 });
                 input = &[];
                 if fed == Fed::Drained {
@@ -96,7 +96,7 @@ proptest! {
         for piece in pieces(&stream, &cuts) {
             let fed = buffer.feed(&piece, limit, &mut pool, &mut |frame| {
                 frames.push(frame.to_vec());
-                Flow::Continue
+                ControlFlow::Continue(())
             });
             too_large |= fed == Fed::TooLarge;
             if too_large {
@@ -126,7 +126,7 @@ proptest! {
             buffer.feed_raw(&piece, 1 << 20, &mut pool, &mut |bytes| {
                 let count = bytes.len().min(*appetite.next().unwrap());
                 consumed.extend_from_slice(&bytes[..count]);
-                (count, Flow::Continue)
+                (count, ControlFlow::Continue(()))
             });
         }
         consumed.extend_from_slice(buffer.unfinished());
@@ -138,7 +138,7 @@ proptest! {
 fn between_frames_no_memory_is_held() {
     let (mut buffer, mut pool) = (FrameBuffer::default(), BufferPool::default());
     for piece in [&b"{\"a\""[..], b":1}\xC2", b"\xB6 \r\n"] {
-        buffer.feed(piece, 100, &mut pool, &mut |_| Flow::Continue);
+        buffer.feed(piece, 100, &mut pool, &mut |_| ControlFlow::Continue(()));
     }
     assert!(buffer.unfinished().is_empty());
     assert_eq!(buffer.kept.capacity(), 0);
