@@ -1,4 +1,4 @@
-//! Cutting frames beside the plain search for their end, over the same bytes.
+//! `framing`: cutting a stream into frames, beside the plain search for their end.
 
 #![allow(clippy::indexing_slicing)]
 
@@ -12,7 +12,7 @@ use pilcrow::reactor::framing::FrameBuffer;
 const STREAM_BYTES: usize = 1 << 20;
 const MAX_FRAME_BYTES: usize = 1 << 20;
 
-/// Frames of about this many bytes, with umlauts in them as real text has.
+/// Returns frames of about this many bytes, with umlauts as in real text.
 fn stream(frame_bytes: usize) -> Vec<u8> {
     let text = "Bestellung für Größe ".repeat(frame_bytes / 24 + 1);
     let frame =

@@ -1,4 +1,4 @@
-//! What the timer wheel costs with a million timers armed.
+//! `timer_wheel`: arming, disarming and expiry with a million timers armed.
 
 #![allow(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
@@ -16,7 +16,7 @@ criterion_group!(benches, hot_pair, random_access, expiry);
 criterion_main!(benches);
 
 fn hot_pair(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("hot_pair");
+    let mut group = criterion.benchmark_group("timer_wheel/hot_pair");
     let (mut wheel, _ids) = armed_wheel(HOUR);
     group.bench_function("arm_then_disarm", |bencher| {
         bencher.iter(|| {
@@ -28,7 +28,7 @@ fn hot_pair(criterion: &mut Criterion) {
 }
 
 fn random_access(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("random_access");
+    let mut group = criterion.benchmark_group("timer_wheel/random_access");
 
     // One disarm and one arm per iteration, as when a lease is renewed.
     let (mut wheel, mut ids) = armed_wheel(HOUR);
@@ -47,7 +47,7 @@ fn random_access(criterion: &mut Criterion) {
     group.bench_function("arm_all", |bencher| {
         bencher.iter_batched_ref(
             || {
-                // Room for every timer, in the scattered order that use leaves behind.
+                // Room for every timer, in the scattered order of a wheel in use.
                 let (mut wheel, mut ids) = armed_wheel(HOUR);
                 Random(3).shuffle(&mut ids);
                 for id in ids {
@@ -82,7 +82,7 @@ fn random_access(criterion: &mut Criterion) {
 }
 
 fn expiry(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("expiry");
+    let mut group = criterion.benchmark_group("timer_wheel/expiry");
     group.sample_size(10);
     group.throughput(Throughput::Elements(u64::from(TIMERS)));
     for (name, span) in [("within_a_minute", MINUTE), ("within_an_hour", HOUR)] {
@@ -114,7 +114,7 @@ fn expiry(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A wheel with deadlines spread evenly over `span` milliseconds.
+/// Returns a wheel with deadlines spread evenly over `span` milliseconds.
 fn armed_wheel(span: u64) -> (TimerWheel<u32>, Vec<TimerId>) {
     let mut random = Random(1);
     let mut wheel = TimerWheel::default();

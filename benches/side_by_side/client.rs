@@ -1,4 +1,4 @@
-//! A client that keeps so many requests in flight on each connection, in a thread of its own.
+//! A client, in a thread of its own, with a fixed number of requests in flight on each connection.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,7 +8,7 @@ use mio::{Events, Interest, Poll, Token};
 
 pub(crate) struct Client {
     pub(crate) request: String,
-    /// A byte that is once in each answer.
+    /// A byte that occurs once in each response.
     pub(crate) mark: u8,
     pub(crate) connections: usize,
     /// Requests in flight on each connection.
@@ -38,7 +38,7 @@ impl Client {
                 .unwrap();
         }
         let each = self.requests / self.connections;
-        let mut asked = vec![self.depth; self.connections];
+        let mut sent = vec![self.depth; self.connections];
         let mut answered = vec![0; self.connections];
         let many = self.request.repeat(self.depth);
         for stream in &mut streams {
@@ -59,8 +59,8 @@ impl Client {
                 assert!(count > 0, "the server has closed the connection");
                 let marks = memchr::memchr_iter(self.mark, &bytes[..count]).count();
                 answered[index] += marks;
-                let more = marks.min(each - asked[index]);
-                asked[index] += more;
+                let more = marks.min(each - sent[index]);
+                sent[index] += more;
                 if more > 0 {
                     streams[index]
                         .write_all(&many.as_bytes()[..more * self.request.len()])

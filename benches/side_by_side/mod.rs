@@ -1,5 +1,5 @@
-//! Ours and the bare system calls in one run: turn by turn, so that what else the machine does hits
-//! both alike; and as the processor time of one thread, so that waiting does not count.
+//! Compares ours with the bare system calls in one run: in alternate rounds, so that other load of the
+//! machine affects both alike, and by processor time of one thread, so that waiting does not count.
 
 #![allow(dead_code)]
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// What this thread has cost so far, the kernel's part included.
+/// Returns the processor time of this thread so far, including the kernel's part.
 pub(crate) fn thread_cpu() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(
@@ -18,16 +18,15 @@ pub(crate) fn thread_cpu() -> Duration {
     )
 }
 
-/// What `work` costs this thread.
+/// Returns the processor time that `work` takes in this thread.
 pub(crate) fn cpu_of(work: impl FnOnce()) -> Duration {
     let before = thread_cpu();
     work();
     thread_cpu() - before
 }
 
-/// Whether the command line asks for this row: without words for all, else for those that contain
-/// one of them.
-pub(crate) fn is_asked_for(row: &str) -> bool {
+/// Returns whether the command line selects this row: it has no words, or one that the row contains.
+pub(crate) fn is_selected(row: &str) -> bool {
     let words: Vec<String> = std::env::args()
         .skip(1)
         .filter(|word| !word.starts_with('-'))
@@ -42,7 +41,7 @@ pub(crate) fn print_head() {
     );
 }
 
-/// Runs both in turns, and prints what one of `units` costs.
+/// Runs both in alternation, and prints the cost of one of `units`.
 pub(crate) fn compare(
     row: &str,
     rounds: usize,

@@ -1,7 +1,8 @@
-//! Telling everybody of one change, beside a bare loop that sends the same bytes to as many sockets.
+//! `push_fanout`: pushing one change to all nodes, beside a bare loop that sends the same bytes to as
+//! many sockets.
 //!
-//! `cargo bench --bench fanout`. What is compared is the processor time of the sending thread, the
-//! kernel's part included; those who read are in a process of their own.
+//! Compares the processor time of the sending thread, including the kernel's part. The receivers are
+//! in a process of their own.
 
 #![allow(
     clippy::panic,
@@ -21,11 +22,11 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token};
 use pilcrow::distributor::{Config, Distributor};
 use pilcrow::reactor::{Limits, Reactor};
-use side_by_side::{compare, cpu_of, is_asked_for, print_head};
+use side_by_side::{compare, cpu_of, is_selected, print_head};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const ROUNDS: usize = 15;
-/// What this program is called with to be those who read.
+/// The argument that makes this program the receivers.
 const READERS: &str = "--readers";
 
 fn main() {
@@ -47,7 +48,7 @@ fn main() {
             r#","session":{"version":1,"watch":"delta"}"#,
         ),
     ] {
-        if is_asked_for(row) {
+        if is_selected(row) {
             fan_out(row, receivers, session);
         }
     }
@@ -55,7 +56,7 @@ fn main() {
 
 fn fan_out(row: &str, receivers: u32, session: &str) {
     let mut fleet = Fleet::gather(receivers, session);
-    // What a push takes on the wire, measured by one that is not counted.
+    // The bytes of a push on the wire, measured by one that is not counted.
     let (_, bytes) = fleet.push(None);
     let frame = vec![b'x'; usize::try_from(bytes).unwrap() / fleet.bare.len()];
     let (mut sockets, mut left) = (std::mem::take(&mut fleet.bare), Vec::new());
@@ -76,12 +77,12 @@ fn fan_out(row: &str, receivers: u32, session: &str) {
     );
 }
 
-/// A Distributor in this thread, its sessions, and as many connections without anything around them.
+/// A Distributor in this thread, its sessions, and as many bare connections.
 struct Fleet {
     reactor: Reactor,
     distributor: Distributor,
     bare: Vec<TcpStream>,
-    /// Registers again and again, each time under another name.
+    /// Registers repeatedly, each time under another name.
     changer: TcpStream,
     changes: u64,
     /// Of the last push: writes, and turns of the loop.
@@ -135,7 +136,7 @@ impl Fleet {
             system_calls: (0, 0),
             readers,
         };
-        // The lists that their joining has caused are all taken.
+        // Until the lists that the joins caused are all received.
         let mut written = 0;
         while written != fleet.reactor.net().counters().bytes_written {
             written = fleet.reactor.net().counters().bytes_written;
@@ -144,7 +145,7 @@ impl Fleet {
         fleet
     }
 
-    /// Until nobody waits for anything.
+    /// Turns until nothing is left to send.
     fn settle(&mut self) {
         let until = Instant::now() + Duration::from_millis(1050);
         while Instant::now() < until {
@@ -154,11 +155,11 @@ impl Fleet {
         }
     }
 
-    /// One change, to all: what it cost, and how many bytes it wrote. Whoever changes something is told
-    /// so too: without a session, and not counted among the others' bytes.
+    /// Pushes one change to all. Returns its cost and the bytes written: those to the node that makes
+    /// the change too, which has no session and is not counted as a receiver.
     fn push(&mut self, expected_bytes: Option<u64>) -> (Duration, u64) {
-        // Long enough for each change to be one of those that ask for an acknowledgement (one a
-        // second), so that all are as long; everybody has read the last one by then.
+        // Long enough for each change to be one that requests an acknowledgement (at most one per
+        // second), so that all are equally long, and for the last one to be received.
         self.settle();
         self.changes += 1;
         let name = format!("changer-{:06}", self.changes);
@@ -204,7 +205,7 @@ impl Drop for Fleet {
     }
 }
 
-/// The same with nothing around it: a write to each socket, and another where one was not enough.
+/// Writes to each socket once, and again where one write was not enough.
 fn send_bare(sockets: &mut [TcpStream], frame: &[u8], left: &mut Vec<(usize, usize)>) {
     for (index, socket) in sockets.iter_mut().enumerate() {
         match socket.write(frame) {
@@ -227,7 +228,7 @@ fn send_bare(sockets: &mut [TcpStream], frame: &[u8], left: &mut Vec<(usize, usi
     }
 }
 
-/// Reads all that comes on connections to both, for ever.
+/// Reads from connections to both until they end.
 fn read(ours: &str, bare: &str, count: usize, session: &str) {
     let mut poll = Poll::new().unwrap();
     let mut streams = Vec::new();

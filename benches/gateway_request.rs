@@ -1,6 +1,6 @@
-//! What a request through the gateway costs beside a bare HTTP echo on the same reactor, which answers
-//! the same bytes and asks nobody. Processor time of the thread that serves; clients and the node have
-//! threads of their own.
+//! `gateway_request`: a GET through the gateway, beside a bare HTTP server on the same reactor that
+//! responds with the same bytes and makes no call. Compares the processor time of the serving thread;
+//! clients and the node have threads of their own.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,12 +24,12 @@ use pilcrow::node::{self, Context, Node, ReplyTo, Service};
 use pilcrow::protocol::Route;
 use pilcrow::reactor::{Limits, Reactor};
 use side_by_side::client::Client;
-use side_by_side::{compare, cpu_of, is_asked_for, print_head};
+use side_by_side::{compare, cpu_of, is_selected, print_head};
 
 const ROUNDS: usize = 15;
 const REQUESTS: usize = 32_000;
 const ANY_PORT: &str = "127.0.0.1:0";
-/// Once in each answer, and nowhere else in it.
+/// Occurs once in each response.
 const MARK: u8 = b'~';
 const TARGET: &str = "/goods?name=apples&count=12&note=with%20a%20mark:%20~";
 
@@ -42,13 +42,13 @@ fn main() {
         ("a GET through the gateway, 64 connections", 64),
         ("a GET through the gateway, 1000 connections", 1000),
     ] {
-        if is_asked_for(row) {
+        if is_selected(row) {
             ours.beside(row, connections);
         }
     }
 }
 
-/// A Distributor and a node that lists `GET/goods`, in a thread of their own.
+/// Starts a Distributor and a node that lists `GET/goods`, in a thread of their own.
 fn start_fleet() -> SocketAddr {
     struct Goods;
 
@@ -63,7 +63,7 @@ fn start_fleet() -> SocketAddr {
         }
     }
 
-    let (tell, told) = mpsc::channel();
+    let (started, addr) = mpsc::channel();
     thread::spawn(move || {
         let mut reactor = Reactor::new(Limits::default()).unwrap();
         let mut distributor = Distributor::new(distributor::Config::default());
@@ -78,17 +78,17 @@ fn start_fleet() -> SocketAddr {
         };
         let mut node = Node::new(config, Goods);
         node.start(reactor.net()).unwrap();
-        tell.send(addr).unwrap();
+        started.send(addr).unwrap();
         loop {
             reactor
                 .turn(None, &mut (&mut distributor, &mut node))
                 .unwrap();
         }
     });
-    told.recv().unwrap()
+    addr.recv().unwrap()
 }
 
-/// Clients of a round may still be there when those of the next come.
+/// Clients of a round may still be connected when the next round starts.
 fn limits() -> http::Limits {
     http::Limits {
         max_connections: 8192,
@@ -102,7 +102,7 @@ struct Ours {
     addr: SocketAddr,
 }
 
-/// Answers with what the gateway answered.
+/// Responds with the body of the gateway's response.
 struct Echo(Vec<u8>);
 
 impl App for Echo {
@@ -188,14 +188,14 @@ impl Ours {
         let rate = |best: Duration| REQUESTS as f64 / best.as_secs_f64();
         println!(
             "{:<52} {:>11.0} {:>11.0} {:>6.2}x",
-            "  answers a second, the most of all rounds",
+            "  responses per second, the most of all rounds",
             rate(our_best),
             rate(bare_best),
             rate(our_best) / rate(bare_best)
         );
     }
 
-    /// What the gateway answers, without its head.
+    /// Returns the body of the gateway's response.
     fn body(&mut self) -> Vec<u8> {
         let mut client = TcpStream::connect(self.addr).unwrap();
         let request = format!("GET {TARGET} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
@@ -213,7 +213,7 @@ impl Ours {
     }
 }
 
-/// One request in flight on each connection.
+/// Returns a client with one request in flight on each connection.
 fn client(connections: usize) -> Client {
     Client {
         request: format!(

@@ -1,4 +1,4 @@
-//! Encoding the list, and what changed in it, beside the bare copying of the same bytes.
+//! `list_encode`: encoding a list and a change of it, beside bare copying of the same bytes.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -38,7 +38,7 @@ fn snapshot(criterion: &mut Criterion) {
     write_entries(&mut list, registry.listed());
     let pieces: Vec<Vec<u8>> = (0..NODES).map(|n| entry(n).encoded.into()).collect();
 
-    let mut group = criterion.benchmark_group("list of 1,000");
+    let mut group = criterion.benchmark_group("list_encode/list of 1,000");
     group.throughput(Throughput::Bytes(list.len() as u64));
     let mut out = Vec::with_capacity(2 * list.len());
     group.bench_function("bare copy of its pieces", |bencher| {
@@ -70,7 +70,7 @@ fn delta(criterion: &mut Criterion) {
     }
     let pieces: Vec<Vec<u8>> = (0..10).map(|n| entry(n).encoded.into()).collect();
 
-    let mut group = criterion.benchmark_group("delta of 10 joined and 10 left");
+    let mut group = criterion.benchmark_group("list_encode/delta of 10 joined and 10 left");
     let mut out = Vec::with_capacity(4096);
     group.bench_function("bare copy of its pieces", |bencher| {
         bencher.iter(|| {
@@ -95,7 +95,7 @@ fn delta(criterion: &mut Criterion) {
 
 fn change(criterion: &mut Criterion) {
     let (mut registry, mut ids) = registry();
-    let mut group = criterion.benchmark_group("one leaves and another joins");
+    let mut group = criterion.benchmark_group("list_encode/one leaves and another joins");
     let mut next = 0;
     group.bench_function("registry of 1,000", |bencher| {
         bencher.iter(|| {

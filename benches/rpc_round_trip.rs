@@ -1,7 +1,6 @@
-//! Requests to a node that echoes, beside bare epoll loops that do the same with nothing around them.
+//! `rpc_round_trip`: requests to a node that echoes, beside bare epoll loops that do the same.
 //!
-//! `cargo bench --bench round_trip`. What is compared is the processor time of the serving thread,
-//! the kernel's part included.
+//! Compares the processor time of the serving thread, including the kernel's part.
 
 #![allow(
     clippy::panic,
@@ -25,7 +24,7 @@ use pilcrow::reactor::{Limits, Reactor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use side_by_side::client::Client;
-use side_by_side::{compare, cpu_of, is_asked_for, print_head};
+use side_by_side::{compare, cpu_of, is_selected, print_head};
 
 const ROUNDS: usize = 25;
 const REQUESTS: usize = 64_000;
@@ -40,14 +39,14 @@ fn main() {
         ("1 in flight on 64 connections", 64, 1),
     ] {
         let echo = format!("{load}, beside an echo");
-        if is_asked_for(&echo) {
+        if is_selected(&echo) {
             beside(&echo, connections, depth, |bytes, out| {
                 out.extend_from_slice(bytes);
                 bytes.len()
             });
         }
         let parse = format!("{load}, beside serde_json alone");
-        if is_asked_for(&parse) {
+        if is_selected(&parse) {
             beside(&parse, connections, depth, answer_with_serde_json);
         }
     }
@@ -85,13 +84,17 @@ fn beside(
     );
 }
 
-/// As `examples/echo.rs`; it counts.
+/// As `examples/echo.rs`, with a count of requests.
 struct Echo(usize);
 
 impl Service for Echo {
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
         if *request.route() != Route::get("/echo") {
-            cx.refuse(reply_to, ErrorCode::NotFound, "here is only GET /echo");
+            cx.refuse(
+                reply_to,
+                ErrorCode::NotFound,
+                "this node serves only GET /echo",
+            );
             return;
         }
         self.0 += 1;
@@ -125,7 +128,7 @@ impl Ours {
     }
 }
 
-/// One thread, edge-triggered epoll, one read and one write for what is there.
+/// One thread, edge-triggered epoll, and one read and one write per event.
 struct Bare<A> {
     poll: Poll,
     listener: TcpListener,
@@ -150,7 +153,7 @@ impl<A: Fn(&[u8], &mut Vec<u8>) -> usize> Bare<A> {
         }
     }
 
-    /// Until all requests of one client are served.
+    /// Serves all requests of one client.
     fn serve(&mut self) {
         let mut streams: Vec<mio::net::TcpStream> = Vec::new();
         let mut events = Events::with_capacity(1024);
@@ -224,7 +227,7 @@ struct BareReply<'a> {
     results: &'a RawValue,
 }
 
-/// Answers the complete requests, and returns how many bytes they took.
+/// Answers the complete requests, and returns how many bytes they have.
 fn answer_with_serde_json(bytes: &[u8], out: &mut Vec<u8>) -> usize {
     let mut used = 0;
     for end in memmem::find_iter(bytes, "¶") {
@@ -246,7 +249,7 @@ fn answer_with_serde_json(bytes: &[u8], out: &mut Vec<u8>) -> usize {
 fn client(connections: usize, depth: usize) -> Client {
     Client {
         request: format!(r#"{{"uri":"/echo","method":"GET","key":1234567,"params":{PARAMS}}}¶"#),
-        // The last byte of `¶`: all else is ASCII.
+        // The last byte of `¶`: all other bytes are ASCII.
         mark: 0xB6,
         connections,
         depth,
