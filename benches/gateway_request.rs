@@ -59,7 +59,7 @@ fn start_fleet() -> SocketAddr {
             request: &node::Request<'_>,
             reply_to: ReplyTo,
         ) {
-            cx.reply(reply_to, request.raw_params());
+            cx.reply(reply_to, request.raw_params);
         }
     }
 

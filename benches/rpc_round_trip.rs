@@ -89,7 +89,7 @@ struct Echo(usize);
 
 impl Service for Echo {
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
-        if *request.route() != Route::get("/echo") {
+        if request.route != Route::get("/echo") {
             cx.refuse(
                 reply_to,
                 ErrorCode::NotFound,
@@ -98,7 +98,7 @@ impl Service for Echo {
             return;
         }
         self.0 += 1;
-        cx.reply(reply_to, request.raw_params());
+        cx.reply(reply_to, request.raw_params);
         if cx.roster().named("logs").next().is_some() {
             cx.notify("logs", &Route::post("/logs"), "echo served a request");
         }

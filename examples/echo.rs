@@ -35,11 +35,11 @@ struct Echo;
 
 impl Service for Echo {
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
-        if *request.route() != Route::get("/echo") {
+        if request.route != Route::get("/echo") {
             cx.refuse(reply_to, ErrorCode::NotFound, "here is only GET /echo");
             return;
         }
-        cx.reply(reply_to, request.raw_params());
+        cx.reply(reply_to, request.raw_params);
         if cx.roster().named("logs").next().is_some() {
             cx.notify("logs", &Route::post("/logs"), "echo served a request");
         }

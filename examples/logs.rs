@@ -39,14 +39,14 @@ enum Output {
 
 impl Service for Logs {
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
-        if *request.route() != Route::post("/logs") {
+        if request.route != Route::post("/logs") {
             cx.refuse(reply_to, ErrorCode::NotFound, "here is only POST /logs");
             return;
         }
         // Text as it is, anything else as JSON; and one line, whatever is in it.
         let text = request
-            .parse_params::<String>()
-            .unwrap_or_else(|_| request.params().to_owned());
+            .params::<String>()
+            .unwrap_or_else(|_| request.raw_params.get().to_owned());
         let line = text.replace(char::is_control, " ") + "\n";
         let written = match &mut self.0 {
             Output::File(file) => file.write_all(line.as_bytes()),

@@ -39,7 +39,7 @@ struct Goods;
 
 impl Service for Goods {
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
-        let params: Value = request.parse_params().unwrap_or_default();
+        let params: Value = request.params().unwrap_or_default();
         match params["name"].as_str() {
             Some(name) => cx.reply(reply_to, &json!({ "price": 100 + name.len() })),
             None => cx.refuse(reply_to, ErrorCode::InvalidParameters, "which goods?"),
@@ -55,7 +55,7 @@ struct Prices {
 
 impl Service for Prices {
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
-        let params: Value = request.parse_params().unwrap_or_default();
+        let params: Value = request.params().unwrap_or_default();
         let count = params["count"].as_u64().unwrap_or(1);
         // It waits no longer than whoever asks: what is left of their time travels with the call.
         let call = cx.call(&GOODS, &params, PATIENCE);
@@ -93,7 +93,7 @@ impl Service for Purchases {
         cx.notify(
             "logs",
             &Route::post("/logs"),
-            &format!("sold: {}", request.params()),
+            &format!("sold: {}", request.raw_params.get()),
         );
         cx.reply(reply_to, &json!({ "number": self.sold }));
     }

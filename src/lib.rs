@@ -25,7 +25,7 @@
 //!
 //! impl Service for Goods {
 //!     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
-//!         if *request.route() == GOODS {
+//!         if request.route == GOODS {
 //!             cx.reply(reply_to, &["apples", "pears"]);
 //!         } else {
 //!             cx.refuse(reply_to, ErrorCode::NotFound, "no such route");

@@ -226,8 +226,8 @@ struct Counter {
 impl Service for Counter {
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
         self.served += 1;
-        match &*request.route().path {
-            "/work" => cx.reply(reply_to, request.params()),
+        match &*request.route.path {
+            "/work" => cx.reply(reply_to, request.raw_params.get()),
             // Its caller waits in vain.
             _ => drop(reply_to),
         }

@@ -1,4 +1,4 @@
-//! What a gateway is, its limits, and what it has done.
+//! Configuration and counters of a gateway.
 
 use std::time::Duration;
 
@@ -9,32 +9,30 @@ use crate::protocol::Token;
 /// Configuration of a [`Gateway`](super::Gateway).
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The name under which it registers. Plain gateways ignore nodes with the name `gate`.
+    /// The name to register. Plain gateways ignore nodes with the name `gate`.
     pub name: String,
-    /// Where the Distributor is.
+    /// The address of the Distributor.
     pub distributor: DistributorAddress,
-    /// What admits it at the Distributor, where that asks for a token.
+    /// The token, if the Distributor requires one.
     pub token: Option<Token<'static>>,
-    /// How long a node may take for a reply.
+    /// The longest time for a reply of a node.
     pub deadline: Duration,
-    /// Pages of this origin, or with `*` of all, may read what it answers. `None`: browsers let
-    /// none.
+    /// The origin whose pages may read responses, or `*` for all. `None`: browsers permit none.
     pub cors_origin: Option<String>,
-    /// How long a route that is gone is told as 503, rather than as 404: its node may be starting
-    /// again.
+    /// How long a route that is gone is answered with 503, rather than 404: its node may be
+    /// restarting.
     pub remember_routes: Duration,
-    /// One reply of a node. A node that sends a longer one loses its connection, and with it the
-    /// other calls on it.
+    /// The longest reply. A node that sends a longer one is disconnected, with the other calls on
+    /// the connection.
     pub max_reply_bytes: usize,
-    /// Requests that a node without a session may not have read yet, in bytes. See
-    /// [`node::Config::max_plain_in_flight_bytes`].
+    /// See [`node::Config::max_plain_in_flight_bytes`].
     pub max_plain_in_flight_bytes: usize,
-    /// What HTTP clients are granted.
+    /// Limits for HTTP clients.
     pub http: http::Limits,
 }
 
 impl Config {
-    /// The defaults, with a Distributor at this address.
+    /// Returns the defaults, with a Distributor at this address.
     pub fn new(distributor: impl Into<DistributorAddress>) -> Config {
         Config {
             name: "gate".to_owned(),
@@ -50,13 +48,13 @@ impl Config {
     }
 }
 
-/// What a gateway has done so far.
+/// Counters of a gateway.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Stats {
     /// Requests that were answered.
     pub answered: u64,
-    /// Those of them that a node replied to.
+    /// Those of them answered with the reply of a node.
     pub replied: u64,
-    /// What was refused before it was a request.
+    /// Malformed requests that were refused.
     pub refused: u64,
 }

@@ -1,4 +1,4 @@
-//! Routes that somebody served a moment ago.
+//! Routes that were served a moment ago.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub(super) struct GoneRoutes {
     most_slashes: usize,
 }
 
-/// A fleet that loses more routes at once has other worries than their statuses.
+/// More routes at once are not remembered: their requests are answered with 404.
 const MAX_GONE: usize = 65_536;
 
 impl GoneRoutes {
@@ -28,7 +28,7 @@ impl GoneRoutes {
         }
     }
 
-    /// A node is gone, and with it perhaps its routes.
+    /// Remembers the routes of a node that left.
     pub(super) fn left(&mut self, member: &Member, now: Time) {
         if self.gone_at.len() >= MAX_GONE {
             let remembered = self.remembered;
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_gone_is_remembered_for_a_while_with_all_below_it() {
+    fn remembers_gone_routes_with_all_below_them_for_a_while() {
         let mut gone = GoneRoutes::new(Duration::from_secs(1));
         assert!(!gone.has(&Route::get("/goods"), Time::ZERO));
         let second = Time::from_millis(1000);

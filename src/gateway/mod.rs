@@ -1,24 +1,23 @@
 //! A gateway: HTTP in, calls to nodes out.
 //!
-//! A request goes to a node that lists its `METHOD/path`, else the longest beginning of that. What is
-//! in its query, or with `POST` and `PUT` in its body, are the call's params; the node's reply comes
-//! back as it is, as JSON, with status 200 whatever its errorcode, as from plain gateways. What
-//! has no reply has a status that says why:
+//! A request goes to a node that lists its route, or otherwise the longest prefix of it. Its query,
+//! or with `POST` and `PUT` its body, becomes the params of the call. The reply of the node is the
+//! response as it is, in JSON, with status 200 whatever its errorcode, as from plain gateways.
+//! Otherwise the status says why there is no reply:
 //!
 //! | status | meaning |
 //! |---|---|
-//! | 400 | the request is malformed, or its body is no JSON object although it says so |
+//! | 400 | the request is malformed, or its body is not the JSON object that its type says |
 //! | 404 | no node lists the route |
-//! | 413 | more than a node takes |
-//! | 502 | the connection to the node was lost behind the request: it may have been done |
-//! | 503 | not done: no node can take it: the nodes of the route are gone or busy, or the list of nodes has not come yet; or too much of other replies is not read |
+//! | 413 | the request is too large for a node |
+//! | 502 | the connection to the node was lost after the request was sent: it may have been done |
+//! | 503 | no node can take it: the nodes of the route are gone or busy, or the list of nodes was not received yet. It was not done. Also: too much of other replies is unread |
 //! | 504 | the node did not reply in time: it may have been done, or may still be |
 //!
-//! A request that did not reach its node goes to another one; with the methods `GET` and `HEAD` even
+//! A request that did not reach its node goes to another one; with the methods `GET` and `HEAD`, even
 //! if it may have been done.
 //!
-//! [`Gateway`] is a [`Handler`] with a [`Node`] and an [HTTP server](crate::http) in it, for a reactor
-//! of its own.
+//! [`Gateway`] is a [`Handler`] of a [`Node`] and an [HTTP server](crate::http).
 
 mod config;
 mod gone_routes;
@@ -36,26 +35,26 @@ use crate::node::{self, Context, Node};
 use crate::protocol::Token;
 use crate::reactor::{Composite, Handler, Net};
 use pending::PendingRequests;
-use requests::HttpSide;
+use responses::HttpSide;
 
 pub use config::{Config, Stats};
 
-/// A node that listens to HTTP. See the [module](self).
+/// A node that serves HTTP. See the [module](self).
 #[derive(Debug)]
 pub struct Gateway {
     config: Config,
     http: Server,
     node: Node<PendingRequests>,
-    /// Where it listens first.
+    /// Of the first listener.
     port: Option<u16>,
     stats: Stats,
 }
 
 impl Gateway {
-    /// A gateway that has not started.
+    /// Creates a gateway that has not started.
     pub fn new(config: Config) -> Gateway {
         let limits = http::Limits {
-            // Not before the node has had its time.
+            // Not before the deadline of the call.
             response_timeout: config.http.response_timeout.max(config.deadline * 2),
             ..config.http.clone()
         };
@@ -68,7 +67,7 @@ impl Gateway {
         }
     }
 
-    /// Listens for HTTP, also several times. Returns where, with the port in use.
+    /// Listens for HTTP. May be called several times. Returns the address in use.
     ///
     /// Errors are those of [`Net::listen`].
     pub fn listen(&mut self, net: &mut Net, addr: SocketAddr) -> io::Result<SocketAddr> {
@@ -77,7 +76,7 @@ impl Gateway {
         Ok(bound)
     }
 
-    /// Listens for HTTP on a socket that listens already, also several times. Returns where.
+    /// Listens for HTTP on a socket that listens already, as [`Gateway::listen`].
     ///
     /// Errors are those of [`Net::listen_on`].
     pub fn listen_on(&mut self, net: &mut Net, socket: OwnedFd) -> io::Result<SocketAddr> {
@@ -86,7 +85,7 @@ impl Gateway {
         Ok(bound)
     }
 
-    /// Begins to look for the Distributor, and registers with the port on which it listens first.
+    /// Starts to look for the Distributor, and registers with the port of the first listener.
     ///
     /// Errors are those of [`Node::start`].
     pub fn start(&mut self, net: &mut Net) -> io::Result<()> {
@@ -95,33 +94,33 @@ impl Gateway {
         Ok(())
     }
 
-    /// What its node can do, and whom it knows.
+    /// Returns what its node can do, and its view of the others.
     pub fn context<'a>(&'a mut self, net: &'a mut Net) -> Context<'a> {
         self.node.context(net)
     }
 
-    /// What it has done so far.
+    /// Returns what it has done so far.
     pub fn stats(&self) -> Stats {
         self.stats
     }
 
-    /// Connections of HTTP clients.
+    /// Returns the number of connections of HTTP clients.
     pub fn clients(&self) -> usize {
         self.http.connections()
     }
 
-    /// Accepts nobody any more, and answers those who have asked. It is done when there are no
-    /// [`clients`](Gateway::clients).
+    /// Accepts no more connections, and answers the requests received. It is done when there are
+    /// no [`clients`](Gateway::clients).
     pub fn stop(&mut self, net: &mut Net) {
         self.http.stop(net);
     }
 
-    /// Has another token admit it, from when it registers next.
+    /// Sets the token for the next registration.
     pub fn set_token(&mut self, net: &mut Net, token: Token<'static>) {
         self.node.context(net).set_token(Some(token));
     }
 
-    /// Leaves the fleet.
+    /// Stops its node.
     pub fn leave(&mut self, net: &mut Net) {
         self.node.context(net).stop();
     }
@@ -154,12 +153,11 @@ impl Composite for Gateway {
     fn on_turn_end(&mut self, net: &mut Net) {
         self.node.on_turn_end(net);
         // The results of calls in this turn are answered in this turn.
-        responses::respond_to_completed(
-            &self.config,
-            &mut self.http,
-            &mut self.node,
-            &mut self.stats,
-            net,
-        );
+        let mut side = HttpSide {
+            config: &self.config,
+            node: &mut self.node,
+            stats: &mut self.stats,
+        };
+        side.respond_to_completed(&mut self.http.http(net));
     }
 }

@@ -1,20 +1,20 @@
 //! The `params` of a call, from a query or a body. Pure.
 //!
-//! They are those that a plain gateway makes with Node.js: a name that occurs twice has an array of its
-//! values, everything in a query is text, and the key of the request is among the others, in place of
-//! the client's own.
+//! They are those that a plain gateway makes with Node.js: a name that occurs twice has an array of
+//! its values, every value of a query is text, and the key of the request is a param, in place of the
+//! client's own.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fmt;
 use std::io;
 
 use memchr::memmem;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// Names and values, in the order of their first coming.
+use crate::protocol::json::{Fields, depth};
+
+/// Names and values, in the order of their first occurrence.
 #[derive(Debug)]
 pub(super) struct Params<'a> {
     fields: Vec<(Cow<'a, str>, Value<'a>)>,
@@ -29,13 +29,13 @@ enum Value<'a> {
     Key(u64),
 }
 
-/// Pairs of a query or a body beyond these are left out: Node.js reads no more.
+/// Further pairs of a query or a body are ignored, as Node.js does.
 const MAX_PAIRS: usize = 1000;
-/// Nodes may take a JSON body apart with one step of their stack a level.
+/// The deepest JSON body: nodes may parse it by recursion.
 const MAX_DEPTH: usize = 128;
 
 impl<'a> Params<'a> {
-    /// From what is urlencoded.
+    /// Reads urlencoded pairs.
     pub(super) fn from_pairs(
         pairs: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
     ) -> Params<'a> {
@@ -62,7 +62,7 @@ impl<'a> Params<'a> {
         }
     }
 
-    /// From a JSON object; of anything else, what is wrong with it.
+    /// Reads a JSON object. Errors say what the body is instead.
     pub(super) fn from_json(body: &'a [u8]) -> Result<Params<'a>, &'static str> {
         if depth(body) > MAX_DEPTH {
             return Err("the body is nested too deep");
@@ -73,10 +73,19 @@ impl<'a> Params<'a> {
         if !text.starts_with('{') {
             return Err(no_object);
         }
-        serde_json::from_str(text).map_err(|_| no_object)
+        let Fields(fields) = serde_json::from_str(text).map_err(|_| no_object)?;
+        let mut params = Params { fields: Vec::new() };
+        let mut places = HashMap::new();
+        for (name, value) in fields {
+            // Receivers differ in which of two fields of one name counts: here the last value, at
+            // the first place.
+            let last = |known: &mut Value<'a>, value| *known = value;
+            params.put(&mut places, name, Value::Json(value), last);
+        }
+        Ok(params)
     }
 
-    /// Puts the key of the request among them.
+    /// Adds the key of the request, or replaces the client's own.
     pub(super) fn set_key(&mut self, key: u64) {
         match self.fields.iter_mut().find(|(name, _)| name == "key") {
             Some((_, value)) => *value = Value::Key(key),
@@ -84,7 +93,7 @@ impl<'a> Params<'a> {
         }
     }
 
-    /// How long they are in a packet, where a `¶` is escaped.
+    /// Returns their length in a packet, where a `¶` is escaped.
     pub(super) fn packet_bytes(&self) -> usize {
         let mut counted = Counted(0);
         // Counting does not fail.
@@ -111,54 +120,7 @@ impl Serialize for Params<'_> {
     }
 }
 
-impl<'de> Deserialize<'de> for Params<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Params<'de>, D::Error> {
-        struct Fields;
-
-        impl<'de> Visitor<'de> for Fields {
-            type Value = Params<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Params<'de>, M::Error> {
-                let mut params = Params { fields: Vec::new() };
-                let mut places = HashMap::new();
-                while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
-                    // Of a name that stands twice the last value counts, at the first place: two
-                    // fields of one name would be one to this reader and the other to that.
-                    let last = |known: &mut Value<'de>, value| *known = value;
-                    params.put(&mut places, Cow::Owned(name), Value::Json(value), last);
-                }
-                Ok(params)
-            }
-        }
-
-        deserializer.deserialize_map(Fields)
-    }
-}
-
-/// How deep arrays and objects stand in each other, in what may be JSON.
-fn depth(text: &[u8]) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0);
-    let (mut in_string, mut is_escaped) = (false, false);
-    for byte in text {
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' if in_string => is_escaped = true,
-            b'"' => in_string = !in_string,
-            _ if in_string => {}
-            b'[' | b'{' => depth += 1,
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        deepest = deepest.max(depth);
-    }
-    deepest
-}
-
-/// Counts what is written to it, as it would be in a frame.
+/// Counts the bytes written to it, as they would be in a frame.
 struct Counted(usize);
 
 impl io::Write for Counted {
@@ -193,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_becomes_what_node_js_makes_of_it() {
+    fn reads_a_query_as_node_js_does() {
         for (query, params) in [
             ("", r#"{"key":7}"#),
             ("a=1", r#"{"a":"1","key":7}"#),
@@ -212,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_json_object_stays_as_it_is_but_for_its_key() {
+    fn keeps_a_json_object_but_for_its_key() {
         for (body, params) in [
             ("{}", r#"{"key":7}"#),
             (
@@ -232,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_object_is_refused() {
+    fn rejects_bodies_that_are_not_json_objects() {
         for body in [
             "",
             "null",

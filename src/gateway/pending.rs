@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::gone_routes::GoneRoutes;
 use crate::http::ResponseTo;
 use crate::node::{CallError, CallId, Context, Event, Service};
@@ -19,7 +21,7 @@ pub(super) struct PendingRequest {
     pub(super) request_id: String,
     pub(super) peer: Option<SocketAddr>,
     pub(super) came_at: Time,
-    /// The page that it comes from may read the response.
+    /// The page that sent it may read the response.
     pub(super) is_cors: bool,
 }
 
@@ -27,8 +29,8 @@ pub(super) struct PendingRequest {
 #[derive(Debug)]
 pub(super) struct CompletedRequest {
     pub(super) request: PendingRequest,
-    /// The whole packet of the reply.
-    pub(super) result: Result<String, CallError<'static>>,
+    pub(super) status: u16,
+    pub(super) body: String,
     pub(super) responder: Option<SocketAddr>,
 }
 
@@ -60,14 +62,27 @@ impl Service for PendingRequests {
         let Some(request) = self.waiting.remove(&call) else {
             return;
         };
-        let result = match result {
-            // Plain gateways pass an errorcode on as they do a result.
-            Ok(reply) | Err(CallError::Refused(reply)) => Ok(reply.packet().to_owned()),
-            Err(error) => Err(error.into_owned()),
+        let (status, why) = match &result {
+            // As in plain gateways, the whole packet is the body, whatever its errorcode.
+            Ok(reply) | Err(CallError::Refused(reply)) => (200, reply.packet()),
+            Err(CallError::ConnectionLost) => {
+                let why = "the connection to the node was lost; it may have been done";
+                (502, why)
+            }
+            Err(CallError::Deadline) => {
+                (504, "the node did not reply in time; it may have been done")
+            }
+            Err(CallError::Unavailable) => (503, "no node that serves it can take it now"),
+        };
+        let body = if status == 200 {
+            why.to_owned()
+        } else {
+            problem(status, why)
         };
         self.completed.push(CompletedRequest {
             request,
-            result,
+            status,
+            body,
             responder: cx.responder(),
         });
     }
@@ -76,14 +91,21 @@ impl Service for PendingRequests {
         match event {
             Event::Left(member) => self.gone.left(&member, cx.net().now()),
             Event::RegistrationRefused(reply) => {
-                tracing::warn!(
-                    errorcode = reply.errorcode,
-                    why = ?reply.message(),
-                    "the Distributor refused the registration"
-                );
+                let (errorcode, message) = (reply.errorcode, reply.message());
+                tracing::warn!(errorcode, ?message, "registration rejected");
             }
-            Event::Link(state) => tracing::info!(?state, "the link to the Distributor"),
+            Event::Link(state) => tracing::info!(?state, "link to the Distributor changed"),
             _ => {}
         }
     }
+}
+
+/// Returns the body in the place of a reply.
+pub(super) fn problem(status: u16, why: &str) -> String {
+    #[derive(Serialize)]
+    struct Problem<'a> {
+        status: u16,
+        error: &'a str,
+    }
+    serde_json::to_string(&Problem { status, error: why }).unwrap_or_default()
 }

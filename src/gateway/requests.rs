@@ -2,29 +2,21 @@
 
 use std::net::SocketAddr;
 
-use super::config::{Config, Stats};
 use super::params::Params;
-use super::pending::{PendingRequest, PendingRequests};
-use super::responses::{JSON, preflight, problem, respond};
+use super::pending::{PendingRequest, problem};
+use super::responses::{HttpSide, JSON};
 use crate::http::{App, Http, Request, ResponseTo};
-use crate::node::{CallId, Node};
+use crate::node::CallId;
 use crate::protocol::Route;
 use crate::reactor::Net;
 
-/// The HTTP side of a gateway, for as long as one callback takes.
-pub(super) struct HttpSide<'a> {
-    pub(super) config: &'a Config,
-    pub(super) node: &'a mut Node<PendingRequests>,
-    pub(super) stats: &'a mut Stats,
-}
-
-/// A status and what is wrong, in words.
+/// A status, and what is wrong.
 type Failure = (u16, String);
 
-/// One packet to a node: what nodes of this crate take, if they are not told otherwise. One with more
-/// would cost everybody else the connection to the node.
+/// The default limit of nodes for one packet. A larger one would end the connection to the node,
+/// and the other calls on it.
 const MAX_PACKET_BYTES: usize = 1 << 20;
-/// What a packet has around its uri and params, generously.
+/// At least what a packet has around its uri and params.
 const ENVELOPE_BYTES: usize = 256;
 const MAX_REQUEST_ID_BYTES: usize = 128;
 
@@ -32,23 +24,14 @@ impl App for HttpSide<'_> {
     fn on_request(&mut self, http: &mut Http<'_>, request: &Request<'_>, to: ResponseTo) {
         let pending = self.pending(http, request, to);
         if self.is_preflight(request) {
-            self.stats.answered += 1;
-            return preflight(self.config, http, pending);
+            return self.respond(http, pending, 204, "", None);
         }
         match self.call(http, request, &pending.request_id) {
             Ok(call) => {
                 self.node.service().waiting.insert(call, pending);
             }
             Err((status, why)) => {
-                self.stats.answered += 1;
-                respond(
-                    self.config,
-                    http,
-                    pending,
-                    status,
-                    &problem(status, &why),
-                    None,
-                );
+                self.respond(http, pending, status, &problem(status, &why), None);
             }
         }
     }
@@ -60,7 +43,7 @@ impl App for HttpSide<'_> {
     fn on_refused(&mut self, _: &mut Http<'_>, peer: Option<SocketAddr>, status: u16, why: &str) {
         self.stats.refused += 1;
         let peer = peer.map(tracing::field::display);
-        tracing::info!(peer, status, why, "refused");
+        tracing::info!(peer, status, why, "request refused");
     }
 }
 
@@ -93,7 +76,7 @@ impl HttpSide<'_> {
         }
     }
 
-    /// Returns whether a browser asks if a page may send a request.
+    /// Returns whether a browser asks if a page may send a request (CORS).
     fn is_preflight(&self, request: &Request<'_>) -> bool {
         self.config.cors_origin.is_some()
             && request.method() == "OPTIONS"
@@ -115,12 +98,12 @@ impl HttpSide<'_> {
         let mut cx = self.node.context(http.net());
         params.set_key(cx.next_call().key());
         cx.set_request_id(request_id);
-        // Encoding makes six bytes of one at worst.
+        // Encoding makes at most six bytes of one.
         let longest = 6 * (request.body().len() + request.query().map_or(0, str::len) + path.len());
         if longest + ENVELOPE_BYTES > MAX_PACKET_BYTES
             && params.packet_bytes() + 6 * path.len() + ENVELOPE_BYTES > MAX_PACKET_BYTES
         {
-            let why = "the request is larger than a node takes: at most 1 MiB as a packet";
+            let why = "the request is too large for a node: at most 1 MiB as a packet";
             return Err((413, why.to_owned()));
         }
         Ok(match &*route.method {
@@ -142,7 +125,7 @@ impl HttpSide<'_> {
             return Ok(served.clone());
         }
         if roster.updated_at().is_none() {
-            return Err((503, "the list of nodes has not come yet".to_owned()));
+            return Err((503, "the list of nodes was not received yet".to_owned()));
         }
         let (now, gone) = (net.now(), &self.node.service().gone);
         if routes.any(|route| gone.has(route, now)) {
@@ -153,7 +136,7 @@ impl HttpSide<'_> {
     }
 }
 
-/// What is logged of a text of a client.
+/// Returns a text of a client as it is logged.
 fn shortened(text: &str) -> String {
     const MAX_LOGGED_BYTES: usize = 256;
     if text.len() <= MAX_LOGGED_BYTES {
@@ -182,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_logged_as_far_as_it_is_short() {
+    fn shortens_long_texts_for_the_log() {
         assert_eq!(shortened(&"x".repeat(256)), "x".repeat(256));
         for long in ["x".repeat(257), "사".repeat(86), "x사".repeat(100)] {
             let shown = shortened(&long);

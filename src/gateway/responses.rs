@@ -2,132 +2,78 @@
 
 use std::net::SocketAddr;
 
-use serde::Serialize;
-
 use super::config::{Config, Stats};
-use super::pending::{PendingRequest, PendingRequests};
-use crate::http::{Http, Response, Server};
-use crate::node::{CallError, Node};
+use super::pending::{PendingRequest, PendingRequests, problem};
+use crate::http::{Http, Response};
+use crate::node::Node;
 use crate::reactor::Net;
 
 pub(super) const JSON: &str = "application/json";
 
-/// Responds to all requests whose calls have their results.
-pub(super) fn respond_to_completed(
-    config: &Config,
-    server: &mut Server,
-    node: &mut Node<PendingRequests>,
-    stats: &mut Stats,
-    net: &mut Net,
-) {
-    for completed in node.service().completed.drain(..) {
-        let mut http = server.http(net);
-        let failed = |status, why| (status, problem(status, why));
-        let (status, body) = match completed.result {
-            Ok(packet) if !http.has_room_for(packet.len()) => {
-                failed(503, "too much of other replies is not read yet")
-            }
-            Ok(packet) => {
-                stats.replied += 1;
-                (200, packet)
-            }
-            Err(CallError::ConnectionLost) => failed(
-                502,
-                "the connection to the node was lost; it may have been done",
-            ),
-            Err(CallError::Deadline) => {
-                failed(504, "the node did not reply in time; it may have been done")
-            }
-            Err(CallError::Unavailable | CallError::Refused(_)) => {
-                failed(503, "no node that serves it can take it now")
-            }
-        };
-        stats.answered += 1;
-        let responder = completed.responder;
-        respond(
-            config,
-            &mut http,
-            completed.request,
-            status,
-            &body,
-            responder,
-        );
-    }
+/// The HTTP side of a gateway, for as long as one callback takes.
+pub(super) struct HttpSide<'a> {
+    pub(super) config: &'a Config,
+    pub(super) node: &'a mut Node<PendingRequests>,
+    pub(super) stats: &'a mut Stats,
 }
 
-/// Returns the body in the place of a reply.
-pub(super) fn problem(status: u16, why: &str) -> String {
-    #[derive(Serialize)]
-    struct Problem<'a> {
+impl HttpSide<'_> {
+    /// Responds to all requests whose calls have their results.
+    pub(super) fn respond_to_completed(&mut self, http: &mut Http<'_>) {
+        let mut completed = std::mem::take(&mut self.node.service().completed);
+        for completed in completed.drain(..) {
+            let (request, responder) = (completed.request, completed.responder);
+            let (mut status, mut body) = (completed.status, completed.body);
+            if status == 200 && !http.has_room_for(body.len()) {
+                status = 503;
+                body = problem(status, "too much of other replies is not read yet");
+            }
+            self.stats.replied += u64::from(status == 200);
+            self.respond(http, request, status, &body, responder);
+        }
+        self.node.service().completed = completed;
+    }
+
+    /// Responds to a request, and logs it. 204 tells a browser whether a page may send a request.
+    pub(super) fn respond(
+        &mut self,
+        http: &mut Http<'_>,
+        request: PendingRequest,
         status: u16,
-        error: &'a str,
-    }
-    serde_json::to_string(&Problem { status, error: why }).unwrap_or_default()
-}
-
-/// Responds to a request, and logs it.
-pub(super) fn respond(
-    config: &Config,
-    http: &mut Http<'_>,
-    request: PendingRequest,
-    status: u16,
-    body: &str,
-    responder: Option<SocketAddr>,
-) {
-    let mut headers = vec![
-        ("Content-Type", JSON),
-        ("X-Request-Id", request.request_id.as_str()),
-    ];
-    if status == 503 {
-        headers.push(("Retry-After", "1"));
-    }
-    cors_headers(config, &request, &mut headers);
-    let response = Response {
-        status,
-        headers: &headers,
-        body: body.as_bytes(),
-    };
-    log(http.net(), &request, status, responder);
-    http.respond(request.to, &response);
-}
-
-/// Tells a browser whether a page may send a request.
-pub(super) fn preflight(config: &Config, http: &mut Http<'_>, request: PendingRequest) {
-    let mut headers = vec![("X-Request-Id", request.request_id.as_str())];
-    cors_headers(config, &request, &mut headers);
-    if request.is_cors {
-        headers.extend([
-            (
-                "Access-Control-Allow-Methods",
-                "GET, HEAD, POST, PUT, PATCH, DELETE",
-            ),
-            ("Access-Control-Allow-Headers", "content-type, x-request-id"),
-            ("Access-Control-Max-Age", "600"),
-        ]);
-    }
-    let response = Response {
-        status: 204,
-        headers: &headers,
-        body: &[],
-    };
-    log(http.net(), &request, response.status, None);
-    http.respond(request.to, &response);
-}
-
-fn cors_headers<'a>(
-    config: &'a Config,
-    request: &PendingRequest,
-    headers: &mut Vec<(&'a str, &'a str)>,
-) {
-    let Some(origin) = &config.cors_origin else {
-        return;
-    };
-    if origin != "*" {
-        headers.push(("Vary", "Origin"));
-    }
-    if request.is_cors {
-        headers.push(("Access-Control-Allow-Origin", origin));
-        headers.push(("Access-Control-Expose-Headers", "X-Request-Id"));
+        body: &str,
+        responder: Option<SocketAddr>,
+    ) {
+        self.stats.answered += 1;
+        let mut headers = Vec::with_capacity(8);
+        if status != 204 {
+            headers.push(("Content-Type", JSON));
+        }
+        headers.push(("X-Request-Id", request.request_id.as_str()));
+        if status == 503 {
+            headers.push(("Retry-After", "1"));
+        }
+        if let Some(origin) = &self.config.cors_origin {
+            if origin != "*" {
+                headers.push(("Vary", "Origin"));
+            }
+            if request.is_cors {
+                headers.push(("Access-Control-Allow-Origin", origin));
+                headers.push(("Access-Control-Expose-Headers", "X-Request-Id"));
+            }
+        }
+        if status == 204 && request.is_cors {
+            let methods = "GET, HEAD, POST, PUT, PATCH, DELETE";
+            headers.push(("Access-Control-Allow-Methods", methods));
+            headers.push(("Access-Control-Allow-Headers", "content-type, x-request-id"));
+            headers.push(("Access-Control-Max-Age", "600"));
+        }
+        let response = Response {
+            status,
+            headers: &headers,
+            body: body.as_bytes(),
+        };
+        log(http.net(), &request, status, responder);
+        http.respond(request.to, &response);
     }
 }
 

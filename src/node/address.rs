@@ -1,4 +1,4 @@
-//! Where a node finds its Distributor: known addresses, or those of a name.
+//! The addresses of the Distributor: known ones, or those of a name.
 
 use std::fmt::Debug;
 use std::io;
@@ -33,8 +33,7 @@ impl From<Vec<SocketAddr>> for DistributorAddress {
 ///
 /// Its `Debug` output is the name, for the log.
 pub trait Resolve: Debug + Send + Sync {
-    /// Starts a lookup if none is under way. When it ends, the waker of the node's reactor must be
-    /// rung.
+    /// Starts a lookup if none is under way. When it ends, it must wake the reactor of the node.
     fn start(&self);
 
     /// Returns what the lookup found, once. `None` while it is under way.
@@ -48,21 +47,11 @@ pub(super) const LONGEST_LOOKUP: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Addresses {
     source: Option<DistributorAddress>,
-    /// What the last lookup that found any has found.
+    /// Of the last lookup that found any.
     found: Vec<SocketAddr>,
     /// How many of them were tried in this round.
     tried: usize,
     is_failing: bool,
-}
-
-/// What a round of attempts begins with.
-pub(super) enum Round {
-    /// [`Addresses::next`] has addresses.
-    Ready,
-    /// The reactor's waker rings when they are found.
-    LookingUp,
-    /// There is no Distributor.
-    Nowhere,
 }
 
 impl Addresses {
@@ -75,35 +64,30 @@ impl Addresses {
         }
     }
 
-    pub(super) fn start_round(&mut self) -> Round {
-        match &self.source {
-            None => Round::Nowhere,
-            Some(DistributorAddress::Fixed(addrs)) => {
-                self.found.clone_from(addrs);
-                self.tried = 0;
-                Round::Ready
-            }
-            Some(DistributorAddress::Named(resolver)) => {
-                resolver.start();
-                Round::LookingUp
-            }
+    /// Starts a lookup. Returns whether there is a Distributor.
+    pub(super) fn look_up(&self) -> bool {
+        if let Some(DistributorAddress::Named(resolver)) = &self.source {
+            resolver.start();
         }
+        self.source.is_some()
     }
 
-    /// Whether the lookup has ended. Then the round has its addresses: those from before if it
-    /// failed, which may be none.
+    /// Starts a round if the lookup has ended: with the addresses from before if it failed, which
+    /// may be none. Returns whether it has ended.
     pub(super) fn take_lookup(&mut self) -> bool {
-        let Some(DistributorAddress::Named(resolver)) = &self.source else {
-            return false;
+        let result = match &self.source {
+            Some(DistributorAddress::Fixed(addrs)) => Some(Ok(addrs.clone())),
+            Some(DistributorAddress::Named(resolver)) => resolver.take(),
+            None => None,
         };
-        match resolver.take() {
+        match result {
             None => return false,
             Some(Ok(found)) if found.is_empty() => {
                 self.lookup_failed(&io::ErrorKind::NotFound.into());
             }
             Some(Ok(found)) => {
                 if std::mem::take(&mut self.is_failing) {
-                    info!(name = ?resolver, "resolved the name of the Distributor again");
+                    info!(address = ?self.source, "Distributor name resolved again");
                 }
                 self.found = found;
                 self.tried = 0;
@@ -113,12 +97,12 @@ impl Addresses {
         true
     }
 
-    /// Begins a round with the addresses from before. A failure is logged when it is the first.
+    /// Starts a round with the addresses from before. Only the first failure in a row is logged.
     pub(super) fn lookup_failed(&mut self, error: &io::Error) {
-        if let Some(DistributorAddress::Named(resolver)) = &self.source
+        if let Some(DistributorAddress::Named(name)) = &self.source
             && !std::mem::replace(&mut self.is_failing, true)
         {
-            warn!(name = ?resolver, %error, "failed to resolve the name of the Distributor, retrying");
+            warn!(?name, %error, "failed to resolve the name of the Distributor, retrying");
         }
         self.tried = 0;
     }
@@ -129,7 +113,7 @@ impl Addresses {
         next
     }
 
-    /// Whether the round has addresses that were not tried.
+    /// Returns whether the round has addresses that were not tried.
     pub(super) fn has_next(&self) -> bool {
         self.tried < self.found.len()
     }

@@ -7,7 +7,7 @@ use crate::protocol::Reply;
 /// The error of a call.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CallError<'a> {
-    /// The node replied with an errorcode.
+    /// The node replied with an errorcode other than 0.
     Refused(Reply<'a>),
     /// The deadline passed. The request was sent: it may have been done, or may still be.
     Deadline,

@@ -1,4 +1,4 @@
-//! What a node is, and its limits.
+//! Configuration and limits of a node.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,38 +9,39 @@ use crate::protocol::{Route, Token};
 /// Configuration of a [`Node`](super::Node).
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Its name, under which others find it. A label: several nodes may have the same.
+    /// The name under which other nodes find it. Several nodes may have the same.
     pub name: String,
     /// The routes that it serves.
     pub routes: Vec<Route<'static>>,
-    /// Where it listens. `None`: it only calls others, and is not listed. (A plain Distributor lists
-    /// it all the same, and plain gateways die of an entry without a port: in such a fleet give it
-    /// an `advertised_port`.)
+    /// The address to listen on. `None`: the node only calls others, and is not listed. (A plain
+    /// Distributor lists it nevertheless, and plain gateways crash on an entry without a port: in
+    /// such a fleet set `advertised_port`.)
     pub listen: Option<SocketAddr>,
-    /// The port that others are told, if it is another than the one it listens on.
+    /// The port to be listed, if it is not the one that the node listens on.
     pub advertised_port: Option<u16>,
-    /// Where the Distributor is. `None`: there is none, and the roster stays empty.
+    /// The address of the Distributor. `None`: the roster stays empty.
     pub distributor: Option<DistributorAddress>,
-    /// What admits it at the Distributor, where that asks for a token.
+    /// The token, if the Distributor requires one.
     pub token: Option<Token<'static>>,
-    /// Calls to one peer without an outcome. More wait nowhere: they have nobody to go to. As those
-    /// that a peer which reads too slowly has no room for, by the reactor's `max_unsent_bytes`.
+    /// The most calls to one peer without a result. More are not queued: they go to other peers, or
+    /// end as [`Unavailable`](super::CallError::Unavailable), like those beyond the reactor's
+    /// `max_unsent_bytes`.
     pub max_in_flight_per_peer: usize,
-    /// Requests that a peer without a session may not have read yet, in bytes: such peers die of
-    /// more than 64 KiB in one read. A longer request is sent alone. What waits for room until its
-    /// deadline was not sent, and ends as [`Unavailable`](super::CallError::Unavailable).
+    /// The most bytes of unread requests at a peer without a session: such peers crash on more than
+    /// 64 KiB in one read. A longer request is sent alone. Calls that wait for room until their
+    /// deadline were not sent, and end as [`Unavailable`](super::CallError::Unavailable).
     pub max_plain_in_flight_bytes: usize,
-    /// One frame from another node.
+    /// The longest frame from another node, in bytes.
     pub max_frame_bytes: usize,
-    /// One list from the Distributor.
+    /// The longest list from the Distributor, in bytes.
     pub max_list_bytes: usize,
-    /// From losing the Distributor to the second try to reach it again, and between the others; the
-    /// first is made at once. Drawn anew each time, between half of it and one and a half.
+    /// The mean pause between attempts to reach the Distributor; each is between half of it and one
+    /// and a half. The first attempt after a loss is made at once.
     pub retry: Duration,
-    /// How long the Distributor may take to answer a registration.
+    /// The longest time for the answer to a registration.
     pub registration_timeout: Duration,
-    /// How long the view of a Distributor without sessions is merged with the one from before,
-    /// after it was lost.
+    /// After a Distributor without sessions was lost, how long its new lists are merged with the
+    /// view from before.
     pub merge: Duration,
 }
 

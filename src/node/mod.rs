@@ -18,7 +18,7 @@
 //!
 //! impl Service for Goods {
 //!     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
-//!         if *request.route() == GOODS {
+//!         if request.route == GOODS {
 //!             cx.reply(reply_to, &["apples", "pears"]);
 //!         } else {
 //!             cx.refuse(reply_to, ErrorCode::NotFound, "no such route");
@@ -173,8 +173,8 @@ impl<S: Service> Node<S> {
             return;
         };
         let mut cx = Context::new(&mut self.core, net);
-        cx.request_deadline = request.deadline();
-        cx.request_id = request.request_id();
+        cx.request_deadline = request.deadline;
+        cx.request_id = request.request_id.as_deref();
         self.service.on_request(&mut cx, &request, reply_to);
     }
 

@@ -1,4 +1,4 @@
-//! One address that calls go to, and its connection.
+//! One address that calls go to, with its connection.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,32 +9,32 @@ use super::window::Window;
 use crate::reactor::{ConnId, Net};
 use crate::time::Time;
 
-/// A peer. An address whose entry was registered anew has a second one until the calls of the first
-/// have ended.
+/// A peer. After the entry of an address was registered anew, the address has two until the calls of
+/// the first have ended.
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) addr: SocketAddr,
     pub(super) conn: Option<ConnId>,
     /// When the connection was established.
     pub(super) opened_at: Option<Time>,
-    /// Requests that wait for the connection, or for room on it, with what is around them.
+    /// Bytes of requests that wait for the connection, or for room on it.
     pub(super) held_bytes: usize,
     /// Calls that were given to it and have no result yet.
     pub(super) in_flight: usize,
     /// Connections in a row that failed.
     failures: u32,
-    /// When it may be well again, at the earliest.
+    /// When it may be called again although others could be.
     pub(super) set_aside_until: Time,
-    /// Calls in a row that expired while not a byte was read.
+    /// Calls in a row that expired without a byte read.
     expired: u32,
     pub(super) window: Window,
     /// Some entry at this address has no session.
     pub(super) is_plain: bool,
     /// An entry at this address is in the roster.
     pub(super) is_listed: bool,
-    /// It was called by its address, and may be again.
+    /// It was called by its address a short time ago.
     pub(super) is_kept: bool,
-    /// It was so since the last look at those who are kept.
+    /// It was called by its address since the last [`Peers::let_go`](super::peers::Peers).
     pub(super) was_called: bool,
     /// The lowest and the highest id listed at this address now.
     ids: Option<(u64, u64)>,
@@ -45,7 +45,7 @@ pub(super) struct Peer {
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// A connection on which this many calls in a row expire, and not a byte is read, answers nothing.
+/// A connection answers nothing if this many calls in a row expire on it without a byte read.
 const SILENT_CALLS: u32 = 3;
 
 impl Peer {
@@ -69,14 +69,14 @@ impl Peer {
         }
     }
 
-    /// Returns whether it can be given one more call. What is queued for a peer that reads too
-    /// slowly would otherwise be lost with its connection.
+    /// Returns whether it can be given one more call. Without this limit, what is queued for a slow
+    /// reader would be lost with its connection.
     pub(super) fn takes_more(&self, call: &Call, max_in_flight: usize, net: &Net) -> bool {
         let bytes = self.unsent_bytes(net) + call.text.request_bytes();
         self.in_flight < max_in_flight && bytes <= net.limits().max_unsent_bytes
     }
 
-    /// Returns how much waits to be written to it.
+    /// Returns the number of bytes that wait to be written to it.
     pub(super) fn unsent_bytes(&self, net: &Net) -> usize {
         self.held_bytes + self.conn.map_or(0, |conn| net.pending_bytes(conn))
     }
@@ -85,8 +85,8 @@ impl Peer {
         self.held_bytes = self.held_bytes.saturating_sub(bytes);
     }
 
-    /// Returns whether a call may go to it though others could take it. After it failed one call
-    /// tries it: a host that is gone keeps those for it waiting as long as a connect may take.
+    /// Returns whether a call may go to it although others could take it. After a failure a single
+    /// call tries it, since a connect to a host that is gone takes long.
     pub(super) fn may_be_well(&self, now: Time) -> bool {
         self.set_aside_until <= now && (self.failures == 0 || self.in_flight == 0)
     }
@@ -97,16 +97,16 @@ impl Peer {
         self.window.replied(key);
     }
 
-    /// Notes a reply to a call that waited for it: whatever was wrong is over.
+    /// Notes a reply to a call that waited for it: the failures are over.
     pub(super) fn succeeded(&mut self) {
         self.failures = 0;
         self.set_aside_until = Time::ZERO;
     }
 
-    /// Notes that its connection is gone. It is called again after a pause, the longer the more
-    /// often it fails.
+    /// Notes that its connection is gone. It is called again after a pause that grows with the
+    /// failures in a row.
     pub(super) fn failed(&mut self, net: &mut Net) {
-        // Between half of it and all of it, so that callers don't come back together.
+        // Random, so that callers do not come back together.
         let percent = 50 + u32::try_from(net.random() % 51).unwrap_or(50);
         self.set_aside_until = net.now() + self.pause() * percent / 100;
         self.failures += 1;
@@ -120,8 +120,8 @@ impl Peer {
         (FIRST_PAUSE * 2_u32.pow(self.failures.min(10))).min(LONGEST_PAUSE)
     }
 
-    /// Notes that a call on `conn` expired, which had read `read_before` bytes when the call was
-    /// given to it. Returns whether the connection answers nothing, and is older than the pause.
+    /// Notes that a call expired on `conn`, which had read `read_before` bytes before it. Returns
+    /// whether the connection answers nothing, and is older than the pause.
     pub(super) fn expired(&mut self, conn: ConnId, read_before: u64, net: &Net) -> bool {
         if self.conn != Some(conn) || net.read_bytes(conn) != read_before {
             return false;

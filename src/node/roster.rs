@@ -1,11 +1,11 @@
-//! The live view: who is there, and who serves what.
+//! The live view: the nodes, and the routes that they serve.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 use serde_json::value::RawValue;
 
-use crate::protocol::{Left, ListedNode, Route, UpdateSession};
+use crate::protocol::{Left, ListedNode, Route, Update, UpdateSession};
 use crate::time::Time;
 
 /// One node of the view.
@@ -13,24 +13,22 @@ use crate::time::Time;
 pub struct Member {
     /// The entry as the Distributor sent it.
     pub entry: Box<str>,
-    /// What was read of it.
+    /// The fields that were read from it.
     pub node: ListedNode,
-    /// Where to reach it, if its host is an address and its port one. Who lists a name as its host
-    /// is seen here, but not called.
+    /// The address, if the host is an IP address and the port valid. Nodes that list a name as
+    /// their host are seen here, but not called.
     pub addr: Option<SocketAddr>,
-    /// It was in an earlier view, and the Distributor has not spoken of it since it lost that one.
+    /// The node is from an earlier view, and not confirmed since the Distributor lost that one.
     pub is_from_before: bool,
-    /// It registered without a session. With a Distributor without sessions, all did.
+    /// The node registered without a session. With a Distributor without sessions, all did.
     pub is_plain: bool,
     pub(super) id: Option<u64>,
 }
 
 impl Member {
     fn new(entry: &str, id: Option<u64>, is_plain: bool) -> Member {
-        let node = match RawValue::from_string(entry.to_owned()) {
-            Ok(raw) => ListedNode::parse(&raw),
-            Err(_) => ListedNode::default(),
-        };
+        let raw = RawValue::from_string(entry.to_owned());
+        let node = raw.map_or_else(|_| ListedNode::default(), |raw| ListedNode::parse(&raw));
         let host: Option<IpAddr> = node.host.parse().ok();
         Member {
             entry: entry.into(),
@@ -65,7 +63,7 @@ pub(super) struct Changes {
 
 type Places = HashMap<Box<str>, Vec<usize>>;
 
-/// All live nodes as this node knows them. Looking something up does not allocate.
+/// All live nodes as this node knows them. Look-ups do not allocate.
 #[derive(Debug, Default)]
 pub struct Roster {
     members: Vec<Member>,
@@ -76,38 +74,41 @@ pub struct Roster {
     most_slashes: usize,
     updated_at: Option<Time>,
     is_complete: bool,
+    /// Of the last update with a session. Empty: there was none.
+    epoch: String,
+    rev: u64,
 }
 
 impl Roster {
-    /// All nodes, in the order of the list.
+    /// Returns all nodes, in the order of the list.
     pub fn members(&self) -> &[Member] {
         &self.members
     }
 
-    /// When the last list or change came; `None` if none ever did. Compare it with
+    /// Returns when the last list or change was received; `None` before the first. Compare it with
     /// [`Net::now`](crate::reactor::Net::now).
     pub fn updated_at(&self) -> Option<Time> {
         self.updated_at
     }
 
-    /// Whether the view has everybody, as far as the Distributor knows. Not while it has just
-    /// started and its nodes are still coming back.
+    /// Returns whether the view has all nodes that the Distributor knows. `false` while the
+    /// Distributor has just started and its nodes are still coming back.
     pub fn is_complete(&self) -> bool {
         self.is_complete
     }
 
-    /// The nodes with this name.
+    /// Returns the nodes with this name.
     pub fn named(&self, name: &str) -> impl Iterator<Item = &Member> {
-        self.at(self.places_named(name))
+        self.at(self.by_name.get(name).map_or(&[], Vec::as_slice))
     }
 
-    /// The nodes that list exactly this method and path.
+    /// Returns the nodes that list exactly this route.
     pub fn serving<'r>(&'r self, route: &Route<'_>) -> impl Iterator<Item = &'r Member> + use<'r> {
         self.at(self.places_serving(route))
     }
 
-    /// The nodes that list this method and the longest beginning of this path that anybody does,
-    /// whole segments only: `/goods` is one of `/goods/17`, not of `/goodsbye`.
+    /// Returns the nodes that list the longest prefix of this route that is listed at all. Only
+    /// whole segments count: `/goods` is a prefix of `/goods/17`, not of `/goodsbye`.
     pub fn serving_prefix<'r>(
         &'r self,
         route: &Route<'_>,
@@ -115,14 +116,10 @@ impl Roster {
         self.at(self.places_serving_prefix(route))
     }
 
-    fn places_named(&self, name: &str) -> &[usize] {
-        self.by_name.get(name).map_or(&[], Vec::as_slice)
-    }
-
     fn places_serving(&self, route: &Route<'_>) -> &[usize] {
         let mut methods = self.by_route.iter();
-        let of_method = methods.find(|(method, _)| **method == *route.method);
-        of_method
+        methods
+            .find(|(method, _)| **method == *route.method)
             .and_then(|(_, places)| places.get(&*route.path))
             .map_or(&[], Vec::as_slice)
     }
@@ -130,20 +127,70 @@ impl Roster {
     /// Returns the places of those that list the longest prefix of a route.
     pub(super) fn places_serving_prefix(&self, route: &Route<'_>) -> &[usize] {
         // No node lists more slashes: a client that sends many costs no more look-ups.
-        let mut prefixes = route.prefixes(self.most_slashes);
-        let places = prefixes.find_map(|prefix| {
-            let places = self.places_serving(&prefix);
-            (!places.is_empty()).then_some(places)
-        });
-        places.unwrap_or_default()
+        let prefixes = route.prefixes(self.most_slashes);
+        let mut places = prefixes.map(|prefix| self.places_serving(&prefix));
+        places.find(|places| !places.is_empty()).unwrap_or_default()
     }
 
     fn at<'r>(&'r self, places: &'r [usize]) -> impl Iterator<Item = &'r Member> {
         places.iter().filter_map(|place| self.members.get(*place))
     }
 
-    /// Takes a whole list in; one without a session has no ids. With `merges`, what it does not
-    /// have stays: for each distinct entry the larger count.
+    pub(super) fn rev(&self) -> u64 {
+        self.rev
+    }
+
+    /// Returns the epoch and revision from which changes can lead on.
+    pub(super) fn position(&self) -> Option<(&str, u64)> {
+        // A merged view may hold nodes that are gone: only a complete list removes them.
+        let is_known = !self.epoch.is_empty() && self.is_complete;
+        is_known.then_some((&*self.epoch, self.rev))
+    }
+
+    /// Begins a session. Its first list follows: no change leads there from another epoch, and to
+    /// acknowledge the old revision would be to acknowledge what was never applied.
+    pub(super) fn begin_session(&mut self, epoch: &str) {
+        if self.epoch != epoch {
+            self.forget_position();
+        }
+    }
+
+    pub(super) fn forget_position(&mut self) {
+        self.epoch.clear();
+        self.rev = 0;
+    }
+
+    /// Applies an update with a session. Returns what changed, and whether the epoch is a new one.
+    /// `None` if it does not lead on from this position: the whole list is needed.
+    pub(super) fn apply(
+        &mut self,
+        update: &Update<'_>,
+        session: &UpdateSession<'_>,
+        now: Time,
+    ) -> Option<(Changes, bool)> {
+        let is_new_epoch = self.epoch != session.epoch;
+        let changes = match update {
+            Update::List { entries, .. } => {
+                let merges = session.complete == Some(false);
+                self.apply_list(entries, Some(session), merges, now)
+            }
+            Update::Delta { joined, left, .. }
+                if !is_new_epoch && session.from == Some(self.rev) =>
+            {
+                self.apply_delta(joined, session, left, now)
+            }
+            _ => return None,
+        };
+        if is_new_epoch {
+            self.epoch.clear();
+            self.epoch.push_str(&session.epoch);
+        }
+        self.rev = session.rev;
+        Some((changes, is_new_epoch))
+    }
+
+    /// Applies a whole list; one without a session has no ids. With `merges`, nodes that it does
+    /// not have stay: for each distinct entry the larger count.
     pub(super) fn apply_list(
         &mut self,
         entries: &[&RawValue],
@@ -182,8 +229,7 @@ impl Roster {
         changes
     }
 
-    /// Takes in what changed.
-    pub(super) fn apply_delta(
+    fn apply_delta(
         &mut self,
         joined: &[&RawValue],
         session: &UpdateSession<'_>,
@@ -301,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn nodes_are_found_by_name_by_route_and_by_the_longest_prefix() {
+    fn finds_nodes_by_name_by_route_and_by_the_longest_prefix() {
         let mut roster = Roster::default();
         let nodes = [
             raw(1, "goods", &["GET/goods", "POST/goods"]),
@@ -354,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_of_many_segments_finds_what_each_beginning_of_it_would() {
+    fn finds_the_longest_prefix_of_a_path_with_many_segments() {
         let mut roster = Roster::default();
         let entries = [
             raw(1, "a", &["GET/a/b", "GET/a", "POST/"]),
@@ -402,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mapped_address_is_the_plain_one() {
+    fn reads_a_mapped_address_as_ipv4() {
         let member = Member::new(r#"{"port":"9","host":"::ffff:10.0.0.1"}"#, None, false);
         assert_eq!(member.addr, "10.0.0.1:9".parse().ok());
         assert_eq!(
@@ -412,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn merging_keeps_the_larger_count_of_each() {
+    fn keeps_the_larger_count_of_each_entry_when_merging() {
         let mut roster = Roster::default();
         let twin = || raw(1, "twin", &[]);
         assert_eq!(
@@ -443,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delta_replaces_in_place_and_finds_those_from_before() {
+    fn replaces_entries_in_place_with_a_delta() {
         let mut roster = Roster::default();
         apply(
             &mut roster,

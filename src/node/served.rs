@@ -1,4 +1,4 @@
-//! Requests that others send, and where their replies go.
+//! Requests of other nodes, and where their replies go.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,59 +11,33 @@ use crate::protocol::{ErrorCode, Packet, Route, key_of_request, write_error_repl
 use crate::reactor::{ConnId, Net};
 use crate::time::Time;
 
-/// What somebody asks for, borrowed from its frame.
+/// A request, borrowed from its frame.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Request<'a> {
-    route: Route<'a>,
-    key: &'a str,
-    params: &'a RawValue,
-    deadline: Option<Time>,
-    request_id: Option<Cow<'a, str>>,
+    /// The route; its method is empty if the caller sent none.
+    pub route: Route<'a>,
+    /// The key as JSON: from the top of the packet, or from its params.
+    pub key: &'a str,
+    /// The params as JSON; `null` if there are none.
+    pub raw_params: &'a RawValue,
+    /// The deadline, if the caller sent one. Calls made while the request is served end by then.
+    pub deadline: Option<Time>,
+    /// The id of the request in logs, if it has one. Calls made while the request is served carry
+    /// it on.
+    pub request_id: Option<Cow<'a, str>>,
 }
 
 impl<'a> Request<'a> {
-    /// Returns the route; its method is empty if the caller sent none.
-    pub fn route(&self) -> &Route<'a> {
-        &self.route
-    }
-
-    /// The key as it came, JSON: at the top of the packet, or among its params.
-    pub fn key(&self) -> &'a str {
-        self.key
-    }
-
-    /// The params as they came, JSON; `null` if there are none.
-    pub fn params(&self) -> &'a str {
-        self.params.get()
-    }
-
-    /// As [`Request::params`], for what goes on as it came: they were checked to be JSON once, and
-    /// are not read again.
-    pub fn raw_params(&self) -> &'a RawValue {
-        self.params
-    }
-
-    /// The params as `T`. Errors say what in them is not as `T` wants it.
-    pub fn parse_params<T: Deserialize<'a>>(&self) -> serde_json::Result<T> {
-        serde_json::from_str(self.params.get())
-    }
-
-    /// Until when the caller waits, if it said so. Calls made while the request is served never
-    /// wait longer.
-    pub fn deadline(&self) -> Option<Time> {
-        self.deadline
-    }
-
-    /// What the request is called in the logs of all who have to do with it, if somebody gave it a
-    /// name. Calls made while the request is served carry it on.
-    pub fn request_id(&self) -> Option<&str> {
-        self.request_id.as_deref()
+    /// Parses the params.
+    pub fn params<T: Deserialize<'a>>(&self) -> serde_json::Result<T> {
+        serde_json::from_str(self.raw_params.get())
     }
 }
 
-/// Where the reply to one request goes. It can be kept; it stays harmless when its caller is gone.
+/// Where the reply to one request goes. It can be kept, even when its caller is gone.
 #[derive(Clone, PartialEq, Eq, Debug)]
-#[must_use = "whoever asked waits for an answer"]
+#[must_use = "the caller waits for an answer"]
 pub struct ReplyTo {
     pub(super) conn: ConnId,
     pub(super) key: Key,
@@ -71,20 +45,13 @@ pub struct ReplyTo {
 }
 
 impl ReplyTo {
-    /// Until when the caller waits, if it said so. Give what is left of it to calls that the answer
-    /// needs: [`Time::saturating_since`].
+    /// Returns the deadline, if the caller sent one.
     pub fn deadline(&self) -> Option<Time> {
         self.deadline
     }
-
-    /// What is left of the caller's time, or `otherwise` if it did not say.
-    pub fn time_left(&self, now: Time, otherwise: Duration) -> Duration {
-        self.deadline
-            .map_or(otherwise, |deadline| deadline.saturating_since(now))
-    }
 }
 
-/// A key as JSON. Those that are usual fit without an allocation.
+/// A key as JSON. Usual ones fit without an allocation.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Key {
     Inline([u8; INLINE_BYTES], u8),
@@ -122,7 +89,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Reads a request. One that can't be served, by nobody, is answered here.
+/// Reads a request. Answers those that no service could serve.
 pub(super) fn read<'a>(
     net: &mut Net,
     conn: ConnId,
@@ -140,20 +107,26 @@ pub(super) fn read<'a>(
     }
     let key = key_of_request(packet.key(), packet.params());
     let Some(uri) = packet.uri() else {
-        refuse(net, conn, key, ErrorCode::NotFound, "the packet has no uri");
+        refuse(net, conn, key, ErrorCode::NotFound, "packet without a uri");
         return None;
     };
     let left = packet.deadline_ms().map(Duration::from_millis);
     if left.is_some_and(|left| left.is_zero()) {
         let code = ErrorCode::DeadlinePassed;
-        refuse(net, conn, key, code, "it came too late");
+        refuse(
+            net,
+            conn,
+            key,
+            code,
+            "the deadline of the request has passed",
+        );
         return None;
     }
     let deadline = left.map(|left| net.now() + left);
     let request = Request {
         route: Route::new(packet.method().unwrap_or_default(), uri),
         key,
-        params: packet.params().unwrap_or(RawValue::NULL),
+        raw_params: packet.params().unwrap_or(RawValue::NULL),
         deadline,
         request_id: packet.request_id(),
     };
@@ -174,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_kept_as_they_came() {
+    fn keeps_keys_as_they_came() {
         for text in [
             "0",
             "null",

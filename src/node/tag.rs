@@ -1,17 +1,17 @@
-//! What a timer of a node is for.
+//! Tags of the timers of a node.
 
-/// The tag of a timer.
+/// What a timer is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Tag {
     /// The connection to the Distributor.
     Link,
-    /// Something that waits for the end of the turn.
+    /// Events and results that wait for the end of a turn.
     Events,
     /// The deadline of the call with this key.
     Call(u64),
     /// The end of a [`Context::wait_for`](super::Context::wait_for).
     Wait(u64),
-    /// Peers that are called by address, and may be no more.
+    /// Peers that were called by their address.
     Kept,
 }
 

@@ -43,7 +43,7 @@ impl Service for Notes {
         if self.forwards {
             cx.call(&Route::get("/goods"), &json!({}), 10 * SECOND);
         }
-        cx.reply(reply_to, &request.route().path);
+        cx.reply(reply_to, &request.route.path);
     }
 
     fn on_result(

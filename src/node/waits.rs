@@ -1,4 +1,4 @@
-//! Waits for routes that some node is to serve.
+//! Waits for routes to be served.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::tag::Tag;
 use crate::protocol::Route;
 use crate::reactor::{Net, Owner, TimerId};
 
-/// Names one [`Context::wait_for`](super::Context::wait_for).
+/// Identifies one [`Context::wait_for`](super::Context::wait_for).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct WaitId(u64);
 
@@ -38,7 +38,7 @@ impl Waits {
         id
     }
 
-    /// Ends the waits for what can be called now.
+    /// Ends the waits whose routes can all be called.
     pub(super) fn take_done(&mut self, net: &mut Net, roster: &Roster) -> Vec<WaitId> {
         let is_there = |wait: &mut Wait| {
             let mut routes = wait.routes.iter();

@@ -1,17 +1,17 @@
 //! The requests that a peer without a session may not have read yet.
 //!
-//! Such peers die of more than 64 KiB in one read. A peer reads in the order in which it is written
-//! to, so a reply to a request proves that all requests before it were read.
+//! Such peers crash on more than 64 KiB in one read. Since requests are read in their order, a reply
+//! proves that all requests before it were read.
 
 use std::collections::VecDeque;
 
 /// The requests on one connection, by the keys of their calls.
 #[derive(Debug, Default)]
 pub(super) struct Window {
-    /// Written and not known to be read, with their lengths, the oldest first.
+    /// Written and not known to be read, with their lengths; the oldest first.
     unread: VecDeque<(u64, usize)>,
     unread_bytes: usize,
-    /// Not written for lack of room, the oldest first.
+    /// Not written yet, the oldest first.
     waiting: VecDeque<u64>,
 }
 
@@ -27,7 +27,7 @@ impl Window {
         self.unread_bytes += bytes;
     }
 
-    /// Notes a reply. Without a key that is known, it counts as one to the oldest request.
+    /// Notes a reply. One without a known key counts as that to the oldest request.
     pub(super) fn replied(&mut self, key: Option<u64>) {
         let place = self
             .unread
@@ -43,19 +43,19 @@ impl Window {
         self.waiting.push_back(key);
     }
 
-    /// Returns the key of the request that is to be written next.
+    /// Returns the key of the request to be written next.
     pub(super) fn first_waiting(&self) -> Option<u64> {
         self.waiting.front().copied()
     }
 
-    /// Takes a request out of those that wait.
+    /// Removes a request from those that wait.
     pub(super) fn leave(&mut self, key: u64) {
         if let Some(place) = self.waiting.iter().position(|other| *other == key) {
             self.waiting.remove(place);
         }
     }
 
-    /// Forgets everything: the connection is gone.
+    /// Forgets all requests: the connection is gone.
     pub(super) fn clear(&mut self) {
         self.unread.clear();
         self.unread_bytes = 0;
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reply_makes_room_for_all_that_was_written_before_it() {
+    fn frees_room_up_to_the_request_that_was_replied_to() {
         let mut window = Window::default();
         for key in 0..4 {
             assert!(window.has_room(10, 40));
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_beyond_the_limit_is_written_alone() {
+    fn writes_a_request_beyond_the_limit_alone() {
         let mut window = Window::default();
         assert!(window.has_room(100, 40));
         window.written(1, 100);

@@ -62,7 +62,7 @@ pub fn write_reply(
     out.write_all(b"}")
 }
 
-/// Writes a reply that says what is wrong.
+/// Writes the reply of a node with an error. `key` is JSON, as it came in the request.
 ///
 /// Errors are those of `out`.
 pub fn write_error_reply(
@@ -78,7 +78,7 @@ pub fn write_error_reply(
     out.write_all(b"}")
 }
 
-/// Writes the packet that refuses `packet`. What could not be read of it is `null`.
+/// Writes the packet with which a Distributor rejects `packet`. Unreadable parts of it are `null`.
 ///
 /// Errors are those of `out`.
 pub fn write_error(out: impl Write, packet: &Packet<'_>, refusal: &Refusal) -> io::Result<()> {
@@ -107,7 +107,7 @@ pub struct Reply<'a> {
     key: Option<u64>,
     /// 0 is success.
     pub errorcode: i64,
-    /// Where in the packet they are.
+    /// Their places in the packet.
     message: Option<Range<usize>>,
     results: Option<Range<usize>>,
 }
@@ -149,12 +149,12 @@ impl<'a> Reply<'a> {
         &self.packet
     }
 
-    /// Returns the number that the request carried as its key.
+    /// Returns the key, if it is a number.
     pub fn key(&self) -> Option<u64> {
         self.key
     }
 
-    /// Returns the `errormessage`; one that is not a string as its JSON.
+    /// Returns the `errormessage`; if it is not a string, its JSON.
     pub fn message(&self) -> Cow<'_, str> {
         let json = self.part(&self.message).unwrap_or_default();
         match serde_json::from_str(json) {
@@ -181,8 +181,8 @@ impl<'a> Reply<'a> {
     }
 }
 
-/// What a caller says of its request beside the packet: its key, wherever it stands, and what is
-/// left of its time.
+/// Returns the key of a request as JSON: that of the packet, or the one in its params, where plain
+/// gateways put it; `null` if there is none.
 pub fn key_of_request<'a>(key: Option<&'a RawValue>, params: Option<&'a RawValue>) -> &'a str {
     #[derive(Deserialize)]
     struct WithKey<'a> {
@@ -192,7 +192,6 @@ pub fn key_of_request<'a>(key: Option<&'a RawValue>, params: Option<&'a RawValue
     if let Some(key) = key {
         return key.get();
     }
-    // Plain gateways send no key at the top: they put one among the parameters.
     let params = params.map_or("", RawValue::get);
     if !params.starts_with('{') {
         return "null";
@@ -208,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_is_read_as_it_was_written() {
+    fn reads_a_request_as_written() {
         let mut out = Vec::new();
         write_request(&mut out, &Route::get("/go\"ods"), 7, Some(250), &["a¶"]).unwrap();
         let packet = Packet::parse(&out).unwrap();
@@ -220,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_is_read_as_it_was_written() {
+    fn reads_a_reply_as_written() {
         let mut out = Vec::new();
         write_reply(&mut out, "7", &[1, 2]).unwrap();
         let reply = Reply::parse(&out).unwrap();
@@ -237,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_of_sloppy_peers_are_read() {
+    fn reads_replies_with_fields_of_other_types() {
         let reply = Reply::parse(br#"{"key":1,"errorcode":5,"errormessage":{"why":[1]}}"#).unwrap();
         assert_eq!(reply.message(), r#"{"why":[1]}"#);
         for none in ["null", "[]", "x", "{"] {
@@ -246,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_books_gateway_hides_its_key() {
+    fn finds_the_key_that_plain_gateways_put_into_params() {
         let packet = Packet::parse(br#"{"uri":"/goods","method":"GET","params":{"a":1,"key":12}}"#);
         let packet = packet.unwrap();
         assert_eq!(key_of_request(packet.key(), packet.params()), "12");
@@ -255,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_repeats_what_it_answers() {
+    fn repeats_the_rejected_packet_in_the_error() {
         let frame = br#"{"uri":"/x","method":"PUT","key":{"a":[1, 2]}}"#;
         let packet = Packet::parse(frame).unwrap();
         let mut out = Vec::new();

@@ -1,4 +1,4 @@
-//! Writing the packets that a Distributor sends.
+//! Writing lists without a session.
 
 use std::io::{self, Write};
 
@@ -15,7 +15,7 @@ pub fn write_list(out: &mut Vec<u8>, key: &str, entries: impl FnOnce(&mut Vec<u8
     out.extend_from_slice(b"]}");
 }
 
-/// Writes what stands before the `params` of a list. With the key `0` it has [`LIST_HEAD_BYTES`].
+/// Writes the part before the `params` of a list. With the key `0` it has [`LIST_HEAD_BYTES`].
 ///
 /// Errors are those of `out`.
 pub fn write_list_head(mut out: impl Write, key: &str) -> io::Result<()> {
@@ -25,7 +25,7 @@ pub fn write_list_head(mut out: impl Write, key: &str) -> io::Result<()> {
     )
 }
 
-/// Where in a list with the key `0` the part begins that is the same for every key.
+/// Where in a list with the key `0` the part starts that does not depend on the key.
 pub const LIST_HEAD_BYTES: usize = "{\"uri\":\"/distributes\",\"method\":\"GET\",\"key\":0".len();
 
 #[cfg(test)]
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_is_the_packet_of_the_book() {
+    fn writes_a_plain_list_byte_for_byte() {
         let mut out = Vec::new();
         write_list(&mut out, "0", |out| {
             out.extend_from_slice(b"{\"port\":1},{\"port\":2}")
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_differ_only_in_their_heads() {
+    fn writes_lists_that_differ_only_in_their_heads() {
         let written = |key: &str| {
             let mut out = Vec::new();
             write_list(&mut out, key, |out| out.extend_from_slice(b"{}"));

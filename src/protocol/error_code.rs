@@ -1,4 +1,4 @@
-//! What can be wrong with a packet, as its sender is told.
+//! Error codes of replies.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,31 +7,31 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ErrorCode {
-    /// Nothing is wrong.
+    /// No error.
     Success = 0,
-    /// The parameters of a known method are not what it takes, or are nested too deep.
+    /// The params are invalid, or nested too deep.
     InvalidParameters = 1,
-    /// There is no such uri, or not with this method.
+    /// There is no such route.
     NotFound = 2,
-    /// It is not JSON, or not an object.
+    /// The packet is not JSON, or not an object.
     NotAnObject = 3,
-    /// Something is too large or too many. A Distributor closes the connection, unless it is
-    /// registered already: then it keeps what it has. A frame that is too large always closes it.
+    /// A limit is exceeded. A Distributor closes the connection, unless it is registered already:
+    /// then its entry stays. A frame that is too large always closes it.
     TooMuch = 4,
     /// The sender may not do this.
     NotAllowed = 5,
-    /// Not now: try later.
+    /// Temporarily impossible: try later.
     Busy = 6,
-    /// It came, or would be done, too late.
+    /// The request came, or would be done, too late.
     DeadlinePassed = 7,
 }
 
-/// Why a packet is not served: what its sender is told.
+/// Why a packet is rejected, as sent to its sender.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refusal {
-    /// The kind of mistake.
+    /// The errorcode.
     pub code: ErrorCode,
-    /// The mistake, in words for whoever wrote the sender.
+    /// The errormessage, for the developer of the sender.
     pub message: Cow<'static, str>,
 }
 

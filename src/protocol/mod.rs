@@ -1,8 +1,7 @@
-//! The wire: packets as JSON. Pure.
+//! Packets as JSON: what the programs send each other. Pure.
 //!
-//! A packet is one JSON object. What it is about is in `uri` and `method`, as in HTTP; `key` comes
-//! back in the reply; `params` is the rest. Frames, and that none can be ended early, are the
-//! loop's business: see [`crate::reactor::framing`].
+//! A packet is one JSON object. `uri` and `method` say what it is about, as in HTTP; the reply repeats
+//! the `key`; `params` is the rest. Frames are the loop's business: see [`crate::reactor::framing`].
 //!
 //! # Between nodes
 //!
@@ -12,14 +11,14 @@
 //! {"key":7,"errorcode":2,"errormessage":"no such route"}
 //! ```
 //!
-//! `deadline_ms` says how long the caller still waits; it may be absent. So may `"request_id":"…"`, behind
-//! the params: what the request is called in the logs of all who have to do with it. A packet with an `errorcode`
-//! and no `uri` is a reply, and is never answered.
+//! `deadline_ms`, the time that the caller still waits, may be absent. So may `"request_id":"…"` after
+//! the params: the id of the request in the logs of all nodes that take part. A packet with an
+//! `errorcode` and without a `uri` is a reply, and is never answered.
 //!
 //! # Sessions
 //!
-//! A node that adds a `session` to its registration gets a reply, and then lists that say which run of
-//! the Distributor (`epoch`) and which revision (`rev`) they are of, with a number for each entry:
+//! A node that adds a `session` to its registration gets a reply, and then lists with their run of
+//! the Distributor (`epoch`), their revision (`rev`) and an id for each entry:
 //!
 //! ```text
 //! node         {"uri":"/distributes","method":"POST","key":5,"params":{…},"session":{"version":1,"watch":"delta"}}
@@ -27,22 +26,22 @@
 //! Distributor  {"uri":"/distributes","method":"GET","key":0,"params":[{…}],"session":{"epoch":"e","rev":27,"complete":true,"ack":true,"ids":[19]}}
 //! ```
 //!
-//! Where a Distributor asks for a token, the session has it as `token`, and nothing but such a
-//! registration is served before. `complete` is false while the Distributor has just started and nodes
-//! are still coming back; those of its last run who do not come back leave with the cause `absent`. `watch` is
+//! Where a Distributor requires a token, the session has it as `token`, and no other packet is served
+//! before. `complete` is false while the Distributor has just started and nodes are still coming
+//! back; nodes of its last run that do not come back leave with the cause `absent`. `watch` is
 //! `list`, `delta` or `none`; see [`SessionRequest`] for the other fields.
 //!
-//! With `delta`, changes come instead of most lists. They lead from the revision `from` to `rev`; `ids`
-//! are those of the entries in `joined`, and a known one is replaced. If `from` is not the revision that
-//! the node has, the node asks for the list:
+//! With `delta`, changes replace most lists. They lead from the revision `from` to `rev`; `ids` are
+//! those of the entries in `joined`, and a known id is replaced. A node at another revision than
+//! `from` requests the list:
 //!
 //! ```text
 //! Distributor  {"uri":"/distributes","method":"PATCH","key":0,"params":{"joined":[],"left":[{"id":19,"cause":"closed"}]},"session":{"epoch":"e","from":27,"rev":28,"ack":true,"ids":[]}}
 //! ```
 //!
-//! Every `heartbeat_ms`, and at once where `ack` is true, the node says what it has applied; a
-//! heartbeat with a key is answered. A node that says nothing for a while (`--silence-timeout`) is gone.
-//! Before it stops, the Distributor says when to come back:
+//! Every `heartbeat_ms`, and at once where `ack` is true, the node sends the revision that it has
+//! applied; a heartbeat with a key is answered. A node without heartbeats for a while
+//! (`--silence-timeout`) is removed. Before it stops, the Distributor sends when to come back:
 //!
 //! ```text
 //! node         {"uri":"/distributes/heartbeat","method":"POST","key":9,"session":{"rev":28}}
@@ -53,6 +52,7 @@
 mod call;
 mod encode;
 mod error_code;
+pub(crate) mod json;
 mod packet;
 mod registration;
 mod route;
@@ -74,7 +74,7 @@ pub use session::{
 
 pub use update::{Left, ListedNode, Update, UpdateSession};
 
-/// Where nodes register, and ask for the list.
+/// The uri for registrations, drains and lists.
 pub const DISTRIBUTES: &str = "/distributes";
-/// Where nodes with a session say that they are alive, and what they know.
+/// The uri for heartbeats of nodes with a session.
 pub const HEARTBEAT: &str = "/distributes/heartbeat";

@@ -1,4 +1,4 @@
-//! Reading the envelope of a packet, without copying it.
+//! Reading the envelope of a packet without copying it.
 
 use std::borrow::Cow;
 
@@ -6,8 +6,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::error_code::{ErrorCode, Refusal};
+use super::json::decode;
 
-/// The envelope of one packet. Its parts are kept as they came, and `null` is as good as absent.
+/// The envelope of one packet. Its parts are kept as they came; `null` counts as absent.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub struct Packet<'a> {
     #[serde(borrow, default)]
@@ -31,9 +32,8 @@ pub struct Packet<'a> {
 impl<'a> Packet<'a> {
     /// Reads the envelope of a frame.
     ///
-    /// The parts are checked to be JSON, no further. A frame that is not one JSON object in UTF-8 is
-    /// refused with [`ErrorCode::NotAnObject`], one that says a part twice with
-    /// [`ErrorCode::InvalidParameters`].
+    /// The parts are checked to be JSON, no further. Errors: [`ErrorCode::NotAnObject`] if the frame
+    /// is not one JSON object in UTF-8, [`ErrorCode::InvalidParameters`] if it has a part twice.
     pub fn parse(frame: &'a [u8]) -> Result<Packet<'a>, Refusal> {
         let not_an_object = |message| Err(Refusal::new(ErrorCode::NotAnObject, message));
         let Ok(text) = std::str::from_utf8(frame) else {
@@ -53,56 +53,46 @@ impl<'a> Packet<'a> {
         })
     }
 
-    /// What the packet is about, if it is a string.
+    /// Returns the uri, if it is a string.
     pub fn uri(&self) -> Option<Cow<'a, str>> {
         decode(self.uri?)
     }
 
-    /// What is to be done, if it is a string.
+    /// Returns the method, if it is a string.
     pub fn method(&self) -> Option<Cow<'a, str>> {
         decode(self.method?)
     }
 
-    /// What the reply has to carry: any JSON.
+    /// Returns the key for the reply: any JSON.
     pub fn key(&self) -> Option<&'a RawValue> {
         self.key
     }
 
-    /// The rest: any JSON.
+    /// Returns the params: any JSON.
     pub fn params(&self) -> Option<&'a RawValue> {
         self.params
     }
 
-    /// What it says of the session: any JSON.
+    /// Returns the session: any JSON.
     pub fn session(&self) -> Option<&'a RawValue> {
         self.session
     }
 
-    /// What is left of the sender's time to have an answer, in milliseconds.
+    /// Returns the time that the sender still waits, in milliseconds.
     pub fn deadline_ms(&self) -> Option<u64> {
         self.deadline_ms?.get().parse().ok()
     }
 
-    /// What the request is called in the logs of all who have to do with it, if that is a string.
+    /// Returns the id of the request in logs, if it is a string.
     pub fn request_id(&self) -> Option<Cow<'a, str>> {
         decode(self.request_id?)
     }
 
-    /// Whether it answers a packet rather than asks something. Such a one is never answered, so
-    /// that two programs can't answer each other for ever.
+    /// Returns whether the packet is a reply. Replies are never answered: two programs could
+    /// otherwise answer each other for ever.
     pub fn is_reply(&self) -> bool {
         self.uri.is_none() && self.errorcode.is_some()
     }
-}
-
-/// The string that `raw` is. Borrowed where nothing in it is escaped.
-pub(super) fn decode<'a>(raw: &'a RawValue) -> Option<Cow<'a, str>> {
-    let text: &'a str = raw.get();
-    let inner = text.strip_prefix('"')?.strip_suffix('"')?;
-    if inner.contains('\\') {
-        return serde_json::from_str(text).ok().map(Cow::Owned);
-    }
-    Some(Cow::Borrowed(inner))
 }
 
 #[cfg(test)]
@@ -114,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_borrowed_from_the_frame() {
+    fn borrows_parts_from_the_frame() {
         let frame = br#" {"uri":"/goods","x":[1],"key":7,"method":"GET","params":{"a":1}} "#;
         let packet = Packet::parse(frame).unwrap();
         assert!(matches!(packet.uri(), Some(Cow::Borrowed("/goods"))));
@@ -125,13 +115,13 @@ mod tests {
     }
 
     #[test]
-    fn an_escaped_uri_is_the_same_uri() {
+    fn decodes_an_escaped_uri() {
         let packet = Packet::parse(br#"{"uri":"\/distributes"}"#).unwrap();
         assert_eq!(packet.uri().unwrap(), "/distributes");
     }
 
     #[test]
-    fn a_uri_of_another_type_is_no_uri() {
+    fn ignores_a_uri_of_another_type() {
         for frame in [
             r#"{"uri":7}"#,
             r#"{"uri":null}"#,
@@ -143,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_told_apart_from_what_is_a_wrong_one() {
+    fn rejects_frames_that_are_not_objects_and_invalid_objects() {
         for frame in [
             "null",
             "[]",
@@ -160,13 +150,13 @@ mod tests {
     }
 
     #[test]
-    fn deep_nesting_does_not_exhaust_the_stack() {
+    fn rejects_deep_nesting_without_exhausting_the_stack() {
         let deep = format!("{{\"x\":{}", "[".repeat(60_000));
         assert_eq!(code(deep.as_bytes()), ErrorCode::NotAnObject);
     }
 
     #[test]
-    fn a_reply_is_known_by_its_errorcode() {
+    fn recognizes_a_reply_by_its_errorcode() {
         assert!(
             Packet::parse(br#"{"key":1,"errorcode":0}"#)
                 .unwrap()

@@ -1,30 +1,27 @@
-//! What a node says about itself, checked in full and kept as it came.
+//! Registrations: checked in full, and kept as they came.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::ops::Range;
 
-use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::error_code::{ErrorCode, Refusal};
-use super::packet::decode;
+use super::json::{Fields, Text, decode, depth};
 use super::route::Route;
 
-/// How much a node may say about itself.
+/// Limits for a registration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RegistrationLimits {
-    /// All of it as it came. Everyone is sent everybody's.
+    /// The longest registration in bytes. Every node is sent all of them.
     pub max_bytes: usize,
-    /// The name, decoded.
+    /// The longest name in bytes, decoded.
     pub max_name_bytes: usize,
-    /// How many urls.
+    /// The most urls.
     pub max_urls: usize,
-    /// One url, decoded.
+    /// The longest url in bytes, decoded.
     pub max_url_bytes: usize,
-    /// Objects and arrays in each other, the registration itself counted: more would be a risk for
-    /// receivers that parse by recursion.
+    /// The deepest nesting of objects and arrays, with the registration itself: more would be a risk
+    /// for receivers that parse by recursion.
     pub max_depth: usize,
 }
 
@@ -42,18 +39,18 @@ impl Default for RegistrationLimits {
 
 /// The `params` of a registration.
 ///
-/// They go to all other nodes byte for byte, so they were checked first: whatever reads them can
-/// decode every string, and finds no top-level field twice.
+/// All other nodes are sent them byte for byte: every string can be decoded, and no top-level field
+/// occurs twice.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Registration<'a> {
     text: &'a str,
     name: Cow<'a, str>,
     port: Option<u16>,
-    /// The value of `urls`, if there is one.
+    /// The place of the value of `urls`.
     urls_value: Option<Range<usize>>,
-    /// The value of `host`; if the node sent none, the empty place for one.
+    /// The place of the value of `host`; empty if the node sent none.
     host_place: Range<usize>,
-    /// What the value in this place follows.
+    /// Written before the value in this place.
     host_head: &'static str,
 }
 
@@ -65,18 +62,22 @@ impl<'a> Registration<'a> {
     ) -> Result<Registration<'a>, Refusal> {
         let text = params.map_or("null", RawValue::get);
         if text.len() > limits.max_bytes {
-            let most = limits.max_bytes;
-            return too_much(format!("a registration has at most {most} bytes"));
+            let (bytes, most) = (text.len(), limits.max_bytes);
+            return too_much(format!(
+                "registration too long: {bytes} bytes, at most {most}"
+            ));
         }
         if !text.starts_with('{') {
             return invalid("params is not an object");
         }
         let fields = top_level_fields(text)?;
-        let depth = limits.max_depth.saturating_sub(1);
+        if depth(text.as_bytes()) > limits.max_depth {
+            return invalid("params: nested too deep");
+        }
         for (_, value) in &fields {
-            let mut parser = serde_json::Deserializer::from_str(value.get());
-            let checked = WellFormed { depth_left: depth }.deserialize(&mut parser);
-            checked.or_else(|error| invalid(format!("params: {error}")))?;
+            // A raw value may have strings that cannot be decoded, and numbers out of range.
+            let parsed = serde_json::from_str::<serde_json::Value>(value.get());
+            parsed.or_else(|error| invalid(format!("params: {error}")))?;
         }
 
         let field = |wanted: &str| {
@@ -103,25 +104,25 @@ impl<'a> Registration<'a> {
         })
     }
 
-    /// The name, decoded; empty if there is none. A label: several nodes may have the same.
+    /// Returns the name, decoded; empty if there is none. Several nodes may have the same.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The port, if it is a number from 1 to 65535, or a string of one. Existing peers die of a
-    /// list with an entry that has no such port.
+    /// Returns the port, if it is a number from 1 to 65535, or a string of one. Existing peers crash
+    /// on a list with an entry that has no such port.
     pub fn port(&self) -> Option<u16> {
         self.port
     }
 
-    /// What it serves, decoded. Read anew each time: few ask.
+    /// Returns the urls, decoded. They are parsed at each call.
     pub fn urls(&self) -> Vec<Cow<'a, str>> {
         let value = self.urls_value.clone().and_then(|at| self.text.get(at));
         let urls = value.and_then(|value| serde_json::from_str::<Vec<Text<'a>>>(value).ok());
         (urls.into_iter().flatten()).map(|Text(url)| url).collect()
     }
 
-    /// Writes the registration as it came, but with `host` as its host.
+    /// Writes the registration as it came, with `host` as its host.
     pub fn write_with_host(&self, out: &mut Vec<u8>, host: &str) {
         let Range { start, end } = self.host_place;
         out.extend_from_slice(self.text.get(..start).unwrap_or_default().as_bytes());
@@ -151,8 +152,8 @@ fn check_name<'a>(
         return invalid("name is not a string");
     };
     if name.len() > limits.max_name_bytes {
-        let most = limits.max_name_bytes;
-        return too_much(format!("a name has at most {most} bytes"));
+        let (bytes, most) = (name.len(), limits.max_name_bytes);
+        return too_much(format!("name too long: {bytes} bytes, at most {most}"));
     }
     if name.contains(char::is_control) {
         return invalid("name has a control character");
@@ -168,11 +169,13 @@ fn check_urls(value: Option<&RawValue>, limits: &RegistrationLimits) -> Result<(
         return invalid("urls is not an array of strings");
     };
     if urls.len() > limits.max_urls {
-        return too_much(format!("a node has at most {} urls", limits.max_urls));
+        let (count, most) = (urls.len(), limits.max_urls);
+        return too_much(format!("too many urls: {count}, at most {most}"));
     }
     for Text(url) in &urls {
         if url.len() > limits.max_url_bytes {
-            return too_much(format!("a url has at most {} bytes", limits.max_url_bytes));
+            let (bytes, most) = (url.len(), limits.max_url_bytes);
+            return too_much(format!("url too long: {bytes} bytes, at most {most}"));
         }
         if let Err(mistake) = Route::parse(url).check() {
             return invalid(format!("urls: {mistake}"));
@@ -187,114 +190,22 @@ pub(super) fn port_number(value: &RawValue) -> Option<u16> {
     digits.parse().ok().filter(|_| plain)
 }
 
-#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
-#[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// Where in `text` the part of it that `value` borrows lies.
+/// Returns the place of `value` in `text`, which it borrows from.
 fn span(text: &str, value: &RawValue) -> Range<usize> {
     let value = value.get();
     let start = value.as_ptr().addr().saturating_sub(text.as_ptr().addr());
     start..start + value.len()
 }
 
-type Fields<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
-
-fn top_level_fields(text: &str) -> Result<Fields<'_>, Refusal> {
-    struct TopLevel;
-    impl<'de> Visitor<'de> for TopLevel {
-        type Value = Fields<'de>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut fields = Vec::new();
-            while let Some((Text(key), value)) = map.next_entry()? {
-                fields.push((key, value));
-            }
-            Ok(fields)
-        }
-    }
-
-    let mut parser = serde_json::Deserializer::from_str(text);
-    let fields = parser.deserialize_map(TopLevel);
-    let fields = fields.or_else(|error| invalid(format!("params: {error}")))?;
+fn top_level_fields(text: &str) -> Result<Vec<(Cow<'_, str>, &RawValue)>, Refusal> {
+    let fields = serde_json::from_str(text).or_else(|error| invalid(format!("params: {error}")));
+    let Fields(fields) = fields?;
     let mut keys: Vec<&str> = fields.iter().map(|(key, _)| key.as_ref()).collect();
     keys.sort_unstable();
     if keys.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {
         return invalid("params has a field twice");
     }
     Ok(fields)
-}
-
-/// Goes through a whole value: each string must decode, and nothing be nested too deep.
-struct WellFormed {
-    depth_left: usize,
-}
-
-impl WellFormed {
-    fn below<E: serde::de::Error>(&self) -> Result<WellFormed, E> {
-        match self.depth_left.checked_sub(1) {
-            Some(depth_left) => Ok(WellFormed { depth_left }),
-            None => Err(E::custom("nested too deep")),
-        }
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for WellFormed {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<(), D::Error> {
-        value.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for WellFormed {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        self.below::<A::Error>()?;
-        while seq.next_element_seed(self.below::<A::Error>()?)?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        self.below::<A::Error>()?;
-        while map.next_key::<Text<'de>>()?.is_some() {
-            map.next_value_seed(self.below::<A::Error>()?)?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -329,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registration_is_kept_verbatim_with_the_host_last() {
+    fn keeps_the_registration_verbatim_with_the_host_last() {
         assert_eq!(
             with_host(r#"{"port":9010,"name":"goods","urls":["POST/goods"]}"#),
             r#"{"port":9010,"name":"goods","urls":["POST/goods"],"host":"10.0.0.7"}"#
@@ -343,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_the_node_sent_is_overwritten_in_place() {
+    fn overwrites_a_sent_host_in_place() {
         assert_eq!(
             with_host(r#"{"host":"evil","port":1}"#),
             r#"{"host":"10.0.0.7","port":1}"#
@@ -355,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_read_differently_by_others_is_refused() {
+    fn rejects_params_that_readers_would_interpret_differently() {
         for text in [
             r#"{"host":"a","host":"b"}"#,
             r#"{"host":"a","\u0068ost":"b"}"#,
@@ -370,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn params_of_another_type_are_refused() {
+    fn rejects_params_of_another_type() {
         for text in ["null", "\"text\"", "7", "[]", "true"] {
             assert_eq!(code(text), ErrorCode::InvalidParameters, "{text}");
         }
@@ -379,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_is_limited() {
+    fn limits_nesting() {
         let nested = |depth: usize| {
             format!(
                 "{{\"x\":{}{}}}",
@@ -396,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_limited() {
+    fn limits_sizes() {
         with_host(&format!("{{\"name\":\"{}\"}}", "n".repeat(128)));
         assert_eq!(
             code(&format!("{{\"name\":\"{}\"}}", "n".repeat(129))),
@@ -417,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_urls_are_text_without_controls() {
+    fn rejects_control_characters_in_names_and_urls() {
         for text in [
             r#"{"name":7}"#,
             r#"{"name":null}"#,
@@ -433,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_is_a_number_or_a_string_of_one() {
+    fn reads_a_port_from_a_number_or_a_string() {
         assert_eq!(port(r#"{"port":9010}"#), Some(9010));
         assert_eq!(port(r#"{"port":"9010"}"#), Some(9010));
         for text in [

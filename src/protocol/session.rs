@@ -1,4 +1,4 @@
-//! What a node says of its session, and what a Distributor tells those who have one.
+//! Sessions: requests of nodes, and what a Distributor sends them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,49 +9,49 @@ use serde_json::value::RawValue;
 
 use super::error_code::{ErrorCode, Refusal};
 
-/// Which news a node wants.
+/// The updates that a node requests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Watch {
-    /// None: it only registers.
+    /// None: the node only registers.
     None,
     /// The whole list after each change.
     #[default]
     List,
-    /// The whole list once, then what changes.
+    /// The whole list once, then the changes.
     Delta,
 }
 
-/// The `session` of a registration: what a node asks for, and what it knows from before.
+/// The `session` of a registration: what a node requests, and what it knows from before.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
 pub struct SessionRequest<'a> {
-    /// Of the session protocol: 1.
+    /// The version of the session protocol: 1.
     #[serde(default)]
     pub version: u32,
-    /// Which news it wants.
+    /// The requested updates.
     #[serde(default)]
     pub watch: Watch,
-    /// What the node drew at its start: 128 random bits in hex. Nobody else is ever told.
+    /// 128 random bits in hex, drawn at the start of the node. Never sent to other nodes.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<Cow<'a, str>>,
-    /// The epoch of the list that it knows.
+    /// The epoch of the list that the node knows.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<Cow<'a, str>>,
     /// The revision of that list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rev: Option<u64>,
-    /// What admits it, where a token is needed.
+    /// The token, where one is required.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Token<'a>>,
 }
 
-/// A secret that admits a node. Nothing shows it but [`Token::reveal`].
+/// A secret that admits a node. Only [`Token::reveal`] shows it.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Token<'a>(Cow<'a, str>);
 
 impl Token<'_> {
-    /// The secret itself.
+    /// Returns the secret.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -71,18 +71,18 @@ impl fmt::Debug for Token<'_> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Token<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Token<'a>, D::Error> {
-        // A derived one would quote in its error what it can't read.
+        // The error of a derived one would quote the value.
         let raw = <&RawValue>::deserialize(deserializer)?;
-        let text = super::packet::decode(raw);
+        let text = super::json::decode(raw);
         text.map(Token)
             .ok_or_else(|| serde::de::Error::custom("token is not a string"))
     }
 }
 
-/// An instance is 32 hex digits; longer ones are some other random text.
+/// This crate sends 32 hex digits; other programs may send other random text.
 const MAX_INSTANCE_BYTES: usize = 64;
 
-/// Whether this can be what a node drew for itself.
+/// Returns whether this is a valid instance.
 pub(crate) fn is_instance(text: &str) -> bool {
     (1..=MAX_INSTANCE_BYTES).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
@@ -93,7 +93,7 @@ impl<'a> SessionRequest<'a> {
     pub fn parse(raw: &'a RawValue) -> Result<SessionRequest<'a>, Refusal> {
         let request: SessionRequest<'a> = object("session", raw.get())?;
         if !request.instance.as_deref().is_none_or(is_instance) {
-            let message = "session: instance is up to 64 letters and digits";
+            let message = "session: invalid instance: use 1 to 64 letters and digits";
             return Err(Refusal::new(ErrorCode::InvalidParameters, message));
         }
         Ok(request)
@@ -109,7 +109,7 @@ pub struct Applied {
 }
 
 impl Applied {
-    /// Reads the `session` of a heartbeat; `None` if there is none that can be read.
+    /// Reads the `session` of a heartbeat; `None` if it is absent or invalid.
     pub fn parse(raw: Option<&RawValue>) -> Option<Applied> {
         object("session", raw?.get()).ok()
     }
@@ -118,7 +118,7 @@ impl Applied {
 /// The `params` of a drain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, Serialize)]
 pub struct DrainRequest {
-    /// How long to wait for everyone to know, in milliseconds.
+    /// The longest wait for acknowledgements, in milliseconds.
     #[serde(default = "one_second")]
     pub wait_ms: u64,
 }
@@ -128,13 +128,13 @@ fn one_second() -> u64 {
 }
 
 impl DrainRequest {
-    /// Reads the `params` of a drain. None at all means the default.
+    /// Reads the `params` of a drain. Without any, the default applies.
     pub fn parse(raw: Option<&RawValue>) -> Result<DrainRequest, Refusal> {
         object("params", raw.map_or("{}", RawValue::get))
     }
 }
 
-/// Reads an object. (A derived `Deserialize` takes an array of the fields as well.)
+/// Reads an object. (A derived `Deserialize` alone would also accept an array of the fields.)
 fn object<'a, T: Deserialize<'a>>(what: &str, text: &'a str) -> Result<T, Refusal> {
     let invalid = |message: String| Refusal::new(ErrorCode::InvalidParameters, message);
     if !text.starts_with('{') {
@@ -142,13 +142,13 @@ fn object<'a, T: Deserialize<'a>>(what: &str, text: &'a str) -> Result<T, Refusa
     }
     serde_json::from_str(text).map_err(|error| {
         let error = error.to_string();
-        invalid(format!("{what}: {}", without_what_came(&error)))
+        invalid(format!("{what}: {}", without_value(&error)))
     })
 }
 
-/// What was expected, without what came instead: that can be long, and a token in the wrong field.
-fn without_what_came(error: &str) -> &str {
-    // It comes first, so nothing in it can pose as the last of these.
+/// Returns the error without the value: that can be long, or a token in the wrong field.
+fn without_value(error: &str) -> &str {
+    // The value comes first, so it cannot contain the last of these.
     match error.rfind(", expected ") {
         Some(at) => error.get(at + ", ".len()..).unwrap_or_default(),
         None => error,
@@ -158,18 +158,18 @@ fn without_what_came(error: &str) -> &str {
 /// `results` of a registration with a session.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
 pub struct Registered<'a> {
-    /// The number of the entry.
+    /// The id of the entry.
     pub id: u64,
     /// Drawn at the Distributor's start.
     #[serde(borrow)]
     pub epoch: Cow<'a, str>,
     /// The revision of the list now.
     pub rev: u64,
-    /// How often to send a heartbeat.
+    /// The interval of heartbeats.
     pub heartbeat_ms: u64,
 }
 
-/// `results` of a drain: who knows that the node is gone.
+/// `results` of a drain: which sessions know that the node is gone.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
 pub struct Drained {
     /// The first revision without the node.
@@ -179,7 +179,7 @@ pub struct Drained {
     /// Sessions that watch the list.
     #[serde(rename = "of")]
     pub total: u64,
-    /// Entries of those that have not; 0 for one without an entry.
+    /// Entries of those that have not; 0 for a session without an entry.
     #[serde(rename = "late")]
     pub unacknowledged: Vec<u64>,
     /// Registered peers that can't acknowledge.
@@ -271,7 +271,7 @@ fn text(out: &mut Vec<u8>, words: fmt::Arguments<'_>) {
     let _ = out.write_fmt(words);
 }
 
-/// Writes that the Distributor is about to stop, and when to come back.
+/// Writes that the Distributor is about to stop, and when nodes shall come back.
 ///
 /// Errors are those of `out`.
 pub fn write_draining(mut out: impl Write, retry_after_ms: u64) -> io::Result<()> {
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_does_not_repeat_what_came() {
+    fn omits_the_value_from_errors() {
         for session in [
             r#"{"version":"s3cret"}"#,
             r#"{"version":"s3cret, expected s3cret"}"#,
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_deltas_and_goodbyes_have_their_sessions() {
+    fn writes_lists_deltas_and_the_stop_byte_for_byte() {
         let put =
             |text: &'static str| move |out: &mut Vec<u8>| out.extend_from_slice(text.as_bytes());
         assert_eq!(
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_request_may_leave_out_all_but_itself() {
+    fn accepts_a_session_request_without_fields() {
         let parse = |text: &str| {
             let raw = RawValue::from_string(text.to_owned()).unwrap();
             SessionRequest::parse(&raw).map(|request| (request.watch, request.rev))

@@ -1,32 +1,34 @@
-//! Reading what a Distributor sends: lists, deltas and its goodbye.
+//! Reading what a Distributor sends: lists, deltas and its stop.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// News of the list, borrowed from their frame.
+use super::route::Route;
+
+/// An update of the list, borrowed from its frame.
 #[derive(Clone, Debug)]
 pub enum Update<'a> {
     /// A whole list.
     List {
         /// The entries.
         entries: Vec<&'a RawValue>,
-        /// What it says of itself, if it is one of a session.
+        /// Its session, if it has one.
         session: Option<UpdateSession<'a>>,
     },
-    /// What changed in a list.
+    /// Changes of a list.
     Delta {
-        /// New entries, or others in the place of known ones.
+        /// New entries, or replacements of known ones.
         joined: Vec<&'a RawValue>,
         /// Entries that are gone.
         left: Vec<Left<'a>>,
-        /// What it says of itself.
+        /// Its session.
         session: UpdateSession<'a>,
     },
     /// The Distributor is about to stop.
     Draining {
-        /// When to come back.
+        /// When to come back, in milliseconds.
         retry_after_ms: Option<u64>,
     },
 }
@@ -34,9 +36,9 @@ pub enum Update<'a> {
 /// An entry that is gone.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Left<'a> {
-    /// Its number.
+    /// Its id.
     pub id: u64,
-    /// Why.
+    /// The cause of its departure.
     #[serde(borrow, default)]
     pub cause: Cow<'a, str>,
 }
@@ -45,20 +47,20 @@ pub struct Left<'a> {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct UpdateSession<'a> {
-    /// The run of the Distributor that the revisions belong to.
+    /// The run of the Distributor to which the revisions belong.
     #[serde(borrow)]
     pub epoch: Cow<'a, str>,
     /// The revision that a delta leads from.
     pub from: Option<u64>,
-    /// The revision of what was sent.
+    /// The revision after the update.
     pub rev: u64,
-    /// Whether the list has everybody.
+    /// Whether the list has all nodes.
     pub complete: Option<bool>,
-    /// Whether it is to be acknowledged at once.
+    /// Whether to acknowledge it at once.
     pub ack: bool,
-    /// The numbers of the entries, in their order.
+    /// The ids of the entries, in their order.
     pub ids: Vec<u64>,
-    /// Those of the ids whose entries belong to peers without a session, in their order.
+    /// The ids of entries of peers without a session, sorted.
     pub plain: Vec<u64>,
     draining: bool,
     retry_after_ms: Option<u64>,
@@ -72,7 +74,7 @@ impl UpdateSession<'_> {
 }
 
 impl<'a> Update<'a> {
-    /// Reads news of the list; `None` if the frame is something else.
+    /// Reads an update; `None` if the frame is something else.
     pub fn parse(frame: &'a [u8]) -> Option<Update<'a>> {
         #[derive(Deserialize)]
         struct Frame<'a> {
@@ -125,16 +127,16 @@ impl<'a> Update<'a> {
     }
 }
 
-/// What a node needs to know of an entry. Fields of another type than these are as good as absent.
+/// The fields of an entry that a node needs. Those of another type count as absent.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ListedNode {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Where it is, as the Distributor saw it.
+    /// The address, as the Distributor saw it.
     pub host: String,
-    /// Where it listens.
+    /// The port that it listens on.
     pub port: Option<u16>,
-    /// What it serves, as `METHOD/path`.
+    /// Its routes, as `METHOD/path`.
     pub urls: Vec<String>,
 }
 
@@ -160,7 +162,7 @@ impl ListedNode {
             Fields::default()
         };
         let string = |value: Option<&RawValue>| {
-            let value = value.and_then(super::packet::decode);
+            let value = value.and_then(super::json::decode);
             value.map(Cow::into_owned).unwrap_or_default()
         };
         ListedNode {
@@ -174,12 +176,11 @@ impl ListedNode {
         }
     }
 
-    /// Whether it lists this url, as in `GET/goods`. One without a method is a path.
+    /// Returns whether it lists this url, as in `GET/goods`, or a path, as in `/goods`.
     pub fn serves(&self, url: &str) -> bool {
-        self.urls.iter().any(|own| {
-            let path = own.find('/').and_then(|slash| own.get(slash..));
-            own == url || path == Some(url)
-        })
+        self.urls
+            .iter()
+            .any(|own| own == url || Route::parse(own).path == url && !url.is_empty())
     }
 }
 
@@ -188,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plain_list_and_one_with_a_session_are_told_apart() {
+    fn reads_lists_with_and_without_a_session() {
         let plain = br#"{"uri":"/distributes","method":"GET","key":0,"params":[{"port":1}]}"#;
         let Some(Update::List {
             entries,
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn deltas_and_goodbyes_are_read() {
+    fn reads_deltas_and_the_stop() {
         let delta = br#"{"uri":"/distributes","method":"PATCH","key":0,
             "params":{"joined":[{"port":1}],"left":[{"id":3,"cause":"closed"}]},
             "session":{"epoch":"e","from":12,"rev":14,"ack":true,"ids":[5]}}"#;
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_news_is_none() {
+    fn ignores_other_frames() {
         for frame in [
             "null",
             "[]",
@@ -259,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_of_sloppy_peers_are_read() {
+    fn reads_entries_with_fields_of_other_types() {
         let node = |text: &str| {
             let raw = RawValue::from_string(text.to_owned()).unwrap();
             ListedNode::parse(&raw)
@@ -281,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_looked_for_with_its_method_or_without() {
+    fn matches_a_url_with_or_without_its_method() {
         for (own, url, is_served) in [
             ("GET/goods", "GET/goods", true),
             ("GET/goods", "/goods", true),

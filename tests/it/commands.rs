@@ -299,7 +299,7 @@ struct Goods;
 
 impl Service for Goods {
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
-        match &*request.route().path {
+        match &*request.route.path {
             "/goods" => cx.reply(reply_to, &["apples", "pears"]),
             _ => cx.refuse(reply_to, ErrorCode::NotFound, "no such route"),
         }

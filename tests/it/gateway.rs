@@ -32,7 +32,7 @@ struct Shop {
 impl Service for Shop {
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
         self.served.fetch_add(1, Ordering::Relaxed);
-        match &*request.route().path {
+        match &*request.route.path {
             "/held" => self.held.push(reply_to),
             "/relay" => {
                 cx.call(&Route::get("/goods"), &json!({}), DEADLINE);
@@ -42,8 +42,8 @@ impl Service for Shop {
             "/long" => cx.reply(reply_to, &"x".repeat(600_000)),
             "/refused" => cx.refuse(reply_to, ErrorCode::InvalidParameters, "not like this"),
             uri => {
-                let params: Value = request.parse_params().unwrap();
-                let answer = json!({"by": self.name, "uri": uri, "method": request.route().method, "params": params, "request_id": request.request_id()});
+                let params: Value = request.params().unwrap();
+                let answer = json!({"by": self.name, "uri": uri, "method": request.route.method, "params": params, "request_id": request.request_id});
                 cx.reply(reply_to, &answer);
             }
         }

@@ -47,11 +47,11 @@ struct Worker {
 
 impl Service for Worker {
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
-        if request.route().path != "/work" {
+        if request.route.path != "/work" {
             self.notices += 1;
             return;
         }
-        let params: Value = request.parse_params().unwrap();
+        let params: Value = request.params().unwrap();
         let Some(number) = params["number"].as_u64() else {
             return cx.reply(reply_to, &params);
         };

@@ -246,7 +246,7 @@ pub const MUTANTS: &[Mutant] = &[
     // A node treats an incomplete list as complete.
     Mutant {
         name: "IncompleteListReplaces",
-        file: "src/node/link/position.rs",
+        file: "src/node/roster.rs",
         find: "let merges = session.complete == Some(false);",
         replace: "let merges = session.complete == Some(false) && !MUTANT;",
         promise: 5,

@@ -68,8 +68,8 @@ fn echo(nonce: u64, by: ActorId) -> serde_json::Value {
 
 impl Service for Echo {
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
-        let Ok(Nonce { nonce }) = request.parse_params::<Nonce>() else {
-            let what = format!("a request that was not made: {}", request.params());
+        let Ok(Nonce { nonce }) = request.params::<Nonce>() else {
+            let what = format!("a request that was not made: {}", request.raw_params.get());
             self.shared.model.borrow_mut().break_promise(7, what);
             return;
         };

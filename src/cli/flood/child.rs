@@ -186,11 +186,11 @@ struct Echo;
 
 impl Service for Echo {
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
-        if *request.route() != Route::get("/echo") {
+        if request.route != Route::get("/echo") {
             cx.refuse(reply_to, ErrorCode::NotFound, "here is only GET /echo");
             return;
         }
-        match request.parse_params::<&RawValue>() {
+        match request.params::<&RawValue>() {
             Ok(params) => cx.reply(reply_to, params),
             Err(error) => cx.refuse(reply_to, ErrorCode::InvalidParameters, &error.to_string()),
         }

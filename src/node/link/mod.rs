@@ -1,17 +1,15 @@
-//! The connection to the Distributor: looks for it, registers, and follows the list. `phase.rs` has the
+//! The connection to the Distributor: finds it, registers, and follows the list. `phase.rs` has the
 //! table of its states.
 
-mod drain;
 mod packets;
 mod phase;
-mod position;
 mod retry;
 
 use std::time::Duration;
 
 use tracing::{debug, warn};
 
-use super::address::{Addresses, LONGEST_LOOKUP, Round};
+use super::address::{Addresses, LONGEST_LOOKUP};
 use super::config::Config;
 use super::event::{Event, LinkState};
 
@@ -20,36 +18,33 @@ use super::tag::Tag;
 use crate::protocol::{Drained, ErrorCode, Registered, Reply, SessionRequest, Update, Watch};
 use crate::reactor::{Close, ConnId, ConnectOptions, Net, Owner, TimerId};
 use crate::time::Time;
-use drain::Drain;
-use phase::Phase;
-use position::Position;
+use phase::{Drain, Phase};
 use retry::{Retry, usual_pause};
 
 #[derive(Debug)]
 pub(super) struct DistributorLink {
     pub(super) owner: Owner,
     pub(super) config: Config,
-    /// What the lists and changes amount to.
     pub(super) roster: Roster,
     addresses: Addresses,
     phase: Phase,
     timer: Option<TimerId>,
     drain: Drain,
+    drain_timer: Option<TimerId>,
     retry: Retry,
     was_registered: bool,
     is_stopped: bool,
-    /// The port that others are told.
+    /// The port to be listed.
     port: Option<u16>,
     /// 128 random bits in hex, drawn at the start.
     instance: String,
-    position: Position,
     next_key: u64,
     pub(super) events: Vec<Event>,
-    /// The list was applied, and whether its epoch is a new one. For whoever takes it.
+    /// The list has changed, and whether its epoch is a new one, until this is taken.
     pub(super) listed: Option<bool>,
 }
 
-/// A Distributor that sends nothing for this many heartbeats is gone.
+/// A Distributor that sends nothing for this many heartbeats counts as gone.
 const SILENT_HEARTBEATS: u32 = 3;
 
 impl DistributorLink {
@@ -62,12 +57,12 @@ impl DistributorLink {
             phase: Phase::Apart,
             timer: None,
             drain: Drain::None,
+            drain_timer: None,
             retry: Retry::default(),
             was_registered: false,
             is_stopped: false,
             port: None,
             instance: String::new(),
-            position: Position::default(),
             next_key: 0,
             events: Vec::new(),
             listed: None,
@@ -119,6 +114,14 @@ impl DistributorLink {
         self.timer = Some(net.arm(self.owner, net.now() + wait, Tag::Link.pack()));
     }
 
+    fn set_drain(&mut self, net: &mut Net, drain: Drain, ends_at: Option<Time>) {
+        if let Some(timer) = self.drain_timer.take() {
+            net.disarm(timer);
+        }
+        self.drain = drain;
+        self.drain_timer = ends_at.map(|at| net.arm(self.owner, at, Tag::Link.pack()));
+    }
+
     fn take_key(&mut self) -> u64 {
         self.next_key += 1;
         self.next_key
@@ -132,17 +135,13 @@ impl DistributorLink {
         if self.is_leaving() {
             return;
         }
-        if !self.addresses.has_next() {
-            match self.addresses.start_round() {
-                Round::Ready => {}
-                Round::LookingUp => {
-                    self.enter(net, Phase::LookingUp);
-                    return self.arm(net, LONGEST_LOOKUP);
-                }
-                Round::Nowhere => return,
-            }
+        if self.addresses.has_next() {
+            self.connect_to_next(net);
+        } else if self.addresses.look_up() {
+            self.enter(net, Phase::LookingUp);
+            self.arm(net, LONGEST_LOOKUP);
+            self.woken(net);
         }
-        self.connect_to_next(net);
     }
 
     fn connect_to_next(&mut self, net: &mut Net) {
@@ -161,14 +160,14 @@ impl DistributorLink {
         self.retry.tries += 1;
     }
 
-    /// Leaves the Distributor. Its `on_close` has it looked for anew if the node goes on.
+    /// Leaves the Distributor. [`DistributorLink::closed`] follows, and then the next attempt.
     fn disconnect(&mut self, net: &mut Net) {
         if let Some(conn) = self.phase.conn() {
             net.close(conn, Close::Now);
         }
     }
 
-    /// The reactor was woken: connects if the lookup of the name has ended.
+    /// Connects if the lookup has ended.
     pub(super) fn woken(&mut self, net: &mut Net) {
         let is_looking_up = matches!(self.phase, Phase::LookingUp) && !self.is_leaving();
         if is_looking_up && self.addresses.take_lookup() {
@@ -178,7 +177,7 @@ impl DistributorLink {
 
     pub(super) fn opened(&mut self, net: &mut Net, conn: ConnId) {
         let key = self.take_key();
-        let known = self.position.known(&self.roster);
+        let known = self.roster.position();
         let session = SessionRequest {
             version: 1,
             watch: Watch::Delta,
@@ -188,7 +187,7 @@ impl DistributorLink {
             token: self.config.token.clone(),
         };
         net.send_with(conn, |out| {
-            packets::registration(out, key, &self.config, self.port, session)
+            packets::registration(out, key, &self.config, self.port, &session)
         });
         let list = Vec::new();
         self.enter(net, Phase::Registering { conn, key, list });
@@ -198,19 +197,18 @@ impl DistributorLink {
     pub(super) fn closed(&mut self, net: &mut Net) {
         self.enter(net, Phase::Apart);
         if let Drain::Asked { until, .. } = self.drain {
-            self.drain.wait_unproven(net, self.owner, until);
+            self.set_drain(net, Drain::Unproven, Some(until));
         }
         if !self.is_stopped {
-            let usual = usual_pause(net, &self.config);
             let has_next = self.addresses.has_next();
-            let mean = self.config.retry;
-            let wait = self.retry.pause(net.now(), has_next, usual, mean);
+            let wait = self.retry.pause(net, &self.config, has_next);
             self.arm(net, wait);
         }
     }
 
     pub(super) fn timer_rang(&mut self, net: &mut Net, timer: TimerId) {
-        if self.drain.timer_rang(timer) {
+        if self.drain_timer == Some(timer) {
+            self.set_drain(net, Drain::Over, None);
             return self.events.push(Event::DrainedUnproven);
         }
         if self.timer != Some(timer) {
@@ -228,7 +226,7 @@ impl DistributorLink {
             }
             Phase::Connecting { .. } => {}
             Phase::Registering { conn, key, list } if !list.is_empty() => {
-                // A plain Distributor sends lists, and does not answer a registration.
+                // A plain Distributor sends lists without answering a registration.
                 let had_view = self.was_registered;
                 let plain = Phase::Plain {
                     conn: *conn,
@@ -236,7 +234,7 @@ impl DistributorLink {
                     list: std::mem::take(list),
                     merges_until: had_view.then(|| net.now() + self.config.merge),
                 };
-                self.position.forget();
+                self.roster.forget_position();
                 self.enter(net, plain);
                 if had_view {
                     self.arm(net, self.config.merge);
@@ -257,7 +255,7 @@ impl DistributorLink {
 
     fn apply_plain_list(&mut self, now: Time) {
         let (list, merges) = match &self.phase {
-            // Which kind of Distributor sent it is not known yet: some nodes are better than none.
+            // The kind of Distributor is not known yet: some nodes are better than none.
             Phase::Registering { list, .. } => (list, true),
             Phase::Plain {
                 list, merges_until, ..
@@ -291,7 +289,7 @@ impl DistributorLink {
             debug!("the Distributor fell silent, reconnecting");
             return self.disconnect(net);
         }
-        let (key, rev) = (self.take_key(), self.position.rev);
+        let (key, rev) = (self.take_key(), self.roster.rev());
         net.send_with(conn, |out| packets::heartbeat(out, Some(key), rev));
         self.arm_heartbeat(net, heartbeat);
     }
@@ -312,7 +310,7 @@ impl DistributorLink {
             return;
         };
         let is_of_registration = match self.phase {
-            // A connection that is rejected as such is told without a key.
+            // The rejection of a connection as such has no key.
             Phase::Registering { key, .. } => {
                 reply.key() == Some(key) || reply.errorcode != 0 && reply.key().is_none()
             }
@@ -327,13 +325,13 @@ impl DistributorLink {
         {
             match serde_json::from_str::<Drained>(reply.results()) {
                 Ok(drained) if reply.errorcode == 0 => {
-                    self.drain.replied(net);
+                    self.set_drain(net, Drain::Over, None);
                     self.events.push(Event::Drained(drained));
                 }
-                // It may still be listed: leaving the Distributor takes it out, and who knows of
-                // that is not known.
+                // It may still be listed. Leaving the Distributor removes it, without proof of
+                // which sessions know.
                 _ => {
-                    self.drain.wait_unproven(net, self.owner, until);
+                    self.set_drain(net, Drain::Unproven, Some(until));
                     self.disconnect(net);
                 }
             }
@@ -355,7 +353,7 @@ impl DistributorLink {
             return;
         };
         let heartbeat = Duration::from_millis(registered.heartbeat_ms.max(1));
-        self.position.begin(&registered.epoch);
+        self.roster.begin_session(&registered.epoch);
         let session = Phase::Session {
             conn,
             heartbeat,
@@ -380,7 +378,7 @@ impl DistributorLink {
             }
             | Update::Delta { session, .. } => session,
         };
-        let applied = (self.position).apply(update, session, &mut self.roster, net.now());
+        let applied = self.roster.apply(update, session, net.now());
         let Some(conn) = self.phase.conn() else {
             return;
         };
@@ -391,7 +389,7 @@ impl DistributorLink {
         };
         self.note_list(changes, is_new_epoch);
         if session.ack {
-            let rev = self.position.rev;
+            let rev = self.roster.rev();
             net.send_with(conn, |out| packets::heartbeat(out, None, rev));
         }
     }
@@ -408,20 +406,20 @@ impl DistributorLink {
     }
 
     pub(super) fn drain(&mut self, net: &mut Net, wait: Duration) {
-        // A second request would be rejected, and so end as unproven before the first is answered.
-        if self.drain.is_waiting() {
+        // A second request would be rejected, and end the first as unproven.
+        if matches!(self.drain, Drain::Asked { .. } | Drain::Unproven) {
             return;
         }
         let until = net.now() + wait;
         let Phase::Session { conn, .. } = self.phase else {
-            // No Distributor can tell who knows. Leaving it takes the node out of the list.
-            self.drain.wait_unproven(net, self.owner, until);
+            // No Distributor can prove which sessions know. Leaving it removes the node.
+            self.set_drain(net, Drain::Unproven, Some(until));
             return self.disconnect(net);
         };
         let key = self.take_key();
-        // It answers when the time is over at the latest, unless it hangs.
+        // It answers by `until`, unless it hangs.
         let timeout = until + self.config.registration_timeout;
-        self.drain.ask(net, self.owner, key, until, timeout);
+        self.set_drain(net, Drain::Asked { key, until }, Some(timeout));
         net.send_with(conn, |out| packets::drain(out, key, wait));
     }
 }

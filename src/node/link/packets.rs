@@ -6,16 +6,18 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::super::config::Config;
-use crate::protocol::{DISTRIBUTES, HEARTBEAT, Route, SessionRequest};
+use crate::protocol::{
+    DISTRIBUTES, DrainRequest, HEARTBEAT, Route, SessionRequest, write_request, write_request_head,
+};
 
-/// Writes a registration. Others see the fields of its params in this order.
+/// Writes a registration. The list has the fields of its params in this order.
 pub(super) fn registration(
-    out: impl Write,
+    out: &mut impl Write,
     key: u64,
     config: &Config,
     port: Option<u16>,
-    session: SessionRequest<'_>,
-) -> serde_json::Result<()> {
+    session: &SessionRequest<'_>,
+) -> io::Result<()> {
     #[derive(Serialize)]
     struct Params<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -23,35 +25,23 @@ pub(super) fn registration(
         name: &'a str,
         urls: &'a [Route<'static>],
     }
-    #[derive(Serialize)]
-    struct Packet<'a> {
-        uri: &'a str,
-        method: &'a str,
-        key: u64,
-        params: Params<'a>,
-        session: SessionRequest<'a>,
-    }
-    let packet = Packet {
-        uri: DISTRIBUTES,
-        method: "POST",
-        key,
-        params: Params {
-            port,
-            name: &config.name,
-            urls: &config.routes,
-        },
-        session,
+    let params = Params {
+        port,
+        name: &config.name,
+        urls: &config.routes,
     };
-    serde_json::to_writer(out, &packet)
+    write_request_head(&mut *out, &Route::post(DISTRIBUTES), key, None)?;
+    serde_json::to_writer(&mut *out, &params)?;
+    out.write_all(b",\"session\":")?;
+    serde_json::to_writer(&mut *out, session)?;
+    out.write_all(b"}")
 }
 
 /// Writes a heartbeat, which also acknowledges a revision. One without a key is not answered.
 pub(super) fn heartbeat(out: &mut impl Write, key: Option<u64>, rev: u64) -> io::Result<()> {
     write!(out, "{{\"uri\":\"{HEARTBEAT}\",\"method\":\"POST\"")?;
-    match key {
-        Some(key) => write!(out, ",\"key\":{key}")?,
-        None => write!(out, ",\"key\":null")?,
-    }
+    out.write_all(b",\"key\":")?;
+    serde_json::to_writer(&mut *out, &key)?;
     write!(out, ",\"session\":{{\"rev\":{rev}}}}}")
 }
 
@@ -63,11 +53,9 @@ pub(super) fn list_request(out: &mut impl Write, key: u64) -> io::Result<()> {
     )
 }
 
-/// Writes a request to take the node out of the list, and to reply who knows after `wait` at most.
+/// Writes a request to remove the node from the list, to be answered after at most `wait`.
 pub(super) fn drain(out: &mut impl Write, key: u64, wait: Duration) -> io::Result<()> {
     let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-    write!(
-        out,
-        "{{\"uri\":\"{DISTRIBUTES}\",\"method\":\"DELETE\",\"key\":{key},\"params\":{{\"wait_ms\":{wait_ms}}}}}"
-    )
+    let route = Route::new("DELETE", DISTRIBUTES);
+    write_request(out, &route, key, None, &DrainRequest { wait_ms })
 }

@@ -5,20 +5,20 @@
 //! | `Apart` | the next try | `LookingUp` for a name, `Connecting` for an address |
 //! | `LookingUp` | the longest lookup | `Connecting`; `Apart` if there is no address |
 //! | `Connecting` | – (the reactor has one) | `Registering` when established |
-//! | `Registering` | a Distributor that does not answer | `Session` with a reply, `Plain` if it sent only lists, `Apart` if nothing |
+//! | `Registering` | the registration timeout | `Session` with a reply, `Plain` if only lists came, otherwise `Apart` |
 //! | `Plain` | the end of merging | `Session` if the reply comes late |
 //! | `Session` | the next heartbeat | `Apart` after three without a frame |
 //!
-//! 1. Each phase with a connection ends in `Apart` when that is closed; only then is there another.
+//! 1. Each phase with a connection ends in `Apart` when that is closed; then there may be another.
 //! 2. At most one timer is armed, the phase's.
-//! 3. A node that stops or drains does not leave `Apart` and `LookingUp` any more.
+//! 3. A node that stops or drains no longer leaves `Apart` and `LookingUp`.
 //! 4. The [`LinkState`] follows: `Registered` in `Plain` and `Session`; in others `Lost` once the
 //!    node was registered, and `Searching` before.
 //!
 //! # Drains
 //!
-//! A [`Drain`](super::drain::Drain) is beside the phase, since it outlives connections, and has a timer of its own:
-//! `None` → `Asked` (only in `Session`) or `Unproven`; `Asked` → `Unproven` when the connection is
+//! A [`Drain`] is beside the phase, since it outlives connections, and has its
+//! own timer: `None` → `Asked` (only in `Session`) or `Unproven`; `Asked` → `Unproven` when the connection is
 //! lost; both → `Over`, which is reported once. No drain begins while another one waits.
 
 use std::time::Duration;
@@ -72,4 +72,18 @@ impl Phase {
             _ => LinkState::Searching,
         }
     }
+}
+
+#[derive(Debug)]
+pub(super) enum Drain {
+    None,
+    /// The Distributor waits for acknowledgements until then, and replies with this key.
+    Asked {
+        key: u64,
+        until: Time,
+    },
+    /// No Distributor will reply. The node serves until the time to wait is over.
+    Unproven,
+    /// Its end was reported.
+    Over,
 }
