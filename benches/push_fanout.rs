@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token};
 use pilcrow::distributor::{Config, Distributor};
 use pilcrow::reactor::{Limits, Reactor};
+use pilcrow_test_client::{registration, session};
+use serde_json::Value;
 use side_by_side::{compare, cpu_of, is_selected, print_head};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -36,25 +38,25 @@ fn main() {
     }
     print_head();
     for (row, receivers, session) in [
-        ("a list of 1,000 entries, to 1,000, each", 1000, ""),
+        ("a list of 1,000 entries, to 1,000, each", 1000, Value::Null),
         (
             "a change as a delta, to 1,000 sessions, each",
             1000,
-            r#","session":{"version":1,"watch":"delta"}"#,
+            session("delta", None, None),
         ),
         (
             "a change as a delta, to 5,000 sessions, each",
             5000,
-            r#","session":{"version":1,"watch":"delta"}"#,
+            session("delta", None, None),
         ),
     ] {
         if is_selected(row) {
-            fan_out(row, receivers, session);
+            fan_out(row, receivers, &session);
         }
     }
 }
 
-fn fan_out(row: &str, receivers: u32, session: &str) {
+fn fan_out(row: &str, receivers: u32, session: &Value) {
     let mut fleet = Fleet::gather(receivers, session);
     // The bytes of a push on the wire, measured by one that is not counted.
     let (_, bytes) = fleet.push(None);
@@ -91,7 +93,7 @@ struct Fleet {
 }
 
 impl Fleet {
-    fn gather(receivers: u32, session: &str) -> Fleet {
+    fn gather(receivers: u32, session: &Value) -> Fleet {
         let receivers = usize::try_from(receivers).unwrap();
         let any_port: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let limits = Limits {
@@ -111,7 +113,7 @@ impl Fleet {
         let bare_addr = listener.local_addr().unwrap();
         let readers = Command::new(std::env::current_exe().unwrap())
             .args([READERS, &ours.to_string(), &bare_addr.to_string()])
-            .args([&receivers.to_string(), session])
+            .args([receivers.to_string(), session.to_string()])
             .spawn()
             .unwrap();
         let accept = |_| {
@@ -163,9 +165,9 @@ impl Fleet {
         self.settle();
         self.changes += 1;
         let name = format!("changer-{:06}", self.changes);
-        let registration = format!(
-            r#"{{"uri":"/distributes","method":"POST","key":1,"params":{{"port":9010,"name":"{name}","urls":["GET/changer","POST/changer"]}},"session":{{"version":1,"watch":"none"}}}}¶"#
-        );
+        let params =
+            format!(r#"{{"port":9010,"name":"{name}","urls":["GET/changer","POST/changer"]}}"#);
+        let registration = registration(1, params, &session("none", None, None));
         self.changer.write_all(registration.as_bytes()).unwrap();
         let before = *self.reactor.net().counters();
         let cost = cpu_of(|| {
@@ -230,6 +232,7 @@ fn send_bare(sockets: &mut [TcpStream], frame: &[u8], left: &mut Vec<(usize, usi
 
 /// Reads from connections to both until they end.
 fn read(ours: &str, bare: &str, count: usize, session: &str) {
+    let session: Value = serde_json::from_str(session).unwrap();
     let mut poll = Poll::new().unwrap();
     let mut streams = Vec::new();
     let connect = |addr: &str| TcpStream::connect(addr).unwrap();
@@ -238,9 +241,10 @@ fn read(ours: &str, bare: &str, count: usize, session: &str) {
     }
     for index in 0..count {
         let mut stream = connect(ours);
-        let registration = format!(
-            r#"{{"uri":"/distributes","method":"POST","key":1,"params":{{"port":9010,"name":"svc-{index:05}","urls":["GET/svc-{index:05}","POST/svc-{index:05}"]}}{session}}}¶"#
+        let params = format!(
+            r#"{{"port":9010,"name":"svc-{index:05}","urls":["GET/svc-{index:05}","POST/svc-{index:05}"]}}"#
         );
+        let registration = registration(1, params, &session);
         stream.write_all(registration.as_bytes()).unwrap();
         streams.push(stream);
     }

@@ -17,7 +17,7 @@ use pilcrow::distributor::{Config, Distributor};
 use pilcrow::node::{self, CallError, CallId, Context, LinkState, Node, ReplyTo, Request, Service};
 use pilcrow::protocol::{Reply, Route};
 use pilcrow::reactor::{ConnId, Handler, Limits, ListenOptions, Net, Reactor, SharedFrame};
-use serde_json::json;
+use serde_json::{Value, json};
 
 struct Counting;
 
@@ -209,10 +209,8 @@ fn allocations_of_pushes(clients: usize) -> u64 {
 }
 
 fn registration(port: u16) -> String {
-    format!(
-        "{{\"uri\":\"/distributes\",\"method\":\"POST\",\"key\":0,\"params\":\
-         {{\"port\":{port},\"name\":\"goods\",\"urls\":[\"GET/goods\"]}}}}¶"
-    )
+    let params = format!(r#"{{"port":{port},"name":"goods","urls":["GET/goods"]}}"#);
+    pilcrow_test_client::registration(0, params, &Value::Null)
 }
 
 /// Serves requests, and counts what it is told.
