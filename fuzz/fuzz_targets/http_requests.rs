@@ -1,3 +1,5 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| pilcrow_fuzz::http_requests(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    pilcrow_fuzz::http_requests(input);
+});

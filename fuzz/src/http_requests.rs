@@ -15,7 +15,9 @@ struct Seen {
 }
 
 /// The input is two limits, cuts, and the stream.
-pub fn http_requests(input: &[u8]) {
+///
+/// Returns whether there was a request.
+pub fn http_requests(input: &[u8]) -> bool {
     let mut script = Script::new(input);
     let limits = Limits {
         max_head_bytes: 32 + usize::from(script.byte()),
@@ -38,6 +40,7 @@ pub fn http_requests(input: &[u8]) {
         let alone = read(&seen.wire, cuts, &limits);
         assert_eq!(alone, (vec![seen.clone()], None), "without what follows");
     }
+    !whole.0.is_empty()
 }
 
 /// Returns the requests, and the status of the first that was rejected.

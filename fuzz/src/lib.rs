@@ -30,13 +30,13 @@ pub type Property = fn(&[u8]);
 /// Every property, under the name of its fuzz target.
 pub const PROPERTIES: [(&str, Property); 10] = [
     ("framing", framing),
-    ("http_requests", http_requests),
+    ("http_requests", |input| _ = http_requests(input)),
     ("list_and_delta", list_and_delta),
     ("log_escape", log_escape),
     ("node_link", node_link),
     ("packets", packets),
-    ("registration", registration),
+    ("registration", |input| _ = registration(input)),
     ("simulation", simulation),
-    ("state_file", state_file),
+    ("state_file", |input| _ = state_file(input)),
     ("url", url),
 ];

@@ -13,10 +13,12 @@ use pilcrow::reactor::SharedFrame;
 use pilcrow::reactor::framing::FRAME_END;
 
 /// The input is the `params`.
-pub fn registration(input: &[u8]) {
+///
+/// Returns whether it was accepted.
+pub fn registration(input: &[u8]) -> bool {
     let params = std::str::from_utf8(input).map(serde_json::from_str::<&RawValue>);
     let Ok(Ok(params)) = params else {
-        return;
+        return false;
     };
     // Small enough for inputs to reach them.
     let limits = RegistrationLimits {
@@ -28,8 +30,11 @@ pub fn registration(input: &[u8]) {
     };
     let model = model(params.get(), &limits);
     match (Registration::check(Some(params), &limits), model) {
-        (Ok(registration), Some(model)) => compare(params.get(), &registration, &model),
-        (Err(_), None) => {}
+        (Ok(registration), Some(model)) => {
+            compare(params.get(), &registration, &model);
+            true
+        }
+        (Err(_), None) => false,
         (Ok(_), None) => panic!("accepted: {params}"),
         (Err(why), Some(_)) => panic!("rejected: {params}: {why}"),
     }

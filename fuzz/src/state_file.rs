@@ -36,14 +36,16 @@ fn encode(restored: Restored) -> Vec<u8> {
 }
 
 /// The input is a place, a bit, and a file, or a body that gets a valid header.
-pub fn state_file(input: &[u8]) {
+///
+/// Returns whether the body was restored.
+pub fn state_file(input: &[u8]) -> bool {
     let mut script = Script::new(input);
     let (place, bit) = ((script.byte(), script.byte()), script.pick(8));
     let input = script.rest();
     let _ = decode(input);
     let file = sealed(input);
     let Some(state) = decode(&file) else {
-        return;
+        return false;
     };
     let written = encode(state.clone());
     let again = decode(&written).expect("what was written can be read");
@@ -64,4 +66,5 @@ pub fn state_file(input: &[u8]) {
         flipped[at] ^= 1 << bit;
         assert_eq!(decode(&flipped), None, "bit {bit} of byte {at} flipped");
     }
+    true
 }

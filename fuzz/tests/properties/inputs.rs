@@ -70,9 +70,26 @@ pub fn http_stream() -> impl Strategy<Value = Vec<u8>> {
         "\n",
         "\r",
     ];
+    let request = (
+        select(&LINES[..4]),
+        vec(select(&LINES[12..14]), 0..2),
+        select(&[
+            "\r\n",
+            "Content-Length: 3\r\n\r\nabc",
+            "content-length:0003 \r\n\r\nabc",
+            "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+            "TRANSFER-ENCODING:\tChunked\t\r\n\r\n03;e=\"f\"\r\nabc\r\n0\r\nT: x\r\n\r\n",
+        ]),
+    );
+    let request = request.prop_map(|(line, headers, rest)| {
+        let request = [line, &headers.concat(), rest].concat();
+        request.into_bytes()
+    });
+    let stream = vec(prop_oneof![request, parts(LINES, 8)], 0..4);
     let limits = (20..255u8, select(vec![0u8, 3, 100]));
     let cuts = vec(1..40u8, 0..12);
-    (limits, cuts, parts(LINES, 14)).prop_map(|((head, body), cuts, stream)| {
+    (limits, cuts, stream).prop_map(|((head, body), cuts, stream)| {
+        let stream = stream.concat();
         let count = u8::try_from(cuts.len()).unwrap();
         [&[head, body, count], &*cuts, &*stream].concat()
     })
