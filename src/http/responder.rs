@@ -21,6 +21,7 @@ pub struct Http<'a> {
 /// request is read. With the buffers of the kernel, this is the cost of a client that does not
 /// read.
 pub(super) const FEED_BYTES: usize = 64 << 10;
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 impl Server {
     /// Returns what sends responses between callbacks, to requests that were kept.
@@ -96,7 +97,7 @@ impl Http<'_> {
     ) -> Option<EventStream> {
         let connection = self.awaiting(&to)?;
         connection.traits.keeps_alive = false;
-        let is_head = connection.traits.is_head;
+        let (is_head, is_chunked) = (connection.traits.is_head, !connection.traits.is_1_0);
         let mut all = vec![
             ("Content-Type", "text/event-stream"),
             ("Cache-Control", "no-store"),
@@ -105,6 +106,9 @@ impl Http<'_> {
         let ResponseTo { conn, number } = to;
         self.write(conn, 200, &all, None, &[]);
         if is_head || self.server.is_stopping {
+            if is_chunked && !is_head {
+                self.send_bytes(conn, LAST_CHUNK);
+            }
             self.end(conn);
             return None;
         }
@@ -169,7 +173,7 @@ impl Http<'_> {
         if !matches!(connection.phase, Phase::Streaming { .. }) {
             connection.phase = Phase::Closing;
         } else if is_chunked {
-            self.send_bytes(conn, b"0\r\n\r\n");
+            self.send_bytes(conn, LAST_CHUNK);
         }
         self.net.close(conn, Close::AfterFlush);
     }

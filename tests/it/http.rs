@@ -638,13 +638,23 @@ fn stop_closes_idle_connections_and_answers_pending_requests() {
     waiting.send(&get("/later"));
     let mut late = server.connect();
     late.send("GET /release HTTP/1.1\r\n");
+    let mut follower = server.connect();
+    follower.send("GET /events HTTP/1.1\r\n");
     wait_until("the requests", || {
         server.seen.requests.load(Ordering::Relaxed) == 2
     });
-    // After this response, the half of a request that was sent before has arrived as well.
+    // After this response, the halves of requests that were sent before have arrived as well.
     assert_eq!(server.connect().get("/hello").status, 200);
     server.stop();
     idle.assert_closed();
+    follower.send("Host: a\r\n\r\n");
+    assert_eq!(follower.head().status, 200);
+    // A stream that ends at once is complete.
+    assert_eq!(
+        (follower.line(), follower.line()),
+        ("0\r\n".to_owned(), "\r\n".to_owned())
+    );
+    follower.assert_closed();
     late.send("Host: a\r\n\r\n");
     for client in [&mut late, &mut waiting] {
         let answer = client.answer();
