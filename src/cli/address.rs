@@ -48,10 +48,6 @@ impl HostPort {
     }
 
     /// Returns all addresses, at least one. A lookup may block for many seconds.
-    ///
-    /// # Errors
-    ///
-    /// The name has no address at present.
     pub(crate) fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         if let Some(Ok(port)) = self.0.strip_prefix("localhost:").map(str::parse) {
             // RFC 6761: both loopback addresses, regardless of a hosts file.

@@ -19,7 +19,7 @@ const MAX_BYTES: u64 = 1 << 20;
 #[derive(Clone)]
 pub(crate) struct ConfigFile {
     pub(crate) path: PathBuf,
-    entries: BTreeMap<String, Entry>,
+    pub(crate) entries: BTreeMap<String, Entry>,
 }
 
 /// The values of a key, as they would be written after its flag.
@@ -72,10 +72,6 @@ impl ConfigFile {
         let path = path.to_owned();
         Ok(ConfigFile { path, entries })
     }
-
-    pub(crate) fn get(&self, key: &str) -> Option<&Entry> {
-        self.entries.get(key)
-    }
 }
 
 /// Returns what to do about an unknown key.
@@ -107,17 +103,15 @@ fn flag_values(arg: &Arg, value: &Spanned<DeValue<'_>>) -> Result<Vec<String>, (
                 DeValue::Integer(number) => number.to_string(),
                 other => format!("of type {}", other.type_str()),
             };
-            let expected = match kind {
+            let mut expected = match kind {
                 Kind::Switch => "true or false".to_owned(),
                 Kind::Number => "a whole number".to_owned(),
                 Kind::Text => format!("{} in quotes", value_name(arg)),
             };
-            let or_array = if is_list(arg) {
-                " or an array of them"
-            } else {
-                ""
-            };
-            let why = format!("invalid value {got}; expected {expected}{or_array}");
+            if is_list(arg) {
+                expected += " or an array of them";
+            }
+            let why = format!("invalid value {got}; expected {expected}");
             (value.span().start, why)
         })
     };

@@ -15,7 +15,7 @@ pub(crate) struct Failure {
     pub(crate) code: u8,
     pub(crate) message: String,
     /// Whether the line is a JSON object, as those of the log are.
-    is_json: bool,
+    pub(crate) is_json: bool,
 }
 
 impl Failure {
@@ -35,10 +35,6 @@ impl Failure {
     /// Exit code 2: a flag, a variable or the content of a file is invalid.
     pub(crate) fn usage(message: impl Into<String>) -> Failure {
         Failure::new(2, message)
-    }
-
-    pub(crate) fn in_json(self, is_json: bool) -> Failure {
-        Failure { is_json, ..self }
     }
 
     /// Returns the exit code of the program with this name. Prints the failure, if there is one.

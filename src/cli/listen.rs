@@ -2,7 +2,6 @@
 //! of systemd).
 
 use std::env;
-use std::fmt;
 use std::io::{self, Write};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -31,8 +30,10 @@ pub(crate) struct PublicArgs {
 
 /// An address to listen on.
 pub(crate) struct ListenAddress {
-    /// The flag and its value, or the name of an inherited socket.
-    pub(crate) name: String,
+    /// The flag and its value, or the inherited socket, for messages.
+    source: String,
+    /// Whether it is inherited with the name `http`.
+    pub(crate) is_http: bool,
     /// The addresses that the value means, or the one of the socket.
     addresses: Vec<SocketAddr>,
     socket: Option<OwnedFd>,
@@ -75,7 +76,8 @@ pub(crate) fn inherited() -> Result<Vec<ListenAddress>, Failure> {
             return Err(invalid(io::Error::other("it does not listen")));
         }
         all.push(ListenAddress {
-            name: name.to_owned(),
+            source: format!("inherited socket {name:?}"),
+            is_http: name == "http",
             addresses: vec![socket.local_addr().map_err(invalid)?],
             socket: Some(socket.into()),
         });
@@ -104,12 +106,13 @@ pub(crate) fn addresses(
         return Ok(inherited);
     }
     let resolve = |value: &HostPort| {
-        let name = format!("{flag} {value}");
+        let source = format!("{flag} {value}");
         let addresses = value
             .resolve()
-            .map_err(|error| cannot(format!("{name}: cannot resolve the name: {error}")))?;
+            .map_err(|error| cannot(format!("{source}: cannot resolve the name: {error}")))?;
         Ok(ListenAddress {
-            name,
+            source,
+            is_http: false,
             addresses,
             socket: None,
         })
@@ -117,23 +120,15 @@ pub(crate) fn addresses(
     values.iter().map(resolve).collect()
 }
 
-impl fmt::Display for ListenAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.socket {
-            Some(_) => write!(f, "inherited socket {:?}", self.name),
-            None => f.write_str(&self.name),
-        }
-    }
-}
-
 /// Fails if other machines can reach one of the addresses. The message ends with what they could do
 /// and with the remedy.
-pub(crate) fn refuse_public(addresses: &[ListenAddress], why: &str) -> Result<(), Failure> {
+pub(crate) fn reject_public(addresses: &[ListenAddress], why: &str) -> Result<(), Failure> {
     for listen in addresses {
         let mut addresses = listen.addresses.iter();
         if let Some(public) = addresses.find(|address| !address.ip().to_canonical().is_loopback()) {
             return Err(Failure::usage(format!(
-                "{listen}: any client that reaches {public} could {why}"
+                "{}: any client that reaches {public} could {why}",
+                listen.source
             )));
         }
     }
@@ -148,52 +143,48 @@ pub(crate) fn bind_all(
     line: fn(SocketAddr) -> String,
     mut listen: impl FnMut(Place) -> io::Result<SocketAddr>,
 ) -> Result<(), Failure> {
-    let mut listen = |place| {
+    let mut listen = |place| -> io::Result<SocketAddr> {
         let bound = listen(place)?;
         writeln!(stdout, "{}", line(bound))?;
         Ok(bound)
     };
-    for wanted in wanted {
-        bind(wanted, &mut listen)?;
-    }
-    Ok(())
-}
-
-fn bind(
-    wanted: ListenAddress,
-    listen: &mut impl FnMut(Place) -> io::Result<SocketAddr>,
-) -> Result<(), Failure> {
-    let source = wanted.to_string();
-    if let Some(socket) = wanted.socket {
-        let bound = listen(Place::Socket(socket));
-        return bound
-            .map(drop)
-            .map_err(|error| cannot(format!("{source}: cannot listen: {error}")));
-    }
-    let mut unavailable = None;
-    let mut chosen_port = None;
-    for mut address in wanted.addresses {
-        if address.port() == 0 {
-            // All addresses of a name get the port that the first one was given.
-            address.set_port(chosen_port.unwrap_or(0));
+    for ListenAddress {
+        source,
+        addresses,
+        socket,
+        ..
+    } in wanted
+    {
+        if let Some(socket) = socket {
+            let bound = listen(Place::Socket(socket));
+            bound.map_err(|error| cannot(format!("{source}: cannot listen: {error}")))?;
+            continue;
         }
-        match listen(Place::Address(address)) {
-            Ok(bound) => chosen_port = Some(bound.port()),
-            Err(error) => match error.kind() {
-                // A name can have addresses that this machine is not set up for, as localhost has
-                // ::1 where there is no IPv6.
-                io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported => {
-                    unavailable = Some((address, error));
-                }
-                _ => return Err(cannot_listen(&source, address, &error)),
-            },
+        let mut unavailable = None;
+        let mut chosen_port = None;
+        for mut address in addresses {
+            if address.port() == 0 {
+                // All addresses of a name get the port that the first one was given.
+                address.set_port(chosen_port.unwrap_or(0));
+            }
+            match listen(Place::Address(address)) {
+                Ok(bound) => chosen_port = Some(bound.port()),
+                Err(error) => match error.kind() {
+                    // A name can have addresses that this machine is not set up for, as localhost
+                    // has ::1 where there is no IPv6.
+                    io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported => {
+                        unavailable = Some((address, error));
+                    }
+                    _ => return Err(cannot_listen(&source, address, &error)),
+                },
+            }
         }
-    }
-    if let Some((address, error)) = unavailable {
-        if chosen_port.is_none() {
-            return Err(cannot_listen(&source, address, &error));
+        if let Some((address, error)) = unavailable {
+            if chosen_port.is_none() {
+                return Err(cannot_listen(&source, address, &error));
+            }
+            warn!(%address, %error, source, "not listening on one address of a name");
         }
-        warn!(%address, %error, source, "not listening on one address of a name");
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! The life of a server program, from its settings to its exit: what the Distributor and the gateway
-//! share.
+//! The life of a server program, from its settings to its exit: what the Distributor and the
+//! gateway share.
 
 use std::env;
 use std::io::{self, Write};
@@ -115,11 +115,11 @@ fn serve<S: Server>(settings: &Settings) -> Result<(), Failure> {
     served.map_err(failed("waiting for events failed"))
 }
 
-/// Handles signals in a thread: wakes the loop, notifies the service manager, and returns the number
-/// of SIGINT and SIGTERM. For SIGHUP it calls `reload`, which may wait for a disk.
+/// Handles signals in a thread: wakes the loop, notifies the service manager, and returns the
+/// number of SIGINT and SIGTERM. For SIGHUP it calls `reload`, which may wait for a disk.
 ///
-/// SIGXFSZ is ignored: by default a limit of file sizes would end the program, instead of only failing
-/// a write.
+/// SIGXFSZ is ignored: by default a limit of file sizes would end the program, instead of only
+/// failing a write.
 fn handle_signals(
     waker: Waker,
     service_manager: ServiceManager,
@@ -185,12 +185,11 @@ impl EventLoop {
         is_done: impl Fn(&S, &mut Net) -> bool,
     ) -> io::Result<()> {
         let until = self.reactor.now() + timeout;
-        while !is_done(server, self.reactor.net()) && self.stop_signals.load(Ordering::Acquire) < 2
+        while self.reactor.now() < until
+            && !is_done(server, self.reactor.net())
+            && self.stop_signals.load(Ordering::Acquire) < 2
         {
             let left = until.saturating_since(self.reactor.now());
-            if left.is_zero() {
-                break;
-            }
             server.turn(&mut self.reactor, Some(left))?;
         }
         Ok(())
@@ -209,7 +208,7 @@ fn reload<S: Server>(at_start: &Settings, level: &LogLevel) -> Option<S::Tokens>
     // The files that were named at the start: others need a restart.
     match at_start.parse().and_then(|args| S::read_tokens(&args)) {
         Ok(None) => {
-            if at_start.file().is_none() {
+            if at_start.file.is_none() {
                 info!("SIGHUP: nothing to reload without --token-file and --config");
             }
             None
@@ -230,13 +229,13 @@ fn reload_log_level<S: Server>(at_start: &Settings, level: &LogLevel) -> Result<
     let new = at_start.reread()?;
     let args: S::Args = new.parse()?;
     S::check(&args).map_err(|failure| new.locate(failure))?;
-    let Some(file) = new.file() else {
+    let Some(file) = &new.file else {
         return Ok(());
     };
     let log_level = S::log_args(&args).log_level;
     // The next lines are logged with the more verbose of the two levels.
     let _ = level.reload(log_level.max(LevelFilter::current()));
-    let file = &*file.to_string_lossy();
+    let file = &*file.path.to_string_lossy();
     info!(file, %log_level, "SIGHUP: configuration reloaded");
     if let Some(by) = new.overridden_by("log-level") {
         warn!(by, %log_level, "SIGHUP: log-level of the file is overridden");

@@ -6,7 +6,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::iter;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
@@ -31,13 +31,13 @@ pub(crate) fn with_sources(command: Command, prefix: &str) -> Command {
     })
 }
 
-// Not a doc comment, which would replace the description of the command. Without a heading: the last
-// flags of the command may have one.
+// Not a doc comment, which would replace the description of the command. Without a heading: the
+// last flags of the command may have one.
 #[derive(clap::Args)]
 struct SourceArgs {
-    /// Configuration file in TOML. Keys are the names of flags, as in max-connections = 20000; flags
-    /// and variables take precedence. Relative paths start at the working directory. SIGHUP reloads
-    /// its log-level
+    /// Configuration file in TOML. Keys are the names of flags, as in max-connections = 20000;
+    /// flags and variables take precedence. Relative paths start at the working directory. SIGHUP
+    /// reloads its log-level
     #[arg(long, value_name = "FILE", help_heading = None)]
     config: Option<PathBuf>,
 
@@ -64,11 +64,9 @@ pub(crate) fn parse_command_line(command: Command) -> Result<Option<ArgMatches>,
             Ok(None)
         }
         Err(error) => {
-            let line = one_line(&error);
-            Err(Failure::usage(match variable_of(&error, &command) {
-                Some(variable) => format!("{variable}: {line}"),
-                None => line,
-            }))
+            let variable = variable_of(&error, &command);
+            let variable = variable.map_or(String::new(), |name| name + ": ");
+            Err(Failure::usage(variable + &one_line(&error)))
         }
     }
 }
@@ -99,7 +97,7 @@ pub(crate) struct Settings {
     prefix: &'static str,
     words: Vec<OsString>,
     matches: ArgMatches,
-    file: Option<ConfigFile>,
+    pub(crate) file: Option<ConfigFile>,
 }
 
 enum Origin<'s> {
@@ -127,10 +125,12 @@ impl Settings {
         let mut matches = parse(command.clone())?;
         let mut file = None;
         if let Some(path) = matches.get_one::<PathBuf>("config") {
-            let read = ConfigFile::read(path, &command)
-                .map_err(|failure| failure.in_json(logs_json(&matches)))?;
+            let read = ConfigFile::read(path, &command).map_err(|failure| Failure {
+                is_json: logs_json(&matches),
+                ..failure
+            })?;
             matches = parse(command.clone().mut_args(|arg| {
-                match arg.get_long().and_then(|key| read.get(key)) {
+                match arg.get_long().and_then(|key| read.entries.get(key)) {
                     Some(entry) => arg.default_values(entry.values.clone()),
                     None => arg,
                 }
@@ -155,11 +155,6 @@ impl Settings {
         A::from_arg_matches(&self.matches).map_err(|error| Failure::usage(one_line(&error)))
     }
 
-    /// Returns the path of the configuration file, if there is one.
-    pub(crate) fn file(&self) -> Option<&Path> {
-        self.file.as_ref().map(|file| file.path.as_path())
-    }
-
     /// Returns whether `--print-config` is given.
     pub(crate) fn print_config(&self) -> bool {
         self.matches.get_flag("print_config")
@@ -173,7 +168,7 @@ impl Settings {
 
     /// Returns the flag or variable that takes precedence over this key of the file.
     pub(crate) fn overridden_by(&self, key: &str) -> Option<String> {
-        self.file.as_ref()?.get(key)?;
+        self.file.as_ref()?.entries.get(key)?;
         match self.origin(self.arg(key)?) {
             Origin::Flag => Some(format!("--{key}")),
             Origin::Variable(name) => Some(name),
@@ -198,11 +193,12 @@ impl Settings {
                 Origin::Variable(name) => Some(name),
                 _ => None,
             });
-        let message = match place {
-            Some(place) => format!("{place}: {}", failure.message),
-            None => failure.message,
-        };
-        Failure::new(failure.code, message).in_json(logs_json(&self.matches))
+        let place = place.map_or(String::new(), |place| place + ": ");
+        Failure {
+            message: place + &failure.message,
+            is_json: logs_json(&self.matches),
+            ..failure
+        }
     }
 
     /// Formats the settings as a configuration file, with the origin of each value in a comment.
@@ -235,7 +231,7 @@ impl Settings {
 
     fn origin(&self, arg: &Arg) -> Origin<'_> {
         let entry = self.file.as_ref().zip(arg.get_long());
-        let entry = entry.and_then(|(file, key)| file.get(key));
+        let entry = entry.and_then(|(file, key)| file.entries.get(key));
         match (self.matches.value_source(arg.get_id().as_str()), entry) {
             (Some(ValueSource::CommandLine), _) => Origin::Flag,
             (Some(ValueSource::EnvVariable), _) => {

@@ -572,6 +572,34 @@ fn sighup_reloads_token_and_log_level_of_the_gateway() {
 }
 
 #[test]
+fn invalid_token_file_leaves_all_tokens_unchanged() {
+    let folder = Folder::new();
+    let (tokens, admin) = (folder.join("tokens"), folder.join("admin"));
+    fs::write(&tokens, "first-token-0123456789\n").unwrap();
+    fs::write(&admin, "admin-token-0123456789\n").unwrap();
+    let distributor = Distributor::start(&[
+        "--token-file",
+        &tokens,
+        "--admin-token-file",
+        &admin,
+        "--log-format",
+        "json",
+    ]);
+    let program = &distributor.program;
+    fs::write(&tokens, "first-token-0123456789\nsecond-token-0123456789\n").unwrap();
+    fs::write(&admin, "short\n").unwrap();
+    let report = hang_up(program, "tokens unchanged");
+    let error = report["error"].as_str().unwrap();
+    assert!(error.contains("--admin-token-file"), "{error}");
+    fs::write(&admin, "other-token-0123456789\n").unwrap();
+    assert_eq!(hang_up(program, "tokens replaced")["tokens"], 2);
+    let is_replaced = |record: &Value| record["message"] == "tokens replaced";
+    let all = records(program);
+    let replaced = all.iter().filter(|record| is_replaced(record)).count();
+    assert_eq!(replaced, 1, "{all:#?}");
+}
+
+#[test]
 fn logs_json_from_the_first_line() {
     let folder = Folder::new();
     let tokens = folder.join("tokens");

@@ -11,7 +11,7 @@ use crate::admin::{AdminApi, AdminToken};
 use crate::cli::distributor::args::{Args, PREFIX};
 use crate::cli::distributor::state_file::{self, StateFile};
 use crate::cli::failure::{Failure, failed};
-use crate::cli::listen::{self, ListenAddress, Place, bind_all, refuse_public};
+use crate::cli::listen::{self, ListenAddress, Place, bind_all, reject_public};
 use crate::cli::log::{Log, LogArgs};
 use crate::cli::program::{EventLoop, Server, Start, max_connections};
 use crate::cli::settings::Settings;
@@ -67,7 +67,7 @@ impl Server for DistributorServer {
         inherited: Vec<ListenAddress>,
         tokens: Option<AllTokens>,
     ) -> Result<(Limits, Start<Self>), Failure> {
-        let (for_http, for_nodes) = inherited.into_iter().partition(|one| one.name == "http");
+        let (for_http, for_nodes) = inherited.into_iter().partition(|one| one.is_http);
         let addresses = listen::addresses(settings, "--listen", &args.listen, for_nodes)?;
         let http_addresses = listen::addresses(settings, "--http", &args.http.http, for_http)?;
         let (node_tokens, admin_token) = tokens.unwrap_or_default();
@@ -77,8 +77,8 @@ impl Server for DistributorServer {
             let why = "register and read the list; restrict access with --token-file or \
                        --allow-from, listen on a loopback address, or permit it with \
                        --allow-anonymous";
-            refuse_public(&addresses, why)?;
-            refuse_public(&http_addresses, why)?;
+            reject_public(&addresses, why)?;
+            reject_public(&http_addresses, why)?;
         } else if is_anonymous && !config.access.is_open() {
             warn!("--allow-anonymous has no effect beside --token-file and --allow-from");
         }

@@ -9,7 +9,7 @@ use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -146,15 +146,10 @@ struct Shared {
     failures: AtomicU64,
 }
 
-impl Shared {
-    fn newest(&self) -> MutexGuard<'_, Option<Snapshot>> {
-        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl SnapshotSink for StateFile {
     fn persist(&mut self, snapshot: Snapshot) {
-        *self.shared.newest() = Some(snapshot);
+        let newest = self.shared.newest.lock();
+        *newest.unwrap_or_else(PoisonError::into_inner) = Some(snapshot);
         // It fails only after the thread has written the last snapshot.
         let _ = self.requests.send(Request::Write);
     }
@@ -214,7 +209,8 @@ impl Writer {
         loop {
             let timeout = self.unwritten.as_ref().map_or(Duration::MAX, |_| RETRY);
             let request = requests.recv_timeout(timeout);
-            let newest = self.shared.newest().take();
+            let newest = self.shared.newest.lock();
+            let newest = newest.unwrap_or_else(PoisonError::into_inner).take();
             match (newest, &request) {
                 (Some(newest), _) => self.unwritten = Some(newest.into_bytes()),
                 // An earlier request has written it.

@@ -11,7 +11,7 @@ use tracing::info;
 use tracing_appender::non_blocking::NonBlocking;
 
 use crate::cli::failure::{Failure, failed};
-use crate::cli::listen::{self, ListenAddress, Place, bind_all, refuse_public};
+use crate::cli::listen::{self, ListenAddress, Place, bind_all, reject_public};
 use crate::cli::log::{Log, LogArgs};
 use crate::cli::program::{self, EventLoop, Server, Start};
 use crate::cli::resolver::distributor_address;
@@ -67,7 +67,7 @@ impl Server for GatewayServer {
     ) -> Result<(Limits, Start<Self>), Failure> {
         let addresses = listen::addresses(settings, "--listen", &args.listen, inherited)?;
         if !args.public.allow_anonymous {
-            refuse_public(
+            reject_public(
                 &addresses,
                 "call every node; listen on a loopback address, or permit it with \
                  --allow-anonymous",

@@ -24,7 +24,6 @@ pub(crate) struct HttpClientArgs {
     pub(crate) json: bool,
 }
 
-/// `nodes`
 #[derive(clap::Args, Debug)]
 pub(crate) struct NodesArgs {
     /// Only nodes with this name
@@ -44,7 +43,6 @@ pub(crate) struct NodesArgs {
     pub(crate) at: HttpClientArgs,
 }
 
-/// `why`
 #[derive(clap::Args, Debug)]
 pub(crate) struct WhyArgs {
     /// Name of the node [default: all nodes]
@@ -58,14 +56,13 @@ pub(crate) struct WhyArgs {
     pub(crate) at: HttpClientArgs,
 }
 
-/// `drain`
 #[derive(clap::Args, Debug)]
 pub(crate) struct DrainArgs {
     /// Name of the nodes to drain. Their connections stay open
     pub(crate) name: String,
 
-    /// Wait for all sessions to acknowledge, at most this long (maximum 1m; 10s without a TIME), and
-    /// fail if one has not [default: do not wait]
+    /// Wait for all sessions to acknowledge, at most this long (maximum 1m; 10s without a TIME),
+    /// and fail if one has not [default: do not wait]
     #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "10s")]
     #[arg(value_parser = wait)]
     pub(crate) wait: Option<Duration>,
@@ -74,7 +71,6 @@ pub(crate) struct DrainArgs {
     pub(crate) at: HttpClientArgs,
 }
 
-/// `call`
 #[derive(clap::Args, Debug)]
 pub(crate) struct CallArgs {
     /// Route to call, as in GET/goods

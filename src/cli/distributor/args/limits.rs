@@ -8,7 +8,6 @@ use humantime::parse_duration;
 use crate::admin::{AdminToken, Config};
 use crate::cli::address::HostPort;
 
-/// The admin API.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Admin API (HTTP)")]
 pub(crate) struct HttpArgs {
@@ -45,7 +44,6 @@ impl HttpArgs {
     }
 }
 
-/// Limits of each connection.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Limits for connections")]
 pub(crate) struct ConnectionArgs {
@@ -75,7 +73,6 @@ pub(crate) struct ConnectionArgs {
     pub(super) write_timeout: Duration,
 }
 
-/// Limits of registrations and of the list.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Limits for nodes")]
 pub(super) struct NodeArgs {
@@ -109,7 +106,6 @@ pub(super) struct NodeArgs {
     pub(super) max_depth: u64,
 }
 
-/// Liveness of sessions.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Sessions")]
 pub(super) struct SessionArgs {
@@ -127,7 +123,6 @@ pub(super) struct SessionArgs {
     pub(super) warm_up: Duration,
 }
 
-/// Budgets of one peer in one turn of the loop.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Limits for one turn of the loop")]
 pub(super) struct TurnArgs {
@@ -145,7 +140,6 @@ pub(super) struct TurnArgs {
     pub(super) max_frames_per_turn: u64,
 }
 
-/// Socket options.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "TCP")]
 pub(super) struct TcpArgs {
