@@ -1,19 +1,19 @@
-//! The rule for paths, those of requests and those of urls that nodes serve. Pure.
+//! The rule for paths of requests and of urls that nodes serve. Pure.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
 
-/// The receiver of a path may decode it, some of them more than once.
+/// Receivers of a path may decode it, even several times.
 const MAX_DECODINGS: usize = 4;
 
-/// Refuses a text with characters that some receivers take for others, or for which `check` returns an
-/// error: as it is, and as it becomes when it is decoded again and again.
+/// Rejects a text with characters that receivers interpret differently, or for which `check` fails: as
+/// it is, and each time it is decoded.
 pub(crate) fn check_decodings(
     text: &str,
     check: impl Fn(&str) -> Result<(), &'static str>,
 ) -> Result<(), &'static str> {
-    // As bytes: a character may come together only when they are decoded.
+    // As bytes: a character may be complete only after decoding.
     let mut bytes = Cow::Borrowed(text.as_bytes());
     for _ in 0..MAX_DECODINGS {
         let text = String::from_utf8_lossy(&bytes);

@@ -6,8 +6,7 @@ use crate::time::Time;
 
 /// Allows at most N acts per window, and counts those that it suppresses.
 ///
-/// A window begins with the first act after the previous one has ended. The limit is pure: it is
-/// told the time.
+/// A window begins with the first act after the end of the previous one. Pure: time is an argument.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct RateLimit {
     limit: u32,
@@ -82,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_of_zero_allows_nothing() {
+    fn allows_nothing_with_a_limit_of_zero() {
         assert!(allowed(&mut RateLimit::per_second(0), &[0, 5000]).is_empty());
     }
 }

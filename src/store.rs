@@ -1,15 +1,14 @@
-//! A file that is replaced as a whole: whoever reads it, after whatever crash, finds what was written
-//! last or what was written before, and never a part.
+//! A file that is replaced atomically: after any crash it has its old or its new content, never a part.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub use crate::sys::{Disk, FileKind, OsDisk};
 
-/// Puts `bytes` in the place of `path`, and returns when they outlast a crash.
+/// Replaces the content of `path` with `bytes`, and returns once that survives a crash.
 ///
-/// After an error the file is the old one or the new one, and nothing else is left behind. What is no
-/// file is never replaced: it may be a device that others need.
+/// After an error the file has its old or its new content, and no other file is left. Fails if `path`
+/// is not a regular file, since devices must not be replaced.
 pub fn replace(disk: &mut dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     if disk.kind(path) == FileKind::Other {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file"));
@@ -18,19 +17,19 @@ pub fn replace(disk: &mut dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()>
     let written = disk
         .create(&new)
         .and_then(|()| disk.write(bytes))
-        // Before the name: else the name could outlast a crash, and the bytes not.
+        // Before the rename: otherwise the name could survive a crash, but not the bytes.
         .and_then(|()| disk.sync())
         .and_then(|()| disk.rename(&new, path));
     if let Err(error) = written {
-        // What it would leave behind may be what fills the disk. If this fails too so be it.
+        // The new file may be what fills the disk. An error of this is of no interest.
         let _ = disk.remove(&new);
         return Err(error);
     }
     disk.sync_folder(folder_of(path))
 }
 
-/// Gives a file that can't be used another name, so that it is kept for whoever wants to see it:
-/// `.broken-` and the time, and a number if there is such a one already.
+/// Renames an unusable file, so that an administrator can inspect it, and returns the new name: with
+/// `.broken-`, the time, and a number if that name is in use.
 pub fn set_aside(disk: &mut dyn Disk, path: &Path, unix_seconds: u64) -> io::Result<PathBuf> {
     let mut aside = beside(path, &format!(".broken-{unix_seconds}"));
     let mut number = 0;
@@ -42,7 +41,7 @@ pub fn set_aside(disk: &mut dyn Disk, path: &Path, unix_seconds: u64) -> io::Res
     Ok(aside)
 }
 
-/// The path with this behind its last part.
+/// Returns the path with a suffix after its last part.
 pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
@@ -79,7 +78,7 @@ mod tests {
         created: usize,
         steps: usize,
         fails_at: Option<usize>,
-        /// It goes on failing.
+        /// Later steps fail as well.
         is_dead: bool,
     }
 
@@ -98,7 +97,7 @@ mod tests {
             names.get(Path::new(path)).map(|file| &self.files[*file])
         }
 
-        /// What a reader may find after a crash now: names and bytes each as they were synced, or as
+        /// Returns what may be read after a crash now: names and bytes each as they were synced, as
         /// they were last, or half of the bytes.
         fn after_a_crash(&self, path: &str) -> Vec<Option<Vec<u8>>> {
             let mut found = Vec::new();
@@ -194,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crash_between_any_two_steps_leaves_the_old_file_or_the_new_one() {
+    fn survives_a_crash_after_any_step_with_the_old_or_new_content() {
         let new: &[u8] = b"new and longer";
         for steps in 1..=6 {
             let mut disk = with_old();
@@ -204,13 +203,13 @@ mod tests {
             for found in disk.after_a_crash(FILE) {
                 let found = found.expect("one of them is there");
                 assert!(found == b"old" || found == new, "{steps}: {found:?}");
-                assert!(done.is_err() || found == new, "it said that it is done");
+                assert!(done.is_err() || found == new, "reported as done");
             }
         }
     }
 
     #[test]
-    fn the_fake_disk_would_tell_of_a_step_left_out() {
+    fn detects_a_missing_sync() {
         let mut disk = with_old();
         let new = Path::new("folder/file.new");
         disk.create(new).unwrap();
@@ -221,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_leaves_nothing_behind_and_the_next_try_can_succeed() {
+    fn leaves_no_other_file_after_an_error() {
         for step in 1..=4 {
             let mut disk = with_old();
             disk.fails_at = Some(step);
@@ -236,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_aside_never_takes_the_place_of_another() {
+    fn sets_files_aside_under_distinct_names() {
         let mut disk = Fake::default();
         let mut names = Vec::new();
         for _ in 0..3 {
@@ -249,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operating_systems_disk_keeps_it_to_the_owner() {
+    fn restricts_the_file_to_its_owner() {
         let folder = std::env::temp_dir().join(format!("pilcrow-store-{}", std::process::id()));
         std::fs::create_dir(&folder).unwrap();
         let path = folder.join("file");

@@ -3,14 +3,14 @@
 use std::ops::Add;
 use std::time::Duration;
 
-/// A point in time: nanoseconds since the reactor was made.
+/// A point in time: nanoseconds since the reactor was created.
 ///
-/// It never goes backwards within one reactor and says nothing about the time of day.
+/// It never decreases within one reactor, and is unrelated to the time of day.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Default)]
 pub struct Time(u64);
 
 impl Time {
-    /// The moment the reactor was made.
+    /// The time at which the reactor was created.
     pub const ZERO: Time = Time(0);
 
     /// The time `nanos` nanoseconds after [`Time::ZERO`].
@@ -33,7 +33,7 @@ impl Time {
         self.0 / 1_000_000
     }
 
-    /// How long after `earlier` this is; zero if it is not after it.
+    /// The duration since `earlier`; zero if this is not after it.
     pub const fn saturating_since(self, earlier: Time) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }

@@ -30,6 +30,7 @@ pub(super) struct Drains {
 
 #[derive(Debug)]
 struct Drain {
+    id: DrainId,
     requester: Requester,
     revision: u64,
     ends_at: Time,
@@ -50,27 +51,17 @@ struct Awaited {
     entry: u64,
 }
 
-/// The requester of a drain, which receives the result.
-#[derive(Debug)]
-pub(super) enum Requester {
-    /// The node itself, by a reply with this key.
-    Node(ConnId, Option<Box<RawValue>>),
-    /// The admin API, by [`Drains::take_finished`].
-    Admin(DrainId),
-}
+/// The node that requested a drain, with the key of its request. `None` is the admin API, which
+/// receives the result from [`Drains::take_finished`].
+pub(super) type Requester = Option<(ConnId, Option<Box<RawValue>>)>;
 
 impl Drain {
     fn is_of(&self, conn: ConnId) -> bool {
-        matches!(self.requester, Requester::Node(of, _) if of == conn)
+        matches!(self.requester, Some((requester, _)) if requester == conn)
     }
 }
 
 impl Drains {
-    pub(super) fn next_id(&mut self) -> DrainId {
-        self.last_id += 1;
-        DrainId(self.last_id)
-    }
-
     /// Begins to wait until the watching `peers` have acknowledged `revision`.
     pub(super) fn begin(
         &mut self,
@@ -80,9 +71,12 @@ impl Drains {
         revision: u64,
         wait: Duration,
         requester: Requester,
-    ) {
+    ) -> DrainId {
+        self.last_id += 1;
+        let id = DrainId(self.last_id);
         let ends_at = net.now() + wait.min(MAX_DRAIN_WAIT);
         let mut drain = Drain {
+            id,
             requester,
             revision,
             ends_at,
@@ -110,6 +104,7 @@ impl Drains {
         }
         self.pending.push(drain);
         self.finish(net);
+        id
     }
 
     /// Records that the session of `conn` has applied `revision`.
@@ -155,8 +150,8 @@ impl Drains {
                 untracked: drain.untracked,
             };
             match drain.requester {
-                Requester::Admin(id) => self.finished.push((id, result)),
-                Requester::Node(conn, key) => {
+                None => self.finished.push((drain.id, result)),
+                Some((conn, key)) => {
                     let key = key.as_deref().map_or("null", RawValue::get);
                     net.send_with(conn, |out| write_reply(out, key, &result));
                 }

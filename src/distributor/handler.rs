@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde_json::json;
 use tracing::debug;
 
-use super::admission::authentication_required;
+use super::admission::{Authorization, authentication_required};
 use super::events::{Event, Subject, describe};
 use super::liveness::{self, Health};
 use super::peer::Peer;
@@ -43,12 +43,14 @@ impl Handler for Distributor {
     }
 
     fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
-        if let Some(peer) = self.peers.get_mut(conn)
-            && peer.record_received(net.now())
-        {
+        let Some(peer) = self.peers.get_mut(conn) else {
+            return;
+        };
+        let is_first = !std::mem::replace(&mut peer.has_sent_frame, true);
+        let is_admitted = peer.authorization.is_some();
+        if peer.record_received(net.now()) {
             self.emit(net, Some(conn), Event::Recovered);
         }
-        let is_first = self.peers.get_mut(conn).is_some_and(Peer::is_first_frame);
         let packet = match Packet::parse(frame) {
             Ok(packet) => packet,
             Err(why) => {
@@ -63,10 +65,6 @@ impl Handler for Distributor {
         }
         let uri = packet.uri();
         let method = packet.method();
-        let is_admitted = self
-            .peers
-            .get(conn)
-            .is_some_and(|peer| peer.authorization.is_some());
         let done = match (uri.as_deref(), method.as_deref()) {
             (Some(DISTRIBUTES), Some("POST")) => self
                 .register(net, conn, &packet)
@@ -254,7 +252,9 @@ impl Distributor {
         // registered one keeps its entry.
         let is_over_limit = why.code == ErrorCode::TooMuch && peer.entry.is_none();
         // Each guess of a token takes a connection.
-        let is_unadmitted = why.code == ErrorCode::NotAllowed && !peer.is_admitted();
+        let by_address = matches!(peer.authorization, Some(Authorization::Address));
+        let is_admitted = by_address || peer.is_registered;
+        let is_unadmitted = why.code == ErrorCode::NotAllowed && !is_admitted;
         let subject = Subject {
             frame,
             error: &why.message,

@@ -43,27 +43,22 @@ pub(super) enum Unclaimed {
     Suspect,
 }
 
-/// The place that a registration gets.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Claim {
-    /// A new one, at the end of the list.
-    New,
-    /// That of the entry which the connection holds already.
-    Own(EntryId),
-    /// That of the entry which this other connection of the same instance holds.
-    TakeOver { entry: EntryId, from: ConnId },
-    /// That of an unclaimed entry.
-    Unclaimed(EntryId),
+/// The place of a registration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Claim {
+    /// The entry whose place it is; `None` for a new one at the end of the list.
+    pub(super) entry: Option<EntryId>,
+    /// The connection of the same instance that holds the entry.
+    pub(super) take_over_from: Option<ConnId>,
+    pub(super) was_unclaimed: bool,
 }
 
 impl Claim {
-    /// Returns the entry whose place it is.
-    pub(super) fn entry(self) -> Option<EntryId> {
-        match self {
-            Claim::New => None,
-            Claim::Own(entry) | Claim::TakeOver { entry, .. } | Claim::Unclaimed(entry) => {
-                Some(entry)
-            }
+    fn unclaimed(entry: EntryId) -> Claim {
+        Claim {
+            entry: Some(entry),
+            was_unclaimed: true,
+            ..Claim::default()
         }
     }
 }
@@ -130,20 +125,27 @@ impl Identities {
                             "instance in use by another connection: drain this one's entry first";
                         return Err(Refusal::new(ErrorCode::NotAllowed, message));
                     }
-                    return Ok(Claim::TakeOver { entry, from: *from });
+                    return Ok(Claim {
+                        entry: Some(entry),
+                        take_over_from: Some(*from),
+                        ..Claim::default()
+                    });
                 }
                 Holder::None(..) if own.is_none() => {
                     owned.identity.check(claimant)?;
-                    return Ok(Claim::Unclaimed(entry));
+                    return Ok(Claim::unclaimed(entry));
                 }
                 _ => {}
             }
         }
-        if let Some(entry) = own {
-            return Ok(Claim::Own(entry));
-        }
         let equal = self.unclaimed.get(encoded).and_then(BTreeSet::first);
-        Ok(equal.map_or(Claim::New, |entry| Claim::Unclaimed(*entry)))
+        Ok(match (own, equal) {
+            (None, Some(entry)) => Claim::unclaimed(*entry),
+            _ => Claim {
+                entry: own,
+                ..Claim::default()
+            },
+        })
     }
 
     /// Records that `conn` holds an entry from now on, for a node with this identity.
@@ -291,15 +293,15 @@ mod tests {
         let mut claim = |instance, host, text: &[u8]| {
             identities.claim(conn(1), None, &identity(instance, host), text, Time::ZERO)
         };
-        assert_eq!(claim(Some("b"), 1, b"new"), Ok(Claim::Unclaimed(b)));
+        assert_eq!(claim(Some("b"), 1, b"new"), Ok(Claim::unclaimed(b)));
         let refusal = claim(Some("b"), 2, b"same").unwrap_err();
         assert_eq!(refusal.code, ErrorCode::NotAllowed);
-        assert_eq!(claim(None, 2, b"same"), Ok(Claim::Unclaimed(a)));
-        assert_eq!(claim(Some("d"), 1, b"other"), Ok(Claim::Unclaimed(c)));
-        assert_eq!(claim(None, 1, b"new"), Ok(Claim::New));
+        assert_eq!(claim(None, 2, b"same"), Ok(Claim::unclaimed(a)));
+        assert_eq!(claim(Some("d"), 1, b"other"), Ok(Claim::unclaimed(c)));
+        assert_eq!(claim(None, 1, b"new"), Ok(Claim::default()));
         identities.hold(a, conn(1), identity(None, 1));
         let next = identities.claim(conn(2), None, &identity(None, 1), b"same", Time::ZERO);
-        assert_eq!(next, Ok(Claim::Unclaimed(b)), "each is claimed once");
+        assert_eq!(next, Ok(Claim::unclaimed(b)), "each is claimed once");
         assert_eq!(identities.absent(), [b, c]);
     }
 
@@ -318,7 +320,8 @@ mod tests {
         for slot in 1..=3 {
             let from = conn(slot - 1);
             let claim = at(&mut identities, slot, 0);
-            assert_eq!(claim, Ok(Claim::TakeOver { entry: a, from }));
+            let claim = claim.unwrap();
+            assert_eq!((claim.entry, claim.take_over_from), (Some(a), Some(from)));
         }
         let refusal: Refusal = at(&mut identities, 4, 59).unwrap_err();
         assert_eq!(refusal.code, ErrorCode::Busy);
@@ -335,7 +338,7 @@ mod tests {
         let take_over = |identities: &mut Identities, of: &Identity| {
             for slot in 1..=3 {
                 let claim = identities.claim(conn(slot), None, of, b"", Time::ZERO);
-                assert!(matches!(claim, Ok(Claim::TakeOver { .. })), "{claim:?}");
+                assert!(claim.unwrap().take_over_from.is_some());
                 identities.hold(a, conn(slot), of.clone());
             }
         };

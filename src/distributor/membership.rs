@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::Distributor;
-use super::drains::Requester;
+use super::drains::{DrainId, Requester};
 use super::events::{Event, Subject};
-use super::identities::{Claim, Identity, Unclaimed};
+use super::identities::{Identity, Unclaimed};
 use super::liveness::{self, Health};
 use super::peer::Session;
 use super::self_preservation::Suspect;
@@ -18,7 +18,7 @@ use crate::protocol::{
     write_reply,
 };
 use crate::reactor::{Close, ConnId, Net};
-use crate::registry::{Cause, Entry, EntryId, Full};
+use crate::registry::{Cause, Entry, EntryId};
 
 impl Distributor {
     /// Serves a registration. The sender and all watching peers are sent the list at the end of the
@@ -66,26 +66,43 @@ impl Distributor {
                 .claim(conn, peer.entry, &identity, &entry.encoded, net.now())?;
         // A node that only calls others has a session and no port: that needs no warning.
         let lacks_port = !entry.listed && request.is_none();
-        let id = match self.insert(net, conn, claim.entry(), entry, &host) {
-            Ok(id) => id,
-            Err(full) => {
-                self.events.stats.capacity_exceeded += 1;
-                return Err(full);
+        let result = match claim.entry {
+            None => {
+                let joined = self.registry.join(entry);
+                joined.map(|id| (id, Some(Event::Joined)))
+            }
+            Some(id) => {
+                let replaced = self.registry.replace(id, entry);
+                replaced.map(|is_changed| (id, is_changed.then_some(Event::Changed)))
             }
         };
-        match claim {
-            Claim::Unclaimed(_) => self.emit(net, Some(conn), Event::Claimed),
-            // Not before there is room for the entry of the new connection.
-            Claim::TakeOver { from, .. } => self.supersede(net, conn, from),
-            Claim::New | Claim::Own(_) => {}
-        }
-        if lacks_port {
-            self.emit(net, Some(conn), Event::NotListed);
-        }
+        let (id, event) = result.map_err(|full| {
+            self.events.stats.capacity_exceeded += 1;
+            Refusal::new(ErrorCode::TooMuch, full.to_string())
+        })?;
+        self.events.stats.registrations += 1;
         if let Some(peer) = self.peers.get_mut(conn) {
+            peer.entry = Some(id);
             peer.is_registered = true;
             // Sessions name the revision that they have: see `open_session`.
             peer.is_list_due = peer.session.is_none();
+            if let Some(event) = event {
+                let host = &*host;
+                let subject = Subject {
+                    host,
+                    ..peer.subject(&self.registry)
+                };
+                self.events.emit(net.now(), &self.registry, subject, event);
+            }
+        }
+        if claim.was_unclaimed {
+            self.emit(net, Some(conn), Event::Claimed);
+        }
+        if let Some(from) = claim.take_over_from {
+            self.supersede(net, conn, from);
+        }
+        if lacks_port {
+            self.emit(net, Some(conn), Event::NotListed);
         }
         if let Some(request) = &request {
             self.open_session(net, conn, packet, request, id);
@@ -98,7 +115,7 @@ impl Distributor {
         let acked = session.map(|session| session.acked_revision);
         self.identities.hold(id, conn, identity);
         self.persistence.changed();
-        if let Some(revision) = acked.filter(|_| request.is_some()) {
+        if let (Some(_), Some(revision)) = (&request, acked) {
             self.drains.acknowledged(net, conn, revision);
         }
         Ok(())
@@ -157,7 +174,7 @@ impl Distributor {
             return Err(Refusal::new(ErrorCode::InvalidParameters, message));
         };
         let wait = Duration::from_millis(request.wait_ms);
-        let requester = Requester::Node(conn, packet.key().map(ToOwned::to_owned));
+        let requester = Some((conn, packet.key().map(ToOwned::to_owned)));
         self.begin_drain(net, &[id], wait, requester, "drained by the node");
         Ok(())
     }
@@ -170,7 +187,7 @@ impl Distributor {
         wait: Duration,
         requester: Requester,
         reason: &'static str,
-    ) {
+    ) -> DrainId {
         for id in ids {
             let holder = self.identities.holder(*id);
             let peer = holder.and_then(|conn| self.peers.get_mut(conn));
@@ -182,41 +199,7 @@ impl Distributor {
         }
         let (owner, revision) = (self.claim_owner(net), self.registry.revision());
         self.drains
-            .begin(net, owner, &self.peers, revision, wait, requester);
-    }
-
-    /// Adds `entry` for `conn`, or puts it in the place of another.
-    fn insert(
-        &mut self,
-        net: &Net,
-        conn: ConnId,
-        place: Option<EntryId>,
-        entry: Entry,
-        host: &str,
-    ) -> Result<EntryId, Refusal> {
-        let full = |full: Full| Refusal::new(ErrorCode::TooMuch, full.to_string());
-        let (id, event) = match place {
-            None => {
-                let id = self.registry.join(entry).map_err(full)?;
-                (id, Some(Event::Joined))
-            }
-            Some(id) => {
-                let is_changed = self.registry.replace(id, entry).map_err(full)?;
-                (id, is_changed.then_some(Event::Changed))
-            }
-        };
-        self.events.stats.registrations += 1;
-        if let Some(peer) = self.peers.get_mut(conn) {
-            peer.entry = Some(id);
-            if let Some(event) = event {
-                let subject = Subject {
-                    host,
-                    ..peer.subject(&self.registry)
-                };
-                self.events.emit(net.now(), &self.registry, subject, event);
-            }
-        }
-        Ok(id)
+            .begin(net, owner, &self.peers, revision, wait, requester)
     }
 
     /// Opens the session that `conn` requested, and replies.
@@ -229,7 +212,7 @@ impl Distributor {
         id: EntryId,
     ) {
         self.record_session_end(net, conn);
-        let opened_at_push = self.pushes.pushed_revision();
+        let opened_at_push = self.pushes.pushed_revision;
         let Some(peer) = self.peers.get_mut(conn) else {
             return;
         };
@@ -366,16 +349,11 @@ fn one_loopback(addr: IpAddr) -> IpAddr {
 /// Returns the `host` in the entry of a peer with this address.
 fn listed_host(addr: IpAddr, loopback_host: Option<&str>) -> String {
     let addr = addr.to_canonical();
-    if addr.is_loopback() {
-        if let Some(host) = loopback_host {
-            return host.to_owned();
-        }
-        if addr.is_ipv6() {
-            // Most programs that listen on one family listen on this one.
-            return Ipv4Addr::LOCALHOST.to_string();
-        }
+    match loopback_host {
+        Some(host) if addr.is_loopback() => host.to_owned(),
+        // Most programs that listen on one family listen on IPv4.
+        _ => one_loopback(addr).to_string(),
     }
-    addr.to_string()
 }
 
 #[cfg(test)]

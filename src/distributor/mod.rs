@@ -33,7 +33,7 @@ use crate::reactor::{Close, ListenOptions, ListenerId, Net, Owner, SharedFrame};
 use crate::registry::{EntryId, Registry};
 use crate::time::Time;
 use admission::{Admission, Salt};
-use drains::{Drains, Requester};
+use drains::Drains;
 use events::Events;
 use identities::Identities;
 use peer::Peer;
@@ -248,10 +248,7 @@ impl Distributor {
     /// [`Distributor::take_drained`] returns the result, at the latest after `wait`, at most
     /// [`MAX_DRAIN_WAIT`].
     pub fn drain_entries(&mut self, net: &mut Net, ids: &[EntryId], wait: Duration) -> DrainId {
-        let id = self.drains.next_id();
-        let reason = "drained by an operator";
-        self.begin_drain(net, ids, wait, Requester::Admin(id), reason);
-        id
+        self.begin_drain(net, ids, wait, None, "drained by an operator")
     }
 
     /// Returns the results of drains that all sessions have acknowledged or whose time is over, once

@@ -21,7 +21,7 @@ pub(super) struct Peer {
     pub(super) is_registered: bool,
     /// Its session; plain peers have none.
     pub(super) session: Option<Box<Session>>,
-    has_sent_frame: bool,
+    pub(super) has_sent_frame: bool,
     /// The revision of the list that was last queued for it.
     pub(super) listed_revision: Option<u64>,
     /// It is to be sent a list even if that has not changed: it has just connected or registered.
@@ -31,7 +31,6 @@ pub(super) struct Peer {
     pub(super) health: Health,
     /// What admits it to register and to be sent lists. `None`: it needs a token.
     pub(super) authorization: Option<Authorization>,
-    /// The mark of its token, if it sent one.
     pub(super) token: Option<Box<TokenMark>>,
 }
 
@@ -88,24 +87,11 @@ impl Peer {
         }
     }
 
-    /// Returns whether no frame was received from it before this call.
-    pub(super) fn is_first_frame(&mut self) -> bool {
-        !std::mem::replace(&mut self.has_sent_frame, true)
-    }
-
     /// Returns the revision after which it has to acknowledge pushes, if it has to.
     pub(super) fn awaited_from(&self) -> Option<u64> {
-        let session = self.session.as_deref().filter(|_| self.is_watching())?;
-        Some(session.acked_revision.max(session.opened_at_push))
-    }
-
-    /// Returns whether it is admitted by its address, or has registered with a token.
-    pub(super) fn is_admitted(&self) -> bool {
-        match self.authorization {
-            None => false,
-            Some(Authorization::Address) => true,
-            Some(Authorization::Token(_)) => self.is_registered,
-        }
+        let session = self.session.as_deref()?;
+        self.is_watching()
+            .then(|| session.acked_revision.max(session.opened_at_push))
     }
 
     /// Records that it sent something. Returns whether it was a suspect until now.

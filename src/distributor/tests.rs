@@ -1,4 +1,4 @@
-//! The Distributor on a scripted system: who is alive and what is kept, in virtual time.
+//! Tests of the Distributor on a scripted system, in virtual time.
 
 use std::cell::RefCell;
 use std::io::ErrorKind;
@@ -16,7 +16,7 @@ use crate::testing::scripted::{Read, Scripted, World, Write};
 const MILLI: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A Distributor, and nodes that say what a test lets them say.
+/// A Distributor, and nodes whose frames a test writes.
 struct Bench {
     system: Scripted,
     reactor: Reactor,
@@ -81,7 +81,7 @@ impl Bench {
         self.settle();
     }
 
-    /// So many with a session, numbered.
+    /// Adds numbered nodes with a session.
     fn crowd(&mut self, count: usize) -> Vec<SocketId> {
         (0..count)
             .map(|number| {
@@ -91,7 +91,7 @@ impl Bench {
             .collect()
     }
 
-    /// Lets time pass while these send heartbeats. Returns when somebody left, and how many.
+    /// Lets time pass while these send heartbeats. Returns when how many entries left.
     fn departures(&mut self, seconds: u64, beating: &[SocketId]) -> Vec<(Duration, usize)> {
         let began = self.world().now;
         let mut gone = Vec::new();
@@ -141,7 +141,7 @@ fn does_not_take_a_session_for_silent_while_it_waits_for_its_list() {
     let mut bench = Bench::new();
     let slow = bench.join("slow", &json!({"watch": "list"}));
     bench.world().take_sent(slow);
-    // It reads a byte now and then, and so nothing of it is read.
+    // It reads a byte at a time, and while its list is pending nothing is read from it.
     bench.world().socket(slow).writes = [Write::Takes(1); 100].into();
     bench.join("other", &Value::Null);
     bench.pass(SECOND);
@@ -189,7 +189,7 @@ fn pushes_a_leave_and_a_join_of_one_turn_as_one_change() {
 }
 
 #[test]
-fn whoever_sends_anything_is_not_silent() {
+fn takes_any_frame_as_a_sign_of_life() {
     let mut bench = Bench::new();
     let crowd = bench.crowd(4);
     for _ in 0..3 {
@@ -208,10 +208,10 @@ fn whoever_sends_anything_is_not_silent() {
 }
 
 #[test]
-fn many_who_fall_silent_are_held_and_leave_one_a_second_unless_they_are_back() {
+fn holds_many_silent_sessions_and_evicts_one_per_second() {
     let mut bench = Bench::new();
     let crowd = bench.crowd(20);
-    // One after the other, as heartbeats are: not even the first leaves at once.
+    // One after the other, like heartbeats: not even the first leaves at once.
     for silent in &crowd[..8] {
         bench.beat(&[*silent]);
         bench.pass(400 * MILLI);
@@ -222,7 +222,7 @@ fn many_who_fall_silent_are_held_and_leave_one_a_second_unless_they_are_back() {
     let times: Vec<Duration> = gone.iter().map(|(at, _)| *at).collect();
     let pauses = times.windows(2).map(|pair| pair[1] - pair[0]);
     assert!(pauses.clone().all(|pause| pause >= SECOND), "{gone:?}");
-    // The last two are heard of again.
+    // The last two send heartbeats again.
     bench.beat(&crowd[6..]);
     bench.departures(30, &crowd[6..]);
     assert_eq!(bench.distributor.registry().len(), 14);
@@ -231,7 +231,7 @@ fn many_who_fall_silent_are_held_and_leave_one_a_second_unless_they_are_back() {
 }
 
 #[test]
-fn an_orderly_end_and_a_reset_are_never_held() {
+fn holds_no_entry_after_an_orderly_end_or_a_reset() {
     let mut bench = Bench::new();
     let crowd = bench.crowd(10);
     bench.departures(15, &crowd[8..]);
@@ -249,7 +249,7 @@ fn an_orderly_end_and_a_reset_are_never_held() {
 }
 
 #[test]
-fn whom_the_kernel_gives_up_is_silent_and_is_held_among_many() {
+fn holds_entries_of_many_unreachable_hosts() {
     let mut bench = Bench::new();
     let plain: Vec<SocketId> = (0..20)
         .map(|number| bench.join(&format!("n{number}"), &Value::Null))
@@ -258,10 +258,10 @@ fn whom_the_kernel_gives_up_is_silent_and_is_held_among_many() {
         bench.kernel_gives_up(*socket);
     }
     bench.settle();
-    // Three of twenty are not many yet.
+    // Three of twenty are not a mass loss.
     assert_eq!(bench.left(Cause::Silent), 3);
     assert_eq!(bench.distributor.registry().len(), 17);
-    // Who is back has its old entry, at once.
+    // A node that reconnects claims its entry at once.
     bench.join("n9", &Value::Null);
     assert_eq!(bench.distributor.registry().len(), 17);
     let gone = bench.departures(20, &[]);
@@ -278,12 +278,12 @@ fn whom_the_kernel_gives_up_is_silent_and_is_held_among_many() {
 }
 
 #[test]
-fn after_a_stall_all_is_read_first_and_the_silent_are_held() {
+fn reads_everything_after_a_stall_and_holds_the_silent() {
     let mut bench = Bench::new();
     let crowd = bench.crowd(10);
     bench.pass(10 * SECOND);
     bench.beat(&crowd);
-    // The process stands still, and all but one send what they send.
+    // The process stands still, while all but one send heartbeats.
     let later = bench.world().now + 20 * SECOND;
     bench.world().now = later;
     bench.beat(&crowd[1..]);
@@ -302,7 +302,7 @@ fn after_a_stall_all_is_read_first_and_the_silent_are_held() {
 }
 
 #[test]
-fn each_limit_is_counted_by_itself() {
+fn counts_each_limit_separately() {
     let mut bench = Bench::new();
     let _silent = bench.connect();
     let slow = bench.connect();
@@ -321,7 +321,7 @@ fn each_limit_is_counted_by_itself() {
     assert_eq!(counts, [1, 1, 1, 0, 0]);
 }
 
-/// Notes when it was handed how many entries.
+/// Records when it was handed how many entries.
 #[derive(Clone)]
 struct Handed {
     system: Scripted,
@@ -361,14 +361,14 @@ fn hands_over_the_last_change_and_at_most_one_snapshot_per_50_ms() {
 }
 
 #[test]
-fn the_list_outlasts_the_distributor() {
+fn restores_the_list_after_a_restart() {
     let mut bench = Bench::new();
     let crowd = bench.crowd(3);
     bench.join("plain", &Value::Null);
     let saved = |bench: &Bench| bench.distributor.snapshot().into_bytes();
     let decode = |bytes: &[u8]| Restored::decode(bytes, &RegistrationLimits::default()).unwrap();
     let state = saved(&bench);
-    // A stop empties nothing, whatever its peers do.
+    // Neither a stop nor the end of connections after it empties the list.
     bench.distributor.stop(bench.reactor.net());
     for socket in crowd {
         bench.world().end(socket);
@@ -376,7 +376,7 @@ fn the_list_outlasts_the_distributor() {
     bench.settle();
     assert_eq!(saved(&bench), state);
 
-    // Nor does a start, nor a second one before anybody is back.
+    // Nor does a start, nor a second one before any node has reconnected.
     let bench = Bench::restoring(decode(&state));
     assert_eq!(saved(&bench), state);
     let mut bench = Bench::restoring(decode(&saved(&bench)));
@@ -384,7 +384,7 @@ fn the_list_outlasts_the_distributor() {
     bench.join("plain", &Value::Null);
     bench.join("n1", &json!({"watch": "none", "instance": "a1"}));
     bench.pass(9 * SECOND);
-    assert_eq!(saved(&bench), state, "all is as it was");
+    assert_eq!(saved(&bench), state, "unchanged");
     let pushes = bench.distributor.stats().pushes;
     bench.pass(SECOND);
     assert_eq!(bench.distributor.registry().len(), 2);
@@ -394,7 +394,7 @@ fn the_list_outlasts_the_distributor() {
 }
 
 #[test]
-fn that_the_list_is_complete_is_told_once() {
+fn announces_the_complete_list_once() {
     // A warm-up began when the list was restored, and another one when it listened.
     let mut bench = Bench::new();
     let watcher = bench.join("watcher", &json!({"watch": "delta"}));
@@ -406,8 +406,8 @@ fn that_the_list_is_complete_is_told_once() {
     assert_eq!(bench.distributor.registry().revision(), before + 1);
 }
 
-/// How often all were told, while the list changed each 5 ms for a second and each write took 1 ms.
-/// The first of `watches` are there from the beginning; who changes the list is the last one.
+/// Returns the number of pushes in a second in which the list changes every 5 ms and each write takes
+/// 1 ms. One more node, with `changer_watches`, makes the changes.
 fn pushes_in_a_second(watches: &[&str], changer_watches: &str) -> u64 {
     let mut bench = Bench::new();
     let session = |watch: &str| json!({"version": 1, "watch": watch});
@@ -417,7 +417,7 @@ fn pushes_in_a_second(watches: &[&str], changer_watches: &str) -> u64 {
         .map(|(number, watch)| bench.join(&format!("watcher-{number}"), &session(watch)))
         .collect();
     all.push(bench.join("changer", &session(changer_watches)));
-    // Until the list is complete: then all are sent it once more.
+    // Until the list is complete, and was sent once more.
     for _ in 0..12 {
         bench.pass(SECOND);
         bench.beat(&all);
@@ -439,11 +439,11 @@ fn pushes_in_a_second(watches: &[&str], changer_watches: &str) -> u64 {
 }
 
 #[test]
-fn pushes_that_are_mostly_changes_may_come_twice_as_often() {
+fn pushes_changes_up_to_twice_as_often_as_lists() {
     let deltas = pushes_in_a_second(&["delta"; 10], "none");
     let lists = pushes_in_a_second(&["list"; 10], "none");
     assert!(lists >= 10 && deltas >= lists * 3 / 2, "{deltas} {lists}");
-    // Who joins and watches is sent a list: one among many changes.
+    // A watching node that joins is sent a list: one among many changes.
     let with_a_list = pushes_in_a_second(&["delta"; 10], "list");
     assert!(with_a_list >= lists * 3 / 2, "{with_a_list} {lists}");
 }

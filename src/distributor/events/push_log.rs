@@ -30,6 +30,10 @@ pub struct Pushed {
     pub last_acked_at: Option<Time>,
     /// Watching peers that cannot acknowledge.
     pub untracked: u64,
+    /// When the oldest change in it happened, if that is known.
+    pub(in crate::distributor) changed_at: Option<Time>,
+    /// Sessions that acknowledge it at once, have not done so, and have not ended.
+    pub(in crate::distributor) awaited: u64,
 }
 
 /// The last pushes, the oldest first.
@@ -38,23 +42,12 @@ pub(in crate::distributor) struct PushLog {
     last: VecDeque<Pushed>,
     /// When the oldest change happened that is not pushed yet.
     changed_at: Option<Time>,
-    samples: VecDeque<Sample>,
-    /// The time from the change until its last acknowledgement, for each sample.
+    /// The time from a change until its last acknowledgement, if that was requested at once.
     pub(super) ack_times: Histogram,
-}
-
-/// A push that all sessions acknowledge at once.
-#[derive(Debug)]
-struct Sample {
-    revision: u64,
-    changed_at: Time,
-    unacknowledged: u64,
 }
 
 /// As many as the journal keeps records: each change is in at most one push.
 pub(super) const MAX_PUSHES: usize = 10_000;
-/// A session that never acknowledges leaves samples open. Later ones evict them.
-const MAX_SAMPLES: usize = 16;
 /// How many backlogged or unacknowledged nodes are named.
 pub(in crate::distributor) const MAX_NAMES: usize = 8;
 
@@ -64,19 +57,10 @@ impl PushLog {
         self.changed_at.get_or_insert(now);
     }
 
-    pub(in crate::distributor) fn begin(&mut self, pushed: Pushed) {
-        if let Some(changed_at) = self.changed_at.take()
-            && pushed.asks_for_ack
-            && pushed.total > 0
-        {
-            if self.samples.len() >= MAX_SAMPLES {
-                self.samples.pop_front();
-            }
-            self.samples.push_back(Sample {
-                revision: pushed.revision,
-                changed_at,
-                unacknowledged: pushed.total,
-            });
+    pub(in crate::distributor) fn begin(&mut self, mut pushed: Pushed) {
+        pushed.changed_at = self.changed_at.take();
+        if pushed.asks_for_ack && pushed.changed_at.is_some() {
+            pushed.awaited = pushed.total;
         }
         if self.last.len() >= MAX_PUSHES {
             self.last.pop_front();
@@ -86,35 +70,21 @@ impl PushLog {
 
     /// Records that a session which had applied `before` has applied `revision`.
     pub(in crate::distributor) fn acknowledged(&mut self, now: Time, before: u64, revision: u64) {
-        let begin = self
-            .last
-            .partition_point(|pushed| pushed.revision <= before);
-        for pushed in self.last.range_mut(begin..) {
+        for pushed in after(&mut self.last, before) {
             if pushed.revision > revision {
                 break;
             }
             pushed.acked += 1;
             pushed.last_acked_at = Some(now);
+            await_one_less(pushed, now, &mut self.ack_times);
         }
-        self.close_samples(now, before, revision);
     }
 
     /// Records the end of a session that had applied `before`.
     pub(in crate::distributor) fn session_ended(&mut self, now: Time, before: u64) {
-        self.close_samples(now, before, u64::MAX);
-    }
-
-    fn close_samples(&mut self, now: Time, before: u64, up_to: u64) {
-        let times = &mut self.ack_times;
-        self.samples.retain_mut(|sample| {
-            if before < sample.revision && sample.revision <= up_to {
-                sample.unacknowledged = sample.unacknowledged.saturating_sub(1);
-            }
-            if sample.unacknowledged == 0 {
-                times.record(now.saturating_since(sample.changed_at));
-            }
-            sample.unacknowledged > 0
-        });
+        for pushed in after(&mut self.last, before) {
+            await_one_less(pushed, now, &mut self.ack_times);
+        }
     }
 
     /// Returns the push that contained the change which made this revision.
@@ -130,9 +100,25 @@ impl PushLog {
         self.last.get(place)
     }
 
-    /// Returns the number of pushes, and of samples.
+    /// Returns the number of pushes, and of those whose acknowledgements are awaited.
     pub(super) fn sizes(&self) -> [usize; 2] {
-        [self.last.len(), self.samples.len()]
+        let awaited = self.last.iter().filter(|pushed| pushed.awaited > 0);
+        [self.last.len(), awaited.count()]
+    }
+}
+
+/// Returns the pushes of revisions after this one.
+fn after(last: &mut VecDeque<Pushed>, revision: u64) -> impl Iterator<Item = &mut Pushed> {
+    let begin = last.partition_point(|pushed| pushed.revision <= revision);
+    last.range_mut(begin..)
+}
+
+fn await_one_less(pushed: &mut Pushed, now: Time, times: &mut Histogram) {
+    if pushed.awaited > 0 {
+        pushed.awaited -= 1;
+        if let (0, Some(changed_at)) = (pushed.awaited, pushed.changed_at) {
+            times.record(now.saturating_since(changed_at));
+        }
     }
 }
 
@@ -188,7 +174,7 @@ mod tests {
             (pushes.ack_times.count, pushes.ack_times.sum),
             (2, Duration::from_millis(80))
         );
-        assert_eq!(pushes.samples.len(), 0);
+        assert_eq!(pushes.sizes()[1], 0);
     }
 
     #[test]
@@ -205,12 +191,12 @@ mod tests {
     }
 
     #[test]
-    fn keeps_a_bounded_number_of_pushes_and_samples() {
+    fn keeps_a_bounded_number_of_pushes() {
         let mut pushes = PushLog::default();
         for revision in 1..=10_100 {
             push(&mut pushes, revision, 1);
         }
-        assert_eq!(pushes.sizes(), [MAX_PUSHES, MAX_SAMPLES]);
+        assert_eq!(pushes.sizes(), [MAX_PUSHES, MAX_PUSHES]);
         assert!(pushes.of_revision(100).is_none(), "forgotten");
         assert_eq!(pushes.of_revision(101).unwrap().revision, 101);
     }

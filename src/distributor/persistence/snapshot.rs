@@ -105,19 +105,16 @@ impl Restored {
         } else {
             Unreadable::Foreign
         };
-        let line_end = memchr::memchr(b'\n', bytes).ok_or(unlike)?;
-        let (header, rest) = bytes.split_at_checked(line_end).ok_or(unlike)?;
+        let (header, body) = split_line(bytes).ok_or(unlike)?;
         let header: Header<'_> = serde_json::from_slice(header).map_err(|_| unlike)?;
         if header.format != FORMAT {
             return Err(Unreadable::Foreign);
         }
-        match header.version {
-            VERSION => {}
-            newer if newer > VERSION => return Err(Unreadable::Newer(newer)),
-            _ => return Err(Unreadable::Torn),
+        if header.version > VERSION {
+            return Err(Unreadable::Newer(header.version));
         }
-        let body = rest.get(1..).unwrap_or_default();
-        let is_whole = body.len() == header.bytes && hash(body) == header.sha256;
+        let is_whole =
+            header.version == VERSION && body.len() == header.bytes && hash(body) == header.sha256;
         if !is_whole {
             return Err(Unreadable::Torn);
         }
@@ -125,13 +122,13 @@ impl Restored {
     }
 
     fn decode_body(body: &[u8], limits: &RegistrationLimits) -> Option<Restored> {
-        let first_end = memchr::memchr(b'\n', body)?;
-        let preface: Preface = serde_json::from_slice(body.get(..first_end)?).ok()?;
+        let (preface, lines) = split_line(body)?;
+        let preface: Preface = serde_json::from_slice(preface).ok()?;
         let mut restored = Restored {
             salt: preface.salt,
             ..Restored::default()
         };
-        let lines = serde_json::Deserializer::from_slice(body.get(first_end..)?);
+        let lines = serde_json::Deserializer::from_slice(lines);
         for line in lines.into_iter::<Line<'_>>() {
             match restored_entry(line.ok()?, limits) {
                 Some(entry) => restored.entries.push(entry),
@@ -155,6 +152,12 @@ impl Restored {
     pub fn left_out(&self) -> usize {
         self.left_out
     }
+}
+
+/// Returns the first line, and the bytes after it.
+fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut parts = bytes.splitn(2, |byte| *byte == b'\n');
+    Some((parts.next()?, parts.next()?))
 }
 
 /// Returns the entry of a line, if it is within `limits`. A file is trusted no more than a peer.

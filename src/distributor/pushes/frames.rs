@@ -62,9 +62,11 @@ pub(super) struct Frames {
     revision: Option<u64>,
     plain_list: Encoded,
     session_list: Encoded,
-    deltas: Vec<(u64, Option<SharedFrame>)>,
+    /// From which revision each leads to the current one.
+    pub(super) deltas: Vec<(u64, Option<SharedFrame>)>,
     delta_bytes: usize,
-    asks_for_ack: bool,
+    /// Whether sessions are to acknowledge the current revision at once.
+    pub(super) asks_for_ack: bool,
     ack_samples: RateLimit,
 }
 
@@ -127,11 +129,6 @@ impl Frames {
             .extend(held.map(|delta| (before.unwrap_or(0), delta)));
         self.delta_bytes = 0;
         self.asks_for_ack = self.ack_samples.allow(now) || source.awaits_acks;
-    }
-
-    /// Returns whether frames of this revision ask sessions to acknowledge them at once.
-    pub(super) fn asks_for_ack(&self) -> bool {
-        self.asks_for_ack
     }
 
     /// If all old lists together are too large, forgets the oldest one and returns its revision: the
@@ -200,10 +197,6 @@ impl Frames {
 
     pub(super) fn plain_list_bytes(&self) -> usize {
         self.plain_list.frame.as_bytes().len()
-    }
-
-    pub(super) fn deltas(&self) -> usize {
-        self.deltas.len()
     }
 
     /// Returns the number of old lists and their bytes.

@@ -26,7 +26,7 @@ const PLAIN_READ_BYTES: usize = 64 << 10;
 pub(super) struct Pushes {
     frames: Frames,
     /// The last revision that was pushed to all watching peers, except backlogged ones.
-    pushed_revision: u64,
+    pub(super) pushed_revision: u64,
     /// Connections that are sent a list at the end of this turn, even if it has not changed.
     scheduled: Vec<ConnId>,
     pacing: Pacing,
@@ -46,11 +46,6 @@ impl Pushes {
     /// Schedules the list that `conn` requested or has not been sent yet for the end of this turn.
     pub(super) fn schedule(&mut self, conn: ConnId) {
         self.scheduled.push(conn);
-    }
-
-    /// Returns the last revision that was pushed to all watching peers.
-    pub(super) fn pushed_revision(&self) -> u64 {
-        self.pushed_revision
     }
 
     pub(super) fn timer_fired(&mut self, timer: TimerId) {
@@ -88,34 +83,27 @@ impl Pushes {
             return;
         };
         if let Some(key) = peer.get_key.take() {
-            return self.answer_get(cx, conn, &key);
+            self.frames.set_revision(cx.source, cx.net.now());
+            let list = self.frames.list(cx.source, peer.session.is_some());
+            if let Some(mut answer) = cx.net.send(conn)
+                && write_list_head(&mut answer, &key).is_ok()
+            {
+                answer.finish_with(list, LIST_HEAD_BYTES);
+                cx.events.stats.lists_sent += 1;
+            }
+            // For a session this replaces a push. A plain peer is pushed its own list as well; in
+            // the same turn both share the memory.
+            if let Some(session) = &mut peer.session {
+                session.received_at = cx.net.now();
+                peer.record_sent(cx.source.registry.revision(), cx.source.is_complete);
+            }
+            return cx.net.resume(conn);
         }
         let revision = cx.source.registry.revision();
         let push_follows = revision != self.pushed_revision && peer.is_behind(revision);
         if peer.is_list_due && !push_follows {
             self.send_update(cx, conn);
         }
-    }
-
-    fn answer_get(&mut self, cx: &mut Context<'_>, conn: ConnId, key: &str) {
-        let Some(peer) = cx.peers.get_mut(conn) else {
-            return;
-        };
-        self.frames.set_revision(cx.source, cx.net.now());
-        let list = self.frames.list(cx.source, peer.session.is_some());
-        if let Some(mut answer) = cx.net.send(conn)
-            && write_list_head(&mut answer, key).is_ok()
-        {
-            answer.finish_with(list, LIST_HEAD_BYTES);
-            cx.events.stats.lists_sent += 1;
-        }
-        // For a session this replaces a push. A plain peer is pushed its own list as well; in the
-        // same turn both share the memory.
-        if let Some(session) = &mut peer.session {
-            session.received_at = cx.net.now();
-            peer.record_sent(cx.source.registry.revision(), cx.source.is_complete);
-        }
-        cx.net.resume(conn);
     }
 
     /// Brings one connection to the current revision.
@@ -147,7 +135,7 @@ impl Pushes {
         let mut pushed = Pushed {
             revision,
             at: cx.net.now(),
-            asks_for_ack: self.frames.asks_for_ack(),
+            asks_for_ack: self.frames.asks_for_ack,
             ..Pushed::default()
         };
         for (conn, peer) in cx.peers.iter_mut() {
@@ -223,6 +211,11 @@ impl Pushes {
     /// changes that some peer has not read yet, and the bytes of these.
     pub(super) fn sizes(&self) -> [usize; 4] {
         let (old_lists, bytes) = self.frames.old_lists();
-        [self.scheduled.len(), self.frames.deltas(), old_lists, bytes]
+        [
+            self.scheduled.len(),
+            self.frames.deltas.len(),
+            old_lists,
+            bytes,
+        ]
     }
 }

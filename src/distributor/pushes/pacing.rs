@@ -127,9 +127,7 @@ impl Pacing {
     }
 
     pub(super) fn timer_fired(&mut self, timer: TimerId) {
-        if self.timer.is_some_and(|(armed, _)| armed == timer) {
-            self.timer = None;
-        }
+        self.timer.take_if(|(armed, _)| *armed == timer);
     }
 }
 
