@@ -168,7 +168,6 @@ impl Drains {
         !self.pending.is_empty()
     }
 
-    /// Returns whether a drain that was requested on `conn` is pending.
     pub(super) fn is_pending(&self, conn: ConnId) -> bool {
         self.pending.iter().any(|drain| drain.is_of(conn))
     }

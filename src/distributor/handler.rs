@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 
 use serde_json::json;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::admission::{Authorization, authentication_required};
 use super::events::{Event, Subject, describe};
 use super::liveness::{self, Health};
 use super::peer::Peer;
-use super::persistence::{self, Snapshot};
+use super::persistence;
 use super::pushes::{self, Pushes};
 use super::self_preservation::Suspect;
 use super::{Distributor, drains, warm_up};
@@ -186,16 +186,16 @@ impl Handler for Distributor {
             let before = std::mem::replace(&mut self.turned_at, net.now());
             let paused = net.now().saturating_since(before);
             if liveness::is_stall(&self.config, paused) {
-                self.emit(net, None, Event::Stalled(paused));
+                warn!(stalled = ?paused, "process stalled: waiting for nodes to reconnect");
                 self.begin_warm_up(net);
             }
             let (pushes, cx) = self.pushes(net);
             pushes.on_turn_end(cx);
             let owner = self.claim_owner(net);
-            let (registry, identities) = (&self.registry, &self.identities);
-            let salt = self.admission.salt();
-            self.persistence
-                .end_turn(net, owner, || Snapshot::new(salt, registry, identities));
+            if self.persistence.is_due(net, owner) {
+                let snapshot = self.snapshot();
+                self.persistence.persist(snapshot);
+            }
         }
     }
 }

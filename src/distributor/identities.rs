@@ -76,8 +76,9 @@ pub(super) struct Identities {
     unclaimed: HashMap<Rc<[u8]>, BTreeSet<EntryId>>,
 }
 
+/// An entry whose node is known.
 #[derive(Debug)]
-struct Owned {
+pub(super) struct Owned {
     identity: Identity,
     holder: Holder,
 }
@@ -181,11 +182,7 @@ impl Identities {
     }
 
     /// Removes an entry that has left.
-    pub(super) fn forget(&mut self, entry: EntryId) {
-        self.remove(entry);
-    }
-
-    fn remove(&mut self, entry: EntryId) -> Option<Owned> {
+    pub(super) fn remove(&mut self, entry: EntryId) -> Option<Owned> {
         let owned = self.by_entry.remove(&entry)?;
         if let Some(instance) = &owned.identity.instance
             && self.by_instance.get(instance) == Some(&entry)
@@ -225,7 +222,6 @@ impl Identities {
         }
     }
 
-    /// Returns why no connection holds an entry, if that is so.
     pub(super) fn unclaimed(&self, entry: EntryId) -> Option<Unclaimed> {
         match self.by_entry.get(&entry)?.holder {
             Holder::Connection(..) => None,
@@ -364,7 +360,7 @@ mod tests {
         assert_eq!(identities.unclaimed(c), Some(Unclaimed::Suspect));
         assert_eq!(identities.holder(b), Some(conn(1)));
         for entry in [a, b, c] {
-            identities.forget(entry);
+            identities.remove(entry);
         }
         assert_eq!(identities.sizes(), [0, 0, 0]);
     }

@@ -142,7 +142,7 @@ impl Distributor {
         reason: &'static str,
     ) {
         self.persistence.changed();
-        self.identities.forget(id);
+        self.identities.remove(id);
         let Some(entry) = self.registry.leave(id, cause) else {
             return;
         };

@@ -148,9 +148,8 @@ impl Distributor {
             }
             net.close(conn, Close::AfterFlush);
         }
-        let (admission, registry, identities) = (&self.admission, &self.registry, &self.identities);
-        self.persistence
-            .stop(|| Snapshot::new(admission.salt(), registry, identities));
+        let snapshot = self.snapshot();
+        self.persistence.persist(snapshot);
     }
 
     /// Lists the entries of an earlier run, until their nodes reconnect, and begins a warm-up. Nodes
@@ -184,7 +183,6 @@ impl Distributor {
     /// use pilcrow::reactor::{Limits, Reactor};
     /// use pilcrow::store::{self, OsDisk};
     ///
-    /// /// Hands snapshots to the thread that writes them.
     /// struct Writer(mpsc::Sender<Snapshot>);
     ///
     /// impl SnapshotSink for Writer {

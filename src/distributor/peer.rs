@@ -122,7 +122,6 @@ impl Peer {
         self.is_registered && session.is_none_or(|session| session.watch != Watch::None)
     }
 
-    /// Returns whether it watches the list and was last sent another revision.
     pub(super) fn is_behind(&self, revision: u64) -> bool {
         self.is_watching() && self.listed_revision != Some(revision)
     }

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-/// When the first session may reconnect.
+/// The time until the first session may reconnect.
 const FIRST: Duration = Duration::from_millis(500);
 /// The time from the first to the last, if sessions are not very many.
 const USUAL_SPREAD: Duration = Duration::from_secs(5);
-/// The longest such time: sessions that have not reconnected when the next run's warm-up ends are
-/// absent.
+/// The longest such time: all have to reconnect within the next run's warm-up.
 const LONGEST_SPREAD: Duration = Duration::from_secs(8);
 /// The time from one session to the next, if they are few.
 const LONGEST_STEP: Duration = Duration::from_millis(20);
@@ -28,7 +27,7 @@ mod tests {
     use crate::distributor::Config;
 
     #[test]
-    fn all_sessions_reconnect_before_the_next_warm_up_ends() {
+    fn lets_all_sessions_reconnect_within_the_next_warm_up() {
         let warm_up = Config::default().warm_up;
         for sessions in [1, 2, 100, 500, 4999, 8000, 10_000, 80_000] {
             let all: Vec<Duration> = retry_after(sessions).collect();

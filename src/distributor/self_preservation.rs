@@ -1,7 +1,7 @@
 //! Self-preservation: when many nodes fall silent at once, the fault may be on this side.
 //!
-//! They are then held as suspect and evicted slowly: a list that is partly wrong does less harm
-//! than an empty one. Pure: all times are arguments.
+//! They are then held and evicted slowly: a list that is partly wrong does less harm than an empty
+//! one. Pure: all times are arguments.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -60,7 +60,7 @@ impl SessionKind {
         SessionKind::None,
     ];
 
-    /// Returns the word for it.
+    /// Returns its word in JSON and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             SessionKind::Plain => "plain",
@@ -96,7 +96,7 @@ pub enum NodeState {
 }
 
 impl NodeState {
-    /// Returns the word for it.
+    /// Returns its word in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             NodeState::Connected => "connected",

@@ -62,10 +62,7 @@ impl WarmUp {
 
     /// Returns whether a session that knows this revision may be sent changes only.
     pub(super) fn can_resume(&self, revision: u64) -> bool {
-        match self {
-            WarmUp::Over { last_incomplete } => revision > *last_incomplete,
-            WarmUp::NotBegun | WarmUp::Running { .. } => false,
-        }
+        matches!(self, WarmUp::Over { last_incomplete } if revision > *last_incomplete)
     }
 
     /// Returns the remaining time; zero if the list is complete.

@@ -40,14 +40,12 @@ impl Authorization {
     /// Fails if it does not cover the name and URLs of a registration.
     pub(super) fn check(&self, registration: &Registration<'_>) -> Result<(), Refusal> {
         let (name, urls) = (registration.name(), registration.urls());
-        match self {
-            Authorization::Token(scopes)
-                if !scopes.iter().any(|scope| scope.allows(name, &urls)) =>
-            {
-                Err(not_allowed("name or url not covered by this token"))
-            }
-            _ => Ok(()),
+        if let Authorization::Token(scopes) = self
+            && !scopes.iter().any(|scope| scope.allows(name, &urls))
+        {
+            return Err(not_allowed("name or url not covered by this token"));
         }
+        Ok(())
     }
 }
 

@@ -234,7 +234,7 @@ dddddddddddddddd members-\t/members
     }
 
     #[test]
-    fn parse_errors_name_the_line_and_no_token() {
+    fn names_the_line_and_no_token_in_parse_errors() {
         let long = "x".repeat(513);
         for text in [
             "ok\nsecret name goods",

@@ -1,7 +1,6 @@
 //! Events: as they are emitted, and as the journal keeps them.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use crate::protocol::ErrorCode;
 use crate::reactor::CloseReason;
@@ -61,8 +60,6 @@ pub enum Event {
         /// Nodes that have missed a heartbeat.
         overdue: usize,
     },
-    /// Not recorded: the process stood still.
-    Stalled(Duration),
 }
 
 impl Event {

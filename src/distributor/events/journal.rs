@@ -12,12 +12,12 @@ use crate::registry::{EntryId, Registry};
 use crate::time::Time;
 
 /// The last events and pushes of a [`Distributor`](super::super::Distributor).
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Journal {
     /// The oldest first.
     records: VecDeque<Record>,
     last_number: u64,
-    noise: RateLimit,
+    noise: Option<RateLimit>,
     /// Events that were not recorded, because clients cause too many of their kind.
     pub suppressed: u64,
     /// The revision after the last record.
@@ -42,17 +42,9 @@ const MAX_NOISE_PER_SECOND: u32 = 20;
 impl Journal {
     pub(in crate::distributor) fn new(unix_time_at_zero: Duration, turn_time: Duration) -> Journal {
         Journal {
-            records: VecDeque::new(),
-            last_number: 0,
-            noise: RateLimit::per_second(MAX_NOISE_PER_SECOND),
-            suppressed: 0,
-            recorded_revision: 0,
-            pushes: PushLog::default(),
-            joined_at: BTreeMap::new(),
-            push_writing: Histogram::default(),
-            turns: Histogram::default(),
             turn_time,
             unix_time_at_zero,
+            ..Journal::default()
         }
     }
 
@@ -142,7 +134,8 @@ impl Journal {
         if changed_list {
             self.pushes.changed(now);
         }
-        if is_noise && !self.noise.allow(now) {
+        let new = || RateLimit::per_second(MAX_NOISE_PER_SECOND);
+        if is_noise && !self.noise.get_or_insert_with(new).allow(now) {
             self.suppressed += 1;
             return;
         }

@@ -122,9 +122,6 @@ impl Events {
                 let late = overdue;
                 log!(warn "mass heartbeat loss: entering self-preservation"; silent, late, entries);
             }
-            Event::Stalled(stalled) => {
-                warn!(?stalled, "process stalled: waiting for nodes to reconnect");
-            }
         }
     }
 }

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn an_acknowledgement_covers_all_earlier_pushes() {
+    fn counts_an_acknowledgement_for_all_earlier_pushes() {
         let mut pushes = PushLog::default();
         push(&mut pushes, 2, 2);
         push(&mut pushes, 5, 2);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn does_not_wait_for_lost_sessions() {
+    fn does_not_wait_for_ended_sessions() {
         let mut pushes = PushLog::default();
         push(&mut pushes, 1, 2);
         pushes.acknowledged(at(20), 0, 1);

@@ -62,36 +62,30 @@ impl Persistence {
         self.is_changed = true;
     }
 
-    /// Hands a snapshot over if one is due. If one is due soon, a timer causes a turn then.
-    pub(super) fn end_turn(
-        &mut self,
-        net: &mut Net,
-        owner: Owner,
-        snapshot: impl FnOnce() -> Snapshot,
-    ) {
-        if !self.is_changed {
-            return;
+    /// Returns whether a snapshot is to be persisted now. If one is due soon, a timer causes a turn
+    /// then.
+    pub(super) fn is_due(&mut self, net: &mut Net, owner: Owner) -> bool {
+        if !self.is_changed || self.sink.is_none() {
+            return false;
         }
-        let Some(sink) = &mut self.sink else {
-            return;
-        };
         let now = net.now();
         let due_at = self.persisted_at.map_or(now, |last| last + MIN_PAUSE);
         if now < due_at {
-            return self.arm(net, owner, due_at);
+            self.arm(net, owner, due_at);
+            return false;
         }
         self.is_changed = false;
         self.persisted_at = Some(now);
-        sink.persist(snapshot());
         if let Some(timer) = self.timer.take() {
             net.disarm(timer);
         }
+        true
     }
 
-    /// Hands the last snapshot over.
-    pub(super) fn stop(&mut self, snapshot: impl FnOnce() -> Snapshot) {
+    /// Hands a snapshot to the sink.
+    pub(super) fn persist(&mut self, snapshot: Snapshot) {
         if let Some(sink) = &mut self.sink {
-            sink.persist(snapshot());
+            sink.persist(snapshot);
         }
     }
 

@@ -55,7 +55,7 @@ const MAX_OLD_LIST_BYTES: usize = 128 << 20;
 const MAX_DELTA_BYTES: usize = 16 << 20;
 
 /// Frames that are sent to many peers, each encoded at most once per revision.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Frames {
     /// Lists and deltas of earlier revisions that some peer has not read yet, the oldest first.
     old_lists: Vec<(u64, SharedFrame)>,
@@ -67,27 +67,12 @@ pub(super) struct Frames {
     delta_bytes: usize,
     /// Whether sessions are to acknowledge the current revision at once.
     pub(super) asks_for_ack: bool,
-    ack_samples: RateLimit,
+    ack_samples: Option<RateLimit>,
 }
 
 /// Changes per second that are acknowledged at once even if no drain waits: samples of how long a
 /// change takes to arrive.
 const ACK_SAMPLES_PER_SECOND: u32 = 1;
-
-impl Default for Frames {
-    fn default() -> Frames {
-        Frames {
-            old_lists: Vec::new(),
-            revision: None,
-            plain_list: Encoded::default(),
-            session_list: Encoded::default(),
-            deltas: Vec::new(),
-            delta_bytes: 0,
-            asks_for_ack: false,
-            ack_samples: RateLimit::per_second(ACK_SAMPLES_PER_SECOND),
-        }
-    }
-}
 
 /// A frame, and whether it is of the current revision. An old one is kept, so that the next one can
 /// be encoded in its memory.
@@ -128,7 +113,9 @@ impl Frames {
         self.old_lists
             .extend(held.map(|delta| (before.unwrap_or(0), delta)));
         self.delta_bytes = 0;
-        self.asks_for_ack = self.ack_samples.allow(now) || source.awaits_acks;
+        let new = || RateLimit::per_second(ACK_SAMPLES_PER_SECOND);
+        let is_sample = self.ack_samples.get_or_insert_with(new).allow(now);
+        self.asks_for_ack = is_sample || source.awaits_acks;
     }
 
     /// If all old lists together are too large, forgets the oldest one and returns its revision: the
@@ -142,8 +129,7 @@ impl Frames {
         Some(revision)
     }
 
-    /// Returns the frame that brings `peer` to the current revision, and whether that is a whole
-    /// list.
+    /// Returns the frame that brings `peer` to the current revision, and whether it is a whole list.
     pub(super) fn for_peer(&mut self, source: Source<'_>, peer: &Peer) -> (SharedFrame, bool) {
         let Some(session) = &peer.session else {
             return (self.list(source, false).clone(), true);
