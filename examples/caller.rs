@@ -27,21 +27,21 @@ struct Args {
     /// Any JSON
     #[arg(default_value = "null")]
     params: String,
-    /// How many calls
+    /// The number of calls
     #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
     count: u64,
-    /// Where the Distributor is
+    /// The address of the Distributor
     #[arg(long, default_value = "127.0.0.1:9000")]
     distributor: SocketAddr,
 }
 
-/// How long a call may take, and how long to wait between two.
+/// The deadline of a call, and the pause between two.
 const SECOND: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 struct Caller {
-    outcomes: u64,
-    /// Whether somebody serves it, once that is known.
+    results: u64,
+    /// Whether a node lists the route, once that is known.
     is_served: Option<bool>,
 }
 
@@ -52,7 +52,7 @@ impl Service for Caller {
         _call: CallId,
         result: Result<Reply<'_>, CallError<'_>>,
     ) {
-        self.outcomes += 1;
+        self.results += 1;
         match result {
             Ok(reply) => println!("{}", reply.results()),
             Err(error) => println!("{error}"),
@@ -61,7 +61,7 @@ impl Service for Caller {
 
     fn on_event(&mut self, _cx: &mut Context<'_>, event: Event) {
         match event {
-            Event::Link(state) => println!("the Distributor: {state:?}"),
+            Event::Link(state) => println!("link: {state:?}"),
             Event::Waited(_, is_there) => self.is_served = Some(is_there),
             _ => {}
         }
@@ -90,7 +90,7 @@ fn main() -> io::Result<()> {
         println!("no node lists {route}: calling nevertheless");
     }
     let mut next_call_at = reactor.now();
-    for asked in 1..=args.count {
+    for number in 1..=args.count {
         while reactor.now() < next_call_at {
             let left = next_call_at.saturating_since(reactor.now());
             reactor.turn(Some(left), &mut node)?;
@@ -98,7 +98,7 @@ fn main() -> io::Result<()> {
         next_call_at = next_call_at + SECOND;
         let mut cx = node.context(reactor.net());
         cx.call(route, &*params, SECOND);
-        while node.service().outcomes < asked {
+        while node.service().results < number {
             reactor.turn(None, &mut node)?;
         }
     }

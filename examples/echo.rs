@@ -1,14 +1,14 @@
 //! A node that answers `GET/echo` with the params of the request.
 //!
 //! Run a Distributor (`cargo run --release --bin distributor`), then
-//! `cargo run --release --example echo -- --listen 127.0.0.1:9020`, and ask it:
+//! `cargo run --release --example echo -- --listen 127.0.0.1:9020`, and send a request:
 //!
 //! ```sh
 //! printf '{"uri":"/echo","method":"GET","key":7,"params":{"a":1}}¶' | nc 127.0.0.1 9020
 //! ```
 //!
-//! It answers `{"key":7,"errorcode":0,"errormessage":"success","results":{"a":1}}¶`. Every request is
-//! also told to the nodes named `logs` (see the example of that name), if there are any.
+//! It answers `{"key":7,"errorcode":0,"errormessage":"success","results":{"a":1}}¶`. For every
+//! request it notifies the nodes named `logs`, if there are any: see the example of that name.
 
 #![allow(clippy::print_stdout)]
 
@@ -23,10 +23,10 @@ use pilcrow::reactor::{Limits, Reactor};
 /// A node that answers GET/echo with the params of the request
 #[derive(Parser)]
 struct Args {
-    /// Where to listen
+    /// The address to listen on
     #[arg(long, default_value = "127.0.0.1:9020")]
     listen: SocketAddr,
-    /// Where the Distributor is
+    /// The address of the Distributor
     #[arg(long, default_value = "127.0.0.1:9000")]
     distributor: SocketAddr,
 }
@@ -36,7 +36,11 @@ struct Echo;
 impl Service for Echo {
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
         if request.route != Route::get("/echo") {
-            cx.refuse(reply_to, ErrorCode::NotFound, "here is only GET /echo");
+            cx.refuse(
+                reply_to,
+                ErrorCode::NotFound,
+                "this node serves only GET /echo",
+            );
             return;
         }
         cx.reply(reply_to, request.raw_params);
@@ -47,7 +51,7 @@ impl Service for Echo {
 
     fn on_event(&mut self, _cx: &mut Context<'_>, event: Event) {
         if let Event::Link(state) = event {
-            println!("the Distributor: {state:?}");
+            println!("link: {state:?}");
         }
     }
 }

@@ -1,10 +1,10 @@
-//! A node inside a loop that is not ours, in two ways.
+//! A node inside a host loop, in two ways.
 //!
-//! `cargo run --release --example embedded -- nested` has a host loop on plain mio that sleeps on the
-//! reactor's fd beside a socket of its own: a UDP socket that answers each datagram with how many
-//! nodes there are (`echo | nc -u -w1 127.0.0.1 9030`).
-//! `cargo run --release --example embedded -- spinning` never sleeps: it turns the reactor between
-//! two steps of its own work, for who can't afford a wake-up.
+//! `cargo run --release --example embedded -- nested` has a host loop on plain mio that sleeps on
+//! the reactor's fd beside its own UDP socket, and answers each datagram with the number of nodes
+//! (`echo | nc -u -w1 127.0.0.1 9030`). `cargo run --release --example embedded -- spinning` never
+//! sleeps: it turns the reactor between two steps of its own work, for programs that cannot afford
+//! a wake-up.
 //!
 //! Both serve `GET/count` and register with the Distributor; `--seconds N` ends them after a while.
 
@@ -23,18 +23,18 @@ use pilcrow::node::{Config, Context, Node, ReplyTo, Request, Service};
 use pilcrow::protocol::Route;
 use pilcrow::reactor::{Limits, Reactor};
 
-/// A node inside a loop that is not ours
+/// A node inside a host loop
 #[derive(Parser)]
 struct Args {
-    /// How the host loop lives with the reactor
+    /// How the host loop turns the reactor
     way: Way,
-    /// Where the node listens
+    /// The address that the node listens on
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// Where the host's own socket is
+    /// The address of the host's UDP socket
     #[arg(long, default_value = "127.0.0.1:9030")]
     udp: SocketAddr,
-    /// Where the Distributor is
+    /// The address of the Distributor
     #[arg(long, default_value = "127.0.0.1:9000")]
     distributor: SocketAddr,
     /// Stop after this long
@@ -44,7 +44,7 @@ struct Args {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Way {
-    /// The host sleeps on the reactor's fd beside its own
+    /// The host sleeps on the reactor's fd beside its own socket
     Nested,
     /// The host never sleeps
     Spinning,
@@ -101,7 +101,7 @@ fn nested(
 
     let mut events = Events::with_capacity(8);
     while goes_on() {
-        // The reactor says how long the host may sleep; its fd wakes it before.
+        // The host may sleep until the deadline; the reactor's fd wakes it earlier.
         let now = reactor.now();
         let longest = Duration::from_secs(1);
         let sleep = reactor

@@ -1,8 +1,8 @@
-//! The log collector of the book: a node named `logs` that takes `POST/logs` and writes one line a
-//! packet, to a file or to standard output. It never answers.
+//! A log collector: a node named `logs` that serves `POST/logs` and writes one line per packet, to
+//! a file or to standard output. It never answers.
 //!
-//! `cargo run --release --example logs -- --file /tmp/fleet.log`, beside a Distributor. The examples
-//! `echo` and `pipeline` tell it of their requests when it is there.
+//! `cargo run --release --example logs -- --file /tmp/fleet.log`, beside a Distributor. The
+//! examples `echo` and `pipeline` notify it of their requests.
 
 #![allow(clippy::print_stderr)]
 
@@ -16,13 +16,13 @@ use pilcrow::node::{Config, Context, Node, ReplyTo, Request, Service};
 use pilcrow::protocol::{ErrorCode, Route};
 use pilcrow::reactor::{Limits, Reactor};
 
-/// Collects what other nodes have to say, one line a packet
+/// Writes one line per packet of other nodes
 #[derive(Parser)]
 struct Args {
-    /// Where to listen
+    /// The address to listen on
     #[arg(long, default_value = "127.0.0.1:9040")]
     listen: SocketAddr,
-    /// Where the Distributor is
+    /// The address of the Distributor
     #[arg(long, default_value = "127.0.0.1:9000")]
     distributor: SocketAddr,
     /// Append to this file [default: standard output]
@@ -40,10 +40,14 @@ enum Output {
 impl Service for Logs {
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
         if request.route != Route::post("/logs") {
-            cx.refuse(reply_to, ErrorCode::NotFound, "here is only POST /logs");
+            cx.refuse(
+                reply_to,
+                ErrorCode::NotFound,
+                "this node serves only POST /logs",
+            );
             return;
         }
-        // Text as it is, anything else as JSON; and one line, whatever is in it.
+        // Strings as they are, other values as JSON; always in one line.
         let text = request
             .params::<String>()
             .unwrap_or_else(|_| request.raw_params.get().to_owned());
@@ -55,7 +59,7 @@ impl Service for Logs {
                 .and_then(|()| stdout.flush()),
         };
         if let Err(error) = written {
-            eprintln!("a line is lost: {error}");
+            eprintln!("failed to write a line: {error}");
         }
     }
 }

@@ -1,9 +1,8 @@
-//! Three services and their caller in one thread and on one reactor: an order is priced, which asks
-//! what the goods cost, and then sold. At its end each node leaves in good order: it drains, and goes
-//! when everybody knows.
+//! Three services and their caller in one thread and on one reactor. Each order is priced, which
+//! needs a call to a third service, and then sold. At the end each node drains, and then stops.
 //!
-//! `cargo run --release --example pipeline`, beside a Distributor. It sells ten orders, says what
-//! became of each, drains and exits 0.
+//! `cargo run --release --example pipeline`, beside a Distributor. It sells ten orders, prints the
+//! result of each, drains and exits with 0.
 
 #![allow(clippy::print_stdout, clippy::indexing_slicing)]
 
@@ -21,10 +20,10 @@ use serde_json::{Value, json};
 /// Three services and their caller in one thread
 #[derive(Parser)]
 struct Args {
-    /// Where the Distributor is
+    /// The address of the Distributor
     #[arg(long, default_value = "127.0.0.1:9000")]
     distributor: SocketAddr,
-    /// How many orders to place
+    /// The number of orders
     #[arg(long, default_value_t = 10)]
     orders: u64,
 }
@@ -34,7 +33,7 @@ const PRICES: Route<'static> = Route::get("/prices");
 const PURCHASES: Route<'static> = Route::post("/purchases");
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Knows what goods cost.
+/// Returns the price of goods.
 struct Goods;
 
 impl Service for Goods {
@@ -42,24 +41,28 @@ impl Service for Goods {
         let params: Value = request.params().unwrap_or_default();
         match params["name"].as_str() {
             Some(name) => cx.reply(reply_to, &json!({ "price": 100 + name.len() })),
-            None => cx.refuse(reply_to, ErrorCode::InvalidParameters, "which goods?"),
+            None => cx.refuse(
+                reply_to,
+                ErrorCode::InvalidParameters,
+                "params without a name",
+            ),
         }
     }
 }
 
-/// Prices an order: asks the first service before it answers.
+/// Prices an order with a call to `Goods`.
 #[derive(Default)]
 struct Prices {
-    asked: HashMap<CallId, (ReplyTo, u64)>,
+    pending: HashMap<CallId, (ReplyTo, u64)>,
 }
 
 impl Service for Prices {
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
         let params: Value = request.params().unwrap_or_default();
         let count = params["count"].as_u64().unwrap_or(1);
-        // It waits no longer than whoever asks: what is left of their time travels with the call.
+        // The call ends by the deadline of the request.
         let call = cx.call(&GOODS, &params, PATIENCE);
-        self.asked.insert(call, (reply_to, count));
+        self.pending.insert(call, (reply_to, count));
     }
 
     fn on_result(
@@ -68,11 +71,11 @@ impl Service for Prices {
         call: CallId,
         result: Result<Reply<'_>, CallError<'_>>,
     ) {
-        let Some((reply_to, count)) = self.asked.remove(&call) else {
+        let Some((reply_to, count)) = self.pending.remove(&call) else {
             return;
         };
         let Ok(reply) = result else {
-            cx.refuse(reply_to, ErrorCode::Busy, "nobody knows what it costs");
+            cx.refuse(reply_to, ErrorCode::Busy, "no price available");
             return;
         };
         let goods: Value = serde_json::from_str(reply.results()).unwrap_or_default();
@@ -81,7 +84,7 @@ impl Service for Prices {
     }
 }
 
-/// Takes orders.
+/// Sells orders.
 #[derive(Default)]
 struct Purchases {
     sold: u64,
@@ -99,12 +102,12 @@ impl Service for Purchases {
     }
 }
 
-/// Places orders, one after the other: has each priced, then buys.
+/// Places orders, one after the other.
 #[derive(Default)]
 struct Customer {
-    /// Whether the services are there, once that is known.
+    /// Whether the services are listed, once that is known.
     is_ready: Option<bool>,
-    outcomes: Vec<(CallId, Result<Value, String>)>,
+    results: Vec<(CallId, Result<Value, String>)>,
     is_drained: bool,
 }
 
@@ -119,7 +122,7 @@ impl Service for Customer {
             Ok(reply) => serde_json::from_str(reply.results()).map_err(|e| e.to_string()),
             Err(error) => Err(error.to_string()),
         };
-        self.outcomes.push((call, results));
+        self.results.push((call, results));
     }
 
     fn on_event(&mut self, _cx: &mut Context<'_>, event: Event) {
@@ -131,7 +134,7 @@ impl Service for Customer {
     }
 }
 
-/// All of it, on one reactor.
+/// All nodes, on one reactor.
 struct Shop {
     goods: Node<Goods>,
     prices: Node<Prices>,
@@ -176,8 +179,8 @@ impl Shop {
         reactor.turn(Some(Duration::from_millis(100)), &mut all)
     }
 
-    /// Calls, and turns until there is an outcome.
-    fn ask(
+    /// Calls, and turns until there is a result.
+    fn call(
         &mut self,
         reactor: &mut Reactor,
         route: &Route<'_>,
@@ -189,9 +192,9 @@ impl Shop {
             .call(route, params, PATIENCE);
         loop {
             self.turn(reactor)?;
-            let outcomes = &mut self.customer.service().outcomes;
-            if let Some(place) = outcomes.iter().position(|(id, _)| *id == call) {
-                return Ok(outcomes.swap_remove(place).1);
+            let results = &mut self.customer.service().results;
+            if let Some(place) = results.iter().position(|(id, _)| *id == call) {
+                return Ok(results.swap_remove(place).1);
             }
         }
     }
@@ -214,13 +217,15 @@ fn main() -> io::Result<()> {
         shop.turn(&mut reactor)?;
     }
     if shop.customer.service().is_ready == Some(false) {
-        return Err(io::Error::other("they have not come within a minute"));
+        return Err(io::Error::other(
+            "the services were not listed within a minute",
+        ));
     }
 
     for number in 1..=args.orders {
         let order = json!({ "name": "apples", "count": number });
-        let price = shop.ask(&mut reactor, &PRICES, &order)?;
-        let sale = shop.ask(&mut reactor, &PURCHASES, &order)?;
+        let price = shop.call(&mut reactor, &PRICES, &order)?;
+        let sale = shop.call(&mut reactor, &PURCHASES, &order)?;
         println!("order {number}: {price:?}, {sale:?}");
     }
 
@@ -232,7 +237,7 @@ fn main() -> io::Result<()> {
     while !shop.customer.service().is_drained {
         shop.turn(&mut reactor)?;
     }
-    // Everybody knows, so nobody calls any more.
+    // No other node calls them any more.
     shop.goods.context(reactor.net()).stop();
     shop.prices.context(reactor.net()).stop();
     shop.purchases.context(reactor.net()).stop();

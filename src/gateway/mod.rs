@@ -14,8 +14,8 @@
 //! | 503 | no node can take it: the nodes of the route are gone or busy, or the list of nodes was not received yet. It was not done. Also: too much of other replies is unread |
 //! | 504 | the node did not reply in time: it may have been done, or may still be |
 //!
-//! A request that did not reach its node goes to another one; with the methods `GET` and `HEAD`, even
-//! if it may have been done.
+//! A request that did not reach its node goes to another one; with the methods `GET` and `HEAD`,
+//! even if it may have been done.
 //!
 //! [`Gateway`] is a [`Handler`] of a [`Node`] and an [HTTP server](crate::http).
 

@@ -1,8 +1,8 @@
 //! The `params` of a call, from a query or a body. Pure.
 //!
 //! They are those that a plain gateway makes with Node.js: a name that occurs twice has an array of
-//! its values, every value of a query is text, and the key of the request is a param, in place of the
-//! client's own.
+//! its values, every value of a query is text, and the key of the request is a param, in place of
+//! the client's own.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

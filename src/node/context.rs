@@ -82,8 +82,8 @@ impl<'a> Context<'a> {
         self.call_target(Target::Anyone, route, params, deadline, false)
     }
 
-    /// Calls as [`Context::call`], for requests that may be done twice: the call is moved to another
-    /// node even if the first may have done it.
+    /// Calls as [`Context::call`], for requests that may be done twice: the call is moved to
+    /// another node even if the first may have done it.
     pub fn call_idempotent(
         &mut self,
         route: &Route<'_>,

@@ -9,8 +9,8 @@ use super::window::Window;
 use crate::reactor::{ConnId, Net};
 use crate::time::Time;
 
-/// A peer. After the entry of an address was registered anew, the address has two until the calls of
-/// the first have ended.
+/// A peer. After the entry of an address was registered anew, the address has two until the calls
+/// of the first have ended.
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) addr: SocketAddr,

@@ -1,7 +1,7 @@
 //! The requests that a peer without a session may not have read yet.
 //!
-//! Such peers crash on more than 64 KiB in one read. Since requests are read in their order, a reply
-//! proves that all requests before it were read.
+//! Such peers crash on more than 64 KiB in one read. Since requests are read in their order, a
+//! reply proves that all requests before it were read.
 
 use std::collections::VecDeque;
 

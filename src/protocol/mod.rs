@@ -1,7 +1,8 @@
 //! Packets as JSON: what the programs send each other. Pure.
 //!
-//! A packet is one JSON object. `uri` and `method` say what it is about, as in HTTP; the reply repeats
-//! the `key`; `params` is the rest. Frames are the loop's business: see [`crate::reactor::framing`].
+//! A packet is one JSON object. `uri` and `method` say what it is about, as in HTTP; the reply
+//! repeats the `key`; `params` is the rest. Frames are the loop's business: see
+//! [`crate::reactor::framing`].
 //!
 //! # Between nodes
 //!
@@ -11,9 +12,9 @@
 //! {"key":7,"errorcode":2,"errormessage":"no such route"}
 //! ```
 //!
-//! `deadline_ms`, the time that the caller still waits, may be absent. So may `"request_id":"…"` after
-//! the params: the id of the request in the logs of all nodes that take part. A packet with an
-//! `errorcode` and without a `uri` is a reply, and is never answered.
+//! `deadline_ms`, the time that the caller still waits, may be absent. So may `"request_id":"…"`
+//! after the params: the id of the request in the logs of all nodes that take part. A packet with
+//! an `errorcode` and without a `uri` is a reply, and is never answered.
 //!
 //! # Sessions
 //!
@@ -26,10 +27,10 @@
 //! Distributor  {"uri":"/distributes","method":"GET","key":0,"params":[{…}],"session":{"epoch":"e","rev":27,"complete":true,"ack":true,"ids":[19]}}
 //! ```
 //!
-//! Where a Distributor requires a token, the session has it as `token`, and no other packet is served
-//! before. `complete` is false while the Distributor has just started and nodes are still coming
-//! back; nodes of its last run that do not come back leave with the cause `absent`. `watch` is
-//! `list`, `delta` or `none`; see [`SessionRequest`] for the other fields.
+//! Where a Distributor requires a token, the session has it as `token`, and no other packet is
+//! served before. `complete` is false while the Distributor has just started and nodes are still
+//! coming back; nodes of its last run that do not come back leave with the cause `absent`. `watch`
+//! is `list`, `delta` or `none`; see [`SessionRequest`] for the other fields.
 //!
 //! With `delta`, changes replace most lists. They lead from the revision `from` to `rev`; `ids` are
 //! those of the entries in `joined`, and a known id is replaced. A node at another revision than

@@ -32,8 +32,9 @@ pub struct Packet<'a> {
 impl<'a> Packet<'a> {
     /// Reads the envelope of a frame.
     ///
-    /// The parts are checked to be JSON, no further. Errors: [`ErrorCode::NotAnObject`] if the frame
-    /// is not one JSON object in UTF-8, [`ErrorCode::InvalidParameters`] if it has a part twice.
+    /// The parts are checked to be JSON, no further. Errors: [`ErrorCode::NotAnObject`] if the
+    /// frame is not one JSON object in UTF-8, [`ErrorCode::InvalidParameters`] if it has a part
+    /// twice.
     pub fn parse(frame: &'a [u8]) -> Result<Packet<'a>, Refusal> {
         let not_an_object = |message| Err(Refusal::new(ErrorCode::NotAnObject, message));
         let Ok(text) = std::str::from_utf8(frame) else {

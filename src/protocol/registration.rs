@@ -20,8 +20,8 @@ pub struct RegistrationLimits {
     pub max_urls: usize,
     /// The longest url in bytes, decoded.
     pub max_url_bytes: usize,
-    /// The deepest nesting of objects and arrays, with the registration itself: more would be a risk
-    /// for receivers that parse by recursion.
+    /// The deepest nesting of objects and arrays, with the registration itself: more would be a
+    /// risk for receivers that parse by recursion.
     pub max_depth: usize,
 }
 
@@ -109,8 +109,8 @@ impl<'a> Registration<'a> {
         &self.name
     }
 
-    /// Returns the port, if it is a number from 1 to 65535, or a string of one. Existing peers crash
-    /// on a list with an entry that has no such port.
+    /// Returns the port, if it is a number from 1 to 65535, or a string of one. Existing peers
+    /// crash on a list with an entry that has no such port.
     pub fn port(&self) -> Option<u16> {
         self.port
     }
@@ -364,7 +364,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is accepted is, with its host, still JSON with the same fields in the same order.
+        /// Whatever is accepted is, with its host, still JSON with the same fields in the same
+        /// order.
         #[test]
         fn the_host_is_the_only_change(
             mut fields in prop::collection::vec(("[a-z\"\\\\é¶]{0,6}", "[ -~]{0,8}"), 0..8),

@@ -32,7 +32,7 @@ fn listening(distributor: &Distributor, name: &str) -> Option<(Program, Client)>
 }
 
 #[test]
-fn echo_answers_with_the_params_and_a_caller_finds_it() {
+fn echo_answers_the_calls_of_caller_with_their_params() {
     let distributor = Distributor::start(&[]);
     let Some((_echo, mut client)) = listening(&distributor, "echo") else {
         return;
@@ -75,7 +75,7 @@ fn echo_answers_with_the_params_and_a_caller_finds_it() {
 }
 
 #[test]
-fn pipeline_sells_and_leaves_in_good_order_and_tells_logs() {
+fn pipeline_sells_drains_and_notifies_logs() {
     let distributor = Distributor::start(&[]);
     let addr = distributor.addr.to_string();
     let (Some(mut logs), Some(mut pipeline)) = (example("logs"), example("pipeline")) else {
@@ -107,7 +107,7 @@ fn pipeline_sells_and_leaves_in_good_order_and_tells_logs() {
 }
 
 #[test]
-fn a_node_lives_in_a_loop_that_is_not_its_own() {
+fn embedded_runs_a_node_in_a_host_loop() {
     let distributor = Distributor::start(&[]);
     let addr = distributor.addr.to_string();
     let Some(mut nested) = example("embedded") else {

@@ -1,4 +1,4 @@
-//! The gateway as a program: HTTP clients before it, nodes behind it, on real sockets.
+//! The gateway as a program, between HTTP clients and nodes on real sockets.
 
 use std::io::{BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -163,7 +163,7 @@ impl Gateway {
         Client::new(TcpStream::connect(self.addr).unwrap())
     }
 
-    fn ask(&self, method: &str, target: &str, headers: &str, body: &str) -> Answer {
+    fn fetch(&self, method: &str, target: &str, headers: &str, body: &str) -> Answer {
         let mut client = self.connect();
         client.send(&request(method, target, headers, body));
         match method {
@@ -173,7 +173,7 @@ impl Gateway {
     }
 
     fn get(&self, target: &str) -> Answer {
-        self.ask("GET", target, "", "")
+        self.fetch("GET", target, "", "")
     }
 
     /// Waits until it answers a `GET` of this with 200.
@@ -185,9 +185,10 @@ impl Gateway {
 }
 
 fn request(method: &str, target: &str, headers: &str, body: &str) -> String {
-    let length = match body.is_empty() {
-        true => String::new(),
-        false => format!("Content-Length: {}\r\n", body.len()),
+    let length = if body.is_empty() {
+        String::new()
+    } else {
+        format!("Content-Length: {}\r\n", body.len())
     };
     format!("{method} {target} HTTP/1.1\r\nHost: a\r\n{headers}{length}\r\n{body}")
 }
@@ -208,7 +209,7 @@ fn results(answer: &Answer) -> Value {
     let mut results = reply["results"].take();
     let request_id = results.as_object_mut().unwrap().remove("request_id");
     let told = answer.header("X-Request-Id").map(Value::String);
-    assert_eq!(request_id, told, "the node was told the same");
+    assert_eq!(request_id, told, "the node received the same id");
     results
 }
 
@@ -233,7 +234,7 @@ fn start_within(distributor: SocketAddr, http: pilcrow::http::Limits) -> SocketA
 }
 
 #[test]
-fn a_reply_that_there_is_no_room_for_is_told_as_other_failures_are() {
+fn answers_503_for_a_reply_without_room() {
     let distributor = Distributor::start(&[]);
     let addr = start_within(
         distributor.addr,
@@ -243,19 +244,19 @@ fn a_reply_that_there_is_no_room_for_is_told_as_other_failures_are() {
         },
     );
     let shop = Shopkeeper::start(distributor.addr, "shop", &["GET/long"]);
-    let ask = || {
+    let fetch = || {
         let mut client = Client::new(TcpStream::connect(addr).unwrap());
         client.send(&request("GET", "/long", "X-Request-Id: r1\r\n", ""));
         client.answer()
     };
-    wait_until("the route", || ask().status == 200);
+    wait_until("the route", || fetch().status == 200);
     let mut stuck = crate::support::Client::connect_narrow(addr);
     let served = shop.served();
     stuck.send_raw(request("GET", "/long", "", "").as_bytes());
     wait_until("its reply", || shop.served() > served);
     let mut refused = None;
     wait_until("no room", || {
-        refused = Some(ask()).filter(|answer| answer.status == 503);
+        refused = Some(fetch()).filter(|answer| answer.status == 503);
         refused.is_some()
     });
     let refused = refused.unwrap();
@@ -263,7 +264,7 @@ fn a_reply_that_there_is_no_room_for_is_told_as_other_failures_are() {
     assert_eq!(refused.header("X-Request-Id").as_deref(), Some("r1"));
     // There is room again when it is gone.
     drop(stuck);
-    wait_until("room", || ask().status == 200);
+    wait_until("room", || fetch().status == 200);
 }
 
 fn error(answer: &Answer) -> String {
@@ -273,7 +274,7 @@ fn error(answer: &Answer) -> String {
 }
 
 #[test]
-fn a_request_becomes_a_call_and_its_reply_the_answer() {
+fn turns_requests_into_calls_and_replies_into_responses() {
     let distributor = Distributor::start(&[]);
     let urls = [
         "GET/goods",
@@ -350,7 +351,7 @@ fn a_request_becomes_a_call_and_its_reply_the_answer() {
         ),
         ("POST", "/goods", "", "", call("POST", "/goods", json!({}))),
     ] {
-        let answer = gateway.ask(method, target, headers, body);
+        let answer = gateway.fetch(method, target, headers, body);
         assert_eq!(results(&answer), expected);
         assert_eq!(
             answer.header("Content-Type").as_deref(),
@@ -358,7 +359,7 @@ fn a_request_becomes_a_call_and_its_reply_the_answer() {
         );
         assert_eq!(answer.header("Access-Control-Allow-Origin"), None);
     }
-    let head = gateway.ask("HEAD", "/goods", "", "");
+    let head = gateway.fetch("HEAD", "/goods", "", "");
     assert_eq!(head.status, 200);
     assert!(
         head.header("Content-Length")
@@ -368,7 +369,7 @@ fn a_request_becomes_a_call_and_its_reply_the_answer() {
             > 50
     );
 
-    let answer = gateway.ask("GET", "/goods", "X-Request-Id: r-1\r\n", "");
+    let answer = gateway.fetch("GET", "/goods", "X-Request-Id: r-1\r\n", "");
     assert_eq!(answer.header("X-Request-Id").as_deref(), Some("r-1"));
     gateway.program.wait_for_log(&[
         "method=\"GET\"",
@@ -378,8 +379,8 @@ fn a_request_becomes_a_call_and_its_reply_the_answer() {
         "ms=",
         "node=127.0.0.1:",
     ]);
-    // A node that asks another one passes it on.
-    let relayed = gateway.ask("GET", "/relay", "X-Request-Id: r-2\r\n", "");
+    // A node that calls another one passes it on.
+    let relayed = gateway.fetch("GET", "/relay", "X-Request-Id: r-2\r\n", "");
     let relayed: Value = serde_json::from_str(&relayed.body).unwrap();
     assert_eq!(relayed["results"]["request_id"], "r-2");
     let own = gateway.get("/goods").header("X-Request-Id").unwrap();
@@ -387,7 +388,7 @@ fn a_request_becomes_a_call_and_its_reply_the_answer() {
 }
 
 #[test]
-fn what_has_no_reply_has_a_status_that_says_why() {
+fn answers_with_a_status_if_there_is_no_reply() {
     let distributor = Distributor::start(&[]);
     let urls = [
         "GET/goods",
@@ -414,7 +415,7 @@ fn what_has_no_reply_has_a_status_that_says_why() {
         ("OPTIONS", "*"),
         ("OPTIONS", "/goods"),
     ] {
-        let answer = gateway.ask(method, target, "", "");
+        let answer = gateway.fetch(method, target, "", "");
         assert_eq!(answer.status, 404, "{method} {target}");
         assert_eq!(error(&answer), format!("no node serves {method}{target}"));
         assert_eq!(
@@ -425,7 +426,7 @@ fn what_has_no_reply_has_a_status_that_says_why() {
     let json_type = "Content-Type: application/json\r\n";
     for body in ["", "[]", "null", "{\"a\":", "{\"a\":1}x"] {
         assert_eq!(
-            gateway.ask("POST", "/goods", json_type, body).status,
+            gateway.fetch("POST", "/goods", json_type, body).status,
             400,
             "{body}"
         );
@@ -435,13 +436,13 @@ fn what_has_no_reply_has_a_status_that_says_why() {
         "\u{1}".repeat(300_000),
         "x".repeat(1 << 20),
     ] {
-        let answer = gateway.ask("POST", "/goods", "", &large);
+        let answer = gateway.fetch("POST", "/goods", "", &large);
         assert_eq!(answer.status, 413);
-        assert!(error(&answer).contains("larger than a node takes"));
+        assert!(error(&answer).contains("too large for a node"));
     }
     assert_eq!(
         gateway
-            .ask("POST", "/goods", "", &"x".repeat(1_000_000))
+            .fetch("POST", "/goods", "", &"x".repeat(1_000_000))
             .status,
         200
     );
@@ -456,12 +457,12 @@ fn what_has_no_reply_has_a_status_that_says_why() {
 
     let served = shop.served();
     for method in ["GET", "POST"] {
-        let late = hasty.ask(method, "/held", "", "");
+        let late = hasty.fetch(method, "/held", "", "");
         assert_eq!((late.status, error(&late).contains("in time")), (504, true));
     }
     assert_eq!(shop.served(), served + 2, "nothing is done twice");
 
-    let lost = gateway.ask("POST", "/deadly", "", "");
+    let lost = gateway.fetch("POST", "/deadly", "", "");
     assert_eq!((lost.status, error(&lost).contains("lost")), (502, true));
     shop.kill();
     for target in ["/goods", "/goods/17", "/deadly"] {
@@ -511,7 +512,7 @@ fn read_call(stream: &TcpStream) -> Value {
     packet["key"].clone()
 }
 
-/// As a cluster in Node.js does whose only worker dies: its master goes on listening, and nobody
+/// As a cluster in Node.js whose only worker dies: its master continues to listen, and no process
 /// reads what is accepted meanwhile.
 #[test]
 fn calls_a_node_that_was_registered_anew_on_a_new_connection() {
@@ -534,7 +535,7 @@ fn calls_a_node_that_was_registered_anew_on_a_new_connection() {
     let first = accept(&listener);
     read_call(&first);
     drop(first);
-    // The call is repeated where nobody reads it.
+    // The call is repeated on a connection that no process reads.
     let _unread = accept(&listener);
     drop(worker);
     let _later = Shopkeeper::start(distributor.addr, "later", &["GET/later"]);
@@ -553,7 +554,7 @@ fn calls_a_node_that_was_registered_anew_on_a_new_connection() {
 }
 
 #[test]
-fn keeps_a_plain_service_alive_that_dies_of_64_kib_in_one_read() {
+fn never_sends_64_kib_at_once_to_a_plain_service() {
     const REQUESTS: usize = 512;
     let distributor = Distributor::start(&[]);
     let addr = distributor.addr.to_string();
@@ -591,12 +592,12 @@ fn keeps_a_plain_service_alive_that_dies_of_64_kib_in_one_read() {
 }
 
 #[test]
-fn before_the_first_list_nothing_is_known_to_be_missing() {
+fn answers_503_before_the_first_list() {
     let port = crate::support::ReservedPort::new();
     let gateway = Gateway::start(port.addr, &[]);
     let answer = gateway.get("/goods");
     assert_eq!(
-        (answer.status, error(&answer).contains("has not come")),
+        (answer.status, error(&answer).contains("was not received")),
         (503, true)
     );
     let distributor = Distributor::start_at(&port.addr.to_string(), &[]);
@@ -607,7 +608,7 @@ fn before_the_first_list_nothing_is_known_to_be_missing() {
 }
 
 #[test]
-fn it_registers_as_the_gateway_of_the_book() {
+fn registers_as_plain_gateways_do() {
     let distributor = Distributor::start(&[]);
     let gateway = Gateway::start(distributor.addr, &[]);
     let mut watcher = distributor.join("watcher", 1);
@@ -626,7 +627,7 @@ fn it_registers_as_the_gateway_of_the_book() {
 }
 
 #[test]
-fn a_node_that_dies_and_one_that_comes_cost_no_answer() {
+fn loses_no_response_while_nodes_die_and_join() {
     const CONNECTIONS: usize = 64;
     const REQUESTS: usize = 20_000;
     let distributor = Distributor::start(&[]);
@@ -686,14 +687,14 @@ fn a_node_that_dies_and_one_that_comes_cost_no_answer() {
     }
     assert!(lost <= CONNECTIONS, "{lost}");
     assert!(second.served() > 0 && third.served() > 0);
-    wait_until("the new node to be asked", || {
+    wait_until("a request at the new node", || {
         gateway.get("/goods");
         third.served() > 10
     });
 }
 
 #[test]
-fn pages_of_one_origin_may_call_it_if_that_is_said() {
+fn permits_pages_of_the_configured_origin() {
     let distributor = Distributor::start(&[]);
     let _shop = Shopkeeper::start(distributor.addr, "shop", &["GET/goods"]);
     let flags = ["--cors-origin", "https://shop.example"];
@@ -701,19 +702,19 @@ fn pages_of_one_origin_may_call_it_if_that_is_said() {
     gateway.wait_for("/goods");
     let allowed = "Access-Control-Allow-Origin";
     let ours = "Origin: https://shop.example\r\n";
-    let answer = gateway.ask("GET", "/goods", ours, "");
+    let answer = gateway.fetch("GET", "/goods", ours, "");
     assert_eq!(
         answer.header(allowed).as_deref(),
         Some("https://shop.example")
     );
     for other in ["", "Origin: https://evil.example\r\n", "Origin: null\r\n"] {
         assert_eq!(
-            gateway.ask("GET", "/goods", other, "").header(allowed),
+            gateway.fetch("GET", "/goods", other, "").header(allowed),
             None
         );
     }
     let preflight = format!("{ours}Access-Control-Request-Method: GET\r\n");
-    let answer = gateway.ask("OPTIONS", "/goods", &preflight, "");
+    let answer = gateway.fetch("OPTIONS", "/goods", &preflight, "");
     assert_eq!(answer.status, 204);
     assert_eq!(
         answer.header(allowed).as_deref(),
@@ -723,14 +724,14 @@ fn pages_of_one_origin_may_call_it_if_that_is_said() {
     let preflight = preflight.replace("shop", "evil");
     assert_eq!(
         gateway
-            .ask("OPTIONS", "/goods", &preflight, "")
+            .fetch("OPTIONS", "/goods", &preflight, "")
             .header(allowed),
         None
     );
 }
 
 #[test]
-fn a_signal_ends_it_behind_the_last_answer() {
+fn stops_after_the_last_response_on_a_signal() {
     let distributor = Distributor::start(&[]);
     let shop = Shopkeeper::start(distributor.addr, "shop", &["GET/goods", "POST/held"]);
     let mut gateway = Gateway::start(distributor.addr, &["--deadline", "60s"]);
@@ -757,7 +758,7 @@ fn a_signal_ends_it_behind_the_last_answer() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn stops_at_once_on_a_second_signal() {
     let distributor = Distributor::start(&[]);
     let shop = Shopkeeper::start(distributor.addr, "shop", &["GET/goods", "POST/held"]);
     let mut gateway = Gateway::start(distributor.addr, &["--deadline", "1h"]);
@@ -774,7 +775,7 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
-fn a_request_that_is_none_costs_the_others_nothing() {
+fn refuses_malformed_requests_without_harm_to_others() {
     let distributor = Distributor::start(&[]);
     let shop = Shopkeeper::start(distributor.addr, "shop", &["GET/goods", "POST/goods"]);
     let gateway = Gateway::start(distributor.addr, &[]);
@@ -818,7 +819,7 @@ fn a_request_that_is_none_costs_the_others_nothing() {
 }
 
 #[test]
-fn what_is_wrong_with_a_flag_is_said_in_a_line() {
+fn reports_an_invalid_flag_in_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     for (flags, code, words) in [
@@ -862,7 +863,7 @@ fn peer(script: &str, flags: &[&str]) -> Option<(Program, u16)> {
     Some((program, port))
 }
 
-/// The status and body of an answer, however its length is told, with the key replaced.
+/// The status and body of an answer with any framing, with the key replaced.
 fn without_key(addr: SocketAddr, request: &str) -> (String, Value) {
     let mut stream = TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -888,7 +889,7 @@ fn without_key(addr: SocketAddr, request: &str) -> (String, Value) {
 }
 
 #[test]
-fn clients_see_no_difference_to_the_gateway_of_the_book() {
+fn answers_like_the_plain_gateway() {
     // Also with a plain Distributor.
     let Some((_distributor, port)) = peer("plain_distributor.js", &["--port", "0"]) else {
         return;
@@ -955,7 +956,7 @@ fn clients_see_no_difference_to_the_gateway_of_the_book() {
 }
 
 #[test]
-fn nodes_in_node_js_and_in_rust_answer_through_it_as_the_readme_shows() {
+fn passes_requests_to_nodes_in_node_js_and_rust_as_in_the_readme() {
     if node_is_missing() {
         return;
     }
@@ -1001,7 +1002,7 @@ fn nodes_in_node_js_and_in_rust_answer_through_it_as_the_readme_shows() {
 }
 
 #[test]
-fn a_stuck_client_costs_the_others_nothing() {
+fn serves_others_while_a_client_is_stuck() {
     let distributor = Distributor::start(&[]);
     let _shop = Shopkeeper::start(distributor.addr, "shop", &["GET/goods"]);
     let gateway = Gateway::start(distributor.addr, &["--log-level", "warn"]);

@@ -21,7 +21,7 @@ use crate::support::{DEADLINE, Distributor, Program, in_background, node_is_miss
 
 const MILLI: Duration = Duration::from_millis(1);
 
-/// What became of each call, by its number: how often it was done, and what its caller was told.
+/// The calls by their number: how often each was done, and its results.
 #[derive(Default)]
 struct Ledger {
     calls: Vec<Record>,
@@ -101,7 +101,7 @@ struct Town {
     draws: usize,
 }
 
-/// Where nobody has to come back after a restart.
+/// Flags of a Distributor without nodes to come back.
 const SOON_COMPLETE: [&str; 2] = ["--warm-up", "100ms"];
 
 /// A call that is not lost ends long before this.
@@ -142,7 +142,7 @@ impl Town {
         town
     }
 
-    /// One node that serves, so that nobody can do without it, and so many that call it.
+    /// One node that serves, and this many that call it.
     fn around_one(callers: usize, config: &Config) -> Town {
         let mut town = Town::new();
         town.add(config.clone());
@@ -261,16 +261,17 @@ impl Town {
             ledger.open += 1;
             ledger.calls.len() - 1
         };
-        // Who has just started knows nobody yet.
+        // Nodes that have just started have no list yet.
         let mut places = self.places();
         places.retain(|place| !self.context(*place).roster().members().is_empty());
         self.draws += 1;
         let place = places[self.draws % places.len()];
         let params = json!({ "number": number });
         let mut cx = self.context(place);
-        let call = match is_idempotent {
-            true => cx.call_idempotent(&Route::get("/work"), &params, CALL),
-            false => cx.call(&Route::get("/work"), &params, CALL),
+        let call = if is_idempotent {
+            cx.call_idempotent(&Route::get("/work"), &params, CALL)
+        } else {
+            cx.call(&Route::get("/work"), &params, CALL)
         };
         self.node(place).service().calls.insert(call, number);
     }
@@ -301,7 +302,7 @@ impl Town {
 }
 
 #[test]
-fn no_call_fails_while_ten_nodes_are_replaced_in_good_order() {
+fn loses_no_call_while_ten_nodes_are_replaced_with_drains() {
     let distributor = Distributor::start(&SOON_COMPLETE);
     let config = config(distributor.addr);
     let mut town = Town::of(10, &config);
@@ -329,7 +330,7 @@ fn no_call_fails_while_ten_nodes_are_replaced_in_good_order() {
 }
 
 #[test]
-fn a_node_that_is_killed_loses_what_it_had_and_nothing_else() {
+fn loses_only_the_calls_of_a_killed_node() {
     let distributor = Distributor::start(&SOON_COMPLETE);
     let config = config(distributor.addr);
     let mut town = Town::new();
@@ -375,7 +376,7 @@ fn a_node_that_is_killed_loses_what_it_had_and_nothing_else() {
 }
 
 #[test]
-fn calls_go_on_while_the_distributor_is_killed_and_started_again() {
+fn continues_calls_while_the_distributor_restarts() {
     let mut distributor = Distributor::start(&["--warm-up", "4s"]);
     let mut town = Town::around_one(4, &config(distributor.addr));
     town.call_for(100 * MILLI);
@@ -389,7 +390,7 @@ fn calls_go_on_while_the_distributor_is_killed_and_started_again() {
 }
 
 #[test]
-fn calls_go_on_while_the_distributor_stands_still() {
+fn continues_calls_while_the_distributor_is_stopped() {
     let flags = [
         "--heartbeat",
         "100ms",
@@ -414,7 +415,7 @@ fn calls_go_on_while_the_distributor_stands_still() {
 }
 
 #[test]
-fn nodes_wait_for_a_distributor_that_starts_after_them() {
+fn registers_with_a_distributor_that_starts_later() {
     let place = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -438,7 +439,7 @@ fn nodes_wait_for_a_distributor_that_starts_after_them() {
     town.assert_all_done_once();
 }
 
-/// A client that registers `GET/work` at a port where nobody of the town is.
+/// A client that registers `GET/work` at a port of no node of the town.
 fn register_dead(distributor: &Distributor, port: u16) -> crate::support::Client {
     let mut client = distributor.connect();
     client.post(&json!({"port": port, "name": "work", "urls": ["GET/work"]}));
@@ -447,7 +448,7 @@ fn register_dead(distributor: &Distributor, port: u16) -> crate::support::Client
 }
 
 #[test]
-fn nobody_notices_a_dead_node_that_is_still_listed() {
+fn loses_no_call_to_a_dead_node_that_is_still_listed() {
     let distributor = Distributor::start(&SOON_COMPLETE);
     let nobody = TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -464,7 +465,7 @@ fn nobody_notices_a_dead_node_that_is_still_listed() {
 }
 
 #[test]
-fn a_node_that_resets_harms_no_call_that_may_be_repeated() {
+fn repeats_idempotent_calls_to_a_node_that_resets() {
     let distributor = Distributor::start(&SOON_COMPLETE);
     let resetting = TcpListener::bind("127.0.0.1:0").unwrap();
     let _client = register_dead(&distributor, resetting.local_addr().unwrap().port());
@@ -496,7 +497,7 @@ fn reset_by_dropping(stream: TcpStream) -> TcpStream {
 }
 
 #[test]
-fn handles_notices_and_calls_to_all() {
+fn serves_handles_notices_and_calls_to_all() {
     let distributor = Distributor::start(&SOON_COMPLETE);
     let mut town = Town::of(3, &config(distributor.addr));
     let waker = town.reactor.waker();
@@ -528,7 +529,7 @@ fn handles_notices_and_calls_to_all() {
             .notify("work", &Route::post("/notice"), "hear"),
         3
     );
-    town.turn_until("all have heard and answered", |town| {
+    town.turn_until("all notices and replies", |town| {
         let answers = town.events(1).iter().filter(|event| *event == "{}").count();
         let notices: usize = (0..3).map(|place| town.node(place).service().notices).sum();
         (answers, notices) == (3, 3)
@@ -557,7 +558,7 @@ fn port_of(program: &mut Program) -> u16 {
 }
 
 #[test]
-fn nodes_work_by_lists_alone_beside_a_plain_distributor() {
+fn works_with_a_plain_distributor() {
     let Some(mut plain) = peer("plain_distributor.js", &["--port", "0"]) else {
         return;
     };
@@ -596,7 +597,7 @@ fn get(port: u16, path: &str) -> (String, Value) {
 }
 
 #[test]
-fn a_mixed_fleet_calls_each_other() {
+fn calls_between_nodes_in_rust_and_node_js() {
     let distributor = Distributor::start(&SOON_COMPLETE);
     let addr = distributor.addr.to_string();
     let goods = [

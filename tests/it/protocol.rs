@@ -30,7 +30,7 @@ fn assert_quiet(client: &mut Client) -> Value {
 }
 
 #[test]
-fn whoever_connects_is_sent_the_list_at_once() {
+fn sends_the_list_to_a_new_connection_at_once() {
     let distributor = Distributor::start(&[]);
     let mut client = Client::connect(distributor.addr);
     let expected = format!("{}¶", list_of(""));
@@ -48,7 +48,7 @@ fn whoever_connects_is_sent_the_list_at_once() {
 }
 
 #[test]
-fn a_registration_is_listed_verbatim_with_the_host_that_was_seen() {
+fn lists_a_registration_verbatim_with_the_observed_host() {
     let distributor = Distributor::start(&[]);
     let mut node = distributor.connect();
     for (sent, listed) in [
@@ -85,7 +85,7 @@ fn a_registration_is_listed_verbatim_with_the_host_that_was_seen() {
 }
 
 #[test]
-fn a_second_registration_replaces_the_first_in_place() {
+fn replaces_an_entry_in_place_on_a_second_registration() {
     let distributor = Distributor::start(&[]);
     let _a = distributor.join("a", 1);
     let mut b = distributor.join("b", 2);
@@ -93,14 +93,14 @@ fn a_second_registration_replaces_the_first_in_place() {
     b.register("b2", 4);
     c.wait_for_list("b2", |names| names == ["a", "b2", "c"]);
     b.wait_for_list("b2", |names| names == ["a", "b2", "c"]);
-    // Nothing changes, so nobody else is told.
+    // Nothing changes, so nothing is pushed.
     b.register("b2", 4);
     assert_eq!(b.next_list(), ["a", "b2", "c"]);
     assert_quiet(&mut c);
 }
 
 #[test]
-fn the_order_is_that_of_first_registration() {
+fn lists_entries_in_the_order_of_their_first_registration() {
     let distributor = Distributor::start(&[]);
     let mut watcher = distributor.join("w", 1);
     let [a, mut b, _c] = ["a", "b", "c"].map(|name| distributor.join(name, 1));
@@ -113,7 +113,7 @@ fn the_order_is_that_of_first_registration() {
 }
 
 #[test]
-fn equal_registrations_are_entries_of_their_own() {
+fn keeps_equal_registrations_as_separate_entries() {
     let distributor = Distributor::start(&[]);
     let mut watcher = distributor.join("w", 1);
     let [worker, _second, _third] = [(); 3].map(|()| distributor.join("same", 9));
@@ -124,7 +124,7 @@ fn equal_registrations_are_entries_of_their_own() {
 }
 
 #[test]
-fn a_fin_and_a_reset_each_remove_the_entry_with_one_push() {
+fn removes_the_entry_with_one_push_on_fin_and_on_reset() {
     let distributor = Distributor::start(&[]);
     let mut watcher = distributor.join("w", 1);
     for leave in [drop, Client::reset] {
@@ -137,7 +137,7 @@ fn a_fin_and_a_reset_each_remove_the_entry_with_one_push() {
 }
 
 #[test]
-fn a_get_is_answered_with_its_own_key() {
+fn answers_a_get_with_its_key() {
     let distributor = Distributor::start(&[]);
     let _node = distributor.join("node", 1);
     let mut client = distributor.connect();
@@ -158,7 +158,7 @@ fn a_get_is_answered_with_its_own_key() {
 }
 
 #[test]
-fn pipelined_gets_are_each_answered_in_order() {
+fn answers_pipelined_gets_in_order() {
     let distributor = Distributor::start(&[]);
     let mut client = distributor.join("node", 1);
     let get = |key| format!(r#"{{"uri":"/distributes","method":"GET","key":{key}}}¶"#);
@@ -175,7 +175,7 @@ fn pipelined_gets_are_each_answered_in_order() {
 }
 
 #[test]
-fn white_space_and_empty_frames_are_not_answered() {
+fn ignores_white_space_and_empty_frames() {
     let distributor = Distributor::start(&[]);
     let mut client = distributor.connect();
     client.send_raw(" \r\n¶¶ ¶\r\n¶\n\n".as_bytes());
@@ -187,7 +187,7 @@ fn white_space_and_empty_frames_are_not_answered() {
 }
 
 #[test]
-fn a_registration_can_be_cut_at_every_byte() {
+fn accepts_a_registration_cut_at_any_byte() {
     let distributor = Distributor::start(&[]);
     let mut other = distributor.connect();
     let mut node = distributor.connect();
@@ -211,7 +211,7 @@ fn a_registration_can_be_cut_at_every_byte() {
 }
 
 #[test]
-fn of_several_registrations_in_one_write_the_last_stands() {
+fn keeps_the_last_of_several_registrations_in_one_write() {
     let distributor = Distributor::start(&[]);
     let mut watcher = distributor.join("w", 1);
     let mut node = distributor.connect();
@@ -224,7 +224,7 @@ fn of_several_registrations_in_one_write_the_last_stands() {
 }
 
 #[test]
-fn nobody_can_end_a_frame_from_within() {
+fn escapes_frame_ends_within_values() {
     let distributor = Distributor::start(&[]);
     let mut watcher = distributor.join("w", 1);
     let mut evil = distributor.connect();
@@ -257,7 +257,7 @@ fn nobody_can_end_a_frame_from_within() {
 }
 
 #[test]
-fn mistakes_are_answered_and_forgiven() {
+fn answers_errors_and_keeps_the_connection() {
     let distributor = Distributor::start(&[]);
     let mut bystander = distributor.join("bystander", 1);
     let mut client = distributor.connect();
@@ -413,7 +413,7 @@ fn assert_error(answer: &Value, code: u64, [uri, method, key]: [Value; 3]) {
 }
 
 #[test]
-fn a_node_without_a_usable_port_is_registered_but_not_listed() {
+fn registers_without_listing_a_node_without_a_valid_port() {
     for params in [
         r#"{"prot":9010,"name":"odd"}"#,
         r#"{"port":0,"name":"odd"}"#,
@@ -437,7 +437,7 @@ fn a_node_without_a_usable_port_is_registered_but_not_listed() {
 
         let mut other = distributor.join("other", 1);
         assert_eq!(odd.next_list(), ["other"], "{params}");
-        // It can correct itself, and stands where it would have.
+        // It can correct itself, and is listed in its original place.
         odd.register("mended", 80);
         assert_eq!(odd.next_list(), ["mended", "other"]);
         assert_eq!(other.next_list(), ["mended", "other"]);
@@ -449,7 +449,7 @@ fn a_node_without_a_usable_port_is_registered_but_not_listed() {
 }
 
 #[test]
-fn other_protocols_are_closed_with_a_log_line() {
+fn closes_connections_of_other_protocols_with_a_log_line() {
     let tls_hello = [&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3][..], &[0xc2; 100]].concat();
     let http_with_frame = format!(
         "POST /distributes HTTP/1.1\r\nHost: x\r\n\r\n{}",
@@ -481,7 +481,7 @@ fn other_protocols_are_closed_with_a_log_line() {
 }
 
 #[test]
-fn only_first_bytes_are_taken_for_another_protocol() {
+fn detects_other_protocols_only_by_the_first_bytes() {
     let distributor = Distributor::start(&[]);
     let mut registered = distributor.join("registered", 1);
     let mut unregistered = distributor.connect();
@@ -497,7 +497,7 @@ fn only_first_bytes_are_taken_for_another_protocol() {
 }
 
 #[test]
-fn other_delimiters_end_no_frame() {
+fn ends_frames_at_no_other_delimiter() {
     let distributor = Distributor::start(&[]);
     let mut other = distributor.connect();
     for delimiter in ["$", "#", "|", "\n", "\0", "\u{2}"] {
@@ -512,7 +512,7 @@ fn other_delimiters_end_no_frame() {
 }
 
 #[test]
-fn replies_are_not_answered() {
+fn does_not_answer_replies() {
     let distributor = Distributor::start(&[]);
     let mut client = distributor.connect();
     for reply in [
@@ -526,7 +526,7 @@ fn replies_are_not_answered() {
 }
 
 #[test]
-fn a_session_is_not_passed_on() {
+fn does_not_list_the_session() {
     let distributor = Distributor::start(&[]);
     let mut watcher = distributor.join("w", 1);
     let params = r#""params":{"port":1,"name":"s"}"#;
@@ -549,7 +549,7 @@ fn a_session_is_not_passed_on() {
 }
 
 #[test]
-fn who_has_not_registered_gets_no_pushes() {
+fn pushes_nothing_to_unregistered_connections() {
     let distributor = Distributor::start(&[]);
     let mut node = distributor.join("node", 1);
     let mut client = distributor.connect();
@@ -563,7 +563,7 @@ fn who_has_not_registered_gets_no_pushes() {
 }
 
 #[test]
-fn peers_on_the_ipv6_loopback_are_listed_as_127_0_0_1() {
+fn lists_peers_on_the_ipv6_loopback_as_127_0_0_1() {
     if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
         return skip_or_require("ipv6", "this machine has no IPv6");
     }
@@ -581,7 +581,7 @@ fn peers_on_the_ipv6_loopback_are_listed_as_127_0_0_1() {
 }
 
 #[test]
-fn who_registers_and_asks_in_one_write_gets_both_lists() {
+fn sends_both_lists_after_a_registration_and_a_get_in_one_write() {
     let distributor = Distributor::start(&[]);
     let mut client = distributor.connect();
     let post = json!({"uri": "/distributes", "method": "POST", "key": 0,

@@ -2,8 +2,8 @@
 //!
 //! | phase | the timer is for | ends in |
 //! |---|---|---|
-//! | `Apart` | the next try | `LookingUp` for a name, `Connecting` for an address |
-//! | `LookingUp` | the longest lookup | `Connecting`; `Apart` if there is no address |
+//! | `Apart` | the next attempt | `Connecting` to the next address; `LookingUp` after the last |
+//! | `LookingUp` | the longest lookup | `Connecting`, at once for known addresses; `Apart` if there is none |
 //! | `Connecting` | – (the reactor has one) | `Registering` when established |
 //! | `Registering` | the registration timeout | `Session` with a reply, `Plain` if only lists came, otherwise `Apart` |
 //! | `Plain` | the end of merging | `Session` if the reply comes late |
@@ -17,9 +17,9 @@
 //!
 //! # Drains
 //!
-//! A [`Drain`] is beside the phase, since it outlives connections, and has its
-//! own timer: `None` → `Asked` (only in `Session`) or `Unproven`; `Asked` → `Unproven` when the connection is
-//! lost; both → `Over`, which is reported once. No drain begins while another one waits.
+//! A [`Drain`] is beside the phase, since it outlives connections, and has its own timer: `None` →
+//! `Asked` (only in `Session`) or `Unproven`; `Asked` → `Unproven` when the connection is lost;
+//! both → `Over`, which is reported once. No drain begins while another one waits.
 
 use std::time::Duration;
 

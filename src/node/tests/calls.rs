@@ -1,0 +1,304 @@
+//! Calls: deadlines, moves to other nodes, and the one result of each.
+
+use super::*;
+
+#[test]
+fn connects_for_a_call_and_ends_it_with_its_reply() {
+    let mut bench = Bench::registered(&[1]);
+    let call = bench.call();
+    assert!(bench.node.service.outcomes.is_empty());
+    let socket = bench.open(peer(1));
+    let request = bench.sent(socket).remove(0);
+    assert_eq!(
+        (&request["uri"], &request["method"]),
+        (&json!("/goods"), &json!("GET"))
+    );
+    assert_eq!(request["deadline_ms"], 1000);
+    bench.reply(socket, &request);
+    bench.reply(socket, &request);
+    bench.end(socket);
+    bench.pass(2 * SECOND);
+    assert_eq!(bench.node.service.outcomes, [(call, "reply 7".to_owned())]);
+}
+
+#[test]
+fn ends_a_call_once_at_its_deadline_and_ignores_a_late_reply() {
+    let mut bench = Bench::registered(&[1]);
+    bench.call();
+    let socket = bench.open(peer(1));
+    let request = bench.sent(socket).remove(0);
+    bench.pass(999 * MILLI);
+    assert!(bench.outcomes().is_empty());
+    bench.pass(3 * MILLI);
+    assert_eq!(bench.outcomes(), ["deadline"]);
+    bench.reply(socket, &request);
+    assert!(bench.outcomes().is_empty());
+    assert_eq!(bench.node.core.caller.len(), 0);
+}
+
+#[test]
+fn ends_nested_calls_by_the_deadline_of_the_request() {
+    let mut bench = Bench::registered(&[1]);
+    bench.node.service.forwards = true;
+    let caller = bench.accept();
+    bench.receive(
+        caller,
+        &json!({"uri": "/x", "method": "GET", "key": 5, "deadline_ms": 300, "params": null}),
+    );
+    assert_eq!(bench.sent(caller)[0]["results"], "/x");
+    bench.pass(100 * MILLI);
+    let socket = bench.open(peer(1));
+    // What is left when it is sent.
+    assert_eq!(bench.sent(socket)[0]["deadline_ms"], 198);
+    bench.pass(202 * MILLI);
+    assert_eq!(bench.outcomes(), ["deadline"]);
+
+    bench.receive(
+        caller,
+        &json!({"uri": "/x", "method": "GET", "key": 6, "deadline_ms": 0}),
+    );
+    assert_eq!(bench.sent(caller)[0]["errorcode"], 7);
+    assert_eq!(bench.node.service.requests, 1);
+}
+
+#[test]
+fn reports_a_call_without_a_node_after_the_turn() {
+    let mut bench = Bench::registered(&[]);
+    bench.call();
+    assert!(bench.node.service.outcomes.is_empty());
+    bench.settle();
+    assert_eq!(bench.outcomes(), ["unavailable"]);
+}
+
+#[test]
+fn moves_requests_that_were_not_written() {
+    let mut bench = Bench::registered(&[1, 2]);
+    for _ in 0..10 {
+        bench.call();
+    }
+    bench.settle();
+    bench.refuse(peer(1));
+    let socket = bench.open(peer(2));
+    let requests = bench.sent(socket);
+    assert_eq!(requests.len(), 10);
+    for request in &requests {
+        bench.reply(socket, request);
+    }
+    assert_eq!(bench.outcomes(), ["reply 7"; 10]);
+}
+
+#[test]
+fn loses_only_requests_that_were_written_whole() {
+    let mut bench = Bench::registered(&[1]);
+    for _ in 0..3 {
+        bench.call();
+    }
+    let socket = bench.socket(peer(1));
+    let list = json!({"uri": "/distributes", "method": "GET", "key": 0, "params": [entry(1), entry(2)],
+        "session": {"epoch": "e1", "rev": 2, "complete": true, "ids": [1, 2]}});
+    let link = bench.socket(distributor());
+    bench.receive(link, &list);
+    // The first request whole, and a little of the second.
+    bench
+        .world()
+        .socket(socket)
+        .writes
+        .extend([Write::Takes(90), Write::Takes(0)]);
+    bench.open(peer(1));
+    assert_eq!(bench.sent(socket).len(), 1);
+    bench.end(socket);
+    assert_eq!(bench.outcomes(), ["lost"]);
+    let other = bench.open(peer(2));
+    assert_eq!(bench.sent(other).len(), 2);
+}
+
+#[test]
+fn moves_written_requests_only_if_idempotent() {
+    for is_idempotent in [false, true] {
+        let mut bench = Bench::registered(&[1, 2]);
+        bench.call_with(SECOND, is_idempotent);
+        bench.settle();
+        let first = [1, 2]
+            .into_iter()
+            .find(|port| !bench.sockets(peer(*port)).is_empty());
+        let first = first.unwrap();
+        let socket = bench.open(peer(first));
+        assert_eq!(bench.sent(socket).len(), 1);
+        bench.end(socket);
+        if is_idempotent {
+            assert!(bench.outcomes().is_empty());
+            let socket = bench.open(peer(3 - first));
+            let request = bench.sent(socket).remove(0);
+            bench.reply(socket, &request);
+            assert_eq!(bench.outcomes(), ["reply 7"]);
+        } else {
+            assert_eq!(bench.outcomes(), ["lost"]);
+        }
+    }
+}
+
+#[test]
+fn does_not_send_a_call_on_a_connection_that_ends() {
+    let mut bench = Bench::registered(&[1]);
+    bench.call();
+    let socket = bench.open(peer(1));
+    let request = bench.sent(socket).remove(0);
+    bench.reply(socket, &request);
+    bench.outcomes();
+    let caller = bench.accept();
+    bench.node.service.forwards = true;
+    // One turn reads the end and then the request.
+    bench.world().end(socket);
+    let request = json!({"uri": "/x", "method": "GET", "key": 5});
+    bench.receive(caller, &request);
+    assert_eq!(bench.outcomes(), [""; 0]);
+    let socket = bench.open(peer(1));
+    let request = bench.sent(socket).remove(0);
+    bench.reply(socket, &request);
+    assert_eq!(bench.outcomes(), ["reply 7"]);
+}
+
+#[test]
+fn stops_writing_to_the_first_node_when_a_call_moves() {
+    let mut bench = Bench::registered(&[1]);
+    bench.call();
+    let socket = bench.socket(peer(1));
+    bench
+        .world()
+        .socket(socket)
+        .writes
+        .extend([Write::Takes(0); 2]);
+    bench.open(peer(1));
+    // The peer sends no more, but could still read.
+    bench.world().end(socket);
+    bench.turn();
+    assert!(!bench.world().is_open(socket));
+    bench.settle();
+    assert_eq!(bench.outcomes(), [""; 0]);
+    assert_eq!(bench.sockets(peer(1)).len(), 1);
+}
+
+#[test]
+fn calls_no_node_after_a_stop() {
+    let mut bench = Bench::registered(&[1, 2]);
+    bench.call();
+    bench.node.context(bench.reactor.net()).stop();
+    bench.call();
+    bench.settle();
+    assert_eq!(bench.outcomes().len(), 2);
+    bench.pass(10 * SECOND);
+    assert!(
+        bench
+            .world()
+            .sockets
+            .iter()
+            .all(|(_, socket)| socket.peer.is_none())
+    );
+}
+
+#[test]
+fn does_not_send_a_call_after_its_deadline() {
+    let mut bench = Bench::registered(&[1]);
+    bench.call_with(SECOND, false);
+    let later = bench.call_with(3 * SECOND, false);
+    bench.pass(2 * SECOND);
+    assert_eq!(bench.outcomes(), ["unavailable"]);
+    let socket = bench.open(peer(1));
+    let requests = bench.sent(socket);
+    assert_eq!(
+        (requests.len(), &requests[0]["deadline_ms"]),
+        (1, &json!(1000))
+    );
+    bench.reply(socket, &requests[0]);
+    assert_eq!(bench.node.service.outcomes, [(later, "reply 7".to_owned())]);
+}
+
+#[test]
+fn ends_the_turn_while_many_calls_are_posted() {
+    let mut bench = Bench::registered(&[1]);
+    let waker = bench.reactor.waker();
+    let handle = bench.node.handle(waker);
+    let post = |_| handle.call(&Route::get("/goods"), &(), SECOND);
+    let answers: Vec<_> = (0..5000).map(post).collect();
+    bench.node.on_wake(bench.reactor.net());
+    assert_eq!(bench.node.core.caller.len(), MAX_POSTED_PER_TURN);
+    bench.pass(1100 * MILLI);
+    assert!(answers.iter().all(|answer| answer.try_recv().is_ok()));
+    assert_eq!(bench.node.core.caller.len(), 0);
+}
+
+#[test]
+fn accepts_the_longest_durations() {
+    let mut bench = Bench::registered(&[1]);
+    bench.call_with(Duration::MAX, false);
+    let mut cx = bench.node.context(bench.reactor.net());
+    cx.wait_for(&[Route::get("/other")], Duration::MAX);
+    bench.pass(3600 * SECOND);
+    bench.node.context(bench.reactor.net()).drain(Duration::MAX);
+    bench.settle();
+    assert_eq!(bench.node.core.caller.len(), 0);
+    assert_eq!(bench.outcomes(), ["unavailable"]);
+}
+
+#[test]
+fn loses_a_written_idempotent_call_if_no_other_node_is_there() {
+    let mut bench = Bench::registered(&[1]);
+    bench.call_with(SECOND, true);
+    let socket = bench.open(peer(1));
+    assert_eq!(bench.sent(socket).len(), 1);
+    let link = bench.socket(distributor());
+    bench.receive(link, &delta(1, 2, false, &[], &[], &[1]));
+    bench.end(socket);
+    assert_eq!(bench.outcomes(), ["lost"]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever becomes of the peers and whenever, each call has exactly one outcome, in time.
+    #[test]
+    fn each_call_has_exactly_one_outcome(steps in prop::collection::vec((0..8u8, 1..4u16, 0..400usize), 1..60)) {
+        let mut bench = Bench::registered(&[1, 2, 3]);
+        let mut calls = Vec::new();
+        for (what, port, amount) in steps {
+            let socket = bench.sockets(peer(port)).last().copied();
+            match (what, socket) {
+                (0..=1, _) => calls.push(bench.call_with(SECOND, amount % 2 == 0)),
+                (2, _) => bench.pass(Duration::from_millis(amount as u64)),
+                (3, Some(socket)) if bench.world().socket(socket).connected.is_none() => {
+                    bench.world().socket(socket).writes.push_back(Write::Takes(amount));
+                    bench.open(peer(port));
+                }
+                (4, Some(socket)) if bench.world().socket(socket).connected.is_none() => bench.refuse(peer(port)),
+                (5, Some(socket)) if bench.world().socket(socket).connected.is_some() => {
+                    for request in bench.sent(socket) {
+                        // With its last call a peer that left is let go.
+                        if bench.world().is_open(socket) {
+                            bench.reply(socket, &request);
+                        }
+                    }
+                }
+                (6, Some(socket)) if bench.world().socket(socket).connected.is_some() => {
+                    // Calls made in the same turn as the end comes.
+                    bench.world().end(socket);
+                    calls.push(bench.call());
+                    bench.turn();
+                    calls.push(bench.call());
+                }
+                (7, _) => {
+                    let link = bench.socket(distributor());
+                    let all = [1, 2, 3];
+                    bench.list(link, &all[..amount % 4], json!({"epoch": "e1", "rev": 2, "complete": true}));
+                }
+                _ => {}
+            }
+        }
+        bench.pass(1100 * MILLI);
+        let mut told: Vec<CallId> = bench.node.service.outcomes.iter().map(|(call, _)| *call).collect();
+        told.sort();
+        calls.sort();
+        prop_assert_eq!(told, calls);
+        prop_assert_eq!(bench.node.core.caller.len(), 0);
+        prop_assert!(bench.node.core.caller.peers.iter().all(|peer| peer.in_flight == 0));
+    }
+}
