@@ -108,6 +108,10 @@ impl Client {
     }
 
     /// The next frame.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it panics at the end of the connection"
+    )]
     #[track_caller]
     pub fn next(&mut self) -> Value {
         let text = self.next_text().expect("the connection is open");

@@ -92,7 +92,7 @@ fn a_frame_one_byte_too_large_is_refused_before_it_ends() {
         fits.send_raw(&whole);
         assert_eq!(fits.next()["key"], "asked");
         // White space before a frame, and half an end behind it, are not of it.
-        fits.send_raw(&[b' '; 2000]);
+        fits.send_raw([b' '; 2000]);
         fits.send_raw(&whole[..limit + 1]);
         bystander.assert_undisturbed(&distributor);
         fits.send_raw(&whole[limit + 1..]);

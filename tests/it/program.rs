@@ -314,11 +314,11 @@ fn check_stop(signal: Signal) {
     let mut onlooker = distributor.connect();
     // Unread input must not turn a FIN into a reset.
     clients[0].send_raw(b"{\"uri\":\"/distri");
-    clients[1].send_raw(&[b'x'; 3000]);
+    clients[1].send_raw([b'x'; 3000]);
 
     // More than one read takes arrives with the signal.
     distributor.program.freeze();
-    onlooker.send_raw(&[b'\n'; 90_000]);
+    onlooker.send_raw([b'\n'; 90_000]);
     distributor.program.signal(signal);
     distributor.program.thaw();
     // The others must not receive a list without the first that closes.

@@ -203,7 +203,7 @@ fn accepts_a_registration_cut_at_any_byte() {
         assert_eq!(node.next_list(), [name]);
     }
     for byte in frame("all").into_bytes() {
-        node.send_raw(&[byte]);
+        node.send_raw([byte]);
         settle(&mut other);
     }
     assert_eq!(node.next_list(), ["all"]);

@@ -1,5 +1,10 @@
 //! Child programs, temporary folders, reserved ports, and skips.
 
+#![allow(
+    clippy::new_without_default,
+    reason = "each new folder or port is another one"
+)]
+
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;

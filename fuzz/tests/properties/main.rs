@@ -93,7 +93,8 @@ fn properties_hold_for_every_seed() {
 #[test]
 fn some_inputs_are_accepted() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let properties: [(BoxedStrategy<Vec<u8>>, fn(&[u8]) -> bool); 3] = [
+    type IsAccepted = fn(&[u8]) -> bool;
+    let properties: [(BoxedStrategy<Vec<u8>>, IsAccepted); 3] = [
         (inputs::http_stream().boxed(), fuzzing::http_requests),
         (inputs::registration().boxed(), fuzzing::registration),
         (inputs::state_file().boxed(), fuzzing::state_file),
