@@ -94,7 +94,7 @@ fn serve<S: Server>(settings: &Settings) -> Result<(), Failure> {
     let (at_start, level) = (settings.clone(), log.level());
     let service_manager = ServiceManager::from_env();
     // Before the first connection is served, so that no signal is missed.
-    let stop_signals = handle_signals(reactor.waker(), service_manager.clone(), move || {
+    let stops = handle_signals(reactor.waker(), service_manager.clone(), move || {
         if let Some(tokens) = reload::<S>(&at_start, &level) {
             // It fails only after the loop has ended.
             let _ = send_tokens.send(tokens);
@@ -105,10 +105,7 @@ fn serve<S: Server>(settings: &Settings) -> Result<(), Failure> {
     let _ = stdout.write_all(b"serving; SIGINT or SIGTERM stops it\n");
     service_manager.ready();
 
-    let mut event_loop = EventLoop {
-        reactor,
-        stop_signals,
-    };
+    let mut event_loop = EventLoop { reactor, stops };
     let watchdog = Watchdog::from_env(service_manager);
     let served = event_loop.serve(&mut server, watchdog, &new_tokens);
     server.log_stopped(event_loop.reactor.net(), &log);
@@ -125,8 +122,8 @@ fn handle_signals(
     service_manager: ServiceManager,
     mut reload: impl FnMut() + Send + 'static,
 ) -> io::Result<Arc<AtomicU64>> {
-    let stop_signals = Arc::<AtomicU64>::default();
-    let received = Arc::clone(&stop_signals);
+    let stops = Arc::<AtomicU64>::default();
+    let received = Arc::clone(&stops);
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGXFSZ])?;
     let handle = move || {
         for signal in signals.forever() {
@@ -149,14 +146,14 @@ fn handle_signals(
     };
     let thread = thread::Builder::new().name("signals".to_owned());
     thread.spawn(handle)?;
-    Ok(stop_signals)
+    Ok(stops)
 }
 
 /// The loop of a program, and the signals that stop it.
 pub(crate) struct EventLoop {
     pub(crate) reactor: Reactor,
-    /// The number of SIGINT and SIGTERM. From the second on it does not wait for peers.
-    stop_signals: Arc<AtomicU64>,
+    /// The number of SIGINT and SIGTERM. After the second it does not wait for peers.
+    stops: Arc<AtomicU64>,
 }
 
 impl EventLoop {
@@ -166,7 +163,7 @@ impl EventLoop {
         mut watchdog: Watchdog,
         new_tokens: &Receiver<S::Tokens>,
     ) -> io::Result<()> {
-        while self.stop_signals.load(Ordering::Acquire) == 0 {
+        while self.stops.load(Ordering::Acquire) == 0 {
             if let Some(tokens) = new_tokens.try_iter().last() {
                 server.set_tokens(self.reactor.net(), tokens);
             }
@@ -187,7 +184,7 @@ impl EventLoop {
         let until = self.reactor.now() + timeout;
         while self.reactor.now() < until
             && !is_done(server, self.reactor.net())
-            && self.stop_signals.load(Ordering::Acquire) < 2
+            && self.stops.load(Ordering::Acquire) < 2
         {
             let left = until.saturating_since(self.reactor.now());
             server.turn(&mut self.reactor, Some(left))?;

@@ -54,14 +54,12 @@ pub(crate) fn token(file: Option<&Path>) -> Result<Option<String>, Failure> {
     let mut words = text
         .lines()
         .filter_map(|line| line.split_whitespace().next());
-    match words.find(|word| !word.starts_with('#')) {
-        Some(token) => {
-            warn_if_public(file);
-            Ok(Some(token.to_owned()))
-        }
-        None => Err(Failure::usage(format!(
+    let Some(token) = words.find(|word| !word.starts_with('#')) else {
+        return Err(Failure::usage(format!(
             "--token-file {}: no token in the file; write one on its first line",
             file.display()
-        ))),
-    }
+        )));
+    };
+    warn_if_public(file);
+    Ok(Some(token.to_owned()))
 }

@@ -67,11 +67,9 @@ impl Server for GatewayServer {
     ) -> Result<(Limits, Start<Self>), Failure> {
         let addresses = listen::addresses(settings, "--listen", &args.listen, inherited)?;
         if !args.public.allow_anonymous {
-            reject_public(
-                &addresses,
-                "call every node; listen on a loopback address, or permit it with \
-                 --allow-anonymous",
-            )?;
+            let why = "call every node; listen on a loopback address, or permit it with \
+                       --allow-anonymous";
+            reject_public(&addresses, why)?;
         }
         let max_connections = program::max_connections(args.max_connections, true, RESERVED_FDS);
         let limits = Limits {
