@@ -1,4 +1,4 @@
-//! What the properties of `fuzz/` see besides the API.
+//! Access for the properties of `fuzz/`, in addition to the API.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use crate::distributor::{escaped, escaped_frame};
 use crate::http::{Limits, Request, limits::MAX_HEADERS, reader};
 use crate::protocol::{ErrorCode, Refusal, Route};
 
-/// Returns what is wrong with a url of a registration.
+/// Checks a url of a registration.
 pub fn check_url(url: &str) -> Result<(), &'static str> {
     Route::parse(url).check()
 }
@@ -27,7 +27,7 @@ pub fn refusal(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Refusa
     Refusal::new(code, message)
 }
 
-/// Returns how many bytes of a request are kept at most.
+/// Returns the largest number of bytes of a request that are kept.
 #[cfg(feature = "http")]
 pub fn max_request_bytes(limits: &Limits) -> usize {
     limits.max_request_bytes()
@@ -40,8 +40,8 @@ pub struct RequestReader(reader::RequestReader);
 
 #[cfg(feature = "http")]
 impl RequestReader {
-    /// Returns how many bytes were consumed, zero if more are needed. `receive` is given a request
-    /// that is complete, and how many bytes it has. Errors are the status of the refusal.
+    /// Returns how many bytes were consumed, zero if more are needed. Calls `receive` with a complete
+    /// request and its length in bytes. Errors are the status of the refusal.
     pub fn step(
         &mut self,
         bytes: &[u8],

@@ -1,4 +1,4 @@
-//! Steady state allocates nothing a message: counted, not believed.
+//! Counts allocations: steady state has none per message.
 
 #![allow(
     clippy::unwrap_used,
@@ -29,7 +29,7 @@ fn count() {
     ALLOCATIONS.with(|allocations| allocations.set(allocations.get() + 1));
 }
 
-// SAFETY: every call is handed on to the system's allocator as it came.
+// SAFETY: every call is passed unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
@@ -60,7 +60,7 @@ fn client(addr: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Turns until it is `done`. Returns what the turns themselves allocated.
+/// Turns until it is `done`. Returns the number of allocations in the turns themselves.
 fn turn_until(
     reactor: &mut Reactor,
     handler: &mut dyn Handler,
@@ -77,7 +77,7 @@ fn turn_until(
     allocated
 }
 
-/// Reads what there is.
+/// Reads the bytes that are available.
 fn read<'s>(stream: &mut TcpStream, scratch: &'s mut [u8]) -> &'s [u8] {
     match stream.read(scratch) {
         Ok(count) => &scratch[..count],
@@ -91,7 +91,7 @@ fn count_frames(bytes: &[u8]) -> usize {
     memchr::memchr_iter(0xB6, bytes).count()
 }
 
-/// Sends each frame back, and a shared one behind it.
+/// Sends each frame back, and a shared one after it.
 struct Echo(SharedFrame);
 
 impl Handler for Echo {
@@ -102,7 +102,7 @@ impl Handler for Echo {
 }
 
 #[test]
-fn a_frame_that_is_forwarded_allocates_nothing() {
+fn forwards_frames_without_allocation() {
     let mut reactor = Reactor::new(Limits::default()).unwrap();
     let listener = reactor
         .net()
@@ -145,19 +145,19 @@ fn a_frame_that_is_forwarded_allocates_nothing() {
 }
 
 #[test]
-fn a_list_that_is_pushed_allocates_nothing_for_each_receiver() {
+fn pushes_lists_without_allocation_per_receiver() {
     let few = allocations_of_pushes(10);
     let many = allocations_of_pushes(200);
     assert_eq!(few, many, "10 and 200 receivers");
 }
 
 #[test]
-fn checking_who_is_silent_allocates_nothing() {
+fn checks_for_silent_connections_without_allocation() {
     let mut reactor = Reactor::new(Limits::default()).unwrap();
     let mut distributor = Distributor::new(Config::default());
     let addr = distributor.listen(reactor.net(), any_port()).unwrap();
     let _unregistered = client(addr);
-    // Longer than the half second between two checks. The first may fill something.
+    // Longer than the half second between two checks. The first may fill a pool.
     let mut window = || {
         let end = Instant::now() + Duration::from_millis(700);
         turn_until(&mut reactor, &mut distributor, || Instant::now() >= end)
@@ -166,7 +166,7 @@ fn checking_who_is_silent_allocates_nothing() {
     assert!(windows.contains(&0), "each with a check: {windows:?}");
 }
 
-/// What 100 changes of the list allocate, with so many registered clients.
+/// Returns the allocations of 100 changes of the list, with this many registered clients.
 fn allocations_of_pushes(clients: usize) -> u64 {
     let mut reactor = Reactor::new(Limits::default()).unwrap();
     let mut distributor = Distributor::new(Config::default());
@@ -201,7 +201,7 @@ fn allocations_of_pushes(clients: usize) -> u64 {
         }
         allocated
     };
-    // The first ones fill the pools. Ports have the same number of digits: so do the buffers.
+    // The first ones fill the pools. All ports have the same number of digits.
     for port in 9100..9200 {
         change(port);
     }
@@ -213,7 +213,7 @@ fn registration(port: u16) -> String {
     pilcrow_test_client::registration(0, params, &Value::Null)
 }
 
-/// Serves requests, and counts what it is told.
+/// Serves requests, and counts callbacks.
 #[derive(Default)]
 struct Counter {
     served: usize,
@@ -226,7 +226,7 @@ impl Service for Counter {
         self.served += 1;
         match &*request.route.path {
             "/work" => cx.reply(reply_to, request.raw_params.get()),
-            // Its caller waits in vain.
+            // Its call expires.
             _ => drop(reply_to),
         }
     }
@@ -240,7 +240,7 @@ impl Service for Counter {
         match result {
             Ok(_) => self.answered += 1,
             Err(CallError::Deadline) => self.late += 1,
-            // On a busy machine its time can be over before it is read.
+            // On a busy machine it can expire before it is read.
             Err(CallError::Refused(reply)) if reply.errorcode == 7 => self.late += 1,
             other => panic!("{other:?}"),
         }
@@ -262,9 +262,9 @@ impl Town {
 }
 
 #[test]
-fn a_call_allocates_nothing_on_either_side() {
+fn calls_without_allocation_on_either_side() {
     let mut reactor = Reactor::new(Limits::default()).unwrap();
-    // No heartbeats meanwhile: they are not what is counted.
+    // No heartbeats meanwhile: they would be counted.
     let hour = Duration::from_secs(3600);
     let mut distributor = Distributor::new(Config {
         heartbeat: hour,
@@ -309,7 +309,7 @@ fn a_call_allocates_nothing_on_either_side() {
             .map(|node| node.service().answered + node.service().late)
             .sum()
     };
-    // Eight calls at a time, half of them over a prefix of their path, one without an answer.
+    // Eight calls at a time, half of them over a prefix of their path, one without a reply.
     let round = |reactor: &mut Reactor, town: &mut Town| {
         let all = ended(town) + 8;
         let before = ALLOCATIONS.get();
@@ -327,7 +327,7 @@ fn a_call_allocates_nothing_on_either_side() {
         }
         ALLOCATIONS.get() - before
     };
-    // The first ones fill the pools, and how many buffers are out at once is a matter of timing.
+    // The first ones fill the pools. How many buffers are in use at once depends on timing.
     let mut batches = Vec::new();
     while batches.last() != Some(&0) && batches.len() < 20 {
         let allocated: u64 = (0..150).map(|_| round(&mut reactor, &mut town)).sum();

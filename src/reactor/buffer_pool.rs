@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_given_is_taken_again_empty() {
+    fn returns_given_buffers_empty() {
         let mut pool = BufferPool::default();
         let mut buffer = pool.take();
         buffer.extend_from_slice(b"used");
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_bounded_in_number_and_bytes() {
+    fn limits_the_number_and_bytes_of_spare_buffers() {
         let mut pool = BufferPool::default();
         pool.give(Vec::with_capacity(MAX_BUFFER_BYTES + 1));
         assert!(pool.spare.is_empty());

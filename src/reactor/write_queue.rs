@@ -226,12 +226,12 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_frame_is_never_ended() {
+    fn never_ends_an_empty_frame() {
         assert_eq!(end(b""), b"");
     }
 
     #[test]
-    fn a_raw_end_inside_a_frame_is_escaped() {
+    fn escapes_a_raw_end_inside_a_frame() {
         assert_eq!(
             end("{\"a\":\"¶\"}".as_bytes()),
             "{\"a\":\"\\u00b6\"}¶".as_bytes()
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stood_before_the_frame_is_not_touched() {
+    fn leaves_bytes_before_the_frame_unchanged() {
         let mut bytes = "first¶".as_bytes().to_vec();
         let start = bytes.len();
         bytes.extend_from_slice("se¶cond".as_bytes());
@@ -250,7 +250,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_can_end_a_frame_early(bytes: Vec<u8>, splits in 0..4usize) {
+        fn ends_no_frame_early_whatever_its_bytes(bytes: Vec<u8>, splits in 0..4usize) {
             let mut hostile = bytes;
             for _ in 0..splits {
                 hostile.extend_from_slice(&FRAME_END);
@@ -264,9 +264,8 @@ mod tests {
             }
         }
 
-        /// Whatever is queued and however little is written at once, the bytes come out in order.
         #[test]
-        fn the_queue_is_a_stream(
+        fn writes_all_bytes_in_order_however_few_at_once(
             pushes in prop::collection::vec((any::<bool>(), 1..40_000usize), 1..20),
             steps in prop::collection::vec(1..30_000usize, 1..20),
         ) {

@@ -10,7 +10,7 @@ use crate::reactor::{Handler, Reactor};
 use crate::sys::SocketId;
 
 impl Scripted {
-    /// Lets virtual time pass, in as many turns as the reactor wants. At least one.
+    /// Advances virtual time, in as many turns as the reactor needs. At least one.
     pub(crate) fn pass(&self, reactor: &mut Reactor, handler: &mut dyn Handler, time: Duration) {
         let until = self.world().now + time;
         loop {

@@ -1,5 +1,5 @@
-//! A scripted system: each result is written down by the test. Time passes only while the reactor
-//! waits, or when the test sets it.
+//! A scripted system: the test sets each result. Time passes only while the reactor waits, or when
+//! the test sets it.
 
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
@@ -18,7 +18,7 @@ use crate::time::Time;
 /// Result of a read.
 #[derive(Clone, Debug)]
 pub(crate) enum Read {
-    /// These bytes, or as many of them as are asked for; then the others.
+    /// These bytes, as many as fit into the buffer; the rest in the next read.
     Bytes(Vec<u8>),
     End,
     Fails(ErrorKind),
@@ -42,11 +42,11 @@ pub(crate) struct Socket {
     pub(crate) taken: usize,
     pub(crate) write_calls: usize,
     pub(crate) shut_down: bool,
-    /// Where it was told to connect to.
+    /// The address to connect to.
     pub(crate) peer: Option<SocketAddr>,
-    /// Where it was told to connect from.
+    /// The address to connect from.
     pub(crate) source: Option<IpAddr>,
-    /// What connecting comes to; `None` while it goes on.
+    /// The result of connecting, or `None` while it is in progress.
     pub(crate) connected: Option<Result<(), ErrorKind>>,
 }
 
@@ -56,9 +56,9 @@ pub(crate) enum Accept {
     /// A connection; its socket is the next of `accepted`.
     Connection,
     Fails(ErrorKind),
-    /// A connection for which there is no fd but the one in reserve.
+    /// A connection for which only the fd in reserve is left.
     NoFd,
-    /// Nor that: another process took it.
+    /// As `NoFd`, but another process takes the reserve.
     NoFdAtAll,
 }
 
@@ -72,7 +72,7 @@ pub(crate) struct World {
     pub(crate) accepts: VecDeque<Accept>,
     /// The sockets of accepted connections, in their order.
     pub(crate) accepted: Vec<SocketId>,
-    /// Connecting fails before it has begun.
+    /// Connecting fails at once.
     pub(crate) connect_fails: Option<ErrorKind>,
     /// Polls that a signal interrupts after this long.
     pub(crate) interruptions: VecDeque<Duration>,
@@ -108,7 +108,7 @@ impl World {
         self.event(id, true, false, false);
     }
 
-    /// The peer sends its end.
+    /// The peer closes its side.
     pub(crate) fn end(&mut self, id: SocketId) {
         self.socket(id).reads.push_back(Read::End);
         self.event(id, true, false, true);
@@ -150,7 +150,7 @@ impl System for Scripted {
             return Err(ErrorKind::Interrupted.into());
         }
         if world.events.is_empty() {
-            let wait = timeout.expect("a test never waits for ever");
+            let wait = timeout.expect("a test never waits without a limit");
             world.now = world.now + wait;
         }
         events.append(&mut world.events);

@@ -1,4 +1,4 @@
-//! The reactor on real sockets, in a program of one's own.
+//! The reactor on real sockets, embedded in a program.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -19,7 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::support::DEADLINE;
 
-/// Answers frames with themselves and bytes with their number, and notes what it is told.
+/// Sends frames back, replies to bytes with their number, and records callbacks.
 #[derive(Default)]
 struct Echo {
     owner: Owner,
@@ -86,7 +86,7 @@ fn listening_reactor(framing: Framing) -> (Reactor, SocketAddr) {
 fn turn_until(reactor: &mut Reactor, echo: &mut Echo, mut done: impl FnMut(&Echo) -> bool) {
     let until = Instant::now() + DEADLINE;
     while !done(echo) {
-        assert!(Instant::now() < until, "turned in vain");
+        assert!(Instant::now() < until, "timed out");
         reactor
             .turn(Some(Duration::from_millis(100)), echo)
             .unwrap();
@@ -94,7 +94,7 @@ fn turn_until(reactor: &mut Reactor, echo: &mut Echo, mut done: impl FnMut(&Echo
 }
 
 #[test]
-fn a_connection_out_and_one_in_share_a_thread() {
+fn serves_both_ends_of_a_connection_in_one_thread() {
     let (mut reactor, addr) = listening_reactor(Framing::Pilcrow);
     let mut echo = Echo::default();
     let conn = reactor.net().connect(addr, ConnectOptions::default());
@@ -116,7 +116,7 @@ fn a_connection_out_and_one_in_share_a_thread() {
 }
 
 #[test]
-fn who_connects_while_one_reactor_follows_another_is_served_by_the_next() {
+fn hands_waiting_connections_from_one_reactor_to_the_next() {
     let held = TcpListener::bind(any_port()).unwrap();
     let addr = held.local_addr().unwrap();
     let mut clients = Vec::new();
@@ -132,7 +132,7 @@ fn who_connects_while_one_reactor_follows_another_is_served_by_the_next() {
         let mut echo = Echo::default();
         turn_until(&mut reactor, &mut echo, |echo| echo.frames.len() == 1);
         reactor.net().close_listener(listener);
-        // For the next one.
+        // For the next reactor.
         clients.push(TcpStream::connect(addr).unwrap());
         reactor
             .turn(Some(Duration::from_millis(10)), &mut echo)
@@ -142,11 +142,11 @@ fn who_connects_while_one_reactor_follows_another_is_served_by_the_next() {
 }
 
 #[test]
-fn a_connect_that_is_refused_is_told_as_its_close() {
-    let nobody = TcpListener::bind(any_port()).unwrap().local_addr().unwrap();
+fn reports_a_refused_connect_by_on_close() {
+    let unused = TcpListener::bind(any_port()).unwrap().local_addr().unwrap();
     let mut reactor = Reactor::new(Limits::default()).unwrap();
     let mut echo = Echo::default();
-    reactor.net().connect(nobody, ConnectOptions::default());
+    reactor.net().connect(unused, ConnectOptions::default());
     turn_until(&mut reactor, &mut echo, |echo| !echo.closed.is_empty());
     let refused = CloseReason::ConnectFailed(ErrorKind::ConnectionRefused);
     assert_eq!(echo.closed, [refused]);
@@ -154,7 +154,7 @@ fn a_connect_that_is_refused_is_told_as_its_close() {
 }
 
 #[test]
-fn listeners_with_different_framings_share_a_reactor() {
+fn serves_listeners_with_different_framings() {
     let (mut reactor, framed) = listening_reactor(Framing::Pilcrow);
     let options = ListenOptions {
         framing: Framing::Raw,
@@ -181,7 +181,7 @@ fn listeners_with_different_framings_share_a_reactor() {
 }
 
 #[test]
-fn a_wake_from_another_thread_ends_the_wait() {
+fn wakes_from_another_thread() {
     let mut reactor = Reactor::new(Limits::default()).unwrap();
     let waker = reactor.waker();
     let until = Instant::now() + DEADLINE;
@@ -198,7 +198,7 @@ fn a_wake_from_another_thread_ends_the_wait() {
 }
 
 #[test]
-fn a_host_loop_nests_the_reactor_by_its_fd() {
+fn runs_nested_in_a_host_loop_by_its_fd() {
     let (mut reactor, addr) = listening_reactor(Framing::Pilcrow);
     let mut echo = Echo::default();
     let later = reactor.now() + Duration::from_millis(50);
@@ -211,7 +211,7 @@ fn a_host_loop_nests_the_reactor_by_its_fd() {
             client.read_exact(&mut answer).unwrap();
         }
     });
-    // The host sleeps on the fd and never lets the reactor sleep.
+    // The host sleeps on the fd; the reactor never sleeps.
     let until = Instant::now() + DEADLINE;
     while !client.is_finished() || echo.timers.is_empty() {
         assert!(Instant::now() < until, "the host was not woken");
@@ -235,9 +235,9 @@ fn a_host_loop_nests_the_reactor_by_its_fd() {
 }
 
 #[test]
-fn handlers_that_share_a_reactor_are_told_of_their_own() {
+fn calls_each_handler_for_its_own_connections_and_timers() {
     let mut reactor = Reactor::new(Limits::default()).unwrap();
-    // The first allocates no owner: one of several may do without.
+    // The first allocates no owner, which one of several may do.
     let owners = [Owner::default(), reactor.net().new_owner()];
     let mut echoes = owners.map(|owner| Echo {
         owner,
@@ -266,7 +266,7 @@ fn handlers_that_share_a_reactor_are_told_of_their_own() {
         .iter()
         .any(|echo| echo.frames.is_empty() || echo.timers.is_empty())
     {
-        assert!(Instant::now() < until, "turned in vain");
+        assert!(Instant::now() < until, "timed out");
         let [first, second] = &mut echoes;
         let wait = Some(Duration::from_millis(100));
         reactor.turn(wait, &mut (first, second)).unwrap();
@@ -295,7 +295,7 @@ fn closes_connections_that_no_handler_owns() {
     let mut echoes = vec![Echo::default(), Echo::default()];
     let until = Instant::now() + DEADLINE;
     while !client.is_finished() {
-        assert!(Instant::now() < until, "turned in vain");
+        assert!(Instant::now() < until, "timed out");
         let wait = Some(Duration::from_millis(10));
         reactor.turn(wait, &mut echoes).unwrap();
     }
@@ -322,7 +322,7 @@ fn http_get(addr: SocketAddr, target: &str) -> String {
     answer
 }
 
-/// Asks again until the answer has these words.
+/// Repeats the request until the response has these words.
 fn http_get_until(addr: SocketAddr, target: &str, words: &[&str]) {
     let until = Instant::now() + DEADLINE;
     loop {
@@ -330,13 +330,16 @@ fn http_get_until(addr: SocketAddr, target: &str, words: &[&str]) {
         if words.iter().all(|word| answer.contains(word)) {
             return;
         }
-        assert!(Instant::now() < until, "{words:?} in vain: {answer}");
+        assert!(
+            Instant::now() < until,
+            "timed out waiting for {words:?}: {answer}"
+        );
         thread::sleep(Duration::from_millis(20));
     }
 }
 
 #[test]
-fn a_distributor_with_its_admin_api_a_gateway_and_two_nodes_share_one_reactor() {
+fn runs_a_distributor_admin_api_gateway_and_two_nodes_on_one_reactor() {
     let mut reactor = Reactor::new(Limits::default()).unwrap();
     let net = reactor.net();
     let mut distributor = Distributor::new(distributor::Config::default());

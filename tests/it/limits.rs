@@ -1,4 +1,4 @@
-//! Each limit, reached through a real socket, with somebody beside it who must not notice.
+//! Each limit, reached through a real socket, beside a node that must not be disturbed.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Client, DEADLINE, Distributor, in_background, names, wait_until};
 
-/// Somebody registered who does nothing wrong.
+/// A registered node that stays within all limits.
 struct Bystander(Client);
 
 impl Bystander {
@@ -19,7 +19,7 @@ impl Bystander {
         Bystander(distributor.join("bystander", 1))
     }
 
-    /// Fails unless it is still connected, listed, and told of others.
+    /// Fails unless it is still connected and listed, and receives changes.
     #[track_caller]
     fn assert_undisturbed(&mut self, distributor: &Distributor) {
         static PROBES: AtomicUsize = AtomicUsize::new(0);
@@ -33,11 +33,11 @@ impl Bystander {
     }
 }
 
-/// Fails unless the client is told this errorcode, then closed.
+/// Fails unless the client receives this errorcode and is then closed.
 #[track_caller]
 fn assert_refused(client: &mut Client, errorcode: u64) {
     let frames = client.read_to_end();
-    let last = frames.last().expect("it is told why");
+    let last = frames.last().expect("the reason is sent");
     assert_eq!(last["errorcode"], errorcode, "{last}");
 }
 
@@ -50,14 +50,14 @@ fn get_of(bytes: usize) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Params that are this long, and the name in them.
+/// Params of this length, with this name.
 fn params_of(name: &str, bytes: usize) -> Value {
     let mut params = json!({"port": 1, "name": name, "pad": ""});
     params["pad"] = "x".repeat(bytes - params.to_string().len()).into();
     params
 }
 
-/// Reads to the first frame with this in it; returns how many frames that took.
+/// Reads up to the first frame that contains `needle`. Returns the number of frames read.
 #[track_caller]
 fn read_to(client: &mut Client, needle: &str) -> usize {
     (1..)
@@ -70,7 +70,7 @@ fn read_to(client: &mut Client, needle: &str) -> usize {
         .unwrap()
 }
 
-/// Resident memory, in KiB.
+/// Returns the resident memory, in KiB.
 fn memory_of(distributor: &Distributor) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", distributor.program.pid()));
     let status = status.unwrap();
@@ -82,7 +82,7 @@ fn memory_of(distributor: &Distributor) -> usize {
 }
 
 #[test]
-fn a_frame_one_byte_too_large_is_refused_before_it_ends() {
+fn rejects_a_frame_one_byte_too_large_before_its_end() {
     for (flags, limit) in [(&[][..], 65536), (&["--max-frame-bytes", "1000"], 1000)] {
         let distributor = Distributor::start(flags);
         let mut bystander = Bystander::join(&distributor);
@@ -91,7 +91,7 @@ fn a_frame_one_byte_too_large_is_refused_before_it_ends() {
         let whole = [&get_of(limit)[..], "¶".as_bytes()].concat();
         fits.send_raw(&whole);
         assert_eq!(fits.next()["key"], "asked");
-        // White space before a frame, and half an end behind it, are not of it.
+        // White space before a frame and half an end after it do not count.
         fits.send_raw([b' '; 2000]);
         fits.send_raw(&whole[..limit + 1]);
         bystander.assert_undisturbed(&distributor);
@@ -114,7 +114,7 @@ fn a_frame_one_byte_too_large_is_refused_before_it_ends() {
 }
 
 #[test]
-fn a_frame_is_as_large_in_one_piece_as_in_two() {
+fn measures_a_frame_alike_in_one_piece_and_in_two() {
     let distributor = Distributor::start(&["--max-frame-bytes", "1000"]);
     let mut bystander = Bystander::join(&distributor);
     for padding in [100, 949, 950, 1500] {
@@ -133,13 +133,13 @@ fn a_frame_is_as_large_in_one_piece_as_in_two() {
         let (whole, cut) = (outcome(frame.len()), outcome(frame.len() - 1));
         assert_eq!(
             whole, cut,
-            "{padding} bytes of white space behind a frame of 70"
+            "{padding} bytes of white space after a frame of 70"
         );
     }
 }
 
 #[test]
-fn a_frame_must_end_in_time_however_often_a_byte_comes() {
+fn limits_the_time_of_a_frame_that_trickles_in() {
     let distributor = Distributor::start(&["--frame-timeout", "300ms"]);
     let mut bystander = Bystander::join(&distributor);
     let mut slow = distributor.connect();
@@ -159,8 +159,8 @@ fn a_frame_must_end_in_time_however_often_a_byte_comes() {
 }
 
 #[test]
-fn only_who_says_nothing_at_all_is_closed_for_silence() {
-    // Long enough that whoever speaks at once is heard in time on a busy machine.
+fn closes_only_silent_connections_after_the_first_byte_timeout() {
+    // Long enough for the first bytes of the others to be read in time on a busy machine.
     let distributor = Distributor::start(&["--first-byte-timeout", "2s"]);
     let mut brief = Client::connect(distributor.addr);
     brief.send(&json!({"errorcode": 0}));
@@ -176,7 +176,7 @@ fn only_who_says_nothing_at_all_is_closed_for_silence() {
 }
 
 #[test]
-fn what_a_node_says_of_itself_is_limited() {
+fn limits_the_size_of_a_registration() {
     let name = |name: String| json!({"port": 1, "name": name});
     let urls = |count: usize, bytes: usize| {
         let url = format!("GET/{}", "x".repeat(bytes - 4));
@@ -212,7 +212,7 @@ fn what_a_node_says_of_itself_is_limited() {
         let mut joiner = distributor.connect();
         joiner.post(&too_much);
         assert_refused(&mut joiner, 4);
-        // One that is registered keeps what it has.
+        // A registered client keeps its entry.
         client.post(&too_much);
         assert_eq!(client.next_errorcode(), 4);
         client.send(&json!({"uri": "/distributes", "method": "GET", "key": 1}));
@@ -227,7 +227,7 @@ fn what_a_node_says_of_itself_is_limited() {
 }
 
 #[test]
-fn nesting_is_limited() {
+fn limits_the_depth_of_params() {
     let distributor = Distributor::start(&["--max-depth", "3"]);
     let mut bystander = Bystander::join(&distributor);
     let mut client = distributor.connect();
@@ -239,7 +239,7 @@ fn nesting_is_limited() {
 }
 
 #[test]
-fn the_registry_refuses_the_joiner_when_it_is_full() {
+fn rejects_registrations_when_the_registry_is_full() {
     let entry = r#"{"port":1,"name":"bystander","urls":["GET/bystander"],"host":"127.0.0.1"},"#;
     let bytes = (entry.len() * 2).to_string();
     for flags in [["--max-entries", "2"], ["--max-list-bytes", &bytes]] {
@@ -258,27 +258,27 @@ fn the_registry_refuses_the_joiner_when_it_is_full() {
         bystander
             .0
             .wait_for_list("room", |names| names == ["bystander"]);
-        // Who is registered can register anew where there is no room for more.
+        // A registered node can register anew although there is no room for others.
         bystander.0.register("bystander", 1);
         bystander.assert_undisturbed(&distributor);
     }
 }
 
 #[test]
-fn one_connection_too_many_is_told_so_and_closed() {
+fn refuses_connections_beyond_the_limit_with_a_reason() {
     let distributor = Distributor::start(&["--max-connections", "3"]);
     let mut bystander = Bystander::join(&distributor);
     let mut others = [distributor.join("a", 1), distributor.join("b", 1)];
-    // More than are told why are closed as well.
+    // More are refused at once than receive a reason.
     let mut crowd: Vec<Client> = (0..50).map(|_| Client::connect(distributor.addr)).collect();
-    let told = crowd.iter_mut().map(Client::read_to_end).filter(|frames| {
+    let refused_with_reason = crowd.iter_mut().map(Client::read_to_end).filter(|frames| {
         assert!(
             frames.iter().all(|frame| frame["errorcode"] == 6),
             "{frames:?}"
         );
         frames.len() == 1
     });
-    assert!(told.count() > 0);
+    assert!(refused_with_reason.count() > 0);
     drop(crowd);
     distributor
         .program
@@ -290,7 +290,7 @@ fn one_connection_too_many_is_told_so_and_closed() {
     bystander
         .0
         .wait_for_list("room", |names| names == ["bystander"]);
-    wait_until("a new one to be let in", || {
+    wait_until("a new one to be accepted", || {
         let mut client = Client::connect(distributor.addr);
         client
             .next_text()
@@ -300,16 +300,17 @@ fn one_connection_too_many_is_told_so_and_closed() {
 }
 
 #[test]
-fn who_asks_much_and_reads_nothing_is_cut() {
+fn closes_clients_whose_unread_replies_exceed_the_limit() {
     let distributor = Distributor::start(&["--max-unsent-bytes", "20000"]);
     let mut bystander = Bystander::join(&distributor);
     let mut deaf = Client::connect_narrow(distributor.addr);
-    // The answer repeats the key.
+    // The reply repeats the key.
     let packet = json!({"uri": "/nothing", "method": "GET", "key": "x".repeat(10_000)});
     let until = Instant::now() + DEADLINE;
-    let is_cut = |line: &String| line.contains("closed") && line.contains("too much unsent data");
-    while !distributor.program.stderr().iter().any(is_cut) {
-        assert!(Instant::now() < until, "it was never cut");
+    let is_closed =
+        |line: &String| line.contains("closed") && line.contains("too much unsent data");
+    while !distributor.program.stderr().iter().any(is_closed) {
+        assert!(Instant::now() < until, "it was never closed");
         deaf.send(&packet);
     }
     distributor.program.wait_for_log(&[
@@ -320,7 +321,7 @@ fn who_asks_much_and_reads_nothing_is_cut() {
     bystander.assert_undisturbed(&distributor);
 }
 
-/// A client that is registered with a long entry, and will read nothing more.
+/// Returns a client that is registered with a long entry and reads nothing more.
 fn deaf_node(distributor: &Distributor, bytes: usize) -> Client {
     let mut deaf = Client::connect_narrow(distributor.addr);
     deaf.post(&params_of("deaf", bytes));
@@ -329,23 +330,23 @@ fn deaf_node(distributor: &Distributor, bytes: usize) -> Client {
 }
 
 #[test]
-fn who_reads_nothing_is_cut_and_the_others_get_every_push() {
+fn closes_clients_that_stop_reading_without_delaying_pushes_to_others() {
     let distributor = Distributor::start(&["--write-timeout", "500ms"]);
     let mut bystander = Bystander::join(&distributor);
     let deaf = deaf_node(&distributor, 15_000);
     let mut changing = distributor.connect();
     let until = Instant::now() + DEADLINE;
-    let is_cut = |line: &String| line.contains("WARN") && line.contains("peer stopped reading");
+    let is_closed = |line: &String| line.contains("WARN") && line.contains("peer stopped reading");
     for revision in 0.. {
         let name = format!("revision-{revision}.");
         changing.post(&params_of(&name, 15_000));
         for client in [&mut changing, &mut bystander.0] {
             read_to(client, &name);
         }
-        if distributor.program.stderr().iter().any(is_cut) {
+        if distributor.program.stderr().iter().any(is_closed) {
             break;
         }
-        assert!(Instant::now() < until, "it was never cut");
+        assert!(Instant::now() < until, "it was never closed");
     }
     distributor.program.wait_for_log(&[
         "WARN",
@@ -360,7 +361,7 @@ fn who_reads_nothing_is_cut_and_the_others_get_every_push() {
 }
 
 #[test]
-fn a_node_that_never_reads_costs_no_more_than_a_list() {
+fn keeps_at_most_one_list_for_a_node_that_never_reads() {
     let flags = [
         "--write-timeout",
         "10m",
@@ -392,7 +393,7 @@ fn a_node_that_never_reads_costs_no_more_than_a_list() {
 }
 
 #[test]
-fn more_connections_than_a_turn_accepts_are_all_served() {
+fn serves_more_connections_than_one_turn_accepts() {
     let distributor = Distributor::start(&["--max-accepts-per-turn", "2"]);
     let mut bystander = Bystander::join(&distributor);
     distributor.program.freeze();
@@ -407,7 +408,7 @@ fn more_connections_than_a_turn_accepts_are_all_served() {
 }
 
 #[test]
-fn a_flood_delays_nobody_and_is_served_to_its_end() {
+fn serves_a_flood_of_requests_without_delaying_others() {
     let small_turns = [
         "--max-frames-per-turn",
         "1",
@@ -430,7 +431,7 @@ fn flood(distributor: &Distributor) {
     let sent = in_background(move || {
         let mut sent = 0_u64;
         while !is_over_here.load(Ordering::Relaxed) || sent < 5000 {
-            // There is always more to do, but never so much unread that it would be cut.
+            // There is always more to do, but too few unread replies to be closed for.
             if sent - answered_so_far.load(Ordering::Relaxed) > 2000 {
                 thread::sleep(Duration::from_millis(1));
                 continue;
@@ -459,7 +460,7 @@ fn flood(distributor: &Distributor) {
         }
     });
 
-    // While it comes, others register and are told of each other.
+    // Meanwhile others register, and receive each other's entries.
     for _ in 0..10 {
         bystander.assert_undisturbed(distributor);
     }
@@ -471,7 +472,7 @@ fn flood(distributor: &Distributor) {
 }
 
 #[test]
-fn who_asks_for_lists_without_end_does_not_hold_up_the_pushes() {
+fn pushes_changes_while_clients_request_lists_without_pause() {
     let flags = ["--max-frame-bytes", "700000"];
     let room = ["--max-registration-bytes", "600000"];
     let distributor = Distributor::start(&[flags, room].concat());
@@ -480,7 +481,7 @@ fn who_asks_for_lists_without_end_does_not_hold_up_the_pushes() {
     bystander.wait_for_list("itself", |names| names == ["bystander"]);
 
     let addr = distributor.addr;
-    let ask_without_end = move || -> std::io::Result<()> {
+    let request_lists = move || -> std::io::Result<()> {
         const GETS: usize = 20;
         let get = r#"{"uri":"/distributes","method":"GET","key":1}¶"#;
         let mut stream = TcpStream::connect(addr)?;
@@ -498,7 +499,7 @@ fn who_asks_for_lists_without_end_does_not_hold_up_the_pushes() {
     };
     for _ in 0..40 {
         // Until the Distributor ends.
-        thread::spawn(ask_without_end);
+        thread::spawn(request_lists);
     }
     for number in 0..4 {
         let name = format!("node-{number}");

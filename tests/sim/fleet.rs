@@ -123,7 +123,7 @@ impl Fleet {
 
     /// Adds a line to the trace.
     pub fn log(&self, line: &str) {
-        self.shared.world.say(line);
+        self.shared.world.log(line);
     }
 
     pub fn later(&mut self, wait: Duration, what: Later) {

@@ -147,7 +147,7 @@ impl StateFile {
             Err(error) => {
                 self.retry_at = now + RETRY;
                 self.world
-                    .say(&format!("failed to write state file: {error}"));
+                    .log(&format!("failed to write state file: {error}"));
             }
         }
     }

@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 
-/// What the frames of a stream are, said as simply as possible.
+/// Returns the frames of a stream, computed in the simplest way.
 fn model(stream: &[u8]) -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     let mut begun = Vec::new();
@@ -27,7 +27,7 @@ fn pieces(stream: &[u8], cuts: &[usize]) -> Vec<Vec<u8>> {
     cuts.into_iter().map(piece).collect()
 }
 
-/// Bytes that are ends, half ends and white space more often than chance has them.
+/// Bytes with many ends, half ends and white space.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![
         Just(vec![LEAD]),
@@ -43,7 +43,7 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn any_cut_gives_the_same_frames(
+    fn finds_the_same_frames_however_the_stream_is_cut(
         stream in stream(),
         cuts in prop::collection::vec(any::<usize>(), 0..12),
     ) {
@@ -60,7 +60,7 @@ proptest! {
     }
 
     #[test]
-    fn stopping_anywhere_loses_and_repeats_nothing(
+    fn loses_and_repeats_no_frame_after_a_stop(
         stream in stream(),
         cuts in prop::collection::vec(any::<usize>(), 0..12),
         stops in prop::collection::vec(any::<bool>(), 1..12),
@@ -85,7 +85,7 @@ proptest! {
     }
 
     #[test]
-    fn the_limit_is_that_of_the_longest_frame_whatever_the_cut(
+    fn limits_each_frame_however_the_stream_is_cut(
         stream in stream(),
         cuts in prop::collection::vec(any::<usize>(), 0..12),
         limit in 0..20usize,
@@ -114,7 +114,7 @@ proptest! {
     }
 
     #[test]
-    fn raw_bytes_are_offered_in_order_until_consumed(
+    fn offers_raw_bytes_in_order_until_they_are_consumed(
         stream: Vec<u8>,
         cuts in prop::collection::vec(any::<usize>(), 0..12),
         appetite in prop::collection::vec(0..9usize, 1..12),
@@ -135,7 +135,7 @@ proptest! {
 }
 
 #[test]
-fn between_frames_no_memory_is_held() {
+fn holds_no_memory_between_frames() {
     let (mut buffer, mut pool) = (FrameBuffer::default(), BufferPool::default());
     for piece in [&b"{\"a\""[..], b":1}\xC2", b"\xB6 \r\n"] {
         buffer.feed(piece, 100, &mut pool, &mut |_| ControlFlow::Continue(()));

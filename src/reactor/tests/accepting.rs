@@ -27,7 +27,7 @@ fn retries_by_timer_when_there_is_no_fd() {
     bench.world().event(listener, true, false, false);
     bench.turn();
     assert!(bench.handler.take_log().is_empty());
-    // Each try asks twice, and no event ever comes. It waits 10 ms, 20, 40 and 80.
+    // Each attempt calls accept twice, and no event comes. The pauses are 10, 20, 40 and 80 ms.
     bench.pass(149 * MILLI);
     assert!(bench.handler.take_log().is_empty());
     bench.pass(2 * MILLI);
@@ -73,7 +73,7 @@ fn refuses_with_the_reserved_fd_when_there_is_no_other() {
 }
 
 #[test]
-fn skips_connections_that_went_before_they_were_accepted() {
+fn skips_connections_that_ended_before_they_were_accepted() {
     let mut bench = Bench::new();
     bench.world().accepts = [
         Accept::Fails(ErrorKind::ConnectionAborted),
@@ -106,7 +106,7 @@ fn sends_the_refusal_when_there_are_too_many() {
     bench.settle();
     assert!(
         bench.handler.take_log().is_empty(),
-        "nobody hears of those refused"
+        "refused connections are not reported"
     );
     assert_eq!(bench.reactor.net().counters().refused, 40);
     let refused = bench.world().accepted[1];

@@ -98,7 +98,7 @@ fn limits_how_long_a_close_lingers() {
     bench.settle();
     bench.assert_at_baseline();
 
-    // It takes nothing of what is queued.
+    // It reads nothing of the queue.
     let (conn, socket) = bench.accept();
     send(bench.reactor.net(), conn, "never read");
     bench.world().socket(socket).writes = [Write::Fails(ErrorKind::WouldBlock)].into();
@@ -130,7 +130,7 @@ fn writes_the_queue_after_the_end_of_the_peer() {
 }
 
 #[test]
-fn calls_on_close_once_and_the_harder_mode_wins() {
+fn calls_on_close_once_and_aborts_if_one_close_does() {
     let mut bench = Bench::new();
     let (conn, socket) = bench.accept();
     send(bench.reactor.net(), conn, "lost");
@@ -156,6 +156,20 @@ fn calls_on_close_in_the_next_turn_without_sleep() {
     }));
     bench.turn();
     assert!(bench.handler.take_log().is_empty());
+    bench.reactor.turn(None, &mut bench.handler).unwrap();
+    assert_eq!(bench.handler.take_log(), ["closed Local"]);
+    bench.assert_at_baseline();
+}
+
+#[test]
+fn reports_closes_within_on_close_in_the_next_turn() {
+    let mut bench = Bench::new();
+    let (first, _) = bench.accept();
+    let (second, _) = bench.accept();
+    bench.handler.on_close = Some(Box::new(move |net| net.close(second, Close::Now)));
+    bench.reactor.net().close(first, Close::Now);
+    bench.turn();
+    assert_eq!(bench.handler.take_log(), ["closed Local"]);
     bench.reactor.turn(None, &mut bench.handler).unwrap();
     assert_eq!(bench.handler.take_log(), ["closed Local"]);
     bench.assert_at_baseline();

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn opens_when_the_system_says_so_and_sends_the_queue() {
+fn opens_once_connected_and_sends_the_queue() {
     let mut bench = Bench::new();
     let conn = bench
         .reactor
@@ -26,7 +26,7 @@ fn opens_when_the_system_says_so_and_sends_the_queue() {
     bench.pass(100 * SECOND);
     assert!(
         bench.handler.take_log().is_empty(),
-        "who connects may wait for ever"
+        "an outgoing connection has no first-byte timeout"
     );
 }
 
@@ -46,7 +46,7 @@ fn connects_from_the_given_address() {
 }
 
 #[test]
-fn reports_a_refused_connect_once_though_it_looks_writable() {
+fn reports_a_refused_connect_once_although_it_looks_writable() {
     let mut bench = Bench::new();
     bench
         .reactor

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn limits_the_time_of_a_frame_whatever_arrives() {
+fn limits_the_time_of_a_frame_however_many_bytes_arrive() {
     let mut bench = Bench::new();
     let (_, socket) = bench.accept();
     bench.world().arrive(socket, "whole¶".as_bytes());
@@ -65,7 +65,7 @@ fn closes_silent_connections_before_the_first_byte_only() {
 }
 
 #[test]
-fn takes_white_space_for_silence() {
+fn treats_white_space_as_silence() {
     let mut bench = Bench::new();
     let (_, socket) = bench.accept();
     for _ in 0..7 {
@@ -103,14 +103,14 @@ fn does_not_extend_the_time_of_raw_bytes() {
 }
 
 #[test]
-fn gives_what_begins_between_turns_its_whole_time() {
+fn measures_deadlines_from_calls_between_turns() {
     let mut bench = Bench::new();
     let (conn, socket) = bench.accept();
     bench.world().arrive(socket, b"begin");
     bench.settle();
     bench.reactor.net().pause(conn);
     bench.pass(600 * SECOND);
-    // A host loop has had other things to do.
+    // A host loop was busy elsewhere.
     let later = bench.world().now + 9_900 * MILLI;
     bench.world().now = later;
     bench.reactor.net().resume(conn);

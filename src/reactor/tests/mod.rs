@@ -21,12 +21,12 @@ use crate::time::Time;
 const MILLI: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What a handler was told, in words.
+/// Records callbacks as text.
 #[derive(Default)]
 struct Recorder {
     log: Vec<String>,
     opened: Vec<ConnId>,
-    /// What to do with a frame, if not only to note it.
+    /// Called with each frame, after it is recorded.
     react: Option<Reaction>,
     consume: usize,
     on_turn_end: Option<Action>,
@@ -100,7 +100,7 @@ impl Handler for Recorder {
     fn on_close(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
         assert!(
             net.send(conn).is_none(),
-            "nothing is sent on what is closed"
+            "a closed connection accepts no frames"
         );
         assert!(net.peer_addr(conn).is_some(), "its peer is still known");
         self.log.push(format!("closed {why:?}"));
@@ -182,7 +182,7 @@ impl Bench {
                 return;
             }
         }
-        panic!("the loop never comes to rest");
+        panic!("the loop never becomes idle");
     }
 
     fn accept(&mut self) -> (ConnId, SocketId) {

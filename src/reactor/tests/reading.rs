@@ -276,7 +276,7 @@ fn ignores_events_for_an_earlier_connection_of_the_slot() {
     assert_eq!(old.slot(), new.slot());
     bench.handler.take_log();
 
-    // In one batch: the new one's bytes, and a late event for who had slot and fd before.
+    // In one batch: the new one's bytes, and a late event for the earlier one of the slot and fd.
     bench.world().arrive(new_socket, "{}¶".as_bytes());
     bench.world().events.push(Event::Socket {
         token: stale_token,

@@ -28,7 +28,7 @@ fn reads_everything_after_a_stall_before_anything_expires() {
     bench.reactor.net().arm(Owner::default(), deadline, tag);
     bench.handler.take_log();
 
-    // The process stands still; its peer does not, and sends more than one turn reads.
+    // The process is stopped; its peer is not, and sends more than one turn reads.
     bench.world().now = Time::from_millis(60_000);
     bench.world().arrive(socket, "in, and the end¶".as_bytes());
     bench.settle();

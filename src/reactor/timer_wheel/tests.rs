@@ -19,7 +19,7 @@ fn pop_all<T>(wheel: &mut TimerWheel<T>, now: Time) -> Vec<T> {
 }
 
 #[test]
-fn an_empty_wheel_has_nothing_to_give() {
+fn returns_nothing_when_empty() {
     let mut wheel = TimerWheel::<u8>::default();
     assert!(wheel.is_empty());
     assert_eq!(wheel.next_deadline(), None);
@@ -27,7 +27,7 @@ fn an_empty_wheel_has_nothing_to_give() {
 }
 
 #[test]
-fn a_deadline_is_rounded_up_to_a_whole_millisecond() {
+fn rounds_deadlines_up_to_whole_milliseconds() {
     let mut wheel = TimerWheel::default();
     wheel.arm(Time::from_nanos(4_000_001), "just after 4");
     wheel.arm(ms(4), "exactly 4");
@@ -41,7 +41,7 @@ fn a_deadline_is_rounded_up_to_a_whole_millisecond() {
 }
 
 #[test]
-fn timers_expire_by_deadline_and_then_in_the_order_armed() {
+fn expires_by_deadline_and_then_in_the_order_of_arming() {
     let mut wheel = TimerWheel::default();
     for (deadline, payload) in [(9, 'd'), (5, 'b'), (9, 'e'), (5, 'c'), (1, 'a')] {
         wheel.arm(ms(deadline), payload);
@@ -50,7 +50,7 @@ fn timers_expire_by_deadline_and_then_in_the_order_armed() {
 }
 
 #[test]
-fn the_order_of_arming_survives_cascades() {
+fn keeps_the_order_of_arming_in_cascades() {
     for deadline in [64, 4_096, 262_144, 300_000, DAY, 64_u64.pow(7) + 4_097] {
         let mut wheel = TimerWheel::default();
         let mut armed = 0;
@@ -68,7 +68,7 @@ fn the_order_of_arming_survives_cascades() {
 }
 
 #[test]
-fn a_deadline_not_after_the_present_lands_in_the_next_tick() {
+fn expires_past_deadlines_in_the_next_tick() {
     let mut wheel = TimerWheel::default();
     wheel.arm(Time::ZERO, 'a');
     assert_eq!(wheel.pop_expired(Time::ZERO), None);
@@ -83,7 +83,7 @@ fn a_deadline_not_after_the_present_lands_in_the_next_tick() {
 }
 
 #[test]
-fn rearming_zero_ends_even_while_catching_up_with_a_leap() {
+fn ends_a_batch_when_timers_are_rearmed_without_delay() {
     let mut wheel = TimerWheel::default();
     for hour in 0..24 {
         wheel.arm(ms(hour * DAY / 24), hour);
@@ -100,7 +100,7 @@ fn rearming_zero_ends_even_while_catching_up_with_a_leap() {
 }
 
 #[test]
-fn a_due_timer_can_be_disarmed_until_it_is_popped() {
+fn disarms_due_timers_until_they_are_popped() {
     let mut wheel = TimerWheel::default();
     let first = wheel.arm(ms(70), 'a');
     let same_tick = wheel.arm(ms(70), 'b');
@@ -114,7 +114,7 @@ fn a_due_timer_can_be_disarmed_until_it_is_popped() {
 }
 
 #[test]
-fn disarming_keeps_the_rest_of_the_slot() {
+fn keeps_the_rest_of_a_slot_when_disarming() {
     for gone in 0..4 {
         let mut wheel = TimerWheel::default();
         let ids: Vec<TimerId> = (0..4).map(|timer| wheel.arm(ms(500), timer)).collect();
@@ -126,7 +126,7 @@ fn disarming_keeps_the_rest_of_the_slot() {
 }
 
 #[test]
-fn a_stale_id_is_harmless() {
+fn ignores_stale_ids() {
     let mut wheel = TimerWheel::default();
     let disarmed = wheel.arm(ms(1), 'a');
     assert_eq!(wheel.disarm(disarmed), Some('a'));
@@ -141,7 +141,7 @@ fn a_stale_id_is_harmless() {
 }
 
 #[test]
-fn generations_wrap_around() {
+fn wraps_generations_around() {
     let mut wheel = TimerWheel {
         next_generation: NonZeroU32::MAX,
         ..TimerWheel::default()
@@ -154,7 +154,7 @@ fn generations_wrap_around() {
 }
 
 #[test]
-fn a_clock_that_steps_back_stands_still() {
+fn treats_a_clock_that_steps_back_as_standing_still() {
     let mut wheel = TimerWheel::default();
     assert_eq!(wheel.pop_expired(ms(100)), None);
     wheel.arm(ms(60), 'a');
@@ -164,7 +164,7 @@ fn a_clock_that_steps_back_stands_still() {
 }
 
 #[test]
-fn a_due_timer_is_popped_even_if_the_clock_steps_back() {
+fn pops_due_timers_even_if_the_clock_steps_back() {
     let mut wheel = TimerWheel::default();
     wheel.arm(ms(10), 'a');
     wheel.arm(ms(20), 'b');
@@ -173,7 +173,7 @@ fn a_due_timer_is_popped_even_if_the_clock_steps_back() {
 }
 
 #[test]
-fn the_farthest_deadlines_work() {
+fn accepts_the_farthest_deadlines() {
     let last_tick = END_OF_TIME.as_millis();
     let mut wheel = TimerWheel::default();
     wheel.arm(END_OF_TIME, 'c');
@@ -189,7 +189,7 @@ fn the_farthest_deadlines_work() {
 }
 
 #[test]
-fn polling_wakes_up_at_most_once_per_level() {
+fn wakes_at_most_once_per_level() {
     for deadline in (0..45).flat_map(|bit| [1 << bit, (2 << bit) - 1]) {
         let deadline = ms(deadline);
         if deadline == END_OF_TIME {
@@ -210,7 +210,7 @@ fn polling_wakes_up_at_most_once_per_level() {
 }
 
 #[test]
-fn a_steady_state_does_not_allocate() {
+fn allocates_nothing_in_a_steady_state() {
     let mut wheel = TimerWheel::default();
     let mut ids: Vec<TimerId> = (0..100).map(|delay| wheel.arm(ms(delay), ())).collect();
     let capacity = wheel.entries.capacity();
@@ -225,14 +225,14 @@ fn a_steady_state_does_not_allocate() {
 }
 
 #[test]
-fn entries_stay_small() {
+fn keeps_entries_small() {
     assert_eq!(size_of::<Option<Entry<u32>>>(), 24);
     assert_eq!(size_of::<Option<Entry<u64>>>(), 32);
     assert_eq!(size_of::<Option<TimerId>>(), 8);
 }
 
 #[test]
-fn debug_output_is_a_summary() {
+fn prints_a_summary_for_debug() {
     let mut wheel = TimerWheel::default();
     wheel.arm(ms(1), 'a');
     let shown = format!("{wheel:?}");
@@ -255,9 +255,9 @@ enum Step {
     Arm(Moment, Reaction),
     /// Of any id ever given, stale or not.
     Disarm(prop::sample::Index),
-    /// The clock reads this, and at most so many timers are popped.
+    /// The clock reads this, and at most this many timers are popped.
     Advance(Moment, usize),
-    /// The clock reads what `next_deadline` asks for, until something expires.
+    /// The clock reads what `next_deadline` returns, until a timer expires.
     Sleep,
 }
 
@@ -269,7 +269,7 @@ enum Reaction {
     DisarmDue(prop::sample::Index),
 }
 
-/// A time, relative to the present of whoever resolves it.
+/// A time, relative to the present at which it is resolved.
 #[derive(Clone, Debug)]
 enum Moment {
     Ago(u64),

@@ -1,4 +1,4 @@
-//! The disk of a host, as a process uses it: each step takes its time and can fail.
+//! The disk of a host, as a process uses it: each step takes time and can fail.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -12,8 +12,8 @@ use super::ids::HostId;
 use super::inner::Shared;
 use crate::sys::{Disk, FileKind};
 
-/// A host's disk, for one who does several steps with it. He sees what he does at once; what is on the
-/// disk while he does it are [`HostDisk::steps`], for whoever lets time pass between them.
+/// A host's disk, for several steps in a row. Each step is visible to the next at once; what is on
+/// the disk meanwhile is in [`HostDisk::steps`], for a test that lets time pass between them.
 pub struct HostDisk {
     world: Shared,
     files: Files,
@@ -40,7 +40,7 @@ impl HostDisk {
         self.world.borrow_mut().strikes(fault)
     }
 
-    /// Fails as it is drawn, or else does what is to be done; both take their time.
+    /// Fails if a fault strikes, otherwise takes the step; both take time.
     fn step<T>(
         &mut self,
         fault: Fault,
@@ -175,7 +175,7 @@ mod tests {
 
     const FILE: &str = "folder/file";
 
-    /// The file in five steps, each before what relies on it.
+    /// Replaces the file in five steps, each before the one that relies on it.
     fn replace(disk: &mut HostDisk, file: &Path, bytes: &[u8]) -> io::Result<()> {
         let new = Path::new("folder/new");
         disk.create(new)?;
@@ -195,7 +195,7 @@ mod tests {
         world.disk(host).read(Path::new(FILE), 1000).ok()
     }
 
-    /// What is found after so many steps of a second file, and a crash.
+    /// Returns what is found after this many steps of a second file and a crash.
     fn found(seed: u64, steps: usize, in_order: bool) -> Option<Vec<u8>> {
         let (world, host) = world(seed);
         let file = Path::new(FILE);
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crash_keeps_what_was_synced_and_may_keep_the_rest() {
+    fn keeps_synced_bytes_and_maybe_others_in_a_crash() {
         let (old, new) = (Some(b"old".to_vec()), Some(b"newer".to_vec()));
         for (steps, wanted) in [(3, vec![&old]), (4, vec![&old, &new]), (5, vec![&new])] {
             let mut seen: Vec<_> = (0..100).map(|seed| found(seed, steps, true)).collect();
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_killed_process_loses_nothing_that_was_written() {
+    fn keeps_written_bytes_of_a_killed_process() {
         let (world, host) = world(1);
         let mut disk = world.disk(host);
         disk.create(Path::new(FILE)).unwrap();
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_takes_nothing_and_keeps_what_it_has() {
+    fn rejects_writes_on_a_full_disk_and_keeps_its_files() {
         let (world, host) = world(1);
         let mut disk = world.disk(host);
         replace(&mut disk, Path::new(FILE), b"old").unwrap();

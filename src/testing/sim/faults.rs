@@ -1,11 +1,11 @@
-//! What goes wrong below a process, and how often.
+//! Faults below a process, and how often they strike.
 
 use std::time::Duration;
 
 use super::random::Random;
 
-/// One kind of fault of the system and the network. Whoever drives the simulation adds its own:
-/// processes that are killed or paused, peers that lie.
+/// A kind of fault of the system or the network. The driver of the simulation adds its own, such as
+/// killed and paused processes and lying peers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[expect(missing_docs, reason = "named as the error or event that they are")]
 pub enum Fault {
@@ -46,7 +46,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// All of them, in the order of their numbers.
+    /// Returns all of them, in the order of their numbers.
     pub const ALL: [Fault; 34] = [
         Fault::ShortRead,
         Fault::OneByteRead,
@@ -84,14 +84,14 @@ impl Fault {
         Fault::DiskSlow,
     ];
 
-    /// The most often that a seed may draw it, in 10,000 chances.
+    /// Returns the highest rate that a seed may draw, in 10,000 chances.
     fn most(self) -> u32 {
         match self {
             Fault::ConnectRefusedAtOnce
             | Fault::ConnectFailsLater
             | Fault::SynLost
             | Fault::AcceptAborted => 1_000,
-            // It ends a connection for good.
+            // It ends a connection.
             Fault::Reset => 5,
             Fault::SlowSegment => 300,
             Fault::ConnectImmediate => 5_000,
@@ -104,27 +104,27 @@ impl Fault {
     }
 }
 
-/// How often each fault happens, and what the network is like without any.
+/// The rate of each fault, and the network without any.
 #[derive(Clone, Debug)]
 pub struct Faults {
     weights: [u32; Fault::ALL.len()],
     counts: [u64; Fault::ALL.len()],
-    /// Nothing goes wrong while it is not set.
+    /// No fault strikes while it is not set.
     pub are_on: bool,
-    /// From host to host, at least.
+    /// Lowest latency from host to host.
     pub latency: Duration,
-    /// And up to so much more.
+    /// Added to it at most.
     pub jitter: Duration,
-    /// What a system call takes.
+    /// Time of a system call.
     pub call: Duration,
-    /// What the kernel holds of what a process wrote.
+    /// Send buffer, in bytes.
     pub send_buffer_bytes: usize,
-    /// What the kernel holds for a process to read: its window.
+    /// Receive buffer, in bytes: the window.
     pub receive_buffer_bytes: usize,
 }
 
 impl Faults {
-    /// A network in which nothing goes wrong.
+    /// Returns a network without faults.
     pub fn none() -> Faults {
         Faults {
             weights: [0; Fault::ALL.len()],
@@ -138,8 +138,8 @@ impl Faults {
         }
     }
 
-    /// Some faults, each as often as it comes: those that never happen leave room for rare
-    /// meetings of the others.
+    /// Draws some faults and their rates. Leaving some out makes rare combinations of the others
+    /// likelier.
     pub fn drawn(random: &mut Random) -> Faults {
         let mut faults = Faults::none();
         let share = [0, 1_500, 4_000, 8_000][random.index(4)];
@@ -158,19 +158,19 @@ impl Faults {
         faults
     }
 
-    /// Says how often `fault` happens, in 10,000 chances.
+    /// Sets how often `fault` strikes, in 10,000 chances.
     pub fn set(&mut self, fault: Fault, in_ten_thousand: u32) {
         if let Some(weight) = self.weights.get_mut(fault.number()) {
             *weight = in_ten_thousand;
         }
     }
 
-    /// How often `fault` has happened.
+    /// Returns how often `fault` has struck.
     pub fn count(&self, fault: Fault) -> u64 {
         self.counts.get(fault.number()).copied().unwrap_or(0)
     }
 
-    /// Whether `fault` happens now.
+    /// Returns whether `fault` strikes now.
     pub(super) fn strikes(&mut self, fault: Fault, random: &mut Random) -> bool {
         let weight = self.weights.get(fault.number()).copied().unwrap_or(0);
         let strikes = self.are_on && random.chance(weight);

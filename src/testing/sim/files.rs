@@ -1,4 +1,4 @@
-//! The files of a host: what is written, and what of it outlasts a crash.
+//! The files of a host: what is written, and what of it survives a crash.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ pub struct Files {
 pub(super) struct Content {
     pub(super) bytes: Rc<Vec<u8>>,
     pub(super) is_synced: bool,
-    /// A sync failed: the bytes it was to write are forgotten, and the next one finds nothing to do.
+    /// A sync failed: its bytes are dropped, and the next sync finds nothing to do.
     pub(super) is_lost: bool,
 }
 
@@ -61,7 +61,7 @@ impl Files {
         self.contents.get(self.names.get(path)?)
     }
 
-    /// What is written, as a number for the trace.
+    /// Returns a hash of what is written, for the trace.
     pub(super) fn fingerprint(&self) -> u64 {
         let mut folded = self.created;
         for (path, content) in &self.names {
@@ -82,7 +82,7 @@ impl Files {
             .retain(|content, _| names.values().any(|used| used == content));
     }
 
-    /// The power goes: of what was not synced some is there afterwards, and some is not.
+    /// Cuts the power: of what was not synced, some survives and some does not.
     pub(super) fn crash(&mut self, random: &mut Random) {
         let kept = random.index(self.unsynced.len() + 1);
         for change in self.unsynced.drain(..).take(kept) {
@@ -98,7 +98,7 @@ impl Files {
         }
     }
 
-    /// Puts something else in the place of a file's bytes. `false` if there is no such file.
+    /// Replaces the bytes of a file by others. Returns `false` if there is no such file.
     pub(super) fn spoil(&mut self, path: &Path, random: &mut Random) -> bool {
         let Some(content) = self.names.get(path) else {
             return false;
@@ -124,7 +124,7 @@ impl Files {
     }
 }
 
-/// All of the bytes, the first of them, none, or as many zeros.
+/// Returns all of the bytes, the first of them, none, or as many zeros.
 fn torn(bytes: &[u8], random: &mut Random) -> Vec<u8> {
     match random.index(4) {
         0 => bytes.to_vec(),

@@ -1,4 +1,4 @@
-//! How a connection comes about, or does not.
+//! How a connection is established, or fails to be.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use super::ids::SocketRef;
 use super::inner::{Inner, Step};
 use super::socket::{Edges, Kind, Phase, SocketState, Stream};
 
-/// A connect that nobody answers is tried so often, after 1, 2, 4 seconds.
+/// Attempts of a connect without a response, after 1, 2 and 4 seconds.
 const KNOCKS: u32 = 4;
 const FIRST_KNOCK: Duration = Duration::from_secs(1);
 
@@ -65,7 +65,7 @@ impl Inner {
         }
     }
 
-    /// Makes the far end of a connection, which then waits to be accepted.
+    /// Creates the far end of a connection, which then waits to be accepted.
     pub(super) fn establish(
         &mut self,
         listener: SocketRef,
@@ -106,7 +106,7 @@ impl Inner {
         if let Some(stream) = self.stream_mut(client) {
             stream.peer = Some(accepted);
         }
-        self.tell(listener, Edges::READABLE);
+        self.notify(listener, Edges::READABLE);
     }
 
     pub(super) fn answer(&mut self, to: SocketRef, error: Option<ErrorKind>) {
@@ -121,7 +121,7 @@ impl Inner {
             stream.phase = Phase::Open;
             stream.heard_at = now;
             stream.wrote_at = now;
-            self.tell(to, Edges::WRITABLE);
+            self.notify(to, Edges::WRITABLE);
             self.begin_probes(to);
             self.move_on(to);
         }

@@ -9,7 +9,7 @@ use super::ids::HostId;
 #[derive(Debug)]
 pub(super) struct Host {
     pub(super) addr: IpAddr,
-    /// Powered. One that is not answers nothing and says nothing.
+    /// Powered. Otherwise it neither sends nor receives.
     pub(super) is_up: bool,
     pub(super) files: Files,
     next_port: u16,
@@ -34,7 +34,7 @@ impl Host {
     }
 }
 
-/// Which packets get through.
+/// Which packets arrive.
 #[derive(Debug, Default)]
 pub(super) struct Paths {
     blocked: BTreeSet<(HostId, HostId)>,

@@ -1,4 +1,4 @@
-//! All there is: time, hosts, sockets, and what is about to happen.
+//! The state of the simulation: time, hosts, sockets, and the agenda.
 
 use std::cell::RefCell;
 use std::cmp::{Ordering, Reverse};
@@ -20,7 +20,7 @@ use super::socket::{Edges, Facts, Kind, Phase, SocketState, Stream};
 use super::trace::Trace;
 use crate::time::Time;
 
-/// All there is, for whoever has a part in it.
+/// The state of the simulation, shared by its processes.
 pub(super) type Shared = Rc<RefCell<Inner>>;
 
 pub(super) struct Inner {
@@ -40,20 +40,20 @@ pub(super) struct Inner {
     pub(super) poll_fd: Rc<File>,
 }
 
-/// What the network does next.
+/// An entry of the agenda.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
-    /// A connect knocks.
+    /// A connect request arrives.
     Knock {
         from: SocketRef,
         tries: u32,
     },
-    /// The answer comes back.
+    /// Its response arrives.
     Answer {
         to: SocketRef,
         error: Option<ErrorKind>,
     },
-    /// What was written moves on.
+    /// Written bytes move on.
     Deliver {
         from: SocketRef,
         tries: u32,
@@ -67,13 +67,13 @@ pub(super) enum Step {
         to: SocketRef,
         from: HostId,
     },
-    /// Looks whether the other end still answers.
+    /// Probes the other end.
     Probe {
         of: SocketRef,
         tries: u32,
     },
-    /// Tells something late.
-    Tell {
+    /// Reports readiness late.
+    Notify {
         of: SocketRef,
         edges: Edges,
     },
@@ -106,7 +106,7 @@ impl Ord for Entry {
 }
 
 impl Inner {
-    /// Nothing but the fd that every poll has: errors are those of opening it.
+    /// Creates an empty one. Errors are those of opening the fd of every poll.
     pub(super) fn new(random: Random, faults: Faults) -> io::Result<Inner> {
         Ok(Inner {
             now: Time::ZERO,
@@ -186,7 +186,7 @@ impl Inner {
         self.at(self.now + wait, step);
     }
 
-    /// How long one packet takes.
+    /// Returns how long one packet takes.
     pub(super) fn latency(&mut self, from: HostId, to: HostId) -> Duration {
         if from == to {
             return Duration::from_micros(self.random.between(10, 60));

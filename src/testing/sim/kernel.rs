@@ -1,4 +1,4 @@
-//! The calls of a process, and what its kernel makes of them.
+//! The system calls of a process.
 
 use std::io::{self, ErrorKind, IoSlice, Read};
 use std::net::SocketAddr;
@@ -107,7 +107,7 @@ impl Inner {
         else {
             return Err(ErrorKind::NotConnected.into());
         };
-        // One that failed while it waited is accepted all the same, and found to have failed.
+        // A connection that failed while it waited is accepted, and its first call fails.
         let Some(accepted) = waiting.pop_front() else {
             return Err(ErrorKind::WouldBlock.into());
         };
@@ -129,7 +129,7 @@ impl Inner {
 
     pub(super) fn watch(&mut self, process: ProcessId, id: SocketId, token: u64) -> io::Result<()> {
         let (id, stream) = self.own_stream(process, id)?;
-        // What is true already is told at once.
+        // Readiness from before is reported at once.
         let failed = stream.phase == Phase::Failed;
         let edges = Edges {
             readable: !stream.inbox.is_empty() || stream.peer_ended || failed,
@@ -139,7 +139,7 @@ impl Inner {
         if let Some(socket) = self.socket_mut(id) {
             socket.token = Some(token);
         }
-        self.tell(id, edges);
+        self.notify(id, edges);
         Ok(())
     }
 
@@ -238,14 +238,14 @@ impl Inner {
         if self.strikes(Fault::ReadInterrupted) {
             return Err(ErrorKind::Interrupted.into());
         }
-        // An end or a failure that has come is in each event from then on.
+        // An end or a failure is in each event after it.
         let edges = if has_ended {
             Edges::ENDED
         } else {
             Edges::READABLE
         };
         if self.strikes(Fault::ReadWouldBlock) {
-            // As if the bytes had come only now: then they are reported, too.
+            // As if the bytes arrived only now, which is reported.
             self.tell_late(id, edges);
             return Err(ErrorKind::WouldBlock.into());
         }
@@ -261,7 +261,7 @@ impl Inner {
         stream.inbox.read_exact(&mut into[..count])?;
         let has_more = !stream.inbox.is_empty() || has_ended;
         if count < into.len() && has_more {
-            // A short read is the last, or an event reports the rest.
+            // A short read is the last one, or an event reports the rest.
             self.tell_late(id, edges);
         }
         self.trace_note("read", [process.0 as u64, id.serial, count as u64]);
@@ -277,7 +277,7 @@ impl Inner {
             stream.heard_at = now;
         }
         let wait = Duration::from_micros(self.random.between(1, 2_000));
-        self.after(wait, Step::Tell { of, edges });
+        self.after(wait, Step::Notify { of, edges });
     }
 
     pub(super) fn write(

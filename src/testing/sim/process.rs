@@ -1,4 +1,4 @@
-//! A process as a test holds it.
+//! A process as a test controls it.
 
 use std::fs::File;
 use std::io;
@@ -11,14 +11,14 @@ use super::process_state::ProcessState;
 use super::socket::Edges;
 use crate::sys::SocketId;
 
-/// A socket of a [`Process`] that is moved by hand.
+/// A socket of a [`Process`] that a test operates itself.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Socket(pub(super) SocketId);
 
 /// A process of a [`World`](super::World), ended by dropping it.
 ///
-/// It is what [`Reactor::simulated`](crate::reactor::Reactor::simulated) runs on. A test that is a
-/// peer itself moves its sockets by hand, by the same calls that never block.
+/// [`Reactor::simulated`](crate::reactor::Reactor::simulated) runs on one. A test that is a peer
+/// itself operates the sockets, with the same calls, which never block.
 pub struct Process {
     pub(super) world: Shared,
     pub(super) id: ProcessId,
@@ -36,14 +36,14 @@ impl Process {
         Process { world, id, poll_fd }
     }
 
-    /// Its name.
+    /// Returns its id.
     pub fn id(&self) -> ProcessId {
         self.id
     }
 
-    /// Connects, with nothing that notices a host that is gone: as most programs do.
+    /// Connects, without keepalive, as most programs do.
     ///
-    /// Errors are those of connecting that are known at once.
+    /// Errors are those that are known at once.
     pub fn connect(&mut self, addr: SocketAddr) -> io::Result<Socket> {
         let mut inner = self.world.borrow_mut();
         inner.connect(self.id, addr, None, 0).map(Socket)
@@ -56,7 +56,7 @@ impl Process {
         Ok(Socket(id))
     }
 
-    /// Takes a connection. Errors are those of the system.
+    /// Accepts a connection. Errors are those of the system.
     pub fn accept(&mut self, listener: Socket) -> io::Result<(Socket, SocketAddr)> {
         let mut inner = self.world.borrow_mut();
         let (id, peer) = inner.accept(self.id, listener.0)?;
@@ -64,7 +64,7 @@ impl Process {
         Ok((Socket(id), peer))
     }
 
-    /// Whether a connect came to its end: its own address, `None` while it goes on, or its error.
+    /// Returns the local address once connected, `None` until then, or the error of the connect.
     pub fn connected(&mut self, socket: Socket) -> io::Result<Option<SocketAddr>> {
         let mut inner = self.world.borrow_mut();
         match inner.connected(self.id, socket.0)? {
@@ -84,7 +84,7 @@ impl Process {
         self.world.borrow_mut().write(self.id, socket.0, &slices)
     }
 
-    /// Says that nothing more will be written. Errors are those of the system.
+    /// Closes the write side. Errors are those of the system.
     pub fn shutdown_write(&mut self, socket: Socket) -> io::Result<()> {
         self.world.borrow_mut().shutdown_write(self.id, socket.0)
     }
@@ -94,7 +94,7 @@ impl Process {
         self.world.borrow_mut().close_of(self.id, socket.0);
     }
 
-    /// The sockets that something happened to since this was asked last.
+    /// Returns the sockets with an event since the last call.
     pub fn take_ready(&mut self) -> Vec<Socket> {
         let mut inner = self.world.borrow_mut();
         let mut ready = std::mem::take(&mut inner.process_mut(self.id).ready);

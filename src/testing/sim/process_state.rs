@@ -1,4 +1,4 @@
-//! What the kernel knows of a process: its fds, its clocks, and the events that wait for it.
+//! A process as the kernel has it: its fds, its clocks and its pending events.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,11 +13,11 @@ pub(super) struct ProcessState {
     pub(super) host: HostId,
     /// All its sockets, by their serials.
     pub(super) links: BTreeMap<u64, SocketRef>,
-    /// Those that it accepted, by the other end's address.
+    /// Those that it accepted, by the peer's address.
     pub(super) accepted: BTreeMap<SocketAddr, SocketRef>,
-    /// Sockets with something to be told.
+    /// Sockets with readiness to report.
     pub(super) ready: Vec<SocketRef>,
-    /// Tokens of closed sockets that an event may still be told of.
+    /// Tokens of closed sockets that an event may still name.
     pub(super) stale: Vec<u64>,
     pub(super) woken: Arc<AtomicBool>,
     pub(super) ahead: Duration,

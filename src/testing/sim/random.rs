@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-/// A stream of numbers. The same seed gives the same ones, on every machine.
+/// A stream of numbers. The same seed gives the same numbers, on every machine.
 #[derive(Clone, Debug)]
 pub struct Random {
     state: [u64; 4],
-    /// The uppermost byte of each of the next numbers, the first one last.
+    /// The highest byte of each of the next numbers, the first one last.
     choices: Vec<u8>,
 }
 
 impl Random {
-    /// The stream of this seed.
+    /// Creates the stream of a seed.
     pub fn new(seed: u64) -> Random {
         let mut state = seed;
         let state = std::array::from_fn(|_| {
@@ -25,7 +25,7 @@ impl Random {
         Random { state, choices }
     }
 
-    /// A stream whose next numbers begin with these bytes: each decides what is drawn, nearly alone.
+    /// Creates a stream whose next numbers begin with these bytes, which mostly decide the draws.
     pub fn choosing(bytes: &[u8]) -> Random {
         let choices = bytes.iter().rev().copied().collect();
         Random {
@@ -34,7 +34,7 @@ impl Random {
         }
     }
 
-    /// 64 random bits.
+    /// Returns 64 random bits.
     pub fn bits(&mut self) -> u64 {
         let [a, b, c, d] = &mut self.state;
         let result = a.wrapping_add(*d).rotate_left(23).wrapping_add(*a);
@@ -51,9 +51,9 @@ impl Random {
         }
     }
 
-    /// A number below `end`; zero if there is none.
+    /// Returns a number below `end`, or zero if there is none.
     pub fn below(&mut self, end: u64) -> u64 {
-        // The upper half of the product: as good as even for the small ranges that are asked for.
+        // The upper half of the product: practically uniform for small ranges.
         let product = u128::from(self.bits()) * u128::from(end);
         u64::try_from(product >> 64).unwrap_or(0)
     }
@@ -64,17 +64,17 @@ impl Random {
         usize::try_from(self.below(end)).unwrap_or(0)
     }
 
-    /// A number from `low` to `high`, both included.
+    /// Returns a number from `low` to `high`, both included.
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high.saturating_sub(low).saturating_add(1))
     }
 
-    /// `true` this many times in 10,000.
+    /// Returns `true` this many times in 10,000.
     pub fn chance(&mut self, in_ten_thousand: u32) -> bool {
         in_ten_thousand > 0 && self.below(10_000) < u64::from(in_ten_thousand)
     }
 
-    /// A time between `low` and `high`, short ones as often as ten times as long ones.
+    /// Returns a time between `low` and `high`, short ones as often as ten times as long ones.
     pub fn duration(&mut self, low: Duration, high: Duration) -> Duration {
         let low_nanos = u64::try_from(low.as_nanos()).unwrap_or(u64::MAX).max(1);
         let doublings = high.as_nanos() / u128::from(low_nanos);
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_is_a_stream_and_another_seed_another() {
+    fn draws_another_stream_for_each_seed() {
         let stream = |seed| {
             let mut random = Random::new(seed);
             std::array::from_fn::<u64, 8, _>(|_| random.bits())
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn chosen_bytes_decide_and_then_a_seed_does() {
+    fn begins_with_the_chosen_bytes() {
         let mut random = Random::choosing(&[0, 255, 128]);
         assert_eq!([(); 3].map(|()| random.index(100)), [0, 99, 50]);
         assert_eq!(random.bits(), {
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_kept_and_filled() {
+    fn stays_within_each_range_and_fills_it() {
         let mut random = Random::new(7);
         let mut seen = [false; 5];
         for _ in 0..200 {

@@ -1,4 +1,4 @@
-//! One socket: what its kernel knows of it.
+//! A socket as its kernel has it.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -8,36 +8,36 @@ use super::ids::{HostId, ProcessId, SocketRef};
 use crate::sys::TcpOptions;
 use crate::time::Time;
 
-/// One end of a connection, for whoever makes trouble.
+/// One end of a connection, as a fault names it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Link {
     pub(super) end: SocketRef,
-    /// Its own address.
+    /// The local address.
     pub local: SocketAddr,
-    /// That of the other end.
+    /// The peer's address.
     pub remote: SocketAddr,
 }
 
-/// What is true of a connection, whether or not its process can know it.
+/// The true state of a connection, whether or not its process can know it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Facts {
-    /// The other end is open, too, and a process has it.
+    /// The other end is open too, and a process has it.
     pub has_far_end: bool,
-    /// The other end has said that it is done, or this one was told that the connection failed.
+    /// The end or the failure of the connection has reached this end.
     pub has_ended: bool,
-    /// Packets get through in both directions.
+    /// Packets arrive in both directions.
     pub is_connected: bool,
-    /// When something last came from the other end.
+    /// When a packet last came from the other end.
     pub heard_at: Time,
-    /// When the kernel last took something to write, or the connection began.
+    /// When the kernel last accepted bytes to write, or the connection began.
     pub wrote_at: Time,
-    /// Bytes that have come and were not read.
+    /// Bytes that arrived and were not read.
     pub unread_bytes: usize,
     /// Bytes that were written and not acknowledged.
     pub unacknowledged_bytes: usize,
 }
 
-/// Readiness that is to be told.
+/// Readiness to report.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Edges {
     pub(super) readable: bool,
@@ -82,7 +82,7 @@ impl Edges {
 pub(super) struct SocketState {
     pub(super) serial: u64,
     pub(super) host: HostId,
-    /// `None`: its process has closed it, and the kernel sees it out.
+    /// `None` if its process has closed it, and the kernel completes the rest.
     pub(super) process: Option<ProcessId>,
     /// It is watched under this token.
     pub(super) token: Option<u64>,
@@ -105,32 +105,32 @@ pub(super) enum Kind {
 pub(super) enum Phase {
     Connecting,
     Open,
-    /// It was refused, reset or given up; nothing goes out any more.
+    /// It was refused, reset or has timed out; nothing is sent any more.
     Failed,
 }
 
-/// One direction out, one in. The bytes from `acknowledged` on are in `out`; those up to
-/// `delivered` have come to the other end.
+/// The two directions. The bytes from `acknowledged` on are in `out`; those up to `delivered` have
+/// reached the other end.
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) remote: SocketAddr,
     pub(super) peer: Option<SocketRef>,
     pub(super) phase: Phase,
-    /// Told by the next call that asks.
+    /// Returned by the next call.
     pub(super) error: Option<ErrorKind>,
 
     pub(super) out: VecDeque<u8>,
     pub(super) out_capacity: usize,
     pub(super) acknowledged: u64,
     pub(super) delivered: u64,
-    /// Nothing will be written behind what is in `out`.
+    /// Nothing will be written after `out`.
     pub(super) ends: bool,
     pub(super) end_delivered: bool,
     pub(super) end_acknowledged: bool,
     pub(super) unacknowledged_since: Option<Time>,
     /// A write found no room: its process waits for an edge.
     pub(super) waits_for_room: bool,
-    /// An event that goes on with delivering is on the agenda.
+    /// A delivery is on the agenda.
     pub(super) is_on_agenda: bool,
     pub(super) is_clogged: bool,
     pub(super) wrote_at: Time,
@@ -172,7 +172,7 @@ impl Stream {
         }
     }
 
-    /// Bytes that were written and have not come to the other end.
+    /// Returns the number of bytes that were written and have not reached the other end.
     pub(super) fn undelivered(&self) -> usize {
         let in_flight = usize::try_from(self.delivered - self.acknowledged).unwrap_or(0);
         self.out.len() - in_flight

@@ -1,4 +1,4 @@
-//! What a reactor sees of a simulated process: the seam that the operating system is behind otherwise.
+//! A simulated process as the system of a reactor.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +16,7 @@ use crate::reactor::{Limits, Reactor};
 use crate::sys::{Event, SocketId, System, TcpOptions, Waker};
 use crate::time::Time;
 
-/// Events that one poll tells.
+/// Events that one poll reports.
 const EVENTS_PER_POLL: usize = 1024;
 
 impl Reactor {
@@ -27,7 +27,7 @@ impl Reactor {
 }
 
 impl Inner {
-    /// What a poll finds: each change once, in any order, with some that are none.
+    /// Adds the events that a poll reports: each change once, in any order, and some spurious ones.
     fn events(&mut self, process: ProcessId, events: &mut Vec<Event>) -> bool {
         let mut ready = std::mem::take(&mut self.process_mut(process).ready);
         if self.strikes(Fault::ReorderedEvents) {

@@ -1,4 +1,4 @@
-//! What the network and the kernels do by themselves: segments, acknowledgements, resets, probes.
+//! TCP between the kernels: segments, acknowledgements, resets and probes.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -9,7 +9,7 @@ use super::ids::{HostId, SocketRef};
 use super::inner::{Inner, Step};
 use super::socket::{Edges, Kind, Phase, Stream};
 
-/// The first retransmission; each further one waits twice as long.
+/// Pause before the first retransmission. It doubles with each further one.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LONGEST_RETRY: Duration = Duration::from_secs(4);
 const ORPHAN_TIMEOUT: Duration = Duration::from_secs(20);
@@ -28,12 +28,12 @@ impl Inner {
                 }
             }
             Step::Probe { of, tries } => self.probe(of, tries),
-            Step::Tell { of, edges } => self.tell(of, edges),
+            Step::Notify { of, edges } => self.notify(of, edges),
         }
     }
 
-    /// Says that something changed, once: whoever has not taken it hears no more of it.
-    pub(super) fn tell(&mut self, id: SocketRef, edges: Edges) {
+    /// Reports a change of readiness, once: edge-triggered.
+    pub(super) fn notify(&mut self, id: SocketRef, edges: Edges) {
         let Some(socket) = self.socket_mut(id) else {
             return;
         };
@@ -50,7 +50,7 @@ impl Inner {
         }
     }
 
-    /// The connection is over for this end, by an error.
+    /// Ends the connection for this end, with an error.
     pub(super) fn fail(&mut self, id: SocketRef, error: ErrorKind) {
         let Some(stream) = self.stream_mut(id) else {
             return;
@@ -69,11 +69,11 @@ impl Inner {
         {
             self.sockets.remove(id.key);
         } else {
-            self.tell(id, Edges::FAILED);
+            self.notify(id, Edges::FAILED);
         }
     }
 
-    /// Sees to it that what was written moves on.
+    /// Schedules delivery of written bytes.
     pub(super) fn move_on(&mut self, id: SocketRef) {
         let Some(socket) = self.socket(id) else {
             return;
@@ -115,7 +115,7 @@ impl Inner {
             return;
         };
         let host = socket.host;
-        // Nobody waits for ever for the end of what its process has forgotten.
+        // The kernel drops a closed connection after a while.
         let user_timeout = match (socket.process, socket.options) {
             (None, _) => Some(ORPHAN_TIMEOUT),
             (Some(_), options) => options.map(|tcp| tcp.user_timeout),
@@ -149,7 +149,7 @@ impl Inner {
             self.stream(*peer)
                 .is_some_and(|far| far.phase != Phase::Failed)
         }) else {
-            // The far kernel knows nothing of it any more.
+            // The far kernel has dropped the connection.
             return self.after(
                 back,
                 Step::Reset {
@@ -164,7 +164,7 @@ impl Inner {
                 .stream(from)
                 .is_some_and(|stream| stream.undelivered() > 0)
         {
-            // Nobody will ever read it.
+            // The process has closed the socket, so nothing is read any more.
             self.sockets.remove(peer.key);
             return self.after(
                 back,
@@ -186,7 +186,7 @@ impl Inner {
         self.after(wait, Step::Deliver { from, tries });
     }
 
-    /// Moves bytes from one end to the other, as far as the window goes.
+    /// Moves bytes from one end to the other, within the window.
     fn hand_over(&mut self, from: SocketRef, to: SocketRef, back: Duration) {
         let now = self.now;
         let window = self.stream(to).map_or(0, Stream::window);
@@ -205,7 +205,7 @@ impl Inner {
         let ends_now = stream.ends && !stream.end_delivered && stream.undelivered() == 0;
         stream.end_delivered |= ends_now;
         if window == 0 {
-            // A closed window is answered, too.
+            // A probe of a closed window is acknowledged too.
             stream.unacknowledged_since = None;
         }
         let (delivered, end) = (stream.delivered, stream.end_delivered);
@@ -216,9 +216,9 @@ impl Inner {
             far.peer_ended |= end;
         }
         if ends_now {
-            self.tell(to, Edges::ENDED);
+            self.notify(to, Edges::ENDED);
         } else if count > 0 {
-            self.tell(to, Edges::READABLE);
+            self.notify(to, Edges::READABLE);
         }
         let acknowledge = Step::Acknowledge {
             to: from,
@@ -229,7 +229,7 @@ impl Inner {
         if window > 0 {
             self.move_on(from);
         }
-        // Else the reader says when it has room; what asks it for that is not modelled.
+        // Otherwise the reader's window update resumes it; probes for that are not modelled.
     }
 
     fn acknowledge(&mut self, to: SocketRef, delivered: u64, end: bool) {
@@ -271,7 +271,7 @@ impl Inner {
         }
         let is_done = is_orphan && stream.end_acknowledged;
         if has_room {
-            self.tell(to, Edges::WRITABLE);
+            self.notify(to, Edges::WRITABLE);
         }
         if is_done {
             self.sockets.remove(to.key);
@@ -284,7 +284,7 @@ impl Inner {
         }
     }
 
-    /// Keepalive: a quiet connection is asked whether it is still there.
+    /// Keepalive: probes a quiet connection.
     fn probe(&mut self, id: SocketRef, tries: u32) {
         let now = self.now;
         let Some(socket) = self.socket(id) else {
@@ -323,7 +323,7 @@ impl Inner {
         self.after(tcp.keepalive_interval, Step::Probe { of: id, tries });
     }
 
-    /// The process gives its socket up; the kernel does what it still has to.
+    /// Closes the socket for its process; the kernel completes what is left.
     pub(super) fn close(&mut self, id: SocketRef) {
         let Some(socket) = self.socket_mut(id) else {
             return;
@@ -365,7 +365,7 @@ impl Inner {
         }
     }
 
-    /// Drops a connection; what it had written and was not delivered is lost.
+    /// Drops a connection. Bytes that were written and not delivered are lost.
     fn abort(&mut self, id: SocketRef, host: HostId) {
         self.trace_note("abort", [id.serial, 0, 0]);
         let peer = self.stream(id).and_then(|stream| stream.peer);
@@ -401,7 +401,7 @@ impl Inner {
     }
 }
 
-/// `count` bytes from `start` on. By slices: byte by byte it is slow where nothing is optimised.
+/// Returns `count` bytes from `start` on, by slices, since byte by byte is slow in debug builds.
 fn copy(from: &VecDeque<u8>, start: usize, count: usize) -> Vec<u8> {
     let (front, back) = from.as_slices();
     let mut bytes = Vec::with_capacity(count);

@@ -19,7 +19,7 @@ struct Bench {
     from: SocketAddr,
 }
 
-/// A connection between two hosts; the server's end is watched as a reactor does, under 7.
+/// A connection between two hosts. The server's end is watched under token 7, as by a reactor.
 fn connected(faults: Faults) -> Bench {
     let world = World::new(Random::new(1), faults).unwrap();
     let hosts = ["10.0.0.1", "10.0.0.2"].map(|addr| world.add_host(addr.parse().unwrap()));
@@ -75,7 +75,7 @@ fn kind<T: std::fmt::Debug>(result: std::io::Result<T>) -> ErrorKind {
 }
 
 #[test]
-fn readiness_is_told_once() {
+fn reports_each_change_of_readiness_once() {
     let mut bench = connected(Faults::none());
     assert_eq!(bench.client.write(bench.here, b"abc").unwrap(), 3);
     bench.wait(SECOND);
@@ -84,7 +84,7 @@ fn readiness_is_told_once() {
     let mut into = [0; 2];
     assert_eq!(bench.server.read(bench.there, &mut into).unwrap(), 2);
     bench.wait(SECOND);
-    assert_eq!(bench.events(), [], "what is left is not told again");
+    assert_eq!(bench.events(), [], "a change is reported once");
     assert_eq!(bench.server.read(bench.there, &mut into).unwrap(), 1);
     assert_eq!(
         kind(bench.server.read(bench.there, &mut into)),
@@ -93,7 +93,7 @@ fn readiness_is_told_once() {
 }
 
 #[test]
-fn a_reader_that_stops_closes_its_window_and_then_the_writer_has_no_room() {
+fn fills_the_window_and_then_the_send_buffer_of_a_reader_that_stops() {
     let mut faults = Faults::none();
     (faults.send_buffer_bytes, faults.receive_buffer_bytes) = (100, 50);
     let mut bench = connected(faults);
@@ -114,7 +114,7 @@ fn a_reader_that_stops_closes_its_window_and_then_the_writer_has_no_room() {
 }
 
 #[test]
-fn closing_with_unread_input_resets_and_destroys_what_was_queued() {
+fn resets_and_drops_queued_bytes_when_closed_with_unread_input() {
     for is_read_first in [false, true] {
         let mut bench = connected(Faults::none());
         bench.client.write(bench.here, b"unread").unwrap();
@@ -137,7 +137,7 @@ fn closing_with_unread_input_resets_and_destroys_what_was_queued() {
 }
 
 #[test]
-fn a_host_that_is_gone_is_found_out_by_probes_and_sooner_by_what_it_is_sent() {
+fn detects_a_vanished_host_by_probes_and_sooner_by_unacknowledged_bytes() {
     for is_sent_something in [false, true] {
         let mut bench = connected(Faults::none());
         bench.world.crash(bench.hosts[1]);
@@ -161,7 +161,7 @@ fn a_host_that_is_gone_is_found_out_by_probes_and_sooner_by_what_it_is_sent() {
 }
 
 #[test]
-fn what_a_partition_holds_back_comes_when_it_heals() {
+fn delivers_delayed_bytes_when_a_partition_heals() {
     let mut bench = connected(Faults::none());
     let [here, there] = bench.hosts;
     bench.world.block(here, there);
@@ -178,7 +178,7 @@ fn what_a_partition_holds_back_comes_when_it_heals() {
 }
 
 #[test]
-fn nobody_listens_and_nobody_answers() {
+fn fails_connects_without_a_listener_or_a_response() {
     let mut bench = connected(Faults::none());
     let refused = bench.client.connect("10.0.0.1:1".parse().unwrap()).unwrap();
     let lost = bench.client.connect("10.9.9.9:1".parse().unwrap()).unwrap();
@@ -193,7 +193,7 @@ fn nobody_listens_and_nobody_answers() {
 }
 
 #[test]
-fn a_process_that_ends_leaves_its_connections_to_the_kernel() {
+fn leaves_connections_of_an_ended_process_to_the_kernel() {
     let mut bench = connected(Faults::none());
     bench.client.write(bench.here, b"last words").unwrap();
     let host = bench.hosts[1];
@@ -215,7 +215,7 @@ fn a_process_that_ends_leaves_its_connections_to_the_kernel() {
 }
 
 #[test]
-fn accepting_fails_for_want_of_fds_and_no_event_follows() {
+fn fails_accepts_without_fds_and_reports_no_event() {
     let mut bench = connected(Faults::none());
     bench.world.limit_fds(bench.server.id(), 0);
     let again = bench.client.connect(bench.addr).unwrap();

@@ -1,10 +1,10 @@
-//! What happened, as a number that two equal runs share, and as words for whoever has to find out why.
+//! A trace of what happened: a hash that two equal runs share, and the last lines as text.
 
 use std::collections::VecDeque;
 
 use crate::time::Time;
 
-/// Everything that happened, folded into one number, and the last of it in words.
+/// A hash of everything that happened, and the last lines as text.
 #[derive(Debug)]
 pub(super) struct Trace {
     hash: u64,
@@ -29,7 +29,7 @@ impl Trace {
         }
     }
 
-    /// How many notes are kept. The number they fold into is of all of them.
+    /// How many lines are kept. The hash is of all of them.
     pub(super) fn keep(&mut self, notes: usize) {
         self.kept = notes;
     }
@@ -53,7 +53,7 @@ impl Trace {
         });
     }
 
-    pub(super) fn say(&mut self, at: Time, words: &str) {
+    pub(super) fn log(&mut self, at: Time, words: &str) {
         for byte in words.bytes() {
             self.fold(u64::from(byte));
         }
@@ -66,7 +66,7 @@ impl Trace {
     }
 
     fn push(&mut self, note: Note) {
-        // What the numbers are of differs by its length mostly, and the numbers do if it does not.
+        // Kinds of lines mostly differ by their length, and otherwise by their numbers.
         self.fold(note.at.as_nanos() ^ (note.what.len() as u64) << 56);
         let [a, b, c] = note.numbers;
         self.fold(a.rotate_left(40) ^ b.rotate_left(20) ^ c);

@@ -1,4 +1,4 @@
-//! The world as a test holds it: what it lets happen, and what it asks.
+//! The world as a test controls and observes it.
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -19,20 +19,20 @@ use super::random::Random;
 use super::socket::{Facts, Kind, Link, Phase};
 use crate::time::Time;
 
-/// A network with hosts and processes, for whoever drives it. Clones are the same world.
+/// A network with hosts and processes. Clones are the same world.
 #[derive(Clone)]
 pub struct World(pub(super) Shared);
 
 impl World {
-    /// A world without hosts. All that is random in it follows from `random`.
+    /// Creates a world without hosts. All randomness in it follows from `random`.
     ///
-    /// Errors are those of opening `/dev/null`, which stands for the fd of every poll.
+    /// Errors are those of opening `/dev/null`, which is used as the fd of every poll.
     pub fn new(random: Random, faults: Faults) -> io::Result<World> {
         let inner = Inner::new(random, faults)?;
         Ok(World(Rc::new(RefCell::new(inner))))
     }
 
-    /// A host with this address.
+    /// Adds a host with this address.
     pub fn add_host(&self, addr: IpAddr) -> HostId {
         let mut inner = self.0.borrow_mut();
         let id = HostId(inner.hosts.len());
@@ -41,24 +41,24 @@ impl World {
         id
     }
 
-    /// A process on `host`, without sockets. Dropping it ends it, as a kill does: the kernel goes on
-    /// with its connections.
+    /// Starts a process on `host`, without sockets. Dropping it ends it, as a kill does: the kernel
+    /// continues with its connections.
     pub fn start(&self, host: HostId) -> Process {
         Process::start(Rc::clone(&self.0), host)
     }
 
-    /// The time.
+    /// Returns the time.
     pub fn now(&self) -> Time {
         self.0.borrow().now
     }
 
-    /// When the network does something next; `None` if it never does.
+    /// Returns when the network acts next, or `None` if it never does.
     pub fn next_event(&self) -> Option<Time> {
         let inner = self.0.borrow();
         inner.agenda.peek().map(|Reverse(entry)| entry.at)
     }
 
-    /// Lets time pass until `until`, and the network do all that is due by then.
+    /// Advances the time to `until`, and runs everything in the network that is due by then.
     pub fn advance(&self, until: Time) {
         let mut inner = self.0.borrow_mut();
         while let Some(Reverse(next)) = inner.agenda.peek()
@@ -73,14 +73,14 @@ impl World {
         inner.now = inner.now.max(until);
     }
 
-    /// Whether a poll of this process would find something.
+    /// Returns whether a poll of this process would find an event.
     pub fn is_ready(&self, process: ProcessId) -> bool {
         let inner = self.0.borrow();
         let state = inner.process(process);
         state.is_woken() || !state.ready.is_empty()
     }
 
-    /// What goes wrong from now on.
+    /// Sets the faults from now on.
     pub fn change_faults<T>(&self, change: impl FnOnce(&mut Faults, &mut Random) -> T) -> T {
         let inner = &mut *self.0.borrow_mut();
         change(&mut inner.faults, &mut inner.random)
@@ -100,12 +100,12 @@ impl World {
         inner.paths.open(from, to);
     }
 
-    /// Whether packets get from one host to the other.
+    /// Returns whether packets from one host reach the other.
     pub fn is_open(&self, from: HostId, to: HostId) -> bool {
         self.0.borrow().can_reach(from, to)
     }
 
-    /// Ends all blocks and clogs, and gives every socket its window and every disk its room again.
+    /// Ends all blocks and clogs, and restores every socket's window and every disk's space.
     pub fn heal(&self) {
         let mut inner = self.0.borrow_mut();
         inner.paths.open_all();
@@ -124,27 +124,26 @@ impl World {
         }
     }
 
-    /// Cuts the power: all sockets of the host are gone, and nobody is told; its disk has what was
-    /// synced. Its processes must be
-    /// dropped by whoever holds them.
+    /// Cuts the power: all sockets of the host vanish without a packet, and its disk keeps what was
+    /// synced. The test must drop its processes.
     pub fn crash(&self, host: HostId) {
         self.0.borrow_mut().crash(host);
     }
 
-    /// Takes a host off, so that it neither sends nor receives, or puts it on again. A virtual
-    /// machine that is paused is so.
+    /// Takes a host off the network, so that it neither sends nor receives, or back. This is how a
+    /// paused virtual machine looks.
     pub fn power(&self, host: HostId, is_up: bool) {
         let mut inner = self.0.borrow_mut();
         inner.trace_note("power", [host.0 as u64, u64::from(is_up), 0]);
         inner.hosts[host.0].is_up = is_up;
     }
 
-    /// The disk of a host.
+    /// Returns the disk of a host.
     pub fn disk(&self, host: HostId) -> HostDisk {
         HostDisk::new(Rc::clone(&self.0), host)
     }
 
-    /// A step of a [`HostDisk`] is done.
+    /// Completes a step of a [`HostDisk`].
     pub fn put_files(&self, host: HostId, files: Files) {
         let mut inner = self.0.borrow_mut();
         inner.trace_note("disk", [host.0 as u64, files.fingerprint(), 0]);
@@ -154,18 +153,18 @@ impl World {
         on_it.is_full = is_full;
     }
 
-    /// Leaves no room on a disk, or gives it some again.
+    /// Fills a disk, or frees space on it.
     pub fn fill_disk(&self, host: HostId, is_full: bool) {
         self.0.borrow_mut().hosts[host.0].files.is_full = is_full;
     }
 
-    /// Puts something else in the place of a file's bytes. `false` if there is no such file.
+    /// Replaces the bytes of a file by others. Returns `false` if there is no such file.
     pub fn spoil(&self, host: HostId, path: &Path) -> bool {
         let inner = &mut *self.0.borrow_mut();
         inner.hosts[host.0].files.spoil(path, &mut inner.random)
     }
 
-    /// Moves a process's clocks: the one that only rises forward, the time of day anywhere.
+    /// Moves the clocks of a process: the monotonic one forward, the time of day anywhere.
     pub fn jump(&self, process: ProcessId, ahead: Duration, time_of_day: Duration) {
         let mut inner = self.0.borrow_mut();
         let state = inner.process_mut(process);
@@ -173,24 +172,24 @@ impl World {
         state.time_of_day = time_of_day;
     }
 
-    /// How far a process's clock is ahead.
+    /// Returns how far the clock of a process is ahead.
     pub fn ahead(&self, process: ProcessId) -> Duration {
         self.0.borrow().process(process).ahead
     }
 
-    /// From now on the process gets no more fds than it has and so many.
+    /// Limits the fds of a process to those it has and this many more.
     pub fn limit_fds(&self, process: ProcessId, more: usize) {
         let mut inner = self.0.borrow_mut();
         let state = inner.process_mut(process);
         state.fd_limit = state.fds.saturating_add(more);
     }
 
-    /// Sockets of a process.
+    /// Returns the number of sockets of a process.
     pub fn sockets(&self, process: ProcessId) -> usize {
         self.0.borrow().process(process).links.len()
     }
 
-    /// The open connections of a process, in a fixed order.
+    /// Returns the open connections of a process, in a fixed order.
     pub fn links(&self, process: ProcessId) -> Vec<Link> {
         let inner = self.0.borrow();
         let links = inner.process(process).links.values();
@@ -208,7 +207,7 @@ impl World {
         links.collect()
     }
 
-    /// The own address of the last connection that a process began to `remote`.
+    /// Returns the local address of the last connection that a process began to `remote`.
     pub fn local_addr(&self, process: ProcessId, remote: SocketAddr) -> Option<SocketAddr> {
         let links = self.links(process);
         let to_remote = links.iter().filter(|link| link.remote == remote);
@@ -229,7 +228,7 @@ impl World {
         })
     }
 
-    /// Connections that wait for a process to accept them.
+    /// Returns the number of connections that wait for a process to accept them.
     pub fn waiting(&self, process: ProcessId) -> usize {
         let inner = self.0.borrow();
         let own = inner.process(process).links.values();
@@ -240,14 +239,14 @@ impl World {
         waiting.sum()
     }
 
-    /// What is true of the connection of `process` to `remote`; `None` if it has none.
+    /// Returns the state of the connection of `process` to `remote`, or `None` if it has none.
     pub fn facts(&self, process: ProcessId, remote: SocketAddr) -> Option<Facts> {
         let inner = self.0.borrow();
         let end = *inner.process(process).accepted.get(&remote)?;
         inner.facts(end)
     }
 
-    /// Holds back all that is sent on this end, or lets it go.
+    /// Holds back everything that is sent on this end, or releases it.
     pub fn clog(&self, link: &Link, is_clogged: bool) {
         let mut inner = self.0.borrow_mut();
         inner.trace_note("clog", [link.end.serial, u64::from(is_clogged), 0]);
@@ -257,7 +256,7 @@ impl World {
         inner.move_on(link.end);
     }
 
-    /// Sets what the kernel holds for a process that does not read, zero included.
+    /// Sets how many bytes the kernel buffers for a process that does not read. May be zero.
     pub fn set_window(&self, link: &Link, bytes: usize) {
         let mut inner = self.0.borrow_mut();
         inner.trace_note("window", [link.end.serial, bytes as u64, 0]);
@@ -267,7 +266,7 @@ impl World {
         inner.move_on_peer_of(link.end);
     }
 
-    /// Something between the two ends resets a connection: both are told.
+    /// Resets a connection from the middle, so that both ends notice.
     pub fn reset(&self, link: &Link) {
         let mut inner = self.0.borrow_mut();
         let peer = inner.stream_mut(link.end).and_then(|stream| stream.peer);
@@ -277,29 +276,29 @@ impl World {
         }
     }
 
-    /// Connections of `process` whose end a read has found since the last time this was asked.
+    /// Returns the connections of `process` whose end a read has found since the last call.
     pub fn take_ends_seen(&self, process: ProcessId) -> Vec<SocketAddr> {
         std::mem::take(&mut self.0.borrow_mut().process_mut(process).ends_seen)
     }
 
-    /// Notes something in the trace.
-    pub fn say(&self, words: &str) {
+    /// Adds a line to the trace.
+    pub fn log(&self, words: &str) {
         let mut inner = self.0.borrow_mut();
         let now = inner.now;
-        inner.trace.say(now, words);
+        inner.trace.log(now, words);
     }
 
-    /// How many notes of the trace are kept.
+    /// Sets how many lines of the trace are kept.
     pub fn keep_trace(&self, notes: usize) {
         self.0.borrow_mut().trace.keep(notes);
     }
 
-    /// The last notes of the trace, as lines.
+    /// Returns the last lines of the trace.
     pub fn trace(&self) -> Vec<String> {
         self.0.borrow().trace.lines()
     }
 
-    /// All that happened so far, folded into one number.
+    /// Returns a hash of everything that happened so far.
     pub fn trace_hash(&self) -> u64 {
         self.0.borrow().trace.hash()
     }

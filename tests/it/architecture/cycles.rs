@@ -1,7 +1,8 @@
-//! No two files name each other, directly or through others: what they share gets a file of its own.
+//! Checks that no two files name each other, directly or through others. What they share gets a file
+//! of its own.
 //!
-//! A file names another by a path to what is defined there, whatever it is re-exported by. To declare
-//! a module, or only to re-export from it, is not to name it. Unit tests do not count.
+//! A file names another by a path to an item defined there, wherever that is re-exported. Declaring a
+//! module and re-exporting from it do not count, nor do unit tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +11,7 @@ use std::path::Path;
 use super::names::{files_named_by, read};
 use super::{is_unit_test, rust_files};
 
-/// Groups of files each of which leads to each other, each with the pairs that make it one.
+/// Returns groups of files that all lead to each other, each with the pairs that form it.
 fn cycles(files: &[(String, String)]) -> Vec<(BTreeSet<String>, Vec<String>)> {
     let modules = read(files);
     let mut named: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -147,7 +148,7 @@ fn finds_longer_ways_round() {
 }
 
 #[test]
-fn a_parent_may_declare_and_re_export_but_not_use_what_uses_it() {
+fn allows_parents_to_declare_and_re_export_but_not_to_use_their_users() {
     let child = ("a/one.rs", "use super::Parent;\npub struct One(Parent);\n");
     let declares = "mod one;\npub use one::One;\npub struct Parent;\n";
     assert_cycle(&[("a/mod.rs", declares), child], &[]);
@@ -158,14 +159,14 @@ fn a_parent_may_declare_and_re_export_but_not_use_what_uses_it() {
 }
 
 #[test]
-fn overlooks_visibilities() {
+fn ignores_visibilities() {
     let child = ("a/one.rs", "pub(in crate::a) struct One;\n");
     let parent = ("a/mod.rs", "mod one;\npub struct Parent(one::One);\n");
     assert_cycle(&[parent, child], &[]);
 }
 
 #[test]
-fn overlooks_comments_and_unit_tests() {
+fn ignores_comments_and_unit_tests() {
     let one = ("one.rs", "pub struct One; // crate::two::Two\n");
     let test = "use crate::one::One;\n#[cfg(test)]\nmod tests {\n    use crate::two::Two;\n}\n";
     assert_cycle(&[one, ("two.rs", test)], &[]);

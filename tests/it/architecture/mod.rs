@@ -1,5 +1,5 @@
-//! What must be absent: an arrow that points up, files that name each other, a clock or socket where
-//! none belongs, and what is only for tests in what ships.
+//! Checks what must be absent: dependencies that point up, files that name each other, clocks and
+//! sockets in pure modules, and test features in shipped code.
 
 mod cycles;
 mod names;
@@ -13,7 +13,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("path", &[]),
     ("rate_limit", &["time"]),
     ("sys", &["time"]),
-    // What stands in for `sys`. Only in tests.
+    // Replaces `sys` in tests.
     ("testing", &["reactor", "sys", "time"]),
     ("store", &["sys"]),
     ("reactor", &["sys", "time"]),
@@ -39,7 +39,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "gateway",
         &["http", "node", "protocol", "rate_limit", "reactor", "time"],
     ),
-    // What `fuzz/` sees, and nothing else does.
+    // For `fuzz/` only.
     ("fuzzing", &["distributor", "http", "protocol"]),
     (
         "admin",
@@ -55,10 +55,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// What unit tests may name, wherever they are: they run on a scripted system.
+/// Modules that all unit tests may name: they run on a scripted system.
 const FOR_TESTS: [&str; 2] = ["sys", "testing"];
 
-/// Modules that are given time and bytes, and never fetch them.
+/// Modules that receive time and bytes as arguments, and never fetch them.
 const PURE: [&str; 7] = [
     "http",
     "protocol",
@@ -79,12 +79,12 @@ const IMPURE: [&str; 8] = [
     "thread",
 ];
 
-/// What is wrong with a file of `module`, a line each.
-fn mistakes(module: &str, is_test: bool, text: &str) -> Vec<String> {
+/// Returns the violations in a file of `module`, one per line.
+fn violations(module: &str, is_test: bool, text: &str) -> Vec<String> {
     let Some((_, allowed)) = MAY_NAME.iter().find(|(name, _)| *name == module) else {
         return vec![format!("the module {module} has no place in the picture")];
     };
-    let mut mistakes = Vec::new();
+    let mut violations = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let code = line.split("//").next().unwrap_or_default();
         let words = || code.split(|c: char| !c.is_alphanumeric() && c != '_');
@@ -95,22 +95,22 @@ fn mistakes(module: &str, is_test: bool, text: &str) -> Vec<String> {
                 .unwrap();
             let for_tests = is_test && FOR_TESTS.contains(&named);
             if named != module && !allowed.contains(&named) && !for_tests {
-                mistakes.push(format!("{}: names crate::{named}", number + 1));
+                violations.push(format!("{}: names crate::{named}", number + 1));
             }
         }
         if PURE.contains(&module) {
             for word in words().filter(|word| IMPURE.contains(word)) {
-                mistakes.push(format!("{}: names {word}", number + 1));
+                violations.push(format!("{}: names {word}", number + 1));
             }
         }
         if module != "sys" && words().any(|word| word == "mio" || word == "socket2") {
-            mistakes.push(format!("{}: goes past the seam", number + 1));
+            violations.push(format!("{}: goes past the seam", number + 1));
         }
     }
-    mistakes
+    violations
 }
 
-/// Whether this file, by its path in `src`, holds nothing but unit tests.
+/// Returns whether this file, by its path in `src`, holds only unit tests.
 fn is_unit_test(inside: &Path) -> bool {
     inside.ends_with("tests.rs") || inside.iter().any(|part| part == "tests")
 }
@@ -129,7 +129,7 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn arrows_point_down_only() {
+fn dependencies_point_down_only() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut checked = 0;
     let mut all = Vec::new();
@@ -142,7 +142,7 @@ fn arrows_point_down_only() {
             continue;
         }
         let text = fs::read_to_string(&file).unwrap();
-        let found = mistakes(module, is_unit_test(inside), &text);
+        let found = violations(module, is_unit_test(inside), &text);
         all.extend(
             found
                 .iter()
@@ -155,7 +155,7 @@ fn arrows_point_down_only() {
 }
 
 #[test]
-fn this_test_can_fail() {
+fn finds_planted_violations() {
     for (module, line) in [
         ("reactor", "use crate::registry::Registry;"),
         ("reactor", "let x = crate::distributor::Distributor::new();"),
@@ -171,17 +171,17 @@ fn this_test_can_fail() {
         ("elsewhere", ""),
     ] {
         assert!(
-            !mistakes(module, false, line).is_empty(),
+            !violations(module, false, line).is_empty(),
             "{module}: {line}"
         );
     }
     let line = "use crate::sys::System; // not crate::registry";
-    assert!(mistakes("reactor", false, line).is_empty());
-    assert!(mistakes("reactor", true, "use crate::testing::scripted;").is_empty());
+    assert!(violations("reactor", false, line).is_empty());
+    assert!(violations("reactor", true, "use crate::testing::scripted;").is_empty());
 }
 
 #[test]
-fn what_ships_is_tested_and_measured_without_test_features() {
+fn tests_and_benches_use_no_test_features() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
     assert!(

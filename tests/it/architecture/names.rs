@@ -1,24 +1,24 @@
-//! What the files of a crate name: enough of the syntax of Rust to follow paths to their files.
+//! Which files of a crate name which: enough of the syntax of Rust to follow paths to their files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A file of the crate, as a module.
 #[derive(Default)]
 pub struct Module {
-    /// Where it is, from the folder of the sources.
+    /// Its path in the folder of the sources.
     pub file: String,
     /// Items that the file defines itself, by name.
     items: BTreeSet<String>,
-    /// What `use` brings in: the name here, and the path.
+    /// Imports: the name in this file, and the path.
     imports: BTreeMap<String, Vec<String>>,
-    /// The paths that it names. A re-export counts only if the file uses the name itself.
+    /// The paths that it names. A re-export counts only if the file uses the name.
     named: Vec<Vec<String>>,
 }
 
 /// The modules of a crate, by their paths. The root has the empty path.
 pub type Crate = BTreeMap<Vec<String>, Module>;
 
-/// Reads the files of a crate: names from the folder of the sources, and their text.
+/// Reads the files of a crate: paths in the folder of the sources, and their text.
 pub fn read(files: &[(String, String)]) -> Crate {
     let mut modules = Crate::new();
     for (file, text) in files {
@@ -41,7 +41,7 @@ pub fn read(files: &[(String, String)]) -> Crate {
     modules
 }
 
-/// The files that the file of this module names, itself excluded.
+/// Returns the other files that the file of this module names.
 pub fn files_named_by<'c>(modules: &'c Crate, path: &[String]) -> BTreeSet<&'c str> {
     let module = &modules[path];
     module
@@ -53,7 +53,7 @@ pub fn files_named_by<'c>(modules: &'c Crate, path: &[String]) -> BTreeSet<&'c s
         .collect()
 }
 
-/// The module whose file defines what `named` names in the module `from`.
+/// Returns the module whose file defines the item that `named` names in the module `from`.
 fn resolve(
     modules: &Crate,
     from: &[String],
@@ -147,7 +147,7 @@ fn without_comments_and_tests(text: &str) -> String {
             continue;
         }
         let line = line.split("//").next().unwrap_or_default().trim_end();
-        // Who may see an item is not whom it names.
+        // A visibility does not name a module.
         let line = match line.split_once("pub(in ") {
             Some((before, after)) => {
                 before.to_owned() + after.split_once(')').unwrap_or_default().1
@@ -168,7 +168,7 @@ fn without_comments_and_tests(text: &str) -> String {
     code
 }
 
-/// The `use` statements, each with whether it re-exports. All other lines go to `rest`.
+/// Returns the `use` statements, each with whether it re-exports. All other lines go to `rest`.
 fn statements(code: &str, rest: &mut String) -> Vec<(String, bool)> {
     let mut found = Vec::new();
     let mut current: Option<(String, bool)> = None;
@@ -199,7 +199,7 @@ fn statements(code: &str, rest: &mut String) -> Vec<(String, bool)> {
     found
 }
 
-/// Each path of a tree of `use`, and the name that it has here.
+/// Returns each path of a tree of `use`, and its name in this file.
 fn paths_of_use(tree: &str) -> Vec<(Vec<String>, String)> {
     let mut found = Vec::new();
     let mut prefixes: Vec<Vec<String>> = Vec::new();
@@ -241,7 +241,7 @@ fn paths_of_use(tree: &str) -> Vec<(Vec<String>, String)> {
     found
 }
 
-/// Names of the items that begin at the left margin.
+/// Returns the names of the items that begin at the left margin.
 fn items(code: &str) -> BTreeSet<String> {
     const KINDS: [&str; 8] = [
         "struct", "enum", "trait", "fn", "type", "const", "static", "union",
@@ -264,7 +264,7 @@ fn items(code: &str) -> BTreeSet<String> {
     found
 }
 
-/// All `a::b::c` in the code.
+/// Returns all `a::b::c` in the code.
 fn paths_in(code: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     let mut rest = code;
