@@ -160,7 +160,10 @@ fn allows_parents_to_declare_and_re_export_but_not_to_use_their_users() {
 
 #[test]
 fn ignores_visibilities() {
-    let child = ("a/one.rs", "pub(in crate::a) struct One;\n");
+    let child = (
+        "a/one.rs",
+        "pub(in crate::a) struct One(pub(in crate::a) u8);\n",
+    );
     let parent = ("a/mod.rs", "mod one;\npub struct Parent(one::One);\n");
     assert_cycle(&[parent, child], &[]);
 }

@@ -148,12 +148,11 @@ fn without_comments_and_tests(text: &str) -> String {
         }
         let line = line.split("//").next().unwrap_or_default().trim_end();
         // A visibility does not name a module.
-        let line = match line.split_once("pub(in ") {
-            Some((before, after)) => {
-                before.to_owned() + after.split_once(')').unwrap_or_default().1
-            }
-            None => line.to_owned(),
-        };
+        let mut parts = line.split("pub(in ");
+        let mut line = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            line.push_str(part.split_once(')').unwrap_or_default().1);
+        }
         if line == "#[cfg(test)]" {
             is_test = true;
             continue;
