@@ -247,16 +247,20 @@ fn reload_log_level<S: Server>(at_start: &Settings, level: &LogLevel) -> Result<
     Ok(())
 }
 
-/// Returns `wanted`, or the number of connections that leaves `reserved` fds free, if that is
-/// smaller. Raises the soft limit to the hard one first. Warns of fewer connections if the number
-/// `is_explicit`.
-pub(crate) fn max_connections(wanted: u64, is_explicit: bool, reserved: u64) -> usize {
+/// Raises the soft limit of fds to the hard one, and returns the limit.
+pub(crate) fn raise_fd_limit() -> u64 {
     let maximum = getrlimit(Resource::Nofile).maximum;
     let current = maximum;
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current, maximum }) {
         warn!(%error, "failed to raise the soft fd limit to the hard limit");
     }
-    let fds = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Returns `wanted`, or the number of connections that leaves `reserved` fds free, if that is
+/// smaller. Raises the fd limit first. Warns of fewer connections if the number `is_explicit`.
+pub(crate) fn max_connections(wanted: u64, is_explicit: bool, reserved: u64) -> usize {
+    let fds = raise_fd_limit();
     let possible = fds - reserved.min(fds / 2);
     if is_explicit && wanted > possible {
         warn!(

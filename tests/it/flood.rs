@@ -13,18 +13,29 @@ use serde_json::Value;
 use crate::admin::AdminServer;
 use crate::support::{Distributor, Folder, Program, ReservedPort, program, wait_until};
 
-fn flood(flags: &[&str]) -> Output {
+fn flood(flags: &str) -> Output {
     let mut command = Command::new(program("flood"));
-    command.args(flags).stdin(Stdio::null()).output().unwrap()
+    command.args(flags.split_whitespace()).stdin(Stdio::null());
+    command.output().unwrap()
 }
 
-/// What a run that succeeds says as JSON.
+/// Returns the JSON of a run, which must succeed.
 #[track_caller]
-fn measured(flags: &[&str]) -> Value {
-    let output = flood(&[flags, &["--json"]].concat());
+fn measure(flags: &str) -> Value {
+    let output = flood(&format!("{flags} --json"));
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{flags:?}: {errors}");
+    assert!(output.status.success(), "{flags}: {errors}");
     serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Returns the error line of a run, which must fail with this code and print nothing else.
+#[track_caller]
+fn error_of(output: Output, code: i32) -> String {
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(output.stdout.is_empty());
+    error
 }
 
 #[track_caller]
@@ -34,7 +45,22 @@ fn figure<'a>(report: &'a Value, name: &str) -> &'a Value {
     found.unwrap_or_else(|| panic!("no {name:?} in {report:#}"))
 }
 
-/// Every figure of a run with a baseline stands beside another, with the ratio of the two.
+#[track_caller]
+fn value(report: &Value, name: &str) -> f64 {
+    let figure = figure(report, name);
+    let value = figure["value"].as_f64();
+    value.unwrap_or_else(|| panic!("{figure}"))
+}
+
+#[track_caller]
+fn assert_joins(report: &Value, joins: f64) {
+    let figure = figure(report, "joins all watchers were told of");
+    for column in ["value", "baseline"] {
+        assert_eq!(figure[column], joins, "{figure}");
+    }
+}
+
+/// Every figure of a run with a baseline has one beside it, and the ratio of the two.
 #[track_caller]
 fn assert_ratios(report: &Value) {
     for figure in report["figures"].as_array().unwrap() {
@@ -47,79 +73,63 @@ fn assert_ratios(report: &Value) {
 #[test]
 fn storm_converges_for_every_watch_mode() {
     for watch in ["plain", "list", "delta"] {
-        let flags = [
-            "storm",
-            "--spawn",
-            "--nodes",
-            "20",
-            "--rounds",
-            "2",
-            "--baseline",
-        ];
-        let report = measured(&[&flags[..], &["--watch", watch]].concat());
+        let flags = format!("storm --spawn --nodes 20 --rounds 2 --baseline --watch {watch}");
+        let report = measure(&flags);
         assert_ratios(&report);
         assert_eq!(report["settings"]["rounds"], "2");
-        assert!(figure(&report, "until all hold all")["value"].as_f64() > Some(0.0));
+        assert!(value(&report, "until all hold all") > 0.0);
         assert_eq!(figure(&report, "lists a node")["baseline"], 1.0);
-        assert!(figure(&report, "lists a node")["value"].as_f64() >= Some(1.0));
+        assert!(value(&report, "lists a node") >= 1.0);
         assert_eq!(report["curves"].as_array().unwrap().len(), 1);
     }
 }
 
 #[test]
 fn omits_ratios_without_a_baseline() {
-    let report = measured(&["storm", "--spawn", "--nodes", "3", "--rounds", "1"]);
+    let flags = "storm --spawn --nodes 3 --rounds 1";
+    let report = measure(flags);
     for figure in report["figures"].as_array().unwrap() {
-        assert!(
-            figure["ratio"].is_null() && figure["value"].is_number(),
-            "{figure}"
-        );
+        let has_one_value = figure["ratio"].is_null() && figure["value"].is_number();
+        assert!(has_one_value, "{figure}");
     }
-    let output = flood(&["storm", "--spawn", "--nodes", "3", "--rounds", "1"]);
-    let table = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        table.contains("until all hold all") && !table.contains("ratio"),
-        "{table}"
-    );
+    let table = String::from_utf8(flood(flags).stdout).unwrap();
+    assert!(table.contains("until all hold all"), "{table}");
+    assert!(!table.contains("ratio"), "{table}");
 }
 
 #[test]
 fn reports_each_error_in_one_line() {
-    let nobody = ReservedPort::new();
-    let to = nobody.addr.to_string();
+    let unused = ReservedPort::new();
+    let to = unused.addr;
     for (flags, code, part) in [
-        (&["storm", "--to", &to][..], 1, "nothing listens there"),
-        (&["storm", "--nodez", "3"], 2, "--nodez"),
-        (&["storm", "--nodes", "0"], 2, "--nodes"),
-        (&["storm", "--spawn", "--pid", "1"], 2, "--pid"),
-        (&[], 2, "no scenario"),
-        (&["rpc", "--path", "echo"], 2, "--path"),
-        (&["rpc", "--params", "{"], 2, "--params"),
-        (&["idle", "--duration", "1m"], 2, "--registered"),
-        (&["churn", "--rate", "0"], 2, "--rate"),
-        (&["churn", "--rate", "1e-300"], 2, "--rate"),
-        (&["rpc", "--duration", "584000000000y"], 2, "--duration"),
-        (&["storm", "--timeout", "584000000000y"], 2, "--timeout"),
-        (&["storm", "--timeout", "0s"], 2, "--timeout"),
-        (&["storm", "--nodes", "1", "--to", &to], 2, "--nodes"),
+        (&*format!("storm --to {to}"), 1, "Connection refused"),
+        ("storm --nodez 3", 2, "--nodez"),
+        ("storm --nodes 0", 2, "--nodes"),
+        ("storm --spawn --pid 1", 2, "--pid"),
+        ("", 2, "subcommand"),
+        ("rpc --path echo", 2, "--path"),
+        ("rpc --params {", 2, "--params"),
+        ("idle --duration 1m", 2, "--registered"),
+        ("churn --rate 0", 2, "--rate"),
+        ("churn --rate 1e-300", 2, "--rate"),
+        ("rpc --duration 584000000000y", 2, "--duration"),
+        ("storm --timeout 584000000000y", 2, "--timeout"),
+        ("storm --timeout 0s", 2, "--timeout"),
+        (&format!("storm --nodes 1 --to {to}"), 2, "--nodes"),
         (
-            &["churn", "--http-readers", "5", "--to", &to],
+            &format!("churn --http-readers 5 --to {to}"),
             2,
-            "--http ADDR",
+            "--http <ADDR>",
         ),
-        (&["churn", "--http", &to], 2, "--http-readers"),
+        (&format!("churn --http {to}"), 2, "--http-readers"),
         (
-            &["storm", "--spawn", "--http-readers", "5", "--http", &to],
+            &format!("storm --spawn --http-readers 5 --http {to}"),
             2,
             "--http",
         ),
     ] {
-        let output = flood(flags);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(code), "{flags:?}: {said}");
-        assert_eq!(said.lines().count(), 1, "{said}");
-        assert!(said.contains(part), "{flags:?}: {said}");
-        assert!(output.stdout.is_empty());
+        let error = error_of(flood(flags), code);
+        assert!(error.contains(part), "{flags}: {error}");
     }
 }
 
@@ -127,32 +137,22 @@ fn reports_each_error_in_one_line() {
 fn churn_reaches_every_watcher() {
     for watch in ["plain", "list", "delta"] {
         let flags = "churn --spawn --nodes 10 --rate 50 --duration 400ms --rounds 1 --baseline";
-        let flags: Vec<&str> = flags.split(' ').chain(["--watch", watch]).collect();
-        let report = measured(&flags);
+        let report = measure(&format!("{flags} --watch {watch}"));
         assert_ratios(&report);
-        let joins = figure(&report, "joins all watchers were told of");
-        assert_eq!(
-            (&joins["value"], &joins["baseline"]),
-            (&20.0.into(), &20.0.into())
-        );
-        let median = &figure(&report, "join to each watcher, p50")["value"];
-        let slowest = &figure(&report, "join to the last watcher, max")["value"];
-        assert!(median.as_f64() > Some(0.0) && median.as_f64() <= slowest.as_f64());
+        assert_joins(&report, 20.0);
+        let median = value(&report, "join to each watcher, p50");
+        let slowest = value(&report, "join to the last watcher, max");
+        assert!(median > 0.0 && median <= slowest);
         assert_eq!(report["curves"].as_array().unwrap().len(), 2);
-        assert_eq!(
-            report["time_line"]["lines"][0]["points"]
-                .as_array()
-                .unwrap()
-                .len(),
-            20
-        );
+        let points = &report["time_line"]["lines"][0]["points"];
+        assert_eq!(points.as_array().unwrap().len(), 20);
         assert!(report["notes"].as_array().unwrap().is_empty(), "{report}");
     }
 }
 
-/// Hands on what two watchers and the Distributor say, but to the first one nothing before the
-/// second has its list. Those who come later are forwarded as they are.
-fn hold_back_the_first(to: SocketAddr) -> SocketAddr {
+/// Returns the address of a proxy. It forwards frames to the first client only after the second one
+/// has received its list; all other frames it forwards at once.
+fn proxy_that_delays_the_first(to: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -181,7 +181,7 @@ fn hold_back_the_first(to: SocketAddr) -> SocketAddr {
             let release = release.take_if(|_| number == 2);
             let (mut from_server, mut to_client) = (server, client);
             if number == 1 {
-                // The second one comes when this one's registration has been answered.
+                // The second client connects after this one's registration was confirmed.
                 is_registered.recv().unwrap();
                 let mut first = vec![0; 64 << 10];
                 let mut length = 0;
@@ -206,7 +206,7 @@ fn hold_back_the_first(to: SocketAddr) -> SocketAddr {
                     if let Some(release) = &release
                         && String::from_utf8_lossy(&all).contains("w00000001")
                     {
-                        // So that the newer list has been read when the older one comes.
+                        // The newer list must have been read when the older one arrives.
                         thread::sleep(Duration::from_millis(200));
                         let _ = release.send(());
                     }
@@ -221,33 +221,18 @@ fn hold_back_the_first(to: SocketAddr) -> SocketAddr {
 #[test]
 fn baseline_ignores_an_older_list_that_arrives_last() {
     let distributor = Distributor::start(&["--warm-up", "0s"]);
-    let to = hold_back_the_first(distributor.addr).to_string();
-    let flags =
-        "churn --nodes 2 --rate 20 --duration 200ms --rounds 1 --baseline --timeout 20s --to";
-    let flags: Vec<&str> = flags.split(' ').chain([to.as_str()]).collect();
-    let report = measured(&flags);
-    let joins = figure(&report, "joins all watchers were told of");
-    assert_eq!(
-        (&joins["value"], &joins["baseline"]),
-        (&4.0.into(), &4.0.into())
-    );
+    let to = proxy_that_delays_the_first(distributor.addr);
+    let flags = "churn --nodes 2 --rate 20 --duration 200ms --rounds 1 --baseline --timeout 20s";
+    assert_joins(&measure(&format!("{flags} --to {to}")), 4.0);
 }
 
 #[test]
 fn slow_compares_stuck_watchers_with_none() {
-    for baseline in [&[][..], &["--baseline"]] {
+    for baseline in ["", "--baseline"] {
         let flags = "slow --spawn --nodes 10 --stuck 2 --rate 50 --duration 200ms --unlisted";
-        let flags: Vec<&str> = flags.split(' ').chain(baseline.iter().copied()).collect();
-        let report = measured(&flags);
-        let joins = figure(&report, "joins all watchers were told of");
-        assert_eq!(
-            (&joins["value"], &joins["ratio"]),
-            (&10.0.into(), &1.0.into())
-        );
-        assert_eq!(
-            figure(&report, "stuck watchers cut, all rounds")["value"],
-            0.0
-        );
+        let report = measure(&format!("{flags} {baseline}"));
+        assert_joins(&report, 10.0);
+        assert_eq!(value(&report, "stuck watchers cut, all rounds"), 0.0);
         let settings = ["watch", "rounds"].map(|name| &report["settings"][name]);
         assert_eq!(settings, ["list", "1"], "other defaults than churn");
     }
@@ -256,37 +241,25 @@ fn slow_compares_stuck_watchers_with_none() {
 #[test]
 fn compares_http_readers_with_none() {
     let admin = AdminServer::start_ready(&[]);
-    let to = admin.distributor.addr.to_string();
-    let http = admin.http.to_string();
-    let churn = "churn --nodes 10 --rate 50 --duration 400ms --rounds 2 --http-readers 6";
-    let storm = "storm --nodes 10 --rounds 2 --http-readers 6";
-    for (flags, joins) in [(churn, Some(20.0)), (storm, None)] {
-        for server in [
-            &["--spawn"][..],
-            &["--to", &to, "--http", &http],
-            &["--spawn", "--baseline"],
+    let running = format!("--to {} --http {}", admin.distributor.addr, admin.http);
+    let churn = "churn --rate 50 --duration 400ms";
+    for (flags, bare) in [(churn, "bare send loop"), ("storm", "bare acceptor")] {
+        for (server, heading) in [
+            ("--spawn", "no readers"),
+            (&*running, "no readers"),
+            ("--spawn --baseline", bare),
         ] {
-            let flags: Vec<&str> = flags.split(' ').chain(server.iter().copied()).collect();
-            let report = measured(&flags);
-            let beside = match (server.len(), joins) {
-                (2, Some(_)) => "bare send loop",
-                (2, None) => "bare acceptor",
-                _ => "no readers",
-            };
-            assert_eq!(report["baseline"], beside, "{flags:?}");
-            if let Some(joins) = joins {
-                let told = figure(&report, "joins all watchers were told of");
-                assert_eq!(
-                    (&told["value"], &told["baseline"]),
-                    (&joins.into(), &joins.into())
-                );
+            let flags = format!("{flags} --nodes 10 --rounds 2 --http-readers 6 {server}");
+            let report = measure(&flags);
+            assert_eq!(report["baseline"], heading, "{flags}");
+            if report["command"] == "churn" {
+                assert_joins(&report, 20.0);
             }
-            let read = figure(&report, "read from the HTTP side, all rounds");
-            assert!(read["value"].as_f64() > Some(0.0), "{report:#}");
-            assert_eq!(
-                figure(&report, "HTTP readers cut, all rounds")["value"],
-                0.0
+            assert!(
+                value(&report, "read from the HTTP side, all rounds") > 0.0,
+                "{report:#}"
             );
+            assert_eq!(value(&report, "HTTP readers cut, all rounds"), 0.0);
         }
     }
 }
@@ -298,153 +271,118 @@ fn fails_if_the_http_side_is_unreadable() {
     std::fs::write(&tokens, "0123456789abcdef\n").unwrap();
     let admin = AdminServer::start_ready(&["--token-file", &tokens]);
     let open = Distributor::start(&[]);
-    let to = open.addr.to_string();
-    let nobody = ReservedPort::new();
+    let unused = ReservedPort::new();
     for (http, part) in [
-        (nobody.addr, "nothing listens there"),
+        (unused.addr, "Connection refused"),
         (open.addr, "invalid HTTP"),
         (admin.http, "401"),
     ] {
-        let http = http.to_string();
-        let flags = [
-            "storm",
-            "--nodes",
-            "3",
-            "--rounds",
-            "1",
-            "--http-readers",
-            "3",
-        ];
-        let output = flood(&[&flags[..], &["--to", &to, "--http", &http]].concat());
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.contains(part) && said.contains(&http), "{said}");
+        let flags = "storm --nodes 3 --rounds 1 --http-readers 3";
+        let output = flood(&format!("{flags} --to {} --http {http}", open.addr));
+        let error = error_of(output, 1);
+        assert!(
+            error.contains(part) && error.contains(&http.to_string()),
+            "{error}"
+        );
     }
 }
 
 #[test]
 fn notes_refused_http_readers() {
     let admin = AdminServer::start_ready(&["--max-http-connections", "4"]);
-    let to = admin.distributor.addr.to_string();
-    let http = admin.http.to_string();
+    let (to, http) = (admin.distributor.addr, admin.http);
     let flags = "churn --nodes 3 --rate 10 --duration 1s --rounds 1 --http-readers 8";
-    let flags: Vec<&str> = flags.split(' ').collect();
-    let report = measured(&[&flags[..], &["--to", &to, "--http", &http]].concat());
-    assert_eq!(
-        figure(&report, "HTTP readers cut, all rounds")["value"],
-        0.0
-    );
+    let report = measure(&format!("{flags} --to {to} --http {http}"));
+    assert_eq!(value(&report, "HTTP readers cut, all rounds"), 0.0);
     let notes = report["notes"].to_string();
     assert!(notes.contains("refused"), "{notes}");
 }
 
 #[test]
 fn idle_reports_memory_per_connection() {
-    for registered in [&[][..], &["--registered", "--unlisted"]] {
+    for registered in ["", "--registered --unlisted"] {
         let flags = "idle --spawn --connections 200 --duration 100ms --baseline";
-        let flags: Vec<&str> = flags.split(' ').chain(registered.iter().copied()).collect();
-        let report = measured(&flags);
+        let report = measure(&format!("{flags} {registered}"));
         assert_eq!(report["settings"]["connections"], "200");
-        let own = figure(&report, "server memory a connection, its own");
-        assert!(own["value"].as_f64() > Some(0.0), "{own}");
+        assert!(value(&report, "server memory a connection, its own") > 0.0);
         let resident = figure(&report, "server memory while they are idle, resident");
         assert!(resident["ratio"].as_f64() > Some(0.0), "{resident}");
-        assert_eq!(figure(&report, "connections lost")["value"], 0.0);
+        assert_eq!(value(&report, "connections lost"), 0.0);
     }
 }
 
 #[test]
 fn rpc_counts_one_reply_per_request() {
-    let flags = "rpc --spawn --connections 3 --depth 4 --duration 200ms --rounds 2 --baseline";
-    for (more, at_most) in [("", None), ("--rate 500", Some(100.0))] {
-        let flags: Vec<&str> = flags.split(' ').chain(more.split_whitespace()).collect();
-        let report = measured(&flags);
+    for (rate, requests) in [("", None), ("--rate 500", Some(100.0))] {
+        let flags = "rpc --spawn --connections 3 --depth 4 --duration 200ms --rounds 2 --baseline";
+        let report = measure(&format!("{flags} {rate}"));
         for column in ["value", "baseline"] {
             let count = |name: &str| figure(&report, name)[column].as_f64().unwrap();
             assert!(count("requests") >= 12.0);
             assert_eq!(count("replies"), count("requests"));
-            assert_eq!(
-                count("errors") + count("lost") + count("answers to no request"),
-                0.0
-            );
+            for name in ["errors", "lost", "answers to no request"] {
+                assert_eq!(count(name), 0.0, "{name}");
+            }
             assert!(
-                at_most.is_none_or(|at_most| count("requests") == at_most),
+                requests.is_none_or(|requests| count("requests") == requests),
                 "{report}"
             );
         }
-        assert!(figure(&report, "server CPU a request, best round")["ratio"].as_f64() > Some(0.0));
-        assert!(
-            !report["time_line"]["lines"][1]["points"]
-                .as_array()
-                .unwrap()
-                .is_empty()
-        );
+        let cpu = figure(&report, "server CPU a request, best round");
+        assert!(cpu["ratio"].as_f64() > Some(0.0), "{cpu}");
+        let points = &report["time_line"]["lines"][1]["points"];
+        assert!(!points.as_array().unwrap().is_empty());
     }
 }
 
 #[test]
 fn percentiles_include_abandoned_requests() {
     let flags = "rpc --spawn --rate 10000000 --duration 100ms --rounds 1 --timeout 100ms --depth 1";
-    let report = measured(&flags.split(' ').collect::<Vec<_>>());
-    let number = |name: &str| figure(&report, name)["value"].as_f64().unwrap();
-    // Most never had room, and waited until then.
-    assert!(number("lost") > number("replies"), "{report}");
-    assert!(number("request to reply, p90") >= 0.1, "{report}");
+    let report = measure(flags);
+    // Most requests never find room, and wait until they are abandoned.
     assert!(
-        report["notes"][0].as_str().unwrap().contains("given up"),
+        value(&report, "lost") > value(&report, "replies"),
         "{report}"
     );
+    assert!(value(&report, "request to reply, p90") >= 0.1, "{report}");
+    let note = report["notes"][0].as_str().unwrap();
+    assert!(note.contains("abandoned"), "{note}");
 }
 
 #[test]
 fn counts_and_explains_refused_requests() {
     let flags = "rpc --spawn --connections 1 --depth 1 --duration 50ms --rounds 1 --path POST/x";
-    let report = measured(&flags.split(' ').collect::<Vec<_>>());
-    assert!(figure(&report, "errors")["value"].as_f64() > Some(0.0));
-    assert_eq!(figure(&report, "replies")["value"], 0.0);
-    assert!(
-        report["notes"][0].as_str().unwrap().contains("errorcode 2"),
-        "{report}"
-    );
+    let report = measure(flags);
+    assert!(value(&report, "errors") > 0.0);
+    assert_eq!(value(&report, "replies"), 0.0);
+    let note = report["notes"][0].as_str().unwrap();
+    assert!(note.contains("errorcode 2"), "{note}");
 }
 
 #[test]
 fn html_page_needs_no_other_files() {
-    let folder = own_folder();
+    let folder = Folder::new();
     let file = folder.join("page.html");
-    let html = file.to_str().unwrap();
-    measured(&[
-        "storm", "--spawn", "--nodes", "20", "--rounds", "1", "--html", html,
-    ]);
+    measure(&format!(
+        "storm --spawn --nodes 20 --rounds 1 --html {file}"
+    ));
     let page = std::fs::read_to_string(&file).unwrap();
-    assert_eq!(
-        page.matches("<svg").count(),
-        2,
-        "the percentile curve and the time line"
-    );
+    let charts = page.matches("<svg").count();
+    assert_eq!(charts, 2, "the percentile curve and the time line");
     assert!(page.contains("until all hold all"));
-    for outside in ["http://", "https://", "src=", "<link", "<script"] {
-        assert!(!page.contains(outside), "{outside}");
+    for external in ["http://", "https://", "src=", "<link", "<script"] {
+        assert!(!page.contains(external), "{external}");
     }
-    std::fs::remove_dir_all(&folder).unwrap();
 
-    let nowhere = file.to_str().unwrap();
-    let output = flood(&[
-        "storm", "--spawn", "--nodes", "2", "--rounds", "1", "--html", nowhere,
-    ]);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    let output = flood(&format!(
+        "storm --spawn --nodes 2 --rounds 1 --html {file}/page.html"
+    ));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(
-        said.contains("--html") && said.lines().count() == 1,
-        "{said}"
+        error.contains("--html") && error.lines().count() == 1,
+        "{error}"
     );
-}
-
-/// A folder of this test's own.
-fn own_folder() -> std::path::PathBuf {
-    let folder = std::env::temp_dir().join(format!("flood-page-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    folder
 }
 
 fn with_fds(limit: u32, flags: &str) -> Output {
@@ -456,23 +394,25 @@ fn with_fds(limit: u32, flags: &str) -> Output {
 
 #[test]
 fn fd_limit_caps_a_run_with_a_note() {
-    for flags in [
-        "storm --spawn --nodes 900 --rounds 1 --json --baseline",
-        "idle --spawn --connections 900 --duration 10ms --json",
+    for (flags, setting) in [
+        (
+            "storm --spawn --nodes 900 --rounds 1 --json --baseline",
+            "nodes",
+        ),
+        (
+            "idle --spawn --connections 900 --duration 10ms --json",
+            "connections",
+        ),
     ] {
         let output = with_fds(200, flags);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.success(), "{said}");
-        assert_eq!(said.lines().count(), 1, "{said}");
-        for part in ["ulimit -n", "200", "going on with 136 of 900"] {
-            assert!(said.contains(part), "no {part}: {said}");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+        for part in ["ulimit -n", "200", "using 136 of 900"] {
+            assert!(error.contains(part), "no {part}: {error}");
         }
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-        let settings = &report["settings"];
-        let used = settings["nodes"]
-            .as_str()
-            .or(settings["connections"].as_str());
-        assert_eq!(used, Some("136"), "{report}");
+        assert_eq!(report["settings"][setting], "136", "{report}");
         assert!(report["notes"][0].as_str().unwrap().contains("ulimit -n"));
     }
 }
@@ -485,15 +425,11 @@ fn fails_without_room_for_connections() {
         "rpc --spawn --duration 10ms",
         "storm --spawn --nodes 50",
     ] {
-        let output = with_fds(60, flags);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{flags}: {said}");
-        assert_eq!(said.lines().count(), 1, "{flags}: {said}");
+        let error = error_of(with_fds(60, flags), 1);
         assert!(
-            said.contains("ulimit -n") && said.contains("too few"),
-            "{said}"
+            error.contains("ulimit -n") && error.contains("too few"),
+            "{error}"
         );
-        assert!(output.stdout.is_empty());
     }
 }
 
@@ -502,33 +438,28 @@ fn fails_if_stdout_is_full() {
     let full = std::fs::File::create("/dev/full").unwrap();
     let mut command = Command::new(program("flood"));
     command.args("storm --spawn --nodes 3 --rounds 1 --json".split(' '));
-    let output = command.stdout(full).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("standard output"), "{said}");
+    let error = error_of(command.stdout(full).output().unwrap(), 1);
+    assert!(error.contains("standard output"), "{error}");
 }
 
 #[test]
 fn connects_from_several_source_addresses() {
     let server = Distributor::start(&[]);
-    let to = server.addr.to_string();
-    let flags = "storm --nodes 30 --rounds 1 --source-addresses 3 --to";
-    let report = measured(&flags.split(' ').chain([&*to]).collect::<Vec<_>>());
-    assert!(figure(&report, "until all hold all")["value"].as_f64() > Some(0.0));
+    let flags = "storm --nodes 30 --rounds 1 --source-addresses 3";
+    let report = measure(&format!("{flags} --to {}", server.addr));
+    assert!(value(&report, "until all hold all") > 0.0);
     let joined_from = |source: &str| {
-        let lines = server.program.stderr();
         let peer = format!("peer={source}:");
-        lines
-            .iter()
-            .filter(|line| line.contains("joined") && line.contains(&peer))
-            .count()
+        let lines = server.program.stderr();
+        let joined = lines.iter().filter(|line| line.contains("joined"));
+        joined.filter(|line| line.contains(&peer)).count()
     };
     for source in ["127.0.0.1", "127.0.0.2", "127.0.0.3"] {
         wait_until("ten nodes from each address", || joined_from(source) == 10);
     }
 }
 
-/// What all threads of a process have used of the processors.
+/// Returns the CPU time of all threads of a process.
 fn cpu_nanos(pid: u32) -> u64 {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let nanos = tasks.map(|task| -> u64 {
@@ -539,82 +470,66 @@ fn cpu_nanos(pid: u32) -> u64 {
 }
 
 #[test]
-fn watches_a_running_server() {
+fn measures_a_running_server() {
     let server = Distributor::start(&[]);
-    let (to, pid) = (server.addr.to_string(), server.program.pid().to_string());
+    let pid = server.program.pid();
+    let to = format!("--to {} --pid {pid}", server.addr);
     let flags = "churn --nodes 5 --rate 50 --duration 100ms --rounds 1 --baseline";
-    let flags: Vec<&str> = flags
-        .split(' ')
-        .chain(["--to", &to, "--pid", &pid])
-        .collect();
-    let report = measured(&flags);
+    let report = measure(&format!("{flags} {to}"));
     assert_ratios(&report);
-    assert!(figure(&report, "server CPU in all")["value"].as_f64() > Some(0.0));
+    assert!(value(&report, "server CPU in all") > 0.0);
     server.assert_serves();
 
-    let before = cpu_nanos(server.program.pid());
-    let flags = ["idle", "--connections", "1", "--duration", "10ms"];
-    let report = measured(&[&flags[..], &["--to", &to, "--pid", &pid]].concat());
-    let used = cpu_nanos(server.program.pid()) - before;
-    let told = figure(&report, "server CPU in all")["value"].as_f64();
-    assert!(told <= Some(used as f64 / 1e9), "{told:?} of {used} ns");
+    let before = cpu_nanos(pid);
+    let report = measure(&format!("idle --connections 1 --duration 10ms {to}"));
+    let used = (cpu_nanos(pid) - before) as f64 / 1e9;
+    let reported = value(&report, "server CPU in all");
+    assert!(reported <= used, "{reported} of {used} s");
 
-    let output = flood(&["idle", "--to", &to, "--pid", "4000000000"]);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(
-        said.contains("--pid") && said.lines().count() == 1,
-        "{said}"
-    );
+    let output = flood(&format!("idle --to {} --pid 4000000000", server.addr));
+    let error = error_of(output, 2);
+    assert!(error.contains("--pid"), "{error}");
 }
 
 #[test]
 fn fails_with_the_refusal_of_the_server() {
     let server = Distributor::start(&["--max-entries", "5"]);
-    let to = server.addr.to_string();
-    let output = flood(&["storm", "--nodes", "9", "--rounds", "1", "--to", &to]);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(
-        said.contains("errorcode 4") && said.lines().count() == 1,
-        "{said}"
-    );
-
-    // There is room for the watchers, and not for who joins.
-    let flags = "churn --nodes 5 --duration 100ms --rounds 1 --to";
-    let output = flood(&flags.split(' ').chain([&*to]).collect::<Vec<_>>());
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("errorcode 4"), "{said}");
+    for flags in [
+        "storm --nodes 9 --rounds 1",
+        // There is room for the watchers, but not for joiners.
+        "churn --nodes 5 --duration 100ms --rounds 1",
+    ] {
+        let error = error_of(flood(&format!("{flags} --to {}", server.addr)), 1);
+        assert!(error.contains("errorcode 4"), "{error}");
+    }
 }
 
 #[test]
 fn fails_at_the_timeout_if_nodes_never_converge() {
-    // It accepts, and says nothing.
+    // It accepts connections, and sends nothing.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let to = silent.local_addr().unwrap().to_string();
-    let output = flood(&["storm", "--nodes", "3", "--timeout", "200ms", "--to", &to]);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    let to = silent.local_addr().unwrap();
+    let error = error_of(
+        flood(&format!("storm --nodes 3 --timeout 200ms --to {to}")),
+        1,
+    );
     assert!(
-        said.contains("0 of 3") && said.contains("--timeout"),
-        "{said}"
+        error.contains("0 of 3") && error.contains("--timeout"),
+        "{error}"
     );
 }
 
-/// The processes that this one has started and not yet seen the end of.
+/// Returns the child processes that a process has not reaped yet.
 fn children_of(pid: u32) -> Vec<u32> {
     let children = format!("/proc/{pid}/task/{pid}/children");
     let children = std::fs::read_to_string(children).unwrap_or_default();
-    children
-        .split_whitespace()
-        .filter_map(|child| child.parse().ok())
-        .collect()
+    let children = children.split_whitespace();
+    children.filter_map(|child| child.parse().ok()).collect()
 }
 
 fn is_gone(pid: u32) -> bool {
     match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
-        // Nobody may be there to wait for it.
+        // It may be a zombie without a parent that reaps it.
         Ok(stat) => stat.contains(") Z "),
         Err(_) => true,
     }
@@ -639,6 +554,7 @@ fn assert_ended(children: &[u32]) {
     });
 }
 
+/// A run that only a signal ends.
 const ENDLESS: &str = "churn --spawn --nodes 5 --rate 20 --duration 10m --baseline";
 
 #[test]
@@ -653,8 +569,8 @@ fn children_end_with_the_run() {
     }
 }
 
-/// Background jobs of scripts ignore SIGINT until they handle it. One that arrived while the servers
-/// were being started, before the handler was there, was lost.
+/// Background jobs of scripts ignore SIGINT until they handle it: one that arrives before that, for
+/// instance while the servers are being started, is lost.
 #[test]
 fn handles_sigint_while_servers_start() {
     let mut command = Command::new("sh");
@@ -663,11 +579,8 @@ fn handles_sigint_while_servers_start() {
     let children = wait_for_children(&mut run, 1);
     run.signal(Signal::INT);
     assert_eq!(run.wait().code(), Some(1));
-    assert!(
-        run.stderr().join("").contains("stopped before"),
-        "{:?}",
-        run.stderr()
-    );
+    let error = run.stderr().join("");
+    assert!(error.contains("stopped before"), "{error}");
     assert_ended(&children);
 }
 
@@ -677,26 +590,21 @@ fn reports_figures_of_a_stopped_run() {
     command.args("rpc --spawn --duration 10m --rounds 1 --baseline".split(' '));
     let mut run = Program::start(&mut command);
     let server = wait_for_children(&mut run, 2)[0];
-    wait_until("some requests", || {
-        let used = std::fs::read_to_string(format!("/proc/{server}/schedstat")).unwrap();
-        let nanos: u64 = used.split(' ').next().unwrap().parse().unwrap();
-        nanos > 100_000_000
-    });
+    wait_until("some requests", || cpu_nanos(server) > 100_000_000);
     run.signal(Signal::INT);
     assert!(run.wait().success(), "{:?}", run.stderr());
-    wait_until("the table", || {
-        run.stdout()
-            .iter()
-            .any(|line| line.starts_with("request to reply, p50"))
-    });
-    let lost = run
-        .stdout()
-        .into_iter()
-        .find(|line| line.starts_with("lost"))
-        .unwrap();
+    let find = |start: &str| {
+        let mut lines = run.stdout().into_iter();
+        lines.find(|line| line.starts_with(start))
+    };
+    wait_until("the table", || find("request to reply, p50").is_some());
+    let lost = find("lost").unwrap();
     assert_eq!(lost.split_whitespace().collect::<Vec<_>>(), ["lost", "0"]);
-    let said = run.stdout().join("\n");
-    assert!(said.contains("0 of 1 rounds"), "{said}");
-    // The baseline had not begun, so nothing is compared with it.
-    assert!(!said.contains("bare echo") && !said.contains("×"), "{said}");
+    let output = run.stdout().join("\n");
+    assert!(output.contains("0 of 1 rounds"), "{output}");
+    // The baseline has not begun, so there is no comparison.
+    assert!(
+        !output.contains("bare echo") && !output.contains("×"),
+        "{output}"
+    );
 }

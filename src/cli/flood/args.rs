@@ -1,19 +1,19 @@
-//! The command line.
+//! The command line of flood.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::TypedValueParser;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
+use serde_json::value::RawValue;
 
-use super::child::Role;
-use super::nodes::Watch;
-use super::stop::Halt;
+use super::frames::Watch;
 use crate::cli::address::HostPort;
+use crate::protocol::Route;
 
 const ABOUT: &str = "\
-Loads a Distributor or a node, and reports what it took: --spawn starts one for the run, and \
---baseline compares it with a bare server that sends the same bytes to the same sockets.";
+Loads a Distributor or a node and reports latencies, CPU time and memory. --spawn starts a server for \
+the run. --baseline compares it with a bare server that sends the same bytes to the same sockets.";
 
 const AFTER: &str = "\
 Examples:
@@ -24,11 +24,10 @@ Examples:
   flood slow --spawn --nodes 500 --stuck 20
   flood churn --spawn --http-readers 500
 
-The table goes to standard output, everything else to standard error. Ctrl-C ends a run early.
+The table is printed on standard output, everything else on standard error. Ctrl-C ends a run early.
 
-Exit codes: 0 measured; 1 the run failed; 2 a flag is wrong.";
+Exit codes: 0 success; 1 the run failed; 2 invalid command line.";
 
-/// The command line of flood.
 #[derive(Parser, Debug)]
 #[command(name = "flood", version, about = ABOUT, after_help = AFTER, max_term_width = 100)]
 #[command(arg_required_else_help = false, subcommand_required = true)]
@@ -44,34 +43,45 @@ pub(crate) enum Command {
     /// Nodes join and leave by a schedule while others watch
     Churn(ChurnArgs),
     /// Churn while some watchers never read, compared with churn without them
-    #[command(mut_args(defaults_of_slow))]
+    #[command(mut_args(slow_defaults))]
     Slow(SlowArgs),
     /// Requests to a node; --spawn starts one that echoes
+    #[command(mut_arg("to", |to| to.default_value("127.0.0.1:9020")))]
     Rpc(RpcArgs),
     /// Connections that do nothing, and what they cost
     Idle(IdleArgs),
-    /// What --spawn and --baseline start
+    /// A server for --spawn or --baseline
     #[command(hide = true)]
-    Serve {
-        role: Role,
-        connections: usize,
-        #[arg(long)]
-        with_http: bool,
-    },
+    Serve(ServeArgs),
 }
 
-/// The server, and what is done with the figures.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Role {
+    Distributor,
+    EchoNode,
+    Bare,
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct ServeArgs {
+    pub(crate) role: Role,
+    pub(crate) connections: usize,
+    #[arg(long)]
+    pub(crate) with_http: bool,
+}
+
+/// The server, and the output.
 #[derive(clap::Args, Debug)]
 pub(crate) struct ServerArgs {
-    /// The server to load [default: 127.0.0.1:9000, and for rpc 127.0.0.1:9020]
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) to: Option<HostPort>,
+    /// Server to load
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
+    pub(crate) to: HostPort,
 
     /// Start a server for the run, in a process of its own
-    #[arg(long, conflicts_with_all = ["to", "pid"])]
+    #[arg(long, group = "http_side", conflicts_with_all = ["to", "pid"])]
     pub(crate) spawn: bool,
 
-    /// The server's process: show its CPU time and memory
+    /// Process of the server, to report its CPU time and memory
     #[arg(long, value_name = "PID")]
     pub(crate) pid: Option<u32>,
 
@@ -79,37 +89,36 @@ pub(crate) struct ServerArgs {
     #[arg(long)]
     pub(crate) baseline: bool,
 
-    /// How long each step may take before the run has failed
+    /// Time limit of each step; the run fails if a step takes longer
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = positive_time)]
     pub(crate) timeout: Duration,
 
     /// Connect from this many loopback addresses [default: as many as the port range requires]
-    #[arg(long, value_name = "N", value_parser = count())]
+    #[arg(long, value_name = "N", value_parser = count(1))]
     pub(crate) source_addresses: Option<usize>,
 
     /// Print JSON instead of the table
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Write a page with the percentile curve and the time line
+    /// Write a page with the table, the percentile curves and the time line
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
 }
 
-/// Clients of the HTTP side.
 #[derive(clap::Args, Debug)]
 pub(crate) struct HttpArgs {
-    /// Clients of its HTTP side that read 10 KiB per second each, half of them /events and half
-    /// /metrics; without --baseline, compared with the same without them
-    #[arg(long, value_name = "K", value_parser = count())]
+    /// HTTP clients that read 10 KiB per second each, half of them /events and half /metrics; without
+    /// --baseline, compared with the same run without them
+    #[arg(long, value_name = "K", value_parser = count(1), requires = "http_side")]
     pub(crate) http_readers: Option<usize>,
 
-    /// The address of the HTTP side, unless --spawn starts one
+    /// HTTP address of the Distributor, unless --spawn starts one
     #[arg(
         long,
         value_name = "ADDR",
-        requires = "http_readers",
-        conflicts_with = "spawn"
+        group = "http_side",
+        requires = "http_readers"
     )]
     pub(crate) http: Option<HostPort>,
 }
@@ -117,14 +126,14 @@ pub(crate) struct HttpArgs {
 #[derive(clap::Args, Debug)]
 pub(crate) struct StormArgs {
     /// Nodes that connect at once
-    #[arg(long, value_name = "N", default_value = "1000", value_parser = count())]
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = count(2))]
     pub(crate) nodes: usize,
 
-    /// How they register
+    /// How the nodes register
     #[arg(long, value_name = "HOW", default_value = "plain")]
     pub(crate) watch: Watch,
 
-    /// Storms, in turn with as many of the baseline
+    /// Number of storms, in turn with as many of the baseline
     #[arg(long, value_name = "N", default_value = "5", value_parser = rounds())]
     pub(crate) rounds: u32,
 
@@ -145,7 +154,7 @@ pub(crate) struct ChurnArgs {
 #[derive(clap::Args, Debug)]
 pub(crate) struct SlowArgs {
     /// Nodes that watch and never read
-    #[arg(long, value_name = "K", default_value = "20", value_parser = count())]
+    #[arg(long, value_name = "K", default_value = "20", value_parser = count(1))]
     pub(crate) stuck: usize,
 
     #[command(flatten)]
@@ -156,26 +165,26 @@ pub(crate) struct SlowArgs {
 #[derive(clap::Args, Debug)]
 pub(crate) struct LoadArgs {
     /// Nodes that watch and read
-    #[arg(long, value_name = "N", default_value = "1000", value_parser = count())]
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = count(1))]
     pub(crate) nodes: usize,
 
-    /// What watchers are sent
+    /// How the watchers register
     #[arg(long, value_name = "HOW", default_value = "delta")]
     pub(crate) watch: Watch,
 
-    /// Joins per second; as many leave
+    /// Joins per second, and leaves per second
     #[arg(long, value_name = "R", default_value = "50", value_parser = per_second)]
     pub(crate) rate: f64,
 
-    /// How long, all rounds together; as long again for what it is compared with
+    /// Total time of all rounds; the comparison takes as long again
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = positive_time)]
     pub(crate) duration: Duration,
 
-    /// Rounds, in turn with as many of what it is compared with
+    /// Number of rounds, in turn with as many of the comparison
     #[arg(long, value_name = "N", default_value = "4", value_parser = rounds())]
     pub(crate) rounds: u32,
 
-    /// Watchers register without a port, so that the list stays short
+    /// Register watchers without a port, so that the list stays short
     #[arg(long)]
     pub(crate) unlisted: bool,
 
@@ -183,8 +192,9 @@ pub(crate) struct LoadArgs {
     pub(crate) server: ServerArgs,
 }
 
-/// A Distributor cuts a watcher that has not read for 10 s, which a single longer round shows.
-fn defaults_of_slow(arg: clap::Arg) -> clap::Arg {
+/// A Distributor closes the connection of a watcher that has not read for 10 s. Only a single, longer
+/// round shows that.
+fn slow_defaults(arg: clap::Arg) -> clap::Arg {
     match arg.get_id().as_str() {
         "nodes" => arg.default_value("500"),
         "watch" => arg.default_value("list"),
@@ -197,33 +207,33 @@ fn defaults_of_slow(arg: clap::Arg) -> clap::Arg {
 #[derive(clap::Args, Debug)]
 pub(crate) struct RpcArgs {
     /// Connections to the node
-    #[arg(long, value_name = "C", default_value = "10", value_parser = count())]
+    #[arg(long, value_name = "C", default_value = "10", value_parser = count(1))]
     pub(crate) connections: usize,
 
-    /// At most this many requests without a reply on each; a node takes 1024
-    #[arg(long, value_name = "D", default_value = "16", value_parser = count())]
+    /// Limit of requests without a reply on each connection; a node allows 1024
+    #[arg(long, value_name = "D", default_value = "16", value_parser = count(1))]
     pub(crate) depth: usize,
 
-    /// Requests per second by a schedule that waits for no reply: times count from when a request
-    /// was due [default: the next request follows a reply]
+    /// Requests per second, by a schedule that does not wait for replies: times count from when a
+    /// request was due [default: each reply is followed by the next request]
     #[arg(long, value_name = "R", value_parser = per_second)]
     pub(crate) rate: Option<f64>,
 
-    /// How long, all rounds together; as long again for the baseline
+    /// Total time of all rounds; the baseline takes as long again
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = positive_time)]
     pub(crate) duration: Duration,
 
-    /// Rounds, in turn with as many of the baseline
+    /// Number of rounds, in turn with as many of the baseline
     #[arg(long, value_name = "N", default_value = "5", value_parser = rounds())]
     pub(crate) rounds: u32,
 
-    /// What is asked for, as METHOD/path
-    #[arg(long, value_name = "URL", default_value = "GET/echo")]
-    pub(crate) path: String,
+    /// Method and path of the requests, as in GET/echo
+    #[arg(long, value_name = "URL", default_value = "GET/echo", value_parser = route)]
+    pub(crate) path: Route<'static>,
 
     /// Params of each request, 64 bytes by default
-    #[arg(long, value_name = "JSON", default_value = DEFAULT_PARAMS)]
-    pub(crate) params: String,
+    #[arg(long, value_name = "JSON", default_value = DEFAULT_PARAMS, value_parser = json)]
+    pub(crate) params: Box<RawValue>,
 
     #[command(flatten)]
     pub(crate) server: ServerArgs,
@@ -234,18 +244,18 @@ const DEFAULT_PARAMS: &str = r#"{"name":"apples","count":12,"note":"sixty-four b
 #[derive(clap::Args, Debug)]
 pub(crate) struct IdleArgs {
     /// Connections that do nothing
-    #[arg(long, value_name = "N", default_value = "1000", value_parser = count())]
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = count(1))]
     pub(crate) connections: usize,
 
-    /// They register and send heartbeats, but watch nothing
+    /// Register the connections and send heartbeats, but watch nothing
     #[arg(long)]
     pub(crate) registered: bool,
 
-    /// They register without a port, so that the list stays short
+    /// Register without a port, so that the list stays short
     #[arg(long, requires = "registered")]
     pub(crate) unlisted: bool,
 
-    /// How long they are idle
+    /// How long the connections stay idle
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = positive_time)]
     pub(crate) duration: Duration,
 
@@ -253,18 +263,22 @@ pub(crate) struct IdleArgs {
     pub(crate) server: ServerArgs,
 }
 
-impl IdleArgs {
-    pub(crate) fn check(&self) -> Result<(), Halt> {
-        const MAX_SILENCE: Duration = Duration::from_secs(45);
-        if self.registered || self.duration <= MAX_SILENCE {
-            return Ok(());
-        }
-        let duration = humantime::format_duration(self.duration);
-        Err(Halt::usage(format!(
-            "--duration {duration}: a Distributor closes connections that are silent for a minute; use \
-             at most 45s, or --registered"
-        )))
+/// Returns the name of a value on the command line.
+pub(crate) fn name_of(value: impl ValueEnum) -> String {
+    let value = value.to_possible_value();
+    value.map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+fn route(text: &str) -> Result<Route<'static>, String> {
+    let route = Route::parse(text);
+    if route.method.is_empty() || route.path.is_empty() {
+        return Err("no method or no path; use METHOD/path, as in GET/echo".to_owned());
     }
+    Ok(route.into_owned())
+}
+
+fn json(text: &str) -> Result<Box<RawValue>, String> {
+    RawValue::from_string(text.to_owned()).map_err(|error| format!("invalid JSON: {error}"))
 }
 
 fn per_second(text: &str) -> Result<f64, String> {
@@ -285,8 +299,8 @@ fn positive_time(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn count() -> impl TypedValueParser<Value = usize> {
-    let numbers = clap::value_parser!(u32).range(1..=10_000_000);
+fn count(least: i64) -> impl TypedValueParser<Value = usize> {
+    let numbers = clap::value_parser!(u32).range(least..=10_000_000);
     numbers.map(|count| usize::try_from(count).unwrap_or(usize::MAX))
 }
 

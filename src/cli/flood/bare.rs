@@ -1,7 +1,7 @@
-//! A server with nothing between it and epoll, to compare others with: it does the same bytes to the
-//! same sockets, and knows nothing.
+//! A server with nothing between it and epoll, for comparison: it sends the same bytes to the same
+//! sockets, and keeps no state of a registry.
 //!
-//! Its tasks come on standard input, and it ends with that. It depends on nothing else of this crate.
+//! It reads its tasks from standard input, and ends with that. It uses nothing else of this crate.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
@@ -19,34 +19,30 @@ const FRAME_END: &[u8] = "¶".as_bytes();
 const BACKLOG: i32 = 4096;
 const EVENTS_PER_WAIT: usize = 1024;
 const READ_BYTES: usize = 64 << 10;
-/// What events are about, if it is not the peer with this number.
+/// Event data; any other is the number of a peer.
 const TASKS: u64 = u64::MAX;
 const LISTENER: u64 = u64::MAX - 1;
 
-/// What it does with its connections.
-#[derive(Clone, Serialize, Deserialize, Debug)]
-pub(crate) enum Task {
-    Echo,
-    /// Sends this to each that connects.
-    Hold {
-        greeting: String,
-    },
-    /// Reads this many registrations, then sends each the list; to the last that stays, the goodbye.
-    Acceptor {
-        count: usize,
-        list: String,
-        goodbye: String,
-    },
-    /// Replies to this many watchers that register. Then tells them of every other that comes and
-    /// goes.
-    FanOut {
-        count: usize,
-        reply: String,
-        /// Contains the name of a joiner, in place of which it puts that of each.
-        joined: String,
-        joiner: String,
-        left: String,
-    },
+/// What the server sends when. Nothing is sent where a text is empty.
+#[derive(Clone, Default, Serialize, Deserialize, Debug)]
+pub(crate) struct Task {
+    /// All that is read is sent back, and nothing else happens.
+    pub(crate) echo: bool,
+    /// Sent to each peer that connects.
+    pub(crate) greeting: String,
+    /// The first peers that register, this many, are watchers.
+    pub(crate) watchers: usize,
+    /// Sent to each watcher that registers.
+    pub(crate) reply: String,
+    /// Sent to all watchers when the last of them has registered.
+    pub(crate) list: String,
+    /// Sent to all watchers when another peer registers, with its name in place of `joiner`.
+    pub(crate) joined: String,
+    pub(crate) joiner: String,
+    /// Sent to all watchers when another peer leaves.
+    pub(crate) left: String,
+    /// Sent to the last watcher when all others have left.
+    pub(crate) goodbye: String,
 }
 
 struct Peer {
@@ -88,7 +84,7 @@ pub(crate) fn serve() -> io::Result<()> {
         epoll,
         listener,
         peers: Slab::new(),
-        task: Task::Echo,
+        task: Task::default(),
         registered: 0,
         scratch: vec![0; READ_BYTES],
     };
@@ -141,14 +137,12 @@ impl Server {
                 is_watcher: false,
                 unsent: VecDeque::new(),
             });
-            if let Task::Hold { greeting } = &self.task {
-                peer.send(greeting);
-            }
+            peer.send(self.task.greeting.as_bytes());
         }
         Ok(())
     }
 
-    /// One read, as a rule: a short one has taken all there is, and epoll reports what comes later.
+    /// Reads once, as a rule: a short read has taken everything, and epoll reports what comes later.
     /// Only a connection that has ended is read to its end.
     fn on_ready(&mut self, number: usize, flags: Flags) {
         let has_ended = flags.intersects(!(Flags::OUT | Flags::IN));
@@ -163,15 +157,12 @@ impl Server {
                 Ok(count) if count > 0 => {
                     is_empty = count < READ_BYTES && !has_ended;
                     let bytes = self.scratch.get(..count).unwrap_or_default();
-                    if matches!(self.task, Task::Echo) {
+                    if self.task.echo {
                         peer.send(bytes);
                     } else if let Some(input) = &mut peer.input {
                         input.extend_from_slice(bytes);
-                        if let Some(registration) =
-                            peer.input.take_if(|input| input.ends_with(FRAME_END))
-                        {
-                            self.on_registration(number, &registration);
-                        }
+                        let complete = peer.input.take_if(|input| input.ends_with(FRAME_END));
+                        complete.inspect(|input| self.on_registration(number, input));
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
@@ -182,60 +173,46 @@ impl Server {
     }
 
     fn on_registration(&mut self, number: usize, registration: &[u8]) {
+        let task = &self.task;
         self.registered += 1;
-        match &self.task {
-            Task::Acceptor { count, list, .. } if self.registered == *count => {
-                send_to(self.peers.iter_mut(), list);
+        if self.registered <= task.watchers {
+            if let Some(peer) = self.peers.get_mut(number) {
+                peer.is_watcher = true;
+                peer.send(task.reply.as_bytes());
             }
-            Task::FanOut { count, reply, .. } if self.registered <= *count => {
-                if let Some(peer) = self.peers.get_mut(number) {
-                    peer.is_watcher = true;
-                    peer.send(reply);
-                }
+            if self.registered == task.watchers {
+                send_to_watchers(&mut self.peers, &task.list);
             }
-            Task::FanOut { joined, joiner, .. } => {
-                let registration = String::from_utf8_lossy(registration);
-                let name = registration.split("\"name\":\"").nth(1);
-                let name = name.and_then(|rest| rest.split('"').next());
-                let joined = joined.replace(joiner, name.unwrap_or_default());
-                send_to(watchers(&mut self.peers), &joined);
-            }
-            Task::Acceptor { .. } | Task::Hold { .. } | Task::Echo => {}
+        } else if !task.joined.is_empty() {
+            let registration = String::from_utf8_lossy(registration);
+            let name = registration.split("\"name\":\"").nth(1);
+            let name = name.and_then(|rest| rest.split('"').next());
+            let joined = task.joined.replace(&task.joiner, name.unwrap_or_default());
+            send_to_watchers(&mut self.peers, &joined);
         }
     }
 
     fn on_close(&mut self, number: usize) {
-        let Some(peer) = self.peers.try_remove(number) else {
-            return;
-        };
-        match &self.task {
-            Task::Acceptor { count, goodbye, .. }
-                if self.registered == *count && self.peers.len() == 1 =>
-            {
-                send_to(self.peers.iter_mut(), goodbye);
+        if let Some(peer) = self.peers.try_remove(number) {
+            if !peer.is_watcher {
+                send_to_watchers(&mut self.peers, &self.task.left);
+            } else if self.registered == self.task.watchers && self.peers.len() == 1 {
+                send_to_watchers(&mut self.peers, &self.task.goodbye);
             }
-            Task::FanOut { left, .. } if !peer.is_watcher => {
-                send_to(watchers(&mut self.peers), left);
-            }
-            _ => {}
         }
     }
 }
 
-fn watchers(peers: &mut Slab<Peer>) -> impl Iterator<Item = (usize, &mut Peer)> {
-    peers.iter_mut().filter(|(_, peer)| peer.is_watcher)
-}
-
-fn send_to<'a>(peers: impl Iterator<Item = (usize, &'a mut Peer)>, frame: &str) {
-    peers.for_each(|(_, peer)| peer.send(frame));
+fn send_to_watchers(peers: &mut Slab<Peer>, frame: &str) {
+    let watchers = peers.iter_mut().filter(|(_, peer)| peer.is_watcher);
+    watchers.for_each(|(_, peer)| peer.send(frame.as_bytes()));
 }
 
 impl Peer {
-    /// One write, as a rule. A failed connection is found out by reading.
-    fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        let bytes = bytes.as_ref();
+    /// Writes once, as a rule. Reading reports a failed connection.
+    fn send(&mut self, bytes: &[u8]) {
         let mut sent = 0;
-        if self.unsent.is_empty() {
+        if self.unsent.is_empty() && !bytes.is_empty() {
             sent = (&self.stream).write(bytes).unwrap_or(0);
         }
         self.unsent.extend(bytes.get(sent..).unwrap_or_default());

@@ -1,22 +1,110 @@
-//! Reads the frames of a Distributor: what they say about the nodes of this run.
+//! The frames between the nodes of a run and a Distributor.
 //!
 //! Thousands of watchers are sent the same frame. It is parsed for the first of them; for the others
-//! its bytes are compared, all of them, with the parsed ones.
+//! all of its bytes are compared with the parsed ones.
 
 use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, Write};
 use std::rc::Rc;
 
+use clap::ValueEnum;
 use serde_json::value::RawValue;
 
-use super::nodes::{Names, Node};
 use crate::protocol::{ListedNode, Reply, Update};
 
 pub(crate) const FRAME_END: &[u8] = "¶".as_bytes();
-/// Frames that are remembered: watchers are at most a few of them apart.
-const FRAMES_REMEMBERED: usize = 32;
+/// Parsed frames that are kept: watchers are at most a few frames apart.
+const MAX_RECENT: usize = 32;
 
-pub(crate) fn text_of(frame: &[u8]) -> String {
-    String::from_utf8_lossy(frame).into_owned() + "¶"
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Node {
+    Member(usize),
+    Joiner(usize),
+}
+
+/// The names of this run's nodes: all of the same length, and different from those of other runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    prefix: String,
+}
+
+impl Names {
+    pub(crate) fn new() -> Names {
+        let random = RandomState::new().build_hasher().finish();
+        let prefix = format!("flood-{:06x}-", random & 0xff_ffff);
+        Names { prefix }
+    }
+
+    pub(crate) fn of(&self, node: Node) -> String {
+        let (letter, number) = match node {
+            Node::Member(number) => ('w', number),
+            Node::Joiner(number) => ('j', number),
+        };
+        format!("{}{letter}{number:08}", self.prefix)
+    }
+
+    fn parse(&self, name: &str) -> Option<Node> {
+        let (letter, number) = name.strip_prefix(&self.prefix)?.split_at_checked(1)?;
+        let number = number.parse().ok()?;
+        match letter {
+            "w" => Some(Node::Member(number)),
+            "j" => Some(Node::Joiner(number)),
+            _ => None,
+        }
+    }
+}
+
+/// How nodes register.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Watch {
+    /// No session; receives whole lists
+    Plain,
+    /// Session that receives whole lists
+    List,
+    /// Session that receives changes
+    Delta,
+    /// Session that receives nothing.
+    #[value(skip)]
+    Nothing,
+}
+
+impl Watch {
+    /// Returns what the nodes watch in their sessions, if they have sessions.
+    pub(crate) fn session(self) -> Option<&'static str> {
+        match self {
+            Watch::Plain => None,
+            Watch::List => Some("list"),
+            Watch::Delta => Some("delta"),
+            Watch::Nothing => Some("none"),
+        }
+    }
+}
+
+/// Writes a registration: without a port, if the node is not to be listed. Its length does not depend
+/// on the number of the node.
+pub(crate) fn write_registration(
+    mut out: impl Write,
+    name: &str,
+    watch: Watch,
+    unlisted: bool,
+) -> io::Result<()> {
+    out.write_all(br#"{"uri":"/distributes","method":"POST","key":1,"params":{"#)?;
+    if !unlisted {
+        out.write_all(br#""port":9010,"#)?;
+    }
+    write!(out, r#""name":"{name}","urls":["GET/{name}"]}}"#)?;
+    if let Some(watch) = watch.session() {
+        write!(out, r#","session":{{"version":1,"watch":"{watch}"}}"#)?;
+    }
+    out.write_all(b"}")
+}
+
+/// Writes a heartbeat, or with the key `null` the acknowledgement of an update.
+pub(crate) fn write_heartbeat(mut out: impl Write, key: &str, rev: Option<u64>) -> io::Result<()> {
+    let head = r#"{"uri":"/distributes/heartbeat","method":"POST""#;
+    let rev = rev.unwrap_or_default();
+    write!(out, r#"{head},"key":{key},"session":{{"rev":{rev}}}}}"#)
 }
 
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -32,6 +120,7 @@ pub(crate) enum Kind {
     Other,
 }
 
+/// A frame of a Distributor, and what it contains about the nodes of this run.
 #[derive(Default, Debug)]
 pub(crate) struct Frame {
     pub(crate) bytes: Vec<u8>,
@@ -39,19 +128,31 @@ pub(crate) struct Frame {
     /// Its revision, in a session.
     pub(crate) rev: Option<u64>,
     pub(crate) wants_ack: bool,
-    /// How many members are listed, or joined.
+    /// The number of members in the list, or that joined.
     pub(crate) members: usize,
     pub(crate) members_left: usize,
-    /// Joiners in the list, or among those who joined.
+    /// The joiners in the list, or that joined.
     pub(crate) joiners: Vec<usize>,
     pub(crate) has_left: bool,
 }
 
-/// Parses frames, each different one once.
+impl Frame {
+    pub(crate) fn is_update(&self) -> bool {
+        matches!(self.kind, Kind::List | Kind::Delta { .. })
+    }
+
+    /// Returns the frame as it was sent.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned() + "¶"
+    }
+}
+
+/// Parses each distinct frame once.
 #[derive(Debug)]
 pub(crate) struct FrameReader {
     pub(crate) names: Names,
     recent: VecDeque<Rc<Frame>>,
+    /// The ids of members.
     ids: HashSet<u64>,
 }
 
@@ -70,8 +171,8 @@ impl FrameReader {
         }
         let frame = Rc::new(self.parse(bytes));
         // Replies to heartbeats are all different.
-        if matches!(frame.kind, Kind::List | Kind::Delta { .. }) {
-            if self.recent.len() >= FRAMES_REMEMBERED {
+        if frame.is_update() {
+            if self.recent.len() >= MAX_RECENT {
                 self.recent.pop_front();
             }
             self.recent.push_back(Rc::clone(&frame));
@@ -87,10 +188,11 @@ impl FrameReader {
         match Update::parse(bytes) {
             Some(Update::List { entries, session }) => {
                 frame.kind = Kind::List;
-                let ids = session.as_ref().map_or(&[][..], |session| &session.ids);
-                self.take_entries(&mut frame, entries, ids);
                 frame.rev = session.as_ref().map(|session| session.rev);
-                frame.wants_ack = session.is_some_and(|session| session.ack);
+                // Plain lists have no ids.
+                let session = session.unwrap_or_default();
+                frame.wants_ack = session.ack;
+                self.add_entries(&mut frame, &entries, &session.ids);
             }
             Some(Update::Delta {
                 joined,
@@ -102,7 +204,7 @@ impl FrameReader {
                 frame.rev = Some(session.rev);
                 frame.wants_ack = session.ack;
                 frame.has_left = !left.is_empty();
-                self.take_entries(&mut frame, joined, &session.ids);
+                self.add_entries(&mut frame, &joined, &session.ids);
                 let left = left.iter().filter(|node| self.ids.contains(&node.id));
                 frame.members_left = left.count();
             }
@@ -119,8 +221,7 @@ impl FrameReader {
         frame
     }
 
-    /// Plain lists have no ids.
-    fn take_entries(&mut self, frame: &mut Frame, entries: Vec<&RawValue>, ids: &[u64]) {
+    fn add_entries(&mut self, frame: &mut Frame, entries: &[&RawValue], ids: &[u64]) {
         let mut ids = ids.iter();
         for entry in entries {
             let id = ids.next();

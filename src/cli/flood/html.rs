@@ -1,7 +1,6 @@
 //! The report as a page that needs neither scripts nor the network.
 
-use super::format::Unit;
-use super::record::Point;
+use super::record::{Point, Unit};
 use super::report::{Curve, Report, TimeLine};
 
 pub(crate) fn page(report: &Report) -> String {
@@ -16,21 +15,20 @@ pub(crate) fn page(report: &Report) -> String {
     );
     for (number, row) in report.rows().iter().enumerate() {
         let tag = if number == 0 { "th" } else { "td" };
-        page += "<tr>";
-        for cell in row {
-            page += &format!("<{tag}>{}</{tag}>", escape(cell));
-        }
-        page += "</tr>\n";
+        let cells = row
+            .iter()
+            .map(|cell| format!("<{tag}>{}</{tag}>", escape(cell)));
+        page += &format!("<tr>{}</tr>\n", cells.collect::<String>());
     }
     page += "</table>\n</div>\n";
     for note in &report.notes {
         page += &format!("<p>{}</p>\n", escape(note));
     }
     for curve in &report.curves {
-        percentiles(curve, report.baseline).draw(&mut page);
+        page += &percentile_chart(curve, report.baseline);
     }
     if let Some(time_line) = &report.time_line {
-        time(time_line).draw(&mut page);
+        page += &time_chart(time_line);
     }
     page
 }
@@ -40,52 +38,46 @@ fn escape(text: &str) -> String {
     text.replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// Percentiles to the right, each step a tenth of what is left to 100, and times upwards.
-fn percentiles<'a>(curve: &'a Curve, baseline: Option<&'a str>) -> Chart<'a> {
+/// Draws percentiles to the right, each step a tenth of what is left to 100, and times upwards.
+fn percentile_chart(curve: &Curve, baseline: Option<&str>) -> String {
     const TICKS: [f64; 6] = [0.0, 90.0, 99.0, 99.9, 99.99, 99.999];
     let place = |percentile: f64| (1.0 - percentile / 100.0).max(1e-6).log10().abs();
     let on_axis = |points: &[Point]| {
-        let mut points = points.to_vec();
         let mut last = 0.0;
-        for (at, _) in &mut points {
+        let points = points.iter().map(|(percentile, time)| {
             // 100 % is infinitely far away: it is drawn a bit beyond the others.
-            last = if *at < 100.0 { place(*at) } else { last + 0.1 };
-            *at = last;
-        }
-        points
+            last = if *percentile < 100.0 {
+                place(*percentile)
+            } else {
+                last + 0.1
+            };
+            (last, *time)
+        });
+        points.collect()
     };
     let mut series = vec![("measured", on_axis(&curve.seconds_by_percentile))];
     let baseline = baseline.zip(curve.baseline.as_ref());
     series.extend(baseline.map(|(name, points)| (name, on_axis(points))));
-    Chart {
-        title: format!("{}, by percentile", curve.name),
-        width: largest(&series, |point| point.0).max(1.0),
-        ticks: TICKS.map(|at| (place(at), format!("{at}%"))).to_vec(),
-        unit: Unit::Seconds,
-        is_line: true,
-        series,
-    }
+    let ticks = TICKS.map(|percentile| (place(percentile), format!("{percentile}%")));
+    let title = format!("{}, by percentile", curve.name);
+    chart(&title, &ticks, Unit::Seconds, "line", &series)
 }
 
-fn time(time_line: &TimeLine) -> Chart<'_> {
+fn time_chart(time_line: &TimeLine) -> String {
     let lines = time_line.lines.iter();
     let series: Vec<_> = lines.map(|line| (line.name, line.points.clone())).collect();
-    let width = largest(&series, |point| point.0);
-    let ticks = ticks(width).into_iter();
-    Chart {
-        title: format!("Time line: {}", time_line.what),
-        width,
-        ticks: ticks.map(|at| (at, Unit::Seconds.format(at))).collect(),
-        unit: time_line.unit,
-        // Latencies of single events are dots.
-        is_line: time_line.unit != Unit::Seconds,
-        series,
-    }
+    let ticks = ticks(largest(&series, |point| point.0)).into_iter();
+    let ticks: Vec<_> = ticks.map(|at| (at, Unit::Seconds.format(at))).collect();
+    let title = format!("Time line: {}", time_line.what);
+    // Latencies of single events are dots.
+    let is_latency = time_line.unit == Unit::Seconds;
+    let style = if is_latency { "dots" } else { "line" };
+    chart(&title, &ticks, time_line.unit, style, &series)
 }
 
-fn largest(series: &[(&str, Vec<Point>)], of: impl Fn(&Point) -> f64) -> f64 {
+fn largest(series: &[(&str, Vec<Point>)], coordinate: impl Fn(&Point) -> f64) -> f64 {
     let points = series.iter().flat_map(|(_, points)| points);
-    points.map(of).fold(0.0, f64::max)
+    points.map(coordinate).fold(0.0, f64::max)
 }
 
 /// Returns at most six round numbers from 0 to `most`.
@@ -99,70 +91,49 @@ fn ticks(most: f64) -> Vec<f64> {
     ticks.filter(|at| *at <= most).collect()
 }
 
-struct Chart<'a> {
-    title: String,
-    width: f64,
-    ticks: Vec<(f64, String)>,
-    /// Of the values upwards.
+/// Draws series over an axis with these ticks, if there is anything to draw.
+fn chart(
+    title: &str,
+    axis: &[(f64, String)],
     unit: Unit,
-    /// Whether points are joined by a line.
-    is_line: bool,
-    series: Vec<(&'a str, Vec<Point>)>,
-}
-
-const WIDTH: f64 = 860.0;
-const HEIGHT: f64 = 300.0;
-const LEFT: f64 = 70.0;
-const RIGHT: f64 = 840.0;
-const TOP: f64 = 10.0;
-const BOTTOM: f64 = 270.0;
-
-impl Chart<'_> {
-    /// Adds it to the page, unless there is nothing to draw.
-    fn draw(&self, page: &mut String) {
-        let height = largest(&self.series, |point| point.1);
-        if self.width <= 0.0 || height <= 0.0 {
-            return;
-        }
-        let x = |at: f64| LEFT + at / self.width * (RIGHT - LEFT);
-        let y = |value: f64| BOTTOM - value / height * (BOTTOM - TOP);
-        let title = escape(&self.title);
-        *page += &format!("<h2>{title}</h2>\n<p>\n");
-        let series = || self.series.iter().zip(["first", "second"]);
-        for ((name, _), class) in series() {
-            *page += &format!("<span class=\"key {class}\">{}</span>\n", escape(name));
-        }
-        *page += &format!(
-            "</p>\n<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}\">\n"
-        );
-        for value in ticks(height) {
-            let (at, x, y) = (y(value), LEFT - 8.0, y(value) + 4.0);
-            let text = self.unit.format(value);
-            *page += &format!(
-                "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{RIGHT}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>\
-                 <text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"end\">{text}</text>\n"
-            );
-        }
-        for (at, text) in self.ticks.iter().filter(|(at, _)| *at <= self.width) {
-            let (x, y) = (x(*at), HEIGHT - 8.0);
-            *page +=
-                &format!("<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">{text}</text>\n");
-        }
-        for ((_, points), class) in series() {
-            let points = points.iter().map(|(at, value)| (x(*at), y(*value)));
-            if self.is_line {
-                let points: Vec<_> = points.map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-                let points = points.join(" ");
-                *page += &format!("<polyline class=\"series {class}\" points=\"{points}\"/>\n");
-                continue;
-            }
-            for (x, y) in points {
-                *page +=
-                    &format!("<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2\"/>\n");
-            }
-        }
-        *page += "</svg>\n";
+    style: &str,
+    series: &[(&str, Vec<Point>)],
+) -> String {
+    let width = largest(series, |point| point.0);
+    let height = largest(series, |point| point.1);
+    if width <= 0.0 || height <= 0.0 {
+        return String::new();
     }
+    // The plot has 770 × 260 units and begins at (70, 10), with labels to the left and below.
+    let x = |at: f64| 70.0 + at / width * 770.0;
+    let y = |value: f64| 270.0 - value / height * 260.0;
+    let title = escape(title);
+    let mut keys = String::new();
+    let mut drawing = String::new();
+    for value in ticks(height) {
+        let (y, text) = (y(value), unit.format(value));
+        drawing += &format!(
+            "<path class=\"grid\" d=\"M70 {y:.1}h770\"/>\
+             <text class=\"value\" x=\"62\" y=\"{y:.1}\" dy=\"4\">{text}</text>\n"
+        );
+    }
+    for (at, text) in axis.iter().filter(|(at, _)| *at <= width) {
+        drawing += &format!("<text x=\"{:.1}\" y=\"292\">{text}</text>\n", x(*at));
+    }
+    // A line without length is drawn as a dot.
+    let step = if style == "dots" { "h0M" } else { "L" };
+    for ((name, points), class) in series.iter().zip(["first", "second"]) {
+        keys += &format!("<span class=\"key {class}\">{}</span>\n", escape(name));
+        let points = points
+            .iter()
+            .map(|(at, value)| format!("{:.1} {:.1}", x(*at), y(*value)));
+        let points = points.collect::<Vec<_>>().join(step);
+        drawing += &format!("<path class=\"{style} {class}\" d=\"M{points}h0\"/>\n");
+    }
+    format!(
+        "<h2>{title}</h2>\n<p>\n{keys}</p>\n\
+         <svg viewBox=\"0 0 860 300\" role=\"img\" aria-label=\"{title}\">\n{drawing}</svg>\n"
+    )
 }
 
 #[cfg(test)]
@@ -177,12 +148,8 @@ mod tests {
             notes: vec![text],
             ..Report::default()
         };
-        assert_eq!(
-            page(&report)
-                .matches("&lt;a href=&quot;x&quot;&gt;&amp;")
-                .count(),
-            2
-        );
+        let page = page(&report);
+        assert_eq!(page.matches("&lt;a href=&quot;x&quot;&gt;&amp;").count(), 2);
     }
 
     #[test]

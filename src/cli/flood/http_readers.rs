@@ -1,92 +1,102 @@
-//! Clients of a Distributor's HTTP side that read slowly, all in one thread. Half of them follow
-//! `/events`, half ask for `/metrics` again and again. Those that are cut come again.
+//! Slow HTTP clients of a Distributor, all in one thread. Half of them follow `/events`, half request
+//! `/metrics` repeatedly. Those whose connection is closed reconnect.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use super::format::Unit;
+use super::record::Unit::{Bytes, Count};
 use super::report::Report;
-use super::stop::Halt;
-use super::target::HttpLoad;
+use crate::cli::failure::Failure;
 
-/// What each reads at once. The receive buffer is as small: what it has not read is kept by the
-/// server, and not by the kernel here.
+/// Bytes of one read. The receive buffer is as small: the server keeps what was not read, and not
+/// the kernel of this side.
 const READ_BYTES: usize = 4096;
 const READ_INTERVAL: Duration = Duration::from_millis(400);
-/// They read at this many different times.
+/// Readers are spread over this many times within the interval.
 const SLOTS: u32 = 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// As long as browsers wait.
 const RECONNECT_DELAY: Duration = Duration::from_secs(2);
 const MAX_HEADERS: usize = 32;
 
-/// Clients that read until they are stopped.
+/// Clients that read during the rounds against the server, and what became of them in all rounds.
 #[derive(Debug)]
 pub(crate) struct HttpReaders {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<Tally>,
-}
-
-#[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct Tally {
+    to: SocketAddr,
+    count: usize,
     bytes: u64,
-    /// Connections that the server ended.
+    /// Connections that the server closed during a page.
     cut: u64,
     /// Connections that were closed, or answered with an error, instead of a page.
     refused: u64,
 }
 
-impl Tally {
-    pub(crate) fn add(&mut self, other: Tally) {
-        self.bytes += other.bytes;
-        self.cut += other.cut;
-        self.refused += other.refused;
+impl HttpReaders {
+    pub(crate) fn new((to, count): (SocketAddr, usize)) -> HttpReaders {
+        HttpReaders {
+            to,
+            count,
+            bytes: 0,
+            cut: 0,
+            refused: 0,
+        }
     }
 
-    pub(crate) fn report(self, report: &mut Report) {
+    /// Runs `round` while all clients read. It begins when all have connected and sent a request.
+    pub(crate) fn read_during<T>(&mut self, round: impl FnOnce() -> T) -> Result<T, Failure> {
+        let to = self.to;
+        let failed =
+            |error| Failure::failed(format!("cannot read from the HTTP side at {to}: {error}"));
+        request_once(to).map_err(failed)?;
+        let paths = ["events", "metrics"].into_iter().cycle().take(self.count);
+        let readers = paths.map(|path| Reader::connect(to, path));
+        let mut readers = readers.collect::<io::Result<Vec<_>>>().map_err(failed)?;
+        let is_over = AtomicBool::new(false);
+        Ok(thread::scope(|scope| {
+            scope.spawn(|| self.read_until(&is_over, &mut readers));
+            let result = round();
+            is_over.store(true, Ordering::Relaxed);
+            result
+        }))
+    }
+
+    fn read_until(&mut self, is_over: &AtomicBool, readers: &mut [Reader]) {
+        let mut next = Instant::now();
+        for slot in (0..SLOTS as usize).cycle() {
+            next += READ_INTERVAL / SLOTS;
+            thread::sleep(next.saturating_duration_since(Instant::now()));
+            if is_over.load(Ordering::Relaxed) {
+                return;
+            }
+            for reader in readers.iter_mut().skip(slot).step_by(SLOTS as usize) {
+                reader.turn(self);
+            }
+        }
+    }
+
+    pub(crate) fn report(&self, report: &mut Report) {
+        let readers = self.count.to_string();
+        report.settings.push(("HTTP readers", readers));
         let name = "read from the HTTP side, all rounds";
-        report.figure(name, Unit::Bytes, Some(self.bytes as f64), None);
+        report.figure(name, Bytes, [Some(self.bytes as f64), None]);
         let name = "HTTP readers cut, all rounds";
-        report.figure(name, Unit::Count, Some(self.cut as f64), None);
+        report.figure(name, Count, [Some(self.cut as f64), None]);
         if self.refused > 0 {
             report.notes.push(format!(
-                "HTTP readers were refused {} times: they are more than the HTTP side takes",
+                "HTTP readers were refused {} times: there are more than the HTTP side allows",
                 self.refused
             ));
         }
     }
 }
 
-impl HttpReaders {
-    /// Returns when all have connected and asked.
-    pub(crate) fn start(load: HttpLoad) -> Result<HttpReaders, Halt> {
-        let (at, count) = (load.at, load.readers);
-        let failed = |error| Halt::failed(format!("the HTTP side at {at} cannot be read: {error}"));
-        try_one(at).map_err(failed)?;
-        let paths = ["events", "metrics"].into_iter().cycle();
-        let readers = paths.take(count).map(|path| Reader::connect(at, path));
-        let readers = readers.collect::<io::Result<Vec<_>>>().map_err(failed)?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let is_stopped = Arc::clone(&stop);
-        let thread = thread::spawn(move || read_in_turn(readers, &is_stopped));
-        Ok(HttpReaders { stop, thread })
-    }
-
-    pub(crate) fn stop(self) -> Result<Tally, Halt> {
-        self.stop.store(true, Ordering::Relaxed);
-        let panicked = |_| Halt::failed("the thread of the HTTP readers panicked");
-        self.thread.join().map_err(panicked)
-    }
-}
-
-/// Fails where no client would get an answer.
-fn try_one(to: SocketAddr) -> io::Result<()> {
+/// Fails where no client would receive a page.
+fn request_once(to: SocketAddr) -> io::Result<()> {
     let config = ureq::Agent::config_builder().proxy(None);
     let config = config.timeout_global(Some(CONNECT_TIMEOUT));
     let agent = config.build().new_agent();
@@ -94,31 +104,15 @@ fn try_one(to: SocketAddr) -> io::Result<()> {
     response.map(drop).map_err(io::Error::other)
 }
 
-fn read_in_turn(mut readers: Vec<Reader>, stop: &AtomicBool) -> Tally {
-    let mut tally = Tally::default();
-    let mut next = Instant::now();
-    for slot in (0..SLOTS as usize).cycle() {
-        next += READ_INTERVAL / SLOTS;
-        thread::sleep(next.saturating_duration_since(Instant::now()));
-        if stop.load(Ordering::Relaxed) {
-            break;
-        }
-        for reader in readers.iter_mut().skip(slot).step_by(SLOTS as usize) {
-            reader.turn(&mut tally);
-        }
-    }
-    tally
-}
-
 struct Reader {
     to: SocketAddr,
     path: &'static str,
     stream: TcpStream,
-    /// Its connection is over, and it comes again at this time.
-    again_at: Option<Instant>,
-    /// What is there of the head of a response.
+    /// Set when the connection has ended.
+    reconnect_at: Option<Instant>,
+    /// The beginning of the head of a response.
     head: Vec<u8>,
-    /// What is left of its body, once the head is complete.
+    /// Unread bytes of its body, once the head is complete.
     body: Option<u64>,
 }
 
@@ -132,49 +126,48 @@ impl Reader {
             to,
             path,
             stream: socket.into(),
-            again_at: None,
+            reconnect_at: None,
             head: Vec::new(),
             body: None,
         };
-        reader.ask()?;
+        reader.request()?;
         Ok(reader)
     }
 
-    fn ask(&mut self) -> io::Result<()> {
+    fn request(&mut self) -> io::Result<()> {
         let request = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", self.path);
         self.stream.write_all(request.as_bytes())
     }
 
-    /// Reads once, or connects again when it is time.
-    fn turn(&mut self, tally: &mut Tally) {
+    /// Reads once, or reconnects when that is due.
+    fn turn(&mut self, readers: &mut HttpReaders) {
         let now = Instant::now();
-        let goes_on = match self.again_at {
-            None => self.read(tally).is_some(),
+        let is_open = match self.reconnect_at {
+            None => self.read(readers).is_some(),
             Some(at) if at > now => return,
             Some(_) => {
                 let again = Reader::connect(self.to, self.path);
                 again.map(|reader| *self = reader).is_ok()
             }
         };
-        if !goes_on {
-            self.again_at = Some(now + RECONNECT_DELAY);
-            let end = match self.body.take() {
-                Some(_) => &mut tally.cut,
-                None => &mut tally.refused,
-            };
-            *end += 1;
+        if !is_open {
+            self.reconnect_at = Some(now + RECONNECT_DELAY);
+            match self.body.take() {
+                Some(_) => readers.cut += 1,
+                None => readers.refused += 1,
+            }
         }
     }
 
-    /// Returns `None` if the connection ended, or if there is an error instead of a page. If there
-    /// are too many readers, the last are closed without an answer.
-    fn read(&mut self, tally: &mut Tally) -> Option<()> {
+    /// Returns `None` if the connection ended, or if an error came instead of a page. Of too many
+    /// readers, the last are closed without a response.
+    fn read(&mut self, readers: &mut HttpReaders) -> Option<()> {
         let mut buffer = [0; READ_BYTES];
         let mut count = match self.stream.read(&mut buffer) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Some(()),
             other => other.ok().filter(|count| *count > 0)?,
         };
-        tally.bytes += count as u64;
+        readers.bytes += count as u64;
         if self.body.is_none() {
             self.head.extend_from_slice(buffer.get(..count)?);
             let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
@@ -187,7 +180,7 @@ impl Reader {
             }
             let mut headers = response.headers.iter();
             let length = headers.find(|header| header.name.eq_ignore_ascii_case("content-length"));
-            // Without a length it is endless.
+            // A stream of events has no length, and no end.
             let length = length.map_or(Some(u64::MAX), |length| {
                 str::from_utf8(length.value).ok()?.parse().ok()
             });
@@ -198,7 +191,7 @@ impl Reader {
         let left = self.body?.saturating_sub(count as u64);
         self.body = Some(left);
         if left == 0 {
-            self.ask().ok()?;
+            self.request().ok()?;
             self.body = None;
         }
         Some(())

@@ -1,4 +1,4 @@
-//! Joins of a run, and when each watcher heard of each.
+//! The joins of a round, and how long each takes to reach each watcher.
 
 use std::mem;
 use std::rc::Rc;
@@ -9,20 +9,20 @@ use super::record::Times;
 
 #[derive(Debug)]
 struct Joiner {
-    /// When it joins by the schedule. A delay after that counts, whatever causes it.
+    /// When it joins by the schedule. Any delay after that counts.
     due: Instant,
-    has_heard: Vec<bool>,
-    heard: usize,
+    /// For each watcher, whether the join has reached it.
+    has_reached: Vec<bool>,
+    reached: usize,
 }
 
 #[derive(Default, Debug)]
 pub(crate) struct Joins {
     joiners: Vec<Joiner>,
-    /// How many watchers are to hear of each.
+    /// The number of watchers that a join must reach to be complete.
     pub(crate) watchers: usize,
-    pub(crate) complete: usize,
     pub(crate) to_each: Times,
-    /// When a join was due, and its time to the last watcher.
+    /// For each complete join, when it was due and its time to the last watcher.
     pub(crate) to_last: Vec<(Instant, Duration)>,
     /// A frame about one join alone with the joiner's number, and one about leaving alone. If
     /// possible without a request for acknowledgement, as most are.
@@ -35,45 +35,40 @@ impl Joins {
         self.joiners.len()
     }
 
-    pub(crate) fn add(&mut self, members: usize) -> usize {
+    /// Returns the number of the joiner.
+    pub(crate) fn add(&mut self, members: usize, due: Instant) -> usize {
         self.joiners.push(Joiner {
-            due: Instant::now(),
-            has_heard: vec![false; members],
-            heard: 0,
+            due,
+            has_reached: vec![false; members],
+            reached: 0,
         });
         self.joiners.len() - 1
     }
 
-    pub(crate) fn begin(&mut self, number: usize, due: Instant) {
-        if let Some(joiner) = self.joiners.get_mut(number) {
-            joiner.due = due;
-        }
-    }
-
     pub(crate) fn is_complete(&self, number: usize) -> bool {
         let joiner = self.joiners.get(number);
-        joiner.is_some_and(|joiner| joiner.heard >= self.watchers)
+        joiner.is_some_and(|joiner| joiner.reached >= self.watchers)
     }
 
-    pub(crate) fn forget_times(&mut self) {
+    pub(crate) fn clear_times(&mut self) {
         self.to_each = Times::default();
         self.to_last.clear();
     }
 
+    /// Records an update that a watcher received.
     pub(crate) fn record(&mut self, watcher: usize, frame: &Rc<Frame>) {
         for number in &frame.joiners {
             let Some(joiner) = self.joiners.get_mut(*number) else {
                 continue;
             };
-            let has_heard = joiner.has_heard.get_mut(watcher);
-            if has_heard.is_none_or(|has_heard| mem::replace(has_heard, true)) {
+            let has_reached = joiner.has_reached.get_mut(watcher);
+            if has_reached.is_none_or(|has_reached| mem::replace(has_reached, true)) {
                 continue;
             }
-            joiner.heard += 1;
+            joiner.reached += 1;
             let time = joiner.due.elapsed();
             self.to_each.record(time);
-            if joiner.heard == self.watchers {
-                self.complete += 1;
+            if joiner.reached == self.watchers {
                 self.to_last.push((joiner.due, time));
             }
         }
@@ -94,21 +89,17 @@ impl Joins {
 mod tests {
     use super::*;
 
-    fn frame(joiners: &[usize], has_left: bool, wants_ack: bool) -> Rc<Frame> {
-        Rc::new(Frame {
-            kind: Kind::Delta { from: 0 },
-            joiners: joiners.to_vec(),
-            has_left,
-            wants_ack,
-            ..Frame::default()
-        })
-    }
-
     #[test]
     fn keeps_a_frame_with_acknowledgement_only_if_all_have_it() {
         let mut joins = Joins::default();
         for (number, wants_ack, kept) in [(0, true, 0), (1, false, 1), (0, true, 1)] {
-            joins.record(0, &frame(&[number], false, wants_ack));
+            let frame = Frame {
+                kind: Kind::Delta { from: 0 },
+                joiners: vec![number],
+                wants_ack,
+                ..Frame::default()
+            };
+            joins.record(0, &Rc::new(frame));
             assert_eq!(joins.joined_frame.as_ref().unwrap().1, kept);
         }
     }

@@ -1,24 +1,57 @@
-//! Records what rounds against one server measure.
+//! What rounds against one server yield.
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use serde::Serialize;
 
-use super::format::Unit;
+use super::bare::Task;
 
 pub(crate) type Point = (f64, f64);
 
-const PERCENTILES: [(f64, &str); 5] = [
-    (50.0, ", p50"),
-    (90.0, ", p90"),
-    (99.0, ", p99"),
-    (99.9, ", p99.9"),
-    (100.0, ", max"),
-];
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Unit {
+    Seconds,
+    Bytes,
+    Count,
+    PerSecond,
+}
 
-/// How the values of all rounds make one figure.
+impl Unit {
+    /// Formats with three significant digits, integers without a fraction.
+    pub(crate) fn format(self, value: f64) -> String {
+        const KIB: f64 = 1024.0;
+        const MIB: f64 = KIB * KIB;
+        let sizes = match self {
+            Unit::Seconds => [(1.0, " s"), (1e-3, " ms"), (1e-6, " µs"), (1e-9, " ns")],
+            Unit::Bytes => [
+                (KIB * MIB, " GiB"),
+                (MIB, " MiB"),
+                (KIB, " KiB"),
+                (1.0, " B"),
+            ],
+            Unit::Count => [(1.0, ""); 4],
+            Unit::PerSecond => [(1.0, "/s"); 4],
+        };
+        // The largest unit that leaves a digit before the point, or the smallest one.
+        let [.., smallest] = sizes;
+        let fitting = sizes.into_iter().find(|(size, _)| value.abs() >= *size);
+        let (size, name) = fitting.unwrap_or(smallest);
+        let value = value / size;
+        let is_integer = (value - value.round()).abs() < 1e-9;
+        let digits = match value.abs() {
+            value if is_integer || value >= 100.0 => 0,
+            value if value >= 10.0 => 1,
+            _ => 2,
+        };
+        format!("{value:.digits$}{name}")
+    }
+}
+
+/// How the values of all rounds become one figure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Of {
+pub(crate) enum Merge {
     Least,
     Median,
     Most,
@@ -26,19 +59,79 @@ pub(crate) enum Of {
     Sum,
 }
 
-/// Rows in the order in which they are first recorded.
-#[derive(Default, Debug)]
-pub(crate) struct Record {
-    pub(crate) rows: Vec<(&'static str, Data)>,
-    pub(crate) time_line: Vec<Point>,
-    /// Where the time line of the next round begins.
-    pub(crate) elapsed: Duration,
+impl Merge {
+    /// Returns `None` if there are no values.
+    fn merge(self, values: &[f64]) -> Option<f64> {
+        let mut values = values.to_vec();
+        values.sort_unstable_by(f64::total_cmp);
+        let sum: f64 = values.iter().sum();
+        match self {
+            Merge::Least => values.first().copied(),
+            Merge::Median => values.get(values.len() / 2).copied(),
+            Merge::Most => values.last().copied(),
+            Merge::Mean => (!values.is_empty()).then_some(sum / values.len() as f64),
+            Merge::Sum => (!values.is_empty()).then_some(sum),
+        }
+    }
 }
 
 #[derive(Debug)]
 pub(crate) enum Data {
-    Values(Unit, Of, Vec<f64>),
+    Values(Unit, Merge, Vec<f64>),
     Times(Times),
+}
+
+impl Data {
+    /// Returns figures, each with the suffix of its row's name.
+    pub(crate) fn figures(&self) -> Vec<(&'static str, Unit, Option<f64>)> {
+        const PERCENTILES: [(&str, f64); 5] = [
+            (", p50", 50.0),
+            (", p90", 90.0),
+            (", p99", 99.0),
+            (", p99.9", 99.9),
+            (", max", 100.0),
+        ];
+        match self {
+            Data::Values(unit, merge, values) => vec![("", *unit, merge.merge(values))],
+            Data::Times(Times(times)) => {
+                let seconds = |percentile| seconds(times.value_at_percentile(percentile));
+                let value = |percentile| (!times.is_empty()).then(|| seconds(percentile));
+                let figure = |(suffix, percentile)| (suffix, Unit::Seconds, value(percentile));
+                PERCENTILES.map(figure).to_vec()
+            }
+        }
+    }
+
+    /// Returns points that become denser towards the slowest, or `None` if there are no times.
+    pub(crate) fn curve(&self) -> Option<Vec<Point>> {
+        let Data::Times(Times(times)) = self else {
+            return None;
+        };
+        let steps = times.iter_quantiles(5);
+        let points = steps.map(|step| {
+            let percentile = step.quantile_iterated_to() * 100.0;
+            (percentile, seconds(step.value_iterated_to()))
+        });
+        let mut points: Vec<Point> = points.collect();
+        points.dedup();
+        (!times.is_empty()).then_some(points)
+    }
+}
+
+fn seconds(nanos: u64) -> f64 {
+    Duration::from_nanos(nanos).as_secs_f64()
+}
+
+#[derive(Default, Debug)]
+pub(crate) struct Record {
+    /// In the order in which they were first recorded.
+    pub(crate) rows: Vec<(&'static str, Data)>,
+    pub(crate) time_line: Vec<Point>,
+    /// The length of the rounds on the time line.
+    elapsed: Duration,
+    pub(crate) notes: Vec<String>,
+    /// What a bare server does to repeat a round.
+    pub(crate) bare_task: Option<Task>,
 }
 
 impl Record {
@@ -47,88 +140,61 @@ impl Record {
         row.map(|(_, data)| data)
     }
 
-    fn data(&mut self, name: &'static str, new: impl FnOnce() -> Data) -> Option<&mut Data> {
+    fn row(&mut self, name: &'static str, empty: Data) -> Option<&mut Data> {
         if self.find(name).is_none() {
-            self.rows.push((name, new()));
+            self.rows.push((name, empty));
         }
         let row = self.rows.iter_mut().find(|(row, _)| *row == name);
         row.map(|(_, data)| data)
     }
 
-    /// Adds the row if it is new, and the value of this round if there is one.
-    fn add(&mut self, name: &'static str, unit: Unit, of: Of, value: Option<f64>) {
-        let data = self.data(name, || Data::Values(unit, of, Vec::new()));
-        if let Some(Data::Values(_, _, values)) = data {
-            values.extend(value);
+    /// Adds the value of a round; without one, only the row.
+    pub(crate) fn value(
+        &mut self,
+        name: &'static str,
+        unit: Unit,
+        merge: Merge,
+        value: impl Into<Option<f64>>,
+    ) {
+        let row = self.row(name, Data::Values(unit, merge, Vec::new()));
+        if let Some(Data::Values(_, _, values)) = row {
+            values.extend(value.into());
         }
     }
 
-    /// Returns whether no round before had less.
-    pub(crate) fn least(&mut self, name: &'static str, time: Option<Duration>) -> bool {
+    /// Adds a value in seconds.
+    pub(crate) fn time(&mut self, name: &'static str, merge: Merge, time: Option<Duration>) {
         let seconds = time.map(|time| time.as_secs_f64());
-        self.add(name, Unit::Seconds, Of::Least, seconds);
-        let data = self.find(name);
-        matches!(data, Some(Data::Values(_, of, values)) if of.all(values) == seconds)
+        self.value(name, Unit::Seconds, merge, seconds);
     }
 
-    pub(crate) fn median(&mut self, name: &'static str, time: Option<Duration>) {
-        let seconds = time.map(|time| time.as_secs_f64());
-        self.add(name, Unit::Seconds, Of::Median, seconds);
+    /// Adds a count, which is summed over all rounds.
+    pub(crate) fn count(&mut self, name: &'static str, count: usize) {
+        self.value(name, Unit::Count, Merge::Sum, count as f64);
     }
 
-    pub(crate) fn mean(&mut self, name: &'static str, unit: Unit, value: impl Into<Option<f64>>) {
-        self.add(name, unit, Of::Mean, value.into());
-    }
-
-    pub(crate) fn most(&mut self, name: &'static str, unit: Unit, value: impl Into<Option<f64>>) {
-        self.add(name, unit, Of::Most, value.into());
-    }
-
-    pub(crate) fn count(&mut self, name: &'static str, count: u64) {
-        self.add(name, Unit::Count, Of::Sum, Some(count as f64));
-    }
-
+    /// Adds times, of which percentiles are reported.
     pub(crate) fn times(&mut self, name: &'static str, more: &Times) {
-        let data = self.data(name, || Data::Times(Times::default()));
-        if let Some(Data::Times(times)) = data {
-            // The histogram resizes itself.
+        if let Some(Data::Times(times)) = self.row(name, Data::Times(Times::default())) {
+            // It cannot fail: the histogram resizes itself.
             times.0.add(&more.0).ok();
         }
     }
-}
 
-impl Data {
-    /// Values with what is added to the name of the row.
-    pub(crate) fn figures(&self) -> Vec<(&'static str, Unit, Option<f64>)> {
-        match self {
-            Data::Values(unit, of, values) => vec![("", *unit, of.all(values))],
-            Data::Times(times) => PERCENTILES
-                .map(|(percentile, label)| (label, Unit::Seconds, times.seconds_at(percentile)))
-                .to_vec(),
+    /// Adds a line to the report, once.
+    pub(crate) fn note(&mut self, note: impl Into<String>) {
+        let note = note.into();
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
         }
     }
 
-    pub(crate) fn curve(&self) -> Option<Vec<Point>> {
-        match self {
-            Data::Values(..) => None,
-            Data::Times(times) => times.curve(),
-        }
-    }
-}
-
-impl Of {
-    /// Returns `None` if there are no values.
-    fn all(self, values: &[f64]) -> Option<f64> {
-        let mut values = values.to_vec();
-        values.sort_unstable_by(f64::total_cmp);
-        let sum: f64 = values.iter().sum();
-        match self {
-            Of::Least => values.first().copied(),
-            Of::Median => values.get(values.len() / 2).copied(),
-            Of::Most => values.last().copied(),
-            Of::Mean => Some(sum / values.len() as f64).filter(|mean| mean.is_finite()),
-            Of::Sum => (!values.is_empty()).then_some(sum),
-        }
+    /// Appends a round to the time line. Its points count from its beginning.
+    pub(crate) fn extend_time_line(&mut self, points: &[Point], length: Duration) {
+        let before = self.elapsed.as_secs_f64();
+        let points = points.iter().map(|(at, value)| (before + at, *value));
+        self.time_line.extend(points);
+        self.elapsed += length;
     }
 }
 
@@ -155,24 +221,6 @@ impl Times {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.0.record(nanos.max(1)).ok();
     }
-
-    /// Returns `None` if there are no times.
-    fn seconds_at(&self, percentile: f64) -> Option<f64> {
-        let nanos = self.0.value_at_percentile(percentile);
-        (!self.0.is_empty()).then(|| Duration::from_nanos(nanos).as_secs_f64())
-    }
-
-    /// Returns points that become denser towards the slowest, or `None` if there are no times.
-    fn curve(&self) -> Option<Vec<Point>> {
-        let steps = self.0.iter_quantiles(5);
-        let points = steps.map(|step| {
-            let value = Duration::from_nanos(step.value_iterated_to());
-            (step.quantile_iterated_to() * 100.0, value.as_secs_f64())
-        });
-        let mut points: Vec<Point> = points.collect();
-        points.dedup();
-        (!self.0.is_empty()).then_some(points)
-    }
 }
 
 #[cfg(test)]
@@ -180,13 +228,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_of_all_rounds_make_one() {
+    fn formats_values_with_their_units() {
+        for (unit, value, text) in [
+            (Unit::Seconds, 0.0, "0 ns"),
+            (Unit::Seconds, 0.000_012_34, "12.3 µs"),
+            (Unit::Seconds, 0.25, "250 ms"),
+            (Unit::Seconds, 61.0, "61 s"),
+            (Unit::Bytes, 512.0, "512 B"),
+            (Unit::Bytes, 1536.0, "1.50 KiB"),
+            (Unit::Bytes, 3_145_728.0, "3 MiB"),
+            (Unit::Count, 2.333, "2.33"),
+            (Unit::PerSecond, 12_345.6, "12346/s"),
+        ] {
+            assert_eq!(unit.format(value), text);
+        }
+    }
+
+    #[test]
+    fn merges_the_values_of_all_rounds() {
         let values = [3.0, 1.0, 5.0, 1.0];
-        let all = [Of::Least, Of::Median, Of::Most, Of::Mean, Of::Sum];
-        assert_eq!(
-            all.map(|of| of.all(&values)),
-            [1.0, 3.0, 5.0, 2.5, 10.0].map(Some)
-        );
-        assert!(all.iter().all(|of| of.all(&[]).is_none()));
+        for (merge, merged) in [
+            (Merge::Least, 1.0),
+            (Merge::Median, 3.0),
+            (Merge::Most, 5.0),
+            (Merge::Mean, 2.5),
+            (Merge::Sum, 10.0),
+        ] {
+            assert_eq!(merge.merge(&values), Some(merged));
+            assert_eq!(merge.merge(&[]), None);
+        }
     }
 }

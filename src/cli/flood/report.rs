@@ -1,9 +1,8 @@
-//! Results of a run: figures beside those of the baseline, percentile curves and a time line.
+//! The report of a run: figures with those of the baseline, percentile curves and a time line.
 
 use serde::{Serialize, Serializer};
 
-use super::format::{Unit, ratio};
-use super::record::{Data, Point, Record};
+use super::record::{Data, Point, Record, Unit};
 use crate::cli::table::{Align, aligned};
 
 #[derive(Default, Debug, Serialize)]
@@ -22,13 +21,13 @@ pub(crate) struct Report {
 /// A row of the table.
 #[derive(Debug, Serialize)]
 pub(crate) struct Figure {
-    pub(crate) name: String,
-    pub(crate) unit: Unit,
-    pub(crate) value: Option<f64>,
-    pub(crate) baseline: Option<f64>,
+    name: String,
+    unit: Unit,
+    value: Option<f64>,
+    baseline: Option<f64>,
     /// The value divided by the baseline; 1 if both are zero. Infinite, and `null` in JSON, if only
     /// the baseline is zero.
-    pub(crate) ratio: Option<f64>,
+    ratio: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -54,31 +53,26 @@ pub(crate) struct Line {
 }
 
 impl Report {
+    /// Adds the rows and curves of a record, and those of the baseline with the same names.
     pub(crate) fn add(&mut self, measured: &Record, baseline: Option<&Record>) {
         for (name, data) in &measured.rows {
-            let beside = baseline.and_then(|baseline| baseline.find(name));
-            let figures = beside.map(Data::figures).unwrap_or_default();
-            let mut beside_each = figures.into_iter().map(|(.., value)| value);
-            for (percentile, unit, value) in data.figures() {
-                let beside = beside_each.next().flatten();
-                self.figure(format!("{name}{percentile}"), unit, value, beside);
+            let baseline = baseline.and_then(|baseline| baseline.find(name));
+            let mut baselines = baseline.map(Data::figures).unwrap_or_default().into_iter();
+            for (suffix, unit, value) in data.figures() {
+                let baseline = baselines.next().and_then(|(.., value)| value);
+                self.figure(format!("{name}{suffix}"), unit, [value, baseline]);
             }
             self.curves.extend(data.curve().map(|points| Curve {
                 name,
                 seconds_by_percentile: points,
-                baseline: beside.and_then(Data::curve),
+                baseline: baseline.and_then(Data::curve),
             }));
         }
     }
 
-    /// Adds a row, unless it has no value at all.
-    pub(crate) fn figure(
-        &mut self,
-        name: impl Into<String>,
-        unit: Unit,
-        value: Option<f64>,
-        baseline: Option<f64>,
-    ) {
+    /// Adds a row with the value and that of the baseline, unless there is neither.
+    pub(crate) fn figure(&mut self, name: impl Into<String>, unit: Unit, values: [Option<f64>; 2]) {
+        let [value, baseline] = values;
         let both = value.zip(baseline);
         let figure = Figure {
             name: name.into(),
@@ -96,20 +90,26 @@ impl Report {
         settings.join(", ")
     }
 
-    /// All cells as text, the headings first.
+    /// Returns all cells as text, the headings first.
     pub(crate) fn rows(&self) -> Vec<Vec<String>> {
         let baseline = self.baseline.unwrap_or_default();
         let headings = [self.command, "measured", baseline, "ratio"];
         let mut rows = vec![headings.map(str::to_owned).to_vec()];
         rows.extend(self.figures.iter().map(|figure| {
-            let text = |value: Option<f64>| value.map(|value| figure.unit.format(value));
-            let cells = [
-                text(figure.value),
-                text(figure.baseline),
-                figure.ratio.map(ratio),
-            ];
-            let cells = cells.map(|cell| cell.unwrap_or("-".to_owned()));
-            [vec![figure.name.clone()], cells.to_vec()].concat()
+            let value = |value: Option<f64>| {
+                value.map_or("-".to_owned(), |value| figure.unit.format(value))
+            };
+            let ratio = match figure.ratio {
+                None => "-".to_owned(),
+                Some(ratio) if ratio.is_infinite() => "∞".to_owned(),
+                Some(ratio) => format!("{ratio:.2}×"),
+            };
+            vec![
+                figure.name.clone(),
+                value(figure.value),
+                value(figure.baseline),
+                ratio,
+            ]
         }));
         if self.baseline.is_none() {
             rows.iter_mut().for_each(|row| row.truncate(2));
@@ -139,15 +139,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn divides_by_zero_as_people_expect() {
+    fn formats_ratios_to_zero() {
         let mut report = Report {
             baseline: Some("bare"),
             ..Report::default()
         };
-        report.figure("lost", Unit::Count, Some(0.0), Some(0.0));
-        report.figure("cut", Unit::Count, Some(3.0), Some(0.0));
-        report.figure("nothing", Unit::Count, None, None);
+        report.figure("lost", Unit::Count, [Some(0.0), Some(0.0)]);
+        report.figure("cut", Unit::Count, [Some(3.0), Some(0.0)]);
+        report.figure("sent", Unit::Count, [Some(5.0), Some(4.0)]);
+        report.figure("nothing", Unit::Count, [None, None]);
         let ratios: Vec<_> = report.rows().iter().map(|row| row[3].clone()).collect();
-        assert_eq!(ratios, ["ratio", "1.00×", "∞"]);
+        assert_eq!(ratios, ["ratio", "1.00×", "∞", "1.25×"]);
     }
 }

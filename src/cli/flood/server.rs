@@ -1,0 +1,157 @@
+//! A server of a run: where it listens, and what its process uses.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::args::{Role, ServerArgs, name_of};
+use super::bare::Task;
+use crate::cli::address::{HostPort, resolve};
+use crate::cli::failure::Failure;
+
+/// A process whose CPU time and memory the kernel reports.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Process(u32);
+
+/// Kinds of memory, by their names in `/proc/PID/status`.
+pub(crate) const RESIDENT: &str = "VmRSS:";
+/// Without the pages of mapped files.
+pub(crate) const ANONYMOUS: &str = "RssAnon:";
+/// The kernel updates it only now and then.
+pub(crate) const PEAK: &str = "VmHWM:";
+
+impl Process {
+    /// Returns the CPU time of all threads, exact to the nanosecond for those that sleep, or `None` if
+    /// the process has ended or the kernel has no scheduler statistics.
+    pub(crate) fn cpu(self) -> Option<Duration> {
+        let mut nanos = None;
+        for task in fs::read_dir(format!("/proc/{}/task", self.0)).ok()? {
+            // A thread may end meanwhile.
+            let schedstat = fs::read_to_string(task.ok()?.path().join("schedstat"));
+            let schedstat = schedstat.unwrap_or_default();
+            let used: Option<u64> = schedstat.split(' ').next()?.parse().ok();
+            nanos = used.map(|used| used + nanos.unwrap_or(0)).or(nanos);
+        }
+        nanos.map(Duration::from_nanos)
+    }
+
+    /// Returns the bytes of one kind of memory.
+    pub(crate) fn memory(self, kind: &str) -> Option<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0)).ok()?;
+        let value = status.lines().find_map(|line| line.strip_prefix(kind))?;
+        let kib: f64 = value.split_whitespace().next()?.parse().ok()?;
+        Some(kib * 1024.0)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) addr: SocketAddr,
+    /// Of a spawned Distributor, if it was to have one.
+    pub(crate) http: Option<SocketAddr>,
+    pub(crate) process: Option<Process>,
+    /// What the process had used before the run.
+    pub(crate) cpu_before: Duration,
+    child: Option<Child>,
+}
+
+impl Server {
+    /// Starts a server for at least this many connections. It ends when it is dropped, and with this
+    /// process: its standard input ends then.
+    pub(crate) fn spawn(role: Role, connections: usize, with_http: bool) -> io::Result<Server> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(["serve", &name_of(role), &connections.to_string()])
+            .args(with_http.then_some("--with-http"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // Ctrl-C must reach this process alone, which then ends its children.
+            .process_group(0)
+            .spawn()?;
+        let line = read_line(&mut child)?;
+        let mut addrs = line.split_whitespace().map_while(|addr| addr.parse().ok());
+        let Some(addr) = addrs.next() else {
+            let _ = child.kill();
+            let what = format!("the server did not start: it printed {:?}", line.trim());
+            return Err(io::Error::other(what));
+        };
+        Ok(Server {
+            addr,
+            http: addrs.next(),
+            process: Some(Process(child.id())).filter(|process| process.cpu().is_some()),
+            cpu_before: Duration::ZERO,
+            child: Some(child),
+        })
+    }
+
+    /// Finds a running server.
+    pub(crate) fn find(args: &ServerArgs) -> Result<Server, Failure> {
+        let addr = first_reachable("--to", &args.to)?;
+        let process = args.pid.map(Process);
+        let cpu = process.map(|process| {
+            let what = "no such process, or a kernel without scheduler statistics";
+            let error = || Failure::usage(format!("--pid {}: {what}", process.0));
+            process.cpu().ok_or_else(error)
+        });
+        Ok(Server {
+            addr,
+            http: None,
+            process,
+            cpu_before: cpu.transpose()?.unwrap_or_default(),
+            child: None,
+        })
+    }
+
+    /// Sets what a bare server does from now on.
+    pub(crate) fn set_task(&mut self, task: &Task) -> io::Result<()> {
+        let line = serde_json::to_string(task)? + "\n";
+        if let Some(child) = &mut self.child {
+            if let Some(input) = &mut child.stdin {
+                input.write_all(line.as_bytes())?;
+            }
+            // It confirms that with a line.
+            read_line(child)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // This closes its standard input first.
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Reads a line that is the only output since the last one.
+fn read_line(child: &mut Child) -> io::Result<String> {
+    let mut line = String::new();
+    if let Some(output) = &mut child.stdout {
+        BufReader::new(output).read_line(&mut line)?;
+    }
+    Ok(line)
+}
+
+/// Returns the first address that accepts a connection. IPv4 comes first: flood can connect from
+/// many loopback addresses of IPv4.
+pub(crate) fn first_reachable(flag: &str, to: &HostPort) -> Result<SocketAddr, Failure> {
+    const TIMEOUT: Duration = Duration::from_secs(3);
+    let mut addresses = resolve(flag, to)?;
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    let mut failures = Vec::new();
+    for addr in addresses {
+        match TcpStream::connect_timeout(&addr, TIMEOUT) {
+            Ok(_) => return Ok(addr),
+            Err(error) => failures.push(format!("{addr}: {error}")),
+        }
+    }
+    Err(Failure::failed(format!(
+        "cannot connect to {}; start the server, set another address with {flag}, or start a server \
+         for the run with --spawn",
+        failures.join(", ")
+    )))
+}
