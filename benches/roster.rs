@@ -2,7 +2,12 @@
 //! `roster_update`, beside parsing the same bytes. An update includes reading it from its socket;
 //! its time is processor time of the node's thread.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
 
 mod side_by_side;
 

@@ -100,7 +100,7 @@ impl FrameBuffer {
         input: &[u8],
         max_kept_bytes: usize,
         pool: &mut BufferPool,
-        consume: &mut dyn FnMut(&[u8]) -> (usize, ControlFlow<()>),
+        consume: &mut Consume<'_>,
     ) -> Fed {
         let fed = if self.kept.is_empty() {
             let (used, fed) = offer(input, consume);
@@ -241,7 +241,10 @@ pub(super) fn find_end(bytes: &[u8], mut from: usize) -> Option<usize> {
     }
 }
 
-fn offer(bytes: &[u8], consume: &mut dyn FnMut(&[u8]) -> (usize, ControlFlow<()>)) -> (usize, Fed) {
+/// Consumes bytes: returns how many, and whether to stop.
+type Consume<'a> = dyn FnMut(&[u8]) -> (usize, ControlFlow<()>) + 'a;
+
+fn offer(bytes: &[u8], consume: &mut Consume<'_>) -> (usize, Fed) {
     let mut used = 0;
     loop {
         let rest = bytes.get(used..).unwrap_or_default();
