@@ -105,7 +105,7 @@ fn no_list_shrinks_when_it_is_killed_and_restarted() {
     let mut distributor = place.start(&[]);
     assert_eq!(Client::connect(distributor.addr).next_list(), ALL);
     distributor.program.kill();
-    let distributor = place.start(&["--warm-up", "15s"]);
+    let distributor = place.start(&["--warm-up", "15s", "--silence-timeout", "10m"]);
     let log = ["list restored", "entries=5"];
     distributor.program.wait_for_log(&log);
 
@@ -296,7 +296,7 @@ fn nodes_lose_no_member_in_a_restart() {
     turn_until(&mut nodes, "all to know all", &|views| views == [4; 4]);
     place.wait_for_saved(&["node0", "node1", "node2", "node3"]);
     distributor.program.kill();
-    let distributor = place.start(&["--warm-up", "15s"]);
+    let distributor = place.start(&["--warm-up", "15s", "--silence-timeout", "10m"]);
     let is_over = || {
         let stderr = distributor.program.stderr();
         let back = stderr.iter().filter(|line| line.contains("entry claimed"));
