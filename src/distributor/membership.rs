@@ -253,6 +253,8 @@ impl Distributor {
         let peers = self.peers.iter();
         let silent: Vec<(ConnId, Option<EntryId>)> = peers
             .filter(|(_, peer)| liveness::is_silent(&self.config, peer.quiet_for(now)))
+            // A heartbeat may be in what is not read yet.
+            .filter(|(conn, _)| !net.has_unread_input(*conn))
             .map(|(conn, peer)| (conn, peer.entry))
             .collect();
         let nodes = silent.iter().filter(|(_, entry)| entry.is_some()).count();

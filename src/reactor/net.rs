@@ -237,6 +237,14 @@ impl Net {
             .map_or(0, |connection| connection.read_bytes)
     }
 
+    /// Returns whether input may be left that the budget of this turn did not reach.
+    ///
+    /// Spuriously true when readiness was reported for input that was already read.
+    pub(crate) fn has_unread_input(&self, conn: ConnId) -> bool {
+        self.connection(conn)
+            .is_some_and(|connection| connection.readable || connection.frames_kept)
+    }
+
     /// Returns whether an earlier turn could not write the whole queue.
     ///
     /// Then, and only then, `on_drained` is called once the queue is empty, unless `on_close` is.

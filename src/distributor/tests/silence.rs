@@ -61,6 +61,25 @@ fn takes_any_frame_as_a_sign_of_life() {
 }
 
 #[test]
+fn reads_all_that_a_session_sent_before_it_counts_as_silent() {
+    let mut bench = Bench::new();
+    let session = bench.join("late", &json!({"watch": "none"}));
+    bench.pass(14_600 * MILLI);
+    // The budget of a turn ends before the heartbeat, in the turn of the check.
+    let mut bytes = vec![b' '; Limits::default().max_read_bytes_per_turn];
+    bytes.extend_from_slice(
+        r#"{"uri":"/distributes/heartbeat","method":"POST","key":1}¶"#.as_bytes(),
+    );
+    bench.world().arrive(session, &bytes);
+    let resumed_at = bench.world().now + 900 * MILLI;
+    bench.world().now = resumed_at;
+    bench.settle();
+    assert_eq!(bench.distributor.registry().len(), 1);
+    bench.pass(16 * SECOND);
+    assert_eq!(bench.left(Cause::Silent), 1);
+}
+
+#[test]
 fn holds_many_silent_sessions_and_evicts_one_per_second() {
     let mut bench = Bench::new();
     let crowd = bench.crowd(20);
