@@ -330,6 +330,10 @@ impl Distributor {
             Suspect::Unclaimed(id) => identities.unclaimed(id) == Some(Unclaimed::Suspect),
         };
         match self.self_preservation.evict_one(net.now(), is_suspect) {
+            // A heartbeat may be in what is not read yet.
+            Some(suspect @ Suspect::Connected(conn)) if net.has_unread_input(conn) => {
+                self.self_preservation.hold(net.now(), suspect);
+            }
             Some(Suspect::Connected(conn)) => self.close_silent(net, conn),
             Some(Suspect::Unclaimed(id)) => {
                 self.depart(net, id, None, Cause::Silent, "peer host unreachable");

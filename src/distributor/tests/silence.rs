@@ -60,23 +60,44 @@ fn takes_any_frame_as_a_sign_of_life() {
     assert_eq!(bench.left(Cause::Silent), 1);
 }
 
+/// Sends a heartbeat that the budget of the next turn does not reach, and skips time up to that turn.
+fn beat_past_the_budget(bench: &mut Bench, session: SocketId, skipped: Duration) {
+    let mut bytes = vec![b' '; Limits::default().max_read_bytes_per_turn];
+    let heartbeat = r#"{"uri":"/distributes/heartbeat","method":"POST","key":1}¶"#;
+    bytes.extend_from_slice(heartbeat.as_bytes());
+    bench.world().arrive(session, &bytes);
+    let resumed_at = bench.world().now + skipped;
+    bench.world().now = resumed_at;
+    bench.settle();
+}
+
 #[test]
 fn reads_all_that_a_session_sent_before_it_counts_as_silent() {
     let mut bench = Bench::new();
     let session = bench.join("late", &json!({"watch": "none"}));
     bench.pass(14_600 * MILLI);
-    // The budget of a turn ends before the heartbeat, in the turn of the check.
-    let mut bytes = vec![b' '; Limits::default().max_read_bytes_per_turn];
-    bytes.extend_from_slice(
-        r#"{"uri":"/distributes/heartbeat","method":"POST","key":1}¶"#.as_bytes(),
-    );
-    bench.world().arrive(session, &bytes);
-    let resumed_at = bench.world().now + 900 * MILLI;
-    bench.world().now = resumed_at;
-    bench.settle();
+    beat_past_the_budget(&mut bench, session, 900 * MILLI);
     assert_eq!(bench.distributor.registry().len(), 1);
     bench.pass(16 * SECOND);
     assert_eq!(bench.left(Cause::Silent), 1);
+}
+
+#[test]
+fn reads_all_that_a_suspect_sent_before_it_is_evicted() {
+    let mut bench = Bench::new();
+    let crowd = bench.crowd(20);
+    while bench.left(Cause::Silent) == 0 {
+        bench.pass(100 * MILLI);
+    }
+    bench.pass(60 * MILLI);
+    let is_open = |bench: &Bench, socket: SocketId| bench.world().is_open(socket);
+    let first_open = crowd.iter().find(|socket| is_open(&bench, **socket));
+    let next = *first_open.unwrap();
+    beat_past_the_budget(&mut bench, next, 950 * MILLI);
+    assert!(is_open(&bench, next));
+    bench.pass(5 * SECOND);
+    assert!(is_open(&bench, next));
+    assert!(bench.left(Cause::Silent) > 3);
 }
 
 #[test]
