@@ -4,6 +4,9 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::admin::AdminServer;
+use crate::support::{Client, Distributor, Folder, command, distributor_command, output_of};
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -51,7 +54,9 @@ fn anchors(text: &str) -> HashSet<String> {
     let headings = text.lines().filter(|line| line.starts_with('#'));
     let to_anchor = |heading: &str| {
         let title = heading.trim_start_matches('#').trim().to_lowercase();
-        let kept = title.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        let kept = title
+            .chars()
+            .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
         kept.map(|c| if c == ' ' { '-' } else { c }).collect()
     };
     headings.map(to_anchor).collect()
@@ -77,7 +82,11 @@ fn links_between_documents_lead_somewhere() {
     let mut faults = Vec::new();
     for document in documents() {
         let text = fs::read_to_string(&document).unwrap();
-        faults.extend(local_links(&text).iter().filter_map(|link| broken(&document, link)));
+        faults.extend(
+            local_links(&text)
+                .iter()
+                .filter_map(|link| broken(&document, link)),
+        );
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
@@ -97,8 +106,13 @@ fn finds_broken_links() {
 fn each_page_is_in_the_table_of_contents() {
     let docs = root().join("docs");
     let summary = fs::read_to_string(docs.join("SUMMARY.md")).unwrap();
-    let listed: HashSet<PathBuf> = local_links(&summary).iter().map(|link| docs.join(link)).collect();
-    let pages = documents().into_iter().filter(|page| page.starts_with(&docs));
+    let listed: HashSet<PathBuf> = local_links(&summary)
+        .iter()
+        .map(|link| docs.join(link))
+        .collect();
+    let pages = documents()
+        .into_iter()
+        .filter(|page| page.starts_with(&docs));
     let missing: Vec<PathBuf> = pages
         .filter(|page| !page.ends_with("SUMMARY.md") && !listed.contains(page))
         .collect();
@@ -109,4 +123,146 @@ fn each_page_is_in_the_table_of_contents() {
 fn readme_is_short() {
     let readme = include_str!("../../README.md");
     assert!(readme.lines().count() <= 160, "{}", readme.lines().count());
+}
+
+/// Returns the lines of all code blocks in this language, with the file that each is in.
+fn code_lines(language: &str) -> Vec<(PathBuf, String)> {
+    let mut lines = Vec::new();
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        let blocks = text.split("\n```").skip(1).step_by(2);
+        for block in blocks.filter_map(|block| block.strip_prefix(language)) {
+            let code = block.lines().skip(1);
+            lines.extend(code.map(|line| (document.clone(), line.to_owned())));
+        }
+    }
+    lines
+}
+
+/// Splits a command line of the documents: words, of which some are in single quotes.
+fn split(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (index, part) in line.split('\'').enumerate() {
+        if index % 2 == 1 {
+            words.push(part.to_owned());
+        } else {
+            words.extend(part.split_whitespace().map(str::to_owned));
+        }
+    }
+    let comment = words.iter().position(|word| word == "#");
+    words.truncate(comment.unwrap_or(words.len()));
+    words
+}
+
+/// Returns the program of this crate that a command line starts, and its arguments.
+fn started_program(line: &str) -> Option<(String, Vec<String>)> {
+    let words = split(line);
+    let is_program = |word: &String| ["distributor", "gateway", "flood"].contains(&word.as_str());
+    if words.first()? == "cargo" {
+        let name = words.iter().position(|word| word == "--bin")? + 1;
+        let args = words.iter().skip_while(|word| *word != "--").skip(1);
+        return Some((words.get(name)?.clone(), args.cloned().collect()));
+    }
+    let first = words.iter().position(is_program)?;
+    let is_prefix = |word: &String| ["taskset", "-c", "0", "1"].contains(&word.as_str());
+    let starts_here = words[..first].iter().all(is_prefix);
+    starts_here.then(|| (words[first].clone(), words[first + 1..].to_vec()))
+}
+
+#[test]
+fn commands_in_the_documents_are_valid() {
+    let mut checked = 0;
+    for (document, line) in code_lines("sh") {
+        let Some((program, args)) = started_program(&line) else {
+            continue;
+        };
+        // Arguments are parsed in order, so an invalid one is reported before the help is printed.
+        let args: Vec<&str> = args.iter().map(String::as_str).chain(["--help"]).collect();
+        let args: Vec<&str> = args
+            .into_iter()
+            .map(|arg| if arg == "PID" { "1" } else { arg })
+            .collect();
+        let output = output_of(&mut command(&program, &args));
+        assert!(
+            output.status.success(),
+            "{}: {line}: {output:?}",
+            document.display()
+        );
+        checked += 1;
+    }
+    assert!(checked >= 20, "only {checked} commands were found");
+}
+
+#[test]
+fn configurations_in_the_documents_are_valid() {
+    let folder = Folder::new();
+    let text = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
+    let (_, toml) = text.split_once("```toml\n").unwrap();
+    let (toml, _) = toml.split_once("```").unwrap();
+    let tokens = folder.join("tokens");
+    fs::write(&tokens, "6f0a7c9e1b5d4f8299d3c1a2b4e6f807\n").unwrap();
+    let file = folder.join("distributor.toml");
+    fs::write(&file, toml.replace("/etc/pilcrow/tokens", &tokens)).unwrap();
+    let flags = ["--config", &file, "--print-config"];
+    let output = output_of(&mut distributor_command(&flags));
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn registration_by_hand_is_answered_as_shown() {
+    let readme = include_str!("../../README.md");
+    let (_, rest) = readme.split_once("printf '").unwrap();
+    let (packet, _) = rest.split_once('\'').unwrap();
+    let shown = include_str!("../../docs/getting-started.md");
+    assert!(shown.contains(packet));
+    let is_answer = |line: &&str| line.starts_with(r#"{"uri":"/distributes","method":"GET""#);
+    let shown = shown.lines().find(is_answer).unwrap();
+
+    let distributor = Distributor::start(&[]);
+    let mut client = Client::connect(distributor.addr);
+    client.send_raw(packet.as_bytes());
+    let mut answer = String::new();
+    for _ in 0..shown.matches('¶').count() {
+        answer.push_str(&client.next_text().unwrap());
+        answer.push('¶');
+    }
+    assert_eq!(answer, shown);
+}
+
+#[test]
+fn node_in_node_js_is_the_same_in_readme_and_page() {
+    let script = |text: &'static str| {
+        let (_, rest) = text.split_once("```js\n").unwrap();
+        rest.split_once("```").unwrap().0
+    };
+    let readme = script(include_str!("../../README.md"));
+    assert_eq!(readme, script(include_str!("../../docs/nodes/nodejs.md")));
+    assert!(readme.lines().count() <= 20);
+}
+
+#[test]
+fn each_metric_is_documented() {
+    let admin = AdminServer::start(&[]);
+    let metrics = admin.get("/metrics").body;
+    let mut table = Vec::new();
+    let mut help = "";
+    for line in metrics.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            help = rest.split_once(' ').unwrap().1;
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            table.push((name, kind, help));
+        }
+    }
+    assert!(!table.is_empty());
+    let page = include_str!("../../docs/operations/metrics.md");
+    for (name, kind, help) in table {
+        let start = format!("| `{name}` | {kind} | ");
+        let row = page.lines().find(|line| line.starts_with(&start));
+        let row = row.unwrap_or_else(|| panic!("docs/operations/metrics.md has no row {start}"));
+        assert!(
+            row.ends_with(&format!(" | {help} |")),
+            "{row} is not: {help}"
+        );
+    }
 }

@@ -15,6 +15,7 @@ mod admin;
 mod architecture;
 mod commands;
 mod config;
+mod docs;
 mod embedding;
 mod examples;
 mod flood;
@@ -31,5 +32,6 @@ mod protocol;
 mod pushes;
 mod restart;
 mod sessions;
+mod tidy;
 
 use pilcrow_test_support as support;
