@@ -140,3 +140,7 @@ pub use time::Time;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct ReadmeIsCompiled;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/nodes/rust.md")]
+struct PageOfNodesIsCompiled;

@@ -266,3 +266,65 @@ fn each_metric_is_documented() {
         );
     }
 }
+
+/// Returns a table of all flags of a program, from its help.
+fn flag_table(program: &str) -> String {
+    let output = output_of(command(program, &["--help"]).env("COLUMNS", "100"));
+    let help = String::from_utf8(output.stdout).unwrap();
+    let (_, options) = help.split_once("\nOptions:\n").unwrap();
+    let mut table = "| flag | default | meaning |\n|---|---|---|\n".to_owned();
+    // A flag begins after six spaces, or two if it has a short form; its text after ten.
+    let mut rows: Vec<(String, Vec<&str>)> = Vec::new();
+    for line in options.lines() {
+        let text = line.trim_start();
+        if text.starts_with("-h, --help") || text.starts_with("-V, --version") {
+            continue;
+        }
+        let indent = line.len() - text.len();
+        if text.starts_with("--") && indent <= 6 {
+            rows.push((text.to_owned(), Vec::new()));
+        } else if indent >= 10 && !rows.is_empty() {
+            rows.last_mut().unwrap().1.push(text);
+        } else if !text.is_empty() && indent == 0 && text.starts_with("Examples") {
+            break;
+        }
+    }
+    for (flag, lines) in rows {
+        let is_note = |line: &&&str| line.starts_with("[env:") || line.starts_with("[default:");
+        let meaning: Vec<&str> = lines
+            .iter()
+            .filter(|line| !is_note(line))
+            .copied()
+            .collect();
+        let meaning = meaning.join(" ").replace('|', "\\|").replace('<', "\\<");
+        let default = lines.iter().find_map(|line| {
+            let rest = line.strip_prefix("[default: ")?;
+            rest.strip_suffix(']')
+        });
+        let default = default
+            .map(|default| format!("`{default}`"))
+            .unwrap_or_default();
+        let flag = flag.replace('|', "\\|");
+        table += &format!("| `{flag}` | {default} | {} |\n", meaning.trim());
+    }
+    table
+}
+
+/// `UPDATE_DOCS=1 cargo test --test it docs::` writes the tables.
+#[test]
+fn tables_of_flags_are_those_of_the_help() {
+    let path = root().join("docs/configuration.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let (text, _) = page.split_once("## Flags of").unwrap();
+    let tables = ["distributor", "gateway"]
+        .map(|program| format!("## Flags of {program}\n\n{}", flag_table(program)));
+    let generated = format!("{text}{}", tables.join("\n"));
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, &generated).unwrap();
+    } else {
+        assert!(
+            page == generated,
+            "run: UPDATE_DOCS=1 cargo test --test it docs::"
+        );
+    }
+}

@@ -982,7 +982,7 @@ fn passes_requests_to_nodes_in_node_js_and_rust_as_in_the_readme() {
     let gateway = Gateway::start(distributor.addr, &[]);
 
     let mut asked = 0;
-    let mut lines = readme.lines();
+    let mut lines = include_str!("../../docs/gateway.md").lines();
     while let Some(line) = lines.next() {
         let Some(target) = line.strip_prefix("$ curl 'localhost:8000") else {
             continue;
