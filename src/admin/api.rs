@@ -112,5 +112,6 @@ impl Composite for Both<'_> {
         app.answer_requests(&mut cx);
         cx.distributor.on_turn_end(cx.net);
         app.send_events(&mut cx);
+        app.record_history(&mut cx);
     }
 }

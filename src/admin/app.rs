@@ -9,6 +9,7 @@ use super::config::Config;
 use super::context::Context;
 use super::drain::Drains;
 use super::events::Followers;
+use super::history::History;
 use super::metrics::{Cache, Counts};
 use super::nodes::{Listing, Nodes};
 use super::request::PendingRequest;
@@ -33,6 +34,7 @@ pub(super) struct AdminApp {
     pub(super) followers: Followers,
     pub(super) drains: Drains,
     pub(super) metrics: Cache,
+    pub(super) history: History,
     pub(super) counts: Counts,
 }
 

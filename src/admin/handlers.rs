@@ -6,7 +6,9 @@ use super::context::{Answer, Context, HEADERS};
 use super::drain::Drain;
 use super::metrics::Figures;
 use super::nodes::{Filter, Listing};
+use super::page;
 use super::request::PendingRequest;
+use super::status;
 use super::why;
 use crate::http::ResponseTo;
 
@@ -21,8 +23,8 @@ enum Reply {
     Drain(Drain),
 }
 
-const PATHS: [&str; 9] = [
-    "/", "/nodes", "/events", "/why", "/metrics", "/sd", "/healthz", "/readyz", "/drain",
+const PATHS: [&str; 10] = [
+    "/", "/nodes", "/events", "/why", "/status", "/metrics", "/sd", "/healthz", "/readyz", "/drain",
 ];
 
 impl AdminApp {
@@ -47,18 +49,18 @@ impl AdminApp {
 
     fn handle(&mut self, cx: &mut Context<'_>, request: &PendingRequest) -> Result<Reply, Answer> {
         let answer = match request.route() {
-            ("GET", "/") => page(),
+            ("GET", "/") => page::answer(),
             ("GET", "/healthz") => Answer::text(200, "ok"),
             ("GET", "/readyz") => readiness(cx),
-            ("GET", "/metrics") => self.metrics.get(&Figures {
-                net: cx.net,
-                server: cx.server,
-                distributor: cx.distributor,
-                counts: self.counts,
-                streams: self.followers.len(),
-                waiting: self.queue.len() + usize::from(self.listing.is_some()) + self.drains.len(),
-                node_texts: self.nodes.len(),
-            }),
+            ("GET", "/metrics") => {
+                let figures = self.figures(cx);
+                self.metrics.get(&figures)
+            }
+            ("GET", "/status") => {
+                cx.cost += status::cost(cx.distributor);
+                let can_drain = self.config.admin_token.is_some();
+                status::answer(&self.figures(cx), &self.history, can_drain, request)?
+            }
             ("GET", "/why") => why::answer(cx, request)?,
             ("GET", "/nodes") => return Filter::nodes(request).map(Reply::List),
             ("GET", "/sd") => return Ok(Reply::List(Filter::Targets)),
@@ -72,6 +74,19 @@ impl AdminApp {
             ),
         };
         Ok(Reply::Answer(answer))
+    }
+
+    fn figures<'c>(&self, cx: &'c Context<'_>) -> Figures<'c> {
+        Figures {
+            net: cx.net,
+            server: cx.server,
+            distributor: cx.distributor,
+            counts: self.counts,
+            streams: self.followers.len(),
+            waiting: self.queue.len() + usize::from(self.listing.is_some()) + self.drains.len(),
+            node_texts: self.nodes.len(),
+            samples: self.history.len(),
+        }
     }
 
     /// Writes more of a list, and sends it once it is complete.
@@ -111,16 +126,16 @@ impl AdminApp {
         self.drains.answer(cx);
         self.counts.events_sent += self.followers.send(cx);
     }
-}
 
-/// The content security policy of the page: its own script, and requests to this server.
-const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
-    script-src 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; \
-    form-action 'none'; frame-ancestors 'none'";
-
-fn page() -> Answer {
-    Answer::new("text/html; charset=utf-8", include_bytes!("page.html"))
-        .with(&[("Content-Security-Policy", PAGE_POLICY)])
+    /// Records a sample of figures if one is due. Call it at the end of a turn.
+    pub(super) fn record_history(&mut self, cx: &mut Context<'_>) {
+        if self.history.is_due(cx.net.now()) {
+            let figures = self.figures(cx);
+            let next = self.history.record(&figures);
+            // It only ends the wait of a turn.
+            cx.arm(next);
+        }
+    }
 }
 
 fn readiness(cx: &Context<'_>) -> Answer {

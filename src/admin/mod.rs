@@ -6,6 +6,7 @@
 //! | `GET /nodes`, `?name=` `?url=` | registered nodes, as JSON |
 //! | `GET /why?name=` | the events of a node, which sessions were notified, and which have not acknowledged, as JSON |
 //! | `GET /events` | events as they happen, as server-sent events |
+//! | `GET /status`, `?since=` | the Distributor itself, its refusals, and figures of the last hour, as JSON |
 //! | `GET /metrics` | metrics, for Prometheus |
 //! | `GET /sd` | listed nodes, for the `http_sd` of Prometheus |
 //! | `GET /healthz`, `GET /readyz` | whether it runs; whether its list is complete |
@@ -41,9 +42,12 @@ mod drain;
 mod event_json;
 mod events;
 mod handlers;
+mod history;
 mod metrics;
 mod nodes;
+mod page;
 mod request;
+mod status;
 #[cfg(test)]
 mod tests;
 mod why;

@@ -260,3 +260,75 @@ fn many_followers_take_turns_and_catch_up() {
     let took = pass_until_received(&mut bench, "\"last\"");
     assert!(took <= 1000 * MILLI, "{took:?}");
 }
+
+/// The status, with the samples after the one with this number.
+fn status(bench: &mut Bench, since: u64) -> Value {
+    let client = bench.get(&format!("/status?since={since}"));
+    bench.answered_at(client);
+    let written = bench.system.world().socket(client).written.clone();
+    let text = String::from_utf8(written).unwrap();
+    serde_json::from_str(text.split_once("\r\n\r\n").unwrap().1).unwrap()
+}
+
+#[test]
+fn keeps_figures_of_an_hour() {
+    let mut bench = Bench::new();
+    bench.turn(Duration::ZERO);
+    let nodes: Vec<SocketId> = (0..3)
+        .map(|number| bench.join(&format!("n{number}"), &Value::Null))
+        .collect();
+    bench.system.world().end(nodes[0]);
+    bench.settle();
+    let first = status(&mut bench, 0);
+    let history = &first["history"];
+    assert_eq!(history["last"], 1);
+    let now = |name: &str| history["now"][name].clone();
+    assert_eq!([now("nodes"), now("joined"), now("left")], [2, 3, 1]);
+    assert_eq!(first["listen"], json!(["127.0.0.1:9000"]));
+
+    let began = bench.now();
+    while bench.now().saturating_since(began) < Duration::from_secs(2 * 3600) {
+        bench.turn(Duration::from_secs(20));
+    }
+    let late = status(&mut bench, 0);
+    let samples = late["history"]["samples"].as_array().unwrap();
+    assert_eq!(samples.len(), 360);
+    let time = |sample: &Value| sample["unix_ms"].as_u64().unwrap();
+    for two in samples.windows(2) {
+        let step = time(&two[1]) - time(&two[0]);
+        assert!((10_000..10_100).contains(&step), "{step}");
+        assert_eq!(two[1]["joined"], 0);
+    }
+    let last = late["history"]["last"].as_u64().unwrap();
+    let since = |bench: &mut Bench, number| status(bench, number)["history"]["samples"].clone();
+    assert_eq!(since(&mut bench, last), json!([]));
+    assert_eq!(since(&mut bench, last - 2).as_array().unwrap().len(), 2);
+    // A number of another run may be higher.
+    assert_eq!(since(&mut bench, last + 100), json!([]));
+}
+
+#[test]
+fn counts_sessions_that_are_late() {
+    let mut bench = Bench::new();
+    let session = bench.join("slow", &json!({"watch": "delta"}));
+    let late = |bench: &mut Bench| status(bench, 0)["history"]["now"]["late"].clone();
+    bench.join("new", &Value::Null);
+    let pass = |bench: &mut Bench, seconds: u64| {
+        let began = bench.now();
+        while bench.now().saturating_since(began) < Duration::from_secs(seconds) {
+            // Only so much that it is not silent.
+            bench.system.world().beat(session, 1);
+            bench.turn(Duration::ZERO);
+            bench.turn(Duration::from_secs(1));
+        }
+    };
+    assert_eq!(late(&mut bench), 0);
+    pass(&mut bench, 9);
+    assert_eq!(late(&mut bench), 0);
+    pass(&mut bench, 14);
+    assert_eq!(late(&mut bench), 1);
+    let newest = bench.distributor.registry().revision();
+    bench.system.world().beat(session, newest);
+    bench.settle();
+    assert_eq!(late(&mut bench), 0);
+}

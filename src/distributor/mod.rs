@@ -260,6 +260,12 @@ impl Distributor {
         &self.registry
     }
 
+    /// Returns the addresses that it listens on.
+    pub fn local_addrs(&self, net: &Net) -> impl Iterator<Item = SocketAddr> {
+        let listeners = self.listeners.iter();
+        listeners.filter_map(|listener| net.local_addr(*listener))
+    }
+
     /// Returns the counters.
     pub fn stats(&self) -> &Stats {
         &self.events.stats

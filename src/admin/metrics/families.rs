@@ -18,6 +18,50 @@ pub(crate) struct Figures<'a> {
     pub(crate) waiting: usize,
     /// Nodes whose registration is kept parsed.
     pub(crate) node_texts: usize,
+    /// Samples that are kept for charts.
+    pub(crate) samples: usize,
+}
+
+impl Figures<'_> {
+    /// Returns how often each limit was hit.
+    pub(crate) fn limit_hits(&self) -> [(&'static str, u64); 20] {
+        let (stats, counters) = (self.distributor.stats(), self.net.counters());
+        let http = self.server.limit_hits();
+        [
+            ("connections", counters.refused),
+            ("file_descriptors", counters.shed),
+            ("accept", counters.accept_failures),
+            ("room", stats.capacity_exceeded),
+            ("frame_bytes", stats.frames_too_large),
+            ("frame_timeout", stats.frame_timeouts),
+            ("first_byte_timeout", stats.first_byte_timeouts),
+            ("unsent_bytes", stats.unsent_overflows),
+            ("write_timeout", stats.write_timeouts),
+            ("old_lists", stats.old_lists_cut),
+            ("http_connections", http.connections),
+            ("http_head_bytes", http.head_bytes),
+            ("http_body_bytes", http.body_bytes),
+            ("http_request_timeout", http.request_timeout),
+            ("http_response_timeout", http.response_timeout),
+            ("http_held_bytes", http.held_bytes),
+            ("http_unread_bytes", http.unread_bytes),
+            ("http_stream_backlog_bytes", http.stream_backlog_bytes),
+            ("http_write_timeout", http.write_timeout),
+            ("http_streams", self.counts.streams_refused),
+        ]
+    }
+
+    /// Returns how often each kind of packet, connection or request was refused.
+    pub(crate) fn refusals(&self) -> [(&'static str, u64); 5] {
+        let stats = self.distributor.stats();
+        [
+            ("rejected_packets", stats.rejected_packets),
+            ("not_admitted", stats.not_admitted),
+            ("wrong_protocol", stats.wrong_protocol),
+            ("http_refused", self.counts.refused),
+            ("http_not_admitted", self.counts.not_admitted),
+        ]
+    }
 }
 
 /// Totals of the admin API since the start.
@@ -103,32 +147,7 @@ const FAMILIES: &[Family] = families! {
     counter "pilcrow_events_suppressed_total", "Events not recorded because of their rate limit.":
         |out, f| out.one(f.distributor.journal().map_or(0, |journal| journal.suppressed));
     counter "pilcrow_limit_hits_total", "Times that a limit was hit, by limit.":
-        |out, f| {
-            let (stats, counters) = (f.distributor.stats(), f.net.counters());
-            let http = f.server.limit_hits();
-            out.each("limit", [
-                ("connections", counters.refused),
-                ("file_descriptors", counters.shed),
-                ("accept", counters.accept_failures),
-                ("room", stats.capacity_exceeded),
-                ("frame_bytes", stats.frames_too_large),
-                ("frame_timeout", stats.frame_timeouts),
-                ("first_byte_timeout", stats.first_byte_timeouts),
-                ("unsent_bytes", stats.unsent_overflows),
-                ("write_timeout", stats.write_timeouts),
-                ("old_lists", stats.old_lists_cut),
-                ("http_connections", http.connections),
-                ("http_head_bytes", http.head_bytes),
-                ("http_body_bytes", http.body_bytes),
-                ("http_request_timeout", http.request_timeout),
-                ("http_response_timeout", http.response_timeout),
-                ("http_held_bytes", http.held_bytes),
-                ("http_unread_bytes", http.unread_bytes),
-                ("http_stream_backlog_bytes", http.stream_backlog_bytes),
-                ("http_write_timeout", http.write_timeout),
-                ("http_streams", f.counts.streams_refused),
-            ]);
-        };
+        |out, f| out.each("limit", f.limit_hits());
     counter "pilcrow_rejected_packets_total", "Packets rejected with an errorcode.":
         |out, f| out.one(f.distributor.stats().rejected_packets);
     counter "pilcrow_not_admitted_total", "Connections closed because they are not admitted.":
@@ -141,6 +160,7 @@ const FAMILIES: &[Family] = families! {
                 ("http_feeding", f.server.feeding()),
                 ("http_waiting", f.waiting),
                 ("http_node_texts", f.node_texts),
+                ("http_samples", f.samples),
             ];
             out.each("collection", f.distributor.sizes().chain(f.net.sizes()).chain(http));
         };
