@@ -40,8 +40,8 @@ pub struct RequestReader(reader::RequestReader);
 
 #[cfg(feature = "http")]
 impl RequestReader {
-    /// Returns how many bytes were consumed, zero if more are needed. Calls `receive` with a complete
-    /// request and its length in bytes. Errors are the status of the refusal.
+    /// Returns how many bytes were consumed, zero if more are needed. Calls `receive` with a
+    /// complete request and its length in bytes. Errors are the status of the refusal.
     pub fn step(
         &mut self,
         bytes: &[u8],

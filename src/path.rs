@@ -7,8 +7,8 @@ use percent_encoding::percent_decode;
 /// Receivers of a path may decode it, even several times.
 const MAX_DECODINGS: usize = 4;
 
-/// Rejects a text with characters that receivers interpret differently, or for which `check` fails: as
-/// it is, and each time it is decoded.
+/// Rejects a text with characters that receivers interpret differently, or for which `check` fails:
+/// as it is, and each time it is decoded.
 pub(crate) fn check_decodings(
     text: &str,
     check: impl Fn(&str) -> Result<(), &'static str>,

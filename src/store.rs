@@ -1,4 +1,5 @@
-//! A file that is replaced atomically: after any crash it has its old or its new content, never a part.
+//! A file that is replaced atomically: after any crash it has its old or its new content, never a
+//! part.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,8 +8,8 @@ pub use crate::sys::{Disk, FileKind, OsDisk};
 
 /// Replaces the content of `path` with `bytes`, and returns once that survives a crash.
 ///
-/// After an error the file has its old or its new content, and no other file is left. Fails if `path`
-/// is not a regular file, since devices must not be replaced.
+/// After an error the file has its old or its new content, and no other file is left. Fails if
+/// `path` is not a regular file, since devices must not be replaced.
 pub fn replace(disk: &mut dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     if disk.kind(path) == FileKind::Other {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file"));
@@ -28,8 +29,8 @@ pub fn replace(disk: &mut dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()>
     disk.sync_folder(folder_of(path))
 }
 
-/// Renames an unusable file, so that an administrator can inspect it, and returns the new name: with
-/// `.broken-`, the time, and a number if that name is in use.
+/// Renames an unusable file, so that an administrator can inspect it, and returns the new name:
+/// with `.broken-`, the time, and a number if that name is in use.
 pub fn set_aside(disk: &mut dyn Disk, path: &Path, unix_seconds: u64) -> io::Result<PathBuf> {
     let mut aside = beside(path, &format!(".broken-{unix_seconds}"));
     let mut number = 0;

@@ -22,8 +22,8 @@ pub struct Config {
     pub heartbeat: Duration,
     /// The time after which a session that sends nothing is closed.
     pub silence: Duration,
-    /// How long lists are marked as incomplete after the start, and after the process stalled for so
-    /// long that nodes have given it up. Nodes of the last run that have not reconnected by then
+    /// How long lists are marked as incomplete after the start, and after the process stalled for
+    /// so long that nodes have given it up. Nodes of the last run that have not reconnected by then
     /// leave.
     pub warm_up: Duration,
 }

@@ -98,8 +98,8 @@ impl Identities {
     /// Returns the place of a registration on `conn`, which holds the entry `own`; `encoded` is the
     /// entry as it is to be listed.
     ///
-    /// It is that of the same instance, its own, or that of the first unclaimed entry that is equal.
-    /// Nothing changes before [`Identities::hold`], but take-overs are counted.
+    /// It is that of the same instance, its own, or that of the first unclaimed entry that is
+    /// equal. Nothing changes before [`Identities::hold`], but take-overs are counted.
     pub(super) fn claim(
         &mut self,
         conn: ConnId,

@@ -343,7 +343,8 @@ impl Distributor {
     }
 }
 
-/// Returns one address for both loopbacks: programs that use `localhost` connect over either family.
+/// Returns one address for both loopbacks: programs that use `localhost` connect over either
+/// family.
 fn one_loopback(addr: IpAddr) -> IpAddr {
     if addr.is_ipv6() && addr.is_loopback() {
         Ipv4Addr::LOCALHOST.into()

@@ -152,8 +152,9 @@ impl Distributor {
         self.persistence.persist(snapshot);
     }
 
-    /// Lists the entries of an earlier run, until their nodes reconnect, and begins a warm-up. Nodes
-    /// that have not reconnected when it ends leave as [`Cause::Absent`](crate::registry::Cause).
+    /// Lists the entries of an earlier run, until their nodes reconnect, and begins a warm-up.
+    /// Nodes that have not reconnected when it ends leave as
+    /// [`Cause::Absent`](crate::registry::Cause).
     ///
     /// Call it before the first turn. Returns the number of entries that are left out because they
     /// exceed a limit. See [`Distributor::persist_to`] for an example.
@@ -240,8 +241,8 @@ impl Distributor {
         self.admission.set_tokens(tokens);
     }
 
-    /// Removes entries from the list for the admin API. Their connections stay, and are listed again
-    /// when they register again.
+    /// Removes entries from the list for the admin API. Their connections stay, and are listed
+    /// again when they register again.
     ///
     /// [`Distributor::take_drained`] returns the result, at the latest after `wait`, at most
     /// [`MAX_DRAIN_WAIT`].
@@ -249,8 +250,8 @@ impl Distributor {
         self.begin_drain(net, ids, wait, None, "drained by an operator")
     }
 
-    /// Returns the results of drains that all sessions have acknowledged or whose time is over, once
-    /// each.
+    /// Returns the results of drains that all sessions have acknowledged or whose time is over,
+    /// once each.
     pub fn take_drained(&mut self) -> Vec<(DrainId, Drained)> {
         self.drains.take_finished()
     }

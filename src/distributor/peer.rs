@@ -69,8 +69,8 @@ impl Peer {
         }
     }
 
-    /// Returns how long its session has sent nothing. `None` if it has none, is a suspect already, or
-    /// waits for a list: until then nothing is read from it.
+    /// Returns how long its session has sent nothing. `None` if it has none, is a suspect already,
+    /// or waits for a list: until then nothing is read from it.
     pub(super) fn quiet_for(&self, now: Time) -> Option<Duration> {
         let session = self.session.as_ref()?;
         let is_read = self.get_key.is_none() && self.health != Health::Suspect;

@@ -11,8 +11,8 @@ use crate::time::Time;
 /// Tag of the timer of [`WarmUp`].
 pub(super) const TAG: u64 = 1;
 
-/// Absent entries leave this long before the list is complete, so that sessions receive the cause of
-/// each before the next list.
+/// Absent entries leave this long before the list is complete, so that sessions receive the cause
+/// of each before the next list.
 pub(super) const ABSENT_BEFORE_COMPLETE: Duration = Duration::from_millis(50);
 
 /// Whether the list may be incomplete.

@@ -17,7 +17,8 @@ impl Net {
         }
     }
 
-    /// Begins to close a connection. The first reason stays; [`Close::Now`] replaces the other mode.
+    /// Begins to close a connection. The first reason stays; [`Close::Now`] replaces the other
+    /// mode.
     pub(super) fn begin_close(&mut self, id: ConnId, why: CloseReason, how: Close) {
         let Some(connection) = live(&mut self.connections, id) else {
             return;
@@ -76,7 +77,8 @@ impl Net {
         }
     }
 
-    /// Frees all connections in [`State::Closed`], and their fds for those that wait to be accepted.
+    /// Frees all connections in [`State::Closed`], and their fds for those that wait to be
+    /// accepted.
     pub(super) fn free_closed(&mut self) {
         if self.closed.is_empty() {
             return;
@@ -103,8 +105,8 @@ impl Reactor {
     /// Calls `on_close` for all connections in [`State::Closing`].
     pub(super) fn report_closed(&mut self, handler: &mut dyn Handler) {
         let net = &mut self.net;
-        // Those that end meanwhile wait for the next turn: a handler that connects again at once, to
-        // an address that fails at once, must not keep this one from ending.
+        // Those that end meanwhile wait for the next turn: a handler that connects again at once,
+        // to an address that fails at once, must not keep this one from ending.
         for _ in 0..net.closing.len() {
             let Some(id) = net.closing.pop_front() else {
                 return;
@@ -117,7 +119,8 @@ impl Reactor {
             };
             connection.input.release(&mut self.input_pool);
             connection.frames_kept = false;
-            // After the end of the peer there is no unread input that could destroy what is written.
+            // After the end of the peer there is no unread input that could destroy what is
+            // written.
             let linger = why != CloseReason::PeerClosed;
             connection.move_to(State::Flushing { linger });
             net.counters.closed += 1;

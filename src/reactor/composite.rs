@@ -19,8 +19,8 @@ use super::{Close, CloseReason, ConnId, Handler, Net, Origin, Owner, TimerId};
 /// # }
 /// ```
 ///
-/// Implement it for a handler with parts that borrow from each other, such as an HTTP server and its
-/// app.
+/// Implement it for a handler with parts that borrow from each other, such as an HTTP server and
+/// its app.
 pub trait Composite {
     /// Calls `act` with each part. A callback tries them in this order: at most a few.
     fn for_each(&mut self, act: impl FnMut(&mut dyn Handler));

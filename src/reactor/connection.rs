@@ -12,17 +12,18 @@
 //! | `Lingering` | `Closed` | its end is read, or too much input before it, or it times out |
 //!
 //! A connection begins as `Connecting` or, if accepted, as `Open`; one beyond the limits begins as
-//! `Flushing`, without any callback. It is freed at the end of the turn in which it becomes `Closed`.
-//! These invariants hold:
+//! `Flushing`, without any callback. It is freed at the end of the turn in which it becomes
+//! `Closed`. These invariants hold:
 //!
 //! 1. The handler knows its id from `on_open`, or from `Net::connect`, until `on_close` returns.
-//! 2. Only input of an `Open` one that is not paused reaches the handler; only that of a `Lingering`
-//!    one is read and dropped.
-//! 3. Only a `Connecting` or `Open` one queues frames; only an `Open` or `Flushing` one writes them.
+//! 2. Only input of an `Open` one that is not paused reaches the handler; only that of a
+//!    `Lingering` one is read and dropped.
+//! 3. Only a `Connecting` or `Open` one queues frames; only an `Open` or `Flushing` one writes
+//!    them.
 //! 4. `waiting_since` is set only before the first byte of an accepted one, and while `input` holds
 //!    the beginning of a frame; `frames_kept` only while it may hold whole ones: never both.
-//! 5. `backlogged` means that a flush left bytes. Then `output_timer` is armed, until it expires and
-//!    finds them written.
+//! 5. `backlogged` means that a flush left bytes. Then `output_timer` is armed, until it expires
+//!    and finds them written.
 //! 6. Its id is in the ready or dirty list of `Net` at most once, if `in_ready_list` or
 //!    `in_dirty_list` is set.
 //! 7. It lacks a socket only if connecting failed at once.
@@ -94,8 +95,8 @@ pub enum Close {
     /// [`Limits::write_timeout`](super::Limits::write_timeout).
     ///
     /// The peer can read them: its own unread input is discarded for a while
-    /// ([`Limits::linger`](super::Limits::linger)) rather than answered by a reset. A connection that
-    /// is not established yet is closed at once.
+    /// ([`Limits::linger`](super::Limits::linger)) rather than answered by a reset. A connection
+    /// that is not established yet is closed at once.
     AfterFlush,
 }
 

@@ -35,7 +35,8 @@ pub enum Fed {
 /// Cuts a stream of bytes, in whatever pieces it arrives, into frames.
 ///
 /// A frame within one piece is passed on in place; only the unfinished tail of a piece is copied.
-/// Between frames the buffer owns no memory. White space around frames and empty frames are dropped.
+/// Between frames the buffer owns no memory. White space around frames and empty frames are
+/// dropped.
 ///
 /// Invariant: `scanned <= kept.len()`, and `kept[..scanned]` holds no frame end.
 #[derive(Debug, Default)]

@@ -10,11 +10,11 @@ pub struct Limits {
     /// Connections at a time, outgoing ones included. Further ones receive a refusal, for which an
     /// exhausted fd table would leave no room.
     pub max_connections: usize,
-    /// Size of a frame without its end, checked while it arrives. Listeners and connects can replace
-    /// it.
+    /// Size of a frame without its end, checked while it arrives. Listeners and connects can
+    /// replace it.
     pub max_frame_bytes: usize,
-    /// From the first byte of a frame to its end. More bytes do not extend it, so a slow trickle can't
-    /// hold memory indefinitely.
+    /// From the first byte of a frame to its end. More bytes do not extend it, so a slow trickle
+    /// can't hold memory indefinitely.
     pub frame_timeout: Duration,
     /// From being accepted to the first byte other than white space. Long, since existing clients
     /// that are closed early reconnect and register twice.
@@ -39,8 +39,8 @@ pub struct Limits {
     pub max_frames_per_turn: usize,
     /// Time for writing per turn. The rest is written in the next turn, after new requests.
     pub max_flush_per_turn: Duration,
-    /// Connections that the kernel establishes before they are accepted. A storm of reconnects needs
-    /// more than the usual 128; the kernel caps it at `net.core.somaxconn`.
+    /// Connections that the kernel establishes before they are accepted. A storm of reconnects
+    /// needs more than the usual 128; the kernel caps it at `net.core.somaxconn`.
     pub listen_backlog: u32,
     /// How the kernel detects a peer that vanished.
     pub tcp: TcpOptions,

@@ -35,7 +35,7 @@ pub(crate) struct Listener {
     pub(crate) next_retry_pause: Duration,
 }
 
-/// How long to wait before the first attempt to accept again; with each one that fails longer, up to
-/// [`LONGEST_RETRY_PAUSE`].
+/// How long to wait before the first attempt to accept again; with each one that fails longer, up
+/// to [`LONGEST_RETRY_PAUSE`].
 pub(super) const FIRST_RETRY_PAUSE: Duration = Duration::from_millis(10);
 pub(super) const LONGEST_RETRY_PAUSE: Duration = Duration::from_secs(1);

@@ -15,9 +15,10 @@
 //! on the loop. `Net` only marks and queues, so no callback ever runs inside another.
 //!
 //! [`Net::listen`] and [`Net::connect`] make connections, [`Net::send_with`] queues a frame and
-//! [`Net::arm`] arms a timer; between turns [`Reactor::net`] gives the same access. Several handlers
-//! share one reactor as a [`Composite`], other threads end its wait by a [`Waker`], and a host loop
-//! nests it by its fd and [`Reactor::next_deadline`]. The [`crate`] page has a complete program.
+//! [`Net::arm`] arms a timer; between turns [`Reactor::net`] gives the same access. Several
+//! handlers share one reactor as a [`Composite`], other threads end its wait by a [`Waker`], and a
+//! host loop nests it by its fd and [`Reactor::next_deadline`]. The [`crate`] page has a complete
+//! program.
 
 mod accepting;
 pub mod buffer_pool;

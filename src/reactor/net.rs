@@ -224,8 +224,8 @@ impl Net {
             .map_or(0, |connection| connection.output.unsent_bytes)
     }
 
-    /// Returns the number of bytes written to the connection so far. Still known in `on_close`: bytes
-    /// that were queued after them were never sent.
+    /// Returns the number of bytes written to the connection so far. Still known in `on_close`:
+    /// bytes that were queued after them were never sent.
     pub fn written_bytes(&self, conn: ConnId) -> u64 {
         self.connection(conn)
             .map_or(0, |connection| connection.written_bytes)

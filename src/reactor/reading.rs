@@ -69,8 +69,8 @@ impl Reactor {
         }
     }
 
-    /// Passes the frames that the first `count` bytes read complete to the handler, within the rest of
-    /// its budget.
+    /// Passes the frames that the first `count` bytes read complete to the handler, within the rest
+    /// of its budget.
     fn deliver(
         &mut self,
         id: ConnId,

@@ -61,8 +61,8 @@ impl Net {
     /// Queues a frame that is sent to several connections. Returns `false` if this one is gone or
     /// being closed.
     ///
-    /// It does not count against [`Limits::max_unsent_bytes`](super::Limits::max_unsent_bytes). Send
-    /// none to connections that have not written the last ones ([`Net::is_backlogged`]).
+    /// It does not count against [`Limits::max_unsent_bytes`](super::Limits::max_unsent_bytes).
+    /// Send none to connections that have not written the last ones ([`Net::is_backlogged`]).
     pub fn send_shared(&mut self, conn: ConnId, frame: &SharedFrame) -> bool {
         let Some(connection) = self.named(conn) else {
             return false;

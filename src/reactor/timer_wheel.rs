@@ -11,15 +11,15 @@
 //! not been popped, and equals it otherwise. These invariants hold:
 //!
 //! 1. No timer is due before `cursor`, and a new one is due after `present`.
-//! 2. A timer is on the level of the highest 6-bit digit in which its tick differs from `cursor`, in
-//!    the slot that this digit of its tick names. So its place is computed and not stored.
+//! 2. A timer is on the level of the highest 6-bit digit in which its tick differs from `cursor`,
+//!    in the slot that this digit of its tick names. So its place is computed and not stored.
 //! 3. So the occupied slots of a level are all ahead of `cursor` (on level 0 also at it), and every
 //!    timer of a level is due before all those of the levels above: the first bit of the first
 //!    level in use names the earliest slot.
 //! 4. `cursor` only moves up to the start of the earliest slot, or to a tick before it. Neither
 //!    changes the place of a timer in any other slot.
-//! 5. By 2, timers of equal tick share a slot, in the order they were armed in. A slot cascades only
-//!    when the levels below it are empty, so no younger timer can get in front.
+//! 5. By 2, timers of equal tick share a slot, in the order they were armed in. A slot cascades
+//!    only when the levels below it are empty, so no younger timer can get in front.
 
 use std::fmt;
 use std::mem;
@@ -32,9 +32,9 @@ use crate::time::Time;
 /// Timers ordered by deadline, and among equal deadlines by the order of arming.
 ///
 /// - A deadline is rounded up to a whole millisecond. A timer may expire late, but never early.
-/// - The present is the highest `now` given to [`pop_expired`](Self::pop_expired). A deadline that is
-///   not after it counts as the next millisecond, so a timer that is armed when another one expires
-///   never expires in the same batch.
+/// - The present is the highest `now` given to [`pop_expired`](Self::pop_expired). A deadline that
+///   is not after it counts as the next millisecond, so a timer that is armed when another one
+///   expires never expires in the same batch.
 /// - A clock that steps back counts as standing still; one that leaps ahead costs no more than the
 ///   timers it passes.
 /// - Once the wheel has held as many timers as it will hold, it does not allocate.
@@ -88,8 +88,8 @@ impl<T> TimerWheel<T> {
         self.entries.is_empty()
     }
 
-    /// Arms a timer that returns `payload` at `deadline`, or in the next millisecond if `deadline` is
-    /// not after the present.
+    /// Arms a timer that returns `payload` at `deadline`, or in the next millisecond if `deadline`
+    /// is not after the present.
     ///
     /// A deadline past the last whole millisecond of a [`Time`] is never reached: `u64::MAX`
     /// nanoseconds means never.
@@ -111,7 +111,8 @@ impl<T> TimerWheel<T> {
         TimerId { entry, generation }
     }
 
-    /// Disarms a timer that has not been popped, even if it is due. Returns `None` if `id` is stale.
+    /// Disarms a timer that has not been popped, even if it is due. Returns `None` if `id` is
+    /// stale.
     pub fn disarm(&mut self, id: TimerId) -> Option<T> {
         let entry = self.entries.get(index(id.entry))?;
         if entry.generation != id.generation {
@@ -120,10 +121,11 @@ impl<T> TimerWheel<T> {
         self.remove(id.entry).map(|entry| entry.payload)
     }
 
-    /// Returns when to call [`pop_expired`](Self::pop_expired) next, or `None` if no timer is armed.
+    /// Returns when to call [`pop_expired`](Self::pop_expired) next, or `None` if no timer is
+    /// armed.
     ///
-    /// Never later than the earliest deadline, but possibly earlier: then nothing is due, and timers
-    /// cascade by a level. So there are at most eight such calls until a timer expires.
+    /// Never later than the earliest deadline, but possibly earlier: then nothing is due, and
+    /// timers cascade by a level. So there are at most eight such calls until a timer expires.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
         let start = self.start_of(self.earliest_place()?);

@@ -76,8 +76,9 @@ impl Reactor {
 
     /// Returns until when a host loop may sleep on the fd of [`Reactor::as_fd`].
     ///
-    /// That is [`Net::now`] if work is left over, and `None` if only events can bring some. It may be
-    /// earlier than the next timer: the turn then finds nothing due, and this returns a later time.
+    /// That is [`Net::now`] if work is left over, and `None` if only events can bring some. It may
+    /// be earlier than the next timer: the turn then finds nothing due, and this returns a later
+    /// time.
     pub fn next_deadline(&self) -> Option<Time> {
         if self.has_work() {
             return Some(self.net.now);
@@ -87,8 +88,8 @@ impl Reactor {
 
     /// Runs one turn: waits for events for at most `wait`, then serves them within [`Limits`].
     ///
-    /// `None` waits without a limit, `Some(Duration::ZERO)` does not wait. A turn may find nothing to
-    /// do.
+    /// `None` waits without a limit, `Some(Duration::ZERO)` does not wait. A turn may find nothing
+    /// to do.
     ///
     /// # Errors
     ///
@@ -238,8 +239,8 @@ impl Reactor {
 impl AsFd for Reactor {
     /// Returns an fd that is readable while the next turn has events to serve.
     ///
-    /// A host loop watches it (edge- or level-triggered) and turns the reactor with zero wait. Timers
-    /// and left-over work do not show here but in [`Reactor::next_deadline`].
+    /// A host loop watches it (edge- or level-triggered) and turns the reactor with zero wait.
+    /// Timers and left-over work do not show here but in [`Reactor::next_deadline`].
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.net.system.poll_fd()
     }

@@ -143,8 +143,8 @@ impl WriteQueue {
         }
     }
 
-    /// Returns a buffer to append owned bytes to. Return it by [`WriteQueue::commit`], with its first
-    /// bytes unchanged.
+    /// Returns a buffer to append owned bytes to. Return it by [`WriteQueue::commit`], with its
+    /// first bytes unchanged.
     pub(crate) fn take_last(&mut self, pool: &mut BufferPool) -> Vec<u8> {
         let last = self.others.pop_back().or_else(|| self.first.take());
         match last {

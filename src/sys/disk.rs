@@ -4,7 +4,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
 
-/// The operations to replace a file as a whole. Each can fail, and a crash can come between any two.
+/// The operations to replace a file as a whole. Each can fail, and a crash can come between any
+/// two.
 pub trait Disk {
     /// Creates an empty file that only its owner can read, in place of an existing one.
     fn create(&mut self, path: &Path) -> io::Result<()>;

@@ -26,8 +26,8 @@ pub(crate) struct SocketId(pub(crate) usize);
 /// be spurious, late or for a closed socket, but are never missing, except after accept failed for
 /// want of a resource: no event comes for connections that wait already.
 pub(crate) trait System {
-    /// Waits for events, a [`Waker`] or the timeout, and appends the events. Returns whether there may
-    /// be more.
+    /// Waits for events, a [`Waker`] or the timeout, and appends the events. Returns whether there
+    /// may be more.
     fn poll(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<bool>;
 
     fn now(&mut self) -> Time;
@@ -51,8 +51,8 @@ pub(crate) trait System {
         token: u64,
     ) -> io::Result<(SocketId, SocketAddr)>;
 
-    /// As [`System::listen`], on a listening socket that other processes may hold too. Only the real
-    /// system has such sockets.
+    /// As [`System::listen`], on a listening socket that other processes may hold too. Only the
+    /// real system has such sockets.
     fn listen_on(
         &mut self,
         _socket: OwnedFd,
@@ -151,11 +151,11 @@ pub struct TcpOptions {
     pub keepalive_interval: Duration,
     /// Unanswered probes before the connection is dead.
     pub keepalive_probes: u32,
-    /// How long written bytes may stay unacknowledged (Linux only). Otherwise the kernel retries for a
-    /// quarter of an hour when a host vanishes right after a push.
+    /// How long written bytes may stay unacknowledged (Linux only). Otherwise the kernel retries
+    /// for a quarter of an hour when a host vanishes right after a push.
     pub user_timeout: Duration,
-    /// Send buffer of a connection: more than the longest list that existing peers accept. Without a
-    /// limit it grows to megabytes of outdated lists for peers that do not read.
+    /// Send buffer of a connection: more than the longest list that existing peers accept. Without
+    /// a limit it grows to megabytes of outdated lists for peers that do not read.
     pub send_buffer_bytes: u32,
 }
 

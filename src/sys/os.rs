@@ -29,7 +29,8 @@ pub(crate) struct OsSystem {
 }
 
 enum Socket {
-    /// With options if other processes hold it too, so that it may have listened before they were set.
+    /// With options if other processes hold it too, so that it may have listened before they were
+    /// set.
     Listener(TcpListener, Option<TcpOptions>),
     Stream(TcpStream),
 }

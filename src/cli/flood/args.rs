@@ -108,8 +108,8 @@ pub(crate) struct ServerArgs {
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct HttpArgs {
-    /// HTTP clients that read 10 KiB per second each, half of them /events and half /metrics; without
-    /// --baseline, compared with the same run without them
+    /// HTTP clients that read 10 KiB per second each, half of them /events and half /metrics;
+    /// without --baseline, compared with the same run without them
     #[arg(long, value_name = "K", value_parser = count(1), requires = "http_side")]
     pub(crate) http_readers: Option<usize>,
 
@@ -192,8 +192,8 @@ pub(crate) struct LoadArgs {
     pub(crate) server: ServerArgs,
 }
 
-/// A Distributor closes the connection of a watcher that has not read for 10 s. Only a single, longer
-/// round shows that.
+/// A Distributor closes the connection of a watcher that has not read for 10 s. Only a single,
+/// longer round shows that.
 fn slow_defaults(arg: clap::Arg) -> clap::Arg {
     match arg.get_id().as_str() {
         "nodes" => arg.default_value("500"),

@@ -142,8 +142,8 @@ impl Server {
         Ok(())
     }
 
-    /// Reads once, as a rule: a short read has taken everything, and epoll reports what comes later.
-    /// Only a connection that has ended is read to its end.
+    /// Reads once, as a rule: a short read has taken everything, and epoll reports what comes
+    /// later. Only a connection that has ended is read to its end.
     fn on_ready(&mut self, number: usize, flags: Flags) {
         let has_ended = flags.intersects(!(Flags::OUT | Flags::IN));
         let mut is_empty = !flags.intersects(!Flags::OUT);

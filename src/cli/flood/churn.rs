@@ -1,7 +1,8 @@
-//! Nodes join and leave while others watch: how long it takes until the change reaches each watcher.
+//! Nodes join and leave while others watch: how long it takes until the change reaches each
+//! watcher.
 //!
-//! A round begins with single changes, one after the other, to measure one alone. Then joins follow a
-//! schedule that waits for nothing.
+//! A round begins with single changes, one after the other, to measure one alone. Then joins follow
+//! a schedule that waits for nothing.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! The frames between the nodes of a run and a Distributor.
 //!
-//! Thousands of watchers are sent the same frame. It is parsed for the first of them; for the others
-//! all of its bytes are compared with the parsed ones.
+//! Thousands of watchers are sent the same frame. It is parsed for the first of them; for the
+//! others all of its bytes are compared with the parsed ones.
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -81,8 +81,8 @@ impl Watch {
     }
 }
 
-/// Writes a registration: without a port, if the node is not to be listed. Its length does not depend
-/// on the number of the node.
+/// Writes a registration: without a port, if the node is not to be listed. Its length does not
+/// depend on the number of the node.
 pub(crate) fn write_registration(
     mut out: impl Write,
     name: &str,

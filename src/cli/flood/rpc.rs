@@ -220,8 +220,8 @@ impl<'a> Callers<'a> {
         }
     }
 
-    /// Counts requests that never had room as lost. They have waited at least this long: percentiles
-    /// without them would be too low.
+    /// Counts requests that never had room as lost. They have waited at least this long:
+    /// percentiles without them would be too low.
     fn abandon_waiting(&mut self) {
         for due in self.waiting.drain(..) {
             self.results.lost += 1;

@@ -138,8 +138,8 @@ impl Run {
         })
     }
 
-    /// Runs all rounds, or as many as are complete when the run is stopped, and reports. A round that
-    /// is stopped fails; what it has recorded is reported.
+    /// Runs all rounds, or as many as are complete when the run is stopped, and reports. A round
+    /// that is stopped fails; what it has recorded is reported.
     pub(crate) fn drive(
         mut self,
         scenario: Scenario,
@@ -354,8 +354,8 @@ fn progress_bar(scenario: &'static str, rounds: u32) -> ProgressBar {
     bar
 }
 
-/// Returns the pause after which a Distributor pushes the next change at once: after a push it waits
-/// for up to four times as long, at most a second.
+/// Returns the pause after which a Distributor pushes the next change at once: after a push it
+/// waits for up to four times as long, at most a second.
 pub(crate) fn pause_after(push: Duration) -> Duration {
     const SHORTEST: Duration = Duration::from_millis(50);
     const LONGEST: Duration = Duration::from_millis(1200);

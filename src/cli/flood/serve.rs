@@ -49,8 +49,8 @@ fn serve_distributor(connections: usize, with_http: bool) -> io::Result<()> {
             max_entries: connections,
             ..Capacity::default()
         },
-        // At the end of a warm-up every session is sent the whole list once. During a run that would
-        // be measured as the cost of a change.
+        // At the end of a warm-up every session is sent the whole list once. During a run that
+        // would be measured as the cost of a change.
         warm_up: Duration::ZERO,
         ..DistributorConfig::default()
     });

@@ -24,8 +24,8 @@ pub(crate) const ANONYMOUS: &str = "RssAnon:";
 pub(crate) const PEAK: &str = "VmHWM:";
 
 impl Process {
-    /// Returns the CPU time of all threads, exact to the nanosecond for those that sleep, or `None` if
-    /// the process has ended.
+    /// Returns the CPU time of all threads, exact to the nanosecond for those that sleep, or `None`
+    /// if the process has ended.
     pub(crate) fn cpu(self) -> Option<Duration> {
         let mut nanos = None;
         for task in fs::read_dir(format!("/proc/{}/task", self.0)).ok()? {
@@ -77,8 +77,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a server for at least this many connections. It ends when it is dropped, and with this
-    /// process: its standard input ends then.
+    /// Starts a server for at least this many connections. It ends when it is dropped, and with
+    /// this process: its standard input ends then.
     pub(crate) fn spawn(role: Role, connections: usize, with_http: bool) -> io::Result<Server> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["serve", &name_of(role), &connections.to_string()])

@@ -48,8 +48,8 @@ impl Journal {
         }
     }
 
-    /// Returns the time of day at `at`, as the time since 1970 in UTC. Clock changes after the start
-    /// have no effect.
+    /// Returns the time of day at `at`, as the time since 1970 in UTC. Clock changes after the
+    /// start have no effect.
     pub fn unix_time_of(&self, at: Time) -> Duration {
         self.unix_time_at_zero + at.saturating_since(Time::ZERO)
     }

@@ -13,7 +13,8 @@ pub use snapshot::{Restored, Snapshot, Unreadable};
 /// Persists the list of a Distributor: see
 /// [`Distributor::persist_to`](super::Distributor::persist_to).
 pub trait SnapshotSink {
-    /// Takes a snapshot to be persisted. An earlier one that has not been persisted yet is obsolete.
+    /// Takes a snapshot to be persisted. An earlier one that has not been persisted yet is
+    /// obsolete.
     ///
     /// It is called on the thread of the loop and must not block: files are written elsewhere.
     fn persist(&mut self, snapshot: Snapshot);

@@ -46,8 +46,9 @@ fn is_plain(entry: &(EntryId, &Entry)) -> bool {
     entry.1.is_plain
 }
 
-/// Limits the memory that peers which do not read hold together. Each holds one list, and those that
-/// stopped at the same revision share it; a long list at many revisions would still be too large.
+/// Limits the memory that peers which do not read hold together. Each holds one list, and those
+/// that stopped at the same revision share it; a long list at many revisions would still be too
+/// large.
 const MAX_OLD_LIST_BYTES: usize = 128 << 20;
 
 /// Limits the deltas of one revision together. Each resuming session names the revision that it
@@ -118,8 +119,8 @@ impl Frames {
         self.asks_for_ack = is_sample || source.awaits_acks;
     }
 
-    /// If all old lists together are too large, forgets the oldest one and returns its revision: the
-    /// peers that hold it are to be disconnected.
+    /// If all old lists together are too large, forgets the oldest one and returns its revision:
+    /// the peers that hold it are to be disconnected.
     pub(super) fn too_old(&mut self) -> Option<u64> {
         let (count, bytes) = self.old_lists();
         if bytes <= MAX_OLD_LIST_BYTES || count == 0 {
@@ -129,7 +130,8 @@ impl Frames {
         Some(revision)
     }
 
-    /// Returns the frame that brings `peer` to the current revision, and whether it is a whole list.
+    /// Returns the frame that brings `peer` to the current revision, and whether it is a whole
+    /// list.
     pub(super) fn for_peer(&mut self, source: Source<'_>, peer: &Peer) -> (SharedFrame, bool) {
         let Some(session) = &peer.session else {
             return (self.list(source, false).clone(), true);

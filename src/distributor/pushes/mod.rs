@@ -1,7 +1,7 @@
 //! Pushes: which peer is sent which list, and when.
 //!
-//! The list is state, not a log: a backlogged peer is skipped, and sent the newest list after it has
-//! read the previous one. A connection never holds more than one unwritten list.
+//! The list is state, not a log: a backlogged peer is skipped, and sent the newest list after it
+//! has read the previous one. A connection never holds more than one unwritten list.
 
 mod frames;
 mod pacing;
@@ -191,7 +191,8 @@ impl Pushes {
         }
     }
 
-    /// Disconnects the peers that hold the oldest lists, while all old lists together are too large.
+    /// Disconnects the peers that hold the oldest lists, while all old lists together are too
+    /// large.
     fn cut_old_lists(&mut self, cx: &mut Context<'_>) {
         let (registry, now) = (cx.source.registry, cx.net.now());
         while let Some(revision) = self.frames.too_old() {

@@ -1,20 +1,21 @@
-//! Pacing: when the next push may begin. At once when all is quiet, and seldom enough under churn to
-//! leave time for all other work.
+//! Pacing: when the next push may begin. At once when all is quiet, and seldom enough under churn
+//! to leave time for all other work.
 
 use std::time::Duration;
 
 use crate::reactor::{Net, Owner, TimerId};
 use crate::time::Time;
 
-/// Over time, a push that is mostly whole lists takes up this many times as long as writing it took.
-/// Mass joins then cost a few lists and not one each.
+/// Over time, a push that is mostly whole lists takes up this many times as long as writing it
+/// took. Mass joins then cost a few lists and not one each.
 const LIST_TAKES_UP: u32 = 4;
-/// The same for a push that is mostly changes. Waiting saves less there: each change is sent once to
-/// each peer anyway.
+/// The same for a push that is mostly changes. Waiting saves less there: each change is sent once
+/// to each peer anyway.
 const CHANGES_TAKE_UP: u32 = 2;
 /// This many pushes may be ahead of that: a join and a leave after it are both sent at once.
 const PUSHES_AHEAD: u32 = 2;
-/// The shortest pause after a push to plain peers: they lose lists that pile up while they are busy.
+/// The shortest pause after a push to plain peers: they lose lists that pile up while they are
+/// busy.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 /// The longest time that a push waits, even if the loop has other data to write.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);

@@ -196,7 +196,7 @@ impl DistributorLink {
 
     pub(super) fn closed(&mut self, net: &mut Net) {
         self.enter(net, Phase::Apart);
-        if let Drain::Asked { until, .. } = self.drain {
+        if let Drain::Pending { until, .. } = self.drain {
             self.set_drain(net, Drain::Unproven, Some(until));
         }
         if !self.is_stopped {
@@ -320,7 +320,7 @@ impl DistributorLink {
         if is_of_registration {
             return self.registration_answered(net, reply);
         }
-        if let Drain::Asked { key, until, .. } = self.drain
+        if let Drain::Pending { key, until, .. } = self.drain
             && reply.key() == Some(key)
         {
             match serde_json::from_str::<Drained>(reply.results()) {
@@ -407,7 +407,7 @@ impl DistributorLink {
 
     pub(super) fn drain(&mut self, net: &mut Net, wait: Duration) {
         // A second request would be rejected, and end the first as unproven.
-        if matches!(self.drain, Drain::Asked { .. } | Drain::Unproven) {
+        if matches!(self.drain, Drain::Pending { .. } | Drain::Unproven) {
             return;
         }
         let until = net.now() + wait;
@@ -419,7 +419,7 @@ impl DistributorLink {
         let key = self.take_key();
         // It answers by `until`, unless it hangs.
         let timeout = until + self.config.registration_timeout;
-        self.set_drain(net, Drain::Asked { key, until }, Some(timeout));
+        self.set_drain(net, Drain::Pending { key, until }, Some(timeout));
         net.send_with(conn, |out| packets::drain(out, key, wait));
     }
 }

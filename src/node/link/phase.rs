@@ -18,7 +18,7 @@
 //! # Drains
 //!
 //! A [`Drain`] is beside the phase, since it outlives connections, and has its own timer: `None` →
-//! `Asked` (only in `Session`) or `Unproven`; `Asked` → `Unproven` when the connection is lost;
+//! `Pending` (only in `Session`) or `Unproven`; `Pending` → `Unproven` when the connection is lost;
 //! both → `Over`, which is reported once. No drain begins while another one waits.
 
 use std::time::Duration;
@@ -78,7 +78,7 @@ impl Phase {
 pub(super) enum Drain {
     None,
     /// The Distributor waits for acknowledgements until then, and replies with this key.
-    Asked {
+    Pending {
         key: u64,
         until: Time,
     },

@@ -8,8 +8,8 @@ use super::random::Random;
 
 /// The files of a host.
 ///
-/// A process that is killed loses nothing that it wrote. A crash loses, or tears, the bytes that were
-/// not synced, and undoes the last changes of names since the folder was.
+/// A process that is killed loses nothing that it wrote. A crash loses, or tears, the bytes that
+/// were not synced, and undoes the last changes of names since the folder was.
 #[derive(Clone, Debug, Default)]
 pub struct Files {
     pub(super) contents: BTreeMap<u64, Content>,

@@ -216,8 +216,8 @@ impl World {
             .map(|link| link.local)
     }
 
-    /// Returns whether an established connection leads from a process to `remote`. There can be two,
-    /// where a node was registered anew.
+    /// Returns whether an established connection leads from a process to `remote`. There can be
+    /// two, where a node was registered anew.
     pub fn is_established(&self, process: ProcessId, remote: SocketAddr) -> bool {
         let links = self.links(process);
         let inner = self.0.borrow();
