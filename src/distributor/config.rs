@@ -9,22 +9,22 @@ use crate::registry::Capacity;
 /// Configuration of a [`Distributor`](super::Distributor).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
-    /// Which peers may register and are sent the list.
+    /// Rules of admission: which peers may register and receive the list.
     pub access: Access,
     /// Limits of one registration.
     pub registration: RegistrationLimits,
     /// Limits of all registrations together.
     pub capacity: Capacity,
-    /// Host under which peers on this machine are listed, where nodes on other machines must
-    /// reach them. `None`: their loopback address, and for `::1` `127.0.0.1` if the machine has it.
+    /// Host under which peers on this machine are listed, if nodes on other machines must reach
+    /// them. `None` means their loopback address, and for `::1` `127.0.0.1` if the machine has it.
     pub loopback_host: Option<String>,
-    /// The time between two heartbeats of a session.
+    /// Time between two heartbeats of a session.
     pub heartbeat: Duration,
-    /// The time after which a session that sends nothing is closed.
+    /// Time after which a session that sends nothing is closed.
     pub silence: Duration,
-    /// How long lists are marked as incomplete after the start, and after the process stalled for
-    /// so long that nodes have given it up. Nodes of the last run that have not reconnected by then
-    /// leave.
+    /// Time for which lists are marked as incomplete after the start, and after a stall in which
+    /// nodes may have given up this process. Nodes of the last run that have not reconnected by
+    /// then are removed.
     pub warm_up: Duration,
 }
 

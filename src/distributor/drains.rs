@@ -10,7 +10,8 @@ use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{ConnId, Net, Owner, TimerId};
 use crate::time::Time;
 
-/// Names a drain begun by [`Distributor::drain_entries`](super::Distributor::drain_entries).
+/// Identifies a drain that was begun by
+/// [`Distributor::drain_entries`](super::Distributor::drain_entries).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct DrainId(u64);
 
@@ -20,7 +21,7 @@ pub const MAX_DRAIN_WAIT: Duration = Duration::from_secs(60);
 /// Tag of the timers of [`Drains`].
 pub(super) const TAG: u64 = 3;
 
-/// The drains that are not finished, and results that were not taken yet.
+/// Pending drains, and results that were not taken yet.
 #[derive(Debug, Default)]
 pub(super) struct Drains {
     pending: Vec<Drain>,
@@ -35,15 +36,15 @@ struct Drain {
     revision: u64,
     ends_at: Time,
     timer: TimerId,
-    /// Watching sessions when it began.
+    /// Number of watching sessions when it began.
     total: u64,
-    /// Watching peers that cannot acknowledge.
+    /// Number of watching peers that cannot acknowledge.
     untracked: u64,
     unacknowledged: Vec<Awaited>,
 }
 
-/// A session that has not acknowledged. After the end of its connection it still has not, until the
-/// same instance reconnects and acknowledges.
+/// A session that has not acknowledged. It stays pending after its connection ends, until the same
+/// instance reconnects and acknowledges.
 #[derive(Debug)]
 struct Awaited {
     conn: ConnId,
@@ -51,8 +52,8 @@ struct Awaited {
     entry: u64,
 }
 
-/// The node that requested a drain, with the key of its request. `None` is the admin API, which
-/// receives the result from [`Drains::take_finished`].
+/// The node that requested a drain, with the key of its request. `None` stands for the admin API,
+/// which receives the result from [`Drains::take_finished`].
 pub(super) type Requester = Option<(ConnId, Option<Box<RawValue>>)>;
 
 impl Drain {
@@ -62,7 +63,7 @@ impl Drain {
 }
 
 impl Drains {
-    /// Begins to wait until the watching `peers` have acknowledged `revision`.
+    /// Begins to wait until all watching `peers` have acknowledged `revision`.
     pub(super) fn begin(
         &mut self,
         net: &mut Net,
@@ -127,14 +128,14 @@ impl Drains {
         }
     }
 
-    /// Drops the drain that was requested on a connection which ended.
+    /// Drops the drain that was requested on a connection that has ended.
     pub(super) fn cancel(&mut self, net: &mut Net, conn: ConnId) {
         for drain in self.pending.extract_if(.., |drain| drain.is_of(conn)) {
             net.disarm(drain.timer);
         }
     }
 
-    /// Finishes the drains that all sessions have acknowledged, or whose time is over.
+    /// Completes the drains that all sessions have acknowledged, or whose time is over.
     pub(super) fn finish(&mut self, net: &mut Net) {
         let now = net.now();
         let is_over = |drain: &mut Drain| drain.unacknowledged.is_empty() || drain.ends_at <= now;
@@ -172,7 +173,7 @@ impl Drains {
         self.pending.iter().any(|drain| drain.is_of(conn))
     }
 
-    /// Returns the number of pending drains, and of sessions that they wait for.
+    /// Returns the number of pending drains, and of sessions that they await.
     pub(super) fn sizes(&self) -> [usize; 2] {
         let awaited = self.pending.iter().map(|drain| drain.unacknowledged.len());
         [self.pending.len(), awaited.sum()]

@@ -11,8 +11,8 @@ use super::listener::{FIRST_RETRY_PAUSE, LONGEST_RETRY_PAUSE, ListenOptions, Lis
 use super::net::{Due, Net, live};
 use crate::sys::SocketId;
 
-/// Refused connections that may receive their refusal at a time. They use the fds that are kept
-/// free above the limit.
+/// Maximum number of refused connections that are being sent their refusal. They use the fds that
+/// are kept free above the limit.
 const MAX_REFUSED_CONNECTIONS: usize = 32;
 
 impl Net {
@@ -20,7 +20,8 @@ impl Net {
     ///
     /// # Errors
     ///
-    /// Those of the system: the address is in use, not one of this host, or not permitted.
+    /// Returns an error of the system: the address is in use, not one of this host, or not
+    /// permitted.
     pub fn listen(&mut self, addr: SocketAddr, options: ListenOptions) -> io::Result<ListenerId> {
         let (token, limits) = (self.listener_token(), &self.limits);
         let backlog = limits.listen_backlog;
@@ -28,16 +29,16 @@ impl Net {
         Ok(self.add_listener(bound, options))
     }
 
-    /// Listens on a TCP socket that is listening already, such as one from a service manager or a
+    /// Serves a TCP socket that already listens, such as one from a service manager or a
     /// [`std::net::TcpListener`].
     ///
-    /// If another process holds the socket too, waiting connections survive the end of this one and
-    /// none is refused until the next one starts. The backlog is not changed.
+    /// If another process holds the socket too, waiting connections survive the end of this
+    /// process, and the next one accepts them. The backlog is not changed.
     ///
     /// # Errors
     ///
-    /// Those of the system, and [`InvalidInput`](ErrorKind::InvalidInput) if it is not a listening
-    /// TCP socket.
+    /// Returns an error of the system, or [`InvalidInput`](ErrorKind::InvalidInput) if it is not a
+    /// listening TCP socket.
     pub fn listen_on(&mut self, socket: OwnedFd, options: ListenOptions) -> io::Result<ListenerId> {
         let token = self.listener_token();
         let bound = self.system.listen_on(socket, &self.limits.tcp, token)?;
@@ -101,7 +102,7 @@ impl Net {
     /// Accepts waiting connections, within the budget of a turn.
     pub(super) fn accept(&mut self, id: ListenerId, handler: &mut dyn Handler) {
         for _ in 0..self.limits.max_accepts_per_turn {
-            // Looked up each time, since the handler may have closed it.
+            // Looked up for each connection, since the handler may have closed the listener.
             let Some(listener) = self.listeners.get_mut(&id) else {
                 return;
             };
@@ -166,7 +167,7 @@ impl Net {
         let id = self.next_conn_id();
         let token = Token::Connection(id).pack();
         if self.system.watch(socket, token).is_err() {
-            // The kernel has no memory to watch one more.
+            // The kernel has no memory to watch another socket.
             self.system.close(socket);
             self.counters.accept_failures += 1;
             return;
@@ -203,8 +204,8 @@ impl Net {
         self.continue_close(id);
     }
 
-    /// Closes one waiting connection where there is no fd to serve it with. Returns `false` if that
-    /// fails too.
+    /// Closes one waiting connection when the process is out of fds. Returns `false` if that fails
+    /// too.
     fn shed(&mut self, id: ListenerId) -> bool {
         let Some(listener) = self.listeners.get(&id) else {
             return false;
@@ -222,7 +223,7 @@ impl Net {
         accepted.is_ok()
     }
 
-    /// Retries after a while: no event comes for the connections that wait already.
+    /// Retries after a pause: the system reports no event for connections that already wait.
     fn retry_accept_later(&mut self, id: ListenerId) {
         if let Some(listener) = self.listeners.get_mut(&id)
             && listener.retry_timer.is_none()
@@ -240,7 +241,7 @@ impl Net {
         }
     }
 
-    /// Retries now that an fd was freed, instead of at the timer.
+    /// Retries at once, since an fd was freed.
     pub(super) fn retry_starved_listeners(&mut self) {
         self.system.keep_reserve();
         for (id, listener) in &mut self.listeners {
@@ -254,7 +255,7 @@ impl Net {
     }
 }
 
-/// Returns whether accepting failed for want of fds or memory. `std` has no kinds for these.
+/// Returns whether accepting failed for lack of fds or memory. `std` has no kinds for these errors.
 fn is_want_of_resources(error: &io::Error) -> bool {
     const ENOMEM: i32 = 12;
     const ENFILE: i32 = 23;

@@ -4,16 +4,16 @@
 #[derive(Debug, Default)]
 pub struct BufferPool {
     pub(super) spare: Vec<Vec<u8>>,
-    /// The capacity of them together.
+    /// Total capacity of the spare buffers.
     pub(super) spare_bytes: usize,
 }
 
-/// One turn can answer this many connections before any of their buffers comes back.
+/// A turn can answer this many connections before any of their buffers is returned.
 const MAX_SPARE_BUFFERS: usize = 1024;
-/// What a quiet process may hold on to.
+/// Maximum memory that an idle process keeps.
 const MAX_SPARE_BYTES: usize = 4 << 20;
-/// A buffer that grew past this served an exception, not the steady load. A frame of the longest
-/// kind that a Distributor takes fits, however the buffer grew.
+/// Maximum capacity of a buffer that is kept: a larger one served an exception, not the steady
+/// load. The longest frame that a Distributor accepts fits, however the buffer grew.
 const MAX_BUFFER_BYTES: usize = 128 << 10;
 
 impl BufferPool {

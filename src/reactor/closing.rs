@@ -1,4 +1,4 @@
-//! How connections end: from the request to close one until its slot is free again.
+//! Closing connections: from the request to close one until its slot is free again.
 
 use super::connection::{Close, CloseReason, State};
 use super::handler::Handler;
@@ -10,14 +10,14 @@ impl Net {
     /// Closes the connection.
     ///
     /// `on_close` is called in this turn, or in the next one if this is called from `on_close`,
-    /// `on_turn_end` or `on_drained`. From now on nothing can be sent and no frame is received.
+    /// `on_turn_end` or `on_drained`. From now on nothing can be sent, and no frame is received.
     pub fn close(&mut self, conn: ConnId, how: Close) {
         if self.named(conn).is_some() {
             self.begin_close(conn, CloseReason::Local, how);
         }
     }
 
-    /// Begins to close a connection. The first reason stays; [`Close::Now`] replaces the other
+    /// Begins to close a connection. The first reason is kept; [`Close::Now`] replaces the other
     /// mode.
     pub(super) fn begin_close(&mut self, id: ConnId, why: CloseReason, how: Close) {
         let Some(connection) = live(&mut self.connections, id) else {
@@ -40,7 +40,7 @@ impl Net {
         }
     }
 
-    /// Takes the next step of a connection in [`State::Flushing`], if it is in that.
+    /// Takes the next step of a connection in [`State::Flushing`], if it is in that state.
     pub(super) fn continue_close(&mut self, id: ConnId) {
         let deadline = self.now + self.limits.linger;
         let Some(connection) = self.connection_mut(id) else {
@@ -77,8 +77,8 @@ impl Net {
         }
     }
 
-    /// Frees all connections in [`State::Closed`], and their fds for those that wait to be
-    /// accepted.
+    /// Frees all connections in [`State::Closed`]. Waiting connections can be accepted with their
+    /// fds.
     pub(super) fn free_closed(&mut self) {
         if self.closed.is_empty() {
             return;
@@ -105,8 +105,8 @@ impl Reactor {
     /// Calls `on_close` for all connections in [`State::Closing`].
     pub(super) fn report_closed(&mut self, handler: &mut dyn Handler) {
         let net = &mut self.net;
-        // Those that end meanwhile wait for the next turn: a handler that connects again at once,
-        // to an address that fails at once, must not keep this one from ending.
+        // Connections that end meanwhile are reported in the next turn. Otherwise a handler that
+        // reconnects at once, to an address that fails at once, would keep this turn from ending.
         for _ in 0..net.closing.len() {
             let Some(id) = net.closing.pop_front() else {
                 return;
@@ -119,8 +119,7 @@ impl Reactor {
             };
             connection.input.release(&mut self.input_pool);
             connection.frames_kept = false;
-            // After the end of the peer there is no unread input that could destroy what is
-            // written.
+            // After the peer's end there is no unread input that could destroy written bytes.
             let linger = why != CloseReason::PeerClosed;
             connection.move_to(State::Flushing { linger });
             net.counters.closed += 1;

@@ -1,8 +1,8 @@
-//! Several handlers on one reactor: the one place that passes callbacks on.
+//! Several handlers on one reactor: dispatch of callbacks.
 
 use super::{Close, CloseReason, ConnId, Handler, Net, Origin, Owner, TimerId};
 
-/// A handler that is made of others.
+/// A handler that consists of others.
 ///
 /// Each callback goes to the part that [owns](Handler::owns) its connection or timer; `on_wake` and
 /// `on_turn_end` go to all. Connections without an owner among the parts are closed.
@@ -19,19 +19,19 @@ use super::{Close, CloseReason, ConnId, Handler, Net, Origin, Owner, TimerId};
 /// # }
 /// ```
 ///
-/// Implement it for a handler with parts that borrow from each other, such as an HTTP server and
-/// its app.
+/// Implement it for handlers that borrow from each other, such as an HTTP server and its app.
 pub trait Composite {
-    /// Calls `act` with each part. A callback tries them in this order: at most a few.
+    /// Calls `act` with each part. A callback tries the parts in this order, so there should be
+    /// few.
     fn for_each(&mut self, act: impl FnMut(&mut dyn Handler));
 
-    /// As [`Handler::on_turn_end`], for all parts.
+    /// Calls [`Handler::on_turn_end`] of all parts.
     fn on_turn_end(&mut self, net: &mut Net) {
         self.for_each(|part| part.on_turn_end(net));
     }
 }
 
-/// Calls `act` with the part that owns `owner`. Returns `None` if there is none.
+/// Calls `act` with the part that owns `owner`. Returns `None` if no part does.
 fn with_owner<T>(
     parts: &mut impl Composite,
     owner: Owner,

@@ -29,7 +29,7 @@ impl<T> ConnMap<T> {
         self.len == 0
     }
 
-    /// Inserts a value. It replaces that of an earlier connection with the same slot.
+    /// Inserts a value. Replaces the value of an earlier connection with the same slot.
     pub fn insert(&mut self, conn: ConnId, value: T) {
         let slot = conn.slot();
         if slot >= self.slots.len() {
@@ -53,7 +53,7 @@ impl<T> ConnMap<T> {
         (id == conn).then_some(value)
     }
 
-    /// Returns the connection that has this slot now, and its value.
+    /// Returns the connection that currently has this slot, and its value.
     pub fn at_slot(&mut self, slot: usize) -> Option<(ConnId, &mut T)> {
         let (id, value) = self.slots.get_mut(slot)?.as_mut()?;
         Some((*id, value))

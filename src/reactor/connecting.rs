@@ -12,14 +12,14 @@ use super::net::{Net, live};
 /// Options of an outgoing connection.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectOptions {
-    /// The owner of the connection, where several handlers share the reactor.
+    /// Owner of the connection, if several handlers share the reactor.
     pub owner: Owner,
-    /// How its input is framed.
+    /// Framing of the input.
     pub framing: Framing,
     /// Replaces [`Limits::max_frame_bytes`](super::Limits::max_frame_bytes).
     pub max_frame_bytes: Option<usize>,
-    /// The local address to connect from, instead of the kernel's choice. One address has about
-    /// 28,000 ports for connections to one other.
+    /// Local address to connect from, instead of the kernel's choice. One local address has about
+    /// 28,000 ports for connections to one remote address.
     pub source: Option<IpAddr>,
 }
 
@@ -27,7 +27,7 @@ impl Net {
     /// Connects to an address.
     ///
     /// The result is reported by exactly one `on_open` or `on_close`, after this has returned.
-    /// Frames that are sent before are queued.
+    /// Frames that are sent earlier are queued.
     pub fn connect(&mut self, addr: SocketAddr, options: ConnectOptions) -> ConnId {
         let id = self.next_conn_id();
         let token = Token::Connection(id).pack();

@@ -16,17 +16,18 @@
 //! `Closed`. These invariants hold:
 //!
 //! 1. The handler knows its id from `on_open`, or from `Net::connect`, until `on_close` returns.
-//! 2. Only input of an `Open` one that is not paused reaches the handler; only that of a
-//!    `Lingering` one is read and dropped.
-//! 3. Only a `Connecting` or `Open` one queues frames; only an `Open` or `Flushing` one writes
+//! 2. Only input of an `Open`, unpaused connection reaches the handler; only input of a `Lingering`
+//!    one is read and dropped.
+//! 3. Only `Connecting` and `Open` connections queue frames; only `Open` and `Flushing` ones write
 //!    them.
-//! 4. `waiting_since` is set only before the first byte of an accepted one, and while `input` holds
-//!    the beginning of a frame; `frames_kept` only while it may hold whole ones: never both.
+//! 4. `waiting_since` is set only before the first byte of an accepted connection, and while
+//!    `input` holds the beginning of a frame; `frames_kept` only while `input` may hold whole
+//!    frames: never both.
 //! 5. `backlogged` means that a flush left bytes. Then `output_timer` is armed, until it expires
 //!    and finds them written.
-//! 6. Its id is in the ready or dirty list of `Net` at most once, if `in_ready_list` or
+//! 6. The id is in the ready or dirty list of `Net` at most once, if `in_ready_list` or
 //!    `in_dirty_list` is set.
-//! 7. It lacks a socket only if connecting failed at once.
+//! 7. A connection lacks a socket only if connecting failed at once.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -38,25 +39,25 @@ use super::write_queue::WriteQueue;
 use crate::sys::SocketId;
 use crate::time::Time;
 
-/// Where a connection comes from.
+/// Origin of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Origin {
     /// Accepted from this listener.
     Accepted(ListenerId),
-    /// Begun by `Net::connect`.
+    /// Established by `Net::connect`.
     Connected,
 }
 
-/// Why a connection ended.
+/// Reason for the end of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CloseReason {
     /// The handler closed it.
     Local,
     /// The peer closed its side (FIN).
     PeerClosed,
-    /// It was reset or failed otherwise.
+    /// It was reset, or failed in another way.
     Failed(ErrorKind),
-    /// The peer acknowledged nothing for so long that the kernel gave up.
+    /// The peer sent no TCP acknowledgement until the kernel gave up.
     PeerVanished,
     /// It was never established.
     ConnectFailed(ErrorKind),
@@ -66,7 +67,7 @@ pub enum CloseReason {
     FrameTooLarge,
     /// A frame did not end in time (`Limits::frame_timeout`).
     FrameTimeout,
-    /// Nothing was received after it was accepted (`Limits::first_byte_timeout`).
+    /// Nothing was received in time after it was accepted (`Limits::first_byte_timeout`).
     NoFirstByte,
     /// Its queue became too long (`Limits::max_unsent_bytes`).
     TooMuchUnsent,
@@ -86,21 +87,21 @@ impl CloseReason {
     }
 }
 
-/// How a connection is closed.
+/// Mode of closing a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Close {
-    /// At once. Queued frames are lost.
+    /// Closes at once. Queued frames are lost.
     Now,
-    /// After all queued frames are written, within
+    /// Closes after all queued frames are written, within
     /// [`Limits::write_timeout`](super::Limits::write_timeout).
     ///
-    /// The peer can read them: its own unread input is discarded for a while
-    /// ([`Limits::linger`](super::Limits::linger)) rather than answered by a reset. A connection
-    /// that is not established yet is closed at once.
+    /// The peer can read them: its unread input is discarded for a while
+    /// ([`Limits::linger`](super::Limits::linger)) instead of being answered by a reset. A
+    /// connection that is not established yet is closed at once.
     AfterFlush,
 }
 
-/// The state of a connection. See the transitions of the [module](self).
+/// State of a connection. The [module](self) lists the transitions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum State {
     Connecting,
@@ -120,7 +121,7 @@ pub(crate) enum State {
 }
 
 impl State {
-    /// Returns whether the table of the [module](self) has this transition.
+    /// Returns whether the [module](self) lists this transition.
     pub(crate) fn may_become(self, next: State) -> bool {
         match (self, next) {
             (State::Connecting, State::Open | State::Closing(_, Close::Now))
@@ -136,7 +137,7 @@ impl State {
     }
 }
 
-/// How much was received: frames, or bytes with raw framing. White space does not count.
+/// Amount received: frames, or bytes with raw framing. White space does not count.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Received {
     Nothing,
@@ -161,16 +162,16 @@ pub(crate) struct Connection {
     pub(crate) input: FrameBuffer,
     /// The system reported input, and no read has emptied the socket since.
     pub(crate) readable: bool,
-    /// The system reported the end of the peer, so a short read is not the last.
+    /// The system reported the peer's end, so data may follow a short read.
     pub(crate) closed_hint: bool,
     /// `input` may contain complete frames.
     pub(crate) frames_kept: bool,
     pub(crate) in_ready_list: bool,
     pub(crate) read_bytes: u64,
     pub(crate) received: Received,
-    /// Since when the first byte, or the rest of a frame, is awaited.
+    /// Start of the wait for the first byte, or for the rest of a frame.
     pub(crate) waiting_since: Option<Time>,
-    /// For the deadline of the current state: connect, first byte, frame or linger.
+    /// Timer for the deadline of the current state: connect, first byte, frame or linger.
     pub(crate) input_timer: Option<TimerId>,
 
     pub(crate) output: WriteQueue,
@@ -181,7 +182,7 @@ pub(crate) struct Connection {
     pub(crate) backlogged: bool,
     pub(crate) written_bytes: u64,
     pub(crate) write_progress_at: Time,
-    /// For the write timeout after `write_progress_at`.
+    /// Timer for the write timeout after `write_progress_at`.
     pub(crate) output_timer: Option<TimerId>,
 }
 
@@ -216,7 +217,7 @@ impl Connection {
         }
     }
 
-    /// Changes the state. The table of the [module](self) must have this transition.
+    /// Changes the state. The [module](self) must list this transition.
     pub(crate) fn move_to(&mut self, next: State) {
         debug_assert!(
             self.state.may_become(next),

@@ -1,4 +1,4 @@
-//! Totals of what the loop has done.
+//! Totals of the loop's work.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ pub struct Counters {
     pub turns: u64,
     /// Connections accepted and passed to the handler.
     pub accepted: u64,
-    /// Connections refused because there were `Limits::max_connections`.
+    /// Connections refused beyond `Limits::max_connections`.
     pub refused: u64,
     /// Connections closed at once because the process was out of fds.
     pub shed: u64,
-    /// Times that accepting failed for want of fds or memory.
+    /// Failures to accept for lack of fds or memory.
     pub accept_failures: u64,
     /// Outgoing connections that were established.
     pub connected: u64,
@@ -28,13 +28,13 @@ pub struct Counters {
     pub bytes_read: u64,
     /// Bytes written.
     pub bytes_written: u64,
-    /// System calls that wrote something.
+    /// System calls that wrote at least one byte.
     pub writes: u64,
-    /// Time spent in turns that have ended, without waiting for events.
+    /// Time spent in completed turns, without waiting for events.
     pub turn_time: Duration,
     /// Time spent writing.
     pub flush_time: Duration,
-    /// Events, and calls by the handler, for a connection that was gone.
+    /// Events, and calls by the handler, for connections that no longer exist.
     pub stale: u64,
     /// Times that the process was stopped for so long that it read all input before any timer
     /// expired.

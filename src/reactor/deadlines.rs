@@ -1,7 +1,7 @@
-//! The deadlines of a connection, and what happens after them.
+//! Deadlines of a connection, and the actions when they pass.
 //!
-//! A deadline that moves with every frame does not move its timer: an expired timer looks at the
-//! state, and is armed again if that was too early.
+//! A deadline that moves with every frame does not move its timer: a timer that expires too early
+//! is armed again.
 
 use super::connection::{Close, CloseReason, Received, State};
 use super::handler::Handler;
@@ -20,7 +20,8 @@ impl Net {
         }
     }
 
-    /// Acts on the input timer: the state shows what it was armed for, and whether that is over.
+    /// Handles the input timer: the state shows which deadline it was armed for, and whether that
+    /// has passed.
     pub(super) fn input_due(&mut self, id: ConnId, handler: &mut dyn Handler) {
         let (now, limits) = (self.now, &self.limits);
         let Some(connection) = live(&mut self.connections, id) else {
@@ -51,7 +52,7 @@ impl Net {
         }
     }
 
-    /// Acts on the output timer: closes the connection if its peer has read nothing for too long.
+    /// Handles the output timer: closes the connection if the peer has read nothing for too long.
     pub(super) fn output_due(&mut self, id: ConnId) {
         let (now, write_timeout) = (self.now, self.limits.write_timeout);
         let Some(connection) = live(&mut self.connections, id) else {
@@ -62,7 +63,7 @@ impl Net {
             return;
         }
         let deadline = connection.write_progress_at + write_timeout;
-        // If it is writable, this turn writes to it later.
+        // A writable connection is written to later in this turn.
         if now < deadline || connection.writable {
             connection.output_timer = Some(self.timers.arm(deadline, Due::Output(id)));
             return;

@@ -6,33 +6,33 @@ use memchr::memchr;
 
 use super::buffer_pool::BufferPool;
 
-/// How the input of a connection is framed.
+/// Framing of the input of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Framing {
-    /// Frames ended by `¶`, each passed to `Handler::on_frame` as a whole, without its end.
+    /// Frames that end with `¶`, each passed to `Handler::on_frame` as a whole, without the `¶`.
     #[default]
     Pilcrow,
     /// Bytes as they arrive, passed to `Handler::on_bytes`, which returns how many it consumed.
     Raw,
 }
 
-/// `¶` in UTF-8. In valid UTF-8 this pair is never part of another character.
+/// `¶` in UTF-8. In valid UTF-8 these two bytes are never part of another character.
 pub const FRAME_END: [u8; 2] = [LEAD, TRAIL];
 const LEAD: u8 = 0xC2;
 const TRAIL: u8 = 0xB6;
 
-/// Why [`FrameBuffer::feed`] returned.
+/// Reason why [`FrameBuffer::feed`] returned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fed {
     /// Every complete frame was passed on.
     Drained,
-    /// The receiver broke off; complete frames may be kept.
+    /// The receiver stopped; complete frames may be kept.
     Stopped,
     /// A frame is longer than the limit. The buffer must not be used any more.
     TooLarge,
 }
 
-/// Cuts a stream of bytes, in whatever pieces it arrives, into frames.
+/// Cuts a stream of bytes, which arrives in pieces of any size, into frames.
 ///
 /// A frame within one piece is passed on in place; only the unfinished tail of a piece is copied.
 /// Between frames the buffer owns no memory. White space around frames and empty frames are
@@ -48,7 +48,7 @@ pub struct FrameBuffer {
 impl FrameBuffer {
     /// Passes each frame that `input` completes to `receive`, and keeps the rest.
     ///
-    /// If it breaks off, the rest of the frames is kept and comes first in the next call.
+    /// If `receive` stops, the other frames are kept and come first in the next call.
     pub fn feed(
         &mut self,
         input: &[u8],
@@ -60,7 +60,7 @@ impl FrameBuffer {
             return self.feed_in_place(input, max_frame_bytes, pool, receive);
         }
 
-        // Joined up to the end of the kept frame only: the rest need not be copied.
+        // Only the bytes up to the end of the kept frame are joined: the others need not be copied.
         let end = self.end_of_kept_frame(input);
         let (joined, rest) = input
             .split_at_checked(end.unwrap_or(input.len()))
@@ -68,7 +68,7 @@ impl FrameBuffer {
         let is_searched = self.scanned >= scannable(&self.kept);
         self.kept.extend_from_slice(joined);
         if is_searched {
-            // `joined` was searched just now.
+            // `joined` was already searched.
             self.scanned = match end {
                 Some(_) => self.kept.len().saturating_sub(FRAME_END.len()),
                 None => scannable(&self.kept),
@@ -93,7 +93,7 @@ impl FrameBuffer {
         fed
     }
 
-    /// Passes kept bytes and `input` to `consume`, repeatedly while it consumes some.
+    /// Passes kept bytes and `input` to `consume`, again while it consumes some.
     ///
     /// `consume` returns how many bytes it has consumed; the others are kept.
     pub fn feed_raw(
@@ -117,7 +117,7 @@ impl FrameBuffer {
             }
             fed
         };
-        // After a stop these may be many requests, all complete.
+        // After a stop the kept bytes may be many complete requests.
         if fed == Fed::Drained && self.kept.len() > max_kept_bytes {
             Fed::TooLarge
         } else {
@@ -167,7 +167,7 @@ impl FrameBuffer {
         self.kept.extend_from_slice(rest);
     }
 
-    /// Returns how many bytes of `input` complete the frame that is kept, its end included.
+    /// Returns the number of bytes of `input` that complete the kept frame, including its end.
     fn end_of_kept_frame(&self, input: &[u8]) -> Option<usize> {
         let ends_at_once = self.kept.last() == Some(&LEAD) && input.first() == Some(&TRAIL);
         if ends_at_once {
@@ -177,7 +177,7 @@ impl FrameBuffer {
     }
 }
 
-/// Where the first frame begins that was not passed on, and up to where its end was searched.
+/// Start of the first frame that was not passed on, and the end of the bytes that were searched.
 #[derive(Clone, Copy, Debug, Default)]
 struct Cursor {
     start: usize,
@@ -206,7 +206,7 @@ impl Cursor {
             let frame = bytes.get(self.start..end).unwrap_or_default();
             self.start = end + FRAME_END.len();
             self.scanned = self.start;
-            // White space at its end counts, as it did while the frame was unfinished.
+            // White space at the end of a frame counts, as it did while the frame was unfinished.
             if frame.len() > max_frame_bytes {
                 return Fed::TooLarge;
             }
@@ -224,12 +224,13 @@ impl Cursor {
     }
 }
 
-/// Returns how much counts as searched: the first half of an end is searched again with the second.
+/// Returns the number of bytes that count as searched: the first half of a frame end is searched
+/// again together with the second.
 fn scannable(bytes: &[u8]) -> usize {
     bytes.len() - usize::from(bytes.last() == Some(&LEAD))
 }
 
-/// Returns where the first frame end at or after `from` begins.
+/// Returns the start of the first frame end at or after `from`.
 ///
 /// Searches for the lead byte: the other one also ends common letters such as `ö`.
 pub(super) fn find_end(bytes: &[u8], mut from: usize) -> Option<usize> {
@@ -242,7 +243,7 @@ pub(super) fn find_end(bytes: &[u8], mut from: usize) -> Option<usize> {
     }
 }
 
-/// Consumes bytes: returns how many, and whether to stop.
+/// Consumes bytes. Returns how many, and whether to stop.
 type Consume<'a> = dyn FnMut(&[u8]) -> (usize, ControlFlow<()>) + 'a;
 
 fn offer(bytes: &[u8], consume: &mut Consume<'_>) -> (usize, Fed) {

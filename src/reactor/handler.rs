@@ -4,48 +4,48 @@ use super::{CloseReason, ConnId, Net, Origin, Owner, TimerId};
 
 /// Receives events from a [`Reactor`](super::Reactor).
 ///
-/// Callbacks run one at a time, in the thread that turns the reactor. For each connection the order
-/// is `on_open` (unless it was never established), any number of the others, then `on_close`
-/// exactly once. Every callback has a default that does nothing.
+/// Callbacks run one at a time, on the thread that turns the reactor. For each connection the order
+/// is `on_open` (unless it was never established), any number of other callbacks, then `on_close`
+/// exactly once. The default of every callback does nothing.
 #[expect(unused_variables, reason = "most defaults do nothing")]
 pub trait Handler {
-    /// Returns whether this handler makes listeners, connections or timers under `owner`.
+    /// Returns whether this handler creates listeners, connections or timers under `owner`.
     ///
     /// A [`Composite`](super::Composite) calls it to find the handler of an event. A handler that
-    /// allocates no owner makes everything under the default one.
+    /// allocates no owner creates everything under the default one.
     fn owns(&mut self, owner: Owner) -> bool {
         owner == Owner::default()
     }
 
-    /// Called when a connection was accepted, or one of [`Net::connect`] is established.
+    /// Called when a connection was accepted, or an outgoing one ([`Net::connect`]) is established.
     fn on_open(&mut self, net: &mut Net, conn: ConnId, origin: Origin) {}
 
     /// Called for each frame of a connection with [`Framing::Pilcrow`](super::Framing::Pilcrow).
     ///
-    /// `frame` lacks its end and the white space around it, and is never empty. It may be neither
-    /// JSON nor UTF-8.
+    /// `frame` has neither its end nor white space around it, and is never empty. It may be invalid
+    /// JSON or UTF-8.
     fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {}
 
     /// Called for the input of a connection with [`Framing::Raw`](super::Framing::Raw).
     ///
-    /// Returns how many of the bytes the handler has consumed; the others are passed again together
-    /// with those that follow. Called again at once while it consumes some but not all.
+    /// Returns the number of bytes that the handler has consumed; the others are passed again,
+    /// followed by newer ones. Called again at once while it consumes some but not all.
     fn on_bytes(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8]) -> usize {
         bytes.len()
     }
 
-    /// Called for the first frame of a connection while it is unfinished, again with more bytes
-    /// until it is complete.
+    /// Called with the first frame of a connection while it is incomplete, each time with more
+    /// bytes.
     ///
-    /// Detects a wrong protocol, which may never end a frame, by its first bytes.
+    /// Serves to detect a wrong protocol by its first bytes: such a peer may never end a frame.
     fn on_first_bytes(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8]) {}
 
-    /// Called when the peer has broken a limit, by what it sent or failed to send.
+    /// Called when the peer exceeded a limit of size or time.
     ///
-    /// `on_close` follows with the same reason. Frames that are sent now are still written.
+    /// `on_close` follows with the same reason. Frames that are sent here are still written.
     fn on_limit(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {}
 
-    /// Called when the queue is empty after an earlier turn could not write all of it.
+    /// Called when the queue became empty, if an earlier turn could not write all of it.
     fn on_drained(&mut self, net: &mut Net, conn: ConnId) {}
 
     /// Called once when a connection ends.
@@ -57,11 +57,11 @@ pub trait Handler {
     /// Called when a timer of [`Net::arm`] expires. Never early.
     fn on_timer(&mut self, net: &mut Net, timer: TimerId, tag: u64) {}
 
-    /// Called when a [`Waker`](super::Waker) was used since the last turn, once or more often.
+    /// Called if a [`Waker`](super::Waker) was used since the last turn, once however often.
     fn on_wake(&mut self, net: &mut Net) {}
 
     /// Called after all other callbacks of a turn, before the loop writes.
     ///
-    /// The place to send once what several events of the turn have changed together.
+    /// Send frames here that depend on several events of the turn.
     fn on_turn_end(&mut self, net: &mut Net) {}
 }

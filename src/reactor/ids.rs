@@ -1,8 +1,8 @@
 //! Ids of connections and listeners: a slot and its generation, so that a stale id is harmless.
 
-/// Identifies a connection. After its end it identifies nothing.
+/// Identifies a connection, never a later one.
 ///
-/// A call with the id of a connection that is gone does nothing, and the reactor counts it.
+/// Calls with the id of a closed connection have no effect, and are counted.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ConnId {
     slot: u32,
@@ -11,7 +11,7 @@ pub struct ConnId {
 
 impl ConnId {
     pub(crate) fn new(slot: usize, generation: u32) -> ConnId {
-        // No process has the memory for a slab with more slots than this.
+        // Memory runs out before a slab has more slots than this.
         let slot = u32::try_from(slot).unwrap_or(u32::MAX) & !LISTENER_SLOT;
         ConnId { slot, generation }
     }
@@ -27,11 +27,11 @@ impl ConnId {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ListenerId(pub(super) u32);
 
-/// The handler that made a listener, connection or timer, where several share one reactor.
+/// Identifies the handler that created a listener, connection or timer, if several share a reactor.
 ///
 /// [`Net::new_owner`](super::Net::new_owner) allocates one, and [`Net::owner`](super::Net::owner)
-/// returns that of the current callback. Accepted connections inherit their listener's. The default
-/// is the owner of a handler that has allocated none.
+/// returns the owner of the current callback. Accepted connections inherit the owner of their
+/// listener. The default is the owner of handlers that have allocated none.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Owner(pub(super) u32);
 

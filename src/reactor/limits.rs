@@ -7,42 +7,45 @@ use crate::sys::TcpOptions;
 /// Limits for each connection, and for the work of one turn.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Connections at a time, outgoing ones included. Further ones receive a refusal, for which an
-    /// exhausted fd table would leave no room.
+    /// Maximum number of connections, including outgoing ones. Further ones receive a refusal;
+    /// without this limit the fd table would be exhausted, with no room for that.
     pub max_connections: usize,
-    /// Size of a frame without its end, checked while it arrives. Listeners and connects can
-    /// replace it.
+    /// Maximum size of a frame without its end, checked while it arrives. Options of listeners and
+    /// connections can replace it.
     pub max_frame_bytes: usize,
-    /// From the first byte of a frame to its end. More bytes do not extend it, so a slow trickle
-    /// can't hold memory indefinitely.
+    /// Maximum time from the first byte of a frame to its end. More bytes do not extend it, so a
+    /// slow trickle cannot hold memory indefinitely.
     pub frame_timeout: Duration,
-    /// From being accepted to the first byte other than white space. Long, since existing clients
-    /// that are closed early reconnect and register twice.
+    /// Maximum time from accepting a connection to its first byte other than white space. Long,
+    /// since existing clients that are closed early reconnect and register twice.
     pub first_byte_timeout: Duration,
-    /// How long a connection may take to be established. The kernel alone would try for minutes.
+    /// Maximum time to establish a connection. The kernel alone would retry for minutes.
     pub connect_timeout: Duration,
-    /// Queue of one connection, shared frames not counted: more than a peer that reads at all ever
-    /// has.
+    /// Maximum queue of one connection, without shared frames: more than the queue of any peer that
+    /// reads regularly.
     pub max_unsent_bytes: usize,
-    /// How long a peer may read nothing while its queue is not empty.
+    /// Maximum time that a peer may read nothing while its queue is not empty.
     pub write_timeout: Duration,
-    /// How long the input of a closed connection is discarded, so that its queue arrives: closing
-    /// with unread input would reset it.
+    /// Maximum time for which the input of a closed connection is discarded, so that its queue
+    /// arrives: closing with unread input would reset it.
     pub linger: Duration,
-    /// How many bytes of that input are discarded.
+    /// Maximum number of bytes of that input.
     pub max_linger_bytes: usize,
-    /// Connections accepted from one listener per turn, so that a storm can't starve existing ones.
+    /// Maximum number of connections accepted from one listener per turn, so that a storm cannot
+    /// starve existing ones.
     pub max_accepts_per_turn: usize,
-    /// Bytes read from one connection per turn. The size of the read buffer of the reactor.
+    /// Maximum number of bytes read from one connection per turn. Also the size of the reactor's
+    /// read buffer.
     pub max_read_bytes_per_turn: usize,
-    /// Frames of one connection per turn.
+    /// Maximum number of frames of one connection per turn.
     pub max_frames_per_turn: usize,
-    /// Time for writing per turn. The rest is written in the next turn, after new requests.
+    /// Maximum time for writing per turn. Remaining data is written in the next turn, after new
+    /// requests.
     pub max_flush_per_turn: Duration,
-    /// Connections that the kernel establishes before they are accepted. A storm of reconnects
-    /// needs more than the usual 128; the kernel caps it at `net.core.somaxconn`.
+    /// Maximum number of connections that the kernel establishes before they are accepted. A storm
+    /// of reconnects needs more than the usual 128; the kernel caps it at `net.core.somaxconn`.
     pub listen_backlog: u32,
-    /// How the kernel detects a peer that vanished.
+    /// Detection of vanished peers by the kernel.
     pub tcp: TcpOptions,
 }
 

@@ -5,19 +5,19 @@
 //!
 //! 1. wait, at most until the next timer;
 //! 2. read the clock, once;
-//! 3. accept and read, within a budget per listener and connection; the rest follows in the next
-//!    turn, which does not wait;
+//! 3. accept and read, within a budget per listener and connection; remaining input is served in
+//!    the next turn, which does not wait;
 //! 4. call `on_timer`, `on_wake`, `on_close` for all connections that ended, and `on_turn_end`;
 //! 5. write, one `writev` per connection at a time, within [`Limits::max_flush_per_turn`];
 //! 6. free closed connections.
 //!
-//! The handler is not stored: it is borrowed for a turn, and gets [`Net`] in each callback to act
-//! on the loop. `Net` only marks and queues, so no callback ever runs inside another.
+//! The handler is not stored: each turn borrows it, and each callback receives a [`Net`] to act on
+//! the loop. `Net` only records what to do, so no callback runs inside another.
 //!
 //! [`Net::listen`] and [`Net::connect`] make connections, [`Net::send_with`] queues a frame and
 //! [`Net::arm`] arms a timer; between turns [`Reactor::net`] gives the same access. Several
-//! handlers share one reactor as a [`Composite`], other threads end its wait by a [`Waker`], and a
-//! host loop nests it by its fd and [`Reactor::next_deadline`]. The [`crate`] page has a complete
+//! handlers share one reactor as a [`Composite`], other threads end its wait with a [`Waker`], and
+//! a host loop nests it by its fd and [`Reactor::next_deadline`]. The [`crate`] page has a complete
 //! program.
 
 mod accepting;

@@ -16,11 +16,11 @@ use super::timer_wheel::{TimerId, TimerWheel};
 use crate::sys::System;
 use crate::time::Time;
 
-/// Access to the loop for the [`Handler`](super::Handler) that it calls.
+/// The part of a reactor that its [`Handler`](super::Handler) acts on.
 ///
 /// No method calls the handler: effects are reported by callbacks, later in the same turn or in a
-/// following one. No method blocks. Ids of connections and listeners that are gone are ignored and
-/// counted ([`Counters::stale`]).
+/// following one. No method blocks. Ids of closed connections and listeners are ignored and counted
+/// ([`Counters::stale`]).
 pub struct Net {
     pub(super) system: Box<dyn System>,
     pub(super) limits: Limits,
@@ -31,9 +31,9 @@ pub struct Net {
     next_generation: u32,
     pub(super) next_listener: u32,
     pub(super) timers: TimerWheel<Due>,
-    /// Connections to read from and listeners to accept from, as far as is known.
+    /// Connections that may have input, and listeners that may have connections to accept.
     pub(super) ready: VecDeque<Token>,
-    /// Connections that can be written to and have a queue, as far as is known.
+    /// Connections that have a queue and may be writable.
     pub(super) dirty: VecDeque<ConnId>,
     /// Connections whose `on_close` is due.
     pub(super) closing: VecDeque<ConnId>,
@@ -96,7 +96,7 @@ impl Net {
         live(&mut self.connections, id)
     }
 
-    /// As [`Net::connection_mut`], for an id that the handler or an event names: counts stale ones.
+    /// Returns a connection by an id from the handler or an event. Counts stale ids.
     pub(super) fn named(&mut self, id: ConnId) -> Option<&mut Connection> {
         let found = live(&mut self.connections, id);
         if found.is_none() {
@@ -134,7 +134,7 @@ impl Net {
         }
     }
 
-    /// Returns the time of this turn. It does not advance within a callback.
+    /// Returns the time of this turn. It is the same in all callbacks of a turn.
     pub fn now(&self) -> Time {
         self.now
     }
@@ -163,7 +163,7 @@ impl Net {
 
     /// Returns the owner of the connection or timer that the current callback is for.
     ///
-    /// The default one in `on_wake`, in `on_turn_end` and between turns.
+    /// That is the default owner in `on_wake`, in `on_turn_end` and between turns.
     pub fn owner(&self) -> Owner {
         self.owner
     }
@@ -173,17 +173,17 @@ impl Net {
         &self.limits
     }
 
-    /// Returns the totals of what the loop has done so far.
+    /// Returns the totals of the loop's work.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Returns the number of connections, those that are being closed included.
+    /// Returns the number of connections, including those that are being closed.
     pub fn connections(&self) -> usize {
         self.connections.len()
     }
 
-    /// Returns the number of armed timers, those of the loop itself included.
+    /// Returns the number of armed timers, including those of the loop itself.
     pub fn timers(&self) -> usize {
         self.timers.len()
     }
@@ -224,8 +224,8 @@ impl Net {
             .map_or(0, |connection| connection.output.unsent_bytes)
     }
 
-    /// Returns the number of bytes written to the connection so far. Still known in `on_close`:
-    /// bytes that were queued after them were never sent.
+    /// Returns the number of bytes written to the connection so far. Still known in `on_close`: any
+    /// bytes queued after them were never sent.
     pub fn written_bytes(&self, conn: ConnId) -> u64 {
         self.connection(conn)
             .map_or(0, |connection| connection.written_bytes)
@@ -247,13 +247,13 @@ impl Net {
 
     /// Returns whether an earlier turn could not write the whole queue.
     ///
-    /// Then, and only then, `on_drained` is called once the queue is empty, unless `on_close` is.
+    /// Only then `on_drained` is called once the queue is empty, unless `on_close` is called first.
     pub fn is_backlogged(&self, conn: ConnId) -> bool {
         self.connection(conn)
             .is_some_and(|connection| connection.backlogged)
     }
 
-    /// Returns about how much of [`Counters::flush_time`] was for connections of this owner.
+    /// Returns the approximate part of [`Counters::flush_time`] for connections of this owner.
     pub fn flush_time_of(&self, owner: Owner) -> Duration {
         self.flush_times
             .get(owner.index())
@@ -268,15 +268,15 @@ impl Net {
 
     /// Stops passing the connection's input to the handler.
     ///
-    /// At most the input of one turn is read and kept, so the peer's window fills. The end of the
-    /// peer is not noticed either.
+    /// At most the input of one turn is still read, so the peer's window fills. The peer's end is
+    /// not detected either.
     pub fn pause(&mut self, conn: ConnId) {
         if let Some(connection) = self.named(conn) {
             connection.is_paused = true;
         }
     }
 
-    /// Undoes [`Net::pause`], from the next turn on.
+    /// Reverts [`Net::pause`], from the next turn on.
     pub fn resume(&mut self, conn: ConnId) {
         let now = self.now;
         let Some(connection) = self.named(conn) else {
@@ -285,7 +285,7 @@ impl Net {
         if !std::mem::take(&mut connection.is_paused) {
             return;
         }
-        // The pause does not count against the peer.
+        // The time of the pause does not count towards the peer's deadline.
         connection.waiting_since = connection.waiting_since.map(|_| now);
         if connection.readable || connection.frames_kept {
             self.make_ready(conn);
@@ -299,8 +299,8 @@ impl Net {
 
     /// Arms a timer: `on_timer` is called with `tag` once `deadline` has passed.
     ///
-    /// A timer that is armed by another's `on_timer` expires in the next millisecond at the
-    /// earliest, even if its deadline has passed.
+    /// A timer that is armed in `on_timer` expires in the next millisecond at the earliest, even if
+    /// its deadline has passed.
     pub fn arm(&mut self, owner: Owner, deadline: Time, tag: u64) -> TimerId {
         self.timers.arm(deadline, Due::Handler { owner, tag })
     }
@@ -311,7 +311,7 @@ impl Net {
     }
 }
 
-/// As [`Net::connection_mut`], where the other parts of `Net` are needed at the same time.
+/// Returns a connection, for callers that need other parts of `Net` at the same time.
 pub(super) fn live(connections: &mut Slab<Connection>, id: ConnId) -> Option<&mut Connection> {
     let found = connections.get_mut(id.slot())?;
     (found.id == id).then_some(found)

@@ -1,4 +1,4 @@
-//! Reading: how input is read and passed to the handler.
+//! Reading: input is read and passed to the handler.
 
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
@@ -11,7 +11,7 @@ use super::net::{Net, live};
 use super::turn::Reactor;
 
 impl Reactor {
-    /// Serves one connection of the ready list: first kept input, then input that can be read.
+    /// Serves one connection of the ready list: first its kept input, then the socket.
     pub(super) fn serve_input(&mut self, id: ConnId, handler: &mut dyn Handler) {
         let Some(connection) = self.net.connection_mut(id) else {
             return;
@@ -39,8 +39,8 @@ impl Reactor {
                     .net
                     .begin_close(id, CloseReason::PeerClosed, Close::AfterFlush),
                 Ok(count) => {
-                    // A short read has emptied the socket, but for the end of the peer, which
-                    // edge-triggered readiness has reported already.
+                    // A short read has emptied the socket, except for the peer's end, which
+                    // edge-triggered readiness has already reported.
                     if count < bytes_left && !connection.closed_hint {
                         connection.readable = false;
                     }
@@ -70,7 +70,7 @@ impl Reactor {
     }
 
     /// Passes the frames that the first `count` bytes read complete to the handler, within the rest
-    /// of its budget.
+    /// of the connection's budget.
     fn deliver(
         &mut self,
         id: ConnId,
@@ -109,7 +109,7 @@ impl Reactor {
                 let consumed = handler.on_bytes(net, id, bytes);
                 any_frame |= consumed > 0;
                 if consumed == 0 && net.is_delivering(id) {
-                    // It waits for more bytes, which costs no budget.
+                    // The handler waits for more bytes, which costs no budget.
                     return (0, ControlFlow::Continue(()));
                 }
                 (consumed, flow(net, frames_left))
@@ -124,7 +124,7 @@ impl Reactor {
         connection.frames_kept = is_kept && fed == Fed::Stopped;
         let is_first_input = connection.received == Received::Nothing && (any_frame || is_kept);
         if is_first_input && let Some(timer) = connection.input_timer.take() {
-            // It was armed for the first byte; the deadline of a frame is nearer.
+            // The timer was armed for the first byte; the deadline of a frame is earlier.
             net.timers.disarm(timer);
         }
         if any_frame {
@@ -156,7 +156,8 @@ impl Reactor {
         }
     }
 
-    /// Reads and drops input, so that closing does not reset the bytes that were written.
+    /// Reads and drops input, so that closing does not reset the connection before written bytes
+    /// arrive.
     fn discard_input(&mut self, id: ConnId) {
         let limit = self.net.limits.max_linger_bytes;
         let Some(connection) = live(&mut self.net.connections, id) else {

@@ -1,4 +1,4 @@
-//! Sending: how frames get into the queue of a connection.
+//! Sending: frames are put into the queue of a connection.
 
 use std::io::{self, Write};
 
@@ -9,9 +9,9 @@ use super::net::{Net, live};
 use super::write_queue::{SharedFrame, end_frame, escape_frame};
 
 impl Net {
-    /// Queues the frame that `write` writes. It goes out at the end of the turn.
+    /// Queues the frame that `write` writes. It is written at the end of the turn.
     ///
-    /// Returns `false` and sends nothing if the connection is gone or being closed, or if `write`
+    /// Returns `false` and sends nothing if the connection is closed or closing, or if `write`
     /// fails. Writing to the queue itself does not fail, so an error is always one of encoding.
     ///
     /// ```
@@ -36,10 +36,10 @@ impl Net {
         written
     }
 
-    /// Returns a writer of one frame, or `None` if the connection is gone or being closed.
+    /// Returns a writer of one frame, or `None` if the connection is closed or closing.
     ///
-    /// [`FrameWriter::finish`] queues the frame; it goes out at the end of the turn. For a frame
-    /// that is written in one place, use [`Net::send_with`].
+    /// [`FrameWriter::finish`] queues the frame; it is written at the end of the turn. For a frame
+    /// that is encoded in one place, use [`Net::send_with`].
     pub fn send(&mut self, conn: ConnId) -> Option<FrameWriter<'_>> {
         let Some(connection) = live(&mut self.connections, conn) else {
             self.counters.stale += 1;
@@ -58,11 +58,12 @@ impl Net {
         })
     }
 
-    /// Queues a frame that is sent to several connections. Returns `false` if this one is gone or
-    /// being closed.
+    /// Queues a frame that several connections share. Returns `false` if this one is closed or
+    /// closing.
     ///
-    /// It does not count against [`Limits::max_unsent_bytes`](super::Limits::max_unsent_bytes).
-    /// Send none to connections that have not written the last ones ([`Net::is_backlogged`]).
+    /// The frame does not count towards
+    /// [`Limits::max_unsent_bytes`](super::Limits::max_unsent_bytes). Do not send one to a
+    /// connection that has not written the last one ([`Net::is_backlogged`]).
     pub fn send_shared(&mut self, conn: ConnId, frame: &SharedFrame) -> bool {
         let Some(connection) = self.named(conn) else {
             return false;
@@ -78,7 +79,7 @@ impl Net {
 
 /// Writes one frame into the queue of a connection. Writing never fails.
 ///
-/// [`finish`](FrameWriter::finish) queues the frame; a writer that is dropped sends nothing.
+/// [`finish`](FrameWriter::finish) queues the frame; dropping the writer discards it.
 #[derive(Debug)]
 pub struct FrameWriter<'net> {
     net: &'net mut Net,
@@ -90,7 +91,7 @@ pub struct FrameWriter<'net> {
 impl FrameWriter<'_> {
     /// Ends the frame with the bytes of `shared` from `from` on, without copying them.
     ///
-    /// They don't count against [`Limits::max_unsent_bytes`](super::Limits::max_unsent_bytes).
+    /// They do not count towards [`Limits::max_unsent_bytes`](super::Limits::max_unsent_bytes).
     pub fn finish_with(self, shared: &SharedFrame, from: usize) {
         self.queue(escape_frame, Some((shared, from)));
     }
@@ -98,9 +99,8 @@ impl FrameWriter<'_> {
     /// Ends the frame and queues it. An empty frame is not sent.
     ///
     /// A raw `¶` inside the frame is rewritten as `\u00b6`. On a connection with raw framing the
-    /// bytes are queued as they are. If more than
-    /// [`Limits::max_unsent_bytes`](super::Limits::max_unsent_bytes) are queued now, the connection
-    /// is closed.
+    /// bytes are queued as they are. If the queue now exceeds
+    /// [`Limits::max_unsent_bytes`](super::Limits::max_unsent_bytes), the connection is closed.
     pub fn finish(self) {
         self.queue(end_frame, None);
     }

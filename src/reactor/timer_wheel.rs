@@ -6,20 +6,21 @@
 //! level below it. When the wheel reaches a coarse slot, its timers cascade to finer ones. Eight
 //! levels cover 2^48 ticks, and no [`Time`] is past tick 2^45.
 //!
-//! `present` is the latest tick that the caller has passed, and never goes back. `cursor` is the
-//! tick that the slots are laid out around: it trails `present` while timers that are due have
-//! not been popped, and equals it otherwise. These invariants hold:
+//! `present` is the latest tick that the caller has passed, and never decreases. `cursor` is the
+//! tick that the slots are laid out around: it trails `present` while timers that are due have not
+//! been popped, and equals it otherwise. These invariants hold:
 //!
 //! 1. No timer is due before `cursor`, and a new one is due after `present`.
 //! 2. A timer is on the level of the highest 6-bit digit in which its tick differs from `cursor`,
-//!    in the slot that this digit of its tick names. So its place is computed and not stored.
+//!    in the slot with the value of this digit of its tick. So its place is computed and not
+//!    stored.
 //! 3. So the occupied slots of a level are all ahead of `cursor` (on level 0 also at it), and every
 //!    timer of a level is due before all those of the levels above: the first bit of the first
-//!    level in use names the earliest slot.
+//!    level in use gives the earliest slot.
 //! 4. `cursor` only moves up to the start of the earliest slot, or to a tick before it. Neither
 //!    changes the place of a timer in any other slot.
-//! 5. By 2, timers of equal tick share a slot, in the order they were armed in. A slot cascades
-//!    only when the levels below it are empty, so no younger timer can get in front.
+//! 5. By 2, timers of equal tick share a slot, in the order in which they were armed. A slot
+//!    cascades only when the levels below it are empty, so no younger timer can overtake.
 
 use std::fmt;
 use std::mem;
@@ -35,18 +36,18 @@ use crate::time::Time;
 /// - The present is the highest `now` given to [`pop_expired`](Self::pop_expired). A deadline that
 ///   is not after it counts as the next millisecond, so a timer that is armed when another one
 ///   expires never expires in the same batch.
-/// - A clock that steps back counts as standing still; one that leaps ahead costs no more than the
-///   timers it passes.
-/// - Once the wheel has held as many timers as it will hold, it does not allocate.
+/// - A clock that steps back has no effect; one that leaps ahead costs no more than the timers it
+///   passes.
+/// - Once the wheel has reached its maximum number of timers, it does not allocate.
 ///
 /// It holds at most `u32::MAX` timers, which would take 100 GB.
 pub struct TimerWheel<T> {
     present: u64,
     cursor: u64,
     next_generation: NonZeroU32,
-    /// For every level, a bit for each slot with timers in it.
+    /// For every level, a bit for each slot that has timers.
     occupied: [u64; LEVELS],
-    /// All slots, level by level: a place is an index into them.
+    /// All slots, level by level: a place is an index into this array.
     slots: [Slot; LEVELS * SLOTS],
     entries: Slab<Entry<T>>,
 }
@@ -105,7 +106,7 @@ impl<T> TimerWheel<T> {
             generation,
             payload,
         });
-        // A longer slab does not fit into memory, see `TimerWheel`.
+        // See the limit of `TimerWheel`.
         let entry = u32::try_from(key).unwrap_or(NIL);
         self.append(entry, tick);
         TimerId { entry, generation }
@@ -124,8 +125,8 @@ impl<T> TimerWheel<T> {
     /// Returns when to call [`pop_expired`](Self::pop_expired) next, or `None` if no timer is
     /// armed.
     ///
-    /// Never later than the earliest deadline, but possibly earlier: then nothing is due, and
-    /// timers cascade by a level. So there are at most eight such calls until a timer expires.
+    /// The result is never later than the earliest deadline, but may be earlier: then nothing is
+    /// due, and timers cascade by a level. So at most eight such calls precede each expiry.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
         let start = self.start_of(self.earliest_place()?);
@@ -158,7 +159,7 @@ impl<T> TimerWheel<T> {
         None
     }
 
-    /// Spreads the timers of a slot that `cursor` has reached over the levels below.
+    /// Distributes the timers of a slot that `cursor` has reached over the levels below.
     fn cascade(&mut self, place: usize) {
         let mut current = mem::replace(&mut self.slots[place], Slot::EMPTY).first;
         self.occupied[place / SLOTS] &= !bit(place);
@@ -169,7 +170,7 @@ impl<T> TimerWheel<T> {
         }
     }
 
-    /// Puts an entry last in the slot of `tick`.
+    /// Appends an entry to the slot of `tick`.
     fn append(&mut self, entry: u32, tick: u64) {
         let place = self.place_of(tick);
         let slot = &mut self.slots[place];
@@ -242,10 +243,10 @@ const SLOTS: usize = 1 << DIGIT_BITS;
 const LOWEST_DIGIT: u64 = (1 << DIGIT_BITS) - 1;
 const NANOS_PER_TICK: u64 = 1_000_000;
 
-/// The link to no entry. The slab never gets that long, so looking it up finds nothing.
+/// Link to no entry. The slab never has that many entries, so a lookup finds nothing.
 const NIL: u32 = u32::MAX;
 
-/// The ends of a list of entries.
+/// First and last entry of a list.
 #[derive(Clone, Copy)]
 struct Slot {
     first: u32,
@@ -262,7 +263,7 @@ impl Slot {
 /// An armed timer.
 ///
 /// Cache misses dominate the cost of every operation, so it is kept small: `u32` links, and a
-/// generation that is never zero, which spares the slab its tag.
+/// generation that is never zero, so that the slab needs no tag.
 struct Entry<T> {
     tick: u64,
     previous: u32,
@@ -276,7 +277,7 @@ fn bit(place: usize) -> u64 {
 }
 
 fn index(number: u32) -> usize {
-    // Widens: every target of mio has pointers of at least 32 bits.
+    // Lossless: every target of mio has pointers of at least 32 bits.
     number as usize
 }
 

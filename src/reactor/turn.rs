@@ -1,4 +1,4 @@
-//! The reactor: the order of what a turn does.
+//! The reactor: the order of the steps of a turn.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -21,7 +21,7 @@ pub struct Reactor {
     pub(super) scratch: Vec<u8>,
     pub(super) input_pool: BufferPool,
     woken: bool,
-    /// While set, timers do not expire until all input is read, or until this time.
+    /// While set, timers do not expire until all input is read, or until this time passes.
     catching_up_until: Option<Time>,
     /// The deadline of the next turn, as of the last one.
     due_at: Option<Time>,
@@ -29,9 +29,9 @@ pub struct Reactor {
     may_have_more_events: bool,
 }
 
-/// A timer this late shows that the process itself was stopped, and not its peers.
+/// A timer this late shows that this process was stopped, and not its peers.
 const STALL: Duration = Duration::from_secs(1);
-/// How long timers may wait for input to be read after that.
+/// Maximum time that timers then wait for input to be read.
 const LONGEST_CATCH_UP: Duration = Duration::from_secs(1);
 
 impl Reactor {
@@ -39,7 +39,7 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// Those of the system, such as too many open files.
+    /// Returns an error of the system, such as too many open files.
     pub fn new(limits: Limits) -> io::Result<Reactor> {
         Ok(Reactor::on(Box::new(OsSystem::new()?), limits))
     }
@@ -57,14 +57,14 @@ impl Reactor {
         }
     }
 
-    /// Returns the access to the loop that handlers have, for use between turns.
+    /// Returns the [`Net`] that handlers receive, for use between turns.
     pub fn net(&mut self) -> &mut Net {
         self.net.now = self.net.system.now().max(self.net.now);
         &mut self.net
     }
 
-    /// Returns a handle that ends the wait of a turn from another thread. Nothing else of a reactor
-    /// is `Send`.
+    /// Returns a handle with which another thread ends the wait of a turn. It is the only part of a
+    /// reactor that is `Send`.
     pub fn waker(&self) -> Waker {
         self.net.system.waker()
     }
@@ -74,11 +74,11 @@ impl Reactor {
         self.net.system.now()
     }
 
-    /// Returns until when a host loop may sleep on the fd of [`Reactor::as_fd`].
+    /// Returns the time until which a host loop may sleep on the fd of [`Reactor::as_fd`].
     ///
-    /// That is [`Net::now`] if work is left over, and `None` if only events can bring some. It may
-    /// be earlier than the next timer: the turn then finds nothing due, and this returns a later
-    /// time.
+    /// That is [`Net::now`] if work is left over, and `None` if all work depends on events. It may
+    /// be earlier than the next timer: then the next turn finds nothing due, and this returns a
+    /// later time.
     pub fn next_deadline(&self) -> Option<Time> {
         if self.has_work() {
             return Some(self.net.now);
@@ -93,7 +93,7 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// Those of waiting, which leave everything as it was.
+    /// Returns an error of the wait for events, which changes nothing.
     pub fn turn(&mut self, wait: Option<Duration>, handler: &mut dyn Handler) -> io::Result<()> {
         self.poll(wait)?;
         self.net.counters.turns += 1;
@@ -133,7 +133,7 @@ impl Reactor {
         Ok(())
     }
 
-    /// Returns whether the next turn has work without any event.
+    /// Returns whether the next turn has work even without events.
     pub(super) fn has_work(&self) -> bool {
         !self.net.ready.is_empty()
             || !self.net.dirty.is_empty()
@@ -170,7 +170,7 @@ impl Reactor {
         Ok(())
     }
 
-    /// Records readiness. Reading and accepting follow from the ready list.
+    /// Records readiness. Reading and accepting are done from the ready list.
     fn take_events(&mut self, handler: &mut dyn Handler) {
         let net = &mut self.net;
         for event in self.events.drain(..) {
@@ -196,7 +196,7 @@ impl Reactor {
             };
             connection.closed_hint |= closed;
             connection.readable |= readable || closed;
-            // A failed connection may be reported as closed alone: writing finds the error.
+            // A failed connection may be reported only as closed: writing then finds the error.
             connection.writable |= writable || closed;
             let is_readable = connection.readable;
             if connection.state == State::Connecting && !net.finish_connect(id, handler) {
@@ -239,8 +239,8 @@ impl Reactor {
 impl AsFd for Reactor {
     /// Returns an fd that is readable while the next turn has events to serve.
     ///
-    /// A host loop watches it (edge- or level-triggered) and turns the reactor with zero wait.
-    /// Timers and left-over work do not show here but in [`Reactor::next_deadline`].
+    /// A host loop watches it (edge- or level-triggered) and turns the reactor without waiting.
+    /// Timers and remaining work do not make it readable: see [`Reactor::next_deadline`].
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.net.system.poll_fd()
     }

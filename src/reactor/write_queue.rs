@@ -9,19 +9,20 @@ use super::framing::{FRAME_END, find_end};
 
 /// A frame that is encoded once and can be in the queues of many connections.
 ///
-/// A clone costs a counter. A raw `¶` is only at its end.
+/// Cloning only counts a reference. A raw `¶` is only at its end.
 #[derive(Clone, Debug, Default)]
 pub struct SharedFrame(Rc<Vec<u8>>);
 
 impl SharedFrame {
-    /// Creates a frame from the bytes that `encode` appends, escaped and ended.
+    /// Creates a frame from the bytes that `encode` appends, with raw `¶` escaped and a frame end.
     pub fn new(encode: impl FnOnce(&mut Vec<u8>)) -> SharedFrame {
         let mut frame = SharedFrame::default();
         frame.rebuild(encode);
         frame
     }
 
-    /// Replaces the frame. Reuses its memory if no queue holds it; queues that do keep the old one.
+    /// Replaces the frame. Reuses its memory if no queue holds it; otherwise those queues keep the
+    /// old one.
     pub fn rebuild(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
         let fill = |bytes: &mut Vec<u8>| {
             encode(bytes);
@@ -42,7 +43,7 @@ impl SharedFrame {
         Rc::strong_count(&self.0) > 1
     }
 
-    /// Returns the bytes on the wire, the end included. Empty for an empty frame.
+    /// Returns the bytes on the wire, including the frame end. Empty for an empty frame.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -50,8 +51,7 @@ impl SharedFrame {
 
 /// Escapes each raw `¶` in `bytes[start..]` and ends the frame. An empty frame stays empty.
 ///
-/// This is the one place where frames end, so no encoder above it can end one early and inject
-/// another.
+/// Frames end only here, so no encoder can end one early and inject another.
 pub(super) fn end_frame(bytes: &mut Vec<u8>, start: usize) {
     if bytes.len() > start {
         escape_frame(bytes, start);
@@ -78,7 +78,7 @@ pub(super) fn escape_frame(bytes: &mut Vec<u8>, start: usize) {
 /// A queue of owned bytes and shared frames.
 ///
 /// A queue rarely has more than one block, so the first one is stored inline and most connections
-/// never need memory for others.
+/// need no further memory.
 ///
 /// Invariant: `sent` is less than the length of the first block, and zero if there is none;
 /// no block is empty; without a first block there are no others.
@@ -96,7 +96,7 @@ pub(crate) struct WriteQueue {
 #[derive(Debug)]
 enum Block {
     Owned(Vec<u8>),
-    /// A frame from this byte on.
+    /// A frame, from this byte on.
     Shared(SharedFrame, usize),
 }
 
@@ -143,7 +143,7 @@ impl WriteQueue {
         }
     }
 
-    /// Returns a buffer to append owned bytes to. Return it by [`WriteQueue::commit`], with its
+    /// Returns a buffer to append owned bytes to. Return it with [`WriteQueue::commit`], with its
     /// first bytes unchanged.
     pub(crate) fn take_last(&mut self, pool: &mut BufferPool) -> Vec<u8> {
         let last = self.others.pop_back().or_else(|| self.first.take());
@@ -157,7 +157,8 @@ impl WriteQueue {
         }
     }
 
-    /// Puts back the buffer of [`WriteQueue::take_last`], with `added` more bytes at its end.
+    /// Returns the buffer of [`WriteQueue::take_last`] to the queue, with `added` more bytes at its
+    /// end.
     pub(crate) fn commit(&mut self, bytes: Vec<u8>, added: usize, pool: &mut BufferPool) {
         if bytes.is_empty() {
             pool.give(bytes);

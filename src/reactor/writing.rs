@@ -8,16 +8,17 @@ use super::handler::Handler;
 use super::ids::{ConnId, Owner};
 use super::net::{Net, live};
 
-/// Blocks that one `writev` takes. A queue rarely has more than two.
+/// Maximum number of blocks of one `writev`. A queue rarely has more than two.
 const SLICES_PER_WRITE: usize = 16;
-/// Bytes that one `writev` takes: a long list for one peer must not delay short replies to others.
+/// Maximum number of bytes of one `writev`: a long list for one peer must not delay short replies
+/// to others.
 const BYTES_PER_WRITE: usize = 128 << 10;
-/// How much is written between two readings of the clock.
+/// Number of connections written to between two readings of the clock.
 const CONNECTIONS_PER_CLOCK: usize = 16;
 const BYTES_PER_CLOCK: usize = 256 << 10;
 
 impl Net {
-    /// Writes the queues, until they are empty or the time of the turn for it is over.
+    /// Writes the queues until they are empty or the time of the turn for writing is over.
     pub(super) fn flush(&mut self, handler: &mut dyn Handler) {
         self.was_flush_cut = false;
         let Some(first) = self.dirty.front().copied() else {
@@ -53,7 +54,7 @@ impl Net {
         self.counters.flush_time += now.saturating_since(started);
 
         self.was_flush_cut = !self.dirty.is_empty();
-        // The others have unwritten bytes too: `on_drained` follows for them.
+        // The remaining connections have unwritten bytes too: `on_drained` follows for them.
         for index in 0..self.dirty.len() {
             if let Some(id) = self.dirty.get(index).copied() {
                 self.set_backlogged(id);
@@ -87,7 +88,7 @@ impl Net {
                 connection.output.advance(written, &mut self.output_pool);
                 connection.written_bytes += written as u64;
                 if connection.state == State::Open {
-                    // Closing has one deadline as a whole.
+                    // The flush of a closing connection has a single deadline.
                     connection.write_progress_at = self.now;
                 }
                 self.counters.writes += 1;

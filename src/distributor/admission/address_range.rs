@@ -7,7 +7,7 @@ use std::str::FromStr;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AddressRange {
     base: IpAddr,
-    /// The length of the prefix of the IPv6 address, for IPv4 of the mapped one.
+    /// Length of the prefix of the IPv6 address; for IPv4, of the mapped address.
     prefix_bits: u32,
 }
 

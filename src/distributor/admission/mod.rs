@@ -1,4 +1,4 @@
-//! Admission: which peers may register and are sent the list.
+//! Admission: which peers may register and receive the list.
 
 mod address_range;
 mod tokens;
@@ -13,7 +13,7 @@ pub(super) use tokens::{Salt, TokenMark};
 use crate::protocol::{ErrorCode, Refusal, Registration, Token};
 use tokens::Scope;
 
-/// The peers that are admitted: by address, or by token. With neither, all are.
+/// Peers that are admitted: by address, or by token. With neither, all are.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Access {
     /// Addresses that need no token.
@@ -29,7 +29,7 @@ impl Access {
     }
 }
 
-/// What admits a connection. A token that is removed later does not end it.
+/// Reason for admitting a connection. A token that is removed later does not close it.
 #[derive(Clone, Debug)]
 pub(super) enum Authorization {
     Address,
@@ -37,7 +37,7 @@ pub(super) enum Authorization {
 }
 
 impl Authorization {
-    /// Fails if it does not cover the name and URLs of a registration.
+    /// Checks that it covers the name and URLs of a registration.
     pub(super) fn check(&self, registration: &Registration<'_>) -> Result<(), Refusal> {
         let (name, urls) = (registration.name(), registration.urls());
         if let Authorization::Token(scopes) = self
@@ -49,11 +49,11 @@ impl Authorization {
     }
 }
 
-/// The rules in force, and the salt of this list's token marks.
+/// Rules in force, and the salt of the token marks of this list.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
     access: Access,
-    /// Restored, or drawn at the start.
+    /// Restored, or random at the start.
     pub(super) salt: Option<Salt>,
 }
 
@@ -70,8 +70,8 @@ impl Admission {
         self.access.tokens = Some(tokens);
     }
 
-    /// Returns what admits a connection from this address before it sends anything. After an error
-    /// it is to be closed: a token could not help.
+    /// Returns the authorization of a connection from this address before it sends anything. `None`
+    /// means that it needs a token. After an error close the connection: a token could not help.
     pub(super) fn by_address(&self, address: IpAddr) -> Result<Option<Authorization>, Refusal> {
         if self.is_admitted(address) {
             return Ok(Some(Authorization::Address));
@@ -87,7 +87,7 @@ impl Admission {
         self.access.is_open() || ranges.iter().any(|range| range.contains(address))
     }
 
-    /// Returns what admits a connection that registers with this token, if it sent one.
+    /// Returns the authorization of a connection that registers with this token, if it sent one.
     pub(super) fn by_token(
         &self,
         current: Option<&Authorization>,
@@ -123,7 +123,7 @@ impl Admission {
     }
 }
 
-/// Returns the answer to a peer that is not admitted and has not sent a token.
+/// Returns the rejection of a peer that is not admitted and has not sent a token.
 pub(super) fn authentication_required() -> Refusal {
     not_allowed("authentication required: set `session.token`")
 }

@@ -1,4 +1,4 @@
-//! Tokens: what each of them admits. Only hashes of them are kept.
+//! Tokens: each with its scope. Only hashes of them are stored.
 
 use std::fmt;
 use std::num::ParseIntError;
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 /// A set of tokens, each with the names and URLs that it admits.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Tokens {
-    /// With the hash of each token.
+    /// Scopes, each with the hash of its token.
     grants: Vec<([u8; 32], Arc<Scope>)>,
     short: usize,
 }
@@ -19,9 +19,9 @@ pub struct Tokens {
 /// The names and URLs that a token admits.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(in crate::distributor) struct Scope {
-    /// Empty: every name.
+    /// If empty, every name.
     name_prefix: Box<str>,
-    /// Empty: every URL.
+    /// If empty, every URL.
     url_prefixes: Vec<Box<str>>,
 }
 
@@ -47,19 +47,19 @@ fn has_prefix(url: &str, prefix: &str) -> bool {
     }
 }
 
-/// Shorter tokens can be guessed; they are accepted, and counted.
+/// Minimum length of a token that is hard to guess. Shorter ones are accepted, and counted.
 const SHORT_BYTES: usize = 16;
 const MAX_BYTES: usize = 512;
 
 impl Tokens {
     /// Parses a token file.
     ///
-    /// Each line holds a token, optionally followed by the required prefix of a name (`*`: any
+    /// Each line holds a token, optionally followed by the required prefix of a name (`*` for any
     /// name) and by URL prefixes, one of which each URL must have: `METHOD/path`, or `/path` for
     /// every method. Lines that start with `#` are comments. A token may be on several lines, of
-    /// which one has to match.
+    /// which at least one has to match.
     ///
-    /// Errors name the line, never its content.
+    /// Errors contain the line number, never the text.
     pub fn parse(text: &str) -> Result<Tokens, String> {
         let mut tokens = Tokens::default();
         for (number, line) in text.lines().enumerate() {
@@ -118,7 +118,7 @@ impl Tokens {
 
     /// Returns the scopes of a token; empty if the token is unknown.
     ///
-    /// Its duration reveals nothing about known tokens: all hashes are compared to their end.
+    /// The duration reveals nothing about known tokens: all hashes are compared to their end.
     pub(in crate::distributor) fn scopes_of(&self, token: &str) -> Vec<Arc<Scope>> {
         let digest: [u8; 32] = Sha256::digest(token).into();
         self.grants
@@ -135,11 +135,11 @@ impl fmt::Debug for Tokens {
     }
 }
 
-/// The salt of the token marks in a state file, so that marks in two files cannot be compared.
+/// Salt of the token marks in a state file, so that marks in two files cannot be compared.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 pub(in crate::distributor) struct Salt(pub(in crate::distributor) Hex);
 
-/// The salted hash of the token that a node sent, by which the token is recognized later.
+/// Salted hash of the token that a node sent, to recognize the token later.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 pub(in crate::distributor) struct TokenMark(pub(in crate::distributor) Hex);
 

@@ -1,15 +1,15 @@
 //! Text from a peer, escaped for the log.
 //!
-//! The result has at most 256 bytes when quoted, and nothing that a terminal or a log reader would
-//! act on. Log it as a string, `name = escaped(name)`, not with `%`: then it is quoted, and cannot
+//! The result has at most 256 bytes when quoted, and nothing that affects a terminal or a log
+//! reader. Log it as a string, `name = escaped(name)`, not with `%`: then it is quoted, and cannot
 //! pose as other fields.
 
 const MAX_ESCAPED_BYTES: usize = 256;
 
-/// After the first of these a frame may contain a secret of its sender.
+/// Words after which a frame may contain a secret of its sender.
 const SECRETS_FOLLOW: [&[u8]; 3] = [b"session", b"token", b"uthorization"];
 
-/// Returns a frame for the log, without tokens and instances.
+/// Returns a frame as text for the log, without tokens and instances.
 pub(crate) fn escaped_frame(bytes: &[u8]) -> String {
     let secrets = SECRETS_FOLLOW
         .iter()
@@ -23,7 +23,7 @@ pub(crate) fn escaped_frame(bytes: &[u8]) -> String {
 }
 
 fn escaped_bytes(bytes: &[u8]) -> String {
-    // A character is escaped to at least as many bytes as it has, so no more than these can show.
+    // Escaping never makes a character shorter, so no more than these bytes can be shown.
     let shown = bytes.get(..MAX_ESCAPED_BYTES + 1).unwrap_or(bytes);
     escaped(&String::from_utf8_lossy(shown))
 }
@@ -36,7 +36,7 @@ pub(crate) fn escaped(text: &str) -> String {
     for character in text.chars() {
         let escaped = character.escape_debug();
         let is_plain = matches!(character, '"' | '\'' | '\\');
-        // The size after quoting, which escapes some characters again.
+        // Size after quoting, which escapes some characters again.
         let bytes: usize = escaped.clone().map(char::len_utf8).sum();
         let bytes = bytes + usize::from(escaped.len() > 1 && !is_plain);
         if bytes > left {

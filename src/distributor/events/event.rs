@@ -1,4 +1,4 @@
-//! Events: as they are emitted, and as the journal keeps them.
+//! Events, and the records of them in the journal.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use crate::time::Time;
 
 /// An event of a node, a connection or the Distributor.
 ///
-/// Each is emitted once, after the registry has changed, and is counted, recorded and logged.
+/// Each is emitted once, after the change of the registry, and is counted, recorded and logged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -19,11 +19,11 @@ pub enum Event {
     Changed,
     /// A node claimed its entry, which had no connection.
     Claimed,
-    /// A node took its entry over from its earlier connection, which has this address.
+    /// A node took over its entry from its earlier connection, which has this address.
     Superseded(SocketAddr),
-    /// An entry left the list: the cause, and the observation in words.
+    /// An entry left the list, with its cause and the observation in words.
     Left(Cause, &'static str),
-    /// A silent node is held together with many others.
+    /// A silent node is kept together with many others.
     Suspected,
     /// A suspect sent something.
     Recovered,
@@ -33,27 +33,27 @@ pub enum Event {
     WrongProtocol(&'static str),
     /// A connection was closed because it exceeded this limit.
     LimitExceeded(&'static str),
-    /// From now on the list may be incomplete.
+    /// The list may be incomplete from now on.
     WarmUpBegan,
     /// The list is complete.
     WarmUpEnded,
-    /// This many entries of the last run are listed again.
+    /// This many entries of the last run were listed again.
     Restored(usize),
 
     /// Not recorded: a node without a valid port registered. It is not listed.
     NotListed,
     /// Not recorded: the loop refused connections. `refused` and `shed` are totals.
     ConnectionsRefused {
-        /// The most connections.
+        /// Limit of connections.
         limit: usize,
-        /// Connections beyond the limit.
+        /// Connections refused beyond the limit.
         refused: u64,
-        /// Connections for which there was no file descriptor.
+        /// Connections closed because no file descriptor was free.
         shed: u64,
     },
-    /// Not recorded: the loop could not accept connections; a total.
+    /// Not recorded: the loop failed to accept connections, this many times in total.
     AcceptFailed(u64),
-    /// Not recorded: from now on silent nodes are held.
+    /// Not recorded: silent nodes are kept from now on.
     SelfPreservationEntered {
         /// Nodes that fell silent.
         silent: usize,
@@ -63,7 +63,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// Returns the word for the event; empty if it is not recorded.
+    /// Returns the name of the event; empty if it is not recorded.
     pub fn as_str(&self) -> &'static str {
         match self {
             Event::Joined => "joined",
@@ -84,7 +84,7 @@ impl Event {
     }
 }
 
-/// The node or connection that an event is about, and details for the log, as far as known.
+/// The node or connection of an event, and details for the log, as far as known.
 #[derive(Clone, Copy, Default, Debug)]
 pub(in crate::distributor) struct Subject<'a> {
     pub(in crate::distributor) peer: Option<SocketAddr>,
@@ -94,32 +94,32 @@ pub(in crate::distributor) struct Subject<'a> {
     pub(in crate::distributor) host: &'a str,
     /// The frame that caused the event.
     pub(in crate::distributor) frame: &'a [u8],
-    /// The error that the frame was answered with.
+    /// The error in the reply to the frame.
     pub(in crate::distributor) error: &'a str,
 }
 
 /// An event in the [`Journal`](super::Journal).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Record {
-    /// Rises by one with each record.
+    /// Increases by one with each record.
     pub number: u64,
-    /// When it happened.
+    /// Time of the event.
     pub at: Time,
-    /// What happened.
+    /// The event.
     pub event: Event,
-    /// The address of the connection that it is about.
+    /// Address of the connection.
     pub peer: Option<SocketAddr>,
-    /// The name of the node; empty if it has none.
+    /// Name of the node; empty if it has none.
     pub name: Box<str>,
-    /// The entry of the node.
+    /// Entry of the node.
     pub entry: Option<EntryId>,
-    /// The revision of the list after the event.
+    /// Revision of the list after the event.
     pub revision: u64,
-    /// Whether the event made this revision.
+    /// Whether the event changed the list, which created this revision.
     pub changed_list: bool,
 }
 
-/// Returns why a connection ended, in words.
+/// Returns the reason for the end of a connection in words.
 pub(in crate::distributor) fn describe(reason: CloseReason) -> &'static str {
     match reason {
         CloseReason::Local => "closed by the Distributor",

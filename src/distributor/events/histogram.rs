@@ -8,13 +8,13 @@ const BOUNDS_MICROS: [u64; 18] = [
     1_000_000, 2_500_000, 10_000_000,
 ];
 
-/// Durations, counted in buckets.
+/// Number of durations in each bucket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Histogram {
     counts: [u64; BOUNDS_MICROS.len()],
-    /// The number of durations, including those above the last bound, which are in no bucket.
+    /// Number of durations, including those above the last bound, which are in no bucket.
     pub count: u64,
-    /// The sum of the durations.
+    /// Sum of the durations.
     pub sum: Duration,
 }
 

@@ -1,5 +1,5 @@
-//! The event journal, for the admin API: what happened, which peers were sent it, and how long
-//! that took. All of it is bounded.
+//! The event journal, for the admin API: events, the peers that each change was sent to, and the
+//! time that this took. All collections are bounded.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -14,29 +14,29 @@ use crate::time::Time;
 /// The last events and pushes of a [`Distributor`](super::super::Distributor).
 #[derive(Debug, Default)]
 pub struct Journal {
-    /// The oldest first.
+    /// Records, the oldest first.
     records: VecDeque<Record>,
     last_number: u64,
     noise: Option<RateLimit>,
-    /// Events that were not recorded, because clients cause too many of their kind.
+    /// Number of events that were not recorded, because clients cause too many of their kind.
     pub suppressed: u64,
-    /// The revision after the last record.
+    /// Revision after the last record.
     recorded_revision: u64,
     pub(in crate::distributor) pushes: PushLog,
     joined_at: BTreeMap<EntryId, Time>,
-    /// The time that writing each push took.
+    /// Time that writing each push took.
     pub push_writing: Histogram,
-    /// The time that each turn of the loop took, without waiting.
+    /// Time that each turn of the loop took, without waiting.
     pub turns: Histogram,
-    /// The total of all turns, including those before the journal.
+    /// Total of all turns, including those before the journal.
     turn_time: Duration,
-    /// The time of day at [`Time::ZERO`].
+    /// Time of day at [`Time::ZERO`].
     unix_time_at_zero: Duration,
 }
 
-/// How many records are kept.
+/// Maximum number of records.
 const MAX_RECORDS: usize = MAX_PUSHES;
-/// Events that any client can cause must not evict those of nodes.
+/// Maximum rate of events that any client can cause: they must not evict events of nodes.
 const MAX_NOISE_PER_SECOND: u32 = 20;
 
 impl Journal {
@@ -59,8 +59,8 @@ impl Journal {
         self.records.iter()
     }
 
-    /// Returns the records after this number, the oldest first. `None` if some of them are
-    /// forgotten, or if there is no such number yet.
+    /// Returns the records after this number, the oldest first. `None` if some of them are evicted,
+    /// or if there is no such number yet.
     pub fn records_since(&self, number: u64) -> Option<impl DoubleEndedIterator<Item = &Record>> {
         let count = usize::try_from(self.last_number.checked_sub(number)?).ok()?;
         let begin = self.records.len().checked_sub(count)?;
@@ -72,24 +72,24 @@ impl Journal {
         self.last_number
     }
 
-    /// Returns the push that contained the change which made this revision. `None` if the change is
-    /// not pushed yet, or forgotten.
+    /// Returns the push that contained the change of this revision. `None` if the change is not
+    /// pushed yet, or evicted.
     pub fn push_of(&self, revision: u64) -> Option<&Pushed> {
         self.pushes.of_revision(revision)
     }
 
-    /// Returns when the node joined.
+    /// Returns the time at which the node joined.
     pub fn joined_at(&self, entry: EntryId) -> Option<Time> {
         self.joined_at.get(&entry).copied()
     }
 
-    /// Returns the times from a change until its last acknowledgement, of at most one change per
+    /// Returns the times from a change to its last acknowledgement, of at most one change per
     /// second.
     pub fn join_to_last_ack(&self) -> &Histogram {
         &self.pushes.ack_times
     }
 
-    /// Returns the number of records, pushes, samples and times of joining.
+    /// Returns the number of records, pushes, samples and join times.
     pub(in crate::distributor) fn sizes(&self) -> [usize; 4] {
         let [pushes, samples] = self.pushes.sizes();
         [self.records.len(), pushes, samples, self.joined_at.len()]
@@ -101,7 +101,7 @@ impl Journal {
         self.turns.record(turn_time.saturating_sub(before));
     }
 
-    /// Records an event. The registry has the change already.
+    /// Records an event. Call it after the change of the registry.
     pub(super) fn record(
         &mut self,
         now: Time,
@@ -123,7 +123,7 @@ impl Journal {
             _ => {}
         }
         let is_change = matches!(event, Event::Joined | Event::Changed | Event::Left(..));
-        // Any client that reaches the port can cause these at will.
+        // Any client that reaches the port can cause these at any rate.
         let is_noise = matches!(
             event,
             Event::Rejected(_) | Event::WrongProtocol(_) | Event::LimitExceeded(_)

@@ -28,17 +28,18 @@ use crate::time::Time;
 pub(super) struct Events {
     pub(super) stats: Stats,
     pub(super) journal: Option<Box<Journal>>,
-    /// By phrase, or a reason in a phrase, and by errorcode where each has a limit of its own.
+    /// Rate limits by phrase, or by a reason in a phrase; by errorcode where each has its own
+    /// limit.
     log_limits: BTreeMap<(&'static str, u8), RateLimit>,
 }
 
-/// Warnings per second of one phrase: peers can cause them at will.
+/// Warnings per second of one phrase: peers can cause them at any rate.
 const WARNINGS_PER_SECOND: u32 = 1;
 /// Lines per second of other phrases: each join is a line, unless there are very many.
 const LINES_PER_SECOND: u32 = 200;
 
 impl Events {
-    /// Counts, records and logs an event. The registry has the change already.
+    /// Counts, records and logs an event. Call it after the change of the registry.
     pub(super) fn emit(
         &mut self,
         now: Time,
@@ -50,7 +51,8 @@ impl Events {
         let Subject { host, error, .. } = subject;
         let peer = subject.peer.map(tracing::field::display);
         let frame = || escaped_frame(subject.frame);
-        /// Logs a constant phrase with the subject and more fields, within the limit of its key.
+        /// Logs a constant phrase with the subject and further fields, within the rate limit of its
+        /// key.
         macro_rules! log {
             (warn $key:expr => $phrase:literal $($fields:tt)*) => {
                 log!(warn, WARNINGS_PER_SECOND, $key, $phrase $($fields)*)
@@ -131,21 +133,21 @@ impl Events {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Registrations accepted, of new nodes and in place of old ones.
+    /// Accepted registrations, of new nodes and in place of old ones.
     pub registrations: u64,
-    /// Packets answered with an errorcode.
+    /// Packets rejected with an errorcode.
     pub rejected_packets: u64,
     /// Connections closed because they are not admitted: see [`Access`](super::Access).
     pub not_admitted: u64,
     /// Connections closed because they speak another protocol.
     pub wrong_protocol: u64,
-    /// Pushes of a change, or several together, to all watching peers.
+    /// Pushes of one or several changes to all watching peers.
     pub pushes: u64,
     /// Lists and deltas queued for peers.
     pub lists_sent: u64,
-    /// Pushes of a list that is longer than the read buffer of plain peers.
+    /// Pushes of a list that exceeds the read buffer of plain peers.
     pub oversized_pushes: u64,
-    /// Nodes held as suspect, because they fell silent together with many others.
+    /// Nodes kept as suspects, because they fell silent together with many others.
     pub suspects_held: u64,
     /// Registrations rejected because there are too many entries, or the list is too long.
     pub capacity_exceeded: u64,
@@ -155,16 +157,16 @@ pub struct Stats {
     pub frame_timeouts: u64,
     /// Connections that sent nothing within `Limits::first_byte_timeout`.
     pub first_byte_timeouts: u64,
-    /// Connections that read too slowly for what they request (`Limits::max_unsent_bytes`).
+    /// Connections that read too slowly for what they requested (`Limits::max_unsent_bytes`).
     pub unsent_overflows: u64,
     /// Connections that read nothing within `Limits::write_timeout`.
     pub write_timeouts: u64,
-    /// Connections closed because the old lists that they hold are too large together.
+    /// Connections closed because the unread old lists were too large in total.
     pub old_lists_cut: u64,
 }
 
 impl Stats {
-    /// Returns the counter of the limit that a connection exceeded, if it was closed for that.
+    /// Returns the counter of the limit that a connection exceeded, if that is why it was closed.
     pub(super) fn limit(&mut self, reason: CloseReason) -> Option<&mut u64> {
         Some(match reason {
             CloseReason::FrameTooLarge => &mut self.frames_too_large,

@@ -1,4 +1,5 @@
-//! The log of the last pushes: how many peers were sent each, and how many have acknowledged it.
+//! The log of the last pushes: the number of peers that each was sent to, and that have
+//! acknowledged it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,49 +7,49 @@ use std::time::Duration;
 use super::histogram::Histogram;
 use crate::time::Time;
 
-/// A push of one change, or several together, to all watching peers.
+/// A push of one or several changes to all watching peers.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Pushed {
-    /// The revision that was pushed.
+    /// Revision that was pushed.
     pub revision: u64,
-    /// When it began.
+    /// Time at which it began.
     pub at: Time,
-    /// Peers that it was sent to.
+    /// Number of peers that it was sent to.
     pub sent: u64,
-    /// Peers that were skipped because they had not read the previous list. They are sent the
-    /// newest list after that.
+    /// Number of peers that were skipped because they had not read the previous list. They receive
+    /// the newest list once they have.
     pub backlogged: u64,
-    /// The names of some backlogged nodes.
+    /// Names of some backlogged nodes.
     pub backlogged_names: Vec<Box<str>>,
-    /// Sessions that watched the list, and so acknowledge it.
+    /// Number of sessions that watched the list, and so acknowledge it.
     pub total: u64,
-    /// Whether they acknowledge it at once, and not with their next heartbeat.
+    /// Whether they acknowledge it at once, instead of with their next heartbeat.
     pub asks_for_ack: bool,
-    /// Sessions that have acknowledged it since.
+    /// Number of sessions that have acknowledged it.
     pub acked: u64,
-    /// When the last acknowledgement so far was received.
+    /// Time of the last acknowledgement so far.
     pub last_acked_at: Option<Time>,
-    /// Watching peers that cannot acknowledge.
+    /// Number of watching peers that cannot acknowledge.
     pub untracked: u64,
-    /// When the oldest change in it happened, if that is known.
+    /// Time of its oldest change, if known.
     pub(in crate::distributor) changed_at: Option<Time>,
-    /// Sessions that acknowledge it at once, have not done so, and have not ended.
+    /// Number of sessions that are to acknowledge it at once, have not done so, and have not ended.
     pub(in crate::distributor) awaited: u64,
 }
 
-/// The last pushes, the oldest first.
+/// Last pushes, the oldest first.
 #[derive(Debug, Default)]
 pub(in crate::distributor) struct PushLog {
     last: VecDeque<Pushed>,
-    /// When the oldest change happened that is not pushed yet.
+    /// Time of the oldest change that is not pushed yet.
     changed_at: Option<Time>,
-    /// The time from a change until its last acknowledgement, if that was requested at once.
+    /// Time from a change to its last acknowledgement, if that was requested at once.
     pub(super) ack_times: Histogram,
 }
 
-/// As many as the journal keeps records: each change is in at most one push.
+/// Maximum number of pushes. The journal keeps as many records: each change is in at most one push.
 pub(super) const MAX_PUSHES: usize = 10_000;
-/// How many backlogged or unacknowledged nodes are named.
+/// Maximum number of backlogged or unacknowledged nodes that are named.
 pub(in crate::distributor) const MAX_NAMES: usize = 8;
 
 impl PushLog {
@@ -87,10 +88,10 @@ impl PushLog {
         }
     }
 
-    /// Returns the push that contained the change which made this revision.
+    /// Returns the push that contained the change of this revision.
     pub(super) fn of_revision(&self, revision: u64) -> Option<&Pushed> {
         let oldest = self.last.front()?;
-        // The change may have been in a push that is forgotten.
+        // The push of the change may be evicted.
         if self.last.len() >= MAX_PUSHES && revision < oldest.revision {
             return None;
         }
@@ -100,7 +101,7 @@ impl PushLog {
         self.last.get(place)
     }
 
-    /// Returns the number of pushes, and of those whose acknowledgements are awaited.
+    /// Returns the number of pushes, and of those with pending acknowledgements.
     pub(super) fn sizes(&self) -> [usize; 2] {
         let awaited = self.last.iter().filter(|pushed| pushed.awaited > 0);
         [self.last.len(), awaited.count()]

@@ -19,7 +19,7 @@ fn accepts_beyond_the_budget_without_another_event() {
 #[test]
 fn retries_by_timer_when_there_is_no_fd() {
     let mut bench = Bench::new();
-    // Not even the reserve helps: another process takes the fd at once.
+    // The reserve does not help: another process takes the fd at once.
     let failing = [Accept::NoFdAtAll; 8];
     bench.world().accepts = failing.into();
     bench.world().accepts.push_back(Accept::Connection);

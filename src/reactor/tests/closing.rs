@@ -91,14 +91,14 @@ fn limits_how_long_a_close_lingers() {
     bench.pass(2 * SECOND);
     bench.assert_at_baseline();
 
-    // It sends without end.
+    // The peer sends endlessly.
     let (conn, socket) = bench.accept();
     bench.reactor.net().close(conn, Close::AfterFlush);
     bench.world().arrive(socket, &[b'x'; 200_000]);
     bench.settle();
     bench.assert_at_baseline();
 
-    // It reads nothing of the queue.
+    // The peer reads nothing of the queue.
     let (conn, socket) = bench.accept();
     send(bench.reactor.net(), conn, "never read");
     bench.world().socket(socket).writes = [Write::Fails(ErrorKind::WouldBlock)].into();

@@ -26,7 +26,7 @@ const SECOND: Duration = Duration::from_secs(1);
 struct Recorder {
     log: Vec<String>,
     opened: Vec<ConnId>,
-    /// Called with each frame, after it is recorded.
+    /// Callback for each frame, after it is recorded.
     react: Option<Reaction>,
     consume: usize,
     on_turn_end: Option<Action>,
@@ -162,19 +162,19 @@ impl Bench {
         self.system.world()
     }
 
-    /// A turn that does not wait.
+    /// Runs a turn that does not wait.
     fn turn(&mut self) {
         self.reactor
             .turn(Some(Duration::ZERO), &mut self.handler)
             .unwrap();
     }
 
-    /// Lets virtual time pass, in as many turns as the reactor wants.
+    /// Advances virtual time, in as many turns as the reactor requests.
     fn pass(&mut self, time: Duration) {
         self.system.pass(&mut self.reactor, &mut self.handler, time);
     }
 
-    /// Turns until nothing is left to be done at once.
+    /// Runs turns until no immediate work is left.
     fn settle(&mut self) {
         for _ in 0..100_000 {
             self.turn();
@@ -198,7 +198,7 @@ impl Bench {
         String::from_utf8(self.world().socket(socket).written.clone()).unwrap()
     }
 
-    /// Nothing is left of any connection: no socket, no timer, no slot.
+    /// Asserts that nothing is left of any connection: no socket, no timer, no slot.
     fn assert_at_baseline(&mut self) {
         assert_eq!(self.world().sockets.len(), 1, "only the listener is open");
         assert_eq!(self.reactor.net().connections(), 0);

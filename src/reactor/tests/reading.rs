@@ -187,7 +187,7 @@ fn keeps_raw_bytes_until_they_are_consumed() {
     bench.turn();
     assert_eq!(bench.written(socket), "raw ¶ stays");
 
-    // What is kept has the limits of an unfinished frame.
+    // Kept bytes have the limits of an unfinished frame.
     bench.handler.consume = 0;
     bench.world().arrive(socket, b"x");
     bench.pass(11 * SECOND);
@@ -276,7 +276,8 @@ fn ignores_events_for_an_earlier_connection_of_the_slot() {
     assert_eq!(old.slot(), new.slot());
     bench.handler.take_log();
 
-    // In one batch: the new one's bytes, and a late event for the earlier one of the slot and fd.
+    // One batch has bytes for the new connection, and a late event for the earlier one with its
+    // slot and fd.
     bench.world().arrive(new_socket, "{}¶".as_bytes());
     bench.world().events.push(Event::Socket {
         token: stale_token,

@@ -152,7 +152,7 @@ fn does_not_close_a_reader_for_a_stall_of_the_process() {
         let blocked = Write::Fails(ErrorKind::WouldBlock);
         bench.world().socket(socket).writes = [Write::Takes(1), blocked].into();
         bench.settle();
-        // The process is stopped for longer than a reader may take.
+        // The process is stopped for longer than a peer may read nothing.
         let later = bench.world().now + 60 * SECOND;
         bench.world().now = later;
         if reads {
@@ -192,7 +192,7 @@ fn stops_writing_after_its_time_and_resumes_after_reading() {
     assert_eq!(served(&bench), 32);
     bench.settle();
     assert_eq!(served(&bench), 100);
-    // Backlogged ones are reported once they have drained.
+    // Backlogged connections are reported once they have drained.
     assert_eq!(bench.handler.count("drained"), 84);
 }
 

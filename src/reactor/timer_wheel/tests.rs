@@ -253,15 +253,15 @@ proptest! {
 #[derive(Clone, Debug)]
 enum Step {
     Arm(Moment, Reaction),
-    /// Of any id ever given, stale or not.
+    /// Disarms any id ever returned, stale or not.
     Disarm(prop::sample::Index),
-    /// The clock reads this, and at most this many timers are popped.
+    /// Sets the clock to this time, and pops at most this many timers.
     Advance(Moment, usize),
-    /// The clock reads what `next_deadline` returns, until a timer expires.
+    /// Sets the clock to the result of `next_deadline`, until a timer expires.
     Sleep,
 }
 
-/// What the owner of a timer does when it expires.
+/// Reaction of the owner of a timer when it expires.
 #[derive(Clone, Copy, Debug)]
 enum Reaction {
     Nothing,
@@ -274,8 +274,8 @@ enum Reaction {
 enum Moment {
     Ago(u64),
     After(u64),
-    /// So many ticks past the next start of a slot of that level. Chosen from few, so
-    /// that timers armed at different times share deadlines.
+    /// This many ticks past the next start of a slot of this level. Chosen from few values, so that
+    /// timers armed at different times share deadlines.
     PastBoundary(u32, u64),
     Absolute(u64),
 }
@@ -330,7 +330,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// The tick of a timer, and its number in the order of arming.
 type Key = (u64, usize);
 
-/// A wheel, and a sorted map that is to agree with it.
+/// A wheel, and a sorted map as its model.
 #[derive(Default)]
 struct Pair {
     wheel: TimerWheel<(usize, Reaction)>,
