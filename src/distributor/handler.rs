@@ -73,7 +73,7 @@ impl Handler for Distributor {
             (Some(DISTRIBUTES), Some("GET")) => {
                 if let Some(peer) = self.peers.get_mut(conn) {
                     peer.get_key = Some(packet.key().map_or("null", |key| key.get()).into());
-                    // One list at a time: its next request is read after this one is answered.
+                    // One list at a time: the next request is read after this one is answered.
                     net.pause(conn);
                     self.pushes.schedule(conn);
                 }
@@ -220,14 +220,14 @@ impl Distributor {
         (&mut self.pushes, cx)
     }
 
-    /// Emits an event about a connection, or about the Distributor.
+    /// Emits an event of a connection, or of the Distributor.
     pub(super) fn emit(&mut self, net: &Net, conn: Option<ConnId>, event: Event) {
         let peer = conn.and_then(|conn| self.peers.get(conn));
         let subject = peer.map_or_else(Subject::default, |peer| peer.subject(&self.registry));
         self.events.emit(net.now(), &self.registry, subject, event);
     }
 
-    /// Records that the session of `conn`, if it has one, ended or begins anew.
+    /// Records that the session of `conn`, if any, ended or begins anew.
     pub(super) fn record_session_end(&mut self, net: &Net, conn: ConnId) {
         if let Some(from) = self.peers.get(conn).and_then(Peer::awaited_from)
             && let Some(journal) = &mut self.events.journal
@@ -236,7 +236,7 @@ impl Distributor {
         }
     }
 
-    /// Answers a packet with an errorcode, and closes the connection if that requires it.
+    /// Rejects a packet with an errorcode, and closes the connection if the error requires it.
     pub(super) fn reject(
         &mut self,
         net: &mut Net,
@@ -248,10 +248,10 @@ impl Distributor {
         let Some(peer) = self.peers.get(conn) else {
             return;
         };
-        // Over a limit, a connection without an entry is closed, so that its node retries. A
+        // Beyond a limit, a connection without an entry is closed, so that its node retries. A
         // registered one keeps its entry.
         let is_over_limit = why.code == ErrorCode::TooMuch && peer.entry.is_none();
-        // Each guess of a token takes a connection.
+        // Each guess of a token costs a connection.
         let by_address = matches!(peer.authorization, Some(Authorization::Address));
         let is_admitted = by_address || peer.is_registered;
         let is_unadmitted = why.code == ErrorCode::NotAllowed && !is_admitted;
@@ -319,7 +319,8 @@ impl Distributor {
             let message = "invalid heartbeat: open a session, and set `session.rev`";
             return Err(Refusal::new(ErrorCode::InvalidParameters, message));
         };
-        // A session cannot have applied what it was not sent: that revision is of another epoch.
+        // A session cannot have applied a revision that was not sent to it: that revision is of
+        // another epoch.
         let from = session.acked_revision.max(session.opened_at_push);
         session.acked_revision = applied.rev.min(sent.unwrap_or(0));
         let to = session.acked_revision;
@@ -358,14 +359,14 @@ impl Distributor {
         self.warm_up.run_for(net, owner, length);
         for (_, peer) in self.peers.iter_mut() {
             if let Some(session) = &mut peer.session {
-                // Only a list can be marked as incomplete; the session keeps the entries it knows.
+                // Only a list can be marked as incomplete; the session keeps its known entries.
                 session.needs_list = true;
             }
         }
         self.emit(net, None, Event::WarmUpBegan);
     }
 
-    /// Evicts absent entries. If there are none, the list is complete.
+    /// Evicts absent entries, and ends the warm-up if there are none.
     pub(super) fn end_warm_up(&mut self, net: &mut Net) {
         let absent = self.identities.absent();
         if absent.is_empty() {
@@ -396,12 +397,12 @@ const HTTP_METHODS: [&[u8]; 10] = [
     b"PRI ",
 ];
 
-/// Returns the other protocol that a connection with these first bytes speaks, if that is certain.
+/// Returns the other protocol that begins with these bytes, if that is certain.
 fn detect(bytes: &[u8]) -> Option<&'static str> {
     if HTTP_METHODS.iter().any(|method| bytes.starts_with(method)) {
         return Some("HTTP");
     }
-    // The record type "handshake" and the major version, the same from SSL 3 to TLS 1.3.
+    // Record type "handshake" and the major version, which are the same from SSL 3 to TLS 1.3.
     if bytes.starts_with(&[0x16, 0x03]) {
         return Some("TLS");
     }

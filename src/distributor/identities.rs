@@ -1,7 +1,7 @@
-//! Identities: the node that each entry belongs to, and the connection that holds the entry.
+//! Identities: the node of each entry, and the connection that holds the entry.
 //!
 //! An entry that no connection holds is *unclaimed*: it stays listed, in its place, until its node
-//! claims it or it is evicted. Pure: all times are arguments.
+//! claims it or it is evicted. This module does no I/O: all times are arguments.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use crate::reactor::ConnId;
 use crate::registry::{EntryId, Registry};
 use crate::time::Time;
 
-/// The identity of a node: what a connection must show to claim its entry.
+/// Identity of a node, which a connection must match to claim its entry.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Identity {
     pub(super) address: IpAddr,
@@ -24,7 +24,7 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// Fails if `other`, which has the same instance, is another node.
+    /// Checks that `other`, which has the same instance, is the same node.
     fn check(&self, other: &Identity) -> Result<(), Refusal> {
         if self.address == other.address && self.token == other.token {
             return Ok(());
@@ -34,7 +34,7 @@ impl Identity {
     }
 }
 
-/// Why no connection holds an entry.
+/// Reason why no connection holds an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Unclaimed {
     /// It was restored from the last run.
@@ -43,12 +43,12 @@ pub(super) enum Unclaimed {
     Suspect,
 }
 
-/// The place of a registration.
+/// Place of a registration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Claim {
-    /// The entry whose place it is; `None` for a new one at the end of the list.
+    /// Entry in whose place it registers; `None` for a new one at the end of the list.
     pub(super) entry: Option<EntryId>,
-    /// The connection of the same instance that holds the entry.
+    /// Connection of the same instance that holds the entry.
     pub(super) take_over_from: Option<ConnId>,
     pub(super) was_unclaimed: bool,
 }
@@ -65,14 +65,14 @@ impl Claim {
 
 /// The identities of all entries.
 ///
-/// Invariants: `by_instance` names entries of `by_entry` only. `unclaimed` has the entries of
+/// Invariants: `by_instance` contains entries of `by_entry` only. `unclaimed` has the entries of
 /// `by_entry` that no connection holds, and no others.
 #[derive(Debug, Default)]
 pub(super) struct Identities {
     by_entry: BTreeMap<EntryId, Owned>,
-    /// The entry of each instance; the newest, should there be several.
+    /// Entry of each instance; the newest if there are several.
     by_instance: HashMap<Box<str>, EntryId>,
-    /// By host and params, which are the entry as it is listed.
+    /// Unclaimed entries by host and params, which are the entry as listed.
     unclaimed: HashMap<Rc<[u8]>, BTreeSet<EntryId>>,
 }
 
@@ -85,21 +85,21 @@ pub(super) struct Owned {
 
 #[derive(Debug)]
 enum Holder {
-    /// With the take-overs of its instance, until no connection holds it.
+    /// Held by this connection, with the rate of take-overs of its instance.
     Connection(ConnId, RateLimit),
     None(Unclaimed, Rc<[u8]>),
 }
 
-/// More take-overs than this within a minute mean that two nodes have the same instance.
+/// Maximum number of take-overs within a minute. More mean that two nodes have the same instance.
 const MAX_TAKE_OVERS: u32 = 3;
 const TAKE_OVER_WINDOW: Duration = Duration::from_secs(60);
 
 impl Identities {
     /// Returns the place of a registration on `conn`, which holds the entry `own`; `encoded` is the
-    /// entry as it is to be listed.
+    /// entry as it will be listed.
     ///
-    /// It is that of the same instance, its own, or that of the first unclaimed entry that is
-    /// equal. Nothing changes before [`Identities::hold`], but take-overs are counted.
+    /// That is the entry of the same instance, the connection's own, or the first equal unclaimed
+    /// entry. Nothing changes before [`Identities::hold`], but take-overs are counted.
     pub(super) fn claim(
         &mut self,
         conn: ConnId,
@@ -149,7 +149,7 @@ impl Identities {
         })
     }
 
-    /// Records that `conn` holds an entry from now on, for a node with this identity.
+    /// Records that `conn` now holds an entry, for a node with this identity.
     pub(super) fn hold(&mut self, entry: EntryId, conn: ConnId, identity: Identity) {
         let before = self.remove(entry);
         let take_overs = match before.map(|before| (before.holder, before.identity.instance)) {
@@ -171,7 +171,7 @@ impl Identities {
         }
     }
 
-    /// Records that the connection of an entry ended. The entry stays, as a suspect.
+    /// Records that the connection of an entry ended. The entry stays as a suspect.
     pub(super) fn detach(&mut self, entry: EntryId, registry: &Registry) {
         if let Some(listed) = registry.get(entry)
             && let Some(owned) = self.remove(entry)
@@ -181,7 +181,7 @@ impl Identities {
         }
     }
 
-    /// Removes an entry that has left.
+    /// Removes an entry that left the list.
     pub(super) fn remove(&mut self, entry: EntryId) -> Option<Owned> {
         let owned = self.by_entry.remove(&entry)?;
         if let Some(instance) = &owned.identity.instance
@@ -252,7 +252,7 @@ mod tests {
     use super::*;
     use crate::registry::Entry;
 
-    /// Three entries, of which the first two are equal.
+    /// Returns three entries, of which the first two are equal.
     fn registry() -> (Registry, [EntryId; 3]) {
         let mut registry = Registry::default();
         let ids = ["same", "same", "other"].map(|text| {
@@ -322,7 +322,7 @@ mod tests {
         let refusal: Refusal = at(&mut identities, 4, 59).unwrap_err();
         assert_eq!(refusal.code, ErrorCode::Busy);
         assert!(at(&mut identities, 4, 60).is_ok());
-        // Not with an entry of its own, which would be left over.
+        // Rejected on a connection with its own entry, which would be left over.
         let claim = identities.claim(conn(9), Some(b), &same, b"", Time::from_millis(60_000));
         assert_eq!(claim.unwrap_err().code, ErrorCode::NotAllowed);
     }

@@ -1,4 +1,4 @@
-//! Liveness: how long sessions may be quiet, and what the end of a connection means. Pure.
+//! Liveness: how long sessions may be quiet, and the cause when a connection ends. Pure.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use crate::registry::Cause;
 /// Tag of the timer of silence checks.
 pub(super) const TAG: u64 = 2;
 
-/// The time between two silence checks.
+/// Time between two silence checks.
 pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What the silence of a peer means.
+/// Meaning of the silence of a peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Health {
-    /// It sends something in time, or is not expected to.
+    /// It sends in time, or is not expected to.
     Responsive,
     /// It fell silent together with many others, and is held for a while.
     Suspect,
-    /// It is being closed because it is silent.
+    /// It is being closed because of its silence.
     Silent,
 }
 
@@ -38,7 +38,7 @@ pub(super) fn is_silent(config: &Config, quiet: Option<Duration>) -> bool {
     quiet.is_some_and(|quiet| quiet >= config.silence)
 }
 
-/// Returns whether nodes may have given this process up while the loop stood still for this long.
+/// Returns whether nodes may have given up this process while the loop was stopped for this long.
 pub(super) fn is_stall(config: &Config, paused: Duration) -> bool {
     paused >= overdue_after(config).max(2 * CHECK_INTERVAL)
 }
@@ -52,7 +52,7 @@ pub(super) fn cause(
 ) -> Cause {
     match (reason, health) {
         (CloseReason::PeerVanished, _) | (_, Health::Silent) => Cause::Silent,
-        // It neither reads nor sends.
+        // The peer neither reads nor sends.
         (CloseReason::WriteTimeout, Health::Suspect) => Cause::Silent,
         (CloseReason::WriteTimeout, _) if is_overdue(config, quiet) => Cause::Silent,
         _ => Cause::Closed,

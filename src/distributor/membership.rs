@@ -21,7 +21,7 @@ use crate::reactor::{Close, ConnId, Net};
 use crate::registry::{Cause, Entry, EntryId};
 
 impl Distributor {
-    /// Serves a registration. The sender and all watching peers are sent the list at the end of the
+    /// Serves a registration. The sender and all watching peers receive the list at the end of the
     /// turn.
     pub(super) fn register(
         &mut self,
@@ -64,7 +64,7 @@ impl Distributor {
         let claim =
             self.identities
                 .claim(conn, peer.entry, &identity, &entry.encoded, net.now())?;
-        // A node that only calls others has a session and no port: that needs no warning.
+        // A node that only calls others has a session and no port: log no warning.
         let lacks_port = !entry.listed && request.is_none();
         let result = match claim.entry {
             None => {
@@ -84,7 +84,7 @@ impl Distributor {
         if let Some(peer) = self.peers.get_mut(conn) {
             peer.entry = Some(id);
             peer.is_registered = true;
-            // Sessions name the revision that they have: see `open_session`.
+            // Sessions send the revision that they have: see `open_session`.
             peer.is_list_due = peer.session.is_none();
             if let Some(event) = event {
                 let host = &*host;
@@ -121,7 +121,7 @@ impl Distributor {
         Ok(())
     }
 
-    /// Gives the entry of `from` to `conn`, and closes `from`.
+    /// Transfers the entry of `from` to `conn`, and closes `from`.
     fn supersede(&mut self, net: &mut Net, conn: ConnId, from: ConnId) {
         if let Some(old) = self.peers.get_mut(from) {
             old.entry = None;
@@ -132,7 +132,7 @@ impl Distributor {
         }
     }
 
-    /// Removes an entry from the list, if it is in it.
+    /// Removes an entry from the list, if it is listed.
     pub(super) fn depart(
         &mut self,
         net: &Net,
@@ -156,7 +156,7 @@ impl Distributor {
         self.events.emit(net.now(), &self.registry, subject, left);
     }
 
-    /// Removes the entry of a node, and replies when all sessions have acknowledged that.
+    /// Removes the entry of a node, and replies once all sessions have acknowledged that.
     pub(super) fn drain(
         &mut self,
         net: &mut Net,
@@ -164,7 +164,7 @@ impl Distributor {
         packet: &Packet<'_>,
     ) -> Result<(), Refusal> {
         let request = DrainRequest::parse(packet.params())?;
-        // Otherwise a connection could have any number of drains, by registering in between.
+        // Otherwise a connection could begin any number of drains, by registering in between.
         if self.drains.is_pending(conn) {
             let message = "drain pending: wait for the answer to the earlier one";
             return Err(Refusal::new(ErrorCode::Busy, message));
@@ -219,12 +219,12 @@ impl Distributor {
         // A list without a session has no ids, so that a delta cannot change it.
         let known = request.rev.filter(|rev| {
             request.epoch.as_deref() == Some(self.epoch.as_str())
-                // A session with an incomplete list is sent a complete one.
+                // A session with an incomplete list needs a complete one.
                 && self.warm_up.can_resume(*rev)
                 && self.registry.delta_since(*rev).is_some()
         });
         peer.listed_revision = known;
-        // A node that takes its entry over unchanged causes no push.
+        // A node that takes over its entry unchanged causes no push.
         peer.is_list_due = request.watch != Watch::None && known != Some(self.registry.revision());
         peer.session = Some(Box::new(Session {
             watch: request.watch,
@@ -283,13 +283,13 @@ impl Distributor {
         net.close(conn, Close::Now);
     }
 
-    /// Returns whether silent nodes are to be held. `silent` of them fell silent now.
+    /// Returns whether silent nodes are to be held, when `silent` more of them fell silent.
     pub(super) fn holds_silent(&mut self, net: &Net, silent: usize) -> bool {
         let now = net.now();
         let mode = &mut self.self_preservation;
         mode.note_stalls(now, net.counters().stalls);
         let was_holding = mode.is_holding();
-        // Overdue nodes may be the next ones. Once some are held, so are all that follow.
+        // Overdue nodes may fall silent next. Once some are held, so are all that follow.
         let mut overdue = 0;
         if !was_holding {
             let peers = self.peers.iter().filter(|(_, peer)| peer.entry.is_some());

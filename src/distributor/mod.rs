@@ -52,14 +52,14 @@ pub(crate) use events::{escaped, escaped_frame};
 pub use persistence::{Restored, Snapshot, SnapshotCounts, SnapshotSink, Unreadable};
 pub use view::{NodeState, NodeView, SessionKind, UnacknowledgedSessions, View};
 
-/// The Distributor's side of the protocol, for all its connections.
+/// Serves the Distributor's side of the protocol, for all its connections.
 ///
-/// Call [`restore`](Distributor::restore) and [`persist_to`](Distributor::persist_to) first, if the
-/// list is to survive a restart, then [`listen`](Distributor::listen). After
+/// If the list is to survive a restart, first call [`restore`](Distributor::restore) and
+/// [`persist_to`](Distributor::persist_to). Then call [`listen`](Distributor::listen). After
 /// [`stop`](Distributor::stop), turn the reactor until [`Net::connections`] is zero.
 #[derive(Debug, Default)]
 pub struct Distributor {
-    /// Allocated when it is first needed.
+    /// Allocated on first use.
     owner: Option<Owner>,
     config: Config,
     registry: Registry,
@@ -69,13 +69,13 @@ pub struct Distributor {
     drains: Drains,
     self_preservation: SelfPreservation,
     persistence: Persistence,
-    /// Drawn at the start; distinguishes the revisions of this run from those of another.
+    /// Random; distinguishes the revisions of this run from those of others.
     epoch: String,
     warm_up: WarmUp,
     pushes: Pushes,
     events: Events,
     listeners: Vec<ListenerId>,
-    /// When the last turn ended.
+    /// Time at which the last turn ended.
     turned_at: Time,
     reported_refusals: u64,
     reported_accept_failures: u64,
@@ -83,7 +83,7 @@ pub struct Distributor {
 }
 
 impl Distributor {
-    /// Returns a Distributor without nodes that does not listen yet.
+    /// Creates a Distributor without nodes that does not listen yet.
     pub fn new(config: Config) -> Distributor {
         Distributor {
             registry: Registry::new(config.capacity.clone()),
@@ -93,14 +93,15 @@ impl Distributor {
         }
     }
 
-    /// Listens, and returns the address with the port in use. Errors are those of [`Net::listen`].
+    /// Listens, and returns the address with the port in use. Returns the errors of
+    /// [`Net::listen`].
     pub fn listen(&mut self, net: &mut Net, addr: SocketAddr) -> io::Result<SocketAddr> {
         let options = listen_options(self.claim_owner(net));
         let listener = net.listen(addr, options)?;
         self.serve_on(net, listener)
     }
 
-    /// Serves a socket that is listening already, and returns its address. Errors are those of
+    /// Serves a socket that already listens, and returns its address. Returns the errors of
     /// [`Net::listen_on`].
     pub fn listen_on(&mut self, net: &mut Net, socket: OwnedFd) -> io::Result<SocketAddr> {
         let options = listen_options(self.claim_owner(net));
@@ -132,8 +133,8 @@ impl Distributor {
 
     /// Begins to stop: closes the listeners, and each connection once its queue is written.
     ///
-    /// Sessions are sent a time after which to reconnect, different for each. Peers do not see the
-    /// list shrink. The stop is complete when [`Net::connections`] is zero.
+    /// Each session receives a different time after which to reconnect. Peers do not see the list
+    /// shrink. The stop is complete when [`Net::connections`] is zero.
     pub fn stop(&mut self, net: &mut Net) {
         self.is_stopping = true;
         for listener in self.listeners.drain(..) {
@@ -152,12 +153,12 @@ impl Distributor {
         self.persistence.persist(snapshot);
     }
 
-    /// Lists the entries of an earlier run, until their nodes reconnect, and begins a warm-up.
-    /// Nodes that have not reconnected when it ends leave as
+    /// Lists the entries of an earlier run until their nodes reconnect, and begins a warm-up. Nodes
+    /// that have not reconnected when it ends are removed with
     /// [`Cause::Absent`](crate::registry::Cause).
     ///
     /// Call it before the first turn. Returns the number of entries that are left out because they
-    /// exceed a limit. See [`Distributor::persist_to`] for an example.
+    /// exceed a limit. [`Distributor::persist_to`] has an example.
     pub fn restore(&mut self, net: &mut Net, restored: Restored) -> usize {
         let mut left_out = restored.left_out();
         self.admission.salt = Some(restored.salt);
@@ -173,8 +174,8 @@ impl Distributor {
         left_out
     }
 
-    /// Hands the list to `sink` from now on: at the end of turns in which it changed, at most every
-    /// 50 ms, and in [`Distributor::stop`].
+    /// Passes the list to `sink` from now on: at the end of turns in which it changed, at most
+    /// every 50 ms, and in [`Distributor::stop`].
     ///
     /// Call it after [`Distributor::restore`], so that a crash between the two loses nothing.
     ///
@@ -226,7 +227,7 @@ impl Distributor {
         self.persistence.start(net, owner, Box::new(sink));
     }
 
-    /// Returns the list as it would be handed to a sink now.
+    /// Returns a snapshot of the list, as the sink would receive it now.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::new(self.admission.salt(), &self.registry, &self.identities)
     }
@@ -236,7 +237,7 @@ impl Distributor {
         self.persistence.counts()
     }
 
-    /// Replaces the tokens. Connections that were admitted stay so.
+    /// Replaces the tokens. Admitted connections stay admitted.
     pub fn set_tokens(&mut self, tokens: Tokens) {
         self.admission.set_tokens(tokens);
     }
@@ -244,8 +245,8 @@ impl Distributor {
     /// Removes entries from the list for the admin API. Their connections stay, and are listed
     /// again when they register again.
     ///
-    /// [`Distributor::take_drained`] returns the result, at the latest after `wait`, at most
-    /// [`MAX_DRAIN_WAIT`].
+    /// [`Distributor::take_drained`] returns the result after `wait` at the latest. `wait` is
+    /// capped at [`MAX_DRAIN_WAIT`].
     pub fn drain_entries(&mut self, net: &mut Net, ids: &[EntryId], wait: Duration) -> DrainId {
         self.begin_drain(net, ids, wait, None, "drained by an operator")
     }
@@ -261,7 +262,7 @@ impl Distributor {
         &self.registry
     }
 
-    /// Returns the addresses that it listens on.
+    /// Returns the addresses of its listeners.
     pub fn local_addrs(&self, net: &Net) -> impl Iterator<Item = SocketAddr> {
         let listeners = self.listeners.iter();
         listeners.filter_map(|listener| net.local_addr(*listener))
@@ -324,7 +325,7 @@ impl Distributor {
         .into_iter()
     }
 
-    /// Returns the bytes of old lists that some peers have not read yet.
+    /// Returns the bytes of old lists that peers have not read yet.
     pub fn bytes_kept(&self) -> [(&'static str, usize); 1] {
         let [.., old_list_bytes] = self.pushes.sizes();
         [("old_lists", old_list_bytes)]
@@ -340,7 +341,7 @@ impl Distributor {
         self.is_stopping
     }
 
-    /// Returns the epoch, which distinguishes the revisions of this run from those of another.
+    /// Returns the epoch, which distinguishes the revisions of this run from those of others.
     pub fn epoch(&self) -> &str {
         &self.epoch
     }

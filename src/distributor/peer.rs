@@ -1,4 +1,4 @@
-//! The state of one connection of a Distributor.
+//! The state of a connection of a Distributor.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,26 +10,26 @@ use crate::protocol::Watch;
 use crate::registry::{EntryId, Registry};
 use crate::time::Time;
 
-/// One connection. State that only some have is boxed, since there may be very many idle ones.
+/// One connection. Rarely used state is boxed, since there may be very many idle connections.
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) addr: SocketAddr,
     pub(super) connected_at: Time,
-    /// Its entry, from registering until it drains or another connection takes it over.
+    /// Its entry, from registration until it drains or another connection takes over the entry.
     pub(super) entry: Option<EntryId>,
-    /// It has registered, and is sent every change of the list since.
+    /// It has registered, and receives every change of the list since.
     pub(super) is_registered: bool,
     /// Its session; plain peers have none.
     pub(super) session: Option<Box<Session>>,
     pub(super) has_sent_frame: bool,
-    /// The revision of the list that was last queued for it.
+    /// Revision of the list that was last queued for it.
     pub(super) listed_revision: Option<u64>,
-    /// It is to be sent a list even if that has not changed: it has just connected or registered.
+    /// A list is due even if it has not changed: the peer has just connected or registered.
     pub(super) is_list_due: bool,
-    /// The key of its request for the list, until that is answered.
+    /// Key of its request for the list, until the list is sent.
     pub(super) get_key: Option<Box<str>>,
     pub(super) health: Health,
-    /// What admits it to register and to be sent lists. `None`: it needs a token.
+    /// Authorization to register and to receive lists. `None`: it needs a token.
     pub(super) authorization: Option<Authorization>,
     pub(super) token: Option<Box<TokenMark>>,
 }
@@ -39,13 +39,13 @@ pub(super) struct Peer {
 pub(super) struct Session {
     pub(super) watch: Watch,
     pub(super) instance: Option<Box<str>>,
-    /// The revision that it last acknowledged.
+    /// Revision that it last acknowledged.
     pub(super) acked_revision: u64,
-    /// The last push before it began, which it need not acknowledge.
+    /// Revision of the last push before it began, which it need not acknowledge.
     pub(super) opened_at_push: u64,
-    /// When it last sent something.
+    /// Time at which it last sent something.
     pub(super) received_at: Time,
-    /// The last list that was sent to it was marked as incomplete.
+    /// The last list sent to it was marked as incomplete.
     pub(super) was_sent_incomplete: bool,
     /// Its next update is a whole list, since changes cannot be marked as incomplete.
     pub(super) needs_list: bool,
@@ -69,7 +69,7 @@ impl Peer {
         }
     }
 
-    /// Returns how long its session has sent nothing. `None` if it has none, is a suspect already,
+    /// Returns how long its session has sent nothing. `None` if it has none, is already a suspect,
     /// or waits for a list: until then nothing is read from it.
     pub(super) fn quiet_for(&self, now: Time) -> Option<Duration> {
         let session = self.session.as_ref()?;
@@ -87,7 +87,7 @@ impl Peer {
         }
     }
 
-    /// Returns the revision after which it has to acknowledge pushes, if it has to.
+    /// Returns the revision after which it has to acknowledge pushes, or `None` if it need not.
     pub(super) fn awaited_from(&self) -> Option<u64> {
         let session = self.session.as_deref()?;
         self.is_watching()
@@ -116,7 +116,7 @@ impl Peer {
         }
     }
 
-    /// Returns whether it is sent every change of the list.
+    /// Returns whether it receives every change of the list.
     pub(super) fn is_watching(&self) -> bool {
         let session = self.session.as_ref();
         self.is_registered && session.is_none_or(|session| session.watch != Watch::None)

@@ -1,16 +1,16 @@
-//! When sessions may reconnect after a planned stop.
+//! Times after which sessions reconnect after a planned stop.
 
 use std::time::Duration;
 
-/// The time until the first session may reconnect.
+/// Time until the first session may reconnect.
 const FIRST: Duration = Duration::from_millis(500);
-/// The time from the first to the last, if sessions are not very many.
+/// Time from the first to the last, if there are not very many sessions.
 const USUAL_SPREAD: Duration = Duration::from_secs(5);
-/// The longest such time: all have to reconnect within the next run's warm-up.
+/// Maximum of that time: all have to reconnect within the next run's warm-up.
 const LONGEST_SPREAD: Duration = Duration::from_secs(8);
-/// The time from one session to the next, if they are few.
+/// Time from one session to the next, if they are few.
 const LONGEST_STEP: Duration = Duration::from_millis(20);
-/// The shortest such time, unless there are too many for it.
+/// Minimum of that time, unless there are too many sessions for it.
 const SHORTEST_STEP: Duration = Duration::from_millis(1);
 
 /// Returns a different time for each session.

@@ -1,7 +1,7 @@
 //! Self-preservation: when many nodes fall silent at once, the fault may be on this side.
 //!
-//! They are then held and evicted slowly: a list that is partly wrong does less harm than an empty
-//! one. Pure: all times are arguments.
+//! They are then held and evicted slowly: a partly wrong list does less harm than an empty one.
+//! Pure: all times are arguments.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,19 +10,19 @@ use crate::reactor::ConnId;
 use crate::registry::EntryId;
 use crate::time::Time;
 
-/// Nodes that fall silent within this time are counted together.
+/// Nodes that fall silent within this time count together.
 const WINDOW: Duration = Duration::from_secs(15);
-/// A loss above this share of all entries is a mass loss,
+/// Share of all entries above which a loss is a mass loss,
 const MANY_PERCENT: usize = 15;
-/// if it is at least this many.
+/// if it has at least this many entries.
 const MANY_AT_LEAST: usize = 3;
-/// The time between two evictions of suspects.
+/// Time between two evictions of suspects.
 const EVICTION_INTERVAL: Duration = Duration::from_secs(1);
 
-/// An entry whose node fell silent and that is held.
+/// An entry that is held although its node fell silent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Suspect {
-    /// The connection is open, and may send something again.
+    /// The connection is open, and the node may recover.
     Connected(ConnId),
     /// The connection ended; the entry may be claimed.
     Unclaimed(EntryId),
@@ -31,18 +31,18 @@ pub(super) enum Suspect {
 /// Recent losses, and the suspects.
 #[derive(Debug, Default)]
 pub(super) struct SelfPreservation {
-    /// When each node fell silent, within the window.
+    /// Time at which each node fell silent, within the window.
     silent_at: VecDeque<Time>,
     stalls: u64,
     stalled_at: Option<Time>,
-    /// In the order of eviction. Some may no longer be suspect.
+    /// Suspects in the order of eviction. Some may have recovered.
     held: VecDeque<Suspect>,
-    /// When the next eviction is due.
+    /// Time of the next eviction.
     evicts_at: Time,
 }
 
 impl SelfPreservation {
-    /// Notes the number of stalls of the loop so far.
+    /// Records the number of stalls of the loop so far.
     pub(super) fn note_stalls(&mut self, now: Time, stalls: u64) {
         if stalls > self.stalls {
             self.stalls = stalls;
@@ -59,9 +59,10 @@ impl SelfPreservation {
         [self.held.len(), self.silent_at.len()]
     }
 
-    /// Returns whether nodes that fell silent now are to be held.
+    /// Returns whether nodes that fall silent now are to be held.
     ///
-    /// `silent` nodes fell silent, `overdue` ones may follow, of `entries` in total, both included.
+    /// `silent` nodes fell silent and `overdue` ones may follow, of `entries` in total, which
+    /// includes both.
     pub(super) fn holds(
         &mut self,
         now: Time,
@@ -78,7 +79,7 @@ impl SelfPreservation {
         if self.is_holding() || self.stalled_at.is_some_and(is_recent) {
             return true;
         }
-        // None was held before, so earlier ones are no longer among `entries`.
+        // None was held before, so earlier losses are no longer among `entries`.
         let (lost, all) = (before + silent + overdue, before + entries);
         lost >= MANY_AT_LEAST && lost * 100 > MANY_PERCENT * all
     }
@@ -90,7 +91,7 @@ impl SelfPreservation {
         self.held.push_back(suspect);
     }
 
-    /// Removes and returns the suspect to evict now: if it is due, the first that still is one.
+    /// Removes and returns the first remaining suspect if an eviction is due.
     pub(super) fn evict_one(
         &mut self,
         now: Time,
@@ -121,7 +122,7 @@ mod tests {
 
     #[test]
     fn holds_more_than_15_percent_and_at_least_three() {
-        // The most losses of so many entries that are not held.
+        // The maximum losses of so many entries that are not held.
         for (listed, most) in [
             (1, 1),
             (3, 2),

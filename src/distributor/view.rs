@@ -17,28 +17,28 @@ use crate::time::Time;
 pub struct NodeView<'a> {
     /// The id of its entry.
     pub id: EntryId,
-    /// The entry, as it was registered.
+    /// The entry as registered.
     pub entry: &'a Entry,
     /// The address of its connection, if it has one.
     pub peer: Option<SocketAddr>,
     /// The kind of its session.
     pub session: SessionKind,
-    /// The revision that it was last sent.
+    /// Revision that was last sent to it.
     pub sent: Option<u64>,
-    /// The revision that it last acknowledged.
+    /// Revision that it last acknowledged.
     pub acked: Option<u64>,
     /// Bytes that are queued for it.
     pub pending_bytes: usize,
     /// Its state.
     pub state: NodeState,
-    /// When it joined, if a journal is kept.
+    /// Time at which it joined, if a journal is kept.
     pub joined_at: Option<Time>,
 }
 
 /// The kind of session that a peer opened with its registration.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum SessionKind {
-    /// No session: a plain peer, which is sent whole lists.
+    /// No session: a plain peer, which receives whole lists.
     Plain,
     /// A session with whole lists.
     List,
@@ -60,7 +60,7 @@ impl SessionKind {
         SessionKind::None,
     ];
 
-    /// Returns its word in JSON and metrics.
+    /// Returns its name in JSON and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             SessionKind::Plain => "plain",
@@ -87,7 +87,7 @@ impl SessionKind {
 pub enum NodeState {
     /// It is connected and has read all data sent to it.
     Connected,
-    /// It has not read all data sent to it.
+    /// It is backlogged: it has not read all data sent to it.
     Behind,
     /// It fell silent together with many others, and is held.
     Suspect,
@@ -96,7 +96,7 @@ pub enum NodeState {
 }
 
 impl NodeState {
-    /// Returns its word in JSON.
+    /// Returns its name in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             NodeState::Connected => "connected",
@@ -154,8 +154,8 @@ impl<'a> View<'a> {
         counts.into_iter()
     }
 
-    /// Returns the sessions that have not acknowledged the newest revision yet. Looks at all peers:
-    /// call it once for many revisions.
+    /// Returns the sessions that have not acknowledged the newest revision. Iterates over all
+    /// peers: call it once for many revisions.
     pub fn unacknowledged(self) -> UnacknowledgedSessions<'a> {
         let newest = self.registry.revision();
         let sessions = self.peers.iter().filter_map(|(_, peer)| {
@@ -168,13 +168,14 @@ impl<'a> View<'a> {
     }
 }
 
-/// Watching sessions that have not acknowledged the newest revision, each with the revision that it
-/// has applied, the lowest first.
+/// Watching sessions that have not acknowledged the newest revision, each with its applied
+/// revision, the lowest first.
 #[derive(Debug)]
 pub struct UnacknowledgedSessions<'a>(Vec<(u64, &'a str)>);
 
 impl UnacknowledgedSessions<'_> {
-    /// Returns how many have not applied this revision, and the names of some of them.
+    /// Returns the number of sessions that have not applied this revision, and the names of some of
+    /// them.
     pub fn of(&self, revision: u64) -> (usize, impl Iterator<Item = &str>) {
         let count = self.0.partition_point(|(from, _)| *from < revision);
         let names = self.0.iter().take(count).map(|(_, name)| *name);

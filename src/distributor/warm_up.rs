@@ -11,24 +11,24 @@ use crate::time::Time;
 /// Tag of the timer of [`WarmUp`].
 pub(super) const TAG: u64 = 1;
 
-/// Absent entries leave this long before the list is complete, so that sessions receive the cause
-/// of each before the next list.
+/// Time from the removal of absent entries to the complete list. Sessions receive the cause of each
+/// removal before the next list.
 pub(super) const ABSENT_BEFORE_COMPLETE: Duration = Duration::from_millis(50);
 
-/// Whether the list may be incomplete.
+/// State of the warm-up: whether the list may be incomplete.
 #[derive(Debug, Default)]
 pub(super) enum WarmUp {
     /// The Distributor does not listen yet.
     #[default]
     NotBegun,
-    /// Nodes have until then to reconnect.
+    /// Nodes have until `ends_at` to reconnect.
     Running { ends_at: Time, timer: TimerId },
-    /// The list is complete. Lists up to this revision may have been sent as incomplete.
+    /// The list is complete. Lists up to this revision may have been marked as incomplete.
     Over { last_incomplete: u64 },
 }
 
 impl WarmUp {
-    /// Begins, begins anew, or sets the time until the end.
+    /// Begins or restarts the warm-up, or sets its remaining time.
     pub(super) fn run_for(&mut self, net: &mut Net, owner: Owner, length: Duration) {
         if let WarmUp::Running { timer, .. } = *self {
             net.disarm(timer);
@@ -38,8 +38,8 @@ impl WarmUp {
         *self = WarmUp::Running { ends_at, timer };
     }
 
-    /// Ends. The complete list is a new revision, which is sent only to sessions that were sent an
-    /// incomplete one.
+    /// Ends the warm-up. The complete list is a new revision, which is sent only to sessions that
+    /// have an incomplete one.
     pub(super) fn end(&mut self, registry: &mut Registry, peers: &mut ConnMap<Peer>) {
         let before = registry.revision();
         *self = WarmUp::Over {
@@ -60,14 +60,14 @@ impl WarmUp {
         matches!(self, WarmUp::Over { .. })
     }
 
-    /// Returns whether a session that knows this revision may be sent changes only.
+    /// Returns whether a session with this revision may receive changes only.
     pub(super) fn can_resume(&self, revision: u64) -> bool {
         matches!(self, WarmUp::Over { last_incomplete } if revision > *last_incomplete)
     }
 
     /// Returns the remaining time; zero if the list is complete.
     pub(super) fn remaining(&self, now: Time) -> Duration {
-        // Absent entries leave a moment before the list is complete.
+        // Absent entries are removed shortly before the list is complete.
         let at_least = Duration::from_millis(1);
         match self {
             WarmUp::NotBegun => at_least,

@@ -23,7 +23,7 @@ pub enum Event {
     Superseded(SocketAddr),
     /// An entry left the list, with its cause and the observation in words.
     Left(Cause, &'static str),
-    /// A silent node is kept together with many others.
+    /// A silent node is held together with many others.
     Suspected,
     /// A suspect sent something.
     Recovered,
@@ -53,7 +53,7 @@ pub enum Event {
     },
     /// Not recorded: the loop failed to accept connections, this many times in total.
     AcceptFailed(u64),
-    /// Not recorded: silent nodes are kept from now on.
+    /// Not recorded: silent nodes are held from now on.
     SelfPreservationEntered {
         /// Nodes that fell silent.
         silent: usize,

@@ -147,7 +147,7 @@ pub struct Stats {
     pub lists_sent: u64,
     /// Pushes of a list that exceeds the read buffer of plain peers.
     pub oversized_pushes: u64,
-    /// Nodes kept as suspects, because they fell silent together with many others.
+    /// Nodes held as suspects, because they fell silent together with many others.
     pub suspects_held: u64,
     /// Registrations rejected because there are too many entries, or the list is too long.
     pub capacity_exceeded: u64,

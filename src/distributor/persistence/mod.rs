@@ -1,4 +1,4 @@
-//! Persistence: when the list is handed to a sink, and in which format.
+//! Persistence: when the list is passed to a sink, and in which format.
 
 mod snapshot;
 
@@ -13,10 +13,9 @@ pub use snapshot::{Restored, Snapshot, Unreadable};
 /// Persists the list of a Distributor: see
 /// [`Distributor::persist_to`](super::Distributor::persist_to).
 pub trait SnapshotSink {
-    /// Takes a snapshot to be persisted. An earlier one that has not been persisted yet is
-    /// obsolete.
+    /// Receives a snapshot to persist. It replaces earlier ones that have not been persisted yet.
     ///
-    /// It is called on the thread of the loop and must not block: files are written elsewhere.
+    /// Called on the thread of the loop, so it must not block: write files on another one.
     fn persist(&mut self, snapshot: Snapshot);
 
     /// Returns the number of persisted and failed snapshots so far. For metrics only.
@@ -34,7 +33,7 @@ pub struct SnapshotCounts {
     pub failures: u64,
 }
 
-/// A change is persisted at once when all is quiet, and after at most this long under churn.
+/// Maximum delay of a change under churn. When all is quiet, it is persisted at once.
 const MIN_PAUSE: Duration = Duration::from_millis(50);
 
 /// Tag of the timer of [`Persistence`].
@@ -50,8 +49,8 @@ pub(super) struct Persistence {
 }
 
 impl Persistence {
-    /// Sets the sink. It gets the first snapshot in the next turn, even an empty one: a sink that
-    /// fails is noticed early.
+    /// Sets the sink. It receives the first snapshot in the next turn, even an empty one, so that a
+    /// failing sink is detected early.
     pub(super) fn start(&mut self, net: &mut Net, owner: Owner, sink: Box<dyn SnapshotSink>) {
         self.sink = Some(sink);
         self.is_changed = true;
@@ -63,8 +62,7 @@ impl Persistence {
         self.is_changed = true;
     }
 
-    /// Returns whether a snapshot is to be persisted now. If one is due soon, a timer causes a turn
-    /// then.
+    /// Returns whether to persist a snapshot now. If one is due soon, a timer then causes a turn.
     pub(super) fn is_due(&mut self, net: &mut Net, owner: Owner) -> bool {
         if !self.is_changed || self.sink.is_none() {
             return false;
@@ -83,7 +81,7 @@ impl Persistence {
         true
     }
 
-    /// Hands a snapshot to the sink.
+    /// Passes a snapshot to the sink.
     pub(super) fn persist(&mut self, snapshot: Snapshot) {
         if let Some(sink) = &mut self.sink {
             sink.persist(snapshot);

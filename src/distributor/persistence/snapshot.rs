@@ -1,8 +1,8 @@
 //! The format of the persisted list, with the identity of each entry. Pure.
 //!
-//! A line of JSON names the format, its version, and the length and hash of the rest, which
-//! distinguishes foreign files, newer versions and torn files. Then follow a line with the salt of
-//! the token marks, and one JSON object per entry, in the order of the list.
+//! The first line is JSON with the format, its version, and the length and hash of the rest, which
+//! distinguishes foreign files, newer versions and torn files. A line with the salt of the token
+//! marks follows, then one JSON object per entry, in the order of the list.
 
 use std::fmt;
 use std::io::Write;
@@ -17,7 +17,7 @@ use crate::distributor::identities::{Identities, Identity};
 use crate::protocol::{ListedNode, Registration, RegistrationLimits, is_instance};
 use crate::registry::{Entry, Registry};
 
-/// The list at one moment, to be persisted: see [`SnapshotSink`](super::SnapshotSink).
+/// The list at a moment, to be persisted: see [`SnapshotSink`](super::SnapshotSink).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Snapshot {
     body: Vec<u8>,
@@ -28,12 +28,12 @@ pub struct Snapshot {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Restored {
     pub(in crate::distributor) salt: Salt,
-    /// With the identity of the node of each.
+    /// Entries, each with the identity of its node.
     pub(in crate::distributor) entries: Vec<(Entry, Identity)>,
     left_out: usize,
 }
 
-/// Why bytes cannot be decoded as a snapshot.
+/// Reason why bytes cannot be decoded as a snapshot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unreadable {
     /// They begin like a snapshot, but are incomplete or were changed.
@@ -56,7 +56,7 @@ impl fmt::Display for Unreadable {
 
 impl std::error::Error for Unreadable {}
 
-/// About the bytes per entry besides its JSON.
+/// Approximate number of bytes per entry besides its JSON.
 const BYTES_BESIDE_ENTRY: usize = 160;
 
 const FORMAT: &str = "pilcrow distributor state";
@@ -88,13 +88,13 @@ struct Line<'a> {
     entry: &'a RawValue,
 }
 
-/// Longest host. It is part of an entry, but not of a registration and its limits.
+/// Maximum length of a host. It is part of an entry, but not of a registration and its limits.
 const MAX_HOST_BYTES: usize = 300;
 
 impl Restored {
     /// Decodes a file made by [`Snapshot::into_bytes`].
     ///
-    /// Entries that exceed `limits`, as if they were registered now, are left out and counted.
+    /// Entries that exceed `limits` are left out and counted.
     pub fn decode(bytes: &[u8], limits: &RegistrationLimits) -> Result<Restored, Unreadable> {
         // After a crash some disks return zeros for bytes that were not written.
         if bytes.iter().all(|byte| *byte == 0) {
@@ -160,7 +160,7 @@ fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((parts.next()?, parts.next()?))
 }
 
-/// Returns the entry of a line, if it is within `limits`. A file is trusted no more than a peer.
+/// Returns the entry of a line, if it is within `limits`. A file is as untrusted as a peer.
 fn restored_entry(line: Line<'_>, limits: &RegistrationLimits) -> Option<(Entry, Identity)> {
     let limits = RegistrationLimits {
         max_bytes: limits.max_bytes.saturating_add(MAX_HOST_BYTES),
@@ -175,7 +175,7 @@ fn restored_entry(line: Line<'_>, limits: &RegistrationLimits) -> Option<(Entry,
         encoded: line.entry.get().as_bytes().into(),
         name: registration.name().into(),
         listed: registration.port().is_some(),
-        // A guess, on the safe side, until it is claimed.
+        // The safe guess until it is claimed.
         is_plain: line.instance.is_none(),
     };
     let identity = Identity {
@@ -214,7 +214,7 @@ impl Snapshot {
         let body = &mut self.body;
         let _ = write!(body, "{{\"address\":\"{}\"", identity.address);
         if let Some(instance) = &identity.instance {
-            // Letters and digits: nothing to escape.
+            // Letters and digits need no escapes.
             let _ = write!(body, ",\"instance\":\"{instance}\"");
         }
         if let Some(token) = &identity.token {
@@ -225,7 +225,8 @@ impl Snapshot {
         body.extend_from_slice(b"}\n");
     }
 
-    /// Returns the bytes of the file. Hashes them, so call it outside the loop's thread.
+    /// Returns the bytes of the file. Computes a hash, so call it on another thread than the
+    /// loop's.
     pub fn into_bytes(self) -> Vec<u8> {
         let header = Header {
             format: FORMAT,
@@ -322,7 +323,7 @@ mod tests {
         let file = encode(&some_entries());
         for length in 0..file.len() {
             let wrong = decode(&file[..length]).unwrap_err();
-            // Too short to show its format, it counts as foreign.
+            // Too short to recognize, it counts as foreign.
             let wanted = if length == 0 || length > 40 {
                 Unreadable::Torn
             } else {

@@ -1,4 +1,4 @@
-//! The lists and changes that are pushed, each encoded at most once per revision.
+//! The lists and changes of pushes, each encoded at most once per revision.
 
 use crate::distributor::peer::Peer;
 use crate::protocol::{Stamp, Watch, write_delta, write_list, write_session_list};
@@ -28,7 +28,7 @@ impl<'a> Source<'a> {
 
     fn write(&self, out: &mut Vec<u8>, has_session: bool, ack: bool) {
         let registry = self.registry;
-        // With room for the ids as well, so that the buffer does not move.
+        // Reserves room for the ids too, so that the buffer does not move.
         out.reserve(registry.encoded_bytes() + 16 * registry.len() + 256);
         let entries = |out: &mut Vec<u8>| write_entries(out, registry.listed());
         if has_session {
@@ -46,37 +46,36 @@ fn is_plain(entry: &(EntryId, &Entry)) -> bool {
     entry.1.is_plain
 }
 
-/// Limits the memory that peers which do not read hold together. Each holds one list, and those
-/// that stopped at the same revision share it; a long list at many revisions would still be too
-/// large.
+/// Limit of the memory of all old lists that unread queues hold. Each such peer holds one list, and
+/// those that stopped at the same revision share it; a long list at many revisions would still be
+/// too large.
 const MAX_OLD_LIST_BYTES: usize = 128 << 20;
 
-/// Limits the deltas of one revision together. Each resuming session names the revision that it
-/// has, so that one node could request thousands, each nearly as long as the list.
+/// Limit of the deltas of one revision together. Each resuming session sends the revision that it
+/// has, so one node could request thousands, each nearly as long as the list.
 const MAX_DELTA_BYTES: usize = 16 << 20;
 
-/// Frames that are sent to many peers, each encoded at most once per revision.
+/// Frames for many peers, each encoded at most once per revision.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
-    /// Lists and deltas of earlier revisions that some peer has not read yet, the oldest first.
+    /// Lists and deltas of earlier revisions that some peers have not read yet, the oldest first.
     old_lists: Vec<(u64, SharedFrame)>,
     revision: Option<u64>,
     plain_list: Encoded,
     session_list: Encoded,
-    /// From which revision each leads to the current one.
+    /// Deltas to the current revision, each with the revision it starts from.
     pub(super) deltas: Vec<(u64, Option<SharedFrame>)>,
     delta_bytes: usize,
-    /// Whether sessions are to acknowledge the current revision at once.
+    /// Sessions are to acknowledge the current revision at once.
     pub(super) asks_for_ack: bool,
     ack_samples: Option<RateLimit>,
 }
 
-/// Changes per second that are acknowledged at once even if no drain waits: samples of how long a
+/// Changes per second that are acknowledged at once even if no drain waits. They sample how long a
 /// change takes to arrive.
 const ACK_SAMPLES_PER_SECOND: u32 = 1;
 
-/// A frame, and whether it is of the current revision. An old one is kept, so that the next one can
-/// be encoded in its memory.
+/// A frame, and whether it is of the current revision. An old one is kept to reuse its memory.
 #[derive(Debug, Default)]
 struct Encoded {
     frame: SharedFrame,
@@ -93,8 +92,8 @@ impl Encoded {
 }
 
 impl Frames {
-    /// Sets the revision of the frames to that of `source`. Those of an earlier one are discarded,
-    /// or kept as old lists while peers hold them.
+    /// Sets the revision of the frames to that of `source`. Earlier frames are discarded, or kept
+    /// as old lists while peers hold them.
     pub(super) fn set_revision(&mut self, source: Source<'_>, now: Time) {
         let revision = source.registry.revision();
         let before = self.revision.replace(revision);
@@ -119,8 +118,8 @@ impl Frames {
         self.asks_for_ack = is_sample || source.awaits_acks;
     }
 
-    /// If all old lists together are too large, forgets the oldest one and returns its revision:
-    /// the peers that hold it are to be disconnected.
+    /// Drops the oldest list if all old lists together are too large. Returns its revision:
+    /// disconnect the peers that hold it.
     pub(super) fn too_old(&mut self) -> Option<u64> {
         let (count, bytes) = self.old_lists();
         if bytes <= MAX_OLD_LIST_BYTES || count == 0 {
@@ -149,7 +148,7 @@ impl Frames {
     }
 
     /// Returns the delta from the revision `from` to the current one, if `from` is in the history
-    /// and the delta is not too long. Most sessions are at the same revision, so there are few.
+    /// and the delta is not too long. Most sessions have the same revision, so there are few.
     fn delta(&mut self, source: Source<'_>, from: u64) -> Option<SharedFrame> {
         if let Some((_, made)) = self.deltas.iter().find(|(other, _)| *other == from) {
             return made.clone();

@@ -1,7 +1,7 @@
-//! Pushes: which peer is sent which list, and when.
+//! Pushes: which peer receives which list, and when.
 //!
-//! The list is state, not a log: a backlogged peer is skipped, and sent the newest list after it
-//! has read the previous one. A connection never holds more than one unwritten list.
+//! The list is state, not a log: a backlogged peer is skipped, and receives the newest list after
+//! it has read the previous one. A connection never holds more than one unwritten list.
 
 mod frames;
 mod pacing;
@@ -19,15 +19,15 @@ use crate::reactor::{Close, ConnId, Net, Owner, TimerId};
 use frames::Frames;
 use pacing::{Pacing, Sent};
 
-/// Plain Node.js peers read this much at a time, and lose the rest of a longer list.
+/// Bytes that plain Node.js peers read at a time. They lose the rest of a longer list.
 const PLAIN_READ_BYTES: usize = 64 << 10;
 
 #[derive(Debug, Default)]
 pub(super) struct Pushes {
     frames: Frames,
-    /// The last revision that was pushed to all watching peers, except backlogged ones.
+    /// Last revision that was pushed to all watching peers, except backlogged ones.
     pub(super) pushed_revision: u64,
-    /// Connections that are sent a list at the end of this turn, even if it has not changed.
+    /// Connections that receive a list at the end of this turn, even if it has not changed.
     scheduled: Vec<ConnId>,
     pacing: Pacing,
 }
@@ -35,7 +35,7 @@ pub(super) struct Pushes {
 /// The state of other parts of the Distributor that pushes need.
 pub(super) struct Context<'a> {
     pub(super) net: &'a mut Net,
-    /// The owner of the connections that are pushed to.
+    /// Owner of the connections that are pushed to.
     pub(super) owner: Owner,
     pub(super) peers: &'a mut ConnMap<Peer>,
     pub(super) source: Source<'a>,
@@ -43,7 +43,7 @@ pub(super) struct Context<'a> {
 }
 
 impl Pushes {
-    /// Schedules the list that `conn` requested or has not been sent yet for the end of this turn.
+    /// Schedules the list that `conn` requested or has not received yet for the end of this turn.
     pub(super) fn schedule(&mut self, conn: ConnId) {
         self.scheduled.push(conn);
     }
@@ -53,7 +53,7 @@ impl Pushes {
     }
 
     /// Sends scheduled lists, pushes the list if it changed and pacing allows it, and disconnects
-    /// peers that hold up too many old lists. Call it at the end of each turn.
+    /// peers that hold too many old lists. Call it at the end of each turn.
     pub(super) fn on_turn_end(&mut self, mut cx: Context<'_>) {
         let mut scheduled = std::mem::take(&mut self.scheduled);
         for conn in scheduled.drain(..) {
@@ -64,7 +64,7 @@ impl Pushes {
         self.cut_old_lists(&mut cx);
     }
 
-    /// Sends a connection that is no longer backlogged the newest list, if it was skipped.
+    /// Sends the newest list to a connection that is no longer backlogged, if it was skipped.
     pub(super) fn catch_up(&mut self, mut cx: Context<'_>, conn: ConnId) {
         self.send_scheduled(&mut cx, conn);
         let pushed = self.pushed_revision;
@@ -91,8 +91,8 @@ impl Pushes {
                 answer.finish_with(list, LIST_HEAD_BYTES);
                 cx.events.stats.lists_sent += 1;
             }
-            // For a session this replaces a push. A plain peer is pushed its own list as well; in
-            // the same turn both share the memory.
+            // For a session this replaces a push. A plain peer also receives a push; in the same
+            // turn both share the memory.
             if let Some(session) = &mut peer.session {
                 session.received_at = cx.net.now();
                 peer.record_sent(cx.source.registry.revision(), cx.source.is_complete);
@@ -106,7 +106,7 @@ impl Pushes {
         }
     }
 
-    /// Brings one connection to the current revision.
+    /// Sends the update to the current revision to one connection.
     fn send_update(&mut self, cx: &mut Context<'_>, conn: ConnId) {
         let Some(peer) = cx.peers.get_mut(conn) else {
             return;
@@ -208,8 +208,8 @@ impl Pushes {
         }
     }
 
-    /// Returns the number of connections that a list is scheduled for, of deltas, of old lists and
-    /// changes that some peer has not read yet, and the bytes of these.
+    /// Returns the number of connections with a scheduled list, of deltas, and of old lists and
+    /// changes that peers have not read yet, and the bytes of these.
     pub(super) fn sizes(&self) -> [usize; 4] {
         let (old_lists, bytes) = self.frames.old_lists();
         [

@@ -1,32 +1,32 @@
-//! Pacing: when the next push may begin. At once when all is quiet, and seldom enough under churn
-//! to leave time for all other work.
+//! Pacing: the start of the next push. It is immediate when all is quiet, and under churn late
+//! enough to leave time for other work.
 
 use std::time::Duration;
 
 use crate::reactor::{Net, Owner, TimerId};
 use crate::time::Time;
 
-/// Over time, a push that is mostly whole lists takes up this many times as long as writing it
-/// took. Mass joins then cost a few lists and not one each.
+/// A push that is mostly whole lists reserves this many times the duration of writing it. Mass
+/// joins then cost a few lists instead of one each.
 const LIST_TAKES_UP: u32 = 4;
 /// The same for a push that is mostly changes. Waiting saves less there: each change is sent once
 /// to each peer anyway.
 const CHANGES_TAKE_UP: u32 = 2;
-/// This many pushes may be ahead of that: a join and a leave after it are both sent at once.
+/// Number of pushes that may begin ahead of the reserved time: a join and a leave after it are both
+/// sent at once.
 const PUSHES_AHEAD: u32 = 2;
-/// The shortest pause after a push to plain peers: they lose lists that pile up while they are
-/// busy.
+/// Minimum pause after a push to plain peers: they lose lists that pile up while they are busy.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
-/// The longest time that a push waits, even if the loop has other data to write.
+/// Maximum time that a push waits, even if the loop has other data to write.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The tag of its timer.
+/// Tag of its timer.
 pub(in crate::distributor) const TAG: u64 = 0;
 
 #[derive(Debug, Default)]
 pub(super) struct Pacing {
     last: Option<LastPush>,
-    /// Until when the pushes so far take up the time.
+    /// End of the time that the pushes so far reserve.
     taken_until: Time,
     timer: Option<(TimerId, Time)>,
 }
@@ -34,21 +34,22 @@ pub(super) struct Pacing {
 #[derive(Clone, Copy, Debug)]
 struct LastPush {
     began_at: Time,
-    /// How many entries were registered then.
+    /// Number of entries at that time.
     entries: usize,
-    /// The owner's total before the push. Its growth until all is written is the cost of the push.
+    /// Flush time of the owner before the push. Its growth until all is written is the cost of the
+    /// push.
     flush_time_before: Duration,
-    /// How long it takes up; `None` until it is written.
+    /// Time that it reserves; `None` until it is written.
     takes_up: Option<Duration>,
     sent: Sent,
 }
 
-/// The totals of a push that determine the time of the next one.
+/// Totals of a push that determine the time of the next one.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Sent {
     pub(super) bytes_of_lists: usize,
     pub(super) bytes_of_changes: usize,
-    /// Plain peers that were sent a list.
+    /// Number of plain peers that received a list.
     pub(super) plain_peers: u64,
 }
 
@@ -67,8 +68,8 @@ impl Pacing {
         }
     }
 
-    /// Returns how long writing the last push took, once, in the turn in which that is known. Call
-    /// it in every turn: data that the loop writes later is not part of the push.
+    /// Returns the time that writing the last push took, once, in the first turn in which it is
+    /// known. Call it in every turn: data that the loop writes later is not part of the push.
     pub(super) fn settle(&mut self, net: &Net, owner: Owner) -> Option<Duration> {
         if let Some(last) = &mut self.last
             && last.takes_up.is_none()
@@ -85,8 +86,8 @@ impl Pacing {
         None
     }
 
-    /// Returns whether a push of this many entries may begin in this turn. If not, a timer causes a
-    /// turn in which it may.
+    /// Returns whether a push of this many entries may begin in this turn. Otherwise a timer causes
+    /// a turn in which it may.
     pub(super) fn allows(&mut self, net: &mut Net, owner: Owner, entries: usize) -> bool {
         let Some(last) = self.last else {
             return true;
@@ -95,7 +96,7 @@ impl Pacing {
         if next_at <= net.now() {
             return true;
         }
-        // Its cost is known soon after it is written.
+        // The cost of the last push is known soon after it is written.
         let look_at = last
             .takes_up
             .map_or(net.now() + SHORTEST_PAUSE, |_| next_at);
@@ -108,8 +109,8 @@ impl Pacing {
         false
     }
 
-    /// Returns when a push of this many entries may begin. If most entries have left, the next push
-    /// is shorter than the last one, and waits for its share only.
+    /// Returns the time at which a push of this many entries may begin. If most entries have left,
+    /// the next push is shorter than the last one, and waits only for its share.
     fn next_at(&self, last: &LastPush, entries: usize) -> Time {
         let latest = last.began_at + LONGEST_PAUSE;
         let Some(takes_up) = last.takes_up else {
@@ -133,8 +134,9 @@ impl Pacing {
 }
 
 impl Sent {
-    /// Returns how many times the time of writing it takes up. A watching node that joins is sent a
-    /// list with the push of its entry, which does not make that a push of lists.
+    /// Returns the factor between the duration of writing it and the time that it reserves. A
+    /// watching node that joins receives a list with the push of its entry, which does not make
+    /// that a push of lists.
     fn takes_up(self) -> u32 {
         if self.bytes_of_changes > self.bytes_of_lists {
             CHANGES_TAKE_UP
@@ -161,7 +163,7 @@ mod tests {
         plain_peers: 0,
     };
 
-    /// Returns when each push begins, as early as it may, if each takes this long.
+    /// Returns the start of each push, as early as allowed, if each takes this long.
     fn begin(took: Duration, sent: Sent, count: usize) -> Vec<Duration> {
         let mut pacing = Pacing::default();
         let mut now = Time::ZERO + 1000 * MS;

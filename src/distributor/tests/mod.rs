@@ -18,7 +18,7 @@ use crate::testing::scripted::{Read, Scripted, World, Write};
 const MILLI: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A Distributor, and nodes whose frames a test writes.
+/// A Distributor, and nodes whose frames the tests write.
 struct Bench {
     system: Scripted,
     reactor: Reactor,
@@ -50,7 +50,7 @@ impl Bench {
         self.system.world()
     }
 
-    /// Lets virtual time pass, in as many turns as the reactor wants.
+    /// Advances virtual time, in as many turns as the reactor requests.
     fn pass(&mut self, time: Duration) {
         self.system
             .pass(&mut self.reactor, &mut self.distributor, time);
@@ -93,7 +93,7 @@ impl Bench {
             .collect()
     }
 
-    /// Lets time pass while these send heartbeats. Returns when how many entries left.
+    /// Advances time while these sockets send heartbeats. Returns how many entries left, and when.
     fn departures(&mut self, seconds: u64, beating: &[SocketId]) -> Vec<(Duration, usize)> {
         let began = self.world().now;
         let mut gone = Vec::new();

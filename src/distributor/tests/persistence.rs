@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::*;
 
-/// Records when it was handed how many entries.
+/// Records the time and the number of entries of each snapshot.
 #[derive(Clone)]
 struct Handed {
     system: Scripted,
@@ -52,7 +52,7 @@ fn restores_the_list_after_a_restart() {
     let saved = |bench: &Bench| bench.distributor.snapshot().into_bytes();
     let decode = |bytes: &[u8]| Restored::decode(bytes, &RegistrationLimits::default()).unwrap();
     let state = saved(&bench);
-    // Neither a stop nor the end of connections after it empties the list.
+    // Neither a stop nor the end of connections after it removes entries from the list.
     bench.distributor.stop(bench.reactor.net());
     for socket in crowd {
         bench.world().end(socket);
@@ -60,7 +60,7 @@ fn restores_the_list_after_a_restart() {
     bench.settle();
     assert_eq!(saved(&bench), state);
 
-    // Nor does a start, nor a second one before any node has reconnected.
+    // Nor does a start, or a second one before any node has reconnected.
     let bench = Bench::restoring(decode(&state));
     assert_eq!(saved(&bench), state);
     let mut bench = Bench::restoring(decode(&saved(&bench)));

@@ -42,7 +42,7 @@ fn pushes_in_a_second(watches: &[&str], changer_watches: &str) -> u64 {
         .map(|(number, watch)| bench.join(&format!("watcher-{number}"), &session(watch)))
         .collect();
     all.push(bench.join("changer", &session(changer_watches)));
-    // Until the list is complete, and was sent once more.
+    // Wait until the list is complete, and was sent once more.
     for _ in 0..12 {
         bench.pass(SECOND);
         bench.beat(&all);
@@ -68,7 +68,7 @@ fn pushes_changes_up_to_twice_as_often_as_lists() {
     let deltas = pushes_in_a_second(&["delta"; 10], "none");
     let lists = pushes_in_a_second(&["list"; 10], "none");
     assert!(lists >= 10 && deltas >= lists * 3 / 2, "{deltas} {lists}");
-    // A watching node that joins is sent a list: one among many changes.
+    // A watching node that joins receives a list: one among many changes.
     let with_a_list = pushes_in_a_second(&["delta"; 10], "list");
     assert!(with_a_list >= lists * 3 / 2, "{with_a_list} {lists}");
 }

@@ -23,7 +23,7 @@ fn does_not_take_a_session_for_silent_while_it_waits_for_its_list() {
     let mut bench = Bench::new();
     let slow = bench.join("slow", &json!({"watch": "list"}));
     bench.world().take_sent(slow);
-    // It reads a byte at a time, and while its list is pending nothing is read from it.
+    // The node reads a byte at a time, and nothing is read from it while its list is pending.
     bench.world().socket(slow).writes = [Write::Takes(1); 100].into();
     bench.join("other", &Value::Null);
     bench.pass(SECOND);
@@ -104,7 +104,8 @@ fn reads_all_that_a_suspect_sent_before_it_is_evicted() {
 fn holds_many_silent_sessions_and_evicts_one_per_second() {
     let mut bench = Bench::new();
     let crowd = bench.crowd(20);
-    // One after the other, like heartbeats: not even the first leaves at once.
+    // The nodes fall silent one after the other, as they send heartbeats: the first is not evicted
+    // at once.
     for silent in &crowd[..8] {
         bench.beat(&[*silent]);
         bench.pass(400 * MILLI);
@@ -176,7 +177,7 @@ fn reads_everything_after_a_stall_and_holds_the_silent() {
     let crowd = bench.crowd(10);
     bench.pass(10 * SECOND);
     bench.beat(&crowd);
-    // The process stands still, while all but one send heartbeats.
+    // The process is stopped, while all but one send heartbeats.
     let later = bench.world().now + 20 * SECOND;
     bench.world().now = later;
     bench.beat(&crowd[1..]);
