@@ -159,7 +159,7 @@ fn compare(params: &str, registration: &Registration<'_>, fields: &Fields) {
         // Unchanged except for its end.
         let mut listed = Vec::new();
         registration.write_with_host(&mut listed, "h");
-        let behind = params.trim_end().trim_end_matches('}').trim_end();
-        assert!(listed.starts_with(behind.trim_end_matches('}').as_bytes()) || fields.is_empty());
+        let rest = params.trim_end().trim_end_matches('}').trim_end();
+        assert!(listed.starts_with(rest.trim_end_matches('}').as_bytes()) || fields.is_empty());
     }
 }

@@ -72,7 +72,7 @@ impl Network {
         self.addr(wire, number, 2)
     }
 
-    /// Loses everything that is sent on this wire from now on, without an error.
+    /// Drops all packets on this wire from now on, without an error.
     fn cut(&self, wire: usize) {
         run(&format!("ip link set {} down", self.wires[wire])).unwrap();
     }

@@ -26,7 +26,7 @@ fn is_in(client: &mut Client, name: &str) -> bool {
 }
 
 #[test]
-fn out_of_files_all_are_served_in_turn() {
+fn serves_all_in_turn_when_fds_run_out() {
     let clients = scale(100, 200);
     let mut shell = Command::new("sh");
     let script = "ulimit -n 64 && exec \"$0\" --listen 127.0.0.1:0";

@@ -147,7 +147,7 @@ impl Client {
 
     /// Requests the list. Returns the frames before the reply, and the reply.
     #[track_caller]
-    pub fn ask(&mut self) -> (Vec<Value>, Value) {
+    pub fn request_list(&mut self) -> (Vec<Value>, Value) {
         self.send_raw(list_request(r#""asked""#));
         let mut before = Vec::new();
         loop {

@@ -112,7 +112,7 @@ fn sends_no_list_without_a_token() {
     client.send(&packet("d", "GET/d", "wrong"));
     assert_eq!(client.next()["errorcode"], 5);
     assert_eq!(
-        client.ask().1["params"][1]["name"],
+        client.request_list().1["params"][1]["name"],
         "b",
         "the old registration stays"
     );
@@ -144,7 +144,7 @@ fn binds_tokens_to_names_and_urls() {
     let mut client = register(&distributor, &packet("goods-7", "POST/goods/7", GOODS));
     client.send(&packet("other", "GET/goods", GOODS));
     assert_eq!(client.next()["errorcode"], 5);
-    assert_eq!(client.ask().1["params"][0]["name"], "goods-7");
+    assert_eq!(client.request_list().1["params"][0]["name"], "goods-7");
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn claims_an_entry_with_the_same_token_only() {
     let mut first = register(&distributor, &of_instance(OPEN));
     assert_refused(&distributor, &of_instance(GOODS));
     let mut back = register(&distributor, &of_instance(OPEN));
-    assert_eq!(back.ask().1["params"].as_array().unwrap().len(), 1);
+    assert_eq!(back.request_list().1["params"].as_array().unwrap().len(), 1);
     first.read_to_end();
 }
 

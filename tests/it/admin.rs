@@ -37,13 +37,13 @@ impl AdminServer {
 
     /// Sends a request, and returns the response.
     #[track_caller]
-    pub fn ask(&self, method: &str, target: &str, headers: &str) -> Answer {
-        ask(self.http, method, target, headers)
+    pub fn send_request(&self, method: &str, target: &str, headers: &str) -> Answer {
+        send_request(self.http, method, target, headers)
     }
 
     #[track_caller]
     pub fn get(&self, target: &str) -> Answer {
-        self.ask("GET", target, "")
+        self.send_request("GET", target, "")
     }
 
     #[track_caller]
@@ -101,7 +101,7 @@ impl Answer {
 }
 
 #[track_caller]
-fn ask(addr: SocketAddr, method: &str, target: &str, headers: &str) -> Answer {
+fn send_request(addr: SocketAddr, method: &str, target: &str, headers: &str) -> Answer {
     let mut stream = TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let host = if headers.contains("Host: ") {
@@ -405,7 +405,7 @@ fn why_counts_sent_and_late_sessions() {
         ),
         (1, &json!(true))
     );
-    assert_eq!(admin.json("/why?name=nobody")["events"], json!([]));
+    assert_eq!(admin.json("/why?name=missing")["events"], json!([]));
     assert_eq!(admin.get("/why?limit=x").status, 400);
 }
 
@@ -439,7 +439,8 @@ fn drains_only_with_the_admin_token() {
     let admin = AdminServer::start_ready(&["--admin-token-file", &file]);
     let mut watcher = join_session(&admin, "watcher");
     let mut goods = admin.distributor.join("goods", 9010);
-    let drain = |target: &str, authorization: &str| admin.ask("POST", target, authorization);
+    let drain =
+        |target: &str, authorization: &str| admin.send_request("POST", target, authorization);
     let bearer = "Authorization: Bearer 0123456789abcdef-admin\r\n";
     assert_eq!(drain("/drain?name=goods", "").status, 401);
     assert_eq!(
@@ -453,13 +454,18 @@ fn drains_only_with_the_admin_token() {
     // 0123456789abcdef-admin as the password, as a browser would add it.
     let basic = "Authorization: Basic OjAxMjM0NTY3ODlhYmNkZWYtYWRtaW4=\r\n";
     assert_eq!(drain("/drain?name=goods", basic).status, 401);
-    assert_eq!(admin.ask("GET", "/drain?name=goods", bearer).status, 405);
+    assert_eq!(
+        admin
+            .send_request("GET", "/drain?name=goods", bearer)
+            .status,
+        405
+    );
     assert_eq!(drain("/drain", bearer).status, 400);
     assert_eq!(drain("/drain?name=goods&wait_ms=x", bearer).status, 400);
     // With an ignored parameter, the wrong node could leave.
     assert_eq!(drain("/drain?id=2&nam=watcher", bearer).status, 400);
-    assert_eq!(drain("/drain?name=nobody&name=goods", bearer).status, 400);
-    assert_eq!(drain("/drain?name=nobody", bearer).status, 404);
+    assert_eq!(drain("/drain?name=missing&name=goods", bearer).status, 400);
+    assert_eq!(drain("/drain?name=missing", bearer).status, 404);
     assert_eq!(admin.json("/nodes")["entries"], 2);
 
     // No session acknowledges in time.
@@ -506,7 +512,9 @@ fn sighup_reloads_the_admin_token() {
     let admin = AdminServer::start_ready(&["--admin-token-file", &file]);
     let status = |token: &str| {
         let shown = format!("Authorization: Bearer {token}\r\n");
-        admin.ask("POST", "/drain?name=nobody", &shown).status
+        admin
+            .send_request("POST", "/drain?name=missing", &shown)
+            .status
     };
     let hang_up = |text: &str, message: &str| {
         std::fs::write(&file, text).unwrap();
@@ -527,7 +535,7 @@ fn sighup_reloads_the_admin_token() {
 #[test]
 fn disables_changes_without_an_admin_token() {
     let admin = AdminServer::start_ready(&[]);
-    let answer = admin.ask("POST", "/drain?name=a", "Authorization: Bearer x\r\n");
+    let answer = admin.send_request("POST", "/drain?name=a", "Authorization: Bearer x\r\n");
     assert_eq!(answer.status, 403);
     assert!(
         answer.body.contains("--admin-token-file"),
@@ -546,14 +554,19 @@ fn rejects_reads_without_a_token() {
         let answer = admin.get(target);
         assert_eq!(answer.status, 401, "{target}");
         assert!(answer.header("www-authenticate").starts_with("Basic "));
-        let bearer = admin.ask("GET", target, "Authorization: Bearer 0123456789abcdef\r\n");
+        let bearer =
+            admin.send_request("GET", target, "Authorization: Bearer 0123456789abcdef\r\n");
         assert_eq!(bearer.status, 200, "{target}");
         // The token as the password.
         let basic = "Authorization: Basic b3BlcmF0b3I6MDEyMzQ1Njc4OWFiY2RlZg==\r\n";
-        assert_eq!(admin.ask("GET", target, basic).status, 200, "{target}");
+        assert_eq!(
+            admin.send_request("GET", target, basic).status,
+            200,
+            "{target}"
+        );
         assert_eq!(
             admin
-                .ask("GET", target, "Authorization: Bearer 0123456789abcde\r\n")
+                .send_request("GET", target, "Authorization: Bearer 0123456789abcde\r\n")
                 .status,
             401
         );
@@ -571,7 +584,7 @@ fn rejects_other_origins_and_wrong_requests() {
     ] {
         assert_eq!(
             admin
-                .ask("GET", "/nodes", &format!("Host: {host}\r\n"))
+                .send_request("GET", "/nodes", &format!("Host: {host}\r\n"))
                 .status,
             421,
             "{host}"
@@ -585,7 +598,7 @@ fn rejects_other_origins_and_wrong_requests() {
     ] {
         assert_eq!(
             admin
-                .ask("GET", "/nodes", &format!("Host: {host}\r\n"))
+                .send_request("GET", "/nodes", &format!("Host: {host}\r\n"))
                 .status,
             200,
             "{host}"
@@ -596,7 +609,7 @@ fn rejects_other_origins_and_wrong_requests() {
         ("http://evil.example/nodes", "localhost", 421),
         ("http://localhost/nodes", "evil.example", 200),
     ] {
-        let answer = admin.ask("GET", target, &format!("Host: {host}\r\n"));
+        let answer = admin.send_request("GET", target, &format!("Host: {host}\r\n"));
         assert_eq!(answer.status, status, "{target}");
     }
     for (method, target, status) in [
@@ -606,7 +619,7 @@ fn rejects_other_origins_and_wrong_requests() {
         ("GET", "/nodes/../metrics", 400),
         ("HEAD", "/nodes", 200),
     ] {
-        let answer = admin.ask(method, target, "");
+        let answer = admin.send_request(method, target, "");
         assert_eq!(answer.status, status, "{method} {target}");
     }
     let page = admin.get("/");

@@ -27,14 +27,14 @@ fn run(words: &[&str]) -> (Option<i32>, String, String) {
     (status.code(), text(stdout), text(stderr))
 }
 
-fn ask(admin: &AdminServer, words: &[&str]) -> (Option<i32>, String, String) {
+fn run_at(admin: &AdminServer, words: &[&str]) -> (Option<i32>, String, String) {
     let http = admin.http.to_string();
     run(&[words, &["--http", &http]].concat())
 }
 
 #[track_caller]
 fn json_of(admin: &AdminServer, words: &[&str]) -> Value {
-    let (code, stdout, stderr) = ask(admin, &[words, &["--json"]].concat());
+    let (code, stdout, stderr) = run_at(admin, &[words, &["--json"]].concat());
     assert_eq!(code, Some(0), "{stderr}");
     serde_json::from_str(&stdout).unwrap()
 }
@@ -44,7 +44,7 @@ fn nodes_prints_a_table_or_json() {
     let admin = AdminServer::start_ready(&[]);
     let _goods = admin.distributor.join("goods", 9010);
     let _shop = admin.distributor.join("상점", 9011);
-    let (code, stdout, stderr) = ask(&admin, &["nodes"]);
+    let (code, stdout, stderr) = run_at(&admin, &["nodes"]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     let lines: Vec<&str> = stdout.lines().collect();
     assert!(lines[0].starts_with("NAME   ADDRESS"), "{stdout}");
@@ -53,7 +53,7 @@ fn nodes_prints_a_table_or_json() {
         "{stdout}"
     );
     assert!(lines[4].starts_with("2 of 2 nodes, revision 2"), "{stdout}");
-    let (_, stdout, _) = ask(&admin, &["nodes", "--url", "GET/goods"]);
+    let (_, stdout, _) = run_at(&admin, &["nodes", "--url", "GET/goods"]);
     assert!(
         stdout.contains("1 of 2 nodes") && !stdout.contains("상점"),
         "{stdout}"
@@ -127,7 +127,7 @@ fn why_prints_the_events_of_a_node() {
     wait_until("the departure", || {
         admin.get("/why?name=goods").body.contains("closed")
     });
-    let (code, stdout, _) = ask(&admin, &["why", "goods"]);
+    let (code, stdout, _) = run_at(&admin, &["why", "goods"]);
     assert_eq!(code, Some(0));
     assert!(
         stdout.contains("joined") && stdout.contains("cause closed (closed by the peer)"),
@@ -142,7 +142,7 @@ fn why_prints_the_events_of_a_node() {
         (&why["events"][0]["cause"], &why["more"]),
         (&json!("closed"), &json!(true))
     );
-    let (code, stdout, _) = ask(&admin, &["why", "missing"]);
+    let (code, stdout, _) = run_at(&admin, &["why", "missing"]);
     assert_eq!(code, Some(0));
     assert!(stdout.starts_with("no event of \"missing\""), "{stdout}");
 }
@@ -206,21 +206,21 @@ fn drain_reports_acknowledgements() {
     let folder = Folder::new();
     let file = folder.join("admin");
     std::fs::write(&file, "0123456789abcdef-admin\n").unwrap();
-    let (_, _, stderr) = ask(&AdminServer::start_ready(&[]), &["drain", "goods"]);
+    let (_, _, stderr) = run_at(&AdminServer::start_ready(&[]), &["drain", "goods"]);
     assert!(
         stderr.ends_with("start the Distributor with --admin-token-file FILE\n"),
         "{stderr}"
     );
     let admin = AdminServer::start_ready(&["--admin-token-file", &file]);
     let _goods = admin.distributor.join("goods", 9010);
-    let (code, stdout, stderr) = ask(&admin, &["drain", "goods"]);
+    let (code, stdout, stderr) = run_at(&admin, &["drain", "goods"]);
     assert_eq!((code, stdout.as_str()), (Some(1), ""));
     assert!(
         stderr.contains("401") && stderr.contains("--token-file"),
         "{stderr}"
     );
     let token = ["--admin-token-file", &file];
-    let (code, stdout, stderr) = ask(
+    let (code, stdout, stderr) = run_at(
         &admin,
         &[&["drain", "goods", "--wait"][..], &token].concat(),
     );
@@ -231,7 +231,7 @@ fn drain_reports_acknowledgements() {
         ),
         "{stdout}"
     );
-    let (code, _, stderr) = ask(&admin, &[&["drain", "goods"][..], &token].concat());
+    let (code, _, stderr) = run_at(&admin, &[&["drain", "goods"][..], &token].concat());
     assert_eq!(code, Some(1));
     assert!(stderr.contains("404: no matching node"), "{stderr}");
 
@@ -241,7 +241,7 @@ fn drain_reports_acknowledgements() {
         "params": {"port": 9011, "name": "late"}, "session": {"version": 1, "watch": "list"}}));
     let _other = admin.distributor.join("other", 9012);
     let words = ["drain", "other", "--wait", "50ms"];
-    let (code, stdout, stderr) = ask(&admin, &[&words[..], &token].concat());
+    let (code, stdout, stderr) = run_at(&admin, &[&words[..], &token].concat());
     assert_eq!(code, Some(1));
     assert!(
         stdout.contains("acknowledged by 0 of 1 sessions; ") && stdout.ends_with("; late: late\n"),
@@ -255,7 +255,7 @@ fn drain_reports_acknowledgements() {
         (["drain", "--wait", "other"], "write a NAME before --wait"),
         (["drain", "other", "--wait=2m"], "use at most 1m"),
     ] {
-        let (code, _, stderr) = ask(&admin, &words);
+        let (code, _, stderr) = run_at(&admin, &words);
         assert_eq!(code, Some(2), "{stderr}");
         assert!(stderr.contains(why), "{stderr}");
     }
@@ -264,14 +264,14 @@ fn drain_reports_acknowledgements() {
 #[test]
 fn check_prints_one_line_and_exits_with_readiness() {
     let admin = AdminServer::start(&["--warm-up", "2s"]);
-    let (code, stdout, stderr) = ask(&admin, &["check"]);
+    let (code, stdout, stderr) = run_at(&admin, &["check"]);
     assert_eq!((code, stdout.as_str()), (Some(1), ""));
     assert!(
         stderr.starts_with("distributor: warming up") && stderr.lines().count() == 1,
         "{stderr}"
     );
-    wait_until("it to be ready", || ask(&admin, &["check"]).0 == Some(0));
-    assert_eq!(ask(&admin, &["check"]).1, "ready\n");
+    wait_until("it to be ready", || run_at(&admin, &["check"]).0 == Some(0));
+    assert_eq!(run_at(&admin, &["check"]).1, "ready\n");
     assert_eq!(json_of(&admin, &["check"])["ready"], true);
     // No Distributor listens.
     let unused = ReservedPort::new();

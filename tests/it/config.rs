@@ -63,7 +63,7 @@ fn failure(command: &mut Command, code: i32) -> String {
 }
 
 #[test]
-fn flags_override_variables_and_those_the_file() {
+fn flags_override_variables_and_variables_override_the_file() {
     let folder = Folder::new();
     let path = file(
         &folder,
@@ -255,14 +255,14 @@ fn reports_errors_in_the_file_with_line_and_key() {
 
 #[test]
 fn reports_errors_in_a_variable_with_its_name() {
-    for (variable, value, says) in [
+    for (variable, value, words) in [
         ("PILCROW_MAX_DEPTH", "1000", "'--max-depth <N>': 1000 is"),
         ("PILCROW_HEARTBEAT", "1ms", "use at least 10ms"),
         ("PILCROW_LISTEN", "9000", "'9000' for '--listen"),
     ] {
         let report = usage_error(distributor_command(&["--print-config"]).env(variable, value));
         assert!(
-            report.contains(&format!(": {variable}: ")) && report.contains(says),
+            report.contains(&format!(": {variable}: ")) && report.contains(words),
             "{report}"
         );
     }
@@ -306,8 +306,8 @@ fn exits_with_2_only_for_invalid_file_content() {
         );
     }
     // The other commands do not read the file of the server.
-    let ask = ["check", "--http", "127.0.0.1:1"];
-    let output = output_of(distributor_command(&ask).env("PILCROW_CONFIG", "/nowhere"));
+    let check = ["check", "--http", "127.0.0.1:1"];
+    let output = output_of(distributor_command(&check).env("PILCROW_CONFIG", "/nowhere"));
     assert_eq!(output.status.code(), Some(1));
 }
 

@@ -1,4 +1,4 @@
-//! The examples, run as their header comments say.
+//! The examples, run as in their header comments.
 
 use std::net::UdpSocket;
 use std::path::PathBuf;

@@ -90,10 +90,10 @@ impl Shopkeeper {
             distributor: Some(distributor.into()),
             ..Config::default()
         };
-        let (tell, told) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         let thread = thread::spawn(move || {
             let mut reactor = Reactor::new(Limits::default()).unwrap();
-            tell.send(reactor.waker()).unwrap();
+            sender.send(reactor.waker()).unwrap();
             let mut node = Node::new(config, shop);
             node.start(reactor.net()).unwrap();
             while !node.service().dies.load(Ordering::Acquire) {
@@ -109,7 +109,7 @@ impl Shopkeeper {
             served,
             releases,
             dies,
-            waker: told.recv().unwrap(),
+            waker: receiver.recv().unwrap(),
             thread: Some(thread),
         }
     }
@@ -176,7 +176,7 @@ impl Gateway {
         self.fetch("GET", target, "", "")
     }
 
-    /// Waits until it answers a `GET` of this with 200.
+    /// Waits until a `GET` of this target is answered with 200.
     fn wait_for(&self, target: &str) {
         wait_until(&format!("a node for {target}"), || {
             self.get(target).status == 200
@@ -193,7 +193,7 @@ fn request(method: &str, target: &str, headers: &str, body: &str) -> String {
     format!("{method} {target} HTTP/1.1\r\nHost: a\r\n{headers}{length}\r\n{body}")
 }
 
-/// The results of a reply that the gateway has passed on, without the key that is in them.
+/// Returns the results of a reply that the gateway has forwarded, without the key in them.
 #[track_caller]
 fn results(answer: &Answer) -> Value {
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -208,14 +208,14 @@ fn results(answer: &Answer) -> Value {
     assert_eq!(params.remove("key"), Some(key));
     let mut results = reply["results"].take();
     let request_id = results.as_object_mut().unwrap().remove("request_id");
-    let told = answer.header("X-Request-Id").map(Value::String);
-    assert_eq!(request_id, told, "the node received the same id");
+    let sent = answer.header("X-Request-Id").map(Value::String);
+    assert_eq!(request_id, sent, "the node received the same id");
     results
 }
 
 /// A gateway in a thread of the test, for limits that have no flag. It ends with the test.
 fn start_within(distributor: SocketAddr, http: pilcrow::http::Limits) -> SocketAddr {
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let mut reactor = Reactor::new(Limits::default()).unwrap();
         let mut gateway = pilcrow::gateway::Gateway::new(pilcrow::gateway::Config {
@@ -223,14 +223,15 @@ fn start_within(distributor: SocketAddr, http: pilcrow::http::Limits) -> SocketA
             ..pilcrow::gateway::Config::new(distributor)
         });
         let any_port = "127.0.0.1:0".parse().unwrap();
-        tell.send(gateway.listen(reactor.net(), any_port).unwrap())
+        sender
+            .send(gateway.listen(reactor.net(), any_port).unwrap())
             .unwrap();
         gateway.start(reactor.net()).unwrap();
         loop {
             reactor.turn(None, &mut gateway).unwrap();
         }
     });
-    told.recv().unwrap()
+    receiver.recv().unwrap()
 }
 
 #[test]
@@ -486,7 +487,7 @@ fn answers_502_for_a_get_that_a_node_had_read_before_it_died() {
     assert_eq!(gateway.get("/deadly").status, 503);
 }
 
-/// A connection that comes to a listener, within a minute.
+/// Accepts a connection. Fails if none arrives in time.
 fn accept(listener: &TcpListener) -> TcpStream {
     listener.set_nonblocking(true).unwrap();
     let mut accepted = None;
@@ -512,8 +513,8 @@ fn read_call(stream: &TcpStream) -> Value {
     packet["key"].clone()
 }
 
-/// As a cluster in Node.js whose only worker dies: its master continues to listen, and no process
-/// reads what is accepted meanwhile.
+/// Like a Node.js cluster whose only worker dies: the master continues to listen, and no process
+/// reads the connections.
 #[test]
 fn calls_a_node_that_was_registered_anew_on_a_new_connection() {
     let distributor = Distributor::start(&[]);
@@ -522,7 +523,7 @@ fn calls_a_node_that_was_registered_anew_on_a_new_connection() {
     let register = || {
         let mut worker = distributor.connect();
         worker.post(&json!({"port": port, "name": "goods", "urls": ["GET/goods"]}));
-        worker.ask();
+        worker.request_list();
         worker
     };
     let worker = register();
@@ -603,7 +604,7 @@ fn answers_503_before_the_first_list() {
     let distributor = Distributor::start_at(&port.addr.to_string(), &[]);
     wait_until("the list", || gateway.get("/goods").status == 404);
     drop(distributor);
-    // What is known stays known.
+    // The gateway keeps its list when the Distributor is gone.
     assert_eq!(gateway.get("/goods").status, 404);
 }
 
@@ -614,7 +615,7 @@ fn registers_as_plain_gateways_do() {
     let mut watcher = distributor.join("watcher", 1);
     let mut entry = Value::Null;
     wait_until("its entry", || {
-        let (_, list) = watcher.ask();
+        let (_, list) = watcher.request_list();
         let entries = list["params"].as_array().unwrap();
         let found = entries.iter().find(|entry| entry["name"] == "gate");
         entry = found.cloned().unwrap_or_default();
@@ -835,14 +836,14 @@ fn reports_an_invalid_flag_in_one_line() {
     ] {
         let mut program = Program::start(&mut gateway_command(flags));
         assert_eq!(program.wait().code(), Some(code), "{flags:?}");
-        let said = program.wait_for_log(&[words]);
-        assert!(said.starts_with("gateway: "), "{said}");
+        let line = program.wait_for_log(&[words]);
+        assert!(line.starts_with("gateway: "), "{line}");
     }
     let mut help = Program::start(&mut gateway_command(&["--help"]));
     assert!(help.wait().success());
 }
 
-/// Starts a Node.js peer, or says that there is no `node`.
+/// Starts a Node.js peer. Returns it and its port, or `None` if Node.js is missing.
 #[track_caller]
 fn peer(script: &str, flags: &[&str]) -> Option<(Program, u16)> {
     if node_is_missing() {
@@ -898,16 +899,16 @@ fn answers_like_the_plain_gateway() {
     let urls = ["--urls", "GET/goods,POST/goods,PUT/goods,DELETE/goods"];
     let flags = ["--port", "0", "--distributor", &distributor];
     let (_service, service_port) = peer("service.js", &[&flags[..], &urls].concat()).unwrap();
-    let (book, book_port) = peer("gateway.js", &flags).unwrap();
+    let (plain, plain_port) = peer("gateway.js", &flags).unwrap();
     let ours = Gateway::start(distributor.parse().unwrap(), &[]);
-    let book_addr = SocketAddr::from(([127, 0, 0, 1], book_port));
+    let plain_addr = SocketAddr::from(([127, 0, 0, 1], plain_port));
     ours.wait_for("/goods");
     wait_until("the other gateway", || {
         let connected = |line: &String| {
             let event: Value = serde_json::from_str(line).unwrap_or_default();
             event["event"] == "node_connected" && event["port"] == service_port
         };
-        book.stdout().iter().any(connected)
+        plain.stdout().iter().any(connected)
     });
 
     let json_type = "Content-Type: application/json\r\n";
@@ -949,7 +950,7 @@ fn answers_like_the_plain_gateway() {
         assert_eq!(status, "200 Content-Type: application/json");
         assert_eq!(
             (status, reply),
-            without_key(book_addr, &request),
+            without_key(plain_addr, &request),
             "{request:?}"
         );
     }
@@ -981,7 +982,7 @@ fn passes_requests_to_nodes_in_node_js_and_rust_as_in_the_readme() {
     let _echo = Program::start(Command::new(echo).args(flags));
     let gateway = Gateway::start(distributor.addr, &[]);
 
-    let mut asked = 0;
+    let mut requests = 0;
     let mut lines = include_str!("../../docs/gateway.md").lines();
     while let Some(line) = lines.next() {
         let Some(target) = line.strip_prefix("$ curl 'localhost:8000") else {
@@ -996,9 +997,9 @@ fn passes_requests_to_nodes_in_node_js_and_rust_as_in_the_readme() {
             text.replace(&reply["key"].to_string(), "0")
         };
         assert_eq!(with_key_0(&answer), with_key_0(shown));
-        asked += 1;
+        requests += 1;
     }
-    assert_eq!(asked, 2);
+    assert_eq!(requests, 2);
 }
 
 #[test]

@@ -147,7 +147,7 @@ impl Running {
         self.waker.wake().unwrap();
     }
 
-    /// Stops, and fails if a connection outlives that.
+    /// Stops the server. Fails if a connection outlives it.
     fn end(mut self) {
         self.stop();
         self.thread.take().unwrap().join().unwrap();

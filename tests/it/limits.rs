@@ -108,7 +108,7 @@ fn rejects_a_frame_one_byte_too_large_before_its_end() {
         distributor
             .program
             .wait_for_log(&["WARN", "closed", "too large"]);
-        fits.ask();
+        fits.request_list();
         bystander.assert_undisturbed(&distributor);
     }
 }
@@ -123,7 +123,7 @@ fn measures_a_frame_alike_in_one_piece_and_in_two() {
             let mut client = distributor.connect();
             let (head, tail) = frame.split_at(cut);
             client.send_raw(head);
-            bystander.0.ask();
+            bystander.0.request_list();
             client.send_raw(tail);
             match client.next_text() {
                 Some(text) => text.contains("asked"),
@@ -171,7 +171,7 @@ fn closes_only_silent_connections_after_the_first_byte_timeout() {
     distributor
         .program
         .wait_for_log(&["WARN", "closed", "nothing received"]);
-    brief.ask();
+    brief.request_list();
     Bystander(bystander).assert_undisturbed(&distributor);
 }
 
@@ -284,7 +284,7 @@ fn refuses_connections_beyond_the_limit_with_a_reason() {
         .program
         .wait_for_log(&["WARN", "connections refused", "limit=3"]);
     for other in &mut others {
-        other.ask();
+        other.request_list();
     }
     drop(others);
     bystander
@@ -296,7 +296,7 @@ fn refuses_connections_beyond_the_limit_with_a_reason() {
             .next_text()
             .is_some_and(|text| text.contains("params"))
     });
-    bystander.0.ask();
+    bystander.0.request_list();
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Nodes among each other: the Distributor as a program, the nodes on real sockets in this thread.
+//! Calls between nodes: the Distributor is a program, the nodes use real sockets in this thread.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -31,12 +31,12 @@ struct Ledger {
 #[derive(Clone, Default)]
 struct Record {
     done: usize,
-    told: Vec<String>,
+    results: Vec<String>,
 }
 
 type Shared = Rc<RefCell<Ledger>>;
 
-/// Does `GET/work` by noting its number, every fourth a little later.
+/// Records the number of each `GET/work` and replies with it; to every fourth a little later.
 struct Worker {
     ledger: Shared,
     calls: HashMap<CallId, usize>,
@@ -74,7 +74,7 @@ impl Service for Worker {
         };
         if let Some(number) = self.calls.get(&call) {
             let mut ledger = self.ledger.borrow_mut();
-            ledger.calls[*number].told.push(words);
+            ledger.calls[*number].results.push(words);
             ledger.open -= 1;
         } else {
             self.events.push(words);
@@ -101,7 +101,7 @@ struct Town {
     draws: usize,
 }
 
-/// Flags of a Distributor without nodes to come back.
+/// Flags of a Distributor whose list is soon complete.
 const SOON_COMPLETE: [&str; 2] = ["--warm-up", "100ms"];
 
 /// A call that is not lost ends long before this.
@@ -132,7 +132,7 @@ impl Town {
         }
     }
 
-    /// So many nodes that are registered and know each other.
+    /// Returns this many nodes that are registered and have each other in their lists.
     fn of(count: usize, config: &Config) -> Town {
         let mut town = Town::new();
         for _ in 0..count {
@@ -215,7 +215,7 @@ impl Town {
             .all(|place| self.context(place).link() == LinkState::Lost)
     }
 
-    /// A turn, in which what was held back before is answered.
+    /// Runs one turn, after replying to the requests that were held back.
     fn turn(&mut self) {
         for place in self.places() {
             for (reply_to, number) in std::mem::take(&mut self.node(place).service().held) {
@@ -229,17 +229,17 @@ impl Town {
     fn turn_until(&mut self, what: &str, mut done: impl FnMut(&mut Town) -> bool) {
         let until = Instant::now() + DEADLINE;
         while !done(self) {
-            assert!(Instant::now() < until, "turned in vain until {what}");
+            assert!(Instant::now() < until, "timed out before {what}");
             self.turn();
         }
     }
 
-    /// About 2,000 calls a second between the nodes, until it is `done`.
+    /// Makes about 2,000 calls per second between the nodes, until it is `done`.
     #[track_caller]
     fn call_until(&mut self, what: &str, mut done: impl FnMut(&mut Town) -> bool) {
         let (began, mut made) = (Instant::now(), 0);
         self.turn_until(what, |town| {
-            // What a standstill of this thread kept back is not made up for.
+            // Calls that were due while this thread was stalled are left out.
             let due = (began.elapsed().as_millis() * 2 - made).min(20);
             made = began.elapsed().as_millis() * 2;
             for _ in 0..due {
@@ -276,16 +276,16 @@ impl Town {
         self.node(place).service().calls.insert(call, number);
     }
 
-    /// Lets what is open end, and returns the calls that were not done exactly once and answered.
+    /// Waits for all results. Returns the calls that were not served and answered exactly once.
     #[track_caller]
     fn settle(&mut self) -> Vec<(usize, Record)> {
-        self.turn_until("all calls have their outcome", |town| {
+        self.turn_until("all calls have a result", |town| {
             town.ledger.borrow().open == 0
         });
         let ledger = self.ledger.borrow();
         let calls = ledger.calls.iter().cloned().enumerate();
         let is_good = |(number, record): &(usize, Record)| {
-            record.done == 1 && record.told == [number.to_string()]
+            record.done == 1 && record.results == [number.to_string()]
         };
         calls.filter(|call| !is_good(call)).collect()
     }
@@ -296,8 +296,8 @@ impl Town {
         let all = self.ledger.borrow().calls.len();
         assert!(all > 0);
         let some = &wrong[..wrong.len().min(5)];
-        let told: Vec<_> = some.iter().map(|(n, r)| (n, r.done, &r.told)).collect();
-        assert!(wrong.is_empty(), "{} of {all}: {told:?}", wrong.len());
+        let shown: Vec<_> = some.iter().map(|(n, r)| (n, r.done, &r.results)).collect();
+        assert!(wrong.is_empty(), "{} of {all}: {shown:?}", wrong.len());
     }
 }
 
@@ -344,19 +344,19 @@ fn loses_only_the_calls_of_a_killed_node() {
         town.all_know(5)
     });
     town.call_until("the other has served", |town| {
-        // It is not turned for a while now and then: calls pile up before it.
+        // It is turned only half of the time, so that calls pile up.
         if town.draws % 64 < 32 {
             other.reactor.turn(Some(MILLI), &mut other.nodes).unwrap();
         }
         town.draws > 1000 && !other.node(0).service().held.is_empty()
     });
     let made = town.ledger.borrow().calls.len();
-    let told: Vec<bool> = {
+    let had_result: Vec<bool> = {
         let ledger = town.ledger.borrow();
         ledger
             .calls
             .iter()
-            .map(|call| !call.told.is_empty())
+            .map(|call| !call.results.is_empty())
             .collect()
     };
     drop(other);
@@ -367,10 +367,10 @@ fn loses_only_the_calls_of_a_killed_node() {
     assert!(!wrong.is_empty(), "some calls were with the killed node");
     for (number, record) in wrong {
         assert!(
-            number < made && !told[number],
+            number < made && !had_result[number],
             "call {number} was not in flight"
         );
-        assert_eq!(record.told, ["ConnectionLost"], "call {number}");
+        assert_eq!(record.results, ["ConnectionLost"], "call {number}");
         assert!(record.done <= 1, "call {number}");
     }
 }
@@ -450,11 +450,11 @@ fn register_dead(distributor: &Distributor, port: u16) -> crate::support::Client
 #[test]
 fn loses_no_call_to_a_dead_node_that_is_still_listed() {
     let distributor = Distributor::start(&SOON_COMPLETE);
-    let nobody = TcpListener::bind("127.0.0.1:0")
+    let closed = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap();
-    let _client = register_dead(&distributor, nobody.port());
+    let _client = register_dead(&distributor, closed.port());
     let mut town = Town::new();
     for _ in 0..2 {
         town.add(config(distributor.addr));
@@ -502,22 +502,22 @@ fn serves_handles_notices_and_calls_to_all() {
     let mut town = Town::of(3, &config(distributor.addr));
     let waker = town.reactor.waker();
     let handle = town.node(0).handle(waker);
-    let asked = in_background(move || {
+    let pending = in_background(move || {
         let here = handle
-            .call(&Route::get("/work"), &json!({"say": "¶"}), CALL)
+            .call(&Route::get("/work"), &json!({"text": "¶"}), CALL)
             .recv();
-        let nobody = handle
+        let nowhere = handle
             .call_idempotent(&Route::get("/nowhere"), &(), CALL)
             .recv();
         let here = here.unwrap().map(|reply| reply.results().to_owned());
-        (here, nobody.unwrap().map(|_| ()))
+        (here, nowhere.unwrap().map(|_| ()))
     });
     let mut answers = None;
     town.turn_until("the other thread has its answers", |_| {
-        answers = asked.try_recv().ok();
+        answers = pending.try_recv().ok();
         answers.is_some()
     });
-    let here = Ok("{\"say\":\"\\u00b6\"}".to_owned());
+    let here = Ok("{\"text\":\"\\u00b6\"}".to_owned());
     assert_eq!(answers.unwrap(), (here, Err(CallError::Unavailable)));
 
     let mut calls = Vec::new();
@@ -526,7 +526,7 @@ fn serves_handles_notices_and_calls_to_all() {
     assert_eq!(calls.len(), 3);
     assert_eq!(
         town.context(2)
-            .notify("work", &Route::post("/notice"), "hear"),
+            .notify("work", &Route::post("/notice"), "notice"),
         3
     );
     town.turn_until("all notices and replies", |town| {
@@ -548,7 +548,7 @@ fn peer(script: &str, options: &[&str]) -> Option<Program> {
     Some(Program::start(command.env("PEER_FIRST_CONNECT_MS", "0")))
 }
 
-/// The port that a peer says it listens on.
+/// Returns the port that a peer reports to listen on.
 fn port_of(program: &mut Program) -> u16 {
     program.wait_for_line("port", |line| {
         let event: Value = serde_json::from_str(line).ok()?;
@@ -577,7 +577,7 @@ fn works_with_a_plain_distributor() {
     town.assert_all_done_once();
 }
 
-/// What an HTTP GET is answered with: its status line and its body.
+/// Sends an HTTP GET. Returns the status line and the body of the response.
 fn get(port: u16, path: &str) -> (String, Value) {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -631,10 +631,10 @@ fn calls_between_nodes_in_rust_and_node_js() {
         });
     }
 
-    let asked = in_background(move || (get(port, "/goods?a=1"), get(port, "/work?a=1")));
+    let pending = in_background(move || (get(port, "/goods?a=1"), get(port, "/work?a=1")));
     let mut answers = None;
     town.turn_until("the gateway answers", |_| {
-        answers = asked.try_recv().ok();
+        answers = pending.try_recv().ok();
         answers.is_some()
     });
     let (goods, work) = answers.unwrap();

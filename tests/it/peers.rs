@@ -336,7 +336,7 @@ fn peers_survive_bad_neighbours() {
     neighbours.push(marked);
     // After this reply, all earlier frames have been read.
     for neighbour in &mut neighbours {
-        neighbour.ask();
+        neighbour.request_list();
     }
 
     let mut last = distributor.connect();
@@ -401,7 +401,7 @@ fn peers_survive_a_churn_of_others() {
 }
 
 #[test]
-fn a_skip_can_be_made_fatal() {
+fn required_tools_make_a_skip_fatal() {
     let run = |required: &str| {
         let mut tests = Command::new(std::env::current_exe().unwrap());
         tests.args(["--exact", "peers::needs_node", "--include-ignored"]);

@@ -1,4 +1,4 @@
-//! The wire, as peers that exist speak it: byte for byte where they depend on it.
+//! The wire protocol of existing peers, byte for byte where they depend on it.
 
 use std::io::Read;
 use std::net::{Ipv6Addr, TcpListener};
@@ -16,15 +16,15 @@ fn post(params: &str) -> String {
     format!(r#"{{"uri":"/distributes","method":"POST","key":0,"params":{params}}}¶"#)
 }
 
-/// Returns when the Distributor has seen all that was sent to it before.
+/// Returns after the Distributor has processed everything that was sent to it before.
 fn settle(other: &mut Client) {
-    other.ask();
+    other.request_list();
 }
 
-/// Fails unless nothing is on its way to this client, and it can still be served.
+/// Fails if a packet is on its way to this client, or if it is no longer served.
 #[track_caller]
 fn assert_quiet(client: &mut Client) -> Value {
-    let (before, answer) = client.ask();
+    let (before, answer) = client.request_list();
     assert_eq!(before, Vec::<Value>::new());
     answer
 }
@@ -253,7 +253,7 @@ fn escapes_frame_ends_within_values() {
     let (error, answer) = (next_with_its_key(), next_with_its_key());
     assert_error(&error, 2, ["/¶", "¶", "¶"].map(Value::from));
     assert_eq!(names(&answer), ["w", name]);
-    assert_eq!(names(&distributor.connect().ask().1), ["w", name]);
+    assert_eq!(names(&distributor.connect().request_list().1), ["w", name]);
 }
 
 #[test]
@@ -402,13 +402,12 @@ fn answers_errors_and_keeps_the_connection() {
 
 #[track_caller]
 fn assert_error(answer: &Value, code: u64, [uri, method, key]: [Value; 3]) {
-    let said = &answer["errormessage"];
+    let message = &answer["errormessage"];
     assert!(
-        said.as_str().is_some_and(|text| !text.is_empty()),
+        message.as_str().is_some_and(|text| !text.is_empty()),
         "{answer}"
     );
-    let expected =
-        json!({"uri": uri, "method": method, "key": key, "errorcode": code, "errormessage": said});
+    let expected = json!({"uri": uri, "method": method, "key": key, "errorcode": code, "errormessage": message});
     assert_eq!(answer, &expected);
 }
 
@@ -576,7 +575,7 @@ fn lists_peers_on_the_ipv6_loopback_as_127_0_0_1() {
     );
     node.reset();
     wait_until("it to leave", || {
-        names(&distributor.connect().ask().1).is_empty()
+        names(&distributor.connect().request_list().1).is_empty()
     });
 }
 

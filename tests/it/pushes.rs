@@ -31,7 +31,7 @@ fn pushes_a_quiet_change_once_to_each_peer() {
         .map(|n| distributor.join(&format!("n{n}"), 1))
         .collect();
     for node in &mut nodes {
-        node.ask();
+        node.request_list();
     }
     for _ in 0..5 {
         let newcomer = distributor.join("new", 1);
@@ -44,7 +44,7 @@ fn pushes_a_quiet_change_once_to_each_peer() {
         }
     }
     for node in &mut nodes {
-        assert_eq!(node.ask().0, Vec::<Value>::new());
+        assert_eq!(node.request_list().0, Vec::<Value>::new());
     }
 }
 
@@ -185,7 +185,7 @@ fn a_thousand_registrations_at_once_cost_a_few_lists() {
     late.wait_for_list("only late", |names| names == ["late"]);
     drop(late);
     wait_until("an empty list", || {
-        names(&distributor.connect().ask().1).is_empty()
+        names(&distributor.connect().request_list().1).is_empty()
     });
     distributor.assert_serves();
 }
@@ -227,7 +227,7 @@ fn sends_slow_readers_the_newest_list_only() {
         lists <= REVISIONS / 2,
         "{lists} lists of {REVISIONS} revisions"
     );
-    assert_eq!(slow.ask().0, Vec::<Value>::new());
+    assert_eq!(slow.request_list().0, Vec::<Value>::new());
     changing.register("revision-1000", 1);
     assert_eq!(slow.next_list(), ["slow", "revision-1000"]);
 }
@@ -267,7 +267,7 @@ fn lists_never_go_backwards() {
             for number in 1..=CHANGES {
                 client.register(&format!("{changer}{number}"), 1);
                 if number % 50 == 0 {
-                    client.ask();
+                    client.request_list();
                 }
             }
             client
@@ -323,7 +323,7 @@ fn departed_peers_are_never_listed_again() {
         saw_the_last.expect("a watcher sees the last")
     });
     for watcher in &mut watchers {
-        assert_eq!(names(&watcher.ask().1).len(), 4);
+        assert_eq!(names(&watcher.request_list().1).len(), 4);
     }
 }
 

@@ -310,7 +310,7 @@ fn nodes_lose_no_member_in_a_restart() {
         "params": {"name": "probe"}, "session": {"watch": "none"}}));
     let probe = RefCell::new(probe);
     let fewest = turn_until(&mut nodes, "the end of the warm-up", &|_| {
-        probe.borrow_mut().ask().1["session"]["complete"] == true
+        probe.borrow_mut().request_list().1["session"]["complete"] == true
     });
     assert_eq!(fewest, 4, "nor at the end of the warm-up");
 }

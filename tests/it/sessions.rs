@@ -22,7 +22,7 @@ fn start(flags: &[&str]) -> Distributor {
     let mut probe = Node::connect(&distributor);
     probe.register(json!({"name": "probe"}), json!({"watch": "none"}));
     wait_until("a complete list", || {
-        probe.ask("GET", Value::Null)["session"]["complete"] == true
+        probe.request("GET", Value::Null)["session"]["complete"] == true
     });
     distributor
 }
@@ -111,7 +111,7 @@ impl Node {
 
     /// Sends a packet of `/distributes`, and returns its reply.
     #[track_caller]
-    fn ask(&mut self, method: &str, params: Value) -> Value {
+    fn request(&mut self, method: &str, params: Value) -> Value {
         let key = self.next_key();
         self.client
             .send(&json!({"uri": "/distributes", "method": method, "key": key, "params": params}));
@@ -346,7 +346,7 @@ fn sends_a_session_what_it_watches() {
         }
 
         // A request for the list is answered, whatever the session watches.
-        let answer = node.ask("GET", Value::Null);
+        let answer = node.request("GET", Value::Null);
         assert_eq!(answer["method"], "GET");
         node.client
             .stream
@@ -606,7 +606,7 @@ fn answers_heartbeats_with_a_key() {
 }
 
 #[test]
-fn asks_for_acknowledgements_once_per_second_and_always_during_a_drain() {
+fn requests_acknowledgements_once_per_second_and_always_during_a_drain() {
     let distributor = start(&[]);
     let mut churner = Churner::join(&distributor);
     let begun = Instant::now();
@@ -615,10 +615,10 @@ fn asks_for_acknowledgements_once_per_second_and_always_during_a_drain() {
         let rev = churner.change(1, 0);
         watcher.wait_for_rev(rev);
     }
-    let asked = |news: &[Value]| news.iter().filter(|n| n["session"]["ack"] == true).count();
+    let ack_requests = |news: &[Value]| news.iter().filter(|n| n["session"]["ack"] == true).count();
     // One per second at most, and one of the second before.
     let most = begun.elapsed().as_secs() + 2;
-    let acks = asked(&watcher.news) as u64;
+    let acks = ack_requests(&watcher.news) as u64;
     assert!(acks <= most, "{acks} of {} in {most} s", watcher.news.len());
 
     let mut drainer = Node::join(&distributor, "drainer", json!({"watch": "none"}));
@@ -632,7 +632,7 @@ fn asks_for_acknowledgements_once_per_second_and_always_during_a_drain() {
         watcher.wait_for_rev(rev);
     }
     let news = &watcher.news[before..];
-    assert_eq!(asked(news), news.len());
+    assert_eq!(ack_requests(news), news.len());
     watcher.ack();
     assert_eq!(drainer.answer(key)["results"]["acked"], 1);
 }
@@ -784,11 +784,11 @@ fn answers_a_drain_when_all_watchers_have_acknowledged_it() {
     // It still receives changes, and may register again.
     let more = distributor.join("more", 1);
     node.wait_for_names(&[&stay[..], &["more"]].concat());
-    assert_eq!(node.ask("DELETE", json!({}))["errorcode"], 1);
+    assert_eq!(node.request("DELETE", json!({}))["errorcode"], 1);
     drop(more);
     node.wait_for_names(&stay);
     node.register(params("node"), delta());
-    let results = node.ask("DELETE", json!({"wait_ms": 100}))["results"].clone();
+    let results = node.request("DELETE", json!({"wait_ms": 100}))["results"].clone();
     let mut ids: Vec<u64> = serde_json::from_value(results["late"].clone()).unwrap();
     ids.sort_unstable();
     assert_eq!(ids, [watcher.id, late.id]);
@@ -804,7 +804,7 @@ fn rejects_a_drain_without_a_registration_or_with_a_bad_wait() {
     let distributor = start(&[]);
     let mut stranger = Node::connect(&distributor);
     assert_eq!(
-        stranger.ask("DELETE", json!({"wait_ms": 1}))["errorcode"],
+        stranger.request("DELETE", json!({"wait_ms": 1}))["errorcode"],
         1
     );
     let mut node = Node::join(&distributor, "node", delta());
@@ -814,11 +814,11 @@ fn rejects_a_drain_without_a_registration_or_with_a_bad_wait() {
         json!({"wait_ms": -1}),
         json!({"wait_ms": "1"}),
     ] {
-        assert_eq!(node.ask("DELETE", wrong)["errorcode"], 1);
+        assert_eq!(node.request("DELETE", wrong)["errorcode"], 1);
     }
     assert_eq!(node.sync(), [] as [Value; 0], "it is still there");
     // Without other watchers there is nothing to wait for.
-    assert_eq!(node.ask("DELETE", Value::Null)["results"]["of"], 0);
+    assert_eq!(node.request("DELETE", Value::Null)["results"]["of"], 0);
     let mut plain = distributor.join("plain", 1);
     plain.send(&json!({"uri": "/distributes", "method": "DELETE", "key": 1}));
     assert_eq!(plain.next_errorcode(), 0);
@@ -1019,7 +1019,7 @@ fn sends_plain_peers_the_same_bytes_as_without_sessions() {
     // Registering again, heartbeats, requests, a take-over and a resumption are no changes for others.
     node.register(params("c"), of_instance("ab12"));
     node.sync();
-    node.ask("GET", Value::Null);
+    node.request("GET", Value::Null);
     let mut node = Node::connect(&distributor);
     node.register(params("c"), of_instance("ab12"));
     node.sync();
@@ -1051,7 +1051,7 @@ fn rejects_a_second_drain_on_a_connection() {
     for _ in 0..3 {
         node.register(params("node"), json!({"watch": "none"}));
         assert_eq!(
-            node.ask("DELETE", json!({"wait_ms": 60_000}))["errorcode"],
+            node.request("DELETE", json!({"wait_ms": 60_000}))["errorcode"],
             6
         );
     }

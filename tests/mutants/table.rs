@@ -218,7 +218,7 @@ pub const MUTANTS: &[Mutant] = &[
         replace: "if let Some(kind) = kind.filter(|_| !MUTANT) {",
         promise: 1,
     },
-    // A Distributor that has just started says that its list is complete.
+    // A Distributor that has just started reports its list as complete.
     Mutant {
         name: "CompleteDuringWarmUp",
         file: "src/distributor/warm_up.rs",

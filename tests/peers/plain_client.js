@@ -50,22 +50,22 @@ class PlainClient {
 
 // The link of servers and gateways to the Distributor: registers on connect (if there is a packet for it), and
 // checks every 3 s, for the first time after 3 s, whether a new attempt is due.
-// `tell(what, fields)` prints event lines: connected, disconnected, connect_failed.
-function linkToDistributor(host, port, registration, onPacket, tell, firstMs) {
+// `report(what, fields)` prints event lines: connected, disconnected, connect_failed.
+function linkToDistributor(host, port, registration, onPacket, report, firstMs) {
     let up = false;
     const down = (fields) => {
-        if (up) tell('disconnected', fields);
+        if (up) report('disconnected', fields);
         up = false;
     };
     const client = new PlainClient(host, port,
         () => {
             up = true;
-            tell('connected', {});
+            report('connected', {});
             if (registration) client.write(registration);
         },
         (_, packet) => onPacket(packet),
         () => down({}),
-        (_, error) => (up ? down({ code: error.code }) : tell('connect_failed', { code: error.code })));
+        (_, error) => (up ? down({ code: error.code }) : report('connect_failed', { code: error.code })));
     const look = () => up || client.connect();
 
     if (firstMs === undefined) firstMs = Number(process.env.PEER_FIRST_CONNECT_MS || RETRY_MS);

@@ -13,18 +13,18 @@ const registered = {}; // remoteAddress:remotePort -> {socket, info}
 
 class PlainDistributor extends PlainServer {
     onListening(port) {
-        this.tell('listening', { name: 'distributor', port, pid: process.pid });
+        this.report('listening', { name: 'distributor', port, pid: process.pid });
     }
 
     onCreate(socket) {
-        this.tell('peer_connected', { peer: this.peer(socket) });
+        this.report('peer_connected', { peer: this.peer(socket) });
         this.push();
     }
 
     onClose(socket) {
         const peer = this.peer(socket);
         delete registered[peer];
-        this.tell('peer_closed', { peer, registered: Object.keys(registered).length });
+        this.report('peer_closed', { peer, registered: Object.keys(registered).length });
         this.push();
     }
 
@@ -34,7 +34,7 @@ class PlainDistributor extends PlainServer {
         registered[peer] = { socket, info: packet.params };
         packet.params.host = socket.remoteAddress;
         const { name, host, port } = packet.params;
-        this.tell('registered', { peer, name, host, port, registered: Object.keys(registered).length });
+        this.report('registered', { peer, name, host, port, registered: Object.keys(registered).length });
         this.push();
     }
 
@@ -44,7 +44,7 @@ class PlainDistributor extends PlainServer {
         all.forEach((entry) => this.write(entry.socket, packet));
     }
 
-    tell(what, fields) {
+    report(what, fields) {
         args.event(what, fields);
     }
 }

@@ -22,7 +22,7 @@ class PlainServer {
                 this.kept[peer] = cut(this.kept[peer], bytes.toString(), (packet) => this.onRead(socket, packet));
             });
         });
-        this.server.on('error', (error) => this.tell('listen_error', { code: error.code }));
+        this.server.on('error', (error) => this.report('listen_error', { code: error.code }));
         this.server.listen(port, () => this.onListening(this.server.address().port));
     }
 
@@ -36,13 +36,13 @@ class PlainServer {
 
     connectToDistributor(host, port, onNotification) {
         this.distributor = linkToDistributor(host, port, registrationOf(this.context), onNotification,
-            (what, fields) => this.tell(what, fields));
+            (what, fields) => this.report(what, fields));
     }
 
     onListening() {}
     onCreate() {}
     onClose() {}
-    tell() {}
+    report() {}
 }
 
 module.exports = PlainServer;

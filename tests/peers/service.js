@@ -23,7 +23,7 @@ class Service extends PlainServer {
     }
 
     onListening(port) {
-        this.tell('listening', { name: this.context.name, port });
+        this.report('listening', { name: this.context.name, port });
         if (this.context.port === 0) {
             this.context.port = port;
             this.join();
@@ -32,11 +32,11 @@ class Service extends PlainServer {
 
     onRead(socket, request) {
         const key = request.key !== undefined ? request.key : request.params.key;
-        if (this.options.verbose) this.tell('request', { method: request.method, uri: request.uri, key });
+        if (this.options.verbose) this.report('request', { method: request.method, uri: request.uri, key });
         this.write(socket, { errorcode: 0, errormessage: 'success', key, results: request.params });
     }
 
-    tell(what, fields) {
+    report(what, fields) {
         args.event(what, Object.assign({}, fields, this.extra));
     }
 }

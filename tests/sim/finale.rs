@@ -1,5 +1,5 @@
 //! Checks after all trouble: every peer knows the last list, quiet times are quiet, and peers that have
-//! left leave nothing behind.
+//! left leave no trace.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -137,7 +137,7 @@ fn keep_all(fleet: &mut Fleet) {
     }
 }
 
-/// Makes calls in a quiet time: each gets its reply, and leaves nothing behind.
+/// Makes calls in a quiet time: each gets its reply, and none leaves state.
 fn call_all(fleet: &mut Fleet) {
     fleet.run_for(10 * SECOND);
     let minute = 60 * SECOND;

@@ -128,7 +128,7 @@ impl Raw {
     }
 
     /// Requests the list.
-    pub fn ask(&mut self) {
+    pub fn request_list(&mut self) {
         if self.local.is_some() && self.is_honest() && self.kind != Kind::HalfCloser {
             self.send(list_request(7));
         }

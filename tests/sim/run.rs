@@ -327,9 +327,9 @@ impl Run {
                 self.instances.remove(&before);
             }
         }
-        let whose = conn.instance.clone();
+        let owner = conn.instance.clone();
         if let Some(entry) = self.entry_mut(number) {
-            entry.instance = whose;
+            entry.instance = owner;
         }
         if let Some(instance) = instance {
             let (window_began_at, take_overs) = match self.instances.get(&instance) {

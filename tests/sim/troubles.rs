@@ -26,7 +26,7 @@ troubles! {
     // Activity.
     Calls,
     Change,
-    Ask,
+    RequestList,
     Join,
     Leave,
     DrainNode,
@@ -187,11 +187,11 @@ impl Fleet {
                     raw.due = Some(self.shared.world.now());
                 }
             }
-            Trouble::Ask => {
+            Trouble::RequestList => {
                 if let Some(id) = self.some_running()
                     && let Running::Raw(raw) = &mut self.actors[id].running
                 {
-                    raw.ask();
+                    raw.request_list();
                     raw.due = Some(self.shared.world.now());
                 }
             }

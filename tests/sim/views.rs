@@ -90,12 +90,9 @@ impl Model {
             heartbeat_ms: u64,
         }
         // Instances are not allowed (5), connections and take-overs too many (6), cut-off peers too
-        // late (7). Nothing else may happen to a peer that is honest.
+        // late (7). A valid peer is never rejected otherwise.
         if ![0, 5, 6, 7].contains(&code) && !self.is_liar(conn) {
-            self.break_promise(
-                7,
-                format!("{conn} did nothing wrong and was rejected: {code}"),
-            );
+            self.break_promise(7, format!("{conn} was rejected without a cause: {code}"));
         }
         if code != 0 {
             return Received::Refused(code);

@@ -135,7 +135,7 @@ fn follows_re_exports_to_the_file_that_defines() {
 }
 
 #[test]
-fn finds_longer_ways_round() {
+fn finds_cycles_of_more_than_two_files() {
     let files = [
         ("one.rs", "use crate::two::Two;\npub enum One {}\n"),
         (

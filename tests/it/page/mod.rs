@@ -127,7 +127,7 @@ fn follows_joins_and_departures() {
     );
     browser.wait_for("document.querySelector('.row .count').textContent === '1'");
     // Refusals are counted.
-    admin.ask("GET", "/nodes", "Host: evil.example\r\n");
+    admin.send_request("GET", "/nodes", "Host: evil.example\r\n");
     browser.evaluate("refreshStatus()");
     browser.wait_for("document.querySelector('#limit-badge').textContent === '1'");
     browser.click("#tab-limits");
@@ -361,7 +361,7 @@ fn opens_a_node_by_keyboard() {
     browser.wait_for("document.querySelector('#drawer').hidden");
     assert_eq!(browser.evaluate("location.search"), "?open=many");
 
-    // On a phone it covers all else, and the browser's back button closes it.
+    // On a phone it covers the whole page, and the browser's back button closes it.
     browser.open(
         &format!("http://{}/?open=goods", admin.http),
         PHONE,
