@@ -1,6 +1,6 @@
 //! `gateway_request`: a GET through the gateway, beside a bare HTTP server on the same reactor that
-//! responds with the same bytes and makes no call. Compares the processor time of the serving thread;
-//! clients and the node have threads of their own.
+//! responds with the same bytes and makes no call. Compares the processor time of the serving
+//! thread; clients and the node have threads of their own.
 
 #![allow(
     clippy::unwrap_used,

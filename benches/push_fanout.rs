@@ -1,8 +1,8 @@
-//! `push_fanout`: pushing one change to all nodes, beside a bare loop that sends the same bytes to as
-//! many sockets.
+//! `push_fanout`: pushing one change to all nodes, beside a bare loop that sends the same bytes to
+//! as many sockets.
 //!
-//! Compares the processor time of the sending thread, including the kernel's part. The receivers are
-//! in a process of their own.
+//! Compares the processor time of the sending thread, including the kernel's part. The receivers
+//! are in a process of their own.
 
 #![allow(
     clippy::panic,
@@ -157,8 +157,8 @@ impl Fleet {
         }
     }
 
-    /// Pushes one change to all. Returns its cost and the bytes written: those to the node that makes
-    /// the change too, which has no session and is not counted as a receiver.
+    /// Pushes one change to all. Returns its cost and the bytes written: those to the node that
+    /// makes the change too, which has no session and is not counted as a receiver.
     fn push(&mut self, expected_bytes: Option<u64>) -> (Duration, u64) {
         // Long enough for each change to be one that requests an acknowledgement (at most one per
         // second), so that all are equally long, and for the last one to be received.

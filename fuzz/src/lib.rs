@@ -1,7 +1,7 @@
 //! Properties that hold for every input: functions that panic where they do not.
 //!
-//! The fuzz targets run them with inputs that find new paths, `tests/properties` with drawn inputs on
-//! stable Rust: `cargo test --manifest-path fuzz/Cargo.toml`.
+//! The fuzz targets run them with inputs that find new paths, `tests/properties` with drawn inputs
+//! on stable Rust: `cargo test --manifest-path fuzz/Cargo.toml`.
 
 mod framing;
 mod http_requests;

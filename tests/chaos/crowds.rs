@@ -9,7 +9,7 @@ use crate::support::{Client, Distributor};
 use crate::{note, scale};
 
 #[test]
-fn a_crowd_that_joins_and_leaves_at_once_is_listed_and_forgotten() {
+fn lists_and_forgets_a_crowd_that_joins_and_leaves_at_once() {
     let (crowd, watchers) = (affordable(scale(500, 5000)), scale(4, 20));
     let distributor = Distributor::start(&["--silence-timeout", "60s"]);
     let baseline = Baseline::of(&distributor);

@@ -41,12 +41,12 @@ fn no_list_shrinks_when_the_distributor_is_killed() {
         });
         peers.iter().for_each(PlainPeer::forget_lists);
         distributor.program.kill();
-        // Some reconnect at once, some fail to.
+        // Some peers reconnect at once, others fail to.
         thread::sleep(Duration::from_millis(700 * round));
         distributor = start();
         // A peer that received a list has registered again.
         for peer in &peers {
-            wait_until("it to reconnect", || !peer.lists().is_empty());
+            wait_until("the peer to reconnect", || !peer.lists().is_empty());
         }
     }
     converge(&peers, &names);

@@ -66,7 +66,7 @@ fn serves_all_in_turn_when_fds_run_out() {
         drop(inside);
         rounds += 1;
     }
-    wait_until("it to serve", || {
+    wait_until("the Distributor to serve", || {
         let mut client = Client::connect(addr);
         client.register("last", 1);
         is_in(&mut client, "last")

@@ -1,7 +1,7 @@
 //! A client of the protocol: packets to send, frames to receive, and the view of the list.
 //!
-//! All of it works on bytes that the caller moves, on a simulated network or by hand. [`Client`] moves
-//! them itself, over a blocking TCP stream.
+//! All of it works on bytes that the caller moves, on a simulated network or by hand. [`Client`]
+//! moves them itself, over a blocking TCP stream.
 
 mod blocking;
 mod frames;

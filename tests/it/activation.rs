@@ -340,7 +340,7 @@ fn serves_without_a_reachable_service_manager() {
     program.wait_for_log(&["NOTIFY_SOCKET", "WARN"]);
 }
 
-/// Clients that connect all the time, with a count of those that were answered.
+/// Clients that connect continuously, and the number of answered ones.
 #[derive(Default)]
 struct Crowd {
     is_over: AtomicBool,
@@ -407,7 +407,8 @@ fn distributor_restart_rejects_no_node() {
         let mut node = Client::on(stream);
         let name = format!("node-{client}");
         if node.next_text().is_none() {
-            // It connected at the moment of the stop. Clients that wait for the next run are not reset.
+            // It connected at the moment of the stop. Clients that wait for the next run are not
+            // reset.
             assert!(!node.was_reset);
             return false;
         }

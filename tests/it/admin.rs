@@ -31,7 +31,9 @@ impl AdminServer {
     /// Starts one whose list is complete at once.
     pub fn start_ready(flags: &[&str]) -> AdminServer {
         let admin = AdminServer::start(&[&["--warm-up", "0s"], flags].concat());
-        wait_until("it to be ready", || admin.get("/readyz").status == 200);
+        wait_until("the Distributor to be ready", || {
+            admin.get("/readyz").status == 200
+        });
         admin
     }
 
@@ -253,9 +255,9 @@ fn lists_nodes_by_name_and_url() {
                 .all(Value::is_string)
         );
     }
-    // A node that left is in neither.
+    // A node that left is in neither list.
     drop(plain);
-    wait_until("it to be gone", || names("/nodes") == ["shop"]);
+    wait_until("the node to leave", || names("/nodes") == ["shop"]);
     assert_eq!(admin.json("/sd").as_array().unwrap().len(), 1);
 }
 
@@ -417,7 +419,9 @@ fn is_ready_when_the_list_is_complete() {
     assert_eq!(warming.status, 503, "{warming:?}");
     assert!(warming.body.starts_with("warming up: "), "{}", warming.body);
     assert_eq!(admin.json("/nodes")["complete"], false);
-    wait_until("it to be ready", || admin.get("/readyz").status == 200);
+    wait_until("the Distributor to be ready", || {
+        admin.get("/readyz").status == 200
+    });
     assert_eq!(admin.json("/nodes")["complete"], true);
     // It stops in time although a client follows events.
     let mut events = admin.events(None);
@@ -480,7 +484,9 @@ fn drains_only_with_the_admin_token() {
     assert_eq!(admin.json("/nodes")["entries"], 1);
     // Its connection stays, and it may register again.
     goods.register("goods", 9010);
-    wait_until("it to be back", || admin.json("/nodes")["entries"] == 2);
+    wait_until("the node to be listed again", || {
+        admin.json("/nodes")["entries"] == 2
+    });
 
     let revision = drained["rev"].as_u64().unwrap() + 2;
     let acks = std::thread::spawn(move || {

@@ -270,7 +270,9 @@ fn check_prints_one_line_and_exits_with_readiness() {
         stderr.starts_with("distributor: warming up") && stderr.lines().count() == 1,
         "{stderr}"
     );
-    wait_until("it to be ready", || run_at(&admin, &["check"]).0 == Some(0));
+    wait_until("the Distributor to be ready", || {
+        run_at(&admin, &["check"]).0 == Some(0)
+    });
     assert_eq!(run_at(&admin, &["check"]).1, "ready\n");
     assert_eq!(json_of(&admin, &["check"])["ready"], true);
     // No Distributor listens.

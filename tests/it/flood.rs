@@ -60,7 +60,7 @@ fn assert_joins(report: &Value, joins: f64) {
     }
 }
 
-/// Every figure of a run with a baseline has one beside it, and the ratio of the two.
+/// Checks that every figure of a run with a baseline has the figure of the baseline and a ratio.
 #[track_caller]
 fn assert_ratios(report: &Value) {
     for figure in report["figures"].as_array().unwrap() {

@@ -108,7 +108,7 @@ impl Running {
         let seen = Arc::new(Seen::default());
         let (sender, receiver) = mpsc::channel();
         let pages_seen = Arc::clone(&seen);
-        // A reactor stays in the thread that made it.
+        // A reactor cannot be moved to another thread.
         let thread = thread::spawn(move || {
             let mut reactor = Reactor::new(loop_limits).unwrap();
             let mut server = Server::new(limits);

@@ -19,7 +19,7 @@ impl Bystander {
         Bystander(distributor.join("bystander", 1))
     }
 
-    /// Fails unless it is still connected and listed, and receives changes.
+    /// Fails unless the node is still connected and listed, and receives changes.
     #[track_caller]
     fn assert_undisturbed(&mut self, distributor: &Distributor) {
         static PROBES: AtomicUsize = AtomicUsize::new(0);
@@ -91,7 +91,7 @@ fn rejects_a_frame_one_byte_too_large_before_its_end() {
         let whole = [&get_of(limit)[..], "¶".as_bytes()].concat();
         fits.send_raw(&whole);
         assert_eq!(fits.next()["key"], "asked");
-        // White space before a frame and half an end after it do not count.
+        // White space before a frame and half a frame end after it do not count.
         fits.send_raw([b' '; 2000]);
         fits.send_raw(&whole[..limit + 1]);
         bystander.assert_undisturbed(&distributor);

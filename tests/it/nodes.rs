@@ -138,7 +138,7 @@ impl Town {
         for _ in 0..count {
             town.add(config.clone());
         }
-        town.turn_until("all know all", |town| town.all_know(count));
+        town.turn_until("all nodes have the whole list", |town| town.all_know(count));
         town
     }
 
@@ -153,7 +153,7 @@ impl Town {
                 ..config.clone()
             });
         }
-        town.turn_until("all know the one", |town| town.all_know(1));
+        town.turn_until("all nodes list the worker", |town| town.all_know(1));
         town
     }
 
@@ -309,7 +309,7 @@ fn loses_no_call_while_ten_nodes_are_replaced_with_drains() {
     town.call_for(100 * MILLI);
     for old in 0..10 {
         town.context(old).drain(DEADLINE);
-        town.call_until("it is drained", |town| {
+        town.call_until("the node is drained", |town| {
             town.events(old).iter().any(|event| event == "drained")
         });
         town.call_until("its callers have gone", |town| {
@@ -320,12 +320,12 @@ fn loses_no_call_while_ten_nodes_are_replaced_with_drains() {
         town.turn();
         town.nodes[old] = None;
         let (new, _) = town.add(config.clone());
-        town.call_until("the new one is there", |town| {
+        town.call_until("the new node is registered", |town| {
             town.context(new).link() == LinkState::Registered
         });
         town.call_for(100 * MILLI);
     }
-    town.call_until("all know all", |town| town.all_know(10));
+    town.call_until("all nodes have the whole list", |town| town.all_know(10));
     town.assert_all_done_once();
 }
 
@@ -339,11 +339,11 @@ fn loses_only_the_calls_of_a_killed_node() {
         town.add(config.clone());
     }
     other.add(config);
-    town.turn_until("all know all", |town| {
+    town.turn_until("all nodes have the whole list", |town| {
         other.turn();
         town.all_know(5)
     });
-    town.call_until("the other has served", |town| {
+    town.call_until("the other node has served", |town| {
         // It is turned only half of the time, so that calls pile up.
         if town.draws % 64 < 32 {
             other.reactor.turn(Some(MILLI), &mut other.nodes).unwrap();
@@ -361,7 +361,7 @@ fn loses_only_the_calls_of_a_killed_node() {
     };
     drop(other);
     town.turn();
-    town.call_until("it is out of the list", |town| town.all_know(4));
+    town.call_until("the node is out of the list", |town| town.all_know(4));
     town.call_for(100 * MILLI);
     let wrong = town.settle();
     assert!(!wrong.is_empty(), "some calls were with the killed node");
@@ -381,11 +381,13 @@ fn continues_calls_while_the_distributor_restarts() {
     let mut town = Town::around_one(4, &config(distributor.addr));
     town.call_for(100 * MILLI);
     distributor.program.kill();
-    town.call_until("all have lost it", Town::all_are_lost);
+    town.call_until("all nodes have lost the Distributor", Town::all_are_lost);
     town.call_for(500 * MILLI);
     let addr = distributor.addr.to_string();
     let _distributor = Distributor::start_at(&addr, &["--warm-up", "4s"]);
-    town.call_until("all are back", |town| town.all_are_back(5));
+    town.call_until("all nodes are registered again", |town| {
+        town.all_are_back(5)
+    });
     town.assert_all_done_once();
 }
 
@@ -407,10 +409,12 @@ fn continues_calls_while_the_distributor_is_stopped() {
     let mut town = Town::around_one(5, &config);
     town.call_for(100 * MILLI);
     distributor.program.signal(Signal::STOP);
-    town.call_until("all have lost it", Town::all_are_lost);
+    town.call_until("all nodes have lost the Distributor", Town::all_are_lost);
     town.call_for(4000 * MILLI);
     distributor.program.signal(Signal::CONT);
-    town.call_until("all are back", |town| town.all_are_back(6));
+    town.call_until("all nodes are registered again", |town| {
+        town.all_are_back(6)
+    });
     town.assert_all_done_once();
 }
 
@@ -426,7 +430,9 @@ fn registers_with_a_distributor_that_starts_later() {
     }
     town.context(0).wait_for(&[Route::get("/work")], DEADLINE);
     let until = Instant::now() + 500 * MILLI;
-    town.turn_until("they have tried", |_| Instant::now() > until);
+    town.turn_until("the nodes have tried to connect", |_| {
+        Instant::now() > until
+    });
     assert_eq!(town.context(0).link(), LinkState::Searching);
     let _distributor = Distributor::start_at(&place.to_string(), &SOON_COMPLETE);
     town.turn_until("the wait ends", |town| {
@@ -434,7 +440,7 @@ fn registers_with_a_distributor_that_starts_later() {
             .iter()
             .any(|event| event.starts_with("Waited") && event.ends_with("true)"))
     });
-    town.turn_until("all know all", |town| town.all_know(3));
+    town.turn_until("all nodes have the whole list", |town| town.all_know(3));
     town.call_for(100 * MILLI);
     town.assert_all_done_once();
 }
@@ -459,7 +465,7 @@ fn loses_no_call_to_a_dead_node_that_is_still_listed() {
     for _ in 0..2 {
         town.add(config(distributor.addr));
     }
-    town.turn_until("all know all", |town| town.all_know(3));
+    town.turn_until("all nodes have the whole list", |town| town.all_know(3));
     town.call_for(Duration::from_secs(2));
     town.assert_all_done_once();
 }
@@ -479,7 +485,7 @@ fn repeats_idempotent_calls_to_a_node_that_resets() {
     for _ in 0..2 {
         town.add(config(distributor.addr));
     }
-    town.turn_until("all know all", |town| town.all_know(3));
+    town.turn_until("all nodes have the whole list", |town| town.all_know(3));
     for _ in 0..200 {
         for _ in 0..10 {
             town.call(true);
@@ -570,10 +576,12 @@ fn works_with_a_plain_distributor() {
     let mut town = Town::around_one(3, &config);
     town.call_for(200 * MILLI);
     plain.kill();
-    town.call_until("all have lost it", Town::all_are_lost);
+    town.call_until("all nodes have lost the Distributor", Town::all_are_lost);
     town.call_for(500 * MILLI);
     let _plain = peer("plain_distributor.js", &["--port", &port.to_string()]);
-    town.call_until("all are back", |town| town.all_are_back(4));
+    town.call_until("all nodes are registered again", |town| {
+        town.all_are_back(4)
+    });
     town.assert_all_done_once();
 }
 
@@ -617,7 +625,7 @@ fn calls_between_nodes_in_rust_and_node_js() {
     let port = port_of(&mut gateway);
     let mut town = Town::new();
     town.add(config(distributor.addr));
-    town.turn_until("the Node.js service is there", |town| {
+    town.turn_until("the Node.js service is listed", |town| {
         town.context(0).roster().named("goods").count() == 1
     });
     for url in ["GET/goods", "GET/work"] {

@@ -107,7 +107,7 @@ fn package_assets_exist() {
         assert!(!read(asset).is_empty(), "{asset}");
         checked += 1;
     }
-    assert!(checked > 3, "the assets are where this test looks");
+    assert!(checked > 3, "no assets found");
     for unit in UNITS {
         let (stem, _) = unit.rsplit_once('.').unwrap();
         let named = format!("unit-name = \"{stem}\"");

@@ -369,8 +369,8 @@ fn peers_survive_a_churn_of_others() {
     goods.wait_for_list(&["gate", "goods"]);
 
     for round in 0..4 {
-        // The lists of a round together are smaller than one read of a plain peer, which otherwise ends
-        // on incomplete JSON.
+        // The lists of a round together are smaller than one read of a plain peer, which otherwise
+        // ends on incomplete JSON.
         let mut guests = VecDeque::new();
         for number in 0..30 {
             let mut guest = Client::connect(distributor.addr);

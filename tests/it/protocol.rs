@@ -464,13 +464,13 @@ fn closes_connections_of_other_protocols_with_a_log_line() {
         for pieces in [bytes.len(), 1] {
             let distributor = Distributor::start(&[]);
             let mut bystander = distributor.join("bystander", 1);
-            let mut stranger = distributor.connect();
-            let peer = format!("127.0.0.1:{}", stranger.local_port());
+            let mut client = distributor.connect();
+            let peer = format!("127.0.0.1:{}", client.local_port());
             for piece in bytes.chunks(pieces) {
-                stranger.send_raw(piece);
+                client.send_raw(piece);
                 settle(&mut bystander);
             }
-            assert_eq!(stranger.read_to_end(), Vec::<Value>::new());
+            assert_eq!(client.read_to_end(), Vec::<Value>::new());
             distributor
                 .program
                 .wait_for_log(&["WARN", "closed", what, &peer]);
@@ -574,7 +574,7 @@ fn lists_peers_on_the_ipv6_loopback_as_127_0_0_1() {
         list_of(r#"{"port":1,"name":"six","host":"127.0.0.1"}"#)
     );
     node.reset();
-    wait_until("it to leave", || {
+    wait_until("the node to leave", || {
         names(&distributor.connect().request_list().1).is_empty()
     });
 }

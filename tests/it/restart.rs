@@ -312,7 +312,7 @@ fn nodes_lose_no_member_in_a_restart() {
     let fewest = turn_until(&mut nodes, "the end of the warm-up", &|_| {
         probe.borrow_mut().request_list().1["session"]["complete"] == true
     });
-    assert_eq!(fewest, 4, "nor at the end of the warm-up");
+    assert_eq!(fewest, 4, "not even at the end of the warm-up");
 }
 
 #[test]

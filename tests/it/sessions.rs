@@ -149,8 +149,8 @@ impl Node {
         key
     }
 
-    /// Sends a heartbeat, and another after its reply. Returns the frames before the second reply, which
-    /// include those from the end of the turn of the first.
+    /// Sends a heartbeat, and another after its reply. Returns the frames before the second reply,
+    /// which include those from the end of the turn of the first.
     #[track_caller]
     fn sync(&mut self) -> Vec<Value> {
         let mut before = Vec::new();
@@ -802,9 +802,9 @@ fn answers_a_drain_when_all_watchers_have_acknowledged_it() {
 #[test]
 fn rejects_a_drain_without_a_registration_or_with_a_bad_wait() {
     let distributor = start(&[]);
-    let mut stranger = Node::connect(&distributor);
+    let mut unregistered = Node::connect(&distributor);
     assert_eq!(
-        stranger.request("DELETE", json!({"wait_ms": 1}))["errorcode"],
+        unregistered.request("DELETE", json!({"wait_ms": 1}))["errorcode"],
         1
     );
     let mut node = Node::join(&distributor, "node", delta());
@@ -1016,7 +1016,8 @@ fn sends_plain_peers_the_same_bytes_as_without_sessions() {
     expect(&[a.clone(), b.clone(), c.clone()]);
     watcher.wait_for_names(&["a", "b", "c"]);
 
-    // Registering again, heartbeats, requests, a take-over and a resumption are no changes for others.
+    // Registering again, heartbeats, requests, a take-over and a resumption are no changes for
+    // others.
     node.register(params("c"), of_instance("ab12"));
     node.sync();
     node.request("GET", Value::Null);

@@ -1,5 +1,5 @@
-//! Mutants: known mistakes in a copy of the sources, which the simulation must find. If it misses one
-//! of them, it proves nothing about unknown ones.
+//! Mutants: known mistakes in a copy of the sources, which the simulation must find. If it misses
+//! one of them, it proves nothing about unknown ones.
 
 #![allow(unreachable_pub)]
 #![allow(

@@ -26,7 +26,8 @@ fn target() -> PathBuf {
     temporary.parent().unwrap_or(temporary).to_owned()
 }
 
-/// Builds the simulation of the copy in the target folder of the project, which shares dependencies.
+/// Builds the simulation of the copy in the target folder of the project, which shares
+/// dependencies.
 fn build(copy: &Path) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let built = Command::new(cargo)

@@ -109,7 +109,8 @@ impl DistributorProcess {
         self.persist();
     }
 
-    /// Returns whether a planned stop is complete: all connections are closed, and the list is on disk.
+    /// Returns whether a planned stop is complete: all connections are closed, and the list is on
+    /// disk.
     pub fn has_stopped(&mut self, now: Time) -> bool {
         let is_left = self.is_stopping && self.reactor.net().connections() == 0;
         let file = self.state_file.as_mut();

@@ -1,5 +1,5 @@
-//! Checks after all trouble: every peer knows the last list, quiet times are quiet, and peers that have
-//! left leave no trace.
+//! Checks after all trouble: every peer knows the last list, quiet times are quiet, and peers that
+//! have left leave no trace.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -332,14 +332,14 @@ fn reply_late(fleet: &mut Fleet) {
 fn receive_reason(fleet: &mut Fleet) {
     let addr: std::net::SocketAddr = ([10, 0, 0, 250], 0).into();
     let host = fleet.world().add_host(addr.ip());
-    let mut stranger = fleet.world().start(host);
+    let mut process = fleet.world().start(host);
     // Over the limit, by less than what is still read of it.
     let text = vec![b'x'; fleet.limits.max_frame_bytes + 700];
     // With so little latency that what is still read of it arrives in time.
     fleet.world().change_faults(|faults, _| {
         (faults.latency, faults.jitter) = (MILLI / 10, MILLI / 10);
     });
-    let Ok(socket) = stranger.connect(fleet.addr) else {
+    let Ok(socket) = process.connect(fleet.addr) else {
         return;
     };
     fleet.run_for(SECOND);
@@ -347,11 +347,11 @@ fn receive_reason(fleet: &mut Fleet) {
     let until = fleet.now() + 12 * SECOND;
     let mut is_over = false;
     while !is_over && fleet.now() < until {
-        if let Ok(count) = stranger.write(socket, &text[sent..]) {
+        if let Ok(count) = process.write(socket, &text[sent..]) {
             sent += count;
         }
         let mut into = [0; 4096];
-        match stranger.read(socket, &mut into) {
+        match process.read(socket, &mut into) {
             Ok(0) => is_over = true,
             Ok(count) => received.extend_from_slice(&into[..count]),
             Err(error) => {

@@ -1,5 +1,5 @@
-//! The simulated fleet: production code on a network that follows from a seed, checked against a model
-//! of what it promises.
+//! The simulated fleet: production code on a network that follows from a seed, checked against a
+//! model of what it promises.
 
 // The library with the feature `testing`: see library/Cargo.toml.
 extern crate pilcrow_testing as pilcrow;

@@ -1,7 +1,8 @@
 //! Runs the simulation of a fleet, seed by seed.
 //!
 //! - `SEEDS=100000 cargo test --release --test sim seeds` runs that many seeds.
-//! - `SEED=7 cargo test --test sim -- --ignored --nocapture replay` runs one seed and prints its trace.
+//! - `SEED=7 cargo test --test sim -- --ignored --nocapture replay` runs one seed and prints its
+//!   trace.
 
 #![allow(unreachable_pub)]
 #![allow(
@@ -26,7 +27,8 @@ use std::time::Instant;
 
 use pilcrow_simulation::{Outcome, simulate};
 
-/// Enough steps for a fault to meet the effects of another; fewer without optimisation, which is slow.
+/// Enough steps for a fault to meet the effects of another; fewer without optimisation, which is
+/// slow.
 const STEPS: u64 = if cfg!(debug_assertions) { 12 } else { 40 };
 const SEEDS: u64 = 2_000;
 const NOTES: usize = 60;
@@ -55,7 +57,8 @@ fn report(seed: u64, outcome: &Outcome) -> String {
     )
 }
 
-/// Runs `check` on the seeds below `seeds` in parallel. Returns the lowest seed that failed, and why.
+/// Runs `check` on the seeds below `seeds` in parallel. Returns the lowest seed that failed, and
+/// why.
 fn first_failure<T: Send>(seeds: u64, check: impl Fn(u64) -> Option<T> + Sync) -> Option<(u64, T)> {
     let next = AtomicU64::new(0);
     let failed: Mutex<Option<(u64, T)>> = Mutex::new(None);

@@ -1,7 +1,8 @@
 //! The model: what must be true, computed without the production code.
 //!
-//! It receives the events of a Distributor in the order in which its handler does, and the frames that
-//! peers received. From the events it computes every possible list, and checks the frames against them.
+//! It receives the events of a Distributor in the order in which its handler does, and the frames
+//! that peers received. From the events it computes every possible list, and checks the frames
+//! against them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -112,7 +112,8 @@ impl Raw {
         {
             self.registrations += 1;
             self.params = params(self.actor, self.registrations);
-            // A delta that is already on its way would not lead on from a revision that is sent now.
+            // A delta that is already on its way would not lead on from a revision that is sent
+            // now.
             self.register(None);
         }
     }

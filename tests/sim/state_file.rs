@@ -1,5 +1,5 @@
-//! The state file of a simulated Distributor, as in the program: read at the start, then written by a
-//! thread that has at most one snapshot pending.
+//! The state file of a simulated Distributor, as in the program: read at the start, then written by
+//! a thread that has at most one snapshot pending.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

@@ -1,4 +1,5 @@
-//! The model of entries without a connection: those of the last run, and which registration claims each.
+//! The model of entries without a connection: those of the last run, and which registration claims
+//! each.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -51,8 +52,8 @@ impl Run {
         self.note_list(now);
     }
 
-    /// Returns the entry that this registration claims. An entry in doubt may be there or not, so it is
-    /// removed and the registration gets a new one.
+    /// Returns the entry that this registration claims. An entry in doubt may be there or not, so
+    /// it is removed and the registration gets a new one.
     pub fn claim(
         &mut self,
         text: &str,

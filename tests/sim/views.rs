@@ -151,7 +151,10 @@ impl Model {
             let run = self.run_with(conn);
             let was_absent = run.is_none_or(|run| run.may_be_absent(&text));
             if departure.cause == "absent" && !was_absent {
-                self.break_promise(3, format!("{conn}: {text} left as absent, and was not"));
+                self.break_promise(
+                    3,
+                    format!("{conn}: {text} left as absent without being absent"),
+                );
             }
         }
         self.follow(actor, conn, view, false);
@@ -198,16 +201,17 @@ impl Model {
         self.views.insert(actor, view);
     }
 
-    /// A list that was sent is one that there was, and none from before what was sent last.
+    /// Checks that a sent list is one that existed, and none older than the last one sent.
     fn is_a_list(&mut self, conn: SocketAddr, list: &List) {
         let Some(run) = self.run_with(conn) else {
-            return self.break_promise(1, format!("{conn} was sent a list before it was there"));
+            return self
+                .break_promise(1, format!("{conn} was sent a list before it was connected"));
         };
         let process = run.process;
         let lost = self.kept.iter();
         let mut lost = lost.filter(|(before, text)| *before < process && !list.contains(text));
         if let Some((_, lost)) = lost.next().cloned() {
-            let what = format!("{conn} was sent {list:?}, without {lost}: a restart took it out");
+            let what = format!("{conn} was sent {list:?}, without {lost}: a restart removed it");
             self.break_promise(5, what);
         }
         let Some(run) = self.run_with(conn) else {
@@ -226,7 +230,9 @@ impl Model {
                 let mut unclaimed = run.unclaimed().filter(|entry| entry.is_listed);
                 let lacks_unclaimed = unclaimed.any(|entry| !list.contains(&entry.text));
                 drop(unclaimed);
-                let what = format!("{conn} was sent {list:?}, which never was; there is {now:?}");
+                let what = format!(
+                    "{conn} was sent {list:?}, which never existed; the current list is {now:?}"
+                );
                 self.break_promise(if lacks_unclaimed { 5 } else { 1 }, what);
             }
         }

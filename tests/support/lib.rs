@@ -25,7 +25,7 @@ pub use pilcrow_test_client::{Client, DEADLINE, FRAME_END, names};
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let until = Instant::now() + DEADLINE;
     while !condition() {
-        assert!(Instant::now() < until, "waited in vain for {what}");
+        assert!(Instant::now() < until, "timed out waiting for {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }
@@ -127,7 +127,7 @@ impl Program {
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
         let stat = format!("/proc/{}/stat", self.pid());
-        wait_until("it to stop", || {
+        wait_until("the process to stop", || {
             fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T "))
         });
     }
@@ -173,8 +173,8 @@ fn collect(output: impl Read + Send + 'static) -> Lines {
     lines
 }
 
-/// Prints that a test is skipped because it lacks `tool`. Fails if PILCROW_REQUIRE, a list with commas,
-/// has it.
+/// Prints that a test is skipped because it lacks `tool`. Fails if PILCROW_REQUIRE, a list with
+/// commas, has it.
 #[track_caller]
 pub fn skip_or_require(tool: &str, why: &str) {
     let required = std::env::var("PILCROW_REQUIRE").unwrap_or_default();
@@ -196,8 +196,8 @@ pub fn node_is_missing() -> bool {
     is_missing
 }
 
-/// Returns the path of a program of this project: in the folder of PILCROW_PROGRAMS, otherwise as built
-/// for the tests. Other programs, such as `sh`, are returned unchanged.
+/// Returns the path of a program of this project: in the folder of PILCROW_PROGRAMS, otherwise as
+/// built for the tests. Other programs, such as `sh`, are returned unchanged.
 pub fn program(name: &str) -> String {
     if !["distributor", "gateway", "flood"].contains(&name) {
         return name.to_owned();

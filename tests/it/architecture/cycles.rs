@@ -1,8 +1,8 @@
-//! Checks that no two files name each other, directly or through others. What they share gets a file
-//! of its own.
+//! Checks that no two files name each other, directly or through others. What they share gets a
+//! file of its own.
 //!
-//! A file names another by a path to an item defined there, wherever that is re-exported. Declaring a
-//! module and re-exporting from it do not count, nor do unit tests.
+//! A file names another by a path to an item defined there, wherever that is re-exported. Declaring
+//! a module and re-exporting from it do not count, nor do unit tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -78,7 +78,7 @@ fn sources() -> Vec<(String, String)> {
 #[test]
 fn no_files_name_each_other() {
     let sources = sources();
-    assert!(sources.len() > 100, "the sources are where this test looks");
+    assert!(sources.len() > 100, "no sources found");
     let found: Vec<String> = cycles(&sources)
         .iter()
         .map(|(_, pairs)| pairs.join("\n"))

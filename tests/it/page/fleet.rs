@@ -48,8 +48,8 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Starts a Distributor with this many nodes. They have a token, and connections without one are
-    /// sent no list: each join would be sent to all that have not registered yet.
+    /// Starts a Distributor with this many nodes. They have a token, and connections without one
+    /// are sent no list: each join would be sent to all that have not registered yet.
     pub fn start(count: usize) -> Fleet {
         raise_fd_limit();
         let files = Folder::new();
