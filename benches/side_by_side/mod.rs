@@ -1,6 +1,5 @@
-//! Compares ours with the bare system calls in one run: in alternate rounds, so that other load of
-//! the machine affects both alike, and by processor time of one thread, so that waiting does not
-//! count.
+//! Compares ours with the bare system calls in one run: in alternate rounds, so that other load
+//! affects both alike, and by processor time of one thread, so that waiting does not count.
 
 #![allow(dead_code)]
 
@@ -26,8 +25,7 @@ pub(crate) fn cpu_of(work: impl FnOnce()) -> Duration {
     thread_cpu() - before
 }
 
-/// Returns whether the command line selects this row: it has no words, or one that the row
-/// contains.
+/// Returns whether the command line selects this row: it has no words, or one of the row.
 pub(crate) fn is_selected(row: &str) -> bool {
     let words: Vec<String> = std::env::args()
         .skip(1)

@@ -6,8 +6,7 @@ use crate::script::Script;
 use pilcrow::reactor::buffer_pool::BufferPool;
 use pilcrow::reactor::framing::{FRAME_END, Fed, FrameBuffer};
 
-/// Returns the frames of a stream, found in the simplest way, and the length of each before
-/// trimming.
+/// Returns the frames of a stream and their lengths before trimming, found in the simplest way.
 fn model(stream: &[u8]) -> Vec<(Vec<u8>, usize)> {
     let mut frames = Vec::new();
     let mut rest = stream;

@@ -1,5 +1,4 @@
-//! Faults of real processes: kills, stops, lack of files and disk, partitions, and peers that
-//! stall.
+//! Faults of real processes: kills, stops, lack of files and disk, partitions, stalled peers.
 //!
 //! `cargo test` runs a small form within a minute. The full form takes some minutes:
 //! `CHAOS=full cargo test --release --test chaos -- --nocapture --test-threads=1`

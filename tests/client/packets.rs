@@ -20,8 +20,7 @@ pub fn registration(key: impl Display, params: impl Display, session: &Value) ->
     ))
 }
 
-/// The session of a registration: what it watches, its instance, and the epoch and revision it
-/// knows.
+/// The session of a registration: what it watches, its instance, the epoch and the revision.
 pub fn session(watch: &str, instance: Option<&str>, known: Option<(&str, u64)>) -> Value {
     let mut session = json!({"version": 1, "watch": watch});
     if let Some(instance) = instance {

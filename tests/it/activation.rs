@@ -407,8 +407,7 @@ fn distributor_restart_rejects_no_node() {
         let mut node = Client::on(stream);
         let name = format!("node-{client}");
         if node.next_text().is_none() {
-            // It connected at the moment of the stop. Clients that wait for the next run are not
-            // reset.
+            // It connected during the stop. Clients that wait for the next run are not reset.
             assert!(!node.was_reset);
             return false;
         }

@@ -27,8 +27,7 @@ use std::time::Instant;
 
 use pilcrow_simulation::{Outcome, simulate};
 
-/// Enough steps for a fault to meet the effects of another; fewer without optimisation, which is
-/// slow.
+/// Enough steps for a fault to meet the effects of another; fewer in slow debug builds.
 const STEPS: u64 = if cfg!(debug_assertions) { 12 } else { 40 };
 const SEEDS: u64 = 2_000;
 const NOTES: usize = 60;
@@ -57,8 +56,7 @@ fn report(seed: u64, outcome: &Outcome) -> String {
     )
 }
 
-/// Runs `check` on the seeds below `seeds` in parallel. Returns the lowest seed that failed, and
-/// why.
+/// Runs `check` on the seeds below `seeds` in parallel. Returns the lowest failed seed, and why.
 fn first_failure<T: Send>(seeds: u64, check: impl Fn(u64) -> Option<T> + Sync) -> Option<(u64, T)> {
     let next = AtomicU64::new(0);
     let failed: Mutex<Option<(u64, T)>> = Mutex::new(None);
