@@ -148,11 +148,11 @@ impl Client {
     /// Requests the list. Returns the frames before the reply, and the reply.
     #[track_caller]
     pub fn request_list(&mut self) -> (Vec<Value>, Value) {
-        self.send_raw(list_request(r#""asked""#));
+        self.send_raw(list_request(r#""query""#));
         let mut before = Vec::new();
         loop {
             let frame = self.next();
-            if frame["key"] == "asked" {
+            if frame["key"] == "query" {
                 return (before, frame);
             }
             before.push(frame);

@@ -42,7 +42,7 @@ fn assert_refused(client: &mut Client, errorcode: u64) {
 }
 
 fn get_of(bytes: usize) -> Vec<u8> {
-    let bare = r#"{"uri":"/distributes","method":"GET","key":"asked","pad":""}"#;
+    let bare = r#"{"uri":"/distributes","method":"GET","key":"query","pad":""}"#;
     bare.replace(
         "\"\"}",
         &format!("\"{}\"}}", "x".repeat(bytes - bare.len())),
@@ -90,13 +90,13 @@ fn rejects_a_frame_one_byte_too_large_before_its_end() {
         let mut fits = distributor.connect();
         let whole = [&get_of(limit)[..], "¶".as_bytes()].concat();
         fits.send_raw(&whole);
-        assert_eq!(fits.next()["key"], "asked");
+        assert_eq!(fits.next()["key"], "query");
         // White space before a frame and half a frame end after it do not count.
         fits.send_raw([b' '; 2000]);
         fits.send_raw(&whole[..limit + 1]);
         bystander.assert_undisturbed(&distributor);
         fits.send_raw(&whole[limit + 1..]);
-        assert_eq!(fits.next()["key"], "asked");
+        assert_eq!(fits.next()["key"], "query");
 
         for piece in [limit + 1, 700] {
             let mut over = distributor.connect();
@@ -126,7 +126,7 @@ fn measures_a_frame_alike_in_one_piece_and_in_two() {
             bystander.0.request_list();
             client.send_raw(tail);
             match client.next_text() {
-                Some(text) => text.contains("asked"),
+                Some(text) => text.contains("query"),
                 None => false,
             }
         };

@@ -407,7 +407,8 @@ fn assert_error(answer: &Value, code: u64, [uri, method, key]: [Value; 3]) {
         message.as_str().is_some_and(|text| !text.is_empty()),
         "{answer}"
     );
-    let expected = json!({"uri": uri, "method": method, "key": key, "errorcode": code, "errormessage": message});
+    let expected = json!({"uri": uri, "method": method, "key": key,
+        "errorcode": code, "errormessage": message});
     assert_eq!(answer, &expected);
 }
 
