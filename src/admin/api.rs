@@ -1,4 +1,4 @@
-//! The admin API beside a Distributor.
+//! The admin API of a Distributor, as a handler.
 
 use std::io;
 use std::net::SocketAddr;
@@ -36,10 +36,10 @@ impl AdminApi {
 
     /// Listens on an address, and returns it with the port in use. May be called several times.
     ///
-    /// The Distributor records events from now on. Call this before it listens itself, otherwise
-    /// the first events are missed.
+    /// The Distributor records events from now on. Call this before it listens, otherwise the first
+    /// events are missed.
     ///
-    /// Errors are those of [`Net::listen`].
+    /// Returns the errors of [`Net::listen`].
     pub fn listen(
         &mut self,
         net: &mut Net,
@@ -51,9 +51,9 @@ impl AdminApi {
         self.server.listen(net, addr)
     }
 
-    /// As [`AdminApi::listen`], on a socket that listens already.
+    /// Listens on a socket that already listens, as [`AdminApi::listen`].
     ///
-    /// Errors are those of [`Net::listen_on`].
+    /// Returns the errors of [`Net::listen_on`].
     pub fn listen_on(
         &mut self,
         net: &mut Net,
@@ -70,7 +70,7 @@ impl AdminApi {
         self.app.config.admin_token = Some(token);
     }
 
-    /// Returns both as one handler, for a turn.
+    /// Returns the admin API and its Distributor as one handler, for a turn.
     pub fn beside<'a>(&'a mut self, distributor: &'a mut Distributor) -> Both<'a> {
         Both {
             admin: self,
@@ -78,7 +78,7 @@ impl AdminApi {
         }
     }
 
-    /// Stops accepting connections, and ends event streams. Pending requests are still answered.
+    /// Stops accepting connections, and ends event streams. Pending requests are still served.
     pub fn stop(&mut self, net: &mut Net) {
         self.server.stop(net);
     }

@@ -1,5 +1,5 @@
-//! The app of the HTTP server: queues requests, and answers a few at the end of each turn, within a
-//! fifth of the time.
+//! The app of the HTTP server: queues requests, and responds to a few at the end of each turn,
+//! within 20 % of the time.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -17,19 +17,19 @@ use crate::http::{App, EventStream, Http, Request, ResponseTo};
 use crate::reactor::{Handler, Net, Owner, TimerId};
 use crate::time::Time;
 
-/// The pending requests, and the state that their responses depend on.
+/// Pending requests, and the state that their responses depend on.
 #[derive(Debug, Default)]
 pub(super) struct AdminApp {
     pub(super) config: Config,
-    /// Health checks before all others.
+    /// Pending requests, health checks first.
     pub(super) queue: VecDeque<(ResponseTo, PendingRequest)>,
     budget: TimeBudget,
     /// Armed while requests wait for the budget.
     timer: Option<TimerId>,
-    /// The owner of its timers. Allocated with the first listener.
+    /// Owner of its timers. Allocated with the first listener.
     owner: Option<Owner>,
     pub(super) nodes: Nodes,
-    /// The list that is being written. Further ones wait for it.
+    /// The list that is being written. Further lists wait for it.
     pub(super) listing: Option<(ResponseTo, Listing)>,
     pub(super) followers: Followers,
     pub(super) drains: Drains,
@@ -77,9 +77,9 @@ impl Handler for AdminApp {
     }
 }
 
-/// The time that the answers of one turn may take.
+/// Maximum time for the responses of one turn.
 const MAX_PER_TURN: Duration = Duration::from_millis(1);
-/// The approximate cost of every response, and of every part of a list.
+/// Approximate cost of each response, and of each part of a list.
 const COST_PER_ANSWER: Duration = Duration::from_micros(10);
 
 impl AdminApp {
@@ -94,7 +94,7 @@ impl AdminApp {
         *self.owner.get_or_insert_with(|| net.new_owner())
     }
 
-    /// Answers some of the pending requests.
+    /// Responds to some of the pending requests.
     ///
     /// Call it at the end of a turn, before the Distributor pushes: changes made here are pushed in
     /// this turn.
@@ -121,7 +121,7 @@ impl AdminApp {
         !self.queue.is_empty() || self.listing.is_some()
     }
 
-    /// Answers one request, or writes more of a list.
+    /// Responds to one request, or writes more of a list.
     fn answer_next(&mut self, cx: &mut Context<'_>) {
         let is_probe = |(_, request): &(ResponseTo, PendingRequest)| request.is_probe();
         if self.listing.is_some() && !self.queue.front().is_some_and(is_probe) {
@@ -132,13 +132,13 @@ impl AdminApp {
     }
 }
 
-/// Limits answers to a fifth of the time: each turn with answers is followed by a pause of four
+/// Limits responses to 20 % of the time: each turn with responses is followed by a pause of four
 /// times their cost.
 #[derive(Debug, Default)]
 struct TimeBudget {
-    /// When requests may be answered again.
+    /// Time from which requests may be served again.
     free_at: Time,
-    /// When requests were answered in the last turn, and the time spent in all turns before it.
+    /// Time of the last turn with responses, and the time spent in all turns before it.
     last: Option<(Time, Duration)>,
 }
 
@@ -155,7 +155,7 @@ impl TimeBudget {
         }
     }
 
-    /// Charges the estimated cost of the answers of this turn.
+    /// Charges the estimated cost of the responses of this turn.
     fn charge(&mut self, now: Time, turn_time: Duration, cost: Duration) {
         self.last = Some((now, turn_time));
         self.free_at = now + cost * PAUSE_FACTOR;

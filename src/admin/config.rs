@@ -11,7 +11,7 @@ pub struct Config {
     /// Host names that requests may use besides `localhost` and addresses. Requests to other names
     /// are rejected: a page of another origin may have sent them.
     pub hosts: Vec<String>,
-    /// The token that admits to everything, changes included. Without one, changes are disabled.
+    /// Token that admits to all requests, including changes. Without one, changes are disabled.
     pub admin_token: Option<AdminToken>,
     /// Maximum number of connections.
     pub max_connections: usize,
@@ -30,11 +30,11 @@ impl Default for Config {
     }
 }
 
-/// The token that admits to everything, changes included. Only its hash is kept.
+/// The token that admits to all requests, including changes. Only its hash is kept.
 #[derive(Clone)]
 pub struct AdminToken([u8; 32]);
 
-/// A shorter token can be guessed.
+/// Minimum length: a shorter token can be guessed.
 const MIN_BYTES: usize = 16;
 
 impl AdminToken {
@@ -55,7 +55,7 @@ impl AdminToken {
         Ok(AdminToken(Sha256::digest(token).into()))
     }
 
-    /// Returns whether this is the token. Takes the same time however much of it matches.
+    /// Returns whether this is the token. Takes constant time, however much of it matches.
     pub(super) fn matches(&self, token: &str) -> bool {
         let digest: [u8; 32] = Sha256::digest(token).into();
         constant_time_eq_32(&self.0, &digest)

@@ -85,8 +85,8 @@ impl Answer {
 
 pub(super) const JSON: &str = "application/json";
 
-/// Headers of every response: browsers must neither take text from nodes for a page nor embed it in
-/// another page.
+/// Headers of every response: browsers must neither interpret text from nodes as a page nor embed
+/// it in another page.
 pub(super) const HEADERS: [(&str, &str); 5] = [
     ("Cache-Control", "no-store"),
     ("X-Content-Type-Options", "nosniff"),

@@ -1,4 +1,4 @@
-//! Draining nodes by request.
+//! Drains of nodes by request.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,7 +27,7 @@ const DEFAULT_WAIT_MILLIS: u64 = 1000;
 impl Drain {
     /// Removes the requested nodes from the list.
     pub(super) fn begin(cx: &mut Context<'_>, request: &PendingRequest) -> Result<Drain, Answer> {
-        // With a parameter ignored, other nodes than intended would leave.
+        // If a parameter were ignored, other nodes than intended would be removed.
         request.allow_params(&["name", "id", "wait_ms"])?;
         let millis = request.number("wait_ms")?.unwrap_or(DEFAULT_WAIT_MILLIS);
         let wait = Duration::from_millis(millis).min(MAX_DRAIN_WAIT);
@@ -57,15 +57,15 @@ impl Drain {
 }
 
 impl Drains {
-    /// Answers a request when its drain has ended.
+    /// Responds to a request when its drain has ended.
     pub(super) fn wait(&mut self, drain: Drain, to: ResponseTo) {
         self.0.push((drain, to));
     }
 
-    /// Answers the requests whose drains have ended.
+    /// Responds to the requests whose drains have ended.
     pub(super) fn answer(&mut self, cx: &mut Context<'_>) {
         let done = cx.distributor.take_drained();
-        // As many sessions may be late as there are nodes.
+        // There may be as many late sessions as nodes.
         let is_any_late = done
             .iter()
             .any(|(_, drained)| !drained.unacknowledged.is_empty());

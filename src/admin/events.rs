@@ -1,5 +1,5 @@
-//! Event streams. Each follower has a place in the ring of events, and receives the events after it
-//! once it has read those before.
+//! Event streams. Each follower has a place in the ring of events, and receives later events once
+//! it has read the earlier ones.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::reactor::TimerId;
 #[derive(Debug, Default)]
 pub(super) struct Followers {
     all: Vec<Follower>,
-    /// The place of the last follower that was served.
+    /// Place of the last follower that was served.
     next: usize,
     timer: Option<TimerId>,
 }
@@ -25,14 +25,13 @@ struct Follower {
     seen: u64,
 }
 
-/// Followers that receive events in one turn. Up to 20 followers receive events ten times per
-/// second, 600 receive many at once every three seconds: a write to one of them costs about as much
-/// as several writes of a change to nodes.
+/// Maximum number of followers that receive events in one turn. Up to 20 followers receive events
+/// ten times per second, 600 receive many at once every three seconds: a write to a follower costs
+/// about as much as several writes of a change to nodes.
 const MAX_AT_ONCE: usize = 20;
-/// The pause after that.
+/// Pause after that.
 const PAUSE: Duration = Duration::from_millis(100);
-/// The pause while one of them has not received all events. With a longer one it would not catch
-/// up.
+/// Pause while one of them has not received all events. With a longer one it would not catch up.
 const SHORT_PAUSE: Duration = Duration::from_millis(25);
 /// The pause while all followers with outstanding events read too slowly.
 const LONG_PAUSE: Duration = Duration::from_millis(200);
@@ -65,7 +64,7 @@ impl Followers {
             let number = number_of(id, distributor.epoch())?;
             journal.records_since(number).map(|_| number)
         });
-        // Sent in any case, so that the client sees that it is connected.
+        // Always sent, so that the client detects that it is connected.
         let mut text = RETRY.to_vec();
         let seen = known.flatten().unwrap_or(newest);
         match known {
@@ -78,7 +77,8 @@ impl Followers {
         }
     }
 
-    /// Sends events to some of the followers that have not received all. Returns how many it sent.
+    /// Sends events to some of the followers that have not received all. Returns the number of
+    /// events sent.
     pub(super) fn send(&mut self, cx: &mut Context<'_>) -> u64 {
         let distributor = &*cx.distributor;
         let Some(journal) = distributor.journal() else {
@@ -160,8 +160,8 @@ impl Batch {
     }
 }
 
-/// Writes the event at the beginning of a stream. After a `reset` the client has missed events and
-/// requests `/nodes` again.
+/// Writes the first event of a stream. After a `reset` the client has missed events and must
+/// request `/nodes` again.
 fn write_place(out: &mut Vec<u8>, name: &str, distributor: &Distributor, newest: u64) {
     let registry = distributor.registry();
     let (rev, entries) = (registry.revision(), registry.len());
@@ -175,7 +175,7 @@ fn id_of(number: u64, epoch: &str) -> String {
     format!("{epoch}-{number}")
 }
 
-/// Returns the number of an event of this run. A number alone is one of this run.
+/// Returns the number of an event of this run. A plain number is of this run.
 fn number_of(id: &str, epoch: &str) -> Option<u64> {
     let number = match id.split_once('-') {
         Some((run, number)) if run == epoch => number,

@@ -28,7 +28,7 @@ const PATHS: [&str; 10] = [
 ];
 
 impl AdminApp {
-    /// Answers a request, now or later.
+    /// Responds to a request, now or later.
     pub(super) fn answer(
         &mut self,
         cx: &mut Context<'_>,
@@ -89,7 +89,7 @@ impl AdminApp {
         }
     }
 
-    /// Writes more of a list, and sends it once it is complete.
+    /// Writes more of a list, and sends it when it is complete.
     pub(super) fn continue_list(&mut self, cx: &mut Context<'_>) {
         let Some((to, mut listing)) = self.listing.take() else {
             return;
@@ -132,7 +132,7 @@ impl AdminApp {
         if self.history.is_due(cx.net.now()) {
             let figures = self.figures(cx);
             let next = self.history.record(&figures);
-            // It only ends the wait of a turn.
+            // The timer only ends the wait of a turn.
             cx.arm(next);
         }
     }

@@ -16,15 +16,15 @@ pub(super) struct History {
     samples: VecDeque<Sample>,
     /// The number of the last sample, counted from 1.
     last_number: u64,
-    /// At the last sample.
+    /// Totals at the last sample.
     totals: Totals,
     /// The revision at the sample before the last one.
     overdue_revision: u64,
-    /// When the next sample is due.
+    /// Time of the next sample.
     due: Time,
 }
 
-/// Figures of a moment, and what happened since the sample before.
+/// Figures at a moment, and since the previous sample.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 pub(super) struct Sample {
     unix_ms: u64,
@@ -53,7 +53,7 @@ pub(super) const STEP: Duration = Duration::from_secs(10);
 const MAX_SAMPLES: usize = 360;
 
 impl History {
-    /// Records a sample if one is due. Returns when the next one is due if so.
+    /// Records a sample if one is due. Returns the time of the next one.
     pub(super) fn record(&mut self, figures: &Figures<'_>) -> Time {
         if self.samples.len() >= MAX_SAMPLES {
             self.samples.pop_front();
@@ -70,7 +70,7 @@ impl History {
         now >= self.due
     }
 
-    /// Returns a sample of now, which is not recorded. Looks at all sessions.
+    /// Returns a sample of the present, which is not recorded. Iterates over all sessions.
     pub(super) fn sample(&self, figures: &Figures<'_>) -> Sample {
         let (before, totals) = (&self.totals, Totals::new(figures));
         let left = totals.left.saturating_sub(before.left);
@@ -113,7 +113,7 @@ impl History {
 impl Totals {
     fn new(figures: &Figures<'_>) -> Totals {
         let registry = figures.distributor.registry();
-        // A connection that is not admitted had a packet rejected.
+        // The rejected packet of an unadmitted connection counts too.
         let refusals = figures.refusals().into_iter();
         let refusals = refusals.filter(|(kind, _)| *kind != "not_admitted");
         let left = [Cause::Closed, Cause::Drained, Cause::Silent, Cause::Absent];

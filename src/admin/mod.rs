@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `GET /` | a page with all of this |
 //! | `GET /nodes`, `?name=` `?url=` | registered nodes, as JSON |
-//! | `GET /why?name=` | the events of a node, which sessions were notified, and which have not acknowledged, as JSON |
+//! | `GET /why?name=` | the events of a node, which sessions were notified, and which have not acknowledged it, as JSON |
 //! | `GET /events` | events as they happen, as server-sent events |
 //! | `GET /status`, `?since=` | the Distributor itself, its refusals, and figures of the last hour, as JSON |
 //! | `GET /metrics` | metrics, for Prometheus |
@@ -13,8 +13,8 @@
 //! | `POST /drain?name=` | drains a node; needs the admin token |
 //!
 //! An [`AdminApi`] runs beside a [`Distributor`](crate::distributor::Distributor) on one reactor.
-//! Its cost is bounded: requests are answered at the end of a turn, within a fifth of the time, and
-//! a client that reads slowly costs at most one piece of its response.
+//! Its cost is bounded: requests are served at the end of a turn, within 20 % of the time, and a
+//! client that reads slowly costs at most one piece of its response.
 //!
 //! ```no_run
 //! use pilcrow::admin::{self, AdminApi};

@@ -38,7 +38,7 @@ struct NodeJson<'a> {
     age_seconds: Option<f64>,
 }
 
-/// A list that is written some nodes at a time, since a long one would block the reactor.
+/// A list that is written in parts, since a long one would block the reactor.
 #[derive(Debug)]
 pub(super) struct Listing {
     filter: Filter,
@@ -67,7 +67,7 @@ impl Filter {
     }
 }
 
-/// Nodes that are written at a time.
+/// Maximum number of nodes that are written at a time.
 const AT_A_TIME: usize = 128;
 /// The approximate cost of collecting one entry,
 const COST_PER_ENTRY: Duration = Duration::from_nanos(20);
@@ -170,7 +170,7 @@ impl Nodes {
         self.0.get(&view.id).map(|(_, node)| node)
     }
 
-    /// Drops the registrations of nodes that left. Done rarely, since it goes through all.
+    /// Drops the registrations of nodes that left. Done rarely, since it iterates over all.
     fn forget_departed(&mut self, distributor: &Distributor) {
         let registry = distributor.registry();
         if self.0.len() > registry.len() + registry.len() / 4 + 64 {

@@ -1,4 +1,4 @@
-//! A request that waits for its response.
+//! Pending requests.
 
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -32,7 +32,7 @@ impl PendingRequest {
         }
     }
 
-    /// Returns the method and the path that select the handler. `HEAD` is as `GET`.
+    /// Returns the method and the path that select the handler. `HEAD` is handled as `GET`.
     pub(super) fn route(&self) -> (&str, &str) {
         let method = if self.method == "HEAD" {
             "GET"

@@ -1,4 +1,4 @@
-//! The Distributor itself as JSON: which one it is, what it refused, and its last hour.
+//! The status of the Distributor as JSON: its identity, its refusals, and the last hour.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use super::request::PendingRequest;
 use crate::distributor::Distributor;
 use crate::time::Time;
 
-/// The approximate cost, which goes through all sessions.
+/// Returns the approximate cost of iterating over all sessions.
 pub(super) fn cost(distributor: &Distributor) -> Duration {
     let entries = u32::try_from(distributor.registry().len()).unwrap_or(u32::MAX);
     Duration::from_micros(50) + Duration::from_nanos(50) * entries
@@ -23,7 +23,7 @@ pub(super) fn cost(distributor: &Distributor) -> Duration {
 struct Status<'a> {
     version: &'static str,
     epoch: &'a str,
-    /// Where nodes connect to.
+    /// Addresses that nodes connect to.
     listen: Vec<SocketAddr>,
     uptime_seconds: f64,
     complete: bool,
@@ -45,7 +45,7 @@ struct Status<'a> {
 #[derive(Serialize)]
 struct HistoryJson<'a> {
     step_ms: u128,
-    /// The number of the last sample: pass it as `since` next time.
+    /// Number of the last sample: pass it as `since` next time.
     last: u64,
     samples: Vec<&'a Sample>,
     /// The next sample as it would be now.

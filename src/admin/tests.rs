@@ -1,4 +1,4 @@
-//! The admin API on a scripted system: the cost of requests to the nodes.
+//! Tests of the admin API on a scripted system: the cost of requests for the nodes.
 
 use std::time::Duration;
 
@@ -248,7 +248,7 @@ fn many_followers_take_turns_and_catch_up() {
     let took = pass_until_received(&mut bench, "\"alone\"");
     assert!(took >= 400 * MILLI && took <= 600 * MILLI, "{took:?}");
 
-    // Several times as much as a follower receives at once.
+    // Several times the amount that a follower receives at once.
     let rename = |bench: &mut Bench, name: &str| {
         bench.system.world().register(node, name, &Value::Null);
         bench.turn(Duration::ZERO);
@@ -261,7 +261,7 @@ fn many_followers_take_turns_and_catch_up() {
     assert!(took <= 1000 * MILLI, "{took:?}");
 }
 
-/// The status, with the samples after the one with this number.
+/// Returns the status, with the samples after the one with this number.
 fn status(bench: &mut Bench, since: u64) -> Value {
     let client = bench.get(&format!("/status?since={since}"));
     bench.answered_at(client);
@@ -316,7 +316,7 @@ fn counts_sessions_that_are_late() {
     let pass = |bench: &mut Bench, seconds: u64| {
         let began = bench.now();
         while bench.now().saturating_since(began) < Duration::from_secs(seconds) {
-            // Only so much that it is not silent.
+            // Only enough that it is not silent.
             bench.system.world().beat(session, 1);
             bench.turn(Duration::ZERO);
             bench.turn(Duration::from_secs(1));

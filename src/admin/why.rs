@@ -9,7 +9,7 @@ use super::event_json::EventJson;
 use super::request::PendingRequest;
 use crate::distributor::{Distributor, Pushed, UnacknowledgedSessions};
 
-/// The approximate cost of going through all events, and through all sessions.
+/// Approximate cost of iterating over all events, and over all sessions.
 const COST: Duration = Duration::from_micros(200);
 const COST_PER_ENTRY: Duration = Duration::from_nanos(50);
 
@@ -19,9 +19,9 @@ const MAX_LIMIT: usize = 1000;
 #[derive(Serialize)]
 struct Why<'a> {
     rev: u64,
-    /// The newest event is the last.
+    /// Events, the newest last.
     events: Vec<Explained<'a>>,
-    /// Whether the limit left out older events.
+    /// The limit excluded older events.
     more: bool,
 }
 
@@ -42,7 +42,7 @@ struct Push<'a> {
     told: u64,
     /// Peers without a session, which do not acknowledge.
     blind: u64,
-    /// Sessions that are to acknowledge it, and how many of them have.
+    /// Number of sessions that are to acknowledge it, and of those that have.
     of: u64,
     acked: u64,
     /// Whether the acknowledgement was requested at once, and not with the next heartbeat.

@@ -15,15 +15,15 @@ pub struct Config {
     pub distributor: DistributorAddress,
     /// The token, if the Distributor requires one.
     pub token: Option<Token<'static>>,
-    /// The longest time for a reply of a node.
+    /// Maximum time for the reply of a node.
     pub deadline: Duration,
-    /// The origin whose pages may read responses, or `*` for all. `None`: browsers permit none.
+    /// Origin whose pages may read responses, or `*` for all. With `None`, browsers permit none.
     pub cors_origin: Option<String>,
-    /// How long a route that is gone is answered with 503, rather than 404: its node may be
+    /// Time for which a route that is gone is answered with 503 instead of 404: its node may be
     /// restarting.
     pub remember_routes: Duration,
-    /// The longest reply. A node that sends a longer one is disconnected, with the other calls on
-    /// the connection.
+    /// Maximum length of a reply. A node that sends a longer one is disconnected, which also ends
+    /// the other calls on the connection.
     pub max_reply_bytes: usize,
     /// See [`node::Config::max_plain_in_flight_bytes`].
     pub max_plain_in_flight_bytes: usize,
@@ -53,7 +53,7 @@ impl Config {
 pub struct Stats {
     /// Requests that were answered.
     pub answered: u64,
-    /// Those of them answered with the reply of a node.
+    /// Requests that were answered with the reply of a node.
     pub replied: u64,
     /// Malformed requests that were refused.
     pub refused: u64,

@@ -1,4 +1,4 @@
-//! Routes that were served a moment ago.
+//! Routes that were served recently.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,16 +7,16 @@ use crate::node::Member;
 use crate::protocol::Route;
 use crate::time::Time;
 
-/// Routes that are gone, for a while.
+/// Routes of nodes that left, kept for a while.
 #[derive(Debug)]
 pub(super) struct GoneRoutes {
     remembered: Duration,
     gone_at: HashMap<Route<'static>, Time>,
-    /// In one of them.
+    /// Maximum number of slashes in one of them.
     most_slashes: usize,
 }
 
-/// More routes at once are not remembered: their requests are answered with 404.
+/// Maximum number of remembered routes. Requests for others are answered with 404.
 const MAX_GONE: usize = 65_536;
 
 impl GoneRoutes {
@@ -28,7 +28,7 @@ impl GoneRoutes {
         }
     }
 
-    /// Remembers the routes of a node that left.
+    /// Adds the routes of a node that left.
     pub(super) fn left(&mut self, member: &Member, now: Time) {
         if self.gone_at.len() >= MAX_GONE {
             let remembered = self.remembered;
@@ -47,7 +47,7 @@ impl GoneRoutes {
         self.gone_at.insert(route.into_owned(), now);
     }
 
-    /// Returns whether a prefix of a route was listed a moment ago: its node may be restarting.
+    /// Returns whether a prefix of a route was listed recently: its node may be restarting.
     pub(super) fn has(&self, route: &Route<'_>, now: Time) -> bool {
         let is_recent = |at: &Time| now.saturating_since(*at) < self.remembered;
         let mut prefixes = route.prefixes(self.most_slashes);

@@ -1,21 +1,21 @@
 //! A gateway: HTTP in, calls to nodes out.
 //!
-//! A request goes to a node that lists its route, or otherwise the longest prefix of it. Its query,
-//! or with `POST` and `PUT` its body, becomes the params of the call. The reply of the node is the
-//! response as it is, in JSON, with status 200 whatever its errorcode, as from plain gateways.
-//! Otherwise the status says why there is no reply:
+//! A request is sent to a node that lists its route, or otherwise its longest listed prefix. The
+//! query, or with `POST` and `PUT` the body, becomes the params of the call. The response is the
+//! reply of the node unchanged, in JSON, with status 200 for every errorcode, as from plain
+//! gateways. Without a reply, the status gives the reason:
 //!
 //! | status | meaning |
 //! |---|---|
-//! | 400 | the request is malformed, or its body is not the JSON object that its type says |
+//! | 400 | the request is malformed, or its body is not the JSON object that its `Content-Type` declares |
 //! | 404 | no node lists the route |
 //! | 413 | the request is too large for a node |
-//! | 502 | the connection to the node was lost after the request was sent: it may have been done |
-//! | 503 | no node can take it: the nodes of the route are gone or busy, or the list of nodes was not received yet. It was not done. Also: too much of other replies is unread |
-//! | 504 | the node did not reply in time: it may have been done, or may still be |
+//! | 502 | the connection to the node was lost after the request was sent: it may have been served |
+//! | 503 | no node can take it: the nodes of the route are gone or busy, or the list of nodes was not received yet. It was not served. Also: too many bytes of other replies are unread |
+//! | 504 | the node did not reply in time: the request may have been served, or may still be |
 //!
-//! A request that did not reach its node goes to another one; with the methods `GET` and `HEAD`,
-//! even if it may have been done.
+//! A request that did not reach its node is sent to another one; with the methods `GET` and `HEAD`,
+//! even if it may have been served.
 //!
 //! [`Gateway`] is a [`Handler`] of a [`Node`] and an [HTTP server](crate::http).
 
@@ -45,7 +45,7 @@ pub struct Gateway {
     config: Config,
     http: Server,
     node: Node<PendingRequests>,
-    /// Of the first listener.
+    /// Port of the first listener.
     port: Option<u16>,
     stats: Stats,
 }
@@ -54,7 +54,7 @@ impl Gateway {
     /// Creates a gateway that has not started.
     pub fn new(config: Config) -> Gateway {
         let limits = http::Limits {
-            // Not before the deadline of the call.
+            // Not earlier than the deadline of the call.
             response_timeout: config.http.response_timeout.max(config.deadline * 2),
             ..config.http.clone()
         };
@@ -69,37 +69,37 @@ impl Gateway {
 
     /// Listens for HTTP. May be called several times. Returns the address in use.
     ///
-    /// Errors are those of [`Net::listen`].
+    /// Returns the errors of [`Net::listen`].
     pub fn listen(&mut self, net: &mut Net, addr: SocketAddr) -> io::Result<SocketAddr> {
         let bound = self.http.listen(net, addr)?;
         self.port.get_or_insert(bound.port());
         Ok(bound)
     }
 
-    /// Listens for HTTP on a socket that listens already, as [`Gateway::listen`].
+    /// Listens for HTTP on a socket that already listens, as [`Gateway::listen`].
     ///
-    /// Errors are those of [`Net::listen_on`].
+    /// Returns the errors of [`Net::listen_on`].
     pub fn listen_on(&mut self, net: &mut Net, socket: OwnedFd) -> io::Result<SocketAddr> {
         let bound = self.http.listen_on(net, socket)?;
         self.port.get_or_insert(bound.port());
         Ok(bound)
     }
 
-    /// Starts to look for the Distributor, and registers with the port of the first listener.
+    /// Begins to look for the Distributor, and registers with the port of the first listener.
     ///
-    /// Errors are those of [`Node::start`].
+    /// Returns the errors of [`Node::start`].
     pub fn start(&mut self, net: &mut Net) -> io::Result<()> {
         self.node = node(&self.config, self.port);
         self.node.start(net)?;
         Ok(())
     }
 
-    /// Returns what its node can do, and its view of the others.
+    /// Returns the operations of its node, and its view of the others.
     pub fn context<'a>(&'a mut self, net: &'a mut Net) -> Context<'a> {
         self.node.context(net)
     }
 
-    /// Returns what it has done so far.
+    /// Returns the counters.
     pub fn stats(&self) -> Stats {
         self.stats
     }
@@ -109,8 +109,8 @@ impl Gateway {
         self.http.connections()
     }
 
-    /// Accepts no more connections, and answers the requests received. It is done when there are
-    /// no [`clients`](Gateway::clients).
+    /// Stops accepting connections, and answers the received requests. It is done when there are no
+    /// [`clients`](Gateway::clients).
     pub fn stop(&mut self, net: &mut Net) {
         self.http.stop(net);
     }
@@ -152,7 +152,7 @@ impl Composite for Gateway {
 
     fn on_turn_end(&mut self, net: &mut Net) {
         self.node.on_turn_end(net);
-        // The results of calls in this turn are answered in this turn.
+        // Requests are answered in the turn in which their calls have results.
         let mut side = HttpSide {
             config: &self.config,
             node: &mut self.node,

@@ -1,8 +1,8 @@
 //! The `params` of a call, from a query or a body. Pure.
 //!
-//! They are those that a plain gateway makes with Node.js: a name that occurs twice has an array of
-//! its values, every value of a query is text, and the key of the request is a param, in place of
-//! the client's own.
+//! They equal those of a plain gateway in Node.js: a name that occurs twice has an array of its
+//! values, every value of a query is text, and the key of the request is a param, in place of the
+//! client's own.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -29,9 +29,9 @@ enum Value<'a> {
     Key(u64),
 }
 
-/// Further pairs of a query or a body are ignored, as Node.js does.
+/// Maximum number of pairs of a query or a body. Further ones are ignored, as by Node.js.
 const MAX_PAIRS: usize = 1000;
-/// The deepest JSON body: nodes may parse it by recursion.
+/// Maximum depth of a JSON body: nodes may parse it by recursion.
 const MAX_DEPTH: usize = 128;
 
 impl<'a> Params<'a> {
@@ -62,7 +62,7 @@ impl<'a> Params<'a> {
         }
     }
 
-    /// Reads a JSON object. Errors say what the body is instead.
+    /// Reads a JSON object. The error describes the body.
     pub(super) fn from_json(body: &'a [u8]) -> Result<Params<'a>, &'static str> {
         if depth(body) > MAX_DEPTH {
             return Err("the body is nested too deep");
@@ -77,8 +77,8 @@ impl<'a> Params<'a> {
         let mut params = Params { fields: Vec::new() };
         let mut places = HashMap::new();
         for (name, value) in fields {
-            // Receivers differ in which of two fields of one name counts: here the last value, at
-            // the first place.
+            // Receivers differ in which of two fields with the same name counts: here the last
+            // value, at the first place.
             let last = |known: &mut Value<'a>, value| *known = value;
             params.put(&mut places, name, Value::Json(value), last);
         }

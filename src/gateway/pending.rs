@@ -21,7 +21,7 @@ pub(super) struct PendingRequest {
     pub(super) request_id: String,
     pub(super) peer: Option<SocketAddr>,
     pub(super) came_at: Time,
-    /// The page that sent it may read the response.
+    /// Scripts of the sending page may read the response.
     pub(super) is_cors: bool,
 }
 
@@ -63,7 +63,7 @@ impl Service for PendingRequests {
             return;
         };
         let (status, why) = match &result {
-            // As in plain gateways, the whole packet is the body, whatever its errorcode.
+            // As in plain gateways, the whole packet is the body, for every errorcode.
             Ok(reply) | Err(CallError::Refused(reply)) => (200, reply.packet()),
             Err(CallError::ConnectionLost) => {
                 let why = "the connection to the node was lost; it may have been done";
@@ -100,7 +100,7 @@ impl Service for PendingRequests {
     }
 }
 
-/// Returns the body in the place of a reply.
+/// Returns the body of a response without a reply.
 pub(super) fn problem(status: u16, why: &str) -> String {
     #[derive(Serialize)]
     struct Problem<'a> {

@@ -1,4 +1,4 @@
-//! HTTP requests become calls.
+//! Conversion of HTTP requests to calls.
 
 use std::net::SocketAddr;
 
@@ -10,13 +10,13 @@ use crate::node::CallId;
 use crate::protocol::Route;
 use crate::reactor::Net;
 
-/// A status, and what is wrong.
+/// A status, and a description of the fault.
 type Failure = (u16, String);
 
-/// The default limit of nodes for one packet. A larger one would end the connection to the node,
-/// and the other calls on it.
+/// Default limit of nodes for a packet. A larger one would end the connection to the node, with the
+/// other calls on it.
 const MAX_PACKET_BYTES: usize = 1 << 20;
-/// At least what a packet has around its uri and params.
+/// At least the size of a packet without its uri and params.
 const ENVELOPE_BYTES: usize = 256;
 const MAX_REQUEST_ID_BYTES: usize = 128;
 
@@ -76,7 +76,7 @@ impl HttpSide<'_> {
         }
     }
 
-    /// Returns whether a browser asks if a page may send a request (CORS).
+    /// Returns whether this is a preflight request (CORS).
     fn is_preflight(&self, request: &Request<'_>) -> bool {
         self.config.cors_origin.is_some()
             && request.method() == "OPTIONS"
@@ -98,7 +98,7 @@ impl HttpSide<'_> {
         let mut cx = self.node.context(http.net());
         params.set_key(cx.next_call().key());
         cx.set_request_id(request_id);
-        // Encoding makes at most six bytes of one.
+        // Encoding turns a byte into at most six.
         let longest = 6 * (request.body().len() + request.query().map_or(0, str::len) + path.len());
         if longest + ENVELOPE_BYTES > MAX_PACKET_BYTES
             && params.packet_bytes() + 6 * path.len() + ENVELOPE_BYTES > MAX_PACKET_BYTES
@@ -115,7 +115,7 @@ impl HttpSide<'_> {
     /// Returns the route under which a node serves the request.
     fn route<'r>(&mut self, net: &mut Net, request: &'r Request<'_>) -> Result<Route<'r>, Failure> {
         let route = Route::new(request.method(), request.path());
-        // `GET` is the same, but for the body that is not sent.
+        // `HEAD` is served as `GET`, without the body of the response.
         let of_get = (route.method == "HEAD").then(|| Route::get(request.path()));
         let mut routes = [Some(&route), of_get.as_ref()].into_iter().flatten();
         let cx = self.node.context(net);
@@ -136,7 +136,7 @@ impl HttpSide<'_> {
     }
 }
 
-/// Returns a text of a client as it is logged.
+/// Returns a text of a client for the log.
 fn shortened(text: &str) -> String {
     const MAX_LOGGED_BYTES: usize = 256;
     if text.len() <= MAX_LOGGED_BYTES {
@@ -148,7 +148,7 @@ fn shortened(text: &str) -> String {
 }
 
 fn params<'r>(request: &'r Request<'_>) -> Result<Params<'r>, Failure> {
-    // As in plain gateways, the body counts for these two methods, and the query for all others.
+    // As in plain gateways, these two methods have params in the body, all others in the query.
     if !matches!(request.method(), "POST" | "PUT") {
         return Ok(Params::from_pairs(request.query_pairs()));
     }

@@ -1,4 +1,4 @@
-//! HTTP responses: from the results of calls, and in their place.
+//! HTTP responses: the results of calls, and their substitutes.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ use crate::reactor::Net;
 
 pub(super) const JSON: &str = "application/json";
 
-/// The HTTP side of a gateway, for as long as one callback takes.
+/// The HTTP side of a gateway, for the duration of one callback.
 pub(super) struct HttpSide<'a> {
     pub(super) config: &'a Config,
     pub(super) node: &'a mut Node<PendingRequests>,

@@ -12,12 +12,12 @@ use super::response::reason;
 pub trait App {
     /// Handles a whole request.
     ///
-    /// Respond with [`Http::respond`] or [`Http::stream_events`], now or later: `to` can be kept. A
-    /// request without a response is answered with 503 after
+    /// Call [`Http::respond`] or [`Http::stream_events`], now or later: `to` can be kept. A request
+    /// without a response is answered with 503 after
     /// [`Limits::response_timeout`](super::Limits::response_timeout).
     fn on_request(&mut self, http: &mut Http<'_>, request: &Request<'_>, to: ResponseTo);
 
-    /// Returns the content type and the body of the response to bytes that are not a request.
+    /// Returns the content type and the body of the response to an invalid request.
     ///
     /// Plain text by default.
     fn refusal(&self, status: u16, why: &str) -> (&'static str, String) {
@@ -25,7 +25,7 @@ pub trait App {
         ("text/plain; charset=utf-8", text)
     }
 
-    /// Handles the refusal of bytes that are not a request: for the log.
+    /// Handles the refusal of an invalid request: for the log.
     ///
     /// Their connection is being closed.
     fn on_refused(

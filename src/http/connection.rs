@@ -10,16 +10,16 @@ use crate::time::Time;
 pub(super) struct Connection {
     pub(super) phase: Phase,
     pub(super) reader: RequestReader,
-    /// Those of the last request.
+    /// Traits of the last request.
     pub(super) traits: RequestTraits,
     /// The part of a response that waits for room in the queue.
     pub(super) rest: Vec<u8>,
     pub(super) rest_from: usize,
-    /// Bytes of its incomplete request.
+    /// Number of bytes of its incomplete request.
     pub(super) held_bytes: usize,
-    /// The end of the time that its phase may take.
+    /// End of the time that its phase may take.
     pub(super) deadline: Time,
-    /// The timer, and when it fires: not after the deadline, which may move without it.
+    /// Timer, and when it fires: not after the deadline, which may move without it.
     pub(super) timer: Option<(TimerId, Time)>,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Connection {
 pub(super) enum Phase {
     /// It waits for a request, or for the rest of one.
     Reading,
-    /// The app has the request. No further one is read, so that responses keep their order.
+    /// The app has the request. No further request is read, so that responses stay in order.
     Answering { number: u64 },
     /// A long response is being written. The next request is read after it.
     Writing,

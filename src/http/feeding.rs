@@ -38,7 +38,7 @@ impl Http<'_> {
         }
     }
 
-    /// Ends the response of a connection: it is queued, or its first piece is.
+    /// Completes the response of a connection, which is queued in whole or with its first piece.
     pub(super) fn answered(&mut self, conn: ConnId) {
         let Some(connection) = self.server.connections.get_mut(conn) else {
             return;

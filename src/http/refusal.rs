@@ -1,4 +1,4 @@
-//! The refusal of bytes that are not a request.
+//! The refusal of an invalid request.
 
 use std::borrow::Cow;
 

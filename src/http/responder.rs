@@ -24,14 +24,14 @@ pub(super) const FEED_BYTES: usize = 64 << 10;
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 impl Server {
-    /// Returns what sends responses between callbacks, to requests that were kept.
+    /// Returns the means to respond, between callbacks, to requests that were stored.
     pub fn http<'a>(&'a mut self, net: &'a mut Net) -> Http<'a> {
         Http { server: self, net }
     }
 }
 
 impl Http<'_> {
-    /// Returns the [`Net`] of the reactor: timers, the time, connections of your own.
+    /// Returns the [`Net`] of the reactor: timers, the time, and your own connections.
     pub fn net(&mut self) -> &mut Net {
         self.net
     }

@@ -34,7 +34,7 @@ impl<'a> Response<'a> {
 ///
 /// Without a `length` the body is in chunks, or ends with the connection in HTTP/1.0.
 ///
-/// Errors are those of `out`.
+/// Returns the errors of `out`.
 pub(super) fn write_head(
     out: &mut impl Write,
     status: u16,
@@ -53,7 +53,7 @@ pub(super) fn write_head(
         }
     }
     match length {
-        // These two have neither a body nor a length.
+        // These two statuses have neither a body nor a length.
         _ if status == 204 || status == 304 => {}
         Some(length) => write!(out, "Content-Length: {length}\r\n")?,
         None if traits.is_1_0 => {}
@@ -121,7 +121,7 @@ impl Event<'_> {
     /// Appends the event in the format of `text/event-stream`.
     pub fn write(&self, out: &mut Vec<u8>) {
         for (field, value) in [("event", self.name), ("id", self.id)] {
-            // With a line end it would be several fields.
+            // A line end would split it into several fields.
             if !value.is_empty() && !value.contains(['\r', '\n', '\0']) {
                 push_field(out, field, value);
             }

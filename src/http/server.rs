@@ -30,7 +30,7 @@ pub struct Server {
     pub(super) is_stopping: bool,
     pub(super) limit_hits: LimitHits,
     /// Limits the responses to connections beyond the limit: until its client has read the
-    /// response, each of them takes the place of another connection on the same reactor.
+    /// response, each takes the place of another connection on the same reactor.
     pub(super) explained: RateLimit,
     /// The `Date` of responses, and its second.
     date: (u64, String),
@@ -60,18 +60,18 @@ impl Server {
 
     /// Listens on an address, and returns it with the port in use. May be called several times.
     ///
-    /// Errors are those of [`Net::listen`].
+    /// Returns the errors of [`Net::listen`].
     pub fn listen(&mut self, net: &mut Net, addr: SocketAddr) -> io::Result<SocketAddr> {
         let options = self.listen_options(net);
         let listener = net.listen(addr, options)?;
         self.serve_on(net, listener)
     }
 
-    /// Accepts connections from a socket that listens already, and returns its address.
+    /// Accepts connections from a socket that already listens, and returns its address.
     ///
     /// May be called several times.
     ///
-    /// Errors are those of [`Net::listen_on`].
+    /// Returns the errors of [`Net::listen_on`].
     pub fn listen_on(&mut self, net: &mut Net, socket: OwnedFd) -> io::Result<SocketAddr> {
         let options = self.listen_options(net);
         let listener = net.listen_on(socket, options)?;
@@ -93,7 +93,7 @@ impl Server {
             .ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    /// Returns how often each limit was hit so far.
+    /// Returns the number of times that each limit was hit.
     pub fn limit_hits(&self) -> &LimitHits {
         &self.limit_hits
     }
@@ -139,7 +139,7 @@ impl Server {
             .collect();
         for (conn, is_fresh) in waiting {
             if is_fresh {
-                // Its request may have arrived already, and be read in the next turn.
+                // Its request may already have arrived, and be read in the next turn.
                 self.http(net).set_deadline(conn, first_requests_until);
             } else {
                 self.http(net).end(conn);

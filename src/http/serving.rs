@@ -26,7 +26,7 @@ impl Server {
 }
 
 impl Serving<'_> {
-    /// Responds to bytes that are not a request, and closes their connection.
+    /// Responds to an invalid request, and closes its connection.
     fn refuse(&mut self, net: &mut Net, conn: ConnId, refusal: Refusal) {
         let Refusal { status, why } = refusal;
         let hits = &mut self.server.limit_hits;
@@ -48,7 +48,7 @@ impl Serving<'_> {
         self.app.on_refused(&mut http, peer, status, &why);
     }
 
-    /// Records how many bytes of an incomplete request are kept.
+    /// Records the number of bytes of an incomplete request that are kept.
     fn wait(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8], wants_continue: bool) {
         let Some(connection) = self.server.connections.get_mut(conn) else {
             return;
@@ -124,7 +124,7 @@ impl Handler for Serving<'_> {
         match connection.phase {
             Phase::Reading => {}
             Phase::Answering { .. } | Phase::Writing => return 0,
-            // What the client of a stream sends has no meaning.
+            // Input on a stream has no meaning.
             Phase::Streaming { .. } | Phase::Closing => return bytes.len(),
         }
         let mut slots = [EMPTY_HEADER; MAX_HEADERS];

@@ -1,4 +1,4 @@
-//! The addresses of the Distributor: known ones, or those of a name.
+//! Addresses of the Distributor: known ones, or those of a name.
 
 use std::fmt::Debug;
 use std::io;
@@ -29,27 +29,27 @@ impl From<Vec<SocketAddr>> for DistributorAddress {
     }
 }
 
-/// Looks up the addresses of one name without blocking the caller.
+/// Looks up the addresses of a name without blocking the caller.
 ///
 /// Its `Debug` output is the name, for the log.
 pub trait Resolve: Debug + Send + Sync {
-    /// Starts a lookup if none is under way. When it ends, it must wake the reactor of the node.
+    /// Starts a lookup if none is in progress. When it ends, it must wake the reactor of the node.
     fn start(&self);
 
-    /// Returns what the lookup found, once. `None` while it is under way.
+    /// Returns the result of the lookup, once. `None` while it is in progress.
     fn take(&self) -> Option<io::Result<Vec<SocketAddr>>>;
 }
 
-/// A lookup that takes longer has failed.
+/// Time after which a lookup counts as failed.
 pub(super) const LONGEST_LOOKUP: Duration = Duration::from_secs(5);
 
-/// The addresses to connect to, one per attempt.
+/// Addresses to connect to, one per attempt.
 #[derive(Debug)]
 pub(super) struct Addresses {
     source: Option<DistributorAddress>,
-    /// Of the last lookup that found any.
+    /// Addresses of the last lookup that found any.
     found: Vec<SocketAddr>,
-    /// How many of them were tried in this round.
+    /// Number of addresses that were tried in this round.
     tried: usize,
     is_failing: bool,
 }
@@ -64,7 +64,7 @@ impl Addresses {
         }
     }
 
-    /// Starts a lookup. Returns whether there is a Distributor.
+    /// Starts a lookup. Returns whether a Distributor is configured.
     pub(super) fn look_up(&self) -> bool {
         if let Some(DistributorAddress::Named(resolver)) = &self.source {
             resolver.start();
@@ -72,8 +72,8 @@ impl Addresses {
         self.source.is_some()
     }
 
-    /// Starts a round if the lookup has ended: with the addresses from before if it failed, which
-    /// may be none. Returns whether it has ended.
+    /// Starts a round if the lookup has ended, with the previous addresses if it failed, which may
+    /// be none. Returns whether it has ended.
     pub(super) fn take_lookup(&mut self) -> bool {
         let result = match &self.source {
             Some(DistributorAddress::Fixed(addrs)) => Some(Ok(addrs.clone())),
@@ -97,7 +97,7 @@ impl Addresses {
         true
     }
 
-    /// Starts a round with the addresses from before. Only the first failure in a row is logged.
+    /// Starts a round with the previous addresses. Only the first failure in a row is logged.
     pub(super) fn lookup_failed(&mut self, error: &io::Error) {
         if let Some(DistributorAddress::Named(name)) = &self.source
             && !std::mem::replace(&mut self.is_failing, true)
@@ -113,7 +113,7 @@ impl Addresses {
         next
     }
 
-    /// Returns whether the round has addresses that were not tried.
+    /// Returns whether the round has untried addresses.
     pub(super) fn has_next(&self) -> bool {
         self.tried < self.found.len()
     }

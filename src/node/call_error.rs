@@ -1,4 +1,4 @@
-//! Why a call has no results.
+//! Reasons why a call has no results.
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ use crate::protocol::Reply;
 pub enum CallError<'a> {
     /// The node replied with an errorcode other than 0.
     Refused(Reply<'a>),
-    /// The deadline passed. The request was sent: it may have been done, or may still be.
+    /// The deadline passed. The request was sent: it may have been served, or may still be.
     Deadline,
-    /// The connection was lost after the request was sent. It may have been done.
+    /// The connection was lost after the request was sent. It may have been served.
     ConnectionLost,
-    /// No node that serves the request is known, could be reached, or could take it in time. It was
-    /// not done.
+    /// No node that serves the request is known, could be reached, or accepted it in time. It was
+    /// not served.
     Unavailable,
 }
 

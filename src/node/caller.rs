@@ -1,4 +1,4 @@
-//! Makes calls: gives each to a peer, and to another one if the first cannot have served it.
+//! Calls: each is assigned to a peer, and reassigned if that peer cannot have served it.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -17,7 +17,7 @@ use crate::protocol::{Route, write_request, write_request_head};
 use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{Close, CloseReason, ConnId, ConnectOptions, Net, Owner};
 
-/// The calls without a result, and the peers that they are given to.
+/// Calls without a result, and the peers that they are assigned to.
 #[derive(Debug)]
 pub(super) struct Caller {
     pub(super) owner: Owner,
@@ -25,16 +25,16 @@ pub(super) struct Caller {
     max_plain_in_flight_bytes: usize,
     max_frame_bytes: usize,
     calls: Calls,
-    /// Scratch for the calls of one connection.
+    /// Reused buffer for the calls of one connection.
     slots: Vec<usize>,
-    /// Calls that failed otherwise than by a reply, and whose result is still to be given.
+    /// Calls that failed without a reply, whose result is still to be reported.
     pub(super) completed: VecDeque<(CompletedCall, CallError<'static>)>,
     pub(super) peers: Peers,
     conns: ConnMap<usize>,
     is_stopped: bool,
 }
 
-/// How long the connection to a peer that is not listed is kept without a call: up to twice this.
+/// Minimum time that the idle connection to an unlisted peer is kept. The maximum is twice this.
 const KEPT: Duration = Duration::from_secs(30);
 
 impl Caller {
@@ -79,7 +79,7 @@ impl Caller {
         id
     }
 
-    /// Gives a call to a peer, or ends it if there is none.
+    /// Assigns a call to a peer, or completes it if there is none.
     fn attempt(&mut self, net: &mut Net, roster: &Roster, slot: usize) {
         let Some((place, conn)) = self.choose(net, roster, slot) else {
             return self.fail(net, slot, CallError::ConnectionLost);
@@ -87,8 +87,8 @@ impl Caller {
         let (Some(call), Some(peer)) = (self.calls.get_mut(slot), self.peers.get_mut(place)) else {
             return;
         };
-        // It may never be written: if the connection fails or is being closed, the call moves on
-        // in `closed`.
+        // The request may never be written: if the connection fails or is being closed, `closed`
+        // reassigns the call.
         call.attempt = Some(Attempt {
             peer: place,
             conn,
@@ -134,7 +134,7 @@ impl Caller {
         Some((place, self.connection(net, place)?))
     }
 
-    /// Returns the connection to a peer, which is begun if there is none.
+    /// Returns the connection to a peer, connecting if there is none.
     fn connection(&mut self, net: &mut Net, place: usize) -> Option<ConnId> {
         let peer = self.peers.get_mut(place)?;
         if peer.conn.is_none() {
@@ -150,7 +150,7 @@ impl Caller {
         peer.conn
     }
 
-    /// Queues a call for its connection, which is established.
+    /// Queues a call on its connection, which is established.
     fn enqueue(&mut self, net: &mut Net, slot: usize) {
         if let Some(call) = self.calls.get_mut(slot)
             && let Some(attempt) = &mut call.attempt
@@ -163,7 +163,7 @@ impl Caller {
         }
     }
 
-    /// Writes the calls that wait for room on the connection of a peer, as far as there is any.
+    /// Writes the calls that wait for room on the connection of a peer, as far as there is room.
     fn write_waiting(&mut self, net: &mut Net, place: usize) {
         while let Some(peer) = self.peers.get_mut(place)
             && let Some(key) = peer.window.first_waiting()
@@ -177,7 +177,7 @@ impl Caller {
             }
             peer.window.leave(key);
             let (route, params) = call.text.parts();
-            // What is left of its time is known only now.
+            // The remaining time is known only now.
             let left = call.deadline.saturating_since(net.now());
             let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
             let queued_before = net.pending_bytes(conn);
@@ -198,7 +198,7 @@ impl Caller {
         }
     }
 
-    /// The connection to a peer is established: writes what waited for it.
+    /// Handles an established connection to a peer: writes the calls that waited for it.
     pub(super) fn opened(&mut self, net: &mut Net, conn: ConnId) {
         let place = self.conns.get(conn);
         let Some(peer) = place.and_then(|place| self.peers.get_mut(*place)) else {
@@ -215,14 +215,14 @@ impl Caller {
         self.slots = slots;
     }
 
-    /// Returns the calls that were given to a connection, in the scratch for that.
+    /// Returns the calls that are assigned to a connection, in the reused buffer.
     fn slots_on(&mut self, conn: ConnId) -> Vec<usize> {
         let mut slots = std::mem::take(&mut self.slots);
         self.calls.on(conn, &mut slots);
         slots
     }
 
-    /// Takes a reply with this key. Returns its call, if that was given to this peer.
+    /// Handles a reply with this key. Returns its call, if that is assigned to this peer.
     pub(super) fn replied(
         &mut self,
         net: &mut Net,
@@ -257,14 +257,15 @@ impl Caller {
         }
     }
 
-    /// Forgets peers that were called by their address, and are no longer.
+    /// Removes peers that were called by address, and no longer are.
     pub(super) fn let_go(&mut self, net: &mut Net) {
         if self.peers.let_go(net) {
             net.arm(self.owner, net.now() + KEPT, Tag::Kept.pack());
         }
     }
 
-    /// The connection to a peer is gone. What it can't have served goes to another.
+    /// Handles the end of the connection to a peer. Calls that it cannot have served are
+    /// reassigned.
     pub(super) fn closed(
         &mut self,
         net: &mut Net,
@@ -286,7 +287,8 @@ impl Caller {
         let written = net.written_bytes(conn);
         peer.failed(net);
         if !self.is_stopped {
-            // A peer that has only shut down its sending side could still read what another gets.
+            // A peer that has only shut down its sending side could otherwise still read calls that
+            // are reassigned.
             net.close(conn, Close::Now);
         }
         let mut slots = self.slots_on(conn);
@@ -295,10 +297,10 @@ impl Caller {
             let Some(call) = self.calls.get_mut(slot) else {
                 continue;
             };
-            // A request that was not written whole can't have been read as one.
+            // A request that was not written completely cannot have been served.
             let written_at = call.attempt.take().and_then(|attempt| attempt.written_at);
             let was_written = written_at.is_some_and(|end| end <= written);
-            // After a stop, what is queued is still written.
+            // After a stop, queued requests are still written.
             call.may_be_done |= was_written || self.is_stopped;
             if let Some(unreachable) = call.unreachable.get_mut(call.attempts - 1)
                 && !was_reached
@@ -316,7 +318,7 @@ impl Caller {
         self.peers.forget_if_idle(net, place);
     }
 
-    /// Takes a call off its peer.
+    /// Removes a call from its peer.
     fn end_attempt(&mut self, slot: usize) {
         if let Some(call) = self.calls.get(slot)
             && let Some(attempt) = call.attempt
@@ -330,7 +332,8 @@ impl Caller {
         }
     }
 
-    /// Ends a call without a reply: with `error` if it may have been done, or as unavailable.
+    /// Completes a call without a reply: with `error` if it may have been served, otherwise as
+    /// unavailable.
     fn fail(&mut self, net: &mut Net, slot: usize, error: CallError<'static>) {
         let may_be_done = |call: &Call| {
             let written_at = call.attempt.and_then(|attempt| attempt.written_at);
@@ -362,8 +365,8 @@ impl Caller {
         })
     }
 
-    /// Sends a request that wants no reply. Returns whether there was room for it: notices never
-    /// fill the queue, calls come first.
+    /// Sends a request without a reply. Returns whether there was room for it: notifications never
+    /// fill the queue, calls take precedence.
     pub(super) fn notify(
         &mut self,
         net: &mut Net,
@@ -383,7 +386,7 @@ impl Caller {
             && net.send_with(conn, |out| write_request(out, route, 0, None, params))
     }
 
-    /// Gives calls to no peer any more, and closes all connections after what is queued for them.
+    /// Stops assigning calls, and closes all connections once their queues are written.
     pub(super) fn stop(&mut self, net: &mut Net) {
         self.is_stopped = true;
         for (conn, _) in self.conns.iter() {

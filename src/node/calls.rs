@@ -33,16 +33,17 @@ pub(super) struct NewCall<'a, P: ?Sized> {
     pub(super) posted_by: Option<PostedBy>,
 }
 
-/// Where a call goes.
+/// Destination of a call.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Target {
-    /// To any node that serves its route.
+    /// Any node that serves its route.
     Anyone,
-    /// To this address alone.
+    /// Only this address.
     At(SocketAddr),
 }
 
-/// Peers that one call is given to, one after the other, before it counts as unavailable.
+/// Maximum number of peers that a call is assigned to, one after the other, before it counts as
+/// unavailable.
 pub(super) const MAX_ATTEMPTS: usize = 8;
 
 #[derive(Debug)]
@@ -54,26 +55,26 @@ pub(super) struct Call {
     timer: TimerId,
     pub(super) text: Text,
     pub(super) attempt: Option<Attempt>,
-    /// The peer that it was last given to.
+    /// Peer that it was last assigned to.
     pub(super) responder: Option<SocketAddr>,
-    /// Peers that it was given to.
+    /// Number of peers that it was assigned to.
     pub(super) attempts: usize,
-    /// Those of them that could not be reached, by the number of the attempt.
+    /// Unreachable peers, by the number of the attempt.
     pub(super) unreachable: [Option<usize>; MAX_ATTEMPTS],
     /// The whole request was written to a peer whose connection was lost.
     pub(super) may_be_done: bool,
     pub(super) posted_by: Option<PostedBy>,
 }
 
-/// The peer that a call is given to now.
+/// The peer that a call is assigned to now.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Attempt {
     pub(super) peer: usize,
     pub(super) conn: ConnId,
-    /// The bytes that the connection has written once the whole request is. `None` while the
-    /// request waits for the connection, or for room on it.
+    /// Number of bytes that the connection has written when the request is complete. `None` while
+    /// the request waits for the connection, or for room on it.
     pub(super) written_at: Option<u64>,
-    /// What the connection had read before the request could be written to it.
+    /// Number of bytes that the connection had read before the request could be written.
     pub(super) read_before: u64,
 }
 
@@ -85,8 +86,8 @@ pub(super) struct CompletedCall {
     pub(super) posted_by: Option<PostedBy>,
 }
 
-/// The route, and the encoded params with what follows them in the packet, in one buffer. Kept
-/// until there is a result, so that the call can be sent to another peer.
+/// The route, and the encoded params with all that follows them in the packet, in one buffer. Kept
+/// until there is a result, so that the call can be reassigned.
 #[derive(Debug)]
 pub(super) struct Text {
     buffer: Vec<u8>,
@@ -94,7 +95,7 @@ pub(super) struct Text {
     path_bytes: usize,
 }
 
-/// At least what a request has around its text.
+/// At least the size of a request without this text.
 const ENVELOPE_BYTES: usize = 256;
 
 impl Text {
@@ -111,7 +112,7 @@ impl Text {
     }
 }
 
-/// A table of calls, by a slot that stays while the call has no result.
+/// A table of calls, by a slot that is stable while the call has no result.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     calls: Slab<Call>,
@@ -119,8 +120,8 @@ pub(super) struct Calls {
     pool: BufferPool,
 }
 
-/// The key of a request has the slot of its call in the low bits, and stays below 2^53: JavaScript
-/// has no larger whole numbers.
+/// Number of low bits of a key that hold the slot of its call. Keys stay below 2^53: JavaScript has
+/// no larger integers.
 const SLOT_BITS: u32 = 21;
 const MAX_CALLS: usize = 1 << SLOT_BITS;
 
@@ -151,7 +152,7 @@ impl Calls {
     }
 
     /// Adds a call and arms its deadline. Returns its slot, and whether it can be sent: its params
-    /// can be encoded, and there are not too many calls.
+    /// can be encoded, and the calls are within the limit.
     pub(super) fn insert<P: Serialize + ?Sized>(
         &mut self,
         net: &mut Net,
@@ -197,7 +198,7 @@ impl Calls {
         Some(call)
     }
 
-    /// Adds the slots of the calls that were given to a connection, the oldest call first.
+    /// Adds the slots of the calls that are assigned to a connection, the oldest call first.
     pub(super) fn on(&self, conn: ConnId, slots: &mut Vec<usize>) {
         let is_on = |call: &Call| call.attempt.is_some_and(|attempt| attempt.conn == conn);
         let calls = self.calls.iter().filter(|(_, call)| is_on(call));

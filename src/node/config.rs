@@ -9,39 +9,39 @@ use crate::protocol::{Route, Token};
 /// Configuration of a [`Node`](super::Node).
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The name under which other nodes find it. Several nodes may have the same.
+    /// Name under which other nodes find it. Several nodes may have the same name.
     pub name: String,
-    /// The routes that it serves.
+    /// Routes that it serves.
     pub routes: Vec<Route<'static>>,
-    /// The address to listen on. `None`: the node only calls others, and is not listed. (A plain
-    /// Distributor lists it nevertheless, and plain gateways crash on an entry without a port: in
-    /// such a fleet set `advertised_port`.)
+    /// Address to listen on. With `None` the node only calls others, and is not listed. (A plain
+    /// Distributor lists it nevertheless, and plain gateways crash on an entry without a port:
+    /// there, set `advertised_port`.)
     pub listen: Option<SocketAddr>,
-    /// The port to be listed, if it is not the one that the node listens on.
+    /// Port to be listed, if it is not the port that the node listens on.
     pub advertised_port: Option<u16>,
-    /// The address of the Distributor. `None`: the roster stays empty.
+    /// Address of the Distributor. With `None` the roster stays empty.
     pub distributor: Option<DistributorAddress>,
-    /// The token, if the Distributor requires one.
+    /// Token, if the Distributor requires one.
     pub token: Option<Token<'static>>,
-    /// The most calls to one peer without a result. More are not queued: they go to other peers, or
-    /// end as [`Unavailable`](super::CallError::Unavailable), like those beyond the reactor's
-    /// `max_unsent_bytes`.
+    /// Maximum number of calls to one peer without a result. Further calls are not queued: they are
+    /// sent to other peers, or end as [`Unavailable`](super::CallError::Unavailable), like those
+    /// beyond the reactor's `max_unsent_bytes`.
     pub max_in_flight_per_peer: usize,
-    /// The most bytes of unread requests at a peer without a session: such peers crash on more than
-    /// 64 KiB in one read. A longer request is sent alone. Calls that wait for room until their
-    /// deadline were not sent, and end as [`Unavailable`](super::CallError::Unavailable).
+    /// Maximum number of bytes of unread requests at a peer without a session: such peers crash on
+    /// more than 64 KiB in one read. A longer request is sent alone. Calls that wait for room until
+    /// their deadline were not sent, and end as [`Unavailable`](super::CallError::Unavailable).
     pub max_plain_in_flight_bytes: usize,
-    /// The longest frame from another node, in bytes.
+    /// Maximum length of a frame from another node, in bytes.
     pub max_frame_bytes: usize,
-    /// The longest list from the Distributor, in bytes.
+    /// Maximum length of a list from the Distributor, in bytes.
     pub max_list_bytes: usize,
-    /// The mean pause between attempts to reach the Distributor; each is between half of it and one
-    /// and a half. The first attempt after a loss is made at once.
+    /// Mean pause between attempts to reach the Distributor; each is between 0.5 and 1.5 times as
+    /// long. The first attempt after a lost connection is made at once.
     pub retry: Duration,
-    /// The longest time for the answer to a registration.
+    /// Maximum time for the reply to a registration.
     pub registration_timeout: Duration,
-    /// After a Distributor without sessions was lost, how long its new lists are merged with the
-    /// view from before.
+    /// Time for which lists are merged with the previous view after a Distributor without sessions
+    /// was lost.
     pub merge: Duration,
 }
 

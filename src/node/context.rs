@@ -1,4 +1,4 @@
-//! What a service can do: answer, call, look around, leave.
+//! The operations of a node: reply, call, inspect the roster, drain, stop.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,15 +15,15 @@ use crate::protocol::{ErrorCode, Route, Token, write_reply};
 use crate::reactor::{Close, Net};
 use crate::time::Time;
 
-/// What a node can do. Each callback of a [`Service`](super::Service) receives one; between turns,
-/// [`Node::context`](super::Node::context) returns one.
+/// Gives access to a node. Each callback of a [`Service`](super::Service) receives one; between
+/// turns, [`Node::context`](super::Node::context) returns one.
 #[derive(Debug)]
 pub struct Context<'a> {
     core: &'a mut Core,
     net: &'a mut Net,
-    /// The deadline of the request that is being served.
+    /// Deadline of the request that is being served.
     pub(super) request_deadline: Option<Time>,
-    /// The node that answered the call whose result is given.
+    /// Node that replied to the call whose result is reported.
     pub(super) responder: Option<SocketAddr>,
     pub(super) request_id: Option<&'a str>,
 }
@@ -40,7 +40,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Returns the loop: timers, the time, connections of your own.
+    /// Returns the loop: timers, the time, and your own connections.
     pub fn net(&mut self) -> &mut Net {
         self.net
     }
@@ -55,22 +55,23 @@ impl<'a> Context<'a> {
         self.core.link.state()
     }
 
-    /// Answers a request. Does nothing if its caller is gone, or if `results` cannot be encoded.
+    /// Replies to a request. Does nothing if its caller is gone, or if `results` cannot be encoded.
     pub fn reply(&mut self, to: ReplyTo, results: &(impl Serialize + ?Sized)) {
         self.net
             .send_with(to.conn, |out| write_reply(out, to.key.as_str(), results));
     }
 
-    /// Answers a request with an error. Does nothing if its caller is gone.
+    /// Replies to a request with an error. Does nothing if its caller is gone.
     pub fn refuse(&mut self, to: ReplyTo, code: ErrorCode, message: &str) {
         refuse(self.net, to.conn, to.key.as_str(), code, message);
     }
 
-    /// Calls a node that lists the route, or otherwise its longest prefix. Of several nodes, one
-    /// with few calls in flight. [`on_result`](super::Service::on_result) receives the one result,
-    /// at the latest after `deadline`, or at the deadline of the request that is being served.
+    /// Calls a node that lists the route, or otherwise its longest listed prefix. Of several nodes,
+    /// it chooses one with few calls in flight. [`on_result`](super::Service::on_result) receives
+    /// the one result, after `deadline` at the latest, or at the deadline of the request that is
+    /// being served.
     ///
-    /// A request that certainly did not reach its node is moved to another one. Nodes whose host is
+    /// A request that certainly did not reach its node is sent to another one. Nodes whose host is
     /// a name are never called, since a lookup would block: see
     /// [`Member::addr`](super::Member::addr).
     pub fn call(
@@ -82,8 +83,8 @@ impl<'a> Context<'a> {
         self.call_target(Target::Anyone, route, params, deadline, false)
     }
 
-    /// Calls as [`Context::call`], for requests that may be done twice: the call is moved to
-    /// another node even if the first may have done it.
+    /// Calls as [`Context::call`], for idempotent requests: the call is sent to another node even
+    /// if the first may have served it.
     pub fn call_idempotent(
         &mut self,
         route: &Route<'_>,
@@ -93,8 +94,8 @@ impl<'a> Context<'a> {
         self.call_target(Target::Anyone, route, params, deadline, true)
     }
 
-    /// Calls the node at this address and no other, listed or not. A connection to one that is not
-    /// listed is kept for 30 to 60 s after its last call.
+    /// Calls the node at this address and no other, listed or not. The connection to an unlisted
+    /// node is kept for 30 to 60 s after its last call.
     pub fn call_at(
         &mut self,
         addr: SocketAddr,
@@ -130,26 +131,26 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Returns the id that the next call will have, for callers that also send its key among the
-    /// params, as Node.js gateways do.
+    /// Returns the id of the next call, for callers that also send its key in the params, as
+    /// Node.js gateways do.
     pub fn next_call(&self) -> CallId {
         self.core.caller.next_id()
     }
 
-    /// In [`on_result`](super::Service::on_result), returns the node that the call was last given
-    /// to; `None` if there was none.
+    /// Returns the node that the call was last assigned to, in
+    /// [`on_result`](super::Service::on_result); `None` if there was none.
     pub fn responder(&self) -> Option<SocketAddr> {
         self.responder
     }
 
-    /// Sets the request id of the calls made through this context, for the logs of all nodes that
-    /// take part. Calls made while a request is served carry that of the request.
+    /// Sets the request id of the calls made through this context, for the logs of all nodes
+    /// involved. Calls made while a request is served have the id of that request.
     pub fn set_request_id(&mut self, request_id: &'a str) {
         self.request_id = Some(request_id);
     }
 
-    /// Notifies every node with this name; no answer is expected. What cannot be sent is lost.
-    /// Returns how many nodes were notified.
+    /// Notifies every node with this name, without a reply. Notifications that cannot be sent are
+    /// lost. Returns the number of nodes that were notified.
     pub fn notify(
         &mut self,
         name: &str,
@@ -164,7 +165,7 @@ impl<'a> Context<'a> {
     }
 
     /// Waits until each of `routes` is listed by a node that can be called. Returns at once;
-    /// [`Event::Waited`](super::Event::Waited) follows, at the latest after `timeout`.
+    /// [`Event::Waited`](super::Event::Waited) follows, after `timeout` at the latest.
     pub fn wait_for(&mut self, routes: &[Route<'_>], timeout: Duration) -> WaitId {
         let id = self.core.waits.add(self.net, routes, timeout);
         self.core.take_events(self.net);
@@ -176,18 +177,18 @@ impl<'a> Context<'a> {
         self.core.link.config.token = token;
     }
 
-    /// Drains: the node leaves the list but stays connected, and continues to serve.
+    /// Drains the node: it is removed from the list but stays connected, and continues to serve.
     /// [`Event::Drained`](super::Event::Drained) follows when all sessions have acknowledged it, or
     /// after `wait`; from then on only peers that cannot acknowledge, and the sessions that it
-    /// names, may still call. A Distributor without sessions is left instead, and which nodes know
-    /// stays unknown. Does nothing while another drain waits.
+    /// lists, may still call. From a Distributor without sessions the node disconnects instead, and
+    /// acknowledgements are unknown. Does nothing during another drain.
     pub fn drain(&mut self, wait: Duration) {
         self.core.link.drain(self.net, wait);
         self.core.take_events(self.net);
     }
 
-    /// Returns the number of connections that other nodes call over. After a drain they close as
-    /// their callers have their results.
+    /// Returns the number of connections over which other nodes call. After a drain they are closed
+    /// once their callers have their results.
     pub fn callers(&self) -> usize {
         self.core.clients.len()
     }
@@ -197,8 +198,8 @@ impl<'a> Context<'a> {
         self.core.caller.len()
     }
 
-    /// Stops the node: closes its listener and, after what is queued for them, all connections. The
-    /// Distributor removes the node then, if it did not drain. Calls in flight end as
+    /// Stops the node: closes its listener and, once their queues are written, all connections. The
+    /// Distributor then removes the node, unless it was drained. Calls in flight end as
     /// [`ConnectionLost`](super::CallError::ConnectionLost), new ones as
     /// [`Unavailable`](super::CallError::Unavailable).
     pub fn stop(&mut self) {

@@ -1,4 +1,4 @@
-//! What a node notifies its service of.
+//! Events that a service receives.
 
 use super::roster::Member;
 use super::waits::WaitId;
@@ -11,8 +11,8 @@ pub enum LinkState {
     Searching,
     /// The node is registered, and the roster is kept up to date.
     Registered,
-    /// The connection was lost. The last roster and the connections between nodes stay in use, and
-    /// the node keeps trying.
+    /// The connection was lost. The last roster and the connections between nodes are still used,
+    /// and the node tries to reconnect.
     Lost,
 }
 
@@ -21,8 +21,8 @@ pub enum LinkState {
 pub enum Event {
     /// The link to the Distributor changed its state.
     Link(LinkState),
-    /// The Distributor rejected the registration. The node tries again after
-    /// [`Config::retry`](super::Config::retry); after up to ten times as long if it is rejected
+    /// The Distributor rejected the registration. The node retries after
+    /// [`Config::retry`](super::Config::retry), or after up to ten times as long if it is rejected
     /// repeatedly with [`ErrorCode::NotAllowed`](crate::protocol::ErrorCode::NotAllowed).
     RegistrationRefused(Reply<'static>),
     /// A node joined.
@@ -32,9 +32,10 @@ pub enum Event {
     /// A [wait](super::Context::wait_for) ended: all its routes are served (`true`), or it timed
     /// out.
     Waited(WaitId, bool),
-    /// The node is out of the list, and these sessions have acknowledged it.
+    /// The node is no longer listed, and these sessions have acknowledged it.
     Drained(Drained),
-    /// The link was lost while the node drained: it is not listed, but which sessions know is
-    /// unknown. Sent when the time to wait has passed; until then calls may still arrive.
+    /// The link was lost during the drain: the node is not listed, but it is unknown which sessions
+    /// have acknowledged that. Sent when the time to wait has passed; until then calls may still
+    /// arrive.
     DrainedUnproven,
 }

@@ -10,14 +10,14 @@ use super::call_error::CallError;
 use crate::protocol::{Reply, Route};
 use crate::reactor::Waker;
 
-/// Calls through a node from another thread. Clone it for each thread.
+/// Makes calls through a node from another thread. Clone it for each thread.
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(super) calls: Sender<PostedCall>,
     pub(super) waker: Waker,
 }
 
-/// Where the result of a posted call goes.
+/// Receiver of the result of a posted call.
 pub(super) type PostedBy = Box<Sender<Result<Reply<'static>, CallError<'static>>>>;
 
 #[derive(Debug)]
@@ -30,8 +30,8 @@ pub(super) struct PostedCall {
 }
 
 impl Handle {
-    /// Posts a call, as [`Context::call`](super::Context::call). Exactly one result comes on the
-    /// channel; the channel closes without one if the node is gone or `params` cannot be encoded.
+    /// Posts a call, as [`Context::call`](super::Context::call). The channel receives exactly one
+    /// result; it closes without one if the node is gone or `params` cannot be encoded.
     pub fn call(
         &self,
         route: &Route<'_>,

@@ -46,7 +46,7 @@
 //! Each callback receives a [`Context`]; between turns, [`Node::context`] returns one.
 //! [`Context::call`] calls a node that serves a route, and [`Service::on_result`] receives the
 //! result. [`Service::on_event`] receives changes of the link to the Distributor, and nodes that
-//! join and leave. [`Context::drain`] and then [`Context::stop`] leave in good order.
+//! join and leave. To leave in order, call [`Context::drain`] and then [`Context::stop`].
 //!
 //! A node without a Distributor is a plain server; one that calls only addresses
 //! ([`Context::call_at`]) is a plain client.
@@ -114,9 +114,9 @@ impl<S: Service> Node<S> {
         }
     }
 
-    /// Listens, and starts to look for the Distributor. Returns the address that it listens on.
+    /// Listens, and begins to look for the Distributor. Returns the address that it listens on.
     ///
-    /// Errors are those of [`Net::listen`].
+    /// Returns the errors of [`Net::listen`].
     pub fn start(&mut self, net: &mut Net) -> io::Result<Option<SocketAddr>> {
         let owner = self.core.claim_owner(net);
         let mut listening = None;
@@ -136,7 +136,7 @@ impl<S: Service> Node<S> {
         Ok(listening)
     }
 
-    /// Returns what the node can do, between turns of its reactor.
+    /// Returns the operations of the node, for use between turns of its reactor.
     pub fn context<'a>(&'a mut self, net: &'a mut Net) -> Context<'a> {
         Context::new(&mut self.core, net)
     }
@@ -159,7 +159,7 @@ impl<S: Service> Node<S> {
         result: Result<Reply<'_>, CallError<'_>>,
     ) {
         if let Some(posted_by) = call.posted_by {
-            // The thread that waited may have given up.
+            // The waiting thread may have dropped its receiver.
             let _ = posted_by.send(result.map(Reply::into_owned).map_err(CallError::into_owned));
         } else {
             let mut cx = Context::new(&mut self.core, net);
@@ -232,7 +232,7 @@ impl<S: Service> Handler for Node<S> {
         self.core.woken(net);
     }
 
-    /// Gives the service its events and results. What it causes by that waits for the next turn.
+    /// Passes events and results to the service. Their effects are handled in the next turn.
     fn on_turn_end(&mut self, net: &mut Net) {
         for event in std::mem::take(&mut self.core.events) {
             self.service

@@ -1,4 +1,4 @@
-//! The parts of a node below its service, and what passes between them.
+//! The parts of a node below its service, and the flow between them.
 
 use std::sync::mpsc::{self, Receiver, Sender};
 
@@ -15,7 +15,7 @@ use crate::reactor::{CloseReason, ConnId, ListenerId, Net, Owner, TimerId};
 
 #[derive(Debug)]
 pub(super) struct Core {
-    /// Allocated where it is first needed.
+    /// Allocated on first use.
     pub(super) owner: Option<Owner>,
     pub(super) listener: Option<ListenerId>,
     /// Connections of other nodes that call this one.
@@ -23,13 +23,14 @@ pub(super) struct Core {
     pub(super) link: DistributorLink,
     pub(super) caller: Caller,
     pub(super) waits: Waits,
-    /// For the service, at the end of the turn.
+    /// Events for the service, passed at the end of the turn.
     pub(super) events: Vec<Event>,
     /// Calls from other threads. One sender is kept, so that the channel stays open.
     pub(super) posted: (Sender<PostedCall>, Receiver<PostedCall>),
 }
 
-/// Threads that post without a pause must not keep a turn from ending.
+/// Maximum number of posted calls per turn, so that threads that post continuously do not keep a
+/// turn from ending.
 pub(super) const MAX_POSTED_PER_TURN: usize = 1024;
 
 impl Core {
@@ -46,7 +47,7 @@ impl Core {
         }
     }
 
-    /// Returns the owner of all that the node makes in its reactor.
+    /// Returns the owner of everything that the node creates in its reactor.
     pub(super) fn claim_owner(&mut self, net: &mut Net) -> Owner {
         *self.owner.get_or_insert_with(|| {
             let owner = net.new_owner();
@@ -87,7 +88,7 @@ impl Core {
                 (self.events).extend(timed_out.map(|id| Event::Waited(id, false)));
             }
             Some(Tag::Kept) => self.caller.let_go(net),
-            // It has ended the wait: the end of the turn does the rest.
+            // The timer has only ended the wait: the end of the turn does the rest.
             Some(Tag::Events) => self.take_posted(net),
             None => {}
         }
@@ -98,7 +99,7 @@ impl Core {
         self.link.woken(net);
     }
 
-    /// Takes what a step of the link or a new wait has led to.
+    /// Collects the events of a step of the link or of a new wait.
     pub(super) fn take_events(&mut self, net: &mut Net) {
         let had_events = !self.events.is_empty();
         self.events.append(&mut self.link.events);
@@ -134,7 +135,7 @@ impl Core {
         self.wake_next_turn(net);
     }
 
-    /// Sees to it that what waits for the end of a turn does not wait for an event.
+    /// Ensures that the next turn does not wait if anything is left for its end.
     pub(super) fn wake_next_turn(&mut self, net: &mut Net) {
         let owner = self.claim_owner(net);
         net.arm(owner, net.now(), Tag::Events.pack());

@@ -1,4 +1,4 @@
-//! One address that calls go to, with its connection.
+//! One address that calls are sent to, with its connection.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,43 +9,44 @@ use super::window::Window;
 use crate::reactor::{ConnId, Net};
 use crate::time::Time;
 
-/// A peer. After the entry of an address was registered anew, the address has two until the calls
-/// of the first have ended.
+/// A peer. When the entry of an address is registered anew, the address has two peers until the
+/// calls of the first have ended.
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) addr: SocketAddr,
     pub(super) conn: Option<ConnId>,
-    /// When the connection was established.
+    /// Time at which the connection was established.
     pub(super) opened_at: Option<Time>,
     /// Bytes of requests that wait for the connection, or for room on it.
     pub(super) held_bytes: usize,
-    /// Calls that were given to it and have no result yet.
+    /// Number of calls that are assigned to it and have no result yet.
     pub(super) in_flight: usize,
-    /// Connections in a row that failed.
+    /// Number of consecutive failed connections.
     failures: u32,
-    /// When it may be called again although others could be.
+    /// Time from which it may be called again even if others could be.
     pub(super) set_aside_until: Time,
-    /// Calls in a row that expired without a byte read.
+    /// Number of consecutive calls that expired without a byte read.
     expired: u32,
     pub(super) window: Window,
-    /// Some entry at this address has no session.
+    /// An entry at this address has no session.
     pub(super) is_plain: bool,
     /// An entry at this address is in the roster.
     pub(super) is_listed: bool,
-    /// It was called by its address a short time ago.
+    /// It was recently called by its address.
     pub(super) is_kept: bool,
     /// It was called by its address since the last [`Peers::let_go`](super::peers::Peers).
     pub(super) was_called: bool,
-    /// The lowest and the highest id listed at this address now.
+    /// Lowest and highest id that are listed at this address now.
     ids: Option<(u64, u64)>,
-    /// The highest id listed before in the same epoch.
+    /// Highest id that was listed before in the same epoch.
     last_id: Option<u64>,
 }
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// A connection answers nothing if this many calls in a row expire on it without a byte read.
+/// Number of consecutive expired calls without a byte read after which a connection counts as
+/// unresponsive.
 const SILENT_CALLS: u32 = 3;
 
 impl Peer {
@@ -69,8 +70,8 @@ impl Peer {
         }
     }
 
-    /// Returns whether it can be given one more call. Without this limit, what is queued for a slow
-    /// reader would be lost with its connection.
+    /// Returns whether it can take one more call. Without this limit, calls that are queued for a
+    /// slow reader would be lost with its connection.
     pub(super) fn takes_more(&self, call: &Call, max_in_flight: usize, net: &Net) -> bool {
         let bytes = self.unsent_bytes(net) + call.text.request_bytes();
         self.in_flight < max_in_flight && bytes <= net.limits().max_unsent_bytes
@@ -85,28 +86,28 @@ impl Peer {
         self.held_bytes = self.held_bytes.saturating_sub(bytes);
     }
 
-    /// Returns whether a call may go to it although others could take it. After a failure a single
-    /// call tries it, since a connect to a host that is gone takes long.
+    /// Returns whether a call may be assigned to it even if others could take it. After a failure
+    /// only one call tries it, since a connect to a host that is gone takes long.
     pub(super) fn may_be_well(&self, now: Time) -> bool {
         self.set_aside_until <= now && (self.failures == 0 || self.in_flight == 0)
     }
 
-    /// Notes a reply, late ones included.
+    /// Records a reply, which may be late.
     pub(super) fn answered(&mut self, key: Option<u64>) {
         self.expired = 0;
         self.window.replied(key);
     }
 
-    /// Notes a reply to a call that waited for it: the failures are over.
+    /// Records a reply to a pending call, which resets the failures.
     pub(super) fn succeeded(&mut self) {
         self.failures = 0;
         self.set_aside_until = Time::ZERO;
     }
 
-    /// Notes that its connection is gone. It is called again after a pause that grows with the
-    /// failures in a row.
+    /// Records that its connection ended. It is called again after a pause that grows with
+    /// consecutive failures.
     pub(super) fn failed(&mut self, net: &mut Net) {
-        // Random, so that callers do not come back together.
+        // Random, so that callers do not return at the same time.
         let percent = 50 + u32::try_from(net.random() % 51).unwrap_or(50);
         self.set_aside_until = net.now() + self.pause() * percent / 100;
         self.failures += 1;
@@ -120,8 +121,8 @@ impl Peer {
         (FIRST_PAUSE * 2_u32.pow(self.failures.min(10))).min(LONGEST_PAUSE)
     }
 
-    /// Notes that a call expired on `conn`, which had read `read_before` bytes before it. Returns
-    /// whether the connection answers nothing, and is older than the pause.
+    /// Records that a call expired on `conn`, which had read `read_before` bytes before it. Returns
+    /// whether the connection is unresponsive, and older than the pause.
     pub(super) fn expired(&mut self, conn: ConnId, read_before: u64, net: &Net) -> bool {
         if self.conn != Some(conn) || net.read_bytes(conn) != read_before {
             return false;
@@ -150,9 +151,9 @@ impl Peer {
         }
     }
 
-    /// Notes the ids that are listed now. If all of them were registered after those listed before
-    /// in the same epoch, none of these is left: returns the peer of the new entry. This one keeps
-    /// its calls, and its connection until they have ended.
+    /// Records the ids that are listed now. If all of them were registered after those listed
+    /// before in the same epoch, none of the earlier entries is left: returns the peer of the new
+    /// entry. This peer keeps its calls, and its connection until they have ended.
     pub(super) fn listed_anew(&mut self) -> Option<Peer> {
         let (lowest, highest) = self.ids?;
         let last = self.last_id.replace(highest)?;

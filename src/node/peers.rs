@@ -1,4 +1,4 @@
-//! The peers of a node, and which of them a call goes to.
+//! The peers of a node, and the choice of one for each call.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -10,17 +10,17 @@ use super::peer::Peer;
 use super::roster::Member;
 use crate::reactor::{Close, Net};
 
-/// All peers, by a place that stays while the peer is known.
+/// All peers, by a place that is stable while the peer is known.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     peers: Slab<Peer>,
-    /// Of two peers with one address, the newer one.
+    /// Places by address; of two peers with one address, the newer one.
     by_addr: HashMap<SocketAddr, usize>,
     /// The timer for `let_go` is armed.
     is_letting_go: bool,
 }
 
-/// Random draws for two usable peers before all are looked at.
+/// Maximum number of random draws for two usable peers before all are searched.
 const DRAWS: usize = 6;
 
 impl Peers {
@@ -41,7 +41,7 @@ impl Peers {
         self.peers.iter().map(|(_, peer)| peer)
     }
 
-    /// Returns the place of the peer at `addr`, which is made if there is none.
+    /// Returns the place of the peer at `addr`, adding one if there is none.
     pub(super) fn at(&mut self, addr: SocketAddr) -> usize {
         match self.by_addr.get(&addr) {
             Some(place) => *place,
@@ -56,8 +56,8 @@ impl Peers {
         place
     }
 
-    /// Notes the members that are listed now. Closes connections that are no longer needed; where
-    /// an entry was registered anew, new calls go to a new connection.
+    /// Records the members that are listed now. Closes connections that are no longer needed; where
+    /// an entry was registered anew, new calls use a new connection.
     pub(super) fn list(&mut self, net: &mut Net, members: &[Member], is_new_epoch: bool) {
         for (_, peer) in &mut self.peers {
             peer.unlist(is_new_epoch);
@@ -87,8 +87,8 @@ impl Peers {
     }
 
     /// Keeps a peer that is called by its address without being listed: a new connection for each
-    /// call would cost more than the call, and the ports run out. Returns whether the timer for
-    /// [`Peers::let_go`] is to be armed.
+    /// call would cost more than the call, and use up the ports. Returns whether to arm the timer
+    /// for [`Peers::let_go`].
     pub(super) fn keep(&mut self, place: usize) -> bool {
         let Some(peer) = self.peers.get_mut(place).filter(|peer| !peer.is_listed) else {
             return false;
@@ -98,8 +98,8 @@ impl Peers {
         !std::mem::replace(&mut self.is_letting_go, true)
     }
 
-    /// Forgets the kept peers that were not called since the last time. Returns whether others are
-    /// still kept.
+    /// Removes the kept peers that were not called since this was last called. Returns whether
+    /// others are still kept.
     pub(super) fn let_go(&mut self, net: &mut Net) -> bool {
         for (_, peer) in &mut self.peers {
             peer.is_kept &= std::mem::take(&mut peer.was_called) || peer.in_flight > 0;
@@ -109,7 +109,7 @@ impl Peers {
         self.is_letting_go
     }
 
-    /// Forgets a peer that is not needed, and closes its connection.
+    /// Removes a peer that is not needed, and closes its connection.
     pub(super) fn forget_if_idle(&mut self, net: &mut Net, place: usize) {
         if !self.peers.get(place).is_some_and(Peer::is_idle) {
             return;
@@ -123,8 +123,8 @@ impl Peers {
         }
     }
 
-    /// Returns the one with fewer calls in flight of two random candidates. Those set aside count
-    /// only if there is no other; `None` if no candidate can take one more call.
+    /// Returns the one of two random candidates with fewer calls in flight. Peers that are set
+    /// aside count only if there is no other; `None` if no candidate can take one more call.
     pub(super) fn choose(
         &self,
         candidates: impl Fn(usize) -> Option<usize>,

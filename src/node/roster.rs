@@ -1,4 +1,4 @@
-//! The live view: the nodes, and the routes that they serve.
+//! The view of all live nodes and their routes.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -11,16 +11,16 @@ use crate::time::Time;
 /// One node of the view.
 #[derive(Clone, Debug)]
 pub struct Member {
-    /// The entry as the Distributor sent it.
+    /// Entry as the Distributor sent it.
     pub entry: Box<str>,
-    /// The fields that were read from it.
+    /// Parsed fields of the entry.
     pub node: ListedNode,
-    /// The address, if the host is an IP address and the port valid. Nodes that list a name as
-    /// their host are seen here, but not called.
+    /// Address, if the host is an IP address and the port valid. Nodes whose host is a name are
+    /// listed here, but not called.
     pub addr: Option<SocketAddr>,
-    /// The node is from an earlier view, and not confirmed since the Distributor lost that one.
+    /// The node is from an earlier view, and not confirmed since the Distributor lost that view.
     pub is_from_before: bool,
-    /// The node registered without a session. With a Distributor without sessions, all did.
+    /// The node registered without a session. With a Distributor without sessions, all nodes did.
     pub is_plain: bool,
     pub(super) id: Option<u64>,
 }
@@ -32,7 +32,7 @@ impl Member {
         let host: Option<IpAddr> = node.host.parse().ok();
         Member {
             entry: entry.into(),
-            // A plain Distributor lists IPv4 as it sees it: mapped into IPv6.
+            // A plain Distributor lists IPv4 addresses mapped into IPv6.
             addr: host
                 .map(|host| host.to_canonical())
                 .zip(node.port)
@@ -54,7 +54,7 @@ impl Member {
     }
 }
 
-/// What an update changed in the view.
+/// Changes of the view by an update.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     pub(super) joined: Vec<Member>,
@@ -63,18 +63,18 @@ pub(super) struct Changes {
 
 type Places = HashMap<Box<str>, Vec<usize>>;
 
-/// All live nodes as this node knows them. Look-ups do not allocate.
+/// All live nodes as this node knows them. Lookups do not allocate.
 #[derive(Debug, Default)]
 pub struct Roster {
     members: Vec<Member>,
     by_name: Places,
-    /// Few methods, so a list of them; then by path.
+    /// By method, of which there are few, and then by path.
     by_route: Vec<(Box<str>, Places)>,
-    /// In one path of those that are listed.
+    /// Maximum number of slashes in a listed path.
     most_slashes: usize,
     updated_at: Option<Time>,
     is_complete: bool,
-    /// Of the last update with a session. Empty: there was none.
+    /// Epoch of the last update with a session; empty if there was none.
     epoch: String,
     rev: u64,
 }
@@ -85,14 +85,14 @@ impl Roster {
         &self.members
     }
 
-    /// Returns when the last list or change was received; `None` before the first. Compare it with
-    /// [`Net::now`](crate::reactor::Net::now).
+    /// Returns the time at which the last list or change was received; `None` before the first.
+    /// Compare it with [`Net::now`](crate::reactor::Net::now).
     pub fn updated_at(&self) -> Option<Time> {
         self.updated_at
     }
 
     /// Returns whether the view has all nodes that the Distributor knows. `false` while the
-    /// Distributor has just started and its nodes are still coming back.
+    /// Distributor has just started and its nodes are still reconnecting.
     pub fn is_complete(&self) -> bool {
         self.is_complete
     }
@@ -107,8 +107,8 @@ impl Roster {
         self.at(self.places_serving(route))
     }
 
-    /// Returns the nodes that list the longest prefix of this route that is listed at all. Only
-    /// whole segments count: `/goods` is a prefix of `/goods/17`, not of `/goodsbye`.
+    /// Returns the nodes that list the longest listed prefix of this route. Only whole segments
+    /// count: `/goods` is a prefix of `/goods/17`, not of `/goodsbye`.
     pub fn serving_prefix<'r>(
         &'r self,
         route: &Route<'_>,
@@ -124,9 +124,9 @@ impl Roster {
             .map_or(&[], Vec::as_slice)
     }
 
-    /// Returns the places of those that list the longest prefix of a route.
+    /// Returns the places of the nodes that list the longest prefix of a route.
     pub(super) fn places_serving_prefix(&self, route: &Route<'_>) -> &[usize] {
-        // No node lists more slashes: a client that sends many costs no more look-ups.
+        // No node lists more slashes: a client that sends many causes no further lookups.
         let prefixes = route.prefixes(self.most_slashes);
         let mut places = prefixes.map(|prefix| self.places_serving(&prefix));
         places.find(|places| !places.is_empty()).unwrap_or_default()
@@ -140,15 +140,15 @@ impl Roster {
         self.rev
     }
 
-    /// Returns the epoch and revision from which changes can lead on.
+    /// Returns the epoch and revision that a delta can start from.
     pub(super) fn position(&self) -> Option<(&str, u64)> {
-        // A merged view may hold nodes that are gone: only a complete list removes them.
+        // A merged view may contain nodes that are gone: only a complete list removes them.
         let is_known = !self.epoch.is_empty() && self.is_complete;
         is_known.then_some((&*self.epoch, self.rev))
     }
 
-    /// Begins a session. Its first list follows: no change leads there from another epoch, and to
-    /// acknowledge the old revision would be to acknowledge what was never applied.
+    /// Begins a session. Its first list follows: no delta starts from another epoch, and
+    /// acknowledging the old revision would acknowledge changes that were never applied.
     pub(super) fn begin_session(&mut self, epoch: &str) {
         if self.epoch != epoch {
             self.forget_position();
@@ -160,8 +160,8 @@ impl Roster {
         self.rev = 0;
     }
 
-    /// Applies an update with a session. Returns what changed, and whether the epoch is a new one.
-    /// `None` if it does not lead on from this position: the whole list is needed.
+    /// Applies an update with a session. Returns the changes, and whether the epoch is new. `None`
+    /// if it does not start from this position: the whole list is needed.
     pub(super) fn apply(
         &mut self,
         update: &Update<'_>,
@@ -189,8 +189,8 @@ impl Roster {
         Some((changes, is_new_epoch))
     }
 
-    /// Applies a whole list; one without a session has no ids. With `merges`, nodes that it does
-    /// not have stay: for each distinct entry the larger count.
+    /// Applies a whole list; without a session it has no ids. With `merges`, nodes that it lacks
+    /// stay: for each distinct entry the larger count.
     pub(super) fn apply_list(
         &mut self,
         entries: &[&RawValue],
@@ -479,7 +479,7 @@ mod tests {
                 .count(),
             2
         );
-        // The first complete list decides about those who were only there before.
+        // The first complete list decides about nodes that are only in the earlier view.
         assert_eq!(
             apply(&mut roster, &[twin(), raw(3, "c", &[])], &[7, 8], false),
             (0, 2)

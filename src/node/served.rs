@@ -1,4 +1,4 @@
-//! Requests of other nodes, and where their replies go.
+//! Requests of other nodes, and the destinations of their replies.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,10 +21,10 @@ pub struct Request<'a> {
     pub key: &'a str,
     /// The params as JSON; `null` if there are none.
     pub raw_params: &'a RawValue,
-    /// The deadline, if the caller sent one. Calls made while the request is served end by then.
+    /// Deadline, if the caller sent one. Calls made while the request is served end by then.
     pub deadline: Option<Time>,
-    /// The id of the request in logs, if it has one. Calls made while the request is served carry
-    /// it on.
+    /// Id of the request in logs, if it has one. Calls made while the request is served have the
+    /// same id.
     pub request_id: Option<Cow<'a, str>>,
 }
 
@@ -35,7 +35,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Where the reply to one request goes. It can be kept, even when its caller is gone.
+/// Destination of the reply to one request. It can be stored, even after its caller is gone.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[must_use = "the caller waits for an answer"]
 pub struct ReplyTo {
@@ -51,7 +51,7 @@ impl ReplyTo {
     }
 }
 
-/// A key as JSON. Usual ones fit without an allocation.
+/// A key as JSON. Usual keys fit without an allocation.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Key {
     Inline([u8; INLINE_BYTES], u8),
@@ -89,7 +89,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Reads a request. Answers those that no service could serve.
+/// Reads a request. Rejects those that no service could serve.
 pub(super) fn read<'a>(
     net: &mut Net,
     conn: ConnId,

@@ -1,4 +1,4 @@
-//! What the user of a node implements.
+//! The interface that users of a node implement.
 
 use super::call_error::CallError;
 use super::calls::CallId;
@@ -9,8 +9,8 @@ use crate::protocol::{ErrorCode, Reply};
 
 /// Receives requests, results and events of a node. All methods have a default.
 pub trait Service {
-    /// Receives a request. Answer it with [`Context::reply`] or [`Context::refuse`], now or later:
-    /// `reply_to` can be kept. Without an answer the caller waits until its deadline.
+    /// Receives a request. Reply with [`Context::reply`] or [`Context::refuse`], now or later:
+    /// `reply_to` can be stored. Without a reply the caller waits until its deadline.
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
         let _ = request;
         cx.refuse(reply_to, ErrorCode::NotFound, "no such route");

@@ -1,6 +1,6 @@
 //! Tags of the timers of a node.
 
-/// What a timer is for.
+/// Purpose of a timer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Tag {
     /// The connection to the Distributor.

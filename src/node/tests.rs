@@ -1,4 +1,4 @@
-//! The node on a scripted system: every order and every failure, in virtual time.
+//! Tests of the node on a scripted system: every order and every failure, in virtual time.
 
 mod calls;
 mod drains;
@@ -33,7 +33,7 @@ fn peer(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-/// Records results and events as text, and answers each request with its path.
+/// Records results and events as text, and replies to each request with its path.
 #[derive(Default)]
 struct Notes {
     outcomes: Vec<(CallId, String)>,
@@ -109,7 +109,7 @@ impl Bench {
         bench
     }
 
-    /// Returns a node with a session, and these ports in its view, with ids from 1.
+    /// Returns a node with a session, and these ports in its view, with ids starting at 1.
     fn registered(ports: &[u16]) -> Bench {
         let mut bench = Bench::new();
         let link = bench.open(distributor());
@@ -138,12 +138,12 @@ impl Bench {
             .unwrap();
     }
 
-    /// Turns until what waits for the next turn was reported.
+    /// Runs turns until all that waits for the next turn was reported.
     fn settle(&mut self) {
         self.pass(2 * MILLI);
     }
 
-    /// Lets virtual time pass, in as many turns as the reactor wants.
+    /// Advances virtual time, in as many turns as the reactor requests.
     fn pass(&mut self, time: Duration) {
         self.system.pass(&mut self.reactor, &mut self.node, time);
         self.turn();
@@ -173,7 +173,7 @@ impl Bench {
         *self.sockets(addr).last().expect("a socket to this address")
     }
 
-    /// Lets the connect to `addr` succeed.
+    /// Completes the connect to `addr`.
     #[track_caller]
     fn open(&mut self, addr: SocketAddr) -> SocketId {
         let socket = self.socket(addr);
@@ -213,7 +213,7 @@ impl Bench {
         self.world().take_sent(socket)
     }
 
-    /// Answers the registration as a Distributor with sessions does.
+    /// Replies to the registration as a Distributor with sessions does.
     fn welcome(&mut self, link: SocketId, epoch: &str, heartbeat_ms: u64) {
         let post = self.sent(link).pop().expect("a registration");
         assert_eq!(post["method"], "POST");

@@ -38,7 +38,7 @@ impl Waits {
         id
     }
 
-    /// Ends the waits whose routes can all be called.
+    /// Completes the waits whose routes can all be called.
     pub(super) fn take_done(&mut self, net: &mut Net, roster: &Roster) -> Vec<WaitId> {
         let is_there = |wait: &mut Wait| {
             let mut routes = wait.routes.iter();

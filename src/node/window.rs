@@ -1,22 +1,22 @@
 //! The requests that a peer without a session may not have read yet.
 //!
-//! Such peers crash on more than 64 KiB in one read. Since requests are read in their order, a
-//! reply proves that all requests before it were read.
+//! Such peers crash on more than 64 KiB in one read. Since requests are read in order, a reply
+//! proves that all earlier requests were read.
 
 use std::collections::VecDeque;
 
 /// The requests on one connection, by the keys of their calls.
 #[derive(Debug, Default)]
 pub(super) struct Window {
-    /// Written and not known to be read, with their lengths; the oldest first.
+    /// Written requests that may be unread, with their lengths; the oldest first.
     unread: VecDeque<(u64, usize)>,
     unread_bytes: usize,
-    /// Not written yet, the oldest first.
+    /// Unwritten requests, the oldest first.
     waiting: VecDeque<u64>,
 }
 
 impl Window {
-    /// Returns whether a request of this length may be written. One that is longer than `limit` is
+    /// Returns whether a request of this length may be written. A request longer than `limit` is
     /// written alone.
     pub(super) fn has_room(&self, bytes: usize, limit: usize) -> bool {
         self.unread.is_empty() || self.unread_bytes + bytes <= limit
@@ -27,7 +27,7 @@ impl Window {
         self.unread_bytes += bytes;
     }
 
-    /// Notes a reply. One without a known key counts as that to the oldest request.
+    /// Records a reply. Without a known key it counts as the reply to the oldest request.
     pub(super) fn replied(&mut self, key: Option<u64>) {
         let place = self
             .unread
@@ -43,19 +43,19 @@ impl Window {
         self.waiting.push_back(key);
     }
 
-    /// Returns the key of the request to be written next.
+    /// Returns the key of the next request to write.
     pub(super) fn first_waiting(&self) -> Option<u64> {
         self.waiting.front().copied()
     }
 
-    /// Removes a request from those that wait.
+    /// Removes a waiting request.
     pub(super) fn leave(&mut self, key: u64) {
         if let Some(place) = self.waiting.iter().position(|other| *other == key) {
             self.waiting.remove(place);
         }
     }
 
-    /// Forgets all requests: the connection is gone.
+    /// Removes all requests, after the connection ended.
     pub(super) fn clear(&mut self) {
         self.unread.clear();
         self.unread_bytes = 0;
@@ -77,7 +77,7 @@ mod tests {
         assert!(!window.has_room(1, 40));
         window.replied(Some(2));
         assert!(window.has_room(30, 40) && !window.has_room(31, 40));
-        // A late or unknown one: something was read.
+        // A late or unknown reply: the peer has read something.
         window.replied(Some(1));
         assert!(window.has_room(1000, 40));
         window.replied(None);

@@ -29,7 +29,7 @@ pub fn write_request(
 
 /// Writes a request up to its params.
 ///
-/// Errors are those of `out`.
+/// Returns the errors of `out`.
 pub(crate) fn write_request_head(
     mut out: impl Write,
     route: &Route<'_>,
@@ -49,7 +49,7 @@ pub(crate) fn write_request_head(
 
 /// Writes a reply. `key` is JSON, as it came in the request.
 ///
-/// Errors are those of `out`, or of `results`.
+/// Returns the errors of `out`, or of `results`.
 pub fn write_reply(
     mut out: impl Write,
     key: &str,
@@ -64,7 +64,7 @@ pub fn write_reply(
 
 /// Writes the reply of a node with an error. `key` is JSON, as it came in the request.
 ///
-/// Errors are those of `out`.
+/// Returns the errors of `out`.
 pub fn write_error_reply(
     mut out: impl Write,
     key: &str,
@@ -80,7 +80,7 @@ pub fn write_error_reply(
 
 /// Writes the packet with which a Distributor rejects `packet`. Unreadable parts of it are `null`.
 ///
-/// Errors are those of `out`.
+/// Returns the errors of `out`.
 pub fn write_error(out: impl Write, packet: &Packet<'_>, refusal: &Refusal) -> io::Result<()> {
     #[derive(Serialize)]
     struct ErrorReply<'a> {

@@ -17,7 +17,7 @@ pub fn write_list(out: &mut Vec<u8>, key: &str, entries: impl FnOnce(&mut Vec<u8
 
 /// Writes the part before the `params` of a list. With the key `0` it has [`LIST_HEAD_BYTES`].
 ///
-/// Errors are those of `out`.
+/// Returns the errors of `out`.
 pub fn write_list_head(mut out: impl Write, key: &str) -> io::Result<()> {
     write!(
         out,

@@ -273,7 +273,7 @@ fn text(out: &mut Vec<u8>, words: fmt::Arguments<'_>) {
 
 /// Writes that the Distributor is about to stop, and when nodes shall come back.
 ///
-/// Errors are those of `out`.
+/// Returns the errors of `out`.
 pub fn write_draining(mut out: impl Write, retry_after_ms: u64) -> io::Result<()> {
     write!(
         out,

@@ -23,7 +23,7 @@ pub(crate) struct Figures<'a> {
 }
 
 impl Figures<'_> {
-    /// Returns how often each limit was hit.
+    /// Returns the number of times that each limit was hit.
     pub(crate) fn limit_hits(&self) -> [(&'static str, u64); 20] {
         let (stats, counters) = (self.distributor.stats(), self.net.counters());
         let http = self.server.limit_hits();
@@ -51,7 +51,7 @@ impl Figures<'_> {
         ]
     }
 
-    /// Returns how often each kind of packet, connection or request was refused.
+    /// Returns the number of refused packets, connections and requests, by kind.
     pub(crate) fn refusals(&self) -> [(&'static str, u64); 5] {
         let stats = self.distributor.stats();
         [

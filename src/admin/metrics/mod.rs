@@ -14,10 +14,10 @@ use crate::time::Time;
 #[derive(Debug, Default)]
 pub(super) struct Cache(Option<(Time, Answer)>);
 
-/// The approximate cost of encoding, which goes through all connections.
+/// Approximate cost of encoding, which iterates over all connections.
 const COST: Duration = Duration::from_micros(40);
 const COST_PER_CONNECTION: Duration = Duration::from_nanos(30);
-/// Encoding takes at most this part of the time,
+/// Encoding takes at most this fraction of the time,
 const PART_OF_TIME: u32 = 100;
 /// but metrics are not older than this.
 const MAX_AGE: Duration = Duration::from_millis(200);
@@ -37,7 +37,7 @@ impl Cache {
     }
 }
 
-/// Returns how long metrics are reused.
+/// Returns the time for which metrics are reused.
 fn max_age(connections: usize) -> Duration {
     let connections = u32::try_from(connections).unwrap_or(u32::MAX);
     let cost = COST + COST_PER_CONNECTION * connections;

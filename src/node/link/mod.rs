@@ -34,17 +34,17 @@ pub(super) struct DistributorLink {
     retry: Retry,
     was_registered: bool,
     is_stopped: bool,
-    /// The port to be listed.
+    /// Port to be listed.
     port: Option<u16>,
-    /// 128 random bits in hex, drawn at the start.
+    /// 128 random bits in hex.
     instance: String,
     next_key: u64,
     pub(super) events: Vec<Event>,
-    /// The list has changed, and whether its epoch is a new one, until this is taken.
+    /// The list has changed, and whether its epoch is new, until this is taken.
     pub(super) listed: Option<bool>,
 }
 
-/// A Distributor that sends nothing for this many heartbeats counts as gone.
+/// Number of heartbeat intervals without data after which a Distributor counts as gone.
 const SILENT_HEARTBEATS: u32 = 3;
 
 impl DistributorLink {
@@ -86,7 +86,7 @@ impl DistributorLink {
         self.phase.state(self.was_registered)
     }
 
-    /// Returns whether a connection is the one to the Distributor.
+    /// Returns whether this is the connection to the Distributor.
     pub(super) fn owns(&self, conn: ConnId) -> bool {
         self.phase.conn() == Some(conn)
     }
@@ -109,7 +109,7 @@ impl DistributorLink {
         }
     }
 
-    /// Arms the timer of the phase that was entered, or whose timer rang.
+    /// Arms the timer of the phase that was entered, or whose timer expired.
     fn arm(&mut self, net: &mut Net, wait: Duration) {
         self.timer = Some(net.arm(self.owner, net.now() + wait, Tag::Link.pack()));
     }
@@ -160,7 +160,8 @@ impl DistributorLink {
         self.retry.tries += 1;
     }
 
-    /// Leaves the Distributor. [`DistributorLink::closed`] follows, and then the next attempt.
+    /// Disconnects from the Distributor. [`DistributorLink::closed`] follows, and then the next
+    /// attempt.
     fn disconnect(&mut self, net: &mut Net) {
         if let Some(conn) = self.phase.conn() {
             net.close(conn, Close::Now);
@@ -310,7 +311,7 @@ impl DistributorLink {
             return;
         };
         let is_of_registration = match self.phase {
-            // The rejection of a connection as such has no key.
+            // The rejection of the connection itself has no key.
             Phase::Registering { key, .. } => {
                 reply.key() == Some(key) || reply.errorcode != 0 && reply.key().is_none()
             }
@@ -328,8 +329,8 @@ impl DistributorLink {
                     self.set_drain(net, Drain::Over, None);
                     self.events.push(Event::Drained(drained));
                 }
-                // It may still be listed. Leaving the Distributor removes it, without proof of
-                // which sessions know.
+                // The node may still be listed. Disconnecting removes it, without acknowledgements
+                // of the sessions.
                 _ => {
                     self.set_drain(net, Drain::Unproven, Some(until));
                     self.disconnect(net);
@@ -412,12 +413,12 @@ impl DistributorLink {
         }
         let until = net.now() + wait;
         let Phase::Session { conn, .. } = self.phase else {
-            // No Distributor can prove which sessions know. Leaving it removes the node.
+            // No Distributor can collect acknowledgements. Disconnecting removes the node.
             self.set_drain(net, Drain::Unproven, Some(until));
             return self.disconnect(net);
         };
         let key = self.take_key();
-        // It answers by `until`, unless it hangs.
+        // The Distributor replies by `until`, unless it hangs.
         let timeout = until + self.config.registration_timeout;
         self.set_drain(net, Drain::Pending { key, until }, Some(timeout));
         net.send_with(conn, |out| packets::drain(out, key, wait));

@@ -37,7 +37,7 @@ pub(super) fn registration(
     out.write_all(b"}")
 }
 
-/// Writes a heartbeat, which also acknowledges a revision. One without a key is not answered.
+/// Writes a heartbeat, which also acknowledges a revision. Without a key it has no reply.
 pub(super) fn heartbeat(out: &mut impl Write, key: Option<u64>, rev: u64) -> io::Result<()> {
     write!(out, "{{\"uri\":\"{HEARTBEAT}\",\"method\":\"POST\"")?;
     out.write_all(b",\"key\":")?;
@@ -53,7 +53,7 @@ pub(super) fn list_request(out: &mut impl Write, key: u64) -> io::Result<()> {
     )
 }
 
-/// Writes a request to remove the node from the list, to be answered after at most `wait`.
+/// Writes a request to remove the node from the list, with a reply after `wait` at the latest.
 pub(super) fn drain(out: &mut impl Write, key: u64, wait: Duration) -> io::Result<()> {
     let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
     let route = Route::new("DELETE", DISTRIBUTES);

@@ -9,17 +9,18 @@
 //! | `Plain` | the end of merging | `Session` if the reply comes late |
 //! | `Session` | the next heartbeat | `Apart` after three without a frame |
 //!
-//! 1. Each phase with a connection ends in `Apart` when that is closed; then there may be another.
+//! 1. Each phase with a connection ends in `Apart` when that is closed; then another attempt may
+//!    follow.
 //! 2. At most one timer is armed, the phase's.
-//! 3. A node that stops or drains no longer leaves `Apart` and `LookingUp`.
+//! 3. A node that stops or drains stays in `Apart` and `LookingUp`.
 //! 4. The [`LinkState`] follows: `Registered` in `Plain` and `Session`; in others `Lost` once the
 //!    node was registered, and `Searching` before.
 //!
 //! # Drains
 //!
-//! A [`Drain`] is beside the phase, since it outlives connections, and has its own timer: `None` →
-//! `Pending` (only in `Session`) or `Unproven`; `Pending` → `Unproven` when the connection is lost;
-//! both → `Over`, which is reported once. No drain begins while another one waits.
+//! A [`Drain`] is separate from the phase, since it outlives connections, and has its own timer:
+//! `None` → `Pending` (only in `Session`) or `Unproven`; `Pending` → `Unproven` when the connection
+//! is lost; both → `Over`, which is reported once. No drain begins during another one.
 
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ pub(super) enum Phase {
         conn: ConnId,
         key: u64,
         list: Vec<u8>,
-        /// Until when lists are merged with the view from before.
+        /// End of the time in which lists are merged with the previous view.
         merges_until: Option<Time>,
     },
     Session {
@@ -77,13 +78,13 @@ impl Phase {
 #[derive(Debug)]
 pub(super) enum Drain {
     None,
-    /// The Distributor waits for acknowledgements until then, and replies with this key.
+    /// The Distributor waits for acknowledgements until `until`, and replies with this key.
     Pending {
         key: u64,
         until: Time,
     },
     /// No Distributor will reply. The node serves until the time to wait is over.
     Unproven,
-    /// Its end was reported.
+    /// The end of the drain was reported.
     Over,
 }

@@ -48,7 +48,7 @@ fn ends_nested_calls_by_the_deadline_of_the_request() {
     assert_eq!(bench.sent(caller)[0]["results"], "/x");
     bench.pass(100 * MILLI);
     let socket = bench.open(peer(1));
-    // What is left when it is sent.
+    // The remaining time when it is sent.
     assert_eq!(bench.sent(socket)[0]["deadline_ms"], 198);
     bench.pass(202 * MILLI);
     assert_eq!(bench.outcomes(), ["deadline"]);
@@ -98,7 +98,7 @@ fn loses_only_requests_that_were_written_whole() {
         "session": {"epoch": "e1", "rev": 2, "complete": true, "ids": [1, 2]}});
     let link = bench.socket(distributor());
     bench.receive(link, &list);
-    // The first request whole, and a little of the second.
+    // The first request completely, and a part of the second.
     bench
         .world()
         .socket(socket)
@@ -255,7 +255,8 @@ fn loses_a_written_idempotent_call_if_no_other_node_is_there() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever becomes of the peers and whenever, each call has exactly one outcome, in time.
+    /// Checks that each call has exactly one outcome, in time, for any order of failures of the
+    /// peers.
     #[test]
     fn each_call_has_exactly_one_outcome(steps in prop::collection::vec((0..8u8, 1..4u16, 0..400usize), 1..60)) {
         let mut bench = Bench::registered(&[1, 2, 3]);
@@ -272,14 +273,14 @@ proptest! {
                 (4, Some(socket)) if bench.world().socket(socket).connected.is_none() => bench.refuse(peer(port)),
                 (5, Some(socket)) if bench.world().socket(socket).connected.is_some() => {
                     for request in bench.sent(socket) {
-                        // With its last call a peer that left is let go.
+                        // A peer that left is removed with its last call.
                         if bench.world().is_open(socket) {
                             bench.reply(socket, &request);
                         }
                     }
                 }
                 (6, Some(socket)) if bench.world().socket(socket).connected.is_some() => {
-                    // Calls made in the same turn as the end comes.
+                    // Calls are made in the turn in which the end arrives.
                     bench.world().end(socket);
                     calls.push(bench.call());
                     bench.turn();

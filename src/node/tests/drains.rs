@@ -1,4 +1,4 @@
-//! Drains, with proof and without.
+//! Tests of drains, with acknowledgements and without.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The list: heartbeats, deltas, merging, and waits for routes.
+//! Tests of the list: heartbeats, deltas, merging, and waits for routes.
 
 use super::*;
 
@@ -15,7 +15,7 @@ fn leaves_a_silent_distributor_after_three_heartbeats() {
         "{silence:?}"
     );
     assert_eq!((bench.state(), bench.ports()), (LinkState::Lost, vec![1]));
-    // The calls go on meanwhile.
+    // Calls continue meanwhile.
     bench.call();
     let socket = bench.open(peer(1));
     let request = bench.sent(socket).remove(0);
@@ -103,7 +103,7 @@ fn removes_merged_nodes_even_if_the_link_is_lost_meanwhile() {
         json!({"epoch": "e2", "rev": 1, "complete": false}),
     );
     bench.end(link);
-    // Changes since revision 1 would not say that the others are gone.
+    // Changes since revision 1 would not remove the other nodes.
     bench.pass_until(|bench| !bench.sockets(distributor()).is_empty());
     let link = bench.open(distributor());
     let post = bench.sent(link).pop().unwrap();

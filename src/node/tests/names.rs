@@ -1,4 +1,4 @@
-//! A Distributor that is given by name: lookups, and the addresses that they find.
+//! Tests of a Distributor that is given by name: lookups, and the addresses that they find.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use super::*;
 use crate::node::address::LONGEST_LOOKUP;
 
-/// Finds what a test says, one lookup after the other.
+/// Returns the results that a test sets, one lookup after the other.
 #[derive(Default)]
 struct Names {
     results: VecDeque<io::Result<Vec<SocketAddr>>>,
@@ -35,7 +35,7 @@ impl Resolve for FakeResolver {
 }
 
 impl FakeResolver {
-    /// Lets the lookup that is under way end with this.
+    /// Ends the pending lookup with this result.
     fn end(&self, bench: &mut Bench, result: io::Result<&[SocketAddr]>) {
         let result = result.map(<[SocketAddr]>::to_vec);
         self.0.lock().unwrap().results.push_back(result);
@@ -108,7 +108,8 @@ fn resolves_anew_for_each_round() {
     resolver.end(&mut bench, Ok(&[peer(3), peer(4)]));
     let link = bench.open(peer(3));
     bench.welcome(link, "e1", 5000);
-    // It was there: the name may lead elsewhere now, and the rest of this round is over.
+    // The Distributor was there: the name may have other addresses now, so the rest of this round
+    // is skipped.
     bench.end(link);
     assert_eq!(resolver.lookups(), 3);
     resolver.end(&mut bench, Ok(&[peer(5)]));
@@ -123,7 +124,7 @@ fn uses_the_addresses_from_before_while_lookups_fail() {
     bench.pass(5 * SECOND);
     resolver.end(&mut bench, not_found());
     bench.refuse(peer(1));
-    // One that hangs has failed after 5 s.
+    // A lookup that hangs fails after 5 s.
     bench.pass_until(|_| resolver.lookups() == 3);
     bench.pass(LONGEST_LOOKUP - SECOND);
     assert!(bench.sockets(peer(1)).is_empty());

@@ -1,4 +1,4 @@
-//! Peers: their choice, pauses, limits and connections.
+//! Tests of peers: their choice, pauses, limits and connections.
 
 use super::*;
 
@@ -36,7 +36,7 @@ fn calls_a_refusing_peer_again_after_growing_pauses() {
     assert!((5..=9).contains(&pauses.len()), "{pauses:?}");
     let mut pause = 100;
     for waited in &pauses {
-        // Half of it to all of it, and until chance picks the peer again.
+        // From half of the pause to all of it, and until the peer is chosen at random.
         assert!((pause / 2..2 * pause + 200).contains(waited), "{pauses:?}");
         pause *= 2;
     }
@@ -109,7 +109,7 @@ fn tries_each_unreachable_peer_once_per_call() {
         bench.refuse(peer(port));
     }
     assert_eq!(bench.outcomes(), ["unavailable"]);
-    // The next call is no worse off for that.
+    // The next call is not delayed by that.
     bench.call();
     bench.settle();
     let port = if bench.sockets(peer(1)).is_empty() {
@@ -160,7 +160,7 @@ fn tries_a_failed_peer_with_one_call_while_another_takes_the_rest() {
         if good.is_none() && !bench.sockets(peer(2)).is_empty() {
             good = Some(bench.open(peer(2)));
         }
-        // The other's host is gone: no connect ever ends but by the time it may take.
+        // The other host is gone: connects to it end only by their timeout.
         let given = |bench: &Bench| {
             let mut peers = bench.node.core.caller.peers.iter();
             peers
@@ -169,7 +169,7 @@ fn tries_a_failed_peer_with_one_call_while_another_takes_the_rest() {
         };
         let before = given(&bench);
         bench.pass(10 * MILLI);
-        // The first failure cannot be known before.
+        // The first failure cannot be detected earlier.
         let has_failed = bench.now() > Time::from_millis(4000);
         assert!(!has_failed || before <= 1, "{before} wait for it");
         is_tried |= has_failed && before > 0;
@@ -274,7 +274,7 @@ fn closes_a_connection_that_answers_nothing_and_dials_after_growing_pauses() {
         let pause = (100 << times).min(10_000);
         assert!((pause..pause + 400).contains(gap), "{gaps:?}");
     }
-    // A reply ends it.
+    // A reply ends the pause.
     bench.call();
     bench.settle();
     let socket = bench.socket(peer(1));
@@ -298,7 +298,7 @@ fn keeps_a_slow_connection_as_long_as_something_is_read() {
     for _ in 0..8 {
         bench.call_with(SECOND, false);
         bench.pass(900 * MILLI);
-        // Not even a whole frame.
+        // This is not a whole frame.
         bench.world().arrive(socket, b"{");
         bench.pass(200 * MILLI);
     }
@@ -348,7 +348,7 @@ fn has_at_most_32_kib_in_flight_to_a_plain_peer() {
         assert!((24 << 10..=32 << 10).contains(&most), "{most}");
         bench.outcomes();
 
-        // A longer one waits until all is read, and is sent alone.
+        // A longer request waits until all are read, and is sent alone.
         call(&mut bench, "", 10 * SECOND);
         call(&mut bench, &"x".repeat(100 << 10), 10 * SECOND);
         call(&mut bench, "", 10 * SECOND);
@@ -360,7 +360,7 @@ fn has_at_most_32_kib_in_flight_to_a_plain_peer() {
             bench.pass(600 * MILLI);
             bench.reply(socket, &request[0]);
         }
-        // What waited until its deadline was not sent.
+        // A request that waited until its deadline was not sent.
         assert_eq!(bench.outcomes(), ["reply 7", "unavailable", "reply 7"]);
         assert_eq!(bench.sent(socket).len(), 1);
     }

@@ -1,4 +1,4 @@
-//! Registration: attempts, rejections, and plain Distributors.
+//! Tests of registration: attempts, rejections, and plain Distributors.
 
 use super::*;
 
@@ -55,7 +55,7 @@ fn clamps_the_pause_that_a_stopping_distributor_sends() {
         (json!(1500), 1500, 1520),
         (json!(0), 100, 120),
         (json!(u64::MAX), 60_000, 60_020),
-        // It does not say: as after any other loss.
+        // Without a requested pause, as after any other loss.
         (Value::Null, 0, 20),
     ] {
         let mut bench = Bench::registered(&[]);
@@ -95,7 +95,7 @@ fn takes_a_distributor_that_sends_only_lists_for_plain() {
     bench.list(link, &[2], Value::Null);
     assert_eq!(bench.ports(), [2]);
 
-    // After it was lost, what it says is merged for ten seconds.
+    // After the connection was lost, its lists are merged for ten seconds.
     bench.end(link);
     let link = bench.open(distributor());
     bench.list(link, &[3], Value::Null);

@@ -106,7 +106,7 @@ impl Ord for Entry {
 }
 
 impl Inner {
-    /// Creates an empty one. Errors are those of opening the fd of every poll.
+    /// Creates an empty one. Returns the errors of opening the fd of every poll.
     pub(super) fn new(random: Random, faults: Faults) -> io::Result<Inner> {
         Ok(Inner {
             now: Time::ZERO,

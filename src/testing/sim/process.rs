@@ -56,7 +56,7 @@ impl Process {
         Ok(Socket(id))
     }
 
-    /// Accepts a connection. Errors are those of the system.
+    /// Accepts a connection. Returns the errors of the system.
     pub fn accept(&mut self, listener: Socket) -> io::Result<(Socket, SocketAddr)> {
         let mut inner = self.world.borrow_mut();
         let (id, peer) = inner.accept(self.id, listener.0)?;
@@ -73,18 +73,18 @@ impl Process {
         }
     }
 
-    /// Reads. Errors are those of the system.
+    /// Reads. Returns the errors of the system.
     pub fn read(&mut self, socket: Socket, into: &mut [u8]) -> io::Result<usize> {
         self.world.borrow_mut().read(self.id, socket.0, into)
     }
 
-    /// Writes. Errors are those of the system.
+    /// Writes. Returns the errors of the system.
     pub fn write(&mut self, socket: Socket, from: &[u8]) -> io::Result<usize> {
         let slices = [io::IoSlice::new(from)];
         self.world.borrow_mut().write(self.id, socket.0, &slices)
     }
 
-    /// Closes the write side. Errors are those of the system.
+    /// Closes the write side. Returns the errors of the system.
     pub fn shutdown_write(&mut self, socket: Socket) -> io::Result<()> {
         self.world.borrow_mut().shutdown_write(self.id, socket.0)
     }

@@ -26,7 +26,7 @@ pub struct World(pub(super) Shared);
 impl World {
     /// Creates a world without hosts. All randomness in it follows from `random`.
     ///
-    /// Errors are those of opening `/dev/null`, which is used as the fd of every poll.
+    /// Returns the errors of opening `/dev/null`, which is used as the fd of every poll.
     pub fn new(random: Random, faults: Faults) -> io::Result<World> {
         let inner = Inner::new(random, faults)?;
         Ok(World(Rc::new(RefCell::new(inner))))
