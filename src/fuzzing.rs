@@ -1,4 +1,4 @@
-//! Access for the properties of `fuzz/`, in addition to the API.
+//! Functions for the properties of `fuzz/`, in addition to the API.
 
 use std::borrow::Cow;
 
@@ -12,12 +12,12 @@ pub fn check_url(url: &str) -> Result<(), &'static str> {
     Route::parse(url).check()
 }
 
-/// Returns a frame as the log shows it.
+/// Returns a frame as it is logged.
 pub fn logged_frame(frame: &[u8]) -> String {
     escaped_frame(frame)
 }
 
-/// Returns a text as the log shows it.
+/// Returns a text as it is logged.
 pub fn logged_text(text: &str) -> String {
     escaped(text)
 }
@@ -40,8 +40,8 @@ pub struct RequestReader(reader::RequestReader);
 
 #[cfg(feature = "http")]
 impl RequestReader {
-    /// Returns how many bytes were consumed, zero if more are needed. Calls `receive` with a
-    /// complete request and its length in bytes. Errors are the status of the refusal.
+    /// Returns the number of bytes that were consumed, zero if more are needed. Calls `receive`
+    /// with a complete request and its length in bytes. The error is the status of the refusal.
     pub fn step(
         &mut self,
         bytes: &[u8],

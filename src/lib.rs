@@ -2,15 +2,15 @@
 //!
 //! Each microservice ("node") keeps one TCP connection to the [Distributor](distributor), registers
 //! its name and urls there, and receives the list of all live nodes whenever one joins or leaves.
-//! Packets are JSON objects ended by `¶`; existing Node.js peers speak them unchanged.
+//! Packets are JSON objects that end with `¶`; existing Node.js peers work unchanged.
 //!
 //! From the bottom up: the [`reactor`] is the event loop, [`protocol`] and [`registry`] are pure
 //! data, and [`distributor`], [`node`], [`http`], [`admin`] and [`gateway`] are handlers of events,
-//! any of which can share one reactor. `ARCHITECTURE.md` has the picture.
+//! any of which can share one reactor. See `ARCHITECTURE.md`.
 //!
 //! # A node
 //!
-//! This one registers and serves, and could call all others:
+//! This node registers and serves, and could call all others:
 //!
 //! ```no_run
 //! use std::net::SocketAddr;
@@ -52,7 +52,7 @@
 //!
 //! # The reactor alone
 //!
-//! A [`Reactor`](reactor::Reactor) is turned by the thread that owns it. It stores no handler and
+//! The thread that owns a [`Reactor`](reactor::Reactor) turns it. The reactor stores no handler and
 //! starts no thread. A program on it without a Distributor:
 //!
 //! ```
@@ -90,13 +90,13 @@
 //! ```
 //!
 //! A host loop that sleeps elsewhere watches the reactor's fd ([`AsFd`](std::os::fd::AsFd)), sleeps
-//! until [`next_deadline`](reactor::Reactor::next_deadline) at most, and turns with zero wait; one
-//! that must not sleep turns with zero wait all the time.
+//! at most until [`next_deadline`](reactor::Reactor::next_deadline), and turns without waiting; a
+//! loop that must not sleep turns without waiting all the time.
 //!
 //! # Features
 //!
-//! - `cli` (default): what the programs need, `http` included. Embedders switch it off:
-//!   `pilcrow = { path = "../pilcrow", default-features = false }`.
+//! - `cli` (default): dependencies of the programs, with `http`. Libraries disable it: `pilcrow = {
+//!   path = "../pilcrow", default-features = false }`.
 //! - `http`: the server side of HTTP/1.1, [`http`], with the [`gateway`] and the [`admin`] API of a
 //!   Distributor.
 //! - `testing`: a simulated network under the reactor, for the tests of this crate.

@@ -1,19 +1,19 @@
-//! The rule for paths of requests and of urls that nodes serve. Pure.
+//! Validation of paths of requests and of urls that nodes serve. Pure.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
 
-/// Receivers of a path may decode it, even several times.
+/// Maximum number of times that a path is decoded: receivers may decode it repeatedly.
 const MAX_DECODINGS: usize = 4;
 
-/// Rejects a text with characters that receivers interpret differently, or for which `check` fails:
-/// as it is, and each time it is decoded.
+/// Rejects a text with characters that receivers interpret differently, or for which `check` fails,
+/// both as it is and each time it is decoded.
 pub(crate) fn check_decodings(
     text: &str,
     check: impl Fn(&str) -> Result<(), &'static str>,
 ) -> Result<(), &'static str> {
-    // As bytes: a character may be complete only after decoding.
+    // As bytes, since a character may be complete only after decoding.
     let mut bytes = Cow::Borrowed(text.as_bytes());
     for _ in 0..MAX_DECODINGS {
         let text = String::from_utf8_lossy(&bytes);

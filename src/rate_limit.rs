@@ -49,7 +49,7 @@ impl RateLimit {
         is_allowed
     }
 
-    /// Returns how many acts were suppressed since this was last called.
+    /// Returns the number of acts that were suppressed since this was last called.
     pub(crate) fn take_suppressed(&mut self) -> u64 {
         std::mem::take(&mut self.suppressed)
     }

@@ -1,12 +1,11 @@
-//! A file that is replaced atomically: after any crash it has its old or its new content, never a
-//! part.
+//! Atomic replacement of a file: after any crash it has its old or its new content, never a part.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub use crate::sys::{Disk, FileKind, OsDisk};
 
-/// Replaces the content of `path` with `bytes`, and returns once that survives a crash.
+/// Replaces the content of `path` with `bytes`. Returns once the new content survives a crash.
 ///
 /// After an error the file has its old or its new content, and no other file is left. Fails if
 /// `path` is not a regular file, since devices must not be replaced.
@@ -22,7 +21,7 @@ pub fn replace(disk: &mut dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()>
         .and_then(|()| disk.sync())
         .and_then(|()| disk.rename(&new, path));
     if let Err(error) = written {
-        // The new file may be what fills the disk. An error of this is of no interest.
+        // The new file may be what fills the disk. An error of the removal is ignored.
         let _ = disk.remove(&new);
         return Err(error);
     }
@@ -74,7 +73,7 @@ mod tests {
     struct Fake {
         files: Vec<Content>,
         names: Names,
-        /// The names that outlast a crash.
+        /// Names that survive a crash.
         synced_names: Names,
         created: usize,
         steps: usize,
@@ -98,8 +97,8 @@ mod tests {
             names.get(Path::new(path)).map(|file| &self.files[*file])
         }
 
-        /// Returns what may be read after a crash now: names and bytes each as they were synced, as
-        /// they were last, or half of the bytes.
+        /// Returns the possible contents after a crash now: names and bytes each as they were
+        /// synced, as they were last, or half of the bytes.
         fn after_a_crash(&self, path: &str) -> Vec<Option<Vec<u8>>> {
             let mut found = Vec::new();
             for names in [&self.names, &self.synced_names] {

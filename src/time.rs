@@ -1,4 +1,4 @@
-//! The clock as a plain number, so that virtual time needs no tricks.
+//! Points in time as plain numbers, so that tests can use virtual time.
 
 use std::ops::Add;
 use std::time::Duration;
@@ -13,27 +13,28 @@ impl Time {
     /// The time at which the reactor was created.
     pub const ZERO: Time = Time(0);
 
-    /// The time `nanos` nanoseconds after [`Time::ZERO`].
+    /// Returns the time `nanos` nanoseconds after [`Time::ZERO`].
     pub const fn from_nanos(nanos: u64) -> Time {
         Time(nanos)
     }
 
-    /// The time `millis` milliseconds after [`Time::ZERO`], at most the last representable one.
+    /// Returns the time `millis` milliseconds after [`Time::ZERO`], at most the last representable
+    /// one.
     pub const fn from_millis(millis: u64) -> Time {
         Time(millis.saturating_mul(1_000_000))
     }
 
-    /// Nanoseconds since [`Time::ZERO`].
+    /// Returns the nanoseconds since [`Time::ZERO`].
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
-    /// Whole milliseconds since [`Time::ZERO`], rounded down.
+    /// Returns the whole milliseconds since [`Time::ZERO`], rounded down.
     pub const fn as_millis(self) -> u64 {
         self.0 / 1_000_000
     }
 
-    /// The duration since `earlier`; zero if this is not after it.
+    /// Returns the duration since `earlier`; zero if this is not after it.
     pub const fn saturating_since(self, earlier: Time) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -42,7 +43,7 @@ impl Time {
 impl Add<Duration> for Time {
     type Output = Time;
 
-    /// Saturates at the last representable time, about 584 years on.
+    /// Saturates at the last representable time, about 584 years after the start.
     fn add(self, wait: Duration) -> Time {
         let nanos = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
         Time(self.0.saturating_add(nanos))

@@ -13,8 +13,8 @@ use super::route::Route;
 
 /// Writes a request.
 ///
-/// `key` comes back in the reply. `deadline_ms` is what is left of the caller's time. Errors are
-/// those of `out`, or of `params`.
+/// The reply repeats `key`. `deadline_ms` is the remaining time of the caller. Returns the errors
+/// of `out` and of `params`.
 pub fn write_request(
     mut out: impl Write,
     route: &Route<'_>,
@@ -47,7 +47,7 @@ pub(crate) fn write_request_head(
     out.write_all(b",\"params\":")
 }
 
-/// Writes a reply. `key` is JSON, as it came in the request.
+/// Writes a reply. `key` is JSON, as in the request.
 ///
 /// Returns the errors of `out`, or of `results`.
 pub fn write_reply(
@@ -62,7 +62,7 @@ pub fn write_reply(
     out.write_all(b"}")
 }
 
-/// Writes the reply of a node with an error. `key` is JSON, as it came in the request.
+/// Writes the reply of a node with an error. `key` is JSON, as in the request.
 ///
 /// Returns the errors of `out`.
 pub fn write_error_reply(
@@ -78,7 +78,8 @@ pub fn write_error_reply(
     out.write_all(b"}")
 }
 
-/// Writes the packet with which a Distributor rejects `packet`. Unreadable parts of it are `null`.
+/// Writes the packet with which a Distributor rejects `packet`. Unreadable parts of it become
+/// `null`.
 ///
 /// Returns the errors of `out`.
 pub fn write_error(out: impl Write, packet: &Packet<'_>, refusal: &Refusal) -> io::Result<()> {
@@ -105,9 +106,9 @@ pub fn write_error(out: impl Write, packet: &Packet<'_>, refusal: &Refusal) -> i
 pub struct Reply<'a> {
     packet: Cow<'a, str>,
     key: Option<u64>,
-    /// 0 is success.
+    /// Errorcode of the reply; 0 is success.
     pub errorcode: i64,
-    /// Their places in the packet.
+    /// Place of the message in the packet.
     message: Option<Range<usize>>,
     results: Option<Range<usize>>,
 }
@@ -144,7 +145,7 @@ impl<'a> Reply<'a> {
         })
     }
 
-    /// Returns the whole packet as it came.
+    /// Returns the whole packet as received.
     pub fn packet(&self) -> &str {
         &self.packet
     }

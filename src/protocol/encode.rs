@@ -1,4 +1,4 @@
-//! Writing lists without a session.
+//! Encoding of lists without a session.
 
 use std::io::{self, Write};
 
@@ -25,7 +25,7 @@ pub fn write_list_head(mut out: impl Write, key: &str) -> io::Result<()> {
     )
 }
 
-/// Where in a list with the key `0` the part starts that does not depend on the key.
+/// Length of the head of a list with the key `0`: only this part depends on the key.
 pub const LIST_HEAD_BYTES: usize = "{\"uri\":\"/distributes\",\"method\":\"GET\",\"key\":0".len();
 
 #[cfg(test)]

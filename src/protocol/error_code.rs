@@ -15,18 +15,18 @@ pub enum ErrorCode {
     NotFound = 2,
     /// The packet is not JSON, or not an object.
     NotAnObject = 3,
-    /// A limit is exceeded. A Distributor closes the connection, unless it is registered already:
-    /// then its entry stays. A frame that is too large always closes it.
+    /// A limit is exceeded. A Distributor closes the connection, unless it is registered: then its
+    /// entry stays. A frame that is too large always closes it.
     TooMuch = 4,
     /// The sender may not do this.
     NotAllowed = 5,
     /// Temporarily impossible: try later.
     Busy = 6,
-    /// The request came, or would be done, too late.
+    /// The request arrived, or would be served, after its deadline.
     DeadlinePassed = 7,
 }
 
-/// Why a packet is rejected, as sent to its sender.
+/// The reason for rejecting a packet, as sent to its sender.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refusal {
     /// The errorcode.

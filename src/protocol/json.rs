@@ -1,4 +1,4 @@
-//! JSON that is read without copying it.
+//! JSON parsed without copying.
 
 use std::borrow::Cow;
 use std::fmt;

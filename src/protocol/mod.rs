@@ -1,7 +1,7 @@
-//! Packets as JSON: what the programs send each other. Pure.
+//! Packets as JSON, which the programs exchange. Pure.
 //!
-//! A packet is one JSON object. `uri` and `method` say what it is about, as in HTTP; the reply
-//! repeats the `key`; `params` is the rest. Frames are the loop's business: see
+//! A packet is one JSON object. `uri` and `method` determine its meaning, as in HTTP; the reply
+//! repeats the `key`; `params` has the other data. Frames are handled by the loop: see
 //! [`crate::reactor::framing`].
 //!
 //! # Between nodes
@@ -12,14 +12,14 @@
 //! {"key":7,"errorcode":2,"errormessage":"no such route"}
 //! ```
 //!
-//! `deadline_ms`, the time that the caller still waits, may be absent. So may `"request_id":"…"`
-//! after the params: the id of the request in the logs of all nodes that take part. A packet with
-//! an `errorcode` and without a `uri` is a reply, and is never answered.
+//! `deadline_ms`, the remaining time of the caller, is optional. So is `"request_id":"…"` after the
+//! params: the id of the request in the logs of all nodes involved. A packet with an `errorcode`
+//! and without a `uri` is a reply, and is never answered.
 //!
 //! # Sessions
 //!
-//! A node that adds a `session` to its registration gets a reply, and then lists with their run of
-//! the Distributor (`epoch`), their revision (`rev`) and an id for each entry:
+//! A node that adds a `session` to its registration receives a reply, and then lists with the run
+//! of the Distributor (`epoch`), the revision (`rev`) and an id for each entry:
 //!
 //! ```text
 //! node         {"uri":"/distributes","method":"POST","key":5,"params":{…},"session":{"version":1,"watch":"delta"}}
@@ -27,22 +27,23 @@
 //! Distributor  {"uri":"/distributes","method":"GET","key":0,"params":[{…}],"session":{"epoch":"e","rev":27,"complete":true,"ack":true,"ids":[19]}}
 //! ```
 //!
-//! Where a Distributor requires a token, the session has it as `token`, and no other packet is
+//! If the Distributor requires a token, the session contains it as `token`, and no other packet is
 //! served before. `complete` is false while the Distributor has just started and nodes are still
-//! coming back; nodes of its last run that do not come back leave with the cause `absent`. `watch`
+//! reconnecting; nodes of its last run that do not reconnect leave with the cause `absent`. `watch`
 //! is `list`, `delta` or `none`; see [`SessionRequest`] for the other fields.
 //!
-//! With `delta`, changes replace most lists. They lead from the revision `from` to `rev`; `ids` are
-//! those of the entries in `joined`, and a known id is replaced. A node at another revision than
-//! `from` requests the list:
+//! With `delta`, most updates are changes instead of lists. They lead from the revision `from` to
+//! `rev`; `ids` are those of the entries in `joined`, and a known id is replaced. A node at another
+//! revision than `from` requests the list:
 //!
 //! ```text
 //! Distributor  {"uri":"/distributes","method":"PATCH","key":0,"params":{"joined":[],"left":[{"id":19,"cause":"closed"}]},"session":{"epoch":"e","from":27,"rev":28,"ack":true,"ids":[]}}
 //! ```
 //!
-//! Every `heartbeat_ms`, and at once where `ack` is true, the node sends the revision that it has
-//! applied; a heartbeat with a key is answered. A node without heartbeats for a while
-//! (`--silence-timeout`) is removed. Before it stops, the Distributor sends when to come back:
+//! Every `heartbeat_ms`, and at once if `ack` is true, the node sends the revision that it has
+//! applied; a heartbeat with a key has a reply. A node that sends no heartbeat for a while
+//! (`--silence-timeout`) is removed. Before it stops, the Distributor sends the time after which to
+//! reconnect:
 //!
 //! ```text
 //! node         {"uri":"/distributes/heartbeat","method":"POST","key":9,"session":{"rev":28}}

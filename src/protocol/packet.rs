@@ -1,4 +1,4 @@
-//! Reading the envelope of a packet without copying it.
+//! The envelope of a packet, parsed without copying.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::error_code::{ErrorCode, Refusal};
 use super::json::decode;
 
-/// The envelope of one packet. Its parts are kept as they came; `null` counts as absent.
+/// The envelope of one packet. Its parts are kept as received; `null` counts as absent.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub struct Packet<'a> {
     #[serde(borrow, default)]
@@ -32,15 +32,14 @@ pub struct Packet<'a> {
 impl<'a> Packet<'a> {
     /// Reads the envelope of a frame.
     ///
-    /// The parts are checked to be JSON, no further. Errors: [`ErrorCode::NotAnObject`] if the
-    /// frame is not one JSON object in UTF-8, [`ErrorCode::InvalidParameters`] if it has a part
-    /// twice.
+    /// The parts are only checked to be JSON. Returns [`ErrorCode::NotAnObject`] if the frame is
+    /// not one JSON object in UTF-8, and [`ErrorCode::InvalidParameters`] if it has a part twice.
     pub fn parse(frame: &'a [u8]) -> Result<Packet<'a>, Refusal> {
         let not_an_object = |message| Err(Refusal::new(ErrorCode::NotAnObject, message));
         let Ok(text) = std::str::from_utf8(frame) else {
             return not_an_object(Cow::Borrowed("not UTF-8"));
         };
-        // Checked here because a derived `Deserialize` takes an array of the parts as well.
+        // Checked here because a derived `Deserialize` also accepts an array of the parts.
         if !text.trim_ascii_start().starts_with('{') {
             return not_an_object(Cow::Borrowed("not a JSON object"));
         }
@@ -79,7 +78,7 @@ impl<'a> Packet<'a> {
         self.session
     }
 
-    /// Returns the time that the sender still waits, in milliseconds.
+    /// Returns the remaining time of the sender, in milliseconds.
     pub fn deadline_ms(&self) -> Option<u64> {
         self.deadline_ms?.get().parse().ok()
     }
@@ -90,7 +89,7 @@ impl<'a> Packet<'a> {
     }
 
     /// Returns whether the packet is a reply. Replies are never answered: two programs could
-    /// otherwise answer each other for ever.
+    /// otherwise answer each other indefinitely.
     pub fn is_reply(&self) -> bool {
         self.uri.is_none() && self.errorcode.is_some()
     }

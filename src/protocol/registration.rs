@@ -1,4 +1,4 @@
-//! Registrations: checked in full, and kept as they came.
+//! Registrations: validated completely, and kept as received.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -12,15 +12,15 @@ use super::route::Route;
 /// Limits for a registration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RegistrationLimits {
-    /// The longest registration in bytes. Every node is sent all of them.
+    /// Maximum length of a registration in bytes. Every node receives all registrations.
     pub max_bytes: usize,
-    /// The longest name in bytes, decoded.
+    /// Maximum length of a name in bytes, decoded.
     pub max_name_bytes: usize,
-    /// The most urls.
+    /// Maximum number of urls.
     pub max_urls: usize,
-    /// The longest url in bytes, decoded.
+    /// Maximum length of a url in bytes, decoded.
     pub max_url_bytes: usize,
-    /// The deepest nesting of objects and arrays, with the registration itself: more would be a
+    /// Maximum nesting of objects and arrays, including the registration itself: deeper ones are a
     /// risk for receivers that parse by recursion.
     pub max_depth: usize,
 }
@@ -39,18 +39,18 @@ impl Default for RegistrationLimits {
 
 /// The `params` of a registration.
 ///
-/// All other nodes are sent them byte for byte: every string can be decoded, and no top-level field
+/// All other nodes receive them byte for byte: every string can be decoded, and no top-level field
 /// occurs twice.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Registration<'a> {
     text: &'a str,
     name: Cow<'a, str>,
     port: Option<u16>,
-    /// The place of the value of `urls`.
+    /// Place of the value of `urls`.
     urls_value: Option<Range<usize>>,
-    /// The place of the value of `host`; empty if the node sent none.
+    /// Place of the value of `host`; empty if the node sent none.
     host_place: Range<usize>,
-    /// Written before the value in this place.
+    /// Text before the value in this place.
     host_head: &'static str,
 }
 
@@ -75,7 +75,7 @@ impl<'a> Registration<'a> {
             return invalid("params: nested too deep");
         }
         for (_, value) in &fields {
-            // A raw value may have strings that cannot be decoded, and numbers out of range.
+            // A raw value may contain strings that cannot be decoded, and numbers out of range.
             let parsed = serde_json::from_str::<serde_json::Value>(value.get());
             parsed.or_else(|error| invalid(format!("params: {error}")))?;
         }
@@ -110,7 +110,7 @@ impl<'a> Registration<'a> {
     }
 
     /// Returns the port, if it is a number from 1 to 65535, or a string of one. Existing peers
-    /// crash on a list with an entry that has no such port.
+    /// crash on a list with an entry without such a port.
     pub fn port(&self) -> Option<u16> {
         self.port
     }
@@ -122,7 +122,7 @@ impl<'a> Registration<'a> {
         (urls.into_iter().flatten()).map(|Text(url)| url).collect()
     }
 
-    /// Writes the registration as it came, with `host` as its host.
+    /// Writes the registration as received, with `host` as its host.
     pub fn write_with_host(&self, out: &mut Vec<u8>, host: &str) {
         let Range { start, end } = self.host_place;
         out.extend_from_slice(self.text.get(..start).unwrap_or_default().as_bytes());
@@ -364,8 +364,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is accepted is, with its host, still JSON with the same fields in the same
-        /// order.
+        /// Checks that each accepted registration is, with its host, still JSON with the same
+        /// fields in the same order.
         #[test]
         fn the_host_is_the_only_change(
             mut fields in prop::collection::vec(("[a-z\"\\\\é¶]{0,6}", "[ -~]{0,8}"), 0..8),

@@ -1,4 +1,4 @@
-//! What a node serves: a method and a path.
+//! Routes: the methods and paths that nodes serve.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -53,8 +53,8 @@ impl<'a> Route<'a> {
         Route::new(self.method.into_owned(), self.path.into_owned())
     }
 
-    /// Returns the routes whose nodes serve this one, the longest first: itself, and with fewer
-    /// segments. Those with more than `max_slashes` slashes are left out.
+    /// Returns the routes whose nodes serve this one, the longest first: the route itself, and its
+    /// prefixes. Routes with more than `max_slashes` slashes are left out.
     pub(crate) fn prefixes(&self, max_slashes: usize) -> impl Iterator<Item = Route<'_>> {
         let mut slashes = memchr::memchr_iter(b'/', self.path.as_bytes());
         let end = slashes.nth(max_slashes).unwrap_or(self.path.len());
@@ -71,7 +71,7 @@ impl<'a> Route<'a> {
         memchr::memchr_iter(b'/', self.path.as_bytes()).count()
     }
 
-    /// Rejects what could lead a gateway to another host or out of a path.
+    /// Rejects routes that could lead a gateway to another host or out of a path.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         let Some(path) = self.path.strip_prefix('/') else {
             return Err("not METHOD/path, as in GET/goods");
@@ -83,7 +83,7 @@ impl<'a> Route<'a> {
             if path.starts_with('/') || path.contains("://") {
                 return Err("a scheme or a host before the path");
             }
-            // What follows these is not part of the path.
+            // The path ends at these characters.
             let path = path.split(['?', '#']).next().unwrap_or_default();
             if has_segment(path, "..") {
                 return Err("a segment .. in the path");

@@ -1,4 +1,4 @@
-//! Sessions: requests of nodes, and what a Distributor sends them.
+//! Sessions: requests of nodes, and packets of a Distributor.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,7 +13,7 @@ use super::error_code::{ErrorCode, Refusal};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Watch {
-    /// None: the node only registers.
+    /// No updates: the node only registers.
     None,
     /// The whole list after each change.
     #[default]
@@ -22,7 +22,7 @@ pub enum Watch {
     Delta,
 }
 
-/// The `session` of a registration: what a node requests, and what it knows from before.
+/// The `session` of a registration: the requests of a node, and its known list.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
 pub struct SessionRequest<'a> {
     /// The version of the session protocol: 1.
@@ -31,7 +31,7 @@ pub struct SessionRequest<'a> {
     /// The requested updates.
     #[serde(default)]
     pub watch: Watch,
-    /// 128 random bits in hex, drawn at the start of the node. Never sent to other nodes.
+    /// 128 random bits in hex, chosen at the start of the node. Never sent to other nodes.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<Cow<'a, str>>,
     /// The epoch of the list that the node knows.
@@ -40,12 +40,12 @@ pub struct SessionRequest<'a> {
     /// The revision of that list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rev: Option<u64>,
-    /// The token, where one is required.
+    /// The token, if one is required.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Token<'a>>,
 }
 
-/// A secret that admits a node. Only [`Token::reveal`] shows it.
+/// A secret that admits a node. Only [`Token::reveal`] returns it.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Token<'a>(Cow<'a, str>);
@@ -71,7 +71,7 @@ impl fmt::Debug for Token<'_> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Token<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Token<'a>, D::Error> {
-        // The error of a derived one would quote the value.
+        // The error of a derived implementation would quote the value.
         let raw = <&RawValue>::deserialize(deserializer)?;
         let text = super::json::decode(raw);
         text.map(Token)
@@ -79,7 +79,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Token<'a> {
     }
 }
 
-/// This crate sends 32 hex digits; other programs may send other random text.
+/// Maximum length of an instance. This crate sends 32 hex digits; other programs may send other
+/// random text.
 const MAX_INSTANCE_BYTES: usize = 64;
 
 /// Returns whether this is a valid instance.
@@ -134,7 +135,7 @@ impl DrainRequest {
     }
 }
 
-/// Reads an object. (A derived `Deserialize` alone would also accept an array of the fields.)
+/// Reads an object. A derived `Deserialize` alone would also accept an array of the fields.
 fn object<'a, T: Deserialize<'a>>(what: &str, text: &'a str) -> Result<T, Refusal> {
     let invalid = |message: String| Refusal::new(ErrorCode::InvalidParameters, message);
     if !text.starts_with('{') {
@@ -146,53 +147,53 @@ fn object<'a, T: Deserialize<'a>>(what: &str, text: &'a str) -> Result<T, Refusa
     })
 }
 
-/// Returns the error without the value: that can be long, or a token in the wrong field.
+/// Returns the error without the value, which may be long, or a token in the wrong field.
 fn without_value(error: &str) -> &str {
-    // The value comes first, so it cannot contain the last of these.
+    // The value precedes this text, so it cannot contain its last occurrence.
     match error.rfind(", expected ") {
         Some(at) => error.get(at + ", ".len()..).unwrap_or_default(),
         None => error,
     }
 }
 
-/// `results` of a registration with a session.
+/// The `results` of a registration with a session.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
 pub struct Registered<'a> {
-    /// The id of the entry.
+    /// Id of the entry.
     pub id: u64,
     /// Drawn at the Distributor's start.
     #[serde(borrow)]
     pub epoch: Cow<'a, str>,
-    /// The revision of the list now.
+    /// Current revision of the list.
     pub rev: u64,
-    /// The interval of heartbeats.
+    /// Interval of heartbeats, in milliseconds.
     pub heartbeat_ms: u64,
 }
 
-/// `results` of a drain: which sessions know that the node is gone.
+/// The `results` of a drain: which sessions have acknowledged it.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
 pub struct Drained {
-    /// The first revision without the node.
+    /// First revision without the node.
     pub rev: u64,
-    /// Sessions that have acknowledged it.
+    /// Number of sessions that have acknowledged it.
     pub acked: u64,
-    /// Sessions that watch the list.
+    /// Number of sessions that watch the list.
     #[serde(rename = "of")]
     pub total: u64,
-    /// Entries of those that have not; 0 for a session without an entry.
+    /// Entries of the sessions that have not; 0 for a session without an entry.
     #[serde(rename = "late")]
     pub unacknowledged: Vec<u64>,
-    /// Registered peers that can't acknowledge.
+    /// Number of registered peers that cannot acknowledge.
     #[serde(rename = "blind")]
     pub untracked: u64,
 }
 
-/// The `session` of a list or a delta, but for its ids.
+/// The `session` of a list or a delta, without its ids.
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp<'a> {
     /// Drawn at the Distributor's start.
     pub epoch: &'a str,
-    /// The revision of what is sent.
+    /// Revision of the update.
     pub rev: u64,
     /// Whether it is to be acknowledged at once.
     pub ack: bool,
@@ -271,7 +272,7 @@ fn text(out: &mut Vec<u8>, words: fmt::Arguments<'_>) {
     let _ = out.write_fmt(words);
 }
 
-/// Writes that the Distributor is about to stop, and when nodes shall come back.
+/// Writes a notice that the Distributor is about to stop, and when nodes should reconnect.
 ///
 /// Returns the errors of `out`.
 pub fn write_draining(mut out: impl Write, retry_after_ms: u64) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! Reading what a Distributor sends: lists, deltas and its stop.
+//! Updates from a Distributor: lists, deltas and its stop.
 
 use std::borrow::Cow;
 
@@ -28,7 +28,7 @@ pub enum Update<'a> {
     },
     /// The Distributor is about to stop.
     Draining {
-        /// When to come back, in milliseconds.
+        /// Time after which to reconnect, in milliseconds.
         retry_after_ms: Option<u64>,
     },
 }
@@ -50,7 +50,7 @@ pub struct UpdateSession<'a> {
     /// The run of the Distributor to which the revisions belong.
     #[serde(borrow)]
     pub epoch: Cow<'a, str>,
-    /// The revision that a delta leads from.
+    /// Revision that a delta starts from.
     pub from: Option<u64>,
     /// The revision after the update.
     pub rev: u64,
@@ -74,7 +74,7 @@ impl UpdateSession<'_> {
 }
 
 impl<'a> Update<'a> {
-    /// Reads an update; `None` if the frame is something else.
+    /// Reads an update; `None` if the frame is not one.
     pub fn parse(frame: &'a [u8]) -> Option<Update<'a>> {
         #[derive(Deserialize)]
         struct Frame<'a> {
@@ -127,12 +127,12 @@ impl<'a> Update<'a> {
     }
 }
 
-/// The fields of an entry that a node needs. Those of another type count as absent.
+/// The fields of an entry that a node needs. Fields of another type count as absent.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ListedNode {
     /// The name.
     pub name: String,
-    /// The address, as the Distributor saw it.
+    /// Address, as seen by the Distributor.
     pub host: String,
     /// The port that it listens on.
     pub port: Option<u16>,
@@ -176,7 +176,7 @@ impl ListedNode {
         }
     }
 
-    /// Returns whether it lists this url, as in `GET/goods`, or a path, as in `/goods`.
+    /// Returns whether it lists this url, such as `GET/goods`, or path, such as `/goods`.
     pub fn serves(&self, url: &str) -> bool {
         self.urls
             .iter()

@@ -1,6 +1,7 @@
-//! A node in the registry, and the causes with which it leaves.
+//! The entry of a node in the registry, and the causes of its removal.
 
-/// Names an entry for the lifetime of the registry. Ids rise in the order of first registration.
+/// Identifies an entry for the lifetime of the registry. Ids increase in the order of first
+/// registration.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct EntryId(u64);
 
@@ -18,17 +19,17 @@ impl EntryId {
 /// The entry of one node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
-    /// The node as JSON, as it is listed.
+    /// Node as JSON, as listed.
     pub encoded: Box<[u8]>,
-    /// Its name, for people. A label: several entries may have the same.
+    /// Its name, for display. Several entries may have the same name.
     pub name: Box<str>,
-    /// Whether it is in the list. An entry without a valid port is not, but it keeps its place.
+    /// Whether it is in the list. An entry without a valid port is not listed, but keeps its place.
     pub listed: bool,
-    /// Whether it was registered without a session. Such peers cannot read large lists.
+    /// Whether it was registered without a session. Peers without one cannot read large lists.
     pub is_plain: bool,
 }
 
-/// Why an entry left the registry.
+/// Cause of the removal of an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Cause {
     /// Its connection was closed, by either side.
@@ -53,7 +54,7 @@ impl Cause {
         Cause::Absent,
     ];
 
-    /// Returns its word on the wire and in logs.
+    /// Returns its name on the wire and in logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Cause::Closed => "closed",

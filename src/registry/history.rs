@@ -1,17 +1,17 @@
-//! The history of recent changes, from which deltas for peers with an older list are made.
+//! The history of recent changes, from which deltas are built for peers with an older list.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::entry::{Cause, EntryId};
 
-/// After more changes than this a whole list is needed. At 24 bytes each they take 96 KiB.
+/// Maximum number of changes. Older lists need a whole list. At 24 bytes each they take 96 KiB.
 const MAX_CHANGES: usize = 4096;
 
 /// The last changes of a list, in the order of their revisions.
 #[derive(Debug, Default)]
 pub(super) struct History {
     changes: VecDeque<Change>,
-    /// Changes up to this revision are forgotten.
+    /// Changes up to this revision are no longer remembered.
     forgotten: u64,
 }
 
@@ -22,7 +22,7 @@ struct Change {
     kind: ChangeKind,
 }
 
-/// What happened to an entry.
+/// Kind of a change of an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum ChangeKind {
     Joined,
@@ -30,10 +30,10 @@ pub(super) enum ChangeKind {
     Left(Cause),
 }
 
-/// Several changes folded into one, which turns an old list into the new one.
+/// Several changes combined into one, which turns an old list into the new one.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Delta {
-    /// Entries that are new or were changed. Known ones are replaced in place.
+    /// Entries that are new or changed. Known ones are replaced in place.
     pub joined: Vec<EntryId>,
     /// Entries that left.
     pub left: Vec<(EntryId, Cause)>,
@@ -41,7 +41,7 @@ pub struct Delta {
 
 impl History {
     pub(super) fn record(&mut self, revision: u64, id: EntryId, kind: ChangeKind) {
-        // All of it at once: later changes do not allocate.
+        // Allocates the full capacity at once: later changes do not allocate.
         if self.changes.capacity() == 0 {
             self.changes.reserve_exact(MAX_CHANGES);
         }

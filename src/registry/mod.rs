@@ -15,10 +15,10 @@ use history::{ChangeKind, History};
 /// Limits of a [`Registry`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Capacity {
-    /// Entries, listed or not.
+    /// Maximum number of entries, listed or not.
     pub max_entries: usize,
-    /// All encoded entries together. Peers are sent a list of this size, and nodes accept at most
-    /// 16 MiB.
+    /// Maximum size of all encoded entries together. Peers receive a list of this size, and nodes
+    /// accept at most 16 MiB.
     pub max_encoded_bytes: usize,
 }
 
@@ -31,10 +31,10 @@ impl Default for Capacity {
     }
 }
 
-/// Why the registry has no room for an entry. It was not changed.
+/// Reason why the registry has no room for an entry. The registry did not change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Full {
-    /// It has [`Capacity::max_entries`].
+    /// The number of entries is [`Capacity::max_entries`].
     Entries,
     /// All entries together would exceed [`Capacity::max_encoded_bytes`].
     Bytes,
@@ -51,7 +51,7 @@ impl fmt::Display for Full {
 
 impl std::error::Error for Full {}
 
-/// The entries, in the order of their first registration, and the revision of their list.
+/// Entries, in the order of their first registration, and the revision of their list.
 ///
 /// Invariant: `encoded_bytes` is the size of all encoded entries, with a comma each.
 #[derive(Debug, Default)]
@@ -74,7 +74,7 @@ impl Registry {
         }
     }
 
-    /// Returns the revision, which rises by one with every change of the list.
+    /// Returns the revision, which increases by one with every change of the list.
     pub fn revision(&self) -> u64 {
         self.revision
     }
@@ -89,8 +89,8 @@ impl Registry {
         self.entries.is_empty()
     }
 
-    /// Returns how many entries left with this cause so far. [`Cause::Superseded`]: how many were
-    /// taken over by a newer connection.
+    /// Returns the number of entries that left with this cause so far. For [`Cause::Superseded`],
+    /// that is the number of take-overs by a newer connection.
     pub fn departures(&self, cause: Cause) -> u64 {
         self.departures.get(cause as usize).copied().unwrap_or(0)
     }
@@ -105,7 +105,7 @@ impl Registry {
         self.iter().filter(|(_, entry)| entry.listed)
     }
 
-    /// Returns those of these entries that have not left.
+    /// Returns the entries with these ids that have not left.
     pub fn select(&self, ids: &[EntryId]) -> impl Iterator<Item = (EntryId, &Entry)> {
         ids.iter().filter_map(|id| Some((*id, self.get(*id)?)))
     }
@@ -176,12 +176,12 @@ impl Registry {
         self.count(Cause::Superseded);
     }
 
-    /// Raises the revision for a change of the list that is not a change of an entry.
+    /// Increments the revision for a change of the list that is not a change of an entry.
     pub fn renew(&mut self) {
         self.revision += 1;
     }
 
-    /// Returns the changes since `revision`, folded. `None` if they are no longer remembered.
+    /// Returns the combined changes since `revision`. `None` if they are no longer remembered.
     pub fn delta_since(&self, revision: u64) -> Option<Delta> {
         self.history.since(revision, self.revision)
     }
@@ -291,7 +291,7 @@ mod tests {
         let b = registry.join(entry("b")).unwrap();
         assert_eq!(registry.replace(b, entry("b")), Ok(false));
         assert_eq!(registry.revision(), 1);
-        // It keeps the place of its first registration.
+        // The entry keeps the place of its first registration.
         assert_eq!(registry.replace(a, entry("a")), Ok(true));
         assert_eq!((registry.revision(), list(&registry).as_str()), (2, "a,b"));
         registry.replace(a, unlisted("a")).unwrap();

@@ -1,16 +1,15 @@
-//! The disk, for the state file of a program.
+//! Disk operations for the state file of a program.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
 
-/// The operations to replace a file as a whole. Each can fail, and a crash can come between any
-/// two.
+/// Operations to replace a file as a whole. Each can fail, and a crash can occur between any two.
 pub trait Disk {
     /// Creates an empty file that only its owner can read, in place of an existing one.
     fn create(&mut self, path: &Path) -> io::Result<()>;
 
-    /// Appends to the file that was created last.
+    /// Appends to the most recently created file.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
 
     /// Returns once the bytes of that file survive a crash.
@@ -35,7 +34,7 @@ pub trait Disk {
 /// The kind of file at a path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FileKind {
-    /// There is none, or it cannot be read.
+    /// The file does not exist, or cannot be read.
     Missing,
     /// A regular file.
     File,
@@ -65,7 +64,7 @@ impl Disk for OsDisk {
             return Err(error);
         }
         let mut options = OpenOptions::new();
-        // Never through a link that another user put there.
+        // Never follows a link that another user created.
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);

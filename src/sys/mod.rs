@@ -1,6 +1,6 @@
-//! The seam to the operating system: sockets, clock, randomness and the disk.
+//! The interface to the operating system: sockets, clock, randomness and the disk.
 //!
-//! Everything above it is the same code on a kernel and in a test.
+//! All code above it is the same on a kernel and in tests.
 
 mod disk;
 mod os;
@@ -20,11 +20,11 @@ pub(crate) use os::OsSystem;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct SocketId(pub(crate) usize);
 
-/// The operating system as the reactor needs it.
+/// The operating system, as used by the reactor.
 ///
 /// Sockets never block, and readiness is edge-triggered: an event reports a change once. Events may
 /// be spurious, late or for a closed socket, but are never missing, except after accept failed for
-/// want of a resource: no event comes for connections that wait already.
+/// lack of a resource: no event is reported for connections that already wait.
 pub(crate) trait System {
     /// Waits for events, a [`Waker`] or the timeout, and appends the events. Returns whether there
     /// may be more.
@@ -51,7 +51,7 @@ pub(crate) trait System {
         token: u64,
     ) -> io::Result<(SocketId, SocketAddr)>;
 
-    /// As [`System::listen`], on a listening socket that other processes may hold too. Only the
+    /// Serves a listening socket that other processes may hold too, as [`System::listen`]. Only the
     /// real system has such sockets.
     fn listen_on(
         &mut self,
@@ -77,7 +77,8 @@ pub(crate) trait System {
         token: u64,
     ) -> io::Result<SocketId>;
 
-    /// Returns whether a socket of [`System::connect`] is connected by now, or why that failed.
+    /// Returns whether a socket of [`System::connect`] is now connected, or the error of the
+    /// connect.
     fn is_connected(&mut self, socket: SocketId) -> io::Result<bool>;
 
     fn read(&mut self, socket: SocketId, into: &mut [u8]) -> io::Result<usize>;
@@ -89,10 +90,10 @@ pub(crate) trait System {
 
     fn close(&mut self, socket: SocketId);
 
-    /// Closes an fd that is held in reserve, so that one accept can succeed without others.
+    /// Closes an fd that is held in reserve, so that one accept can succeed if no other fd is free.
     fn release_reserve(&mut self);
 
-    /// Opens the fd in reserve if it is closed and one is available.
+    /// Opens the reserve fd if it is closed and an fd is available.
     fn keep_reserve(&mut self);
 
     fn waker(&self) -> Waker;
@@ -130,7 +131,7 @@ impl Waker {
     ///
     /// # Errors
     ///
-    /// Those of the system. The reactor may not have been woken.
+    /// Returns an error of the system. The reactor may not have been woken.
     pub fn wake(&self) -> io::Result<()> {
         (self.0)()
     }
@@ -145,17 +146,17 @@ impl std::fmt::Debug for Waker {
 /// Options of every TCP connection. `TCP_NODELAY` is always on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TcpOptions {
-    /// Quiet time before the first keepalive probe.
+    /// Idle time before the first keepalive probe.
     pub keepalive_idle: Duration,
-    /// Time between two probes.
+    /// Time between two keepalive probes.
     pub keepalive_interval: Duration,
-    /// Unanswered probes before the connection is dead.
+    /// Number of unanswered probes after which the connection is closed.
     pub keepalive_probes: u32,
-    /// How long written bytes may stay unacknowledged (Linux only). Otherwise the kernel retries
-    /// for a quarter of an hour when a host vanishes right after a push.
+    /// Maximum time that written bytes stay unacknowledged (Linux only). Otherwise the kernel
+    /// retries for a quarter of an hour when a host vanishes right after a push.
     pub user_timeout: Duration,
-    /// Send buffer of a connection: more than the longest list that existing peers accept. Without
-    /// a limit it grows to megabytes of outdated lists for peers that do not read.
+    /// Send buffer of a connection. It is longer than the longest list that existing peers accept.
+    /// Without a limit it grows to megabytes of outdated lists for peers that do not read.
     pub send_buffer_bytes: u32,
 }
 

@@ -29,16 +29,16 @@ pub(crate) struct OsSystem {
 }
 
 enum Socket {
-    /// With options if other processes hold it too, so that it may have listened before they were
-    /// set.
+    /// A listener, with options if other processes hold it too: it may have listened before they
+    /// were set.
     Listener(TcpListener, Option<TcpOptions>),
     Stream(TcpStream),
 }
 
-/// Not a token of the reactor: it uses no slot with all bits set.
+/// Token of the waker. It is not one of the reactor: no slot has all bits set.
 const WAKE: Token = Token(usize::MAX);
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
-/// Further ready sockets are reported in the next turn.
+/// Maximum number of events per poll. Further ready sockets are reported in the next turn.
 const EVENTS_PER_POLL: usize = 1024;
 
 impl OsSystem {
@@ -107,7 +107,7 @@ impl System for OsSystem {
             .unwrap_or_default()
     }
 
-    /// A keyed hash of a counter, the key being drawn by the operating system.
+    /// Computes a keyed hash of a counter. The key is from the operating system.
     fn random(&mut self) -> u64 {
         self.random_drawn = self.random_drawn.wrapping_add(1);
         self.random_keys.hash_one(self.random_drawn)
@@ -125,7 +125,7 @@ impl System for OsSystem {
         token: u64,
     ) -> io::Result<(SocketId, SocketAddr)> {
         let socket = new_socket(addr)?;
-        // A restart must not wait for the last run's connections to leave TIME_WAIT.
+        // A restart must not wait until the last run's connections have left TIME_WAIT.
         socket.set_reuse_address(true)?;
         set_options(&socket, tcp)?;
         socket.bind(&addr.into())?;
@@ -154,7 +154,7 @@ impl System for OsSystem {
             return Err(ErrorKind::NotConnected.into());
         };
         let (stream, peer) = listener.accept()?;
-        // On Linux connections inherit the options of the listener, without a further system call,
+        // On Linux, connections inherit the options of the listener without a further system call,
         // except for those from before this process.
         if let Some(tcp) = shared {
             set_options(&SockRef::from(&stream), tcp).map_err(|_| ErrorKind::ConnectionAborted)?;
@@ -254,7 +254,7 @@ fn is_tcp_listener(socket: &RawSocket) -> bool {
 
 /// Connects from a given address, which mio cannot do.
 fn connect_from(source: IpAddr, addr: SocketAddr) -> io::Result<TcpStream> {
-    // The error of a connect in progress; std has no kind for it.
+    // Error of a connect in progress; std has no kind for it.
     const EINPROGRESS: i32 = if cfg!(target_os = "linux") { 115 } else { 36 };
     let socket = new_socket(addr)?;
     socket.bind(&SocketAddr::new(source, 0).into())?;
@@ -294,7 +294,7 @@ fn set_options(socket: &RawSocket, tcp: &TcpOptions) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// What `accept` relies on instead of six system calls.
+    /// Checks an assumption of `accept`, which saves six system calls.
     #[test]
     #[cfg(target_os = "linux")]
     fn accepted_connections_inherit_the_listeners_options() {
@@ -312,7 +312,7 @@ mod tests {
         let socket = SockRef::from(system.stream(stream).unwrap());
         assert!(socket.tcp_nodelay().unwrap());
         assert!(socket.keepalive().unwrap());
-        // Linux counts its own overhead in.
+        // Linux includes its own overhead.
         assert_eq!(socket.send_buffer_size().unwrap(), 2 * (128 << 10));
         assert_eq!(socket.tcp_keepalive_time().unwrap(), tcp.keepalive_idle);
         assert_eq!(
@@ -363,7 +363,7 @@ mod tests {
         let early = std::net::TcpStream::connect(addr).unwrap();
         system.close(listener);
         let late = std::net::TcpStream::connect(addr).unwrap();
-        // The kernel would keep reporting events of a socket that others hold.
+        // The kernel would otherwise keep reporting events of a socket that others hold.
         let mut events = Vec::new();
         system.poll(&mut events, Some(Duration::ZERO)).unwrap();
         assert_eq!(events, []);

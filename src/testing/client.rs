@@ -1,4 +1,4 @@
-//! The peers of a scripted system: connecting, sending packets, and reading packets.
+//! The peers of a scripted system: they connect, send packets, and read packets.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::reactor::{Handler, Reactor};
 use crate::sys::SocketId;
 
 impl Scripted {
-    /// Advances virtual time, in as many turns as the reactor needs. At least one.
+    /// Advances virtual time, in as many turns as the reactor needs, at least one.
     pub(crate) fn pass(&self, reactor: &mut Reactor, handler: &mut dyn Handler, time: Duration) {
         let until = self.world().now + time;
         loop {
@@ -34,18 +34,18 @@ impl World {
         *self.accepted.last().expect("a connection was accepted")
     }
 
-    /// The peer sends a packet.
+    /// Sends a packet of the peer.
     pub(crate) fn send(&mut self, id: SocketId, packet: &Value) {
         self.arrive(id, frame(packet).as_bytes());
     }
 
-    /// The peer registers as a node, with a session if that is not null.
+    /// Registers the peer as a node, with a session if that is not null.
     pub(crate) fn register(&mut self, id: SocketId, name: &str, session: &Value) {
         let params = json!({"port": 1, "name": name});
         self.arrive(id, registration(1, params, session).as_bytes());
     }
 
-    /// The peer sends a heartbeat that acknowledges `revision`.
+    /// Sends a heartbeat of the peer that acknowledges `revision`.
     pub(crate) fn beat(&mut self, id: SocketId, revision: u64) {
         self.arrive(id, heartbeat(Value::Null, revision).as_bytes());
     }

@@ -1,8 +1,8 @@
 //! Replacements of the operating system for tests.
 //!
-//! [`sim`] simulates a network and disks in virtual time, with faults that follow from a seed, for
-//! whole fleets. `scripted` returns the results that a unit test sets, for a single reactor;
-//! `client` is its peers.
+//! [`sim`] simulates a network and disks in virtual time, with faults that a seed determines, for
+//! many nodes. `scripted` returns the results that a unit test sets, for a single reactor; `client`
+//! is its peers.
 
 #[cfg(test)]
 pub(crate) mod client;

@@ -18,7 +18,7 @@ use crate::time::Time;
 /// Result of a read.
 #[derive(Clone, Debug)]
 pub(crate) enum Read {
-    /// These bytes, as many as fit into the buffer; the rest in the next read.
+    /// These bytes, as many as fit into the buffer; the next read returns the others.
     Bytes(Vec<u8>),
     End,
     Fails(ErrorKind),
@@ -38,7 +38,7 @@ pub(crate) struct Socket {
     pub(crate) read_calls: usize,
     pub(crate) writes: VecDeque<Write>,
     pub(crate) written: Vec<u8>,
-    /// How much of `written` a test has taken.
+    /// Number of bytes of `written` that the test has taken.
     pub(crate) taken: usize,
     pub(crate) write_calls: usize,
     pub(crate) shut_down: bool,
@@ -56,7 +56,7 @@ pub(crate) enum Accept {
     /// A connection; its socket is the next of `accepted`.
     Connection,
     Fails(ErrorKind),
-    /// A connection for which only the fd in reserve is left.
+    /// A connection for which only the reserve fd is left.
     NoFd,
     /// As `NoFd`, but another process takes the reserve.
     NoFdAtAll,
@@ -102,13 +102,13 @@ impl World {
         });
     }
 
-    /// The peer sends bytes.
+    /// Adds bytes that the peer sends.
     pub(crate) fn arrive(&mut self, id: SocketId, bytes: &[u8]) {
         self.socket(id).reads.push_back(Read::Bytes(bytes.to_vec()));
         self.event(id, true, false, false);
     }
 
-    /// The peer closes its side.
+    /// Closes the peer's side.
     pub(crate) fn end(&mut self, id: SocketId) {
         self.socket(id).reads.push_back(Read::End);
         self.event(id, true, false, true);

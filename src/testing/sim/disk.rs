@@ -12,8 +12,9 @@ use super::ids::HostId;
 use super::inner::Shared;
 use crate::sys::{Disk, FileKind};
 
-/// A host's disk, for several steps in a row. Each step is visible to the next at once; what is on
-/// the disk meanwhile is in [`HostDisk::steps`], for a test that lets time pass between them.
+/// A host's disk, for a sequence of steps. Each step sees the results of earlier ones at once; the
+/// state of the disk after each is in [`HostDisk::steps`], for a test that lets time pass between
+/// them.
 pub struct HostDisk {
     world: Shared,
     files: Files,
@@ -31,7 +32,7 @@ impl HostDisk {
         }
     }
 
-    /// How long each step took, and what is on the disk after it.
+    /// Returns the duration of each step, and the files on the disk after it.
     pub fn steps(self) -> VecDeque<(Duration, Files)> {
         self.steps
     }
@@ -40,7 +41,7 @@ impl HostDisk {
         self.world.borrow_mut().strikes(fault)
     }
 
-    /// Fails if a fault strikes, otherwise takes the step; both take time.
+    /// Runs a step, or fails if a fault strikes; both take time.
     fn step<T>(
         &mut self,
         fault: Fault,
@@ -175,7 +176,7 @@ mod tests {
 
     const FILE: &str = "folder/file";
 
-    /// Replaces the file in five steps, each before the one that relies on it.
+    /// Replaces the file in five steps, each of which relies on those before.
     fn replace(disk: &mut HostDisk, file: &Path, bytes: &[u8]) -> io::Result<()> {
         let new = Path::new("folder/new");
         disk.create(new)?;
@@ -195,7 +196,7 @@ mod tests {
         world.disk(host).read(Path::new(FILE), 1000).ok()
     }
 
-    /// Returns what is found after this many steps of a second file and a crash.
+    /// Returns the content of the file after this many steps of a second replacement and a crash.
     fn found(seed: u64, steps: usize, in_order: bool) -> Option<Vec<u8>> {
         let (world, host) = world(seed);
         let file = Path::new(FILE);

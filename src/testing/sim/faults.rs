@@ -1,11 +1,11 @@
-//! Faults below a process, and how often they strike.
+//! Faults below a process, and their rates.
 
 use std::time::Duration;
 
 use super::random::Random;
 
-/// A kind of fault of the system or the network. The driver of the simulation adds its own, such as
-/// killed and paused processes and lying peers.
+/// A kind of fault of the system or the network. The driver of the simulation adds others, such as
+/// killed and paused processes and misbehaving peers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[expect(missing_docs, reason = "named as the error or event that they are")]
 pub enum Fault {
@@ -46,7 +46,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Returns all of them, in the order of their numbers.
+    /// All faults, in the order of their numbers.
     pub const ALL: [Fault; 34] = [
         Fault::ShortRead,
         Fault::OneByteRead,
@@ -84,14 +84,14 @@ impl Fault {
         Fault::DiskSlow,
     ];
 
-    /// Returns the highest rate that a seed may draw, in 10,000 chances.
+    /// Returns the maximum rate that a seed may draw, in 10,000 chances.
     fn most(self) -> u32 {
         match self {
             Fault::ConnectRefusedAtOnce
             | Fault::ConnectFailsLater
             | Fault::SynLost
             | Fault::AcceptAborted => 1_000,
-            // It ends a connection.
+            // A reset ends a connection.
             Fault::Reset => 5,
             Fault::SlowSegment => 300,
             Fault::ConnectImmediate => 5_000,
@@ -104,16 +104,16 @@ impl Fault {
     }
 }
 
-/// The rate of each fault, and the network without any.
+/// Rate of each fault, and the properties of the network.
 #[derive(Clone, Debug)]
 pub struct Faults {
     weights: [u32; Fault::ALL.len()],
     counts: [u64; Fault::ALL.len()],
-    /// No fault strikes while it is not set.
+    /// Faults strike only while this is set.
     pub are_on: bool,
-    /// Lowest latency from host to host.
+    /// Minimum latency between hosts.
     pub latency: Duration,
-    /// Added to it at most.
+    /// Maximum addition to the latency.
     pub jitter: Duration,
     /// Time of a system call.
     pub call: Duration,
@@ -138,8 +138,8 @@ impl Faults {
         }
     }
 
-    /// Draws some faults and their rates. Leaving some out makes rare combinations of the others
-    /// likelier.
+    /// Draws random faults and their rates. Leaving some out makes rare combinations of the others
+    /// more likely.
     pub fn drawn(random: &mut Random) -> Faults {
         let mut faults = Faults::none();
         let share = [0, 1_500, 4_000, 8_000][random.index(4)];
@@ -158,14 +158,14 @@ impl Faults {
         faults
     }
 
-    /// Sets how often `fault` strikes, in 10,000 chances.
+    /// Sets the rate of `fault`, in 10,000 chances.
     pub fn set(&mut self, fault: Fault, in_ten_thousand: u32) {
         if let Some(weight) = self.weights.get_mut(fault.number()) {
             *weight = in_ten_thousand;
         }
     }
 
-    /// Returns how often `fault` has struck.
+    /// Returns the number of times that `fault` has struck.
     pub fn count(&self, fault: Fault) -> u64 {
         self.counts.get(fault.number()).copied().unwrap_or(0)
     }

@@ -1,4 +1,4 @@
-//! The files of a host: what is written, and what of it survives a crash.
+//! The files of a host: their contents, and what survives a crash.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use super::random::Random;
 
 /// The files of a host.
 ///
-/// A process that is killed loses nothing that it wrote. A crash loses, or tears, the bytes that
-/// were not synced, and undoes the last changes of names since the folder was.
+/// A killed process loses none of its writes. A crash loses, or tears, the bytes that were not
+/// synced, and reverts the last changes of names since the folder was synced.
 #[derive(Clone, Debug, Default)]
 pub struct Files {
     pub(super) contents: BTreeMap<u64, Content>,
@@ -61,7 +61,7 @@ impl Files {
         self.contents.get(self.names.get(path)?)
     }
 
-    /// Returns a hash of what is written, for the trace.
+    /// Returns a hash of the written contents, for the trace.
     pub(super) fn fingerprint(&self) -> u64 {
         let mut folded = self.created;
         for (path, content) in &self.names {
@@ -82,7 +82,7 @@ impl Files {
             .retain(|content, _| names.values().any(|used| used == content));
     }
 
-    /// Cuts the power: of what was not synced, some survives and some does not.
+    /// Cuts the power: some of the unsynced data survives, and some does not.
     pub(super) fn crash(&mut self, random: &mut Random) {
         let kept = random.index(self.unsynced.len() + 1);
         for change in self.unsynced.drain(..).take(kept) {
@@ -98,7 +98,7 @@ impl Files {
         }
     }
 
-    /// Replaces the bytes of a file by others. Returns `false` if there is no such file.
+    /// Replaces the bytes of a file with others. Returns `false` if the file does not exist.
     pub(super) fn spoil(&mut self, path: &Path, random: &mut Random) -> bool {
         let Some(content) = self.names.get(path) else {
             return false;
@@ -108,7 +108,7 @@ impl Files {
         };
         let mut bytes = content.bytes.to_vec();
         match random.index(4) {
-            0 => bytes = b"#!/bin/sh\necho of somebody else\n".to_vec(),
+            0 => bytes = b"#!/bin/sh\necho of another owner\n".to_vec(),
             1 => bytes.truncate(random.index(bytes.len().max(1))),
             2 => bytes.fill(0),
             _ => {

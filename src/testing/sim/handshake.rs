@@ -1,4 +1,4 @@
-//! How a connection is established, or fails to be.
+//! The handshake of connections, and its failures.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use super::ids::SocketRef;
 use super::inner::{Inner, Step};
 use super::socket::{Edges, Kind, Phase, SocketState, Stream};
 
-/// Attempts of a connect without a response, after 1, 2 and 4 seconds.
+/// Number of attempts of a connect without a response, after 1, 2 and 4 seconds.
 const KNOCKS: u32 = 4;
 const FIRST_KNOCK: Duration = Duration::from_secs(1);
 

@@ -1,4 +1,4 @@
-//! Machines and the paths between them.
+//! Machines, and the paths between them.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use super::ids::HostId;
 #[derive(Debug)]
 pub(super) struct Host {
     pub(super) addr: IpAddr,
-    /// Powered. Otherwise it neither sends nor receives.
+    /// The host has power. Otherwise it neither sends nor receives.
     pub(super) is_up: bool,
     pub(super) files: Files,
     next_port: u16,

@@ -106,7 +106,7 @@ impl Ord for Entry {
 }
 
 impl Inner {
-    /// Creates an empty one. Returns the errors of opening the fd of every poll.
+    /// Creates an empty simulation. Returns the errors of opening the fd of every poll.
     pub(super) fn new(random: Random, faults: Faults) -> io::Result<Inner> {
         Ok(Inner {
             now: Time::ZERO,
@@ -186,7 +186,7 @@ impl Inner {
         self.at(self.now + wait, step);
     }
 
-    /// Returns how long one packet takes.
+    /// Returns the time that one packet takes.
     pub(super) fn latency(&mut self, from: HostId, to: HostId) -> Duration {
         if from == to {
             return Duration::from_micros(self.random.between(10, 60));

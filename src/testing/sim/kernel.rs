@@ -238,14 +238,14 @@ impl Inner {
         if self.strikes(Fault::ReadInterrupted) {
             return Err(ErrorKind::Interrupted.into());
         }
-        // An end or a failure is in each event after it.
+        // Each event after an end or a failure contains it.
         let edges = if has_ended {
             Edges::ENDED
         } else {
             Edges::READABLE
         };
         if self.strikes(Fault::ReadWouldBlock) {
-            // As if the bytes arrived only now, which is reported.
+            // The bytes are reported as if they arrived only now.
             self.tell_late(id, edges);
             return Err(ErrorKind::WouldBlock.into());
         }
@@ -261,7 +261,7 @@ impl Inner {
         stream.inbox.read_exact(&mut into[..count])?;
         let has_more = !stream.inbox.is_empty() || has_ended;
         if count < into.len() && has_more {
-            // A short read is the last one, or an event reports the rest.
+            // A short read has emptied the socket, or an event reports the rest.
             self.tell_late(id, edges);
         }
         self.trace_note("read", [process.0 as u64, id.serial, count as u64]);

@@ -1,12 +1,12 @@
-//! A simulated network in one thread and in virtual time, with faults that follow from a seed.
+//! A simulated network in one thread and in virtual time, with faults that a seed determines.
 //!
 //! A [`World`] has hosts, and hosts have processes. A [`Process`] replaces the operating system
-//! below a [`Reactor`](crate::reactor::Reactor), or gives a test sockets to move by hand. The test
-//! decides which process is turned when, and advances the time: nothing here waits.
+//! below a [`Reactor`](crate::reactor::Reactor), or gives a test sockets to operate itself. The
+//! test decides when each process is turned, and advances the time: nothing here waits.
 //!
-//! Modelled are the sources of bugs: windows and buffers that fill, edges that are reported once,
-//! resets that destroy queued bytes, connections that are open on one side only, and errors of
-//! every call; disks that fail at each step, and lose unsynced data in a crash.
+//! The model covers the sources of bugs: windows and buffers that fill, edges that are reported
+//! once, resets that destroy queued bytes, connections that are open on one side only, and errors
+//! of every call; disks that fail at each step, and lose unsynced data in a crash.
 
 mod disk;
 mod faults;

@@ -1,4 +1,4 @@
-//! A process as a test controls it.
+//! A process, as a test controls it.
 
 use std::fs::File;
 use std::io;
@@ -15,10 +15,10 @@ use crate::sys::SocketId;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Socket(pub(super) SocketId);
 
-/// A process of a [`World`](super::World), ended by dropping it.
+/// A process of a [`World`](super::World). Dropping it ends the process.
 ///
-/// [`Reactor::simulated`](crate::reactor::Reactor::simulated) runs on one. A test that is a peer
-/// itself operates the sockets, with the same calls, which never block.
+/// [`Reactor::simulated`](crate::reactor::Reactor::simulated) runs on a process. A test that is a
+/// peer itself operates the sockets, with the same calls, which never block.
 pub struct Process {
     pub(super) world: Shared,
     pub(super) id: ProcessId,
@@ -43,13 +43,13 @@ impl Process {
 
     /// Connects, without keepalive, as most programs do.
     ///
-    /// Errors are those that are known at once.
+    /// Returns the errors that are known at once.
     pub fn connect(&mut self, addr: SocketAddr) -> io::Result<Socket> {
         let mut inner = self.world.borrow_mut();
         inner.connect(self.id, addr, None, 0).map(Socket)
     }
 
-    /// Listens. Errors: the address is in use.
+    /// Listens. Fails if the address is in use.
     pub fn listen(&mut self, addr: SocketAddr) -> io::Result<Socket> {
         let mut inner = self.world.borrow_mut();
         let (id, _) = inner.listen(self.id, addr, 128, None, 0)?;

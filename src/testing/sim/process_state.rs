@@ -1,4 +1,4 @@
-//! A process as the kernel has it: its fds, its clocks and its pending events.
+//! A process, as the kernel sees it: its fds, its clocks and its pending events.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,9 +11,9 @@ use super::ids::{HostId, SocketRef};
 #[derive(Debug)]
 pub(super) struct ProcessState {
     pub(super) host: HostId,
-    /// All its sockets, by their serials.
+    /// All sockets, by their serials.
     pub(super) links: BTreeMap<u64, SocketRef>,
-    /// Those that it accepted, by the peer's address.
+    /// Accepted sockets, by the peer's address.
     pub(super) accepted: BTreeMap<SocketAddr, SocketRef>,
     /// Sockets with readiness to report.
     pub(super) ready: Vec<SocketRef>,

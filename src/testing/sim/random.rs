@@ -1,12 +1,12 @@
-//! Numbers that look random and follow from a seed: xoshiro256++, seeded by splitmix64.
+//! Pseudorandom numbers from a seed: xoshiro256++, seeded by splitmix64.
 
 use std::time::Duration;
 
-/// A stream of numbers. The same seed gives the same numbers, on every machine.
+/// A stream of pseudorandom numbers. The same seed gives the same numbers, on every machine.
 #[derive(Clone, Debug)]
 pub struct Random {
     state: [u64; 4],
-    /// The highest byte of each of the next numbers, the first one last.
+    /// Highest byte of each of the next numbers, the first one last.
     choices: Vec<u8>,
 }
 
@@ -25,7 +25,8 @@ impl Random {
         Random { state, choices }
     }
 
-    /// Creates a stream whose next numbers begin with these bytes, which mostly decide the draws.
+    /// Creates a stream whose next numbers begin with these bytes, which largely determine the
+    /// draws.
     pub fn choosing(bytes: &[u8]) -> Random {
         let choices = bytes.iter().rev().copied().collect();
         Random {
@@ -51,14 +52,14 @@ impl Random {
         }
     }
 
-    /// Returns a number below `end`, or zero if there is none.
+    /// Returns a number below `end`, or zero if `end` is zero.
     pub fn below(&mut self, end: u64) -> u64 {
         // The upper half of the product: practically uniform for small ranges.
         let product = u128::from(self.bits()) * u128::from(end);
         u64::try_from(product >> 64).unwrap_or(0)
     }
 
-    /// As [`Random::below`], for a number of things.
+    /// Returns an index below `count`, as [`Random::below`].
     pub fn index(&mut self, count: usize) -> usize {
         let end = u64::try_from(count).unwrap_or(u64::MAX);
         usize::try_from(self.below(end)).unwrap_or(0)
@@ -74,7 +75,7 @@ impl Random {
         in_ten_thousand > 0 && self.below(10_000) < u64::from(in_ten_thousand)
     }
 
-    /// Returns a time between `low` and `high`, short ones as often as ten times as long ones.
+    /// Returns a time between `low` and `high`, short ones as often as ones ten times as long.
     pub fn duration(&mut self, low: Duration, high: Duration) -> Duration {
         let low_nanos = u64::try_from(low.as_nanos()).unwrap_or(u64::MAX).max(1);
         let doublings = high.as_nanos() / u128::from(low_nanos);

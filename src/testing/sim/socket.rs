@@ -1,4 +1,4 @@
-//! A socket as its kernel has it.
+//! A socket, as its kernel sees it.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -8,7 +8,7 @@ use super::ids::{HostId, ProcessId, SocketRef};
 use crate::sys::TcpOptions;
 use crate::time::Time;
 
-/// One end of a connection, as a fault names it.
+/// One end of a connection, as named by faults.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Link {
     pub(super) end: SocketRef,
@@ -18,18 +18,18 @@ pub struct Link {
     pub remote: SocketAddr,
 }
 
-/// The true state of a connection, whether or not its process can know it.
+/// The true state of a connection, even if its process cannot know it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Facts {
-    /// The other end is open too, and a process has it.
+    /// The other end is open too, and belongs to a process.
     pub has_far_end: bool,
     /// The end or the failure of the connection has reached this end.
     pub has_ended: bool,
     /// Packets arrive in both directions.
     pub is_connected: bool,
-    /// When a packet last came from the other end.
+    /// Time of the last packet from the other end.
     pub heard_at: Time,
-    /// When the kernel last accepted bytes to write, or the connection began.
+    /// Time at which the kernel last accepted bytes to write, or the connection began.
     pub wrote_at: Time,
     /// Bytes that arrived and were not read.
     pub unread_bytes: usize,
@@ -82,9 +82,9 @@ impl Edges {
 pub(super) struct SocketState {
     pub(super) serial: u64,
     pub(super) host: HostId,
-    /// `None` if its process has closed it, and the kernel completes the rest.
+    /// Process of the socket; `None` if it has closed it, and the kernel completes the rest.
     pub(super) process: Option<ProcessId>,
-    /// It is watched under this token.
+    /// Token under which it is watched.
     pub(super) token: Option<u64>,
     pub(super) edges: Edges,
     pub(super) local: SocketAddr,
@@ -105,7 +105,7 @@ pub(super) enum Kind {
 pub(super) enum Phase {
     Connecting,
     Open,
-    /// It was refused, reset or has timed out; nothing is sent any more.
+    /// The connection was refused, reset or has timed out; nothing is sent any more.
     Failed,
 }
 
@@ -116,7 +116,7 @@ pub(super) struct Stream {
     pub(super) remote: SocketAddr,
     pub(super) peer: Option<SocketRef>,
     pub(super) phase: Phase,
-    /// Returned by the next call.
+    /// Error that the next call returns.
     pub(super) error: Option<ErrorKind>,
 
     pub(super) out: VecDeque<u8>,
@@ -128,7 +128,7 @@ pub(super) struct Stream {
     pub(super) end_delivered: bool,
     pub(super) end_acknowledged: bool,
     pub(super) unacknowledged_since: Option<Time>,
-    /// A write found no room: its process waits for an edge.
+    /// A write found no room: the process waits for an edge.
     pub(super) waits_for_room: bool,
     /// A delivery is on the agenda.
     pub(super) is_on_agenda: bool,

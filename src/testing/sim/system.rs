@@ -16,7 +16,7 @@ use crate::reactor::{Limits, Reactor};
 use crate::sys::{Event, SocketId, System, TcpOptions, Waker};
 use crate::time::Time;
 
-/// Events that one poll reports.
+/// Maximum number of events of one poll.
 const EVENTS_PER_POLL: usize = 1024;
 
 impl Reactor {
@@ -27,7 +27,7 @@ impl Reactor {
 }
 
 impl Inner {
-    /// Adds the events that a poll reports: each change once, in any order, and some spurious ones.
+    /// Adds the events of a poll: each change once, in any order, and some spurious ones.
     fn events(&mut self, process: ProcessId, events: &mut Vec<Event>) -> bool {
         let mut ready = std::mem::take(&mut self.process_mut(process).ready);
         if self.strikes(Fault::ReorderedEvents) {

@@ -1,4 +1,4 @@
-//! TCP between the kernels: segments, acknowledgements, resets and probes.
+//! TCP between kernels: segments, acknowledgements, resets and probes.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -50,7 +50,7 @@ impl Inner {
         }
     }
 
-    /// Ends the connection for this end, with an error.
+    /// Ends the connection for this end with an error.
     pub(super) fn fail(&mut self, id: SocketRef, error: ErrorKind) {
         let Some(stream) = self.stream_mut(id) else {
             return;
@@ -229,7 +229,8 @@ impl Inner {
         if window > 0 {
             self.move_on(from);
         }
-        // Otherwise the reader's window update resumes it; probes for that are not modelled.
+        // Otherwise the window update of the reader resumes it; probes for lost updates are not
+        // modelled.
     }
 
     fn acknowledge(&mut self, to: SocketRef, delivered: u64, end: bool) {
@@ -284,7 +285,7 @@ impl Inner {
         }
     }
 
-    /// Keepalive: probes a quiet connection.
+    /// Probes a quiet connection (keepalive).
     fn probe(&mut self, id: SocketRef, tries: u32) {
         let now = self.now;
         let Some(socket) = self.socket(id) else {
@@ -323,7 +324,7 @@ impl Inner {
         self.after(tcp.keepalive_interval, Step::Probe { of: id, tries });
     }
 
-    /// Closes the socket for its process; the kernel completes what is left.
+    /// Closes the socket for its process; the kernel completes the rest.
     pub(super) fn close(&mut self, id: SocketRef) {
         let Some(socket) = self.socket_mut(id) else {
             return;

@@ -1,10 +1,10 @@
-//! A trace of what happened: a hash that two equal runs share, and the last lines as text.
+//! A trace of events: a hash that two equal runs share, and the last lines as text.
 
 use std::collections::VecDeque;
 
 use crate::time::Time;
 
-/// A hash of everything that happened, and the last lines as text.
+/// A hash of all events, and the last lines as text.
 #[derive(Debug)]
 pub(super) struct Trace {
     hash: u64,
@@ -29,7 +29,7 @@ impl Trace {
         }
     }
 
-    /// How many lines are kept. The hash is of all of them.
+    /// Sets the number of lines that are kept. The hash covers all.
     pub(super) fn keep(&mut self, notes: usize) {
         self.kept = notes;
     }

@@ -1,4 +1,4 @@
-//! The world as a test controls and observes it.
+//! The simulated world, as a test controls and observes it.
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -19,12 +19,12 @@ use super::random::Random;
 use super::socket::{Facts, Kind, Link, Phase};
 use crate::time::Time;
 
-/// A network with hosts and processes. Clones are the same world.
+/// A network with hosts and processes. Clones share the same world.
 #[derive(Clone)]
 pub struct World(pub(super) Shared);
 
 impl World {
-    /// Creates a world without hosts. All randomness in it follows from `random`.
+    /// Creates a world without hosts. `random` determines all randomness in it.
     ///
     /// Returns the errors of opening `/dev/null`, which is used as the fd of every poll.
     pub fn new(random: Random, faults: Faults) -> io::Result<World> {
@@ -42,23 +42,23 @@ impl World {
     }
 
     /// Starts a process on `host`, without sockets. Dropping it ends it, as a kill does: the kernel
-    /// continues with its connections.
+    /// continues to serve its connections.
     pub fn start(&self, host: HostId) -> Process {
         Process::start(Rc::clone(&self.0), host)
     }
 
-    /// Returns the time.
+    /// Returns the current time.
     pub fn now(&self) -> Time {
         self.0.borrow().now
     }
 
-    /// Returns when the network acts next, or `None` if it never does.
+    /// Returns the time of the next event of the network, or `None` if there is none.
     pub fn next_event(&self) -> Option<Time> {
         let inner = self.0.borrow();
         inner.agenda.peek().map(|Reverse(entry)| entry.at)
     }
 
-    /// Advances the time to `until`, and runs everything in the network that is due by then.
+    /// Advances the time to `until`, and runs all steps of the network that are due by then.
     pub fn advance(&self, until: Time) {
         let mut inner = self.0.borrow_mut();
         while let Some(Reverse(next)) = inner.agenda.peek()
@@ -124,14 +124,14 @@ impl World {
         }
     }
 
-    /// Cuts the power: all sockets of the host vanish without a packet, and its disk keeps what was
-    /// synced. The test must drop its processes.
+    /// Cuts the power: all sockets of the host vanish without a packet, and its disk keeps the
+    /// synced data. The test must drop its processes.
     pub fn crash(&self, host: HostId) {
         self.0.borrow_mut().crash(host);
     }
 
-    /// Takes a host off the network, so that it neither sends nor receives, or back. This is how a
-    /// paused virtual machine looks.
+    /// Disconnects a host from the network, so that it neither sends nor receives, or reconnects
+    /// it. A paused virtual machine behaves like this.
     pub fn power(&self, host: HostId, is_up: bool) {
         let mut inner = self.0.borrow_mut();
         inner.trace_note("power", [host.0 as u64, u64::from(is_up), 0]);
@@ -153,18 +153,18 @@ impl World {
         on_it.is_full = is_full;
     }
 
-    /// Fills a disk, or frees space on it.
+    /// Fills a disk, or frees its space.
     pub fn fill_disk(&self, host: HostId, is_full: bool) {
         self.0.borrow_mut().hosts[host.0].files.is_full = is_full;
     }
 
-    /// Replaces the bytes of a file by others. Returns `false` if there is no such file.
+    /// Replaces the bytes of a file with others. Returns `false` if the file does not exist.
     pub fn spoil(&self, host: HostId, path: &Path) -> bool {
         let inner = &mut *self.0.borrow_mut();
         inner.hosts[host.0].files.spoil(path, &mut inner.random)
     }
 
-    /// Moves the clocks of a process: the monotonic one forward, the time of day anywhere.
+    /// Advances the monotonic clock of a process, and sets its time of day.
     pub fn jump(&self, process: ProcessId, ahead: Duration, time_of_day: Duration) {
         let mut inner = self.0.borrow_mut();
         let state = inner.process_mut(process);
@@ -172,12 +172,12 @@ impl World {
         state.time_of_day = time_of_day;
     }
 
-    /// Returns how far the clock of a process is ahead.
+    /// Returns the time by which the clock of a process is ahead.
     pub fn ahead(&self, process: ProcessId) -> Duration {
         self.0.borrow().process(process).ahead
     }
 
-    /// Limits the fds of a process to those it has and this many more.
+    /// Limits the fds of a process to its present ones and this many more.
     pub fn limit_fds(&self, process: ProcessId, more: usize) {
         let mut inner = self.0.borrow_mut();
         let state = inner.process_mut(process);
@@ -216,8 +216,8 @@ impl World {
             .map(|link| link.local)
     }
 
-    /// Returns whether an established connection leads from a process to `remote`. There can be
-    /// two, where a node was registered anew.
+    /// Returns whether an established connection leads from a process to `remote`. There can be two
+    /// if a node was registered anew.
     pub fn is_established(&self, process: ProcessId, remote: SocketAddr) -> bool {
         let links = self.links(process);
         let inner = self.0.borrow();
@@ -246,7 +246,7 @@ impl World {
         inner.facts(end)
     }
 
-    /// Holds back everything that is sent on this end, or releases it.
+    /// Holds back all data that is sent on this end, or releases it.
     pub fn clog(&self, link: &Link, is_clogged: bool) {
         let mut inner = self.0.borrow_mut();
         inner.trace_note("clog", [link.end.serial, u64::from(is_clogged), 0]);
@@ -256,7 +256,8 @@ impl World {
         inner.move_on(link.end);
     }
 
-    /// Sets how many bytes the kernel buffers for a process that does not read. May be zero.
+    /// Sets the number of bytes that the kernel buffers for a process that does not read. May be
+    /// zero.
     pub fn set_window(&self, link: &Link, bytes: usize) {
         let mut inner = self.0.borrow_mut();
         inner.trace_note("window", [link.end.serial, bytes as u64, 0]);
@@ -266,7 +267,7 @@ impl World {
         inner.move_on_peer_of(link.end);
     }
 
-    /// Resets a connection from the middle, so that both ends notice.
+    /// Resets a connection from the middle, so that both ends detect it.
     pub fn reset(&self, link: &Link) {
         let mut inner = self.0.borrow_mut();
         let peer = inner.stream_mut(link.end).and_then(|stream| stream.peer);
@@ -276,7 +277,7 @@ impl World {
         }
     }
 
-    /// Returns the connections of `process` whose end a read has found since the last call.
+    /// Returns the connections of `process` whose end was read since the last call.
     pub fn take_ends_seen(&self, process: ProcessId) -> Vec<SocketAddr> {
         std::mem::take(&mut self.0.borrow_mut().process_mut(process).ends_seen)
     }
@@ -288,7 +289,7 @@ impl World {
         inner.trace.log(now, words);
     }
 
-    /// Sets how many lines of the trace are kept.
+    /// Sets the number of lines of the trace that are kept.
     pub fn keep_trace(&self, notes: usize) {
         self.0.borrow_mut().trace.keep(notes);
     }
@@ -298,7 +299,7 @@ impl World {
         self.0.borrow().trace.lines()
     }
 
-    /// Returns a hash of everything that happened so far.
+    /// Returns a hash of all events so far.
     pub fn trace_hash(&self) -> u64 {
         self.0.borrow().trace.hash()
     }
