@@ -50,7 +50,7 @@ impl HostPort {
     /// Returns all addresses, at least one. A lookup may block for many seconds.
     pub(crate) fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         if let Some(Ok(port)) = self.0.strip_prefix("localhost:").map(str::parse) {
-            // RFC 6761: both loopback addresses, regardless of a hosts file.
+            // RFC 6761 requires both loopback addresses, regardless of a hosts file.
             return Ok(vec![
                 SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
                 SocketAddr::from((Ipv6Addr::LOCALHOST, port)),
@@ -72,7 +72,7 @@ impl HostPort {
     }
 }
 
-/// Resolves the value of a flag of a command. Exit code 1 without an address.
+/// Resolves the value of a flag. Without an address, the exit code is 1.
 pub(crate) fn resolve(flag: &str, host_port: &HostPort) -> Result<Vec<SocketAddr>, Failure> {
     host_port
         .resolve()

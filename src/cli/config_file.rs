@@ -15,14 +15,14 @@ use crate::cli::text_file;
 
 const MAX_BYTES: u64 = 1 << 20;
 
-/// The keys of a configuration file, with values that their flags accept.
+/// Keys of a configuration file, with values that their flags accept.
 #[derive(Clone)]
 pub(crate) struct ConfigFile {
     pub(crate) path: PathBuf,
     pub(crate) entries: BTreeMap<String, Entry>,
 }
 
-/// The values of a key, as they would be written after its flag.
+/// Values of a key, as they would be written after its flag.
 #[derive(Clone)]
 pub(crate) struct Entry {
     /// `FILE:LINE`.
@@ -74,7 +74,7 @@ impl ConfigFile {
     }
 }
 
-/// Returns what to do about an unknown key.
+/// Returns a remedy for an unknown key.
 fn advice(command: &Command, key: &str, value: &DeValue<'_>) -> String {
     if value.is_table() {
         return "tables are not supported, write all keys at the top level".to_owned();
@@ -144,7 +144,7 @@ pub(crate) fn toml_value(arg: &Arg, values: &[OsString]) -> Result<String, Failu
             )));
         };
         formatted.push(match Kind::of(arg) {
-            // TOML takes neither a sign nor leading zeros.
+            // TOML allows neither a sign nor leading zeros.
             Kind::Number => text
                 .parse::<u64>()
                 .map_or(text.to_owned(), |n| n.to_string()),
@@ -160,7 +160,7 @@ pub(crate) fn toml_value(arg: &Arg, values: &[OsString]) -> Result<String, Failu
     })
 }
 
-/// Formats a TOML string: all that JSON escapes, and one character more.
+/// Formats a TOML string, which needs the escapes of JSON, and of one more character.
 fn quoted(text: &str) -> String {
     let json = serde_json::Value::from(text).to_string();
     json.replace('\u{7f}', "\\u007f")
@@ -207,7 +207,7 @@ impl Kind {
         match (self, value) {
             (Kind::Switch, DeValue::Boolean(is_on)) => Some(is_on.to_string()),
             (Kind::Number, DeValue::Integer(number)) => {
-                // TOML has other bases, too.
+                // TOML has other bases too.
                 let number = u128::from_str_radix(number.as_str(), number.radix()).ok()?;
                 Some(number.to_string())
             }

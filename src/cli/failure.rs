@@ -14,7 +14,7 @@ use crate::cli::log::background;
 pub(crate) struct Failure {
     pub(crate) code: u8,
     pub(crate) message: String,
-    /// Whether the line is a JSON object, as those of the log are.
+    /// Whether the line is a JSON object, like those of the log.
     pub(crate) is_json: bool,
 }
 
@@ -27,12 +27,12 @@ impl Failure {
         }
     }
 
-    /// Exit code 1: the command failed.
+    /// Returns a failure with exit code 1: the command failed.
     pub(crate) fn failed(message: impl Into<String>) -> Failure {
         Failure::new(1, message)
     }
 
-    /// Exit code 2: a flag, a variable or the content of a file is invalid.
+    /// Returns a failure with exit code 2: a flag, a variable or the content of a file is invalid.
     pub(crate) fn usage(message: impl Into<String>) -> Failure {
         Failure::new(2, message)
     }
@@ -61,7 +61,7 @@ impl Failure {
     }
 }
 
-/// Makes a [`Failure`] of an error: exit code 1.
+/// Converts an error to a [`Failure`] with exit code 1.
 pub(crate) fn failed(what: &'static str) -> impl Fn(io::Error) -> Failure {
     move |error| Failure::failed(format!("{what}: {error}"))
 }

@@ -1,5 +1,5 @@
-//! Where a program listens: addresses of a flag, or sockets of a service manager (socket activation
-//! of systemd).
+//! The listeners of a program: addresses of a flag, or sockets of a service manager (socket
+//! activation of systemd).
 
 use std::env;
 use std::io::{self, Write};
@@ -30,26 +30,26 @@ pub(crate) struct PublicArgs {
 
 /// An address to listen on.
 pub(crate) struct ListenAddress {
-    /// The flag and its value, or the inherited socket, for messages.
+    /// Flag and value, or inherited socket, for messages.
     source: String,
     /// Whether it is inherited with the name `http`.
     pub(crate) is_http: bool,
-    /// The addresses that the value means, or the one of the socket.
+    /// Addresses of the value, or the address of the socket.
     addresses: Vec<SocketAddr>,
     socket: Option<OwnedFd>,
 }
 
-/// What to listen on.
+/// An address or socket to listen on.
 pub(crate) enum Place {
     Address(SocketAddr),
-    /// A socket that listens already.
+    /// A socket that already listens.
     Socket(OwnedFd),
 }
 
-/// Takes the sockets of a service manager: LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES.
+/// Returns the sockets of a service manager: LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES.
 ///
-/// Call it once, before anything else opens a file or starts a thread: the fds are known only by
-/// their numbers.
+/// Call it once, before anything else opens a file or starts a thread: the fds are identified only
+/// by their numbers.
 pub(crate) fn inherited() -> Result<Vec<ListenAddress>, Failure> {
     // Child processes can inherit the variables without the sockets.
     let pid = env::var("LISTEN_PID").ok().and_then(|pid| pid.parse().ok());
@@ -85,8 +85,8 @@ pub(crate) fn inherited() -> Result<Vec<ListenAddress>, Failure> {
     Ok(all)
 }
 
-/// Returns the inherited sockets if there are any, otherwise the values of a flag. A flag beside
-/// sockets is an error.
+/// Returns the inherited sockets if there are any, otherwise the values of a flag. Both together
+/// are an error.
 pub(crate) fn addresses(
     settings: &Settings,
     flag: &str,
@@ -120,8 +120,8 @@ pub(crate) fn addresses(
     values.iter().map(resolve).collect()
 }
 
-/// Fails if other machines can reach one of the addresses. The message ends with what they could do
-/// and with the remedy.
+/// Checks that other machines cannot reach the addresses. The message ends with the risk and the
+/// remedy.
 pub(crate) fn reject_public(addresses: &[ListenAddress], why: &str) -> Result<(), Failure> {
     for listen in addresses {
         let mut addresses = listen.addresses.iter();
@@ -164,14 +164,14 @@ pub(crate) fn bind_all(
         let mut chosen_port = None;
         for mut address in addresses {
             if address.port() == 0 {
-                // All addresses of a name get the port that the first one was given.
+                // All addresses of a name use the port of the first one.
                 address.set_port(chosen_port.unwrap_or(0));
             }
             match listen(Place::Address(address)) {
                 Ok(bound) => chosen_port = Some(bound.port()),
                 Err(error) => match error.kind() {
-                    // A name can have addresses that this machine is not set up for, as localhost
-                    // has ::1 where there is no IPv6.
+                    // A name can have addresses that this machine does not support, such as ::1 of
+                    // localhost without IPv6.
                     io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported => {
                         unavailable = Some((address, error));
                     }
@@ -208,7 +208,7 @@ fn cannot_listen(source: &str, address: SocketAddr, error: &io::Error) -> Failur
     ))
 }
 
-/// Exit code 3: an address or socket cannot be listened on.
+/// Returns a failure with exit code 3: listening on an address or socket failed.
 fn cannot(message: String) -> Failure {
     Failure::new(3, message)
 }

@@ -1,4 +1,4 @@
-//! The log on standard error, and standard streams that are written by threads of their own.
+//! The log on standard error, and standard streams that are written on separate threads.
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
@@ -55,7 +55,7 @@ impl<W: Write> Write for Stream<W> {
     }
 }
 
-/// Lines that wait to be written. Further ones are dropped and counted.
+/// Maximum number of lines that wait to be written. Further ones are dropped and counted.
 const MAX_LINES_WAITING: usize = 10_000;
 
 /// Starts a thread that writes a stream, so that a stalled reader does not block the program. The
@@ -89,7 +89,7 @@ impl Log {
             LogFormat::Text => lines.with_ansi(takes_colors()).boxed(),
             LogFormat::Json => lines.json().flatten_event(true).boxed(),
         };
-        // It fails only if there is one already.
+        // This fails only if a subscriber is already set.
         let _ = tracing_subscriber::registry()
             .with(filter)
             .with(lines)

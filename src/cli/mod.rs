@@ -1,4 +1,4 @@
-//! The programs, and what they share.
+//! The programs, and their shared parts.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "programs print")]
 

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use crate::cli::failure::Failure;
 
-/// Prints text, with its line ends, on standard output. A reader that closed the pipe is no error.
+/// Prints text, with its line ends, on standard output. A closed pipe is not an error.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     let printed = stdout

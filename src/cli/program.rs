@@ -1,5 +1,5 @@
-//! The life of a server program, from its settings to its exit: what the Distributor and the
-//! gateway share.
+//! The life cycle of a server program, from its settings to its exit, shared by the Distributor and
+//! the gateway.
 
 use std::env;
 use std::io::{self, Write};
@@ -26,25 +26,25 @@ use crate::cli::service_manager::{ServiceManager, Watchdog};
 use crate::cli::settings::Settings;
 use crate::reactor::{Limits, Net, Reactor};
 
-/// What a program serves. Its methods are called in their order.
+/// The server of a program. Its methods are called in the order of their definition.
 pub(crate) trait Server: Sized + 'static {
-    /// The prefix of its environment variables.
+    /// Prefix of its environment variables.
     const PREFIX: &'static str;
     type Args: Parser;
-    /// The content of token files.
+    /// Content of the token files.
     type Tokens: Send + 'static;
 
     fn log_args(args: &Self::Args) -> &LogArgs;
 
-    /// Fails for values that are valid alone but not together.
+    /// Checks for values that are valid alone but not together.
     fn check(_args: &Self::Args) -> Result<(), Failure> {
         Ok(())
     }
 
-    /// Reads the token files, at the start and again on SIGHUP. `None`: there are none.
+    /// Reads the token files, at the start and again on SIGHUP. Returns `None` if there are none.
     fn read_tokens(args: &Self::Args) -> Result<Option<Self::Tokens>, Failure>;
 
-    /// Validates what to serve, and returns the limits of its loop and what starts it.
+    /// Validates the settings, and returns the limits of its loop and a function that starts it.
     fn plan(
         args: Self::Args,
         settings: &Settings,
@@ -60,7 +60,7 @@ pub(crate) trait Server: Sized + 'static {
     /// Returns the status for a service manager, as in `serving 3 nodes`.
     fn status(&self) -> String;
 
-    /// Closes all connections, turning the loop as long as that needs.
+    /// Closes all connections, turning the loop until that is done.
     fn stop(&mut self, event_loop: &mut EventLoop) -> io::Result<()>;
 
     /// Logs totals.
@@ -70,7 +70,7 @@ pub(crate) trait Server: Sized + 'static {
 /// Listens. Prints each address.
 pub(crate) type Start<S> = Box<dyn FnOnce(&mut Reactor, &mut NonBlocking) -> Result<S, Failure>>;
 
-/// Serves until a signal stops the program. Its flags begin after this many words of the command
+/// Serves until a signal stops the program. The flags begin after this many words of the command
 /// line.
 pub(crate) fn run<S: Server>(words_before_flags: usize) -> Result<(), Failure> {
     let words = env::args_os().skip(words_before_flags).collect();
@@ -93,10 +93,10 @@ fn serve<S: Server>(settings: &Settings) -> Result<(), Failure> {
     let (send_tokens, new_tokens) = mpsc::channel();
     let (at_start, level) = (settings.clone(), log.level());
     let service_manager = ServiceManager::from_env();
-    // Before the first connection is served, so that no signal is missed.
+    // Signals are handled before the first connection is served, so that none is missed.
     let stops = handle_signals(reactor.waker(), service_manager.clone(), move || {
         if let Some(tokens) = reload::<S>(&at_start, &level) {
-            // It fails only after the loop has ended.
+            // Sending fails only after the loop has ended.
             let _ = send_tokens.send(tokens);
         }
     })
@@ -112,11 +112,11 @@ fn serve<S: Server>(settings: &Settings) -> Result<(), Failure> {
     served.map_err(failed("waiting for events failed"))
 }
 
-/// Handles signals in a thread: wakes the loop, notifies the service manager, and returns the
-/// number of SIGINT and SIGTERM. For SIGHUP it calls `reload`, which may wait for a disk.
+/// Handles signals on a thread: wakes the loop, notifies the service manager, and returns the
+/// number of SIGINT and SIGTERM. On SIGHUP it calls `reload`, which may wait for a disk.
 ///
-/// SIGXFSZ is ignored: by default a limit of file sizes would end the program, instead of only
-/// failing a write.
+/// SIGXFSZ is ignored: by default a limit of file sizes would end the program, and not only fail a
+/// write.
 fn handle_signals(
     waker: Waker,
     service_manager: ServiceManager,
@@ -152,7 +152,7 @@ fn handle_signals(
 /// The loop of a program, and the signals that stop it.
 pub(crate) struct EventLoop {
     pub(crate) reactor: Reactor,
-    /// The number of SIGINT and SIGTERM. After the second it does not wait for peers.
+    /// Number of SIGINT and SIGTERM. After the second, the loop does not wait for peers.
     stops: Arc<AtomicU64>,
 }
 
@@ -193,8 +193,8 @@ impl EventLoop {
     }
 }
 
-/// Reloads files after SIGHUP: the log level of the configuration file, and token files, whose
-/// content it returns. An error in the configuration is logged and changes nothing, one in a token
+/// Reloads files on SIGHUP: the log level of the configuration file, and token files, whose content
+/// it returns. An error in the configuration is logged and changes nothing; an error in a token
 /// file leaves all tokens unchanged.
 fn reload<S: Server>(at_start: &Settings, level: &LogLevel) -> Option<S::Tokens> {
     if let Err(failure) = reload_log_level::<S>(at_start, level) {
@@ -202,7 +202,7 @@ fn reload<S: Server>(at_start: &Settings, level: &LogLevel) -> Option<S::Tokens>
         error!(error, "SIGHUP: invalid configuration, nothing changed");
         return None;
     }
-    // The files that were named at the start: others need a restart.
+    // Only the files that were given at the start: others need a restart.
     match at_start.parse().and_then(|args| S::read_tokens(&args)) {
         Ok(None) => {
             if at_start.file.is_none() {
@@ -258,7 +258,8 @@ pub(crate) fn raise_fd_limit() -> u64 {
 }
 
 /// Returns `wanted`, or the number of connections that leaves `reserved` fds free, if that is
-/// smaller. Raises the fd limit first. Warns of fewer connections if the number `is_explicit`.
+/// smaller. Raises the fd limit first. Logs a warning if it returns fewer and the number
+/// `is_explicit`.
 pub(crate) fn max_connections(wanted: u64, is_explicit: bool, reserved: u64) -> usize {
     let fds = raise_fd_limit();
     let possible = fds - reserved.min(fds / 2);

@@ -13,7 +13,7 @@ use crate::Waker;
 use crate::cli::address::HostPort;
 use crate::node::{DistributorAddress, Resolve};
 
-/// Returns the address of a Distributor for a node. `waker` is that of the node's reactor.
+/// Returns the address of a Distributor for a node. `waker` is that of the reactor of the node.
 pub(crate) fn distributor_address(host_port: &HostPort, waker: Waker) -> DistributorAddress {
     match host_port.to_string().parse::<SocketAddr>() {
         Ok(address) => address.into(),
@@ -25,11 +25,11 @@ pub(crate) fn distributor_address(host_port: &HostPort, waker: Waker) -> Distrib
     }
 }
 
-/// Looks up one name, at most once at a time, in a thread that ends with the lookup.
+/// Looks up one name, at most once at a time, on a thread that ends with the lookup.
 struct Resolver {
     host_port: HostPort,
     waker: Waker,
-    /// The result of the lookup, from its start until it is taken.
+    /// Result of the lookup, from its start until it is taken.
     lookup: Mutex<Option<Receiver<io::Result<Vec<SocketAddr>>>>>,
 }
 
@@ -43,7 +43,7 @@ impl Resolve for Resolver {
     fn start(&self) {
         let mut lookup = self.lookup.lock().unwrap_or_else(PoisonError::into_inner);
         if lookup.is_some() {
-            // A lookup that was too late for the last attempt serves this one.
+            // The result of a lookup that was too late for the last attempt is used now.
             return wake(&self.waker);
         }
         let (found, receiver) = mpsc::channel();

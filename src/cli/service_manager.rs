@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 use tracing::warn;
 
-/// The service manager that started this program, if it takes notifications.
+/// The service manager that started this program, if it accepts notifications.
 #[derive(Clone)]
 pub(crate) struct ServiceManager(Option<Arc<UnixDatagram>>);
 
 impl ServiceManager {
-    /// Returns the one in NOTIFY_SOCKET.
+    /// Returns the service manager in NOTIFY_SOCKET.
     pub(crate) fn from_env() -> ServiceManager {
         let path = env::var("NOTIFY_SOCKET").unwrap_or_default();
         if path.is_empty() {
@@ -63,7 +63,7 @@ fn connect(path: &str) -> io::Result<UnixDatagram> {
         }
         _ => socket.connect(path)?,
     }
-    // The longest that a stalled service manager delays the loop.
+    // Maximum time that a stalled service manager delays the loop.
     socket.set_write_timeout(Some(Duration::from_millis(100)))?;
     Ok(socket)
 }
@@ -77,7 +77,7 @@ pub(crate) struct Watchdog {
 }
 
 impl Watchdog {
-    /// Returns the one in WATCHDOG_USEC and WATCHDOG_PID.
+    /// Returns the watchdog in WATCHDOG_USEC and WATCHDOG_PID.
     pub(crate) fn from_env(service_manager: ServiceManager) -> Watchdog {
         let number = |name| env::var(name).ok()?.parse::<u64>().ok();
         let is_for_this_process = env::var_os("WATCHDOG_PID").is_none()

@@ -15,7 +15,7 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use crate::cli::config_file::{ConfigFile, toml_value};
 use crate::cli::failure::{Failure, one_line};
 
-/// The paragraph of help about the sources of values.
+/// Paragraph of the help about the sources of values.
 pub(crate) const HELP: &str = "\
 Every flag can also be set by the environment variable shown with it, and by its name in a \
 configuration file (--config). Precedence: flag, environment variable, configuration file, default. \
@@ -53,13 +53,13 @@ fn variable(arg: &Arg, prefix: &str) -> Option<String> {
     Some(format!("{prefix}{flag}"))
 }
 
-/// Parses the command line of this process. `None`: it asked for help or the version, which is
+/// Parses the command line of this process. Returns `None` for the help or the version, which is
 /// printed.
 pub(crate) fn parse_command_line(command: Command) -> Result<Option<ArgMatches>, Failure> {
     match command.clone().try_get_matches() {
         Ok(matches) => Ok(Some(matches)),
         Err(error) if !error.use_stderr() => {
-            // Without a reader there is nothing to report to.
+            // If standard output is closed, the error cannot be reported.
             let _ = error.print();
             Ok(None)
         }
@@ -71,7 +71,7 @@ pub(crate) fn parse_command_line(command: Command) -> Result<Option<ArgMatches>,
     }
 }
 
-/// Returns the environment variable that an error is about, unless it is about a flag.
+/// Returns the environment variable of an error, unless the error is about a flag.
 fn variable_of(error: &clap::Error, command: &Command) -> Option<String> {
     let Some(ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) else {
         return None;
@@ -110,8 +110,8 @@ enum Origin<'s> {
 }
 
 impl Settings {
-    /// Reads the values that a command [with its sources](with_sources) gets from these words of
-    /// the command line, the environment and the configuration file.
+    /// Reads the values of a command [with its sources](with_sources), from these words of the
+    /// command line, the environment and the configuration file.
     pub(crate) fn read(
         command: Command,
         prefix: &'static str,
@@ -160,7 +160,7 @@ impl Settings {
         self.matches.get_flag("print_config")
     }
 
-    /// Returns whether a flag, a variable or the file sets this key.
+    /// Returns whether this key is set by a flag, a variable or the file.
     pub(crate) fn is_set(&self, key: &str) -> bool {
         self.arg(key)
             .is_some_and(|arg| !matches!(self.origin(arg), Origin::Default | Origin::Unset))
@@ -183,7 +183,7 @@ impl Settings {
         changed.filter_map(Arg::get_long).collect()
     }
 
-    /// Adds to a failure that names a flag the line of the file or the variable that sets it.
+    /// Adds the line of the file, or the variable, to a failure that names a flag.
     pub(crate) fn locate(&self, failure: Failure) -> Failure {
         let words = failure.message.split([' ', ':']);
         let place = words
@@ -243,7 +243,7 @@ impl Settings {
         }
     }
 
-    /// Returns the values of a flag as they would be written after it.
+    /// Returns the values of a flag, as they would be written after it.
     fn values(&self, arg: &Arg) -> Vec<OsString> {
         let id = arg.get_id().as_str();
         // A switch has more than one spelling.

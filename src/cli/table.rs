@@ -21,7 +21,7 @@ pub(crate) fn aligned(rows: &[Vec<String>], align: Align) -> String {
     for (number, row) in rows.iter().enumerate() {
         let mut line = String::new();
         for (column, cell) in row.iter().enumerate() {
-            // Some characters take two columns of a terminal, and some none.
+            // Some characters are two columns wide, and some none.
             let room = " ".repeat(width(column).saturating_sub(cell.width()));
             let gap = if column == 0 { "" } else { "  " };
             line += &match (column, align) {

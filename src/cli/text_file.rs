@@ -1,4 +1,4 @@
-//! Small text files that flags name.
+//! Small text files that are given by flags.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::store::{Disk, OsDisk};
 ///
 /// # Errors
 ///
-/// Exit code 2 for invalid content. Exit code 1 for a file that cannot be read: it may be there
+/// The exit code is 2 for invalid content, and 1 for a file that cannot be read: it may appear
 /// later, as on a mount that comes late.
 pub(crate) fn read(flag: &str, file: &Path, max_bytes: u64) -> Result<String, Failure> {
     let bytes = OsDisk::default().read(file, max_bytes);

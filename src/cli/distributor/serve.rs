@@ -1,4 +1,4 @@
-//! The Distributor as a server: the order in which it starts, and how it stops.
+//! The Distributor as a server: its start and its stop.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,11 +29,12 @@ pub(crate) struct DistributorServer {
 /// The tokens of nodes and of the administrator.
 pub(crate) type AllTokens = (Option<Tokens>, Option<AdminToken>);
 
-/// Time that peers get to read the frames whose writing has begun.
+/// Time for peers to read the frames whose writing has begun.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 /// Time to write the last snapshot, after the connections are closed.
 const LAST_SNAPSHOT_TIMEOUT: Duration = Duration::from_millis(700);
-/// Fds for everything but connections: listeners, the loop, logs, connections being rejected.
+/// Number of fds for everything but connections: listeners, the loop, logs, connections being
+/// rejected.
 const RESERVED_FDS: u64 = 64;
 const DEFAULT_MAX_CONNECTIONS: u64 = 10_000;
 const MAX_TOKEN_FILE_BYTES: u64 = 16 << 20;
@@ -98,7 +99,7 @@ impl Server for DistributorServer {
         let start = move |reactor: &mut Reactor, stdout: &mut NonBlocking| {
             let net = reactor.net();
             let mut distributor = Distributor::new(config.clone());
-            // Before the Distributor serves, so that the admin API shows all of its events.
+            // Started before the Distributor, so that the admin API shows all of its events.
             let mut admin = None;
             if !http_addresses.is_empty() {
                 let admin = admin.insert(AdminApi::new(http_config));

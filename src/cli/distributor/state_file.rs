@@ -1,6 +1,6 @@
 //! The state file, which keeps the list across restarts.
 //!
-//! It is read once at the start, and written by a thread of its own: the loop never waits for the
+//! It is read once at the start, and written on a separate thread: the loop never waits for the
 //! disk.
 
 use std::fs::{File, OpenOptions};
@@ -20,23 +20,23 @@ use crate::cli::failure::Failure;
 use crate::distributor::{Config, Restored, Snapshot, SnapshotCounts, SnapshotSink};
 use crate::store::{self, Disk, OsDisk};
 
-/// Time to wait for the lock: another Distributor may be stopping.
+/// Maximum wait for the lock: another Distributor may be stopping.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
-/// Largest file that is read, unless lists may be even longer.
+/// Maximum size of a file that is read, unless lists may be longer.
 const MAX_READ_BYTES: u64 = 256 << 20;
-/// Time after which a failed write is retried, though the list has not changed.
+/// Time after which a failed write is retried, even if the list has not changed.
 const RETRY: Duration = Duration::from_secs(1);
 /// Interval between log lines about a failing disk.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A lock beside the state file that keeps other Distributors from writing it.
+/// A lock file next to the state file that keeps other Distributors from writing it.
 pub(crate) struct Lock {
     path: PathBuf,
     file: Option<File>,
     warned: bool,
 }
 
-/// Locks the state file. Where files cannot be locked, this only warns.
+/// Locks the state file. If files cannot be locked, this only warns.
 pub(crate) fn lock(path: &Path) -> Result<Lock, Failure> {
     let mut lock = Lock {
         path: store::beside(path, ".lock"),
@@ -56,9 +56,10 @@ pub(crate) fn lock(path: &Path) -> Result<Lock, Failure> {
 }
 
 impl Lock {
-    /// Takes the lock, unless it is held already. `false`: another process holds it.
+    /// Acquires the lock, unless it is held. Returns `false` if another process holds it.
     ///
-    /// A lock file that was deleted, as with its folder, excludes no process: a new one is locked.
+    /// A deleted lock file, as after the deletion of its folder, excludes no process: a new one is
+    /// locked.
     fn acquire(&mut self) -> bool {
         if self.is_held() {
             return true;
@@ -135,7 +136,7 @@ pub(crate) struct StateFile {
 enum Request {
     /// Write the newest snapshot.
     Write,
-    /// Write it, and end.
+    /// Write the newest snapshot, and end.
     Finish(Sender<()>),
 }
 
@@ -150,7 +151,7 @@ impl SnapshotSink for StateFile {
     fn persist(&mut self, snapshot: Snapshot) {
         let newest = self.shared.newest.lock();
         *newest.unwrap_or_else(PoisonError::into_inner) = Some(snapshot);
-        // It fails only after the thread has written the last snapshot.
+        // Sending fails only after the thread has written the last snapshot.
         let _ = self.requests.send(Request::Write);
     }
 
@@ -180,7 +181,7 @@ impl StateFile {
         Ok(StateFile { requests, shared })
     }
 
-    /// Waits until the last snapshot is written, or has failed to be, but at most for `timeout`.
+    /// Waits until writing the last snapshot has succeeded or failed, but at most for `timeout`.
     pub(crate) fn finish(self, timeout: Duration) {
         let (done, is_done) = mpsc::channel();
         let _ = self.requests.send(Request::Finish(done));
@@ -198,7 +199,7 @@ struct Writer {
     failing: Option<Failing>,
 }
 
-/// A disk that has failed since the last successful write.
+/// A series of failures since the last successful write.
 struct Failing {
     failures: u64,
     logged_at: Instant,
@@ -213,7 +214,7 @@ impl Writer {
             let newest = newest.unwrap_or_else(PoisonError::into_inner).take();
             match (newest, &request) {
                 (Some(newest), _) => self.unwritten = Some(newest.into_bytes()),
-                // An earlier request has written it.
+                // An earlier request has already written it.
                 (None, Ok(Request::Write)) => continue,
                 (None, _) => {}
             }

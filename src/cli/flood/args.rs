@@ -70,7 +70,7 @@ pub(crate) struct ServeArgs {
     pub(crate) with_http: bool,
 }
 
-/// The server, and the output.
+/// The server, and the format of the output.
 #[derive(clap::Args, Debug)]
 pub(crate) struct ServerArgs {
     /// Server to load
@@ -129,7 +129,7 @@ pub(crate) struct StormArgs {
     #[arg(long, value_name = "N", default_value = "1000", value_parser = count(2))]
     pub(crate) nodes: usize,
 
-    /// How the nodes register
+    /// Registration of the nodes
     #[arg(long, value_name = "HOW", default_value = "plain")]
     pub(crate) watch: Watch,
 
@@ -168,7 +168,7 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "N", default_value = "1000", value_parser = count(1))]
     pub(crate) nodes: usize,
 
-    /// How the watchers register
+    /// Registration of the watchers
     #[arg(long, value_name = "HOW", default_value = "delta")]
     pub(crate) watch: Watch,
 
@@ -255,7 +255,7 @@ pub(crate) struct IdleArgs {
     #[arg(long, requires = "registered")]
     pub(crate) unlisted: bool,
 
-    /// How long the connections stay idle
+    /// Time that the connections stay idle
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = positive_time)]
     pub(crate) duration: Duration,
 
@@ -287,7 +287,7 @@ fn per_second(text: &str) -> Result<f64, String> {
     rate.ok_or_else(|| "use a number from 0.001 to 10000000".to_owned())
 }
 
-/// Short enough to be added to the present.
+/// Maximum time, short enough to be added to the present.
 const MAX_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
 fn positive_time(text: &str) -> Result<Duration, String> {

@@ -1,7 +1,8 @@
-//! A server with nothing between it and epoll, for comparison: it sends the same bytes to the same
-//! sockets, and keeps no state of a registry.
+//! A server directly on epoll, for comparison: it sends the same bytes to the same sockets, and
+//! keeps no state of a registry.
 //!
-//! It reads its tasks from standard input, and ends with that. It uses nothing else of this crate.
+//! It reads its tasks from standard input, and ends when that ends. It uses nothing else of this
+//! crate.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
@@ -19,18 +20,18 @@ const FRAME_END: &[u8] = "¶".as_bytes();
 const BACKLOG: i32 = 4096;
 const EVENTS_PER_WAIT: usize = 1024;
 const READ_BYTES: usize = 64 << 10;
-/// Event data; any other is the number of a peer.
+/// Event data of standard input; any other value is the number of a peer.
 const TASKS: u64 = u64::MAX;
 const LISTENER: u64 = u64::MAX - 1;
 
-/// What the server sends when. Nothing is sent where a text is empty.
+/// The data that the server sends at each event. Nothing is sent for an empty text.
 #[derive(Clone, Default, Serialize, Deserialize, Debug)]
 pub(crate) struct Task {
-    /// All that is read is sent back, and nothing else happens.
+    /// All received bytes are sent back, and nothing else happens.
     pub(crate) echo: bool,
     /// Sent to each peer that connects.
     pub(crate) greeting: String,
-    /// The first peers that register, this many, are watchers.
+    /// The first peers that register, up to this number, are watchers.
     pub(crate) watchers: usize,
     /// Sent to each watcher that registers.
     pub(crate) reply: String,
@@ -47,10 +48,10 @@ pub(crate) struct Task {
 
 struct Peer {
     stream: TcpStream,
-    /// The beginning of its registration, until that is complete.
+    /// Beginning of its registration, until that is complete.
     input: Option<Vec<u8>>,
     is_watcher: bool,
-    /// What the socket had no room for.
+    /// Bytes that the socket had no room for.
     unsent: VecDeque<u8>,
 }
 
@@ -59,7 +60,7 @@ struct Server {
     listener: TcpListener,
     peers: Slab<Peer>,
     task: Task,
-    /// Since the task was set.
+    /// Number of registrations since the task was set.
     registered: usize,
     scratch: Vec<u8>,
 }
@@ -68,7 +69,7 @@ struct Server {
 pub(crate) fn serve() -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     listener.set_nonblocking(true)?;
-    // Accepted connections inherit it.
+    // Accepted connections inherit this option.
     sockopt::set_tcp_nodelay(&listener, true)?;
     // Listening again makes the backlog longer.
     net::listen(&listener, BACKLOG)?;
@@ -142,8 +143,8 @@ impl Server {
         Ok(())
     }
 
-    /// Reads once, as a rule: a short read has taken everything, and epoll reports what comes
-    /// later. Only a connection that has ended is read to its end.
+    /// Normally reads once: a short read has taken everything, and epoll reports later input. Only
+    /// a connection that has ended is read to its end.
     fn on_ready(&mut self, number: usize, flags: Flags) {
         let has_ended = flags.intersects(!(Flags::OUT | Flags::IN));
         let mut is_empty = !flags.intersects(!Flags::OUT);
@@ -209,7 +210,7 @@ fn send_to_watchers(peers: &mut Slab<Peer>, frame: &str) {
 }
 
 impl Peer {
-    /// Writes once, as a rule. Reading reports a failed connection.
+    /// Normally writes once. Reading reports a failed connection.
     fn send(&mut self, bytes: &[u8]) {
         let mut sent = 0;
         if self.unsent.is_empty() && !bytes.is_empty() {

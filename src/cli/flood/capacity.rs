@@ -1,20 +1,20 @@
-//! How many connections this machine allows one process, and from which addresses.
+//! The number of connections that this machine allows one process, and their source addresses.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::cli::program::raise_fd_limit;
 
-/// Reserved for files, pipes and sockets that are not connections of the run.
+/// Number of fds for files, pipes and sockets that are not connections of the run.
 const RESERVED_FDS: u64 = 64;
-/// Source addresses: 127.0.0.1 to 127.0.0.254.
+/// Maximum number of source addresses: 127.0.0.1 to 127.0.0.254.
 const MAX_SOURCES: u64 = 254;
 
 /// The limits of this machine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Machine {
     fds: u64,
-    /// Ports for connections from one address to another.
+    /// Number of ports for connections from one address to another.
     ports: u64,
 }
 
@@ -43,8 +43,8 @@ impl Machine {
         }
     }
 
-    /// Plans `wanted` connections to `to`, and `others` that are needed as well, from this many
-    /// loopback addresses, or from as many as the port range requires.
+    /// Plans `wanted` connections to `to`, and `others` in addition, from this many loopback
+    /// addresses, or from as many as the port range requires.
     pub(crate) fn plan(
         self,
         to: SocketAddr,

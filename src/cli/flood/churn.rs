@@ -1,8 +1,8 @@
-//! Nodes join and leave while others watch: how long it takes until the change reaches each
+//! Nodes join and leave while others watch. Measures the time until each change reaches each
 //! watcher.
 //!
-//! A round begins with single changes, one after the other, to measure one alone. Then joins follow
-//! a schedule that waits for nothing.
+//! A round begins with single changes, one after the other, to measure each alone. Then joins
+//! follow a schedule, independent of the state of earlier ones.
 
 use std::time::{Duration, Instant};
 
@@ -19,12 +19,12 @@ use super::server::RESIDENT;
 use crate::cli::failure::Failure;
 use crate::reactor::{Close, ConnId};
 
-/// Connections for joiners that have not left yet.
+/// Number of connections for joiners that have not left yet.
 const SPARE: usize = 256;
 const SINGLES: usize = 8;
-/// A node that joined stays at least this long, and until the join has reached all watchers.
+/// Minimum stay of a joined node. It also stays until the join has reached all watchers.
 const MIN_STAY: Duration = Duration::from_millis(100);
-/// The fractions of its multiples are spread evenly.
+/// Its multiples have evenly distributed fractions.
 const GOLDEN_RATIO: f64 = 0.618_033_988_749_895;
 
 pub(crate) fn run(args: &ChurnArgs) -> Result<Report, Failure> {
@@ -152,7 +152,7 @@ impl Churn<'_> {
         let memory = run.memory(RESIDENT);
         if self.is_slow {
             if is_complete {
-                // They notice whether they still have a connection.
+                // Each then detects whether it still has a connection.
                 pool.stuck_connections()
                     .for_each(|conn| run.net().resume(conn));
                 run.pause(pause_after(connecting), pool)?;
@@ -176,7 +176,7 @@ impl Churn<'_> {
         Ok(())
     }
 
-    /// Connects all members, until each knows of all, and one has a list of all.
+    /// Connects all members, until each has received all of them, and one has a list of all.
     fn connect(self, pool: &mut Pool, run: &mut Run, all: usize) -> Result<(), Failure> {
         let listed = if self.args.unlisted { 0 } else { all };
         let has_list = |pool: &Pool| {
@@ -194,7 +194,7 @@ impl Churn<'_> {
         pool.wait_for(run, "nodes received the list of all", 1, has_list)
     }
 
-    /// Nodes join when they are due, whatever the state of those before.
+    /// Joins nodes when they are due, independent of the state of earlier ones.
     fn join_and_leave(self, pool: &mut Pool, run: &mut Run) -> Result<(), Failure> {
         let rate = self.args.rate;
         let start = Instant::now();
@@ -232,7 +232,7 @@ impl Churn<'_> {
         }
     }
 
-    /// Returns a task with what the pool received, or `None` if that is not enough.
+    /// Returns a task from the received frames, or `None` if they do not suffice.
     fn task_after(self, pool: &Pool, names: &Names) -> Option<Task> {
         let (joined, number) = pool.joins.joined_frame.as_ref()?;
         let list = pool.received.last_list.as_ref()?;
@@ -249,8 +249,8 @@ impl Churn<'_> {
     }
 }
 
-/// Returns how long a joiner stays. Leaves have all distances from joins, since one just before a
-/// join delays it.
+/// Returns the stay of a joiner. Leaves are spread over all distances from joins, since one just
+/// before a join delays it.
 fn stay(number: u32, rate: f64) -> Duration {
     let share = (f64::from(number) * GOLDEN_RATIO).fract();
     MIN_STAY + Duration::from_secs_f64(share / rate)
@@ -264,13 +264,13 @@ fn quiet_cpu(pool: &mut Pool, run: &mut Run) -> Result<Option<Duration>, Failure
     cpu
 }
 
-/// One node joins and leaves while nothing else happens. Returns the time to the last watcher, and
-/// the CPU time of the server for the join and for the leave.
+/// Joins and leaves with one node while nothing else happens. Returns the time to the last watcher,
+/// and the CPU time of the server for the join and for the leave.
 fn single_change(pool: &mut Pool, run: &mut Run) -> Result<[Option<Duration>; 3], Failure> {
-    // The CPU time of a server that is busy with something else may not be counted yet.
+    // The CPU time of a server that is busy otherwise may not be counted yet.
     let counted = |cpu: Option<Duration>| cpu.filter(|cpu| !cpu.is_zero());
     let conn = pool.connect_joiner(run.net());
-    // It connects, and receives its first list.
+    // The node connects, and receives its first list.
     run.cpu_used(pool)?;
     let number = pool.join(run.net(), conn, Instant::now());
     let what = "joins reached all watchers";

@@ -1,7 +1,7 @@
 //! The frames between the nodes of a run and a Distributor.
 //!
-//! Thousands of watchers are sent the same frame. It is parsed for the first of them; for the
-//! others all of its bytes are compared with the parsed ones.
+//! Thousands of watchers receive the same frame. It is parsed for the first of them; for the others
+//! all of its bytes are compared with the parsed ones.
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use crate::protocol::{ListedNode, Reply, Update};
 
 pub(crate) const FRAME_END: &[u8] = "¶".as_bytes();
-/// Parsed frames that are kept: watchers are at most a few frames apart.
+/// Maximum number of parsed frames that are kept: watchers are at most a few frames apart.
 const MAX_RECENT: usize = 32;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,7 +55,7 @@ impl Names {
     }
 }
 
-/// How nodes register.
+/// Kind of registration of the nodes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Watch {
     /// No session; receives whole lists
@@ -70,7 +70,7 @@ pub(crate) enum Watch {
 }
 
 impl Watch {
-    /// Returns what the nodes watch in their sessions, if they have sessions.
+    /// Returns the `watch` of the nodes' sessions, if they have sessions.
     pub(crate) fn session(self) -> Option<&'static str> {
         match self {
             Watch::Plain => None,
@@ -81,7 +81,7 @@ impl Watch {
     }
 }
 
-/// Writes a registration: without a port, if the node is not to be listed. Its length does not
+/// Writes a registration, without a port if the node is not to be listed. Its length does not
 /// depend on the number of the node.
 pub(crate) fn write_registration(
     mut out: impl Write,
@@ -128,10 +128,10 @@ pub(crate) struct Frame {
     /// Its revision, in a session.
     pub(crate) rev: Option<u64>,
     pub(crate) wants_ack: bool,
-    /// The number of members in the list, or that joined.
+    /// Number of members in the list, or that joined.
     pub(crate) members: usize,
     pub(crate) members_left: usize,
-    /// The joiners in the list, or that joined.
+    /// Joiners in the list, or that joined.
     pub(crate) joiners: Vec<usize>,
     pub(crate) has_left: bool,
 }
@@ -141,7 +141,7 @@ impl Frame {
         matches!(self.kind, Kind::List | Kind::Delta { .. })
     }
 
-    /// Returns the frame as it was sent.
+    /// Returns the frame as sent.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes).into_owned() + "¶"
     }

@@ -38,14 +38,15 @@ fn escape(text: &str) -> String {
     text.replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// Draws percentiles to the right, each step a tenth of what is left to 100, and times upwards.
+/// Draws percentiles from left to right, each step a tenth of the remainder to 100, and times from
+/// bottom to top.
 fn percentile_chart(curve: &Curve, baseline: Option<&str>) -> String {
     const TICKS: [f64; 6] = [0.0, 90.0, 99.0, 99.9, 99.99, 99.999];
     let place = |percentile: f64| (1.0 - percentile / 100.0).max(1e-6).log10().abs();
     let on_axis = |points: &[Point]| {
         let mut last = 0.0;
         let points = points.iter().map(|(percentile, time)| {
-            // 100 % is infinitely far away: it is drawn a bit beyond the others.
+            // 100 % is infinitely far away: it is drawn slightly beyond the others.
             last = if *percentile < 100.0 {
                 place(*percentile)
             } else {
@@ -91,7 +92,7 @@ fn ticks(most: f64) -> Vec<f64> {
     ticks.filter(|at| *at <= most).collect()
 }
 
-/// Draws series over an axis with these ticks, if there is anything to draw.
+/// Draws series over an axis with these ticks, if there are any.
 fn chart(
     title: &str,
     axis: &[(f64, String)],

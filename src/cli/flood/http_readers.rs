@@ -13,26 +13,26 @@ use super::record::Unit::{Bytes, Count};
 use super::report::Report;
 use crate::cli::failure::Failure;
 
-/// Bytes of one read. The receive buffer is as small: the server keeps what was not read, and not
-/// the kernel of this side.
+/// Number of bytes of one read. The receive buffer is as small, so that unread data stays in the
+/// server and not in the kernel of this side.
 const READ_BYTES: usize = 4096;
 const READ_INTERVAL: Duration = Duration::from_millis(400);
-/// Readers are spread over this many times within the interval.
+/// Number of groups of readers that are spread over the interval.
 const SLOTS: u32 = 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// As long as browsers wait.
+/// Pause before reconnecting, as in browsers.
 const RECONNECT_DELAY: Duration = Duration::from_secs(2);
 const MAX_HEADERS: usize = 32;
 
-/// Clients that read during the rounds against the server, and what became of them in all rounds.
+/// Clients that read during the rounds against the server, and totals of all rounds.
 #[derive(Debug)]
 pub(crate) struct HttpReaders {
     to: SocketAddr,
     count: usize,
     bytes: u64,
-    /// Connections that the server closed during a page.
+    /// Number of connections that the server closed during a page.
     cut: u64,
-    /// Connections that were closed, or answered with an error, instead of a page.
+    /// Number of connections that were closed, or that received an error, instead of a page.
     refused: u64,
 }
 
@@ -95,7 +95,7 @@ impl HttpReaders {
     }
 }
 
-/// Fails where no client would receive a page.
+/// Checks that a client receives a page.
 fn request_once(to: SocketAddr) -> io::Result<()> {
     let config = ureq::Agent::config_builder().proxy(None);
     let config = config.timeout_global(Some(CONNECT_TIMEOUT));
@@ -108,11 +108,11 @@ struct Reader {
     to: SocketAddr,
     path: &'static str,
     stream: TcpStream,
-    /// Set when the connection has ended.
+    /// Time to reconnect, set when the connection has ended.
     reconnect_at: Option<Instant>,
     /// The beginning of the head of a response.
     head: Vec<u8>,
-    /// Unread bytes of its body, once the head is complete.
+    /// Number of unread bytes of its body, once the head is complete.
     body: Option<u64>,
 }
 
@@ -159,8 +159,8 @@ impl Reader {
         }
     }
 
-    /// Returns `None` if the connection ended, or if an error came instead of a page. Of too many
-    /// readers, the last are closed without a response.
+    /// Reads once. Returns `None` if the connection ended, or if an error arrived instead of a
+    /// page. If there are too many readers, the last are closed without a response.
     fn read(&mut self, readers: &mut HttpReaders) -> Option<()> {
         let mut buffer = [0; READ_BYTES];
         let mut count = match self.stream.read(&mut buffer) {

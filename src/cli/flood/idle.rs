@@ -1,4 +1,4 @@
-//! Connections that do nothing: what each costs the server.
+//! Idle connections, and the cost of each to the server.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use super::server::{ANONYMOUS, RESIDENT};
 use crate::cli::failure::Failure;
 
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(250);
-/// A Distributor closes connections that are silent for a minute.
+/// Maximum silence: a Distributor closes connections that are silent for a minute.
 const MAX_SILENCE: Duration = Duration::from_secs(45);
 
 pub(crate) fn run(args: &IdleArgs) -> Result<Report, Failure> {

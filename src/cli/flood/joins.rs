@@ -1,4 +1,4 @@
-//! The joins of a round, and how long each takes to reach each watcher.
+//! The joins of a round, and the time that each takes to reach each watcher.
 
 use std::mem;
 use std::rc::Rc;
@@ -9,9 +9,9 @@ use super::record::Times;
 
 #[derive(Debug)]
 struct Joiner {
-    /// When it joins by the schedule. Any delay after that counts.
+    /// Scheduled time of the join. Any later delay counts.
     due: Instant,
-    /// For each watcher, whether the join has reached it.
+    /// Whether the join has reached each watcher.
     has_reached: Vec<bool>,
     reached: usize,
 }
@@ -19,13 +19,13 @@ struct Joiner {
 #[derive(Default, Debug)]
 pub(crate) struct Joins {
     joiners: Vec<Joiner>,
-    /// The number of watchers that a join must reach to be complete.
+    /// Number of watchers that a join must reach to be complete.
     pub(crate) watchers: usize,
     pub(crate) to_each: Times,
-    /// For each complete join, when it was due and its time to the last watcher.
+    /// Scheduled time of each complete join, and its time to the last watcher.
     pub(crate) to_last: Vec<(Instant, Duration)>,
-    /// A frame about one join alone with the joiner's number, and one about leaving alone. If
-    /// possible without a request for acknowledgement, as most are.
+    /// A frame with only one join, and the number of the joiner, and one with only one leave. If
+    /// possible without a request for acknowledgement, like most frames.
     pub(crate) joined_frame: Option<(Rc<Frame>, usize)>,
     pub(crate) left_frame: Option<Rc<Frame>>,
 }

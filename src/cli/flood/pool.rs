@@ -15,13 +15,13 @@ use crate::cli::failure::Failure;
 use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{CloseReason, ConnId, ConnectOptions, Handler, Net, Origin};
 
-/// Members that connect at a time, where connecting is not what is measured.
+/// Maximum number of members that connect at a time, unless connecting is measured.
 const MAX_CONNECTING: usize = 512;
-/// The default interval of a session.
+/// Default interval of a session.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
-/// After a pause the heartbeats that are due are sent in steps.
+/// Maximum number of heartbeats sent at once. After a pause, due heartbeats are sent in steps.
 const MAX_HEARTBEATS_AT_ONCE: u32 = 512;
-/// The refusal of a registration is shorter, whatever the name in it.
+/// Maximum length of the rejection of a registration, with any name.
 const MAX_REFUSAL_BYTES: usize = 1024;
 
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ pub(crate) struct Member {
     rev: Option<u64>,
     is_confirmed: bool,
     has_reached_goal: bool,
-    /// The number of members that are listed, as far as it knows.
+    /// Number of listed members, as far as it knows.
     listed: Option<usize>,
     pub(crate) updates: u64,
     bytes: u64,
@@ -40,23 +40,23 @@ pub(crate) struct Member {
 pub(crate) struct Pool {
     to: SocketAddr,
     sources: Vec<Option<IpAddr>>,
-    /// How members register, if they do.
+    /// Registration of the members, if they register.
     watch: Option<Watch>,
     unlisted: bool,
-    /// The server sends frames of a session, and does not expect any.
+    /// The server sends frames of a session, but does not expect any.
     is_bare: bool,
     pub(crate) members: Vec<Member>,
-    /// The number of members when all are connected.
+    /// Number of members when all are connected.
     wanted: usize,
-    /// The first members, this many, do not read.
+    /// Number of members that do not read; these are the first.
     pub(crate) stuck: usize,
     pub(crate) joins: Joins,
     nodes: ConnMap<Node>,
     frames: FrameReader,
-    /// Each member is to know of this many listed members.
+    /// Number of listed members that each member is to know of.
     goal: usize,
     goal_since: Instant,
-    /// The time that each member took to the goal.
+    /// Time that each member took to the goal.
     pub(crate) times_to_goal: Vec<Duration>,
     /// Set while a change is measured alone.
     pub(crate) heartbeats_paused: bool,
@@ -65,25 +65,25 @@ pub(crate) struct Pool {
     pub(crate) received: Received,
 }
 
-/// What came from the server.
+/// Data received from the server.
 #[derive(Default, Debug)]
 pub(crate) struct Received {
     opened: usize,
-    /// Members whose registration was confirmed.
+    /// Number of members whose registration was confirmed.
     pub(crate) confirmed: usize,
-    /// Members that have received a frame.
+    /// Number of members that have received a frame.
     pub(crate) greeted: usize,
-    /// Lists and deltas that members have received.
+    /// Number of lists and deltas that members have received.
     pub(crate) updates: u64,
-    /// Deltas that did not follow from the revision of their receiver.
+    /// Number of deltas that did not follow from the revision of their receiver.
     pub(crate) gaps: u64,
-    /// Connections that the server closed, and the reason for the last one.
+    /// Number of connections that the server closed, and the reason for the last one.
     pub(crate) lost: usize,
     last_loss: Option<CloseReason>,
     refusal: Option<String>,
-    /// The newest whole list without joiners.
+    /// Newest whole list without joiners.
     pub(crate) last_list: Option<Rc<Frame>>,
-    /// The first reply to a registration.
+    /// First reply to a registration.
     pub(crate) reply: Option<Rc<Frame>>,
 }
 
@@ -112,7 +112,7 @@ impl Pool {
         }
     }
 
-    /// Starts to record when each member knows of this many listed members.
+    /// Begins to record when each member knows of this many listed members.
     pub(crate) fn set_goal(&mut self, listed: usize) {
         self.goal = listed;
         self.goal_since = Instant::now();
@@ -151,7 +151,7 @@ impl Pool {
         self.connect(net, Node::Joiner(self.joins.len()))
     }
 
-    /// Returns the number of the join.
+    /// Joins with a connected node, and returns the number of the join.
     pub(crate) fn join(&mut self, net: &mut Net, conn: ConnId, due: Instant) -> usize {
         let number = self.joins.add(self.members.len(), due);
         self.register(net, conn, Node::Joiner(number), Watch::Nothing, false);
@@ -189,7 +189,7 @@ impl Pool {
     }
 
     /// Turns until the count is `of`. Fails at the timeout, when a connection is lost, and when the
-    /// server refuses something.
+    /// server rejects something.
     pub(crate) fn wait_for(
         &mut self,
         run: &mut Run,
@@ -227,7 +227,7 @@ impl Pool {
         self.members.iter().map(|member| member.bytes).sum()
     }
 
-    /// Returns the newest whole list as it was sent; an empty text if there is none.
+    /// Returns the newest whole list as sent; an empty text if there is none.
     pub(crate) fn last_list(&self) -> String {
         let list = self.received.last_list.as_ref();
         list.map_or_else(String::new, |list| list.text())
@@ -243,7 +243,7 @@ impl Pool {
             return;
         }
         let now = Instant::now();
-        // A late member sends one, and not all that it missed.
+        // A late member sends only one heartbeat, not all that it missed.
         let earliest = now.checked_sub(HEARTBEAT_INTERVAL).unwrap_or(now);
         self.heartbeat_due = self.heartbeat_due.max(earliest);
         for _ in 0..MAX_HEARTBEATS_AT_ONCE {
@@ -316,7 +316,7 @@ impl Pool {
         }
     }
 
-    /// Reads the refusal of a joiner. The list that it receives first is longer, and is skipped.
+    /// Reads the rejection of a joiner. The list that it receives first is longer, and is skipped.
     fn on_joiner_frame(&mut self, frame: &[u8]) {
         if frame.len() <= MAX_REFUSAL_BYTES
             && let Kind::Refused(refusal) = &self.frames.read(frame).kind

@@ -1,4 +1,4 @@
-//! What rounds against one server yield.
+//! Results of the rounds against one server.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ impl Unit {
             Unit::Count => [(1.0, ""); 4],
             Unit::PerSecond => [(1.0, "/s"); 4],
         };
-        // The largest unit that leaves a digit before the point, or the smallest one.
+        // Chooses the largest unit with a digit before the point, or the smallest one.
         let [.., smallest] = sizes;
         let fitting = sizes.into_iter().find(|(size, _)| value.abs() >= *size);
         let (size, name) = fitting.unwrap_or(smallest);
@@ -49,7 +49,7 @@ impl Unit {
     }
 }
 
-/// How the values of all rounds become one figure.
+/// Method of merging the values of all rounds into one figure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Merge {
     Least,
@@ -60,7 +60,7 @@ pub(crate) enum Merge {
 }
 
 impl Merge {
-    /// Returns `None` if there are no values.
+    /// Merges values. Returns `None` if there are none.
     fn merge(self, values: &[f64]) -> Option<f64> {
         let mut values = values.to_vec();
         values.sort_unstable_by(f64::total_cmp);
@@ -102,7 +102,7 @@ impl Data {
         }
     }
 
-    /// Returns points that become denser towards the slowest, or `None` if there are no times.
+    /// Returns points that get denser towards the slowest, or `None` if there are no times.
     pub(crate) fn curve(&self) -> Option<Vec<Point>> {
         let Data::Times(Times(times)) = self else {
             return None;
@@ -124,13 +124,13 @@ fn seconds(nanos: u64) -> f64 {
 
 #[derive(Default, Debug)]
 pub(crate) struct Record {
-    /// In the order in which they were first recorded.
+    /// Rows, in the order in which they were first recorded.
     pub(crate) rows: Vec<(&'static str, Data)>,
     pub(crate) time_line: Vec<Point>,
-    /// The length of the rounds on the time line.
+    /// Length of the rounds on the time line.
     elapsed: Duration,
     pub(crate) notes: Vec<String>,
-    /// What a bare server does to repeat a round.
+    /// Task with which a bare server repeats a round.
     pub(crate) bare_task: Option<Task>,
 }
 
@@ -148,7 +148,7 @@ impl Record {
         row.map(|(_, data)| data)
     }
 
-    /// Adds the value of a round; without one, only the row.
+    /// Adds the value of a round; without a value, only the row.
     pub(crate) fn value(
         &mut self,
         name: &'static str,
@@ -173,10 +173,10 @@ impl Record {
         self.value(name, Unit::Count, Merge::Sum, count as f64);
     }
 
-    /// Adds times, of which percentiles are reported.
+    /// Adds times, for which percentiles are reported.
     pub(crate) fn times(&mut self, name: &'static str, more: &Times) {
         if let Some(Data::Times(times)) = self.row(name, Data::Times(Times::default())) {
-            // It cannot fail: the histogram resizes itself.
+            // Adding cannot fail: the histogram resizes itself.
             times.0.add(&more.0).ok();
         }
     }
@@ -189,7 +189,7 @@ impl Record {
         }
     }
 
-    /// Appends a round to the time line. Its points count from its beginning.
+    /// Appends a round to the time line. The times of its points start at its beginning.
     pub(crate) fn extend_time_line(&mut self, points: &[Point], length: Duration) {
         let before = self.elapsed.as_secs_f64();
         let points = points.iter().map(|(at, value)| (before + at, *value));

@@ -25,8 +25,8 @@ pub(crate) struct Figure {
     unit: Unit,
     value: Option<f64>,
     baseline: Option<f64>,
-    /// The value divided by the baseline; 1 if both are zero. Infinite, and `null` in JSON, if only
-    /// the baseline is zero.
+    /// Value divided by the baseline; 1 if both are zero. Infinite, and `null` in JSON, if only the
+    /// baseline is zero.
     ratio: Option<f64>,
 }
 
@@ -70,7 +70,7 @@ impl Report {
         }
     }
 
-    /// Adds a row with the value and that of the baseline, unless there is neither.
+    /// Adds a row with the value and that of the baseline, unless both are missing.
     pub(crate) fn figure(&mut self, name: impl Into<String>, unit: Unit, values: [Option<f64>; 2]) {
         let [value, baseline] = values;
         let both = value.zip(baseline);

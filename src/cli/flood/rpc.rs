@@ -17,7 +17,8 @@ use crate::protocol::{Reply, write_request};
 use crate::reactor::{CloseReason, ConnId, ConnectOptions, Handler, Net, Origin};
 
 const TIME_LINE_STEP: Duration = Duration::from_millis(50);
-/// All keys of a run have the same number of digits, so that all requests have the same length.
+/// First key. All keys of a run have the same number of digits, so that all requests have the same
+/// length.
 const FIRST_KEY: u64 = 1_000_000_000;
 
 pub(crate) fn run(args: &RpcArgs) -> Result<Report, Failure> {
@@ -107,7 +108,7 @@ struct Results {
     lost: usize,
     unexpected: usize,
     times: Times,
-    /// The slowest reply of each step.
+    /// Slowest reply of each step.
     time_line: Vec<Point>,
     refusal: Option<String>,
 }
@@ -118,12 +119,13 @@ struct Callers<'a> {
     /// Each reply is followed by the next request.
     is_closed_loop: bool,
     opened: usize,
-    /// Each connection as often as it has room for a request.
+    /// Each connection, once for each request that it has room for.
     room: VecDeque<ConnId>,
     next_key: u64,
-    /// The requests without a reply, by key, and when each was due: waiting after that results.
+    /// Requests without a reply, by key, with the connection and the time at which each was due:
+    /// later waiting counts.
     calls: HashMap<u64, (ConnId, Instant)>,
-    /// When the requests were due that found no room on any connection.
+    /// Due times of the requests that found no room on any connection.
     waiting: VecDeque<Instant>,
     failed: Option<CloseReason>,
     started: Instant,
@@ -180,7 +182,7 @@ impl<'a> Callers<'a> {
         run.run_for(length, self, failed).map(drop)
     }
 
-    /// Sends requests when they are due, whatever the state of those before.
+    /// Sends requests when they are due, independent of the state of earlier ones.
     fn call_by_schedule(&mut self, run: &mut Run, rate: f64) -> Result<(), Failure> {
         let start = Instant::now();
         let end = start + self.args.duration / self.args.rounds;
@@ -220,8 +222,8 @@ impl<'a> Callers<'a> {
         }
     }
 
-    /// Counts requests that never had room as lost. They have waited at least this long:
-    /// percentiles without them would be too low.
+    /// Counts requests that never had room as lost. They have waited at least this long: without
+    /// them percentiles would be too low.
     fn abandon_waiting(&mut self) {
         for due in self.waiting.drain(..) {
             self.results.lost += 1;
@@ -249,7 +251,7 @@ impl<'a> Callers<'a> {
         Err(Failure::failed(what))
     }
 
-    /// Returns `None` if the frame is not the reply to a request.
+    /// Handles a reply. Returns `None` if the frame is not the reply to a request.
     fn on_reply(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) -> Option<()> {
         let reply = Reply::parse(frame)?;
         let key = reply.key()?;

@@ -21,18 +21,18 @@ use crate::TcpOptions;
 use crate::cli::failure::{Failure, failed};
 use crate::reactor::{Handler, Limits, Net, Reactor};
 
-/// Signals and deadlines are checked at least this often.
+/// Maximum time between checks of signals and deadlines.
 const MAX_TURN: Duration = Duration::from_millis(20);
-/// Keepalive probes are left to the server: those of thousands of connections at once overflow the
-/// queue of the loopback device.
+/// Keepalive interval that leaves probes to the server: those of thousands of connections at once
+/// overflow the queue of the loopback device.
 const NO_PROBES: Duration = Duration::from_secs(3600);
 const MAX_LIST_BYTES: usize = 16 << 20;
-/// A server that used no CPU for this long is idle.
+/// Time without CPU usage after which a server is idle.
 const IDLE_TIME: Duration = Duration::from_millis(3);
-/// A server that is still not idle after so many checks is measured all the same.
+/// Number of checks after which a server is measured even if it is not idle.
 const MAX_IDLE_CHECKS: u32 = 100;
 
-/// What a round loads.
+/// Server that a round loads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Subject {
     Server,
@@ -43,14 +43,15 @@ pub(crate) enum Subject {
     Bare,
 }
 
-/// How a scenario is reported.
+/// Description of a scenario in the report.
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) settings: Vec<(&'static str, String)>,
     pub(crate) rounds: u32,
     /// Heading of the figures of the bare server.
     pub(crate) bare: &'static str,
-    /// Heading of those of a relieved server, if that is the comparison where there is no bare one.
+    /// Heading of the figures of a relieved server, if there is that comparison instead of a bare
+    /// server.
     pub(crate) relieved: Option<&'static str>,
     pub(crate) time_line: (&'static str, Unit),
 }
@@ -64,14 +65,14 @@ pub(crate) struct Run {
     pub(crate) capacity: Capacity,
     pub(crate) names: Names,
     pub(crate) subject: Subject,
-    /// The limit of each step.
+    /// Maximum time of each step.
     pub(crate) timeout: Duration,
     /// CPU time of the server when it was last measured.
     last_cpu: Duration,
 }
 
 impl Run {
-    /// Spawns or finds the servers, for `connections` and `others` that are needed as well.
+    /// Spawns or finds the servers, for `connections` and `others` in addition.
     pub(crate) fn start(
         role: Role,
         args: &ServerArgs,
@@ -79,7 +80,7 @@ impl Run {
         connections: usize,
         others: usize,
     ) -> Result<Run, Failure> {
-        // First of all: where SIGINT is ignored, as in background jobs of scripts, one that arrives
+        // Done first: if SIGINT is ignored, as in background jobs of scripts, one that arrives
         // without a handler is lost.
         let is_stopped = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
@@ -106,7 +107,7 @@ impl Run {
             return Err(Failure::failed(format!("{limits}: too few for a run")));
         }
         for cap in &capacity.capped_by {
-            // A standard error that is closed or full must not change how the program ends.
+            // A closed or full standard error must not change the exit code.
             let _ = writeln!(io::stderr(), "flood: {cap}");
         }
         let limits = Limits {
@@ -138,8 +139,8 @@ impl Run {
         })
     }
 
-    /// Runs all rounds, or as many as are complete when the run is stopped, and reports. A round
-    /// that is stopped fails; what it has recorded is reported.
+    /// Runs all rounds, or those that are complete when the run is stopped, and reports. A round
+    /// that is stopped fails; its recorded data is reported.
     pub(crate) fn drive(
         mut self,
         scenario: Scenario,
@@ -156,8 +157,8 @@ impl Run {
         let mut baseline = Record::default();
         let bar = progress_bar(name, rounds);
         let result = (0..rounds).try_for_each(|number| {
-            // In the first round the server comes first, since the bare one repeats what it did.
-            // Later the order is random: each may suffer from what the other left.
+            // In the first round the server is first, since the bare one repeats its actions. Later
+            // the order is random, since each may be affected by the previous one.
             let mut subjects = vec![Subject::Server];
             subjects.extend(heading.map(|_| other));
             if number > 0 && self.net().random().is_multiple_of(2) {
@@ -220,7 +221,7 @@ impl Run {
         Ok(report)
     }
 
-    /// Reports what the servers used in total, and which limits capped the run.
+    /// Reports the total resource usage of the servers, and the limits that capped the run.
     fn report(&self, report: &mut Report) {
         let peak = |server: &Server| {
             let kinds = [PEAK, RESIDENT].into_iter();
@@ -239,7 +240,7 @@ impl Run {
         report.notes.extend(self.capacity.capped_by.iter().cloned());
     }
 
-    /// Returns the server that the present round is against.
+    /// Returns the server of the current round.
     pub(crate) fn server(&self) -> &Server {
         match &self.bare {
             Some(bare) if self.subject == Subject::Bare => bare,
@@ -251,7 +252,7 @@ impl Run {
         self.reactor.net()
     }
 
-    /// Returns whether a signal arrived. All waiting fails then.
+    /// Returns whether a signal arrived. All waits fail then.
     pub(crate) fn is_stopped(&self) -> bool {
         self.is_stopped.load(Ordering::Relaxed)
     }
@@ -321,7 +322,7 @@ impl Run {
         Ok(Some(now.saturating_sub(before)))
     }
 
-    /// Closes all connections: those of a new reactor are none.
+    /// Closes all connections, by replacing the reactor.
     pub(crate) fn close_all(&mut self) -> Result<(), Failure> {
         let limits = self.net().limits().clone();
         self.reactor = Reactor::new(limits).map_err(failed("cannot start a reactor"))?;
@@ -329,7 +330,7 @@ impl Run {
     }
 
     /// Returns the bytes of one kind of memory. They are unknown for a server without its HTTP
-    /// readers: it keeps the memory that it had for them.
+    /// readers: it keeps the memory that it used for them.
     pub(crate) fn memory(&self, kind: &str) -> Option<f64> {
         if self.subject == Subject::WithoutReaders {
             return None;
@@ -347,7 +348,7 @@ fn progress_bar(scenario: &'static str, rounds: u32) -> ProgressBar {
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("━╸─"));
     }
-    // The thread that redraws it would disturb a measurement for nothing.
+    // The thread that redraws it would disturb a measurement.
     if !bar.is_hidden() {
         bar.enable_steady_tick(REDRAW_INTERVAL);
     }
@@ -362,13 +363,13 @@ pub(crate) fn pause_after(push: Duration) -> Duration {
     (SHORTEST + push * 5).min(LONGEST)
 }
 
-/// Returns when an event of a schedule is due: the first at the start, and `rate` per second.
+/// Returns the time of an event of a schedule: the first at the start, and `rate` per second.
 pub(crate) fn due_at(start: Instant, number: u32, rate: f64) -> Instant {
     start + Duration::from_secs_f64(f64::from(number) / rate)
 }
 
-/// Returns how long to sleep until `next`. The reactor counts whole milliseconds: the last one is
-/// spent polling, so that it makes nothing late.
+/// Returns the time to sleep until `next`. The reactor counts whole milliseconds: the last one is
+/// spent polling, to be on time.
 pub(crate) fn time_until(next: Instant) -> Duration {
     const MILLISECOND: Duration = Duration::from_millis(1);
     let left = next.saturating_duration_since(Instant::now());

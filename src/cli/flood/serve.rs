@@ -16,7 +16,7 @@ use crate::protocol::{ErrorCode, Route};
 use crate::reactor::{Limits, Reactor};
 use crate::registry::Capacity;
 
-/// Connections in addition to those of the run.
+/// Number of connections in addition to those of the run.
 const SPARE: usize = 10_000;
 
 /// Prints its addresses, and serves until standard input ends.
@@ -49,7 +49,7 @@ fn serve_distributor(connections: usize, with_http: bool) -> io::Result<()> {
             max_entries: connections,
             ..Capacity::default()
         },
-        // At the end of a warm-up every session is sent the whole list once. During a run that
+        // At the end of a warm-up every session receives the whole list once. During a run that
         // would be measured as the cost of a change.
         warm_up: Duration::ZERO,
         ..DistributorConfig::default()
@@ -100,7 +100,7 @@ fn start_serving(addrs: &str) -> io::Result<()> {
     print_line(addrs)
 }
 
-/// Serves the same as `examples/echo.rs`.
+/// Serves the same route as `examples/echo.rs`.
 struct Echo;
 
 impl Service for Echo {

@@ -1,4 +1,4 @@
-//! A server of a run: where it listens, and what its process uses.
+//! A server of a run: its addresses, and the resources that its process uses.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
@@ -18,9 +18,9 @@ pub(crate) struct Process(u32);
 
 /// Kinds of memory, by their names in `/proc/PID/status`.
 pub(crate) const RESIDENT: &str = "VmRSS:";
-/// Without the pages of mapped files.
+/// Memory without the pages of mapped files.
 pub(crate) const ANONYMOUS: &str = "RssAnon:";
-/// The kernel updates it only now and then.
+/// Maximum resident memory, which the kernel updates only occasionally.
 pub(crate) const PEAK: &str = "VmHWM:";
 
 impl Process {
@@ -68,17 +68,17 @@ fn ticks(stat: &str) -> Option<u64> {
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) addr: SocketAddr,
-    /// Of a spawned Distributor, if it was to have one.
+    /// HTTP address of a spawned Distributor, if requested.
     pub(crate) http: Option<SocketAddr>,
     pub(crate) process: Option<Process>,
-    /// What the process had used before the run.
+    /// CPU time of the process before the run.
     pub(crate) cpu_before: Duration,
     child: Option<Child>,
 }
 
 impl Server {
     /// Starts a server for at least this many connections. It ends when it is dropped, and with
-    /// this process: its standard input ends then.
+    /// this process, since its standard input ends then.
     pub(crate) fn spawn(role: Role, connections: usize, with_http: bool) -> io::Result<Server> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["serve", &name_of(role), &connections.to_string()])
@@ -122,14 +122,14 @@ impl Server {
         })
     }
 
-    /// Sets what a bare server does from now on.
+    /// Sets the task of a bare server.
     pub(crate) fn set_task(&mut self, task: &Task) -> io::Result<()> {
         let line = serde_json::to_string(task)? + "\n";
         if let Some(child) = &mut self.child {
             if let Some(input) = &mut child.stdin {
                 input.write_all(line.as_bytes())?;
             }
-            // It confirms that with a line.
+            // The server confirms the task with a line.
             read_line(child)?;
         }
         Ok(())

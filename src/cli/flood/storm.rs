@@ -1,4 +1,5 @@
-//! All nodes connect and register at once; when each knows of all, all but one leave at once.
+//! All nodes connect and register at once; when each has received all of them, all but one leave at
+//! once.
 
 use std::time::Duration;
 
@@ -99,7 +100,7 @@ fn round(watch: Watch, run: &mut Run, record: &mut Record) -> Result<(), Failure
     Ok(())
 }
 
-/// Returns the present list, for the bare server. Members that watch deltas have none, and request
+/// Returns the current list, for the bare server. Members that watch deltas have none, and request
 /// it.
 fn whole_list(watch: Watch, pool: &mut Pool, run: &mut Run) -> Result<String, Failure> {
     if watch == Watch::Delta && run.subject != Subject::Bare {
@@ -112,7 +113,7 @@ fn whole_list(watch: Watch, pool: &mut Pool, run: &mut Run) -> Result<String, Fa
     Ok(pool.last_list())
 }
 
-/// Returns how many of the sorted times have passed at which time, in about a hundred points.
+/// Returns the number of sorted times that have passed, over time, in about a hundred points.
 fn cumulative_count(times: &[Duration]) -> Vec<Point> {
     let step = times.len().div_ceil(100).max(1);
     let counts = (1..=times.len()).zip(times);

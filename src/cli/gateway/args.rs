@@ -97,7 +97,7 @@ pub(crate) struct Args {
     pub(crate) log: LogArgs,
 }
 
-/// The prefix of the environment variables.
+/// Prefix of the environment variables.
 pub(crate) const PREFIX: &str = "PILCROW_GATEWAY_";
 
 fn deadline(text: &str) -> Result<Duration, String> {

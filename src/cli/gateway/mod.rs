@@ -38,11 +38,11 @@ struct GatewayServer {
     deadline: Duration,
 }
 
-/// Time that clients get, after the deadline, to read the replies whose writing has begun.
+/// Time for clients, after the deadline, to read the replies whose writing has begun.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 /// Maximum number of connections to nodes, in addition to those of HTTP clients.
 const MAX_NODES: usize = 10_000;
-/// Fds for everything but clients: listeners, the loop, logs, some nodes.
+/// Number of fds for everything but clients: listeners, the loop, logs, some nodes.
 const RESERVED_FDS: u64 = 256;
 
 impl Server for GatewayServer {
@@ -74,7 +74,7 @@ impl Server for GatewayServer {
         let max_connections = program::max_connections(args.max_connections, true, RESERVED_FDS);
         let limits = Limits {
             max_connections: max_connections + MAX_NODES,
-            // Requests to nodes, and a reply with its head.
+            // Room for requests to nodes, and for a reply with its head.
             max_unsent_bytes: 8 << 20,
             // A client that exceeds a limit must be able to read the response.
             max_linger_bytes: 4 << 20,

@@ -7,7 +7,7 @@ use humantime::parse_duration;
 
 use crate::cli::address::HostPort;
 
-/// How to reach the admin API.
+/// Address of the admin API, and authentication.
 #[derive(clap::Args, Debug)]
 pub(crate) struct HttpClientArgs {
     /// Address of the admin API (--http of the Distributor) [default: 127.0.0.1:9001]

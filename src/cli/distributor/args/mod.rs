@@ -49,7 +49,7 @@ invalid flag, variable, file content or inherited socket; 3 cannot listen. Failu
 themselves never exit with 2. Other commands: 0 success; 1 not ready, not found, not reached or \
 rejected; 2 invalid command line.";
 
-/// The prefix of the server's environment variables.
+/// Prefix of the server's environment variables.
 pub(crate) const PREFIX: &str = "PILCROW_";
 
 /// Returns the whole command line. Without a subcommand it takes the flags of the server.
@@ -120,7 +120,7 @@ mod tests {
         for flag in command.get_arguments().chain(serve.get_arguments()) {
             let long = flag.get_long().unwrap();
             if long == "print-config" {
-                // It would keep a server from serving.
+                // A variable for this flag would keep a server from serving.
                 assert!(flag.get_env().is_none());
                 continue;
             }

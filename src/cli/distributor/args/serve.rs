@@ -1,4 +1,4 @@
-//! The flags of the server, and the configuration of the library that they mean.
+//! The flags of the server, and their conversion to the configuration of the library.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -69,7 +69,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Fails for values that are valid alone but not together.
+    /// Checks for values that are valid alone but not together.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         let sessions = &self.sessions;
         if sessions.heartbeat < Duration::from_millis(10) {
@@ -78,7 +78,7 @@ impl Args {
                 sessions.heartbeat
             )));
         }
-        // Nodes send heartbeats up to a fifth late.
+        // Nodes send heartbeats up to 20 % late.
         if sessions.silence_timeout < sessions.heartbeat * 3 / 2 {
             return Err(Failure::usage(format!(
                 "--silence-timeout {:?}: too short for --heartbeat {:?}; use at least one and a \
@@ -140,7 +140,7 @@ impl Args {
     }
 }
 
-/// Saturates: a limit above all memory is no limit.
+/// Returns the value of a flag, saturated: a limit above all memory is no limit.
 fn size(flag: u64) -> usize {
     usize::try_from(flag).unwrap_or(usize::MAX)
 }

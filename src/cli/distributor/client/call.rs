@@ -16,7 +16,8 @@ use crate::node::{CallError, CallId, Config, Context, Event, LinkState, Node, Se
 use crate::protocol::{Reply, Route};
 use crate::reactor::{Limits, Reactor};
 
-/// Time to wait for a node that lists exactly this route. After it a prefix is called.
+/// Time to wait for a node that lists exactly this route. Then a node that lists a prefix is
+/// called.
 const LIST_WAIT: Duration = Duration::from_millis(500);
 
 struct Caller<'a> {
@@ -117,7 +118,7 @@ pub(super) fn run(args: &CallArgs) -> Result<(), Failure> {
             let rejected = |why| Failure::failed(format!("{distributor}: not admitted: {why}"));
             break end.map_err(rejected)?;
         }
-        // After the registration the call has the deadline.
+        // After the registration the call has the remaining time.
         let left = || until.saturating_since(reactor.now());
         let wait = (!caller.is_registered).then(left);
         if wait == Some(Duration::ZERO) {

@@ -33,7 +33,7 @@ const READINESS: &str = "/readyz";
 type Pairs<'a> = [(&'a str, Option<&'a str>)];
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longer than a drain may wait.
+/// Timeout of a response, which exceeds the longest wait of a drain.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(80);
 const MAX_BODY_BYTES: u64 = 1 << 30;
 
@@ -64,7 +64,7 @@ impl Client {
         })
     }
 
-    /// Requests a resource, which is JSON.
+    /// Requests a JSON resource.
     pub(super) fn json(
         &self,
         method: &str,

@@ -13,11 +13,11 @@ use crate::reactor::{CloseReason, ConnId, ConnectOptions, Handler, Limits, Net, 
 
 /// Maximum time for all addresses.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// Longer than any list that nodes accept.
+/// Maximum length of a list, longer than any list that nodes accept.
 const MAX_LIST_BYTES: usize = 64 << 20;
 
-/// Reads the list from the first of these addresses that answers, in the form of `/nodes`, with
-/// null for what nodes are not sent.
+/// Reads the list from the first of these addresses that responds, in the form of `/nodes`, with
+/// null for data that nodes do not receive.
 pub(super) fn read(
     addresses: &[SocketAddr],
     token_file: Option<&Path>,
@@ -91,7 +91,7 @@ enum End {
 
 impl Handler for ListReader<'_> {
     /// Registers only to send a token. A Distributor with tokens does not list a node without a
-    /// port, a plain one would.
+    /// port, but a plain Distributor would.
     fn on_open(&mut self, net: &mut Net, conn: ConnId, _: Origin) {
         if let Some(token) = &self.token {
             let packet = json!({

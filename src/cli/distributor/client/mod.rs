@@ -83,13 +83,13 @@ fn watch(args: &HttpClientArgs) -> Result<(), Failure> {
     }
 }
 
-/// Exits when the reader of standard output closes it, as `head` soon does, even if there is
-/// nothing to print.
+/// Exits when the reader of standard output closes it, as `head` does, even if there is nothing to
+/// print.
 fn exit_when_output_closes() -> io::Result<()> {
     let poll_output = || {
         let stdout = io::stdout();
         let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
-        // Without requested events it returns only for an error or a hang-up.
+        // Since no events are requested, it returns only for an error or a hang-up.
         while poll(&mut fds, None) == Err(Errno::INTR) {}
         if fds.iter().any(|fd| !fd.revents().is_empty()) {
             process::exit(0);

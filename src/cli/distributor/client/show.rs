@@ -22,7 +22,7 @@ pub(super) fn print_value(
     }
 }
 
-/// A node may list hundreds. The JSON has all.
+/// Maximum number of URLs that are shown. A node may list hundreds; the JSON has all.
 const MAX_URLS: usize = 10;
 
 /// Formats the list as a table.
