@@ -74,7 +74,8 @@
 //!     let listener = reactor.net().listen(any_port, ListenOptions::default())?;
 //!     println!("echo on {:?}", reactor.net().local_addr(listener));
 //!     # use std::io::Read;
-//!     # let mut client = std::net::TcpStream::connect(reactor.net().local_addr(listener).unwrap())?;
+//!     # let addr = reactor.net().local_addr(listener).unwrap();
+//!     # let mut client = std::net::TcpStream::connect(addr)?;
 //!     # client.write_all("{}¶".as_bytes())?;
 //!     # client.set_nonblocking(true)?;
 //!     # let mut reply = [0; 4];

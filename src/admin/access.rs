@@ -44,7 +44,7 @@ pub(super) fn check(
             }
             Some(token) if is_admin(token) => return Ok(()),
             Some(_) => "unknown admin token: send that of --admin-token-file",
-            // A browser adds Basic credentials on its own, without the intent of its user.
+            // A browser adds Basic credentials automatically, without the intent of its user.
             None => {
                 let text =
                     "authentication required: send the admin token as Authorization: Bearer TOKEN";
@@ -82,8 +82,8 @@ fn password(encoded: &str) -> Option<String> {
 
 /// Returns whether a request to this host is meant for this server.
 ///
-/// A page of another origin can make its own name resolve to this address and then read responses,
-/// but it cannot change the name that the browser sends.
+/// A page of another origin can resolve its own name to this address and then read responses, but
+/// it cannot change the name that the browser sends.
 fn is_own_host(host: &str, names: &[String]) -> bool {
     let host = host.trim();
     let without_port = match host.rsplit_once(':') {

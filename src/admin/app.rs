@@ -96,7 +96,7 @@ impl AdminApp {
 
     /// Responds to some of the pending requests.
     ///
-    /// Call it at the end of a turn, before the Distributor pushes: changes made here are pushed in
+    /// Call it at the end of a turn, before the Distributor pushes: their changes are pushed in
     /// this turn.
     pub(super) fn answer_requests(&mut self, cx: &mut Context<'_>) {
         let turn_time = cx.net.counters().turn_time;

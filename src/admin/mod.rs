@@ -4,17 +4,17 @@
 //! |---|---|
 //! | `GET /` | a page with all of this |
 //! | `GET /nodes`, `?name=` `?url=` | registered nodes, as JSON |
-//! | `GET /why?name=` | the events of a node, which sessions were notified, and which have not acknowledged it, as JSON |
+//! | `GET /why?name=` | events of a node, and the acknowledgements of each change, as JSON |
 //! | `GET /events` | events as they happen, as server-sent events |
-//! | `GET /status`, `?since=` | the Distributor itself, its refusals, and figures of the last hour, as JSON |
+//! | `GET /status`, `?since=` | the Distributor, its refusals, and figures of the last hour, as JSON |
 //! | `GET /metrics` | metrics, for Prometheus |
 //! | `GET /sd` | listed nodes, for the `http_sd` of Prometheus |
 //! | `GET /healthz`, `GET /readyz` | whether it runs; whether its list is complete |
 //! | `POST /drain?name=` | drains a node; needs the admin token |
 //!
-//! An [`AdminApi`] runs beside a [`Distributor`](crate::distributor::Distributor) on one reactor.
-//! Its cost is bounded: requests are served at the end of a turn, within 20 % of the time, and a
-//! client that reads slowly costs at most one piece of its response.
+//! An [`AdminApi`] runs alongside a [`Distributor`](crate::distributor::Distributor) on one
+//! reactor. Its cost is bounded: requests are served at the end of a turn, within 20 % of the time,
+//! and a client that reads slowly costs at most one piece of its response.
 //!
 //! ```no_run
 //! use pilcrow::admin::{self, AdminApi};

@@ -28,7 +28,7 @@ struct Status<'a> {
     uptime_seconds: f64,
     complete: bool,
     rev: u64,
-    /// The revision that each session should have acknowledged by now.
+    /// The revision that each session should have acknowledged.
     overdue_rev: u64,
     entries: usize,
     /// Whether a registration from the client's address needs a token.

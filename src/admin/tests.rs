@@ -97,7 +97,7 @@ impl Bench {
 #[test]
 fn waits_for_costs_beyond_the_estimate() {
     let mut bench = Bench::new();
-    // The system calls that write an answer take a second.
+    // The system calls that write a response take a second.
     bench.system.world().write_takes = Duration::from_secs(1);
     let first = bench.get("/healthz");
     let answered = bench.answered_at(first);

@@ -52,8 +52,8 @@ struct Awaited {
     entry: u64,
 }
 
-/// The node that requested a drain, with the key of its request. `None` stands for the admin API,
-/// which receives the result from [`Drains::take_finished`].
+/// The node that requested a drain, with the key of its request. `None` means the admin API, which
+/// receives the result from [`Drains::take_finished`].
 pub(super) type Requester = Option<(ConnId, Option<Box<RawValue>>)>;
 
 impl Drain {

@@ -73,7 +73,7 @@ impl Handler for Distributor {
             (Some(DISTRIBUTES), Some("GET")) => {
                 if let Some(peer) = self.peers.get_mut(conn) {
                     peer.get_key = Some(packet.key().map_or("null", |key| key.get()).into());
-                    // One list at a time: the next request is read after this one is answered.
+                    // One list at a time: the next request is read once this one has its list.
                     net.pause(conn);
                     self.pushes.schedule(conn);
                 }

@@ -7,12 +7,15 @@
 //!
 //! | status | meaning |
 //! |---|---|
-//! | 400 | the request is malformed, or its body is not the JSON object that its `Content-Type` declares |
+//! | 400 | the request is malformed, or its body is not a JSON object as declared |
 //! | 404 | no node lists the route |
 //! | 413 | the request is too large for a node |
-//! | 502 | the connection to the node was lost after the request was sent: it may have been served |
-//! | 503 | no node can take it: the nodes of the route are gone or busy, or the list of nodes was not received yet. It was not served. Also: too many bytes of other replies are unread |
+//! | 502 | the connection was lost after the request was sent: it may have been served |
+//! | 503 | no node can take the request, which was not served |
 //! | 504 | the node did not reply in time: the request may have been served, or may still be |
+//!
+//! A 503 has one of these reasons: the nodes of the route are gone or busy, the list of nodes was
+//! not received yet, or too many bytes of other replies are unread.
 //!
 //! A request that did not reach its node is sent to another one; with the methods `GET` and `HEAD`,
 //! even if it may have been served.

@@ -34,7 +34,7 @@ impl HttpSide<'_> {
         self.node.service().completed = completed;
     }
 
-    /// Responds to a request, and logs it. 204 tells a browser whether a page may send a request.
+    /// Responds to a request, and logs it. Status 204 is the response to a preflight request.
     pub(super) fn respond(
         &mut self,
         http: &mut Http<'_>,

@@ -138,7 +138,7 @@ impl BodyReader {
         Ok(())
     }
 
-    /// Returns the contents of the body, given what is on the wire.
+    /// Returns the contents of the body from its bytes on the wire.
     pub(super) fn into_contents(self, wire: &[u8]) -> Cow<'_, [u8]> {
         match self.part {
             Part::Whole(_) => Cow::Borrowed(wire),

@@ -2,8 +2,8 @@
 //!
 //! A [`Server`] finds requests in the bytes of its connections and passes each one, whole, to an
 //! [`App`]. It keeps connections alive, takes pipelined requests one at a time, and has a
-//! [limit](Limits) on everything. TLS, compression and HTTP/2 are left to a proxy in front of it.
-//! Since a proxy may read the same bytes differently, ambiguous requests are refused.
+//! [limit](Limits) on each resource. TLS, compression and HTTP/2 are left to a proxy in front of
+//! it. Since a proxy may read the same bytes differently, ambiguous requests are refused.
 //!
 //! The server does not store its app: [`Server::with`] borrows one for each turn and returns a
 //! [`Handler`](crate::reactor::Handler). So an app can borrow what it shows.

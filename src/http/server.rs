@@ -119,8 +119,8 @@ impl Server {
     /// Stops accepting connections, and closes those without a request.
     ///
     /// Requests that have arrived, in whole or in part, are answered before their connections are
-    /// closed; streams of events are ended. A new connection has a quarter of a second to send its
-    /// first request. [`Server::connections`] returns how many connections are left.
+    /// closed; streams of events are ended. A new connection has 250 ms to send its first request.
+    /// [`Server::connections`] returns how many connections are left.
     pub fn stop(&mut self, net: &mut Net) {
         self.is_stopping = true;
         for listener in self.listeners.drain(..) {

@@ -177,7 +177,7 @@ impl<'a> Context<'a> {
         self.core.link.config.token = token;
     }
 
-    /// Drains the node: it is removed from the list but stays connected, and continues to serve.
+    /// Drains the node: it is removed from the list, but stays connected, and continues to serve.
     /// [`Event::Drained`](super::Event::Drained) follows when all sessions have acknowledged it, or
     /// after `wait`; from then on only peers that cannot acknowledge, and the sessions that it
     /// lists, may still call. From a Distributor without sessions the node disconnects instead, and

@@ -182,8 +182,8 @@ impl<'a> Reply<'a> {
     }
 }
 
-/// Returns the key of a request as JSON: that of the packet, or the one in its params, where plain
-/// gateways put it; `null` if there is none.
+/// Returns the key of a request as JSON: that of the packet, or the one in its params, as plain
+/// gateways send it; `null` if there is none.
 pub fn key_of_request<'a>(key: Option<&'a RawValue>, params: Option<&'a RawValue>) -> &'a str {
     #[derive(Deserialize)]
     struct WithKey<'a> {

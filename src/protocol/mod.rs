@@ -22,9 +22,12 @@
 //! of the Distributor (`epoch`), the revision (`rev`) and an id for each entry:
 //!
 //! ```text
-//! node         {"uri":"/distributes","method":"POST","key":5,"params":{…},"session":{"version":1,"watch":"delta"}}
-//! Distributor  {"key":5,"errorcode":0,"errormessage":"success","results":{"id":19,"epoch":"e","rev":27,"heartbeat_ms":5000}}
-//! Distributor  {"uri":"/distributes","method":"GET","key":0,"params":[{…}],"session":{"epoch":"e","rev":27,"complete":true,"ack":true,"ids":[19]}}
+//! node         {"uri":"/distributes","method":"POST","key":5,"params":{…},
+//!                "session":{"version":1,"watch":"delta"}}
+//! Distributor  {"key":5,"errorcode":0,"errormessage":"success",
+//!                "results":{"id":19,"epoch":"e","rev":27,"heartbeat_ms":5000}}
+//! Distributor  {"uri":"/distributes","method":"GET","key":0,"params":[{…}],
+//!                "session":{"epoch":"e","rev":27,"complete":true,"ack":true,"ids":[19]}}
 //! ```
 //!
 //! If the Distributor requires a token, the session contains it as `token`, and no other packet is
@@ -37,7 +40,9 @@
 //! revision than `from` requests the list:
 //!
 //! ```text
-//! Distributor  {"uri":"/distributes","method":"PATCH","key":0,"params":{"joined":[],"left":[{"id":19,"cause":"closed"}]},"session":{"epoch":"e","from":27,"rev":28,"ack":true,"ids":[]}}
+//! Distributor  {"uri":"/distributes","method":"PATCH","key":0,
+//!                "params":{"joined":[],"left":[{"id":19,"cause":"closed"}]},
+//!                "session":{"epoch":"e","from":27,"rev":28,"ack":true,"ids":[]}}
 //! ```
 //!
 //! Every `heartbeat_ms`, and at once if `ack` is true, the node sends the revision that it has
@@ -48,7 +53,8 @@
 //! ```text
 //! node         {"uri":"/distributes/heartbeat","method":"POST","key":9,"session":{"rev":28}}
 //! Distributor  {"key":9,"errorcode":0,"errormessage":"success","results":{"rev":28}}
-//! Distributor  {"uri":"/distributes","method":"PATCH","session":{"draining":true,"retry_after_ms":500}}
+//! Distributor  {"uri":"/distributes","method":"PATCH",
+//!                "session":{"draining":true,"retry_after_ms":500}}
 //! ```
 
 mod call;

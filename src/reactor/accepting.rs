@@ -192,7 +192,7 @@ impl Net {
         handler.on_open(self, id, Origin::Accepted(listener_id));
     }
 
-    /// Sends the refusal of the listener to a connection that no handler knows.
+    /// Sends the refusal of the listener to a connection without a handler.
     fn refuse(&mut self, listener: ListenerId, id: ConnId) {
         self.counters.refused += 1;
         self.refused_connections += 1;

@@ -8,7 +8,8 @@ pub struct BufferPool {
     pub(super) spare_bytes: usize,
 }
 
-/// A turn can answer this many connections before any of their buffers is returned.
+/// Maximum number of spare buffers: a turn can write to this many connections before any of their
+/// buffers is returned.
 const MAX_SPARE_BUFFERS: usize = 1024;
 /// Maximum memory that an idle process keeps.
 const MAX_SPARE_BYTES: usize = 4 << 20;

@@ -4,8 +4,8 @@ use super::{Close, CloseReason, ConnId, Handler, Net, Origin, Owner, TimerId};
 
 /// A handler that consists of others.
 ///
-/// Each callback goes to the part that [owns](Handler::owns) its connection or timer; `on_wake` and
-/// `on_turn_end` go to all. Connections without an owner among the parts are closed.
+/// Passes each callback to the part that [owns](Handler::owns) its connection or timer, and
+/// `on_wake` and `on_turn_end` to all. Connections without an owner among the parts are closed.
 ///
 /// Tuples of two to six `&mut` handlers, a `Vec` of handlers and an `Option` of one are composites:
 ///
@@ -14,7 +14,11 @@ use super::{Close, CloseReason, ConnId, Handler, Net, Origin, Owner, TimerId};
 /// # use pilcrow::distributor::Distributor;
 /// # use pilcrow::node::Node;
 /// # use pilcrow::reactor::Reactor;
-/// # fn f(reactor: &mut Reactor, mut distributor: Distributor, mut node: Node<()>) -> io::Result<()> {
+/// # fn f(
+/// #     reactor: &mut Reactor,
+/// #     mut distributor: Distributor,
+/// #     mut node: Node<()>,
+/// # ) -> io::Result<()> {
 /// reactor.turn(None, &mut (&mut distributor, &mut node))
 /// # }
 /// ```

@@ -15,7 +15,7 @@
 //! `Flushing`, without any callback. It is freed at the end of the turn in which it becomes
 //! `Closed`. These invariants hold:
 //!
-//! 1. The handler knows its id from `on_open`, or from `Net::connect`, until `on_close` returns.
+//! 1. The handler uses its id from `on_open`, or from `Net::connect`, until `on_close` returns.
 //! 2. Only input of an `Open`, unpaused connection reaches the handler; only input of a `Lingering`
 //!    one is read and dropped.
 //! 3. Only `Connecting` and `Open` connections queue frames; only `Open` and `Flushing` ones write
@@ -156,7 +156,7 @@ pub(crate) struct Connection {
     pub(crate) socket: Option<SocketId>,
     pub(crate) peer: SocketAddr,
     pub(crate) max_frame_bytes: usize,
-    /// It is beyond the limits, and no handler knows it.
+    /// It is beyond the limits, and receives no callbacks.
     pub(crate) refused: bool,
 
     pub(crate) input: FrameBuffer,

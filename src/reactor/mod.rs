@@ -14,7 +14,7 @@
 //! The handler is not stored: each turn borrows it, and each callback receives a [`Net`] to act on
 //! the loop. `Net` only records what to do, so no callback runs inside another.
 //!
-//! [`Net::listen`] and [`Net::connect`] make connections, [`Net::send_with`] queues a frame and
+//! [`Net::listen`] and [`Net::connect`] create connections, [`Net::send_with`] queues a frame and
 //! [`Net::arm`] arms a timer; between turns [`Reactor::net`] gives the same access. Several
 //! handlers share one reactor as a [`Composite`], other threads end its wait with a [`Waker`], and
 //! a host loop nests it by its fd and [`Reactor::next_deadline`]. The [`crate`] page has a complete

@@ -24,7 +24,7 @@ pub(crate) enum Read {
     Fails(ErrorKind),
 }
 
-/// Result of a write. Without a script, everything is written.
+/// Result of a write. Without a script, all bytes are written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Write {
     Takes(usize),

@@ -101,7 +101,7 @@ macro_rules! families {
     };
 }
 
-/// A figure belongs to one family only: a collection with a metric of its own is not in
+/// A figure belongs to only one family: a collection with its own metric is not in
 /// `pilcrow_collection_size`.
 const FAMILIES: &[Family] = families! {
     gauge "pilcrow_build_info", "The version of the program.":

@@ -53,7 +53,7 @@ pub(crate) struct Pool {
     pub(crate) joins: Joins,
     nodes: ConnMap<Node>,
     frames: FrameReader,
-    /// Number of listed members that each member is to know of.
+    /// Number of listed members that each member is to receive.
     goal: usize,
     goal_since: Instant,
     /// Time that each member took to the goal.
@@ -112,7 +112,7 @@ impl Pool {
         }
     }
 
-    /// Begins to record when each member knows of this many listed members.
+    /// Begins to record the time at which each member has received this many listed members.
     pub(crate) fn set_goal(&mut self, listed: usize) {
         self.goal = listed;
         self.goal_since = Instant::now();

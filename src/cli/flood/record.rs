@@ -102,7 +102,7 @@ impl Data {
         }
     }
 
-    /// Returns points that get denser towards the slowest, or `None` if there are no times.
+    /// Returns points that become denser towards the slowest, or `None` if there are no times.
     pub(crate) fn curve(&self) -> Option<Vec<Point>> {
         let Data::Times(Times(times)) = self else {
             return None;

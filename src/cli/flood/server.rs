@@ -154,7 +154,7 @@ fn read_line(child: &mut Child) -> io::Result<String> {
     Ok(line)
 }
 
-/// Returns the first address that accepts a connection. IPv4 comes first: flood can connect from
+/// Returns the first address that accepts a connection. IPv4 is tried first: flood can connect from
 /// many loopback addresses of IPv4.
 pub(crate) fn first_reachable(flag: &str, to: &HostPort) -> Result<SocketAddr, Failure> {
     const TIMEOUT: Duration = Duration::from_secs(3);

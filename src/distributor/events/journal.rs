@@ -95,7 +95,7 @@ impl Journal {
         [self.records.len(), pushes, samples, self.joined_at.len()]
     }
 
-    /// Records a turn, given the time of all turns so far.
+    /// Records a turn. `turn_time` is the total of all turns so far.
     pub(in crate::distributor) fn record_turn(&mut self, turn_time: Duration) {
         let before = std::mem::replace(&mut self.turn_time, turn_time);
         self.turns.record(turn_time.saturating_sub(before));

@@ -92,7 +92,7 @@ struct Line<'a> {
 const MAX_HOST_BYTES: usize = 300;
 
 impl Restored {
-    /// Decodes a file made by [`Snapshot::into_bytes`].
+    /// Decodes a file that [`Snapshot::into_bytes`] encoded.
     ///
     /// Entries that exceed `limits` are left out and counted.
     pub fn decode(bytes: &[u8], limits: &RegistrationLimits) -> Result<Restored, Unreadable> {

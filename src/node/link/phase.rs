@@ -3,10 +3,10 @@
 //! | phase | the timer is for | ends in |
 //! |---|---|---|
 //! | `Apart` | the next attempt | `Connecting` to the next address; `LookingUp` after the last |
-//! | `LookingUp` | the longest lookup | `Connecting`, at once for known addresses; `Apart` if there is none |
+//! | `LookingUp` | the longest lookup | `Connecting`; `Apart` if no address was found |
 //! | `Connecting` | – (the reactor has one) | `Registering` when established |
-//! | `Registering` | the registration timeout | `Session` with a reply, `Plain` if only lists came, otherwise `Apart` |
-//! | `Plain` | the end of merging | `Session` if the reply comes late |
+//! | `Registering` | the registration timeout | `Session`, `Plain` (only lists), otherwise `Apart` |
+//! | `Plain` | the end of merging | `Session` if the reply is late |
 //! | `Session` | the next heartbeat | `Apart` after three without a frame |
 //!
 //! 1. Each phase with a connection ends in `Apart` when that is closed; then another attempt may

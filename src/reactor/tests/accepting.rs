@@ -27,7 +27,8 @@ fn retries_by_timer_when_there_is_no_fd() {
     bench.world().event(listener, true, false, false);
     bench.turn();
     assert!(bench.handler.take_log().is_empty());
-    // Each attempt calls accept twice, and no event comes. The pauses are 10, 20, 40 and 80 ms.
+    // Each attempt calls accept twice, and no event is reported. The pauses are 10, 20, 40 and 80
+    // ms.
     bench.pass(149 * MILLI);
     assert!(bench.handler.take_log().is_empty());
     bench.pass(2 * MILLI);
