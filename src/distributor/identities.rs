@@ -118,7 +118,7 @@ impl Identities {
                     owned.identity.check(claimant)?;
                     if !take_overs.allow(now) {
                         let message =
-                            "instance taken over more than 3 times within a minute: try later";
+                            "instance taken over more than 3 times per minute: try again later";
                         return Err(Refusal::new(ErrorCode::Busy, message));
                     }
                     if own.is_some() {

@@ -248,7 +248,7 @@ impl Distributor {
     /// [`Distributor::take_drained`] returns the result after `wait` at the latest. `wait` is
     /// capped at [`MAX_DRAIN_WAIT`].
     pub fn drain_entries(&mut self, net: &mut Net, ids: &[EntryId], wait: Duration) -> DrainId {
-        self.begin_drain(net, ids, wait, None, "drained by an operator")
+        self.begin_drain(net, ids, wait, None, "drained by the admin API")
     }
 
     /// Returns the results of drains that all sessions have acknowledged or whose time is over,
@@ -353,7 +353,7 @@ impl Distributor {
 }
 
 fn listen_options(owner: Owner) -> ListenOptions {
-    let busy = Refusal::new(ErrorCode::Busy, "too many connections: try later");
+    let busy = Refusal::new(ErrorCode::Busy, "too many connections: try again later");
     ListenOptions {
         owner,
         refusal: SharedFrame::new(|out| {

@@ -65,7 +65,7 @@ impl<'a> Params<'a> {
     /// Reads a JSON object. The error describes the body.
     pub(super) fn from_json(body: &'a [u8]) -> Result<Params<'a>, &'static str> {
         if depth(body) > MAX_DEPTH {
-            return Err("the body is nested too deep");
+            return Err("the body is nested too deeply");
         }
         let text = std::str::from_utf8(body).map_err(|_| "the body is not UTF-8")?;
         let no_object = "the body is not a JSON object";

@@ -66,13 +66,14 @@ impl Service for PendingRequests {
             // As in plain gateways, the whole packet is the body, for every errorcode.
             Ok(reply) | Err(CallError::Refused(reply)) => (200, reply.packet()),
             Err(CallError::ConnectionLost) => {
-                let why = "the connection to the node was lost; it may have been done";
+                let why = "the connection to the node was lost; the request may have been served";
                 (502, why)
             }
-            Err(CallError::Deadline) => {
-                (504, "the node did not reply in time; it may have been done")
-            }
-            Err(CallError::Unavailable) => (503, "no node that serves it can take it now"),
+            Err(CallError::Deadline) => (
+                504,
+                "the node did not reply in time; the request may have been served",
+            ),
+            Err(CallError::Unavailable) => (503, "no node that serves the route is available"),
         };
         let body = if status == 200 {
             why.to_owned()

@@ -129,7 +129,7 @@ impl HttpSide<'_> {
         }
         let (now, gone) = (net.now(), &self.node.service().gone);
         if routes.any(|route| gone.has(route, now)) {
-            let why = format!("the nodes that served {route} are gone; they may come back");
+            let why = format!("the nodes that served {route} are gone; they may reconnect");
             return Err((503, why));
         }
         Err((404, format!("no node serves {route}")))

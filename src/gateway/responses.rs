@@ -26,7 +26,10 @@ impl HttpSide<'_> {
             let (mut status, mut body) = (completed.status, completed.body);
             if status == 200 && !http.has_room_for(body.len()) {
                 status = 503;
-                body = problem(status, "too much of other replies is not read yet");
+                body = problem(
+                    status,
+                    "too many bytes of other replies are unread: try again later",
+                );
             }
             self.stats.replied += u64::from(status == 200);
             self.respond(http, request, status, &body, responder);

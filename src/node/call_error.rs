@@ -36,11 +36,11 @@ impl fmt::Display for CallError<'_> {
             CallError::Refused(reply) => {
                 write!(f, "errorcode {}: {}", reply.errorcode, reply.message())
             }
-            CallError::Deadline => f.write_str("no reply in time; the call may have been done"),
+            CallError::Deadline => f.write_str("no reply in time; the call may have been served"),
             CallError::ConnectionLost => {
-                f.write_str("the connection was lost; the call may have been done")
+                f.write_str("the connection was lost; the call may have been served")
             }
-            CallError::Unavailable => f.write_str("no node could take the call; it was not done"),
+            CallError::Unavailable => f.write_str("no node could take the call; it was not served"),
         }
     }
 }

@@ -72,7 +72,7 @@ impl<'a> Registration<'a> {
         }
         let fields = top_level_fields(text)?;
         if depth(text.as_bytes()) > limits.max_depth {
-            return invalid("params: nested too deep");
+            return invalid("params: nested too deeply");
         }
         for (_, value) in &fields {
             // A raw value may contain strings that cannot be decoded, and numbers out of range.

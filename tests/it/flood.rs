@@ -54,7 +54,7 @@ fn value(report: &Value, name: &str) -> f64 {
 
 #[track_caller]
 fn assert_joins(report: &Value, joins: f64) {
-    let figure = figure(report, "joins all watchers were told of");
+    let figure = figure(report, "joins that reached all watchers");
     for column in ["value", "baseline"] {
         assert_eq!(figure[column], joins, "{figure}");
     }
@@ -77,9 +77,9 @@ fn storm_converges_for_every_watch_mode() {
         let report = measure(&flags);
         assert_ratios(&report);
         assert_eq!(report["settings"]["rounds"], "2");
-        assert!(value(&report, "until all hold all") > 0.0);
-        assert_eq!(figure(&report, "lists a node")["baseline"], 1.0);
-        assert!(value(&report, "lists a node") >= 1.0);
+        assert!(value(&report, "until all nodes have the list") > 0.0);
+        assert_eq!(figure(&report, "lists per node")["baseline"], 1.0);
+        assert!(value(&report, "lists per node") >= 1.0);
         assert_eq!(report["curves"].as_array().unwrap().len(), 1);
     }
 }
@@ -93,7 +93,7 @@ fn omits_ratios_without_a_baseline() {
         assert!(has_one_value, "{figure}");
     }
     let table = String::from_utf8(flood(flags).stdout).unwrap();
-    assert!(table.contains("until all hold all"), "{table}");
+    assert!(table.contains("until all nodes have the list"), "{table}");
     assert!(!table.contains("ratio"), "{table}");
 }
 
@@ -304,8 +304,8 @@ fn idle_reports_memory_per_connection() {
         let flags = "idle --spawn --connections 200 --duration 100ms --baseline";
         let report = measure(&format!("{flags} {registered}"));
         assert_eq!(report["settings"]["connections"], "200");
-        assert!(value(&report, "server memory a connection, its own") > 0.0);
-        let resident = figure(&report, "server memory while they are idle, resident");
+        assert!(value(&report, "server memory per connection, anonymous") > 0.0);
+        let resident = figure(&report, "server memory while idle, resident");
         assert!(resident["ratio"].as_f64() > Some(0.0), "{resident}");
         assert_eq!(value(&report, "connections lost"), 0.0);
     }
@@ -320,7 +320,7 @@ fn rpc_counts_one_reply_per_request() {
             let count = |name: &str| figure(&report, name)[column].as_f64().unwrap();
             assert!(count("requests") >= 12.0);
             assert_eq!(count("replies"), count("requests"));
-            for name in ["errors", "lost", "answers to no request"] {
+            for name in ["errors", "lost", "replies without a request"] {
                 assert_eq!(count(name), 0.0, "{name}");
             }
             assert!(
@@ -369,7 +369,7 @@ fn html_page_needs_no_other_files() {
     let page = std::fs::read_to_string(&file).unwrap();
     let charts = page.matches("<svg").count();
     assert_eq!(charts, 2, "the percentile curve and the time line");
-    assert!(page.contains("until all hold all"));
+    assert!(page.contains("until all nodes have the list"));
     for external in ["http://", "https://", "src=", "<link", "<script"] {
         assert!(!page.contains(external), "{external}");
     }
@@ -447,7 +447,7 @@ fn connects_from_several_source_addresses() {
     let server = Distributor::start(&[]);
     let flags = "storm --nodes 30 --rounds 1 --source-addresses 3";
     let report = measure(&format!("{flags} --to {}", server.addr));
-    assert!(value(&report, "until all hold all") > 0.0);
+    assert!(value(&report, "until all nodes have the list") > 0.0);
     let joined_from = |source: &str| {
         let peer = format!("peer={source}:");
         let lines = server.program.stderr();

@@ -55,7 +55,7 @@ fn run_with(
     settings.extend(is_slow.then(|| ("stuck", stuck.to_string())));
     settings.extend([
         ("watch", name_of(args.watch)),
-        ("joins a second", args.rate.to_string()),
+        ("joins per second", args.rate.to_string()),
         ("for", humantime::format_duration(args.duration).to_string()),
         ("rounds", args.rounds.to_string()),
     ]);
@@ -140,9 +140,9 @@ impl Churn<'_> {
         let bytes = (pool.bytes() - bytes) as f64 / to_each;
         record.value("bytes to a watcher for a change", Bytes, Mean, bytes);
         let complete = pool.joins.to_last.len();
-        record.count("joins all watchers were told of", complete);
+        record.count("joins that reached all watchers", complete);
         let rate = joins / time.as_secs_f64();
-        record.value("joins a second", PerSecond, Mean, rate);
+        record.value("joins per second", PerSecond, Mean, rate);
         let points = pool.joins.to_last.iter().map(|(due, time)| {
             let at = due.saturating_duration_since(start);
             (at.as_secs_f64(), time.as_secs_f64())

@@ -77,7 +77,7 @@ fn round(args: &IdleArgs, run: &mut Run, record: &mut Record) -> Result<(), Fail
         record.time_line.extend(bytes.map(|bytes| (at, bytes)));
     }
     let [own, resident] = memory(run);
-    record.time("server CPU while they are idle", Least, run.cpu_used(pool)?);
+    record.time("server CPU while idle", Least, run.cpu_used(pool)?);
     record.count("connections lost", pool.received.lost);
     record.bare_task = Some(Task {
         greeting: pool.last_list(),
@@ -86,10 +86,10 @@ fn round(args: &IdleArgs, run: &mut Run, record: &mut Record) -> Result<(), Fail
     let each = |before: Option<f64>, now: Option<f64>| Some((now? - before?).max(0.0) / all as f64);
     let (own_each, each) = (each(own_before, own), each(before, resident));
     for (name, bytes) in [
-        ("server memory a connection, its own", own_each),
-        ("server memory a connection, resident", each),
+        ("server memory per connection, anonymous", own_each),
+        ("server memory per connection, resident", each),
         ("server memory before, resident", before),
-        ("server memory while they are idle, resident", resident),
+        ("server memory while idle, resident", resident),
     ] {
         record.value(name, Bytes, Most, bytes);
     }
@@ -97,7 +97,7 @@ fn round(args: &IdleArgs, run: &mut Run, record: &mut Record) -> Result<(), Fail
     run.close_all()?;
     run.pause(pause_after(connecting), pool)?;
     run.cpu_used(pool)?;
-    let name = "server memory when they have gone, resident";
+    let name = "server memory after disconnecting, resident";
     let [_, resident] = memory(run);
     record.value(name, Bytes, Most, resident);
     Ok(())

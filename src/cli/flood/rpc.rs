@@ -31,8 +31,8 @@ pub(crate) fn run(args: &RpcArgs) -> Result<Report, Failure> {
             ("connections", run.capacity.connections.to_string()),
             ("depth", args.depth.to_string()),
             match args.rate {
-                Some(rate) => ("requests a second", rate.to_string()),
-                None => ("requests", "as replies come".to_owned()),
+                Some(rate) => ("requests per second", rate.to_string()),
+                None => ("requests", "as replies arrive".to_owned()),
             },
             ("of", format!("{} bytes", request.len())),
             ("for", humantime::format_duration(args.duration).to_string()),
@@ -67,7 +67,7 @@ fn round(args: &RpcArgs, run: &mut Run, record: &mut Record) -> Result<(), Failu
     let results = &callers.results;
     if results.replied + results.refused > 0 {
         let rate = results.replied as f64 / time.as_secs_f64();
-        record.value("replies a second, best round", PerSecond, Most, rate);
+        record.value("replies per second, best round", PerSecond, Most, rate);
         record.times("request to reply", &results.times);
         let sent = u32::try_from(results.sent).unwrap_or(u32::MAX);
         let each = cpu.and_then(|cpu| cpu.checked_div(sent));
@@ -76,7 +76,7 @@ fn round(args: &RpcArgs, run: &mut Run, record: &mut Record) -> Result<(), Failu
         record.count("replies", results.replied);
         record.count("errors", results.refused);
         record.count("lost", results.lost);
-        record.count("answers to no request", results.unexpected);
+        record.count("replies without a request", results.unexpected);
         record.extend_time_line(&results.time_line, time);
     }
     if results.lost > 0 {

@@ -35,7 +35,7 @@ pub(crate) fn run(args: &StormArgs) -> Result<Report, Failure> {
         rounds: args.rounds,
         bare: "bare acceptor",
         relieved: None,
-        time_line: ("nodes that hold all, in the fastest round", Count),
+        time_line: ("nodes with the list, in the fastest round", Count),
     };
     run.drive(scenario, |run, record| round(args.watch, run, record))
 }
@@ -48,7 +48,7 @@ fn round(watch: Watch, run: &mut Run, record: &mut Record) -> Result<(), Failure
     for _ in 0..nodes {
         pool.add_member(run.net());
     }
-    pool.wait_for(run, "nodes know of all", nodes, |pool| {
+    pool.wait_for(run, "nodes have the list", nodes, |pool| {
         pool.times_to_goal.len()
     })?;
     let joining_cpu = run.cpu_used(pool)?;
@@ -66,7 +66,7 @@ fn round(watch: Watch, run: &mut Run, record: &mut Record) -> Result<(), Failure
     for conn in pool.members.iter().skip(1).filter_map(|member| member.conn) {
         run.net().close(conn, Close::Now);
     }
-    let what = "remaining nodes know that all others left";
+    let what = "remaining nodes have received all leaves";
     pool.wait_for(run, what, 1, |pool| pool.times_to_goal.len())?;
     let leaving_cpu = run.cpu_used(pool)?;
     let left = pool.times_to_goal.first().copied();
@@ -84,19 +84,19 @@ fn round(watch: Watch, run: &mut Run, record: &mut Record) -> Result<(), Failure
     if fastest.is_none_or(|fastest| converged.as_secs_f64() < fastest) {
         record.time_line = cumulative_count(&times);
     }
-    record.time("until all hold all", Least, Some(converged));
-    record.time("server CPU while they join", Least, joining_cpu);
-    record.time("until the last one knows that all others left", Least, left);
-    record.time("server CPU while they leave", Least, leaving_cpu);
+    record.time("until all nodes have the list", Least, Some(converged));
+    record.time("server CPU for the joins", Least, joining_cpu);
+    record.time("until the last node has received all leaves", Least, left);
+    record.time("server CPU for the leaves", Least, leaving_cpu);
     let each = nodes as f64;
-    record.value("lists a node", Count, Mean, updates / each);
+    record.value("lists per node", Count, Mean, updates / each);
     let most = most.map(|most| most as f64);
-    record.value("lists of the node with most", Count, Mean, most);
-    record.value("bytes to a node", Bytes, Mean, bytes / each);
+    record.value("lists of the node with the most", Count, Mean, most);
+    record.value("bytes per node", Bytes, Mean, bytes / each);
     record.value("bytes to all", Bytes, Mean, bytes);
-    let name = "server memory while all are there, resident";
+    let name = "server memory with all nodes, resident";
     record.value(name, Bytes, Most, resident);
-    record.times("until a node holds all", &times.into_iter().collect());
+    record.times("until a node has the list", &times.into_iter().collect());
     Ok(())
 }
 

@@ -39,13 +39,15 @@ impl Service for Caller<'_> {
         let (outcome, reply, message) = match result {
             Ok(reply) => ("reply", Some(reply), ""),
             Err(CallError::Refused(reply)) => ("refused", Some(reply), ""),
-            Err(CallError::Deadline) => {
-                ("deadline", None, "no reply in time; it may have been done")
-            }
+            Err(CallError::Deadline) => (
+                "deadline",
+                None,
+                "no reply in time; it may have been served",
+            ),
             Err(CallError::ConnectionLost) => (
                 "lost",
                 None,
-                "the connection was lost; it may have been done",
+                "the connection was lost; it may have been served",
             ),
             Err(CallError::Unavailable) => {
                 ("unavailable", None, "no node that serves it is reachable")

@@ -72,11 +72,8 @@ impl Client {
         pairs: &Pairs<'_>,
     ) -> Result<Value, Failure> {
         let text = self.body(self.send(method, path, pairs, None)?)?;
-        serde_json::from_str(&text).map_err(|error| {
-            self.failed(&format!(
-                "the response is not that of a Distributor: {error}"
-            ))
-        })
+        serde_json::from_str(&text)
+            .map_err(|error| self.failed(&format!("not a response of a Distributor: {error}")))
     }
 
     /// Returns whether the Distributor is ready, and its state in words.
