@@ -8,7 +8,7 @@ pub struct Mutant {
     pub find: &'static str,
     /// The line with the mistake. `MUTANT` is true while the mistake is on.
     pub replace: &'static str,
-    /// The promise of `ARCHITECTURE.md` that it breaks.
+    /// The promise of `docs/internals/simulation.md` that it breaks.
     pub promise: u8,
 }
 
