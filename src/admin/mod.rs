@@ -6,7 +6,7 @@
 //! | `GET /nodes`, `?name=` `?url=` | registered nodes, as JSON |
 //! | `GET /why?name=` | events of a node, and the acknowledgements of each change, as JSON |
 //! | `GET /events` | events as they happen, as server-sent events |
-//! | `GET /status`, `?since=` | the Distributor, its refusals, and figures of the last hour, as JSON |
+//! | `GET /status`, `?since=` | the Distributor, refusals, and figures of the last hour, as JSON |
 //! | `GET /metrics` | metrics, for Prometheus |
 //! | `GET /sd` | listed nodes, for the `http_sd` of Prometheus |
 //! | `GET /healthz`, `GET /readyz` | whether it runs; whether its list is complete |

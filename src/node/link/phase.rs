@@ -5,7 +5,7 @@
 //! | `Apart` | the next attempt | `Connecting` to the next address; `LookingUp` after the last |
 //! | `LookingUp` | the longest lookup | `Connecting`; `Apart` if no address was found |
 //! | `Connecting` | – (the reactor has one) | `Registering` when established |
-//! | `Registering` | the registration timeout | `Session`, `Plain` (only lists), otherwise `Apart` |
+//! | `Registering` | the registration timeout | `Session`, `Plain` (only lists), or `Apart` |
 //! | `Plain` | the end of merging | `Session` if the reply is late |
 //! | `Session` | the next heartbeat | `Apart` after three without a frame |
 //!
