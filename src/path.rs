@@ -7,8 +7,8 @@ use percent_encoding::percent_decode;
 /// Maximum number of times that a path is decoded: receivers may decode it repeatedly.
 const MAX_DECODINGS: usize = 4;
 
-/// Rejects a text with characters that receivers interpret differently, or for which `check` fails,
-/// both as it is and each time it is decoded.
+/// Rejects a text with characters that receivers interpret differently. Also rejects it if `check`
+/// fails. Both apply to the text as it is, and to each result of decoding it.
 pub(crate) fn check_decodings(
     text: &str,
     check: impl Fn(&str) -> Result<(), &'static str>,

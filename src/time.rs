@@ -18,8 +18,8 @@ impl Time {
         Time(nanos)
     }
 
-    /// Returns the time `millis` milliseconds after [`Time::ZERO`], at most the last representable
-    /// one.
+    /// Returns the time `millis` milliseconds after [`Time::ZERO`]. Saturates at the last
+    /// representable time.
     pub const fn from_millis(millis: u64) -> Time {
         Time(millis.saturating_mul(1_000_000))
     }

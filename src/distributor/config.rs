@@ -15,16 +15,17 @@ pub struct Config {
     pub registration: RegistrationLimits,
     /// Limits of all registrations together.
     pub capacity: Capacity,
-    /// Host under which peers on this machine are listed, if nodes on other machines must reach
-    /// them. `None` means their loopback address, and for `::1` `127.0.0.1` if the machine has it.
+    /// Host under which peers on this machine are listed. Set it if nodes on other machines must
+    /// reach them. `None` means their loopback address, and for `::1` `127.0.0.1` if the machine
+    /// has it.
     pub loopback_host: Option<String>,
     /// Time between two heartbeats of a session.
     pub heartbeat: Duration,
     /// Time after which a session that sends nothing is closed.
     pub silence: Duration,
-    /// Time for which lists are marked as incomplete after the start, and after a stall in which
-    /// nodes may have given up this process. Nodes of the last run that have not reconnected by
-    /// then are removed.
+    /// Length of a warm-up, in which lists are marked as incomplete. It begins at the start, and
+    /// after a stall in which nodes may have given up this process. Nodes of the last run that have
+    /// not reconnected when it ends are removed.
     pub warm_up: Duration,
 }
 

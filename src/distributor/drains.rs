@@ -10,8 +10,7 @@ use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{ConnId, Net, Owner, TimerId};
 use crate::time::Time;
 
-/// Identifies a drain that was begun by
-/// [`Distributor::drain_entries`](super::Distributor::drain_entries).
+/// Identifies a drain of [`Distributor::drain_entries`](super::Distributor::drain_entries).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct DrainId(u64);
 

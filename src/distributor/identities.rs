@@ -37,9 +37,9 @@ impl Identity {
 /// Reason why no connection holds an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Unclaimed {
-    /// It was restored from the last run.
+    /// The entry was restored from the last run.
     LastRun,
-    /// Its host fell silent together with many others.
+    /// The host of the node fell silent together with many others.
     Suspect,
 }
 
@@ -95,7 +95,7 @@ const MAX_TAKE_OVERS: u32 = 3;
 const TAKE_OVER_WINDOW: Duration = Duration::from_secs(60);
 
 impl Identities {
-    /// Returns the place of a registration on `conn`, which holds the entry `own`; `encoded` is the
+    /// Returns the place of a registration on `conn`, which holds the entry `own`. `encoded` is the
     /// entry as it will be listed.
     ///
     /// That is the entry of the same instance, the connection's own, or the first equal unclaimed

@@ -15,11 +15,11 @@ pub(super) const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// Meaning of the silence of a peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Health {
-    /// It sends in time, or is not expected to.
+    /// The peer sends in time, or is not expected to.
     Responsive,
-    /// It fell silent together with many others, and is held for a while.
+    /// The peer fell silent together with many others, and is held for a while.
     Suspect,
-    /// It is being closed because of its silence.
+    /// The peer is being closed because of its silence.
     Silent,
 }
 

@@ -251,8 +251,8 @@ impl Distributor {
         self.begin_drain(net, ids, wait, None, "drained by the admin API")
     }
 
-    /// Returns the results of drains that all sessions have acknowledged or whose time is over,
-    /// once each.
+    /// Returns the results of completed drains, once each. A drain is complete when all sessions
+    /// have acknowledged it or its time is over.
     pub fn take_drained(&mut self) -> Vec<(DrainId, Drained)> {
         self.drains.take_finished()
     }

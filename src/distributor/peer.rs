@@ -15,18 +15,18 @@ use crate::time::Time;
 pub(super) struct Peer {
     pub(super) addr: SocketAddr,
     pub(super) connected_at: Time,
-    /// Its entry, from registration until it drains or another connection takes over the entry.
+    /// Entry of the node, until it drains or another connection takes over the entry.
     pub(super) entry: Option<EntryId>,
-    /// It has registered, and receives every change of the list since.
+    /// The peer has registered, and receives every change of the list since.
     pub(super) is_registered: bool,
-    /// Its session; plain peers have none.
+    /// Session of the node; plain peers have none.
     pub(super) session: Option<Box<Session>>,
     pub(super) has_sent_frame: bool,
     /// Revision of the list that was last queued for it.
     pub(super) listed_revision: Option<u64>,
     /// A list is due even if it has not changed: the peer has just connected or registered.
     pub(super) is_list_due: bool,
-    /// Key of its request for the list, until the list is sent.
+    /// Key of the peer's request for the list, until the list is sent.
     pub(super) get_key: Option<Box<str>>,
     pub(super) health: Health,
     /// Authorization to register and to receive lists. `None`: it needs a token.
@@ -43,11 +43,11 @@ pub(super) struct Session {
     pub(super) acked_revision: u64,
     /// Revision of the last push before it began, which it need not acknowledge.
     pub(super) opened_at_push: u64,
-    /// Time at which it last sent something.
+    /// Time at which the peer last sent something.
     pub(super) received_at: Time,
     /// The last list sent to it was marked as incomplete.
     pub(super) was_sent_incomplete: bool,
-    /// Its next update is a whole list, since changes cannot be marked as incomplete.
+    /// The next update is a whole list, since changes cannot be marked as incomplete.
     pub(super) needs_list: bool,
 }
 

@@ -29,7 +29,7 @@ pub struct NodeView<'a> {
     pub acked: Option<u64>,
     /// Bytes that are queued for it.
     pub pending_bytes: usize,
-    /// Its state.
+    /// State of the node.
     pub state: NodeState,
     /// Time at which it joined, if a journal is kept.
     pub joined_at: Option<Time>,
@@ -85,13 +85,13 @@ impl SessionKind {
 /// The state of a node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NodeState {
-    /// It is connected and has read all data sent to it.
+    /// The node is connected and has read all data sent to it.
     Connected,
-    /// It is backlogged: it has not read all data sent to it.
+    /// The node is backlogged: it has not read all data sent to it.
     Behind,
-    /// It fell silent together with many others, and is held.
+    /// The node fell silent together with many others, and is held.
     Suspect,
-    /// It was restored from the last run, and has not reconnected yet.
+    /// The node was restored from the last run, and has not reconnected yet.
     Absent,
 }
 
@@ -168,14 +168,13 @@ impl<'a> View<'a> {
     }
 }
 
-/// Watching sessions that have not acknowledged the newest revision, each with its applied
-/// revision, the lowest first.
+/// Watching sessions that have not acknowledged the newest revision. Each has its applied revision;
+/// the lowest is first.
 #[derive(Debug)]
 pub struct UnacknowledgedSessions<'a>(Vec<(u64, &'a str)>);
 
 impl UnacknowledgedSessions<'_> {
-    /// Returns the number of sessions that have not applied this revision, and the names of some of
-    /// them.
+    /// Returns the number of sessions that lack this revision, and some of their names.
     pub fn of(&self, revision: u64) -> (usize, impl Iterator<Item = &str>) {
         let count = self.0.partition_point(|(from, _)| *from < revision);
         let names = self.0.iter().take(count).map(|(_, name)| *name);

@@ -16,7 +16,7 @@ type Failure = (u16, String);
 /// Default limit of nodes for a packet. A larger one would end the connection to the node, with the
 /// other calls on it.
 const MAX_PACKET_BYTES: usize = 1 << 20;
-/// At least the size of a packet without its uri and params.
+/// Minimum size of a packet without its uri and params.
 const ENVELOPE_BYTES: usize = 256;
 const MAX_REQUEST_ID_BYTES: usize = 128;
 

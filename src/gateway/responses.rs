@@ -84,7 +84,7 @@ impl HttpSide<'_> {
 fn log(net: &Net, request: &PendingRequest, status: u16, node: Option<SocketAddr>) {
     let took = net.now().saturating_since(request.came_at);
     tracing::info!(
-        // In quotes, so that what a client sends can't pose as other fields.
+        // In quotes, so that text of a client cannot pose as other fields.
         method = ?request.method,
         path = ?request.path,
         status,

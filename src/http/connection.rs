@@ -15,7 +15,7 @@ pub(super) struct Connection {
     /// The part of a response that waits for room in the queue.
     pub(super) rest: Vec<u8>,
     pub(super) rest_from: usize,
-    /// Number of bytes of its incomplete request.
+    /// Number of bytes of the incomplete request.
     pub(super) held_bytes: usize,
     /// End of the time that its phase may take.
     pub(super) deadline: Time,
@@ -26,7 +26,7 @@ pub(super) struct Connection {
 /// The phase of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Phase {
-    /// It waits for a request, or for the rest of one.
+    /// The connection waits for a request, or for the rest of one.
     Reading,
     /// The app has the request. No further request is read, so that responses stay in order.
     Answering { number: u64 },

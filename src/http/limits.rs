@@ -17,8 +17,9 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// Maximum time without a request. Then the connection is closed.
     pub keep_alive: Duration,
-    /// Maximum time for the [`App`](super::App) to respond, after which a 503 is sent, and for the
-    /// client to read the response. An app that waits for others sets shorter deadlines itself.
+    /// Maximum time for the app to respond, and for the client to read the response. If the
+    /// [`App`](super::App) does not respond in time, a 503 is sent. An app that waits for others
+    /// sets shorter deadlines itself.
     pub response_timeout: Duration,
     /// Maximum number of connections. Further ones receive a 503, or are closed if there are very
     /// many.

@@ -29,14 +29,14 @@ pub(crate) struct RequestReader {
 /// The meaning of the bytes that were passed.
 #[derive(Debug)]
 pub(crate) enum Step<'b> {
-    /// They begin with an empty line of this length.
+    /// The bytes begin with an empty line of this length.
     Skip(usize),
-    /// They are the beginning of a request.
+    /// The bytes are the beginning of a request.
     More {
         /// The client waits for `100 Continue` before it sends the body.
         wants_continue: bool,
     },
-    /// They begin with a request.
+    /// The bytes begin with a request.
     Complete { request: Request<'b>, bytes: usize },
 }
 

@@ -17,8 +17,8 @@ pub struct Http<'a> {
     pub(super) net: &'a mut Net,
 }
 
-/// The bytes of a response that are queued at a time, and that may be queued before the next
-/// request is read. With the buffers of the kernel, this is the cost of a client that does not
+/// Maximum number of bytes of a response that are queued at a time. The next request is read when
+/// fewer are queued. With the buffers of the kernel, this is the cost of a client that does not
 /// read.
 pub(super) const FEED_BYTES: usize = 64 << 10;
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";

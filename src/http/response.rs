@@ -109,11 +109,11 @@ pub(super) fn reason(status: u16) -> &'static str {
 /// One event of an event stream.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Event<'a> {
-    /// Its type; empty for `message`.
+    /// Type of the event; empty for `message`.
     pub name: &'a str,
     /// The `Last-Event-ID` that the client sends when it reconnects; empty for none.
     pub id: &'a str,
-    /// Its data. The client receives its lines joined by line feeds.
+    /// Data of the event. The client receives its lines joined by line feeds.
     pub data: &'a str,
 }
 

@@ -139,7 +139,7 @@ impl Server {
             .collect();
         for (conn, is_fresh) in waiting {
             if is_fresh {
-                // Its request may already have arrived, and be read in the next turn.
+                // The first request may already have arrived, and be read in the next turn.
                 self.http(net).set_deadline(conn, first_requests_until);
             } else {
                 self.http(net).end(conn);

@@ -72,8 +72,8 @@ impl Addresses {
         self.source.is_some()
     }
 
-    /// Starts a round if the lookup has ended, with the previous addresses if it failed, which may
-    /// be none. Returns whether it has ended.
+    /// Starts a round if the lookup has ended, and returns whether it has. If the lookup failed,
+    /// the previous addresses are used, which may be none.
     pub(super) fn take_lookup(&mut self) -> bool {
         let result = match &self.source {
             Some(DistributorAddress::Fixed(addrs)) => Some(Ok(addrs.clone())),

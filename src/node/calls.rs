@@ -42,8 +42,7 @@ pub(super) enum Target {
     At(SocketAddr),
 }
 
-/// Maximum number of peers that a call is assigned to, one after the other, before it counts as
-/// unavailable.
+/// Maximum number of attempts of a call, each at another peer.
 pub(super) const MAX_ATTEMPTS: usize = 8;
 
 #[derive(Debug)]
@@ -95,7 +94,7 @@ pub(super) struct Text {
     path_bytes: usize,
 }
 
-/// At least the size of a request without this text.
+/// Minimum size of a request without this text.
 const ENVELOPE_BYTES: usize = 256;
 
 impl Text {

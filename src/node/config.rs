@@ -35,13 +35,13 @@ pub struct Config {
     pub max_frame_bytes: usize,
     /// Maximum length of a list from the Distributor, in bytes.
     pub max_list_bytes: usize,
-    /// Mean pause between attempts to reach the Distributor; each is between 0.5 and 1.5 times as
-    /// long. The first attempt after a lost connection is made at once.
+    /// Mean pause between attempts to reach the Distributor. Each pause is between 0.5 and 1.5
+    /// times as long. The first attempt after a lost connection is made at once.
     pub retry: Duration,
     /// Maximum time for the reply to a registration.
     pub registration_timeout: Duration,
-    /// Time for which lists are merged with the previous view after a Distributor without sessions
-    /// was lost.
+    /// Time after the loss of a Distributor without sessions in which lists are merged. The new
+    /// lists are merged with the previous view.
     pub merge: Duration,
 }
 

@@ -131,20 +131,20 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Returns the id of the next call, for callers that also send its key in the params, as
-    /// Node.js gateways do.
+    /// Returns the id of the next call. Callers can send its key in the params, as Node.js gateways
+    /// do.
     pub fn next_call(&self) -> CallId {
         self.core.caller.next_id()
     }
 
-    /// Returns the node that the call was last assigned to, in
-    /// [`on_result`](super::Service::on_result); `None` if there was none.
+    /// Returns the node that the call of the current result was last assigned to. `None` outside
+    /// [`on_result`](super::Service::on_result), and if there was none.
     pub fn responder(&self) -> Option<SocketAddr> {
         self.responder
     }
 
-    /// Sets the request id of the calls made through this context, for the logs of all nodes
-    /// involved. Calls made while a request is served have the id of that request.
+    /// Sets the request id of the calls made through this context. It appears in the logs of all
+    /// nodes involved. Calls made while a request is served have the id of that request.
     pub fn set_request_id(&mut self, request_id: &'a str) {
         self.request_id = Some(request_id);
     }

@@ -29,8 +29,8 @@ pub(super) struct Core {
     pub(super) posted: (Sender<PostedCall>, Receiver<PostedCall>),
 }
 
-/// Maximum number of posted calls per turn, so that threads that post continuously do not keep a
-/// turn from ending.
+/// Maximum number of posted calls per turn. Threads that post continuously must not keep a turn
+/// from ending.
 pub(super) const MAX_POSTED_PER_TURN: usize = 1024;
 
 impl Core {

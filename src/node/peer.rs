@@ -32,9 +32,9 @@ pub(super) struct Peer {
     pub(super) is_plain: bool,
     /// An entry at this address is in the roster.
     pub(super) is_listed: bool,
-    /// It was recently called by its address.
+    /// The peer was recently called by its address.
     pub(super) is_kept: bool,
-    /// It was called by its address since the last [`Peers::let_go`](super::peers::Peers).
+    /// The peer was called by its address since the last [`Peers::let_go`](super::peers::Peers).
     pub(super) was_called: bool,
     /// Lowest and highest id that are listed at this address now.
     ids: Option<(u64, u64)>,
@@ -45,8 +45,8 @@ pub(super) struct Peer {
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Number of consecutive expired calls without a byte read after which a connection counts as
-/// unresponsive.
+/// Number of consecutive expired calls that make a connection unresponsive. No byte was read during
+/// these calls.
 const SILENT_CALLS: u32 = 3;
 
 impl Peer {

@@ -68,7 +68,7 @@ type Places = HashMap<Box<str>, Vec<usize>>;
 pub struct Roster {
     members: Vec<Member>,
     by_name: Places,
-    /// By method, of which there are few, and then by path.
+    /// Places by method, of which there are few, and then by path.
     by_route: Vec<(Box<str>, Places)>,
     /// Maximum number of slashes in a listed path.
     most_slashes: usize,

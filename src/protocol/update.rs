@@ -14,7 +14,7 @@ pub enum Update<'a> {
     List {
         /// The entries.
         entries: Vec<&'a RawValue>,
-        /// Its session, if it has one.
+        /// Session of the list, if it has one.
         session: Option<UpdateSession<'a>>,
     },
     /// Changes of a list.
@@ -23,7 +23,7 @@ pub enum Update<'a> {
         joined: Vec<&'a RawValue>,
         /// Entries that are gone.
         left: Vec<Left<'a>>,
-        /// Its session.
+        /// Session of the delta.
         session: UpdateSession<'a>,
     },
     /// The Distributor is about to stop.
@@ -36,7 +36,7 @@ pub enum Update<'a> {
 /// An entry that is gone.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Left<'a> {
-    /// Its id.
+    /// Id of the entry.
     pub id: u64,
     /// The cause of its departure.
     #[serde(borrow, default)]
@@ -136,7 +136,7 @@ pub struct ListedNode {
     pub host: String,
     /// The port that it listens on.
     pub port: Option<u16>,
-    /// Its routes, as `METHOD/path`.
+    /// Routes of the node, as `METHOD/path`.
     pub urls: Vec<String>,
 }
 

@@ -29,7 +29,7 @@ impl Net {
         Ok(self.add_listener(bound, options))
     }
 
-    /// Serves a TCP socket that already listens, such as one from a service manager or a
+    /// Serves a TCP socket that already listens. It may be from a service manager, or a
     /// [`std::net::TcpListener`].
     ///
     /// If another process holds the socket too, waiting connections survive the end of this

@@ -55,13 +55,13 @@ pub enum CloseReason {
     Local,
     /// The peer closed its side (FIN).
     PeerClosed,
-    /// It was reset, or failed in another way.
+    /// The connection was reset, or failed in another way.
     Failed(ErrorKind),
     /// The peer sent no TCP acknowledgement until the kernel gave up.
     PeerVanished,
-    /// It was never established.
+    /// The connection was never established.
     ConnectFailed(ErrorKind),
-    /// It was not established in time (`Limits::connect_timeout`).
+    /// The connection was not established in time (`Limits::connect_timeout`).
     ConnectTimeout,
     /// A frame was longer than its limit.
     FrameTooLarge,
@@ -69,7 +69,7 @@ pub enum CloseReason {
     FrameTimeout,
     /// Nothing was received in time after it was accepted (`Limits::first_byte_timeout`).
     NoFirstByte,
-    /// Its queue became too long (`Limits::max_unsent_bytes`).
+    /// The queue became too long (`Limits::max_unsent_bytes`).
     TooMuchUnsent,
     /// The peer read nothing for too long (`Limits::write_timeout`).
     WriteTimeout,
@@ -92,7 +92,7 @@ impl CloseReason {
 pub enum Close {
     /// Closes at once. Queued frames are lost.
     Now,
-    /// Closes after all queued frames are written, within
+    /// Closes after all queued frames are written. The time limit is
     /// [`Limits::write_timeout`](super::Limits::write_timeout).
     ///
     /// The peer can read them: its unread input is discarded for a while
@@ -116,7 +116,7 @@ pub(crate) enum State {
     Lingering {
         discarded_bytes: usize,
     },
-    /// To be freed at the end of the turn.
+    /// The connection is freed at the end of the turn.
     Closed,
 }
 
@@ -156,7 +156,7 @@ pub(crate) struct Connection {
     pub(crate) socket: Option<SocketId>,
     pub(crate) peer: SocketAddr,
     pub(crate) max_frame_bytes: usize,
-    /// It is beyond the limits, and receives no callbacks.
+    /// The connection is beyond the limits, and receives no callbacks.
     pub(crate) refused: bool,
 
     pub(crate) input: FrameBuffer,

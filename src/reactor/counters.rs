@@ -36,7 +36,7 @@ pub struct Counters {
     pub flush_time: Duration,
     /// Events, and calls by the handler, for connections that no longer exist.
     pub stale: u64,
-    /// Times that the process was stopped for so long that it read all input before any timer
-    /// expired.
+    /// Times that the process was stopped or starved. After each, all input is read before any
+    /// timer expires.
     pub stalls: u64,
 }

@@ -34,8 +34,8 @@ pub trait Handler {
         bytes.len()
     }
 
-    /// Called with the first frame of a connection while it is incomplete, each time with more
-    /// bytes.
+    /// Called with the beginning of the first frame of a connection. Called again with more bytes
+    /// while the frame is incomplete.
     ///
     /// Serves to detect a wrong protocol by its first bytes: such a peer may never end a frame.
     fn on_first_bytes(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8]) {}

@@ -26,13 +26,13 @@ pub struct Limits {
     pub max_unsent_bytes: usize,
     /// Maximum time that a peer may read nothing while its queue is not empty.
     pub write_timeout: Duration,
-    /// Maximum time for which the input of a closed connection is discarded, so that its queue
+    /// Maximum time for which the input of a closed connection is discarded. Meanwhile its queue
     /// arrives: closing with unread input would reset it.
     pub linger: Duration,
     /// Maximum number of bytes of that input.
     pub max_linger_bytes: usize,
-    /// Maximum number of connections accepted from one listener per turn, so that a storm cannot
-    /// starve existing ones.
+    /// Maximum number of connections accepted from one listener per turn. A storm must not starve
+    /// existing ones.
     pub max_accepts_per_turn: usize,
     /// Maximum number of bytes read from one connection per turn. Also the size of the reactor's
     /// read buffer.

@@ -18,8 +18,8 @@ pub struct ListenOptions {
     pub framing: Framing,
     /// Replaces [`Limits::max_frame_bytes`](super::Limits::max_frame_bytes).
     pub max_frame_bytes: Option<usize>,
-    /// Sent to connections beyond [`Limits::max_connections`](super::Limits::max_connections)
-    /// before they are closed. If empty, nothing is sent.
+    /// Refusal of connections beyond the limit. It is sent before they are closed, unless it is
+    /// empty. The limit is [`Limits::max_connections`](super::Limits::max_connections).
     pub refusal: SharedFrame,
 }
 

@@ -149,7 +149,7 @@ impl Net {
         self.system.has_ipv4_loopback()
     }
 
-    /// Returns a random number that peers can't predict.
+    /// Returns a random number that peers cannot predict.
     pub fn random(&mut self) -> u64 {
         self.system.random()
     }

@@ -69,8 +69,8 @@ impl Reactor {
         }
     }
 
-    /// Passes the frames that the first `count` bytes read complete to the handler, within the rest
-    /// of the connection's budget.
+    /// Passes the frames in the first `count` bytes read to the handler. Stops at the end of the
+    /// connection's budget.
     fn deliver(
         &mut self,
         id: ConnId,
@@ -156,7 +156,7 @@ impl Reactor {
         }
     }
 
-    /// Reads and drops input, so that closing does not reset the connection before written bytes
+    /// Reads and drops input. Otherwise closing would reset the connection before written bytes
     /// arrive.
     fn discard_input(&mut self, id: ConnId) {
         let limit = self.net.limits.max_linger_bytes;

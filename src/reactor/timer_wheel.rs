@@ -45,7 +45,7 @@ pub struct TimerWheel<T> {
     present: u64,
     cursor: u64,
     next_generation: NonZeroU32,
-    /// For every level, a bit for each slot that has timers.
+    /// Bits of the slots that have timers, for every level.
     occupied: [u64; LEVELS],
     /// All slots, level by level: a place is an index into this array.
     slots: [Slot; LEVELS * SLOTS],
@@ -89,8 +89,8 @@ impl<T> TimerWheel<T> {
         self.entries.is_empty()
     }
 
-    /// Arms a timer that returns `payload` at `deadline`, or in the next millisecond if `deadline`
-    /// is not after the present.
+    /// Arms a timer that returns `payload` at `deadline`. A `deadline` that is not after the
+    /// present counts as the next millisecond.
     ///
     /// A deadline past the last whole millisecond of a [`Time`] is never reached: `u64::MAX`
     /// nanoseconds means never.
@@ -122,8 +122,8 @@ impl<T> TimerWheel<T> {
         self.remove(id.entry).map(|entry| entry.payload)
     }
 
-    /// Returns when to call [`pop_expired`](Self::pop_expired) next, or `None` if no timer is
-    /// armed.
+    /// Returns the time of the next call to [`pop_expired`](Self::pop_expired). `None` if no timer
+    /// is armed.
     ///
     /// The result is never later than the earliest deadline, but may be earlier: then nothing is
     /// due, and timers cascade by a level. So at most eight such calls precede each expiry.

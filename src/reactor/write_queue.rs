@@ -157,8 +157,7 @@ impl WriteQueue {
         }
     }
 
-    /// Returns the buffer of [`WriteQueue::take_last`] to the queue, with `added` more bytes at its
-    /// end.
+    /// Puts back the buffer of [`WriteQueue::take_last`], with `added` more bytes at its end.
     pub(crate) fn commit(&mut self, bytes: Vec<u8>, added: usize, pool: &mut BufferPool) {
         if bytes.is_empty() {
             pool.give(bytes);

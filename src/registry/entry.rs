@@ -21,7 +21,7 @@ impl EntryId {
 pub struct Entry {
     /// Node as JSON, as listed.
     pub encoded: Box<[u8]>,
-    /// Its name, for display. Several entries may have the same name.
+    /// Name of the node, for display. Several entries may have the same name.
     pub name: Box<str>,
     /// Whether it is in the list. An entry without a valid port is not listed, but keeps its place.
     pub listed: bool,
@@ -32,15 +32,15 @@ pub struct Entry {
 /// Cause of the removal of an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Cause {
-    /// Its connection was closed, by either side.
+    /// The connection was closed, by either side.
     Closed,
-    /// It was drained, and stayed connected.
+    /// The node was drained, and stayed connected.
     Drained,
     /// Nothing was received from it for too long.
     Silent,
     /// A newer connection of the same node took its place.
     Superseded,
-    /// It was restored from an earlier run, and its node did not reconnect.
+    /// The entry was restored from an earlier run, and its node did not reconnect.
     Absent,
 }
 

@@ -77,8 +77,7 @@ pub(crate) trait System {
         token: u64,
     ) -> io::Result<SocketId>;
 
-    /// Returns whether a socket of [`System::connect`] is now connected, or the error of the
-    /// connect.
+    /// Returns whether a socket is connected, or the error of [`System::connect`].
     fn is_connected(&mut self, socket: SocketId) -> io::Result<bool>;
 
     fn read(&mut self, socket: SocketId, into: &mut [u8]) -> io::Result<usize>;

@@ -24,7 +24,7 @@ const SPARE: usize = 256;
 const SINGLES: usize = 8;
 /// Minimum stay of a joined node. It also stays until the join has reached all watchers.
 const MIN_STAY: Duration = Duration::from_millis(100);
-/// Its multiples have evenly distributed fractions.
+/// Constant whose multiples have evenly distributed fractions.
 const GOLDEN_RATIO: f64 = 0.618_033_988_749_895;
 
 pub(crate) fn run(args: &ChurnArgs) -> Result<Report, Failure> {

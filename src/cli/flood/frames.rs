@@ -125,7 +125,7 @@ pub(crate) enum Kind {
 pub(crate) struct Frame {
     pub(crate) bytes: Vec<u8>,
     pub(crate) kind: Kind,
-    /// Its revision, in a session.
+    /// Revision of the frame, in a session.
     pub(crate) rev: Option<u64>,
     pub(crate) wants_ack: bool,
     /// Number of members in the list, or that joined.

@@ -83,8 +83,8 @@ impl Journal {
         self.joined_at.get(&entry).copied()
     }
 
-    /// Returns the times from a change to its last acknowledgement, of at most one change per
-    /// second.
+    /// Returns the times from a change to its last acknowledgement. At most one change per second
+    /// is sampled.
     pub fn join_to_last_ack(&self) -> &Histogram {
         &self.pushes.ack_times
     }

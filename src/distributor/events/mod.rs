@@ -28,8 +28,7 @@ use crate::time::Time;
 pub(super) struct Events {
     pub(super) stats: Stats,
     pub(super) journal: Option<Box<Journal>>,
-    /// Rate limits by phrase, or by a reason in a phrase; by errorcode where each has its own
-    /// limit.
+    /// Rate limits by phrase, or by a reason in a phrase. Some have a limit per errorcode.
     log_limits: BTreeMap<(&'static str, u8), RateLimit>,
 }
 
@@ -51,8 +50,7 @@ impl Events {
         let Subject { host, error, .. } = subject;
         let peer = subject.peer.map(tracing::field::display);
         let frame = || escaped_frame(subject.frame);
-        /// Logs a constant phrase with the subject and further fields, within the rate limit of its
-        /// key.
+        /// Logs a constant phrase with fields, within the rate limit of its key.
         macro_rules! log {
             (warn $key:expr => $phrase:literal $($fields:tt)*) => {
                 log!(warn, WARNINGS_PER_SECOND, $key, $phrase $($fields)*)

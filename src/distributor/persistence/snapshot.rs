@@ -23,7 +23,7 @@ pub struct Snapshot {
     body: Vec<u8>,
 }
 
-/// The list of an earlier run, for
+/// The list of an earlier run: see
 /// [`Distributor::restore`](crate::distributor::Distributor::restore).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Restored {
@@ -36,11 +36,11 @@ pub struct Restored {
 /// Reason why bytes cannot be decoded as a snapshot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unreadable {
-    /// They begin like a snapshot, but are incomplete or were changed.
+    /// The bytes begin like a snapshot, but are incomplete or were changed.
     Torn,
-    /// They are a snapshot of this newer, unknown version.
+    /// The bytes are a snapshot of this newer, unknown version.
     Newer(u32),
-    /// They are not a snapshot.
+    /// The bytes are not a snapshot.
     Foreign,
 }
 

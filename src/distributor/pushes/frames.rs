@@ -129,8 +129,7 @@ impl Frames {
         Some(revision)
     }
 
-    /// Returns the frame that brings `peer` to the current revision, and whether it is a whole
-    /// list.
+    /// Returns the frame with the update for `peer`, and whether it is a whole list.
     pub(super) fn for_peer(&mut self, source: Source<'_>, peer: &Peer) -> (SharedFrame, bool) {
         let Some(session) = &peer.session else {
             return (self.list(source, false).clone(), true);
@@ -147,8 +146,9 @@ impl Frames {
         }
     }
 
-    /// Returns the delta from the revision `from` to the current one, if `from` is in the history
-    /// and the delta is not too long. Most sessions have the same revision, so there are few.
+    /// Returns the delta from the revision `from` to the current one. `None` if `from` is not in
+    /// the history or the delta is too long. Most sessions have the same revision, so there are
+    /// few.
     fn delta(&mut self, source: Source<'_>, from: u64) -> Option<SharedFrame> {
         if let Some((_, made)) = self.deltas.iter().find(|(other, _)| *other == from) {
             return made.clone();

@@ -52,8 +52,8 @@ impl Pushes {
         self.pacing.timer_fired(timer);
     }
 
-    /// Sends scheduled lists, pushes the list if it changed and pacing allows it, and disconnects
-    /// peers that hold too many old lists. Call it at the end of each turn.
+    /// Sends scheduled lists, and pushes the list if it changed and pacing allows it. Also
+    /// disconnects peers that hold too many old lists. Call it at the end of each turn.
     pub(super) fn on_turn_end(&mut self, mut cx: Context<'_>) {
         let mut scheduled = std::mem::take(&mut self.scheduled);
         for conn in scheduled.drain(..) {
@@ -191,8 +191,7 @@ impl Pushes {
         }
     }
 
-    /// Disconnects the peers that hold the oldest lists, while all old lists together are too
-    /// large.
+    /// Disconnects the peers with the oldest lists while old lists are too large together.
     fn cut_old_lists(&mut self, cx: &mut Context<'_>) {
         let (registry, now) = (cx.source.registry, cx.net.now());
         while let Some(revision) = self.frames.too_old() {
@@ -208,8 +207,8 @@ impl Pushes {
         }
     }
 
-    /// Returns the number of connections with a scheduled list, of deltas, and of old lists and
-    /// changes that peers have not read yet, and the bytes of these.
+    /// Returns the sizes of its collections: connections with a scheduled list, deltas, old lists
+    /// and changes that peers have not read yet, and the bytes of these.
     pub(super) fn sizes(&self) -> [usize; 4] {
         let (old_lists, bytes) = self.frames.old_lists();
         [

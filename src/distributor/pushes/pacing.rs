@@ -68,8 +68,8 @@ impl Pacing {
         }
     }
 
-    /// Returns the time that writing the last push took, once, in the first turn in which it is
-    /// known. Call it in every turn: data that the loop writes later is not part of the push.
+    /// Returns the time that writing the last push took, as soon as it is known. Returns it once.
+    /// Call it in every turn: data that the loop writes later is not part of the push.
     pub(super) fn settle(&mut self, net: &Net, owner: Owner) -> Option<Duration> {
         if let Some(last) = &mut self.last
             && last.takes_up.is_none()

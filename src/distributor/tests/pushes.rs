@@ -31,7 +31,7 @@ fn pushes_a_leave_and_a_join_of_one_turn_as_one_change() {
     }
 }
 
-/// Returns the number of pushes in a second in which the list changes every 5 ms and each write
+/// Returns the number of pushes within one second. The list changes every 5 ms, and each write
 /// takes 1 ms. One more node, with `changer_watches`, makes the changes.
 fn pushes_in_a_second(watches: &[&str], changer_watches: &str) -> u64 {
     let mut bench = Bench::new();

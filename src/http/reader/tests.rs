@@ -1,8 +1,8 @@
 use super::*;
 use proptest::prelude::*;
 
-/// The requests in a stream, each with its method, path, query and body, and the status of a
-/// refusal after them.
+/// The requests in a stream, and the status of a refusal after them. Each has its method, path,
+/// query and body.
 type Seen = (Vec<(String, String, Option<String>, Vec<u8>)>, Option<u16>);
 
 fn small() -> Limits {

@@ -255,8 +255,7 @@ fn loses_a_written_idempotent_call_if_no_other_node_is_there() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Checks that each call has exactly one outcome, in time, for any order of failures of the
-    /// peers.
+    /// Checks that each call has exactly one outcome, in time, whichever peers fail.
     #[test]
     fn each_call_has_exactly_one_outcome(steps in prop::collection::vec((0..8u8, 1..4u16, 0..400usize), 1..60)) {
         let mut bench = Bench::registered(&[1, 2, 3]);

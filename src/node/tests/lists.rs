@@ -143,7 +143,7 @@ fn does_not_acknowledge_a_revision_of_another_run() {
     bench.welcome(link, "e2", 100);
     bench.sent(link);
     bench.pass(130 * MILLI);
-    // Its list is still on the way.
+    // The list of the Distributor has not arrived yet.
     assert_eq!(bench.sent(link)[0]["session"]["rev"], 0);
 }
 

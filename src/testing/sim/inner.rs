@@ -48,7 +48,7 @@ pub(super) enum Step {
         from: SocketRef,
         tries: u32,
     },
-    /// Its response arrives.
+    /// The response to a connect arrives.
     Answer {
         to: SocketRef,
         error: Option<ErrorKind>,

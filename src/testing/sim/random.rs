@@ -25,7 +25,7 @@ impl Random {
         Random { state, choices }
     }
 
-    /// Creates a stream whose next numbers begin with these bytes, which largely determine the
+    /// Creates a stream whose next numbers begin with these bytes. They largely determine the
     /// draws.
     pub fn choosing(bytes: &[u8]) -> Random {
         let choices = bytes.iter().rev().copied().collect();

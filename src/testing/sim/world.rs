@@ -130,8 +130,8 @@ impl World {
         self.0.borrow_mut().crash(host);
     }
 
-    /// Disconnects a host from the network, so that it neither sends nor receives, or reconnects
-    /// it. A paused virtual machine behaves like this.
+    /// Disconnects a host from the network, or reconnects it. A paused virtual machine behaves like
+    /// this.
     pub fn power(&self, host: HostId, is_up: bool) {
         let mut inner = self.0.borrow_mut();
         inner.trace_note("power", [host.0 as u64, u64::from(is_up), 0]);
