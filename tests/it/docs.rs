@@ -277,19 +277,19 @@ fn flag_table(program: &str) -> String {
     let mut rows: Vec<(String, Vec<&str>)> = Vec::new();
     for line in options.lines() {
         let text = line.trim_start();
-        if text.starts_with("-h, --help") || text.starts_with("-V, --version") {
-            continue;
-        }
         let indent = line.len() - text.len();
         if text.starts_with("--") && indent <= 6 {
             rows.push((text.to_owned(), Vec::new()));
+        } else if text.starts_with("-h, --help") || text.starts_with("-V, --version") {
+            // The same in each program, and their text belongs to no row.
+            rows.push((String::new(), Vec::new()));
         } else if indent >= 10 && !rows.is_empty() {
             rows.last_mut().unwrap().1.push(text);
         } else if !text.is_empty() && indent == 0 && text.starts_with("Examples") {
             break;
         }
     }
-    for (flag, lines) in rows {
+    for (flag, lines) in rows.into_iter().filter(|(flag, _)| !flag.is_empty()) {
         let is_note = |line: &&&str| line.starts_with("[env:") || line.starts_with("[default:");
         let meaning: Vec<&str> = lines
             .iter()
