@@ -202,7 +202,7 @@ impl Kind {
         }
     }
 
-    /// Converts a TOML value to what would be written after the flag.
+    /// Converts a TOML value to the text that would follow the flag.
     fn convert(self, value: &DeValue<'_>) -> Option<String> {
         match (self, value) {
             (Kind::Switch, DeValue::Boolean(is_on)) => Some(is_on.to_string()),

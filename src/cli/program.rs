@@ -1,5 +1,5 @@
-//! The life cycle of a server program, from its settings to its exit, shared by the Distributor and
-//! the gateway.
+//! The life cycle of a server program, from its settings to its exit. The Distributor and the
+//! gateway share it.
 
 use std::env;
 use std::io::{self, Write};
@@ -257,9 +257,9 @@ pub(crate) fn raise_fd_limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// Returns `wanted`, or the number of connections that leaves `reserved` fds free, if that is
-/// smaller. Raises the fd limit first. Logs a warning if it returns fewer and the number
-/// `is_explicit`.
+/// Returns the number of connections that the fd limit allows, at most `wanted`. It leaves
+/// `reserved` fds free, and raises the fd limit first. Logs a warning if it returns fewer and the
+/// number `is_explicit`.
 pub(crate) fn max_connections(wanted: u64, is_explicit: bool, reserved: u64) -> usize {
     let fds = raise_fd_limit();
     let possible = fds - reserved.min(fds / 2);

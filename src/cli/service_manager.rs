@@ -68,8 +68,8 @@ fn connect(path: &str) -> io::Result<UnixDatagram> {
     Ok(socket)
 }
 
-/// Notifications that the loop turns, for a service manager that restarts a stalled program
-/// (`WatchdogSec=` of systemd).
+/// Notifications that the loop turns (`WatchdogSec=` of systemd). The service manager restarts a
+/// stalled program.
 pub(crate) struct Watchdog {
     service_manager: ServiceManager,
     period: Option<Duration>,

@@ -110,8 +110,8 @@ enum Origin<'s> {
 }
 
 impl Settings {
-    /// Reads the values of a command [with its sources](with_sources), from these words of the
-    /// command line, the environment and the configuration file.
+    /// Reads the values of a command [with its sources](with_sources). The sources are these words
+    /// of the command line, the environment and the configuration file.
     pub(crate) fn read(
         command: Command,
         prefix: &'static str,

@@ -1,4 +1,4 @@
-//! Liveness: how long sessions may be quiet, and the cause when a connection ends. Pure.
+//! Liveness: the permitted silence of sessions, and the cause when a connection ends. Pure.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Membership: how nodes join, fall silent, and leave.
+//! Membership: nodes that join, fall silent, and leave.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

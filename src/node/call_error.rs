@@ -19,7 +19,7 @@ pub enum CallError<'a> {
 }
 
 impl CallError<'_> {
-    /// Returns the same error, independent of the frame of the reply.
+    /// Returns an owned copy of the error.
     pub fn into_owned(self) -> CallError<'static> {
         match self {
             CallError::Refused(reply) => CallError::Refused(reply.into_owned()),

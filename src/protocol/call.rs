@@ -169,7 +169,7 @@ impl<'a> Reply<'a> {
         self.part(&self.results).unwrap_or("null")
     }
 
-    /// Returns the same reply, independent of the frame.
+    /// Returns an owned copy of the reply.
     pub fn into_owned(self) -> Reply<'static> {
         Reply {
             packet: Cow::Owned(self.packet.into_owned()),

@@ -48,7 +48,7 @@ impl<'a> Route<'a> {
         Route::new(method, path)
     }
 
-    /// Returns the same route, independent of what it borrows.
+    /// Returns an owned copy of the route.
     pub fn into_owned(self) -> Route<'static> {
         Route::new(self.method.into_owned(), self.path.into_owned())
     }

@@ -43,8 +43,8 @@ impl Machine {
         }
     }
 
-    /// Plans `wanted` connections to `to`, and `others` in addition, from this many loopback
-    /// addresses, or from as many as the port range requires.
+    /// Plans `wanted` connections to `to`, and `others` in addition. They are from this many
+    /// loopback addresses, or from as many as the port range requires.
     pub(crate) fn plan(
         self,
         to: SocketAddr,

@@ -120,7 +120,7 @@ pub(crate) enum Kind {
     Other,
 }
 
-/// A frame of a Distributor, and what it contains about the nodes of this run.
+/// A frame of a Distributor, and its content about the nodes of this run.
 #[derive(Default, Debug)]
 pub(crate) struct Frame {
     pub(crate) bytes: Vec<u8>,

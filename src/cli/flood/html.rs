@@ -38,8 +38,7 @@ fn escape(text: &str) -> String {
     text.replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// Draws percentiles from left to right, each step a tenth of the remainder to 100, and times from
-/// bottom to top.
+/// Draws times over percentiles. Each step to the right is a tenth of the remainder to 100.
 fn percentile_chart(curve: &Curve, baseline: Option<&str>) -> String {
     const TICKS: [f64; 6] = [0.0, 90.0, 99.0, 99.9, 99.99, 99.999];
     let place = |percentile: f64| (1.0 - percentile / 100.0).max(1e-6).log10().abs();

@@ -1,5 +1,5 @@
 //! Slow HTTP clients of a Distributor, all in one thread. Half of them follow `/events`, half
-//! request `/metrics` repeatedly. Those whose connection is closed reconnect.
+//! request `/metrics` repeatedly. A client whose connection is closed reconnects.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,4 +1,4 @@
-//! A pool of clients on one reactor: they connect, register, and record what they receive.
+//! A pool of clients on one reactor, which connect, register, and record received data.
 
 use std::io::Write;
 use std::mem;

@@ -50,8 +50,7 @@ pub(crate) struct Scenario {
     pub(crate) rounds: u32,
     /// Heading of the figures of the bare server.
     pub(crate) bare: &'static str,
-    /// Heading of the figures of a relieved server, if there is that comparison instead of a bare
-    /// server.
+    /// Heading of the figures of a relieved server. `None` if that comparison is not made.
     pub(crate) relieved: Option<&'static str>,
     pub(crate) time_line: (&'static str, Unit),
 }

@@ -1,4 +1,4 @@
-//! All nodes connect and register at once; when each has received all of them, all but one leave at
+//! All nodes connect and register at once. When each has received all of them, all but one leave at
 //! once.
 
 use std::time::Duration;

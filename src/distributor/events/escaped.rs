@@ -23,7 +23,7 @@ pub(crate) fn escaped_frame(bytes: &[u8]) -> String {
 }
 
 fn escaped_bytes(bytes: &[u8]) -> String {
-    // Escaping never makes a character shorter, so no more than these bytes can be shown.
+    // Escaping never shortens a character, so no more than these bytes can be shown.
     let shown = bytes.get(..MAX_ESCAPED_BYTES + 1).unwrap_or(bytes);
     escaped(&String::from_utf8_lossy(shown))
 }

@@ -155,7 +155,7 @@ pub struct Stats {
     pub frame_timeouts: u64,
     /// Connections that sent nothing within `Limits::first_byte_timeout`.
     pub first_byte_timeouts: u64,
-    /// Connections that read too slowly for what they requested (`Limits::max_unsent_bytes`).
+    /// Connections that exceeded `Limits::max_unsent_bytes`, since they read too slowly.
     pub unsent_overflows: u64,
     /// Connections that read nothing within `Limits::write_timeout`.
     pub write_timeouts: u64,

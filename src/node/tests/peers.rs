@@ -141,7 +141,7 @@ fn keeps_the_connection_to_an_address_for_a_while() {
         bench.settle();
     }
     assert_eq!(bench.sockets(peer(8)), [socket]);
-    // A peer that could not be connected to is forgotten as well.
+    // A peer that could not be connected to is removed as well.
     call_at(&mut bench, 9, &"x".repeat(2 << 20));
     bench.pass(62 * SECOND);
     assert!(bench.sockets(peer(8)).is_empty());

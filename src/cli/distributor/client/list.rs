@@ -16,8 +16,8 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// Maximum length of a list, longer than any list that nodes accept.
 const MAX_LIST_BYTES: usize = 64 << 20;
 
-/// Reads the list from the first of these addresses that responds, in the form of `/nodes`, with
-/// null for data that nodes do not receive.
+/// Reads the list from the first of these addresses that responds. The result has the form of
+/// `/nodes`, with null for data that nodes do not receive.
 pub(super) fn read(
     addresses: &[SocketAddr],
     token_file: Option<&Path>,

@@ -83,8 +83,8 @@ fn watch(args: &HttpClientArgs) -> Result<(), Failure> {
     }
 }
 
-/// Exits when the reader of standard output closes it, as `head` does, even if there is nothing to
-/// print.
+/// Exits when the reader of standard output closes it, as `head` does. This works even if there is
+/// nothing to print.
 fn exit_when_output_closes() -> io::Result<()> {
     let poll_output = || {
         let stdout = io::stdout();
