@@ -261,7 +261,7 @@ fn answers_503_for_a_reply_without_room() {
         refused.is_some()
     });
     let refused = refused.unwrap();
-    assert!(error(&refused).contains("not read"), "{refused:?}");
+    assert!(error(&refused).contains("unread"), "{refused:?}");
     assert_eq!(refused.header("X-Request-Id").as_deref(), Some("r1"));
     // There is room again when it is gone.
     drop(stuck);

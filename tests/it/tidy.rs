@@ -115,7 +115,8 @@ fn faults_of_document(path: &Path, text: &str) -> Vec<String> {
     let mut faults = Vec::new();
     for (index, line) in text.lines().enumerate() {
         is_code ^= line.trim_start().starts_with("```");
-        let may_be_long = is_code || line.starts_with('|') || line.contains("](");
+        let is_table = line.trim_start().starts_with('|');
+        let may_be_long = is_code || is_table || line.contains("](");
         let mut fault = fault_of_words(line);
         if !may_be_long && line.chars().count() > MAX_COLUMNS {
             fault = Some(format!("more than {MAX_COLUMNS} columns"));

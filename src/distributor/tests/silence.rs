@@ -60,7 +60,7 @@ fn takes_any_frame_as_a_sign_of_life() {
     assert_eq!(bench.left(Cause::Silent), 1);
 }
 
-/// Sends a heartbeat that the budget of the next turn does not reach, and skips time up to that turn.
+/// Sends a heartbeat that the budget of the next turn does not reach, and skips the time up to it.
 fn beat_past_the_budget(bench: &mut Bench, session: SocketId, skipped: Duration) {
     let mut bytes = vec![b' '; Limits::default().max_read_bytes_per_turn];
     let heartbeat = r#"{"uri":"/distributes/heartbeat","method":"POST","key":1}¶"#;
