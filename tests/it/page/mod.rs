@@ -122,9 +122,7 @@ fn follows_joins_and_departures() {
     browser.wait_for("document.querySelector('#events li').textContent.includes('goods joined')");
     browser.wait_for("document.querySelector('.chart .figure').textContent.startsWith('4')");
     drop(more);
-    browser.wait_for(
-        "document.querySelector('#events li').textContent.includes('closed by the peer')",
-    );
+    browser.wait_for("document.querySelector('#events li').textContent.includes('goods left')");
     browser.wait_for("document.querySelector('.row .count').textContent === '1'");
     // Refusals are counted.
     admin.send_request("GET", "/nodes", "Host: evil.example\r\n");
