@@ -41,7 +41,7 @@ const SECOND: Duration = Duration::from_secs(1);
 #[derive(Default)]
 struct Caller {
     results: u64,
-    /// Whether a node lists the route, once that is known.
+    /// True if a node lists the route; `None` until that is known.
     is_served: Option<bool>,
 }
 

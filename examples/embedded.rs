@@ -26,7 +26,7 @@ use pilcrow::reactor::{Limits, Reactor};
 /// A node inside a host loop
 #[derive(Parser)]
 struct Args {
-    /// How the host loop turns the reactor
+    /// Host loop that turns the reactor
     way: Way,
     /// The address that the node listens on
     #[arg(long, default_value = "127.0.0.1:0")]

@@ -105,7 +105,7 @@ impl Service for Purchases {
 /// Places orders, one after the other.
 #[derive(Default)]
 struct Customer {
-    /// Whether the services are listed, once that is known.
+    /// True if the services are listed; `None` until that is known.
     is_ready: Option<bool>,
     results: Vec<(CallId, Result<Value, String>)>,
     is_drained: bool,

@@ -171,9 +171,10 @@ mod tests {
         }
 
         fn kind(&mut self, path: &Path) -> FileKind {
-            match self.names.contains_key(path) {
-                true => FileKind::File,
-                false => FileKind::Missing,
+            if self.names.contains_key(path) {
+                FileKind::File
+            } else {
+                FileKind::Missing
             }
         }
 

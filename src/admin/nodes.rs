@@ -209,7 +209,10 @@ impl<'a> NodeJson<'a> {
 
 /// Returns a node in the form of `http_sd`, or `None` if it cannot be connected to.
 fn target(view: &NodeView<'_>, node: &ListedNode) -> Option<Value> {
-    let port = node.port.filter(|_| view.entry.listed)?;
+    if !view.entry.listed {
+        return None;
+    }
+    let port = node.port?;
     let host = &node.host;
     let target = match host.parse() {
         Ok(IpAddr::V6(host)) => format!("[{host}]:{port}"),

@@ -31,9 +31,9 @@ struct Status<'a> {
     /// The revision that each session should have acknowledged.
     overdue_rev: u64,
     entries: usize,
-    /// Whether a registration from the client's address needs a token.
+    /// True if a registration from the client's address needs a token.
     needs_token: bool,
-    /// Whether there is an admin token.
+    /// True if there is an admin token.
     can_drain: bool,
     /// Refusals since the start, by kind.
     refused: BTreeMap<&'static str, u64>,

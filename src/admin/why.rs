@@ -45,7 +45,7 @@ struct Push<'a> {
     /// Number of sessions that are to acknowledge it, and of those that have.
     of: u64,
     acked: u64,
-    /// Whether the acknowledgement was requested at once, and not with the next heartbeat.
+    /// True if the acknowledgement was requested at once, and not with the next heartbeat.
     ack_asked: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_ack_after_ms: Option<f64>,

@@ -14,7 +14,7 @@ use crate::cli::log::background;
 pub(crate) struct Failure {
     pub(crate) code: u8,
     pub(crate) message: String,
-    /// Whether the line is a JSON object, like those of the log.
+    /// True if the line is a JSON object, like those of the log.
     pub(crate) is_json: bool,
 }
 

@@ -32,7 +32,7 @@ pub(crate) struct PublicArgs {
 pub(crate) struct ListenAddress {
     /// Flag and value, or inherited socket, for messages.
     source: String,
-    /// Whether it is inherited with the name `http`.
+    /// True if it is inherited with the name `http`.
     pub(crate) is_http: bool,
     /// Addresses of the value, or the address of the socket.
     addresses: Vec<SocketAddr>,

@@ -96,12 +96,11 @@ mod tests {
             ("/%EC%82%AC", "/%EC%82%AC", None),
         ] {
             let target = Target::read("GET", text);
-            match path.is_empty() {
-                true => assert!(target.is_err(), "{text}"),
-                false => {
-                    let target = target.unwrap();
-                    assert_eq!((target.path, target.query), (path, query), "{text}");
-                }
+            if path.is_empty() {
+                assert!(target.is_err(), "{text}")
+            } else {
+                let target = target.unwrap();
+                assert_eq!((target.path, target.query), (path, query), "{text}");
             }
         }
     }

@@ -187,7 +187,7 @@ fn check_urls(value: Option<&RawValue>, limits: &RegistrationLimits) -> Result<(
 pub(super) fn port_number(value: &RawValue) -> Option<u16> {
     let digits = decode(value).unwrap_or(Cow::Borrowed(value.get()));
     let plain = !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit());
-    digits.parse().ok().filter(|_| plain)
+    if plain { digits.parse().ok() } else { None }
 }
 
 /// Returns the place of `value` in `text`, which it borrows from.

@@ -195,7 +195,7 @@ pub struct Stamp<'a> {
     pub epoch: &'a str,
     /// Revision of the update.
     pub rev: u64,
-    /// Whether it is to be acknowledged at once.
+    /// True if it is to be acknowledged at once.
     pub ack: bool,
 }
 

@@ -54,9 +54,9 @@ pub struct UpdateSession<'a> {
     pub from: Option<u64>,
     /// The revision after the update.
     pub rev: u64,
-    /// Whether the list has all nodes.
+    /// True if the list has all nodes.
     pub complete: Option<bool>,
-    /// Whether to acknowledge it at once.
+    /// True if it is to be acknowledged at once.
     pub ack: bool,
     /// The ids of the entries, in their order.
     pub ids: Vec<u64>,

@@ -23,9 +23,9 @@ pub struct Entry {
     pub encoded: Box<[u8]>,
     /// Name of the node, for display. Several entries may have the same name.
     pub name: Box<str>,
-    /// Whether it is in the list. An entry without a valid port is not listed, but keeps its place.
+    /// True if it is in the list. An entry without a valid port is not listed, but keeps its place.
     pub listed: bool,
-    /// Whether it was registered without a session. Peers without one cannot read large lists.
+    /// True if it was registered without a session. Peers without one cannot read large lists.
     pub is_plain: bool,
 }
 

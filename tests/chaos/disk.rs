@@ -21,9 +21,10 @@ impl SmallDisk {
             .args(["-t", "tmpfs", "-o", "size=256k", "pilcrow-chaos", &at])
             .output()
             .map_err(|error| error.to_string())?;
-        match output.status.success() {
-            true => Ok(SmallDisk(at)),
-            false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        if output.status.success() {
+            Ok(SmallDisk(at))
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
         }
     }
 }

@@ -23,12 +23,11 @@ fn run(command: &str) -> Result<(), String> {
     let mut words = command.split_whitespace();
     let output = Command::new(words.next().unwrap()).args(words).output();
     let output = output.map_err(|error| format!("{command}: {error}"))?;
-    match output.status.success() {
-        true => Ok(()),
-        false => {
-            let why = String::from_utf8_lossy(&output.stderr);
-            Err(format!("{command}: {}", why.trim()))
-        }
+    if output.status.success() {
+        Ok(())
+    } else {
+        let why = String::from_utf8_lossy(&output.stderr);
+        Err(format!("{command}: {}", why.trim()))
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{Frames, frame, list_request, registration};
 
-/// How long anything may take before a test fails. Generous: only a test that fails waits for it.
+/// Maximum time of any step before a test fails. Generous: only a test that fails waits for it.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// One connection to a Distributor. Panics on errors and after [`DEADLINE`].

@@ -1,4 +1,4 @@
-//! Where frames end in the bytes of a connection.
+//! Ends of frames in the bytes of a connection.
 
 /// The bytes that end a frame.
 pub const FRAME_END: &[u8] = "¶".as_bytes();
@@ -7,7 +7,7 @@ pub const FRAME_END: &[u8] = "¶".as_bytes();
 #[derive(Default)]
 pub struct Frames {
     bytes: Vec<u8>,
-    /// Where the first frame that was not returned begins.
+    /// Start of the first frame that was not returned.
     start: usize,
     /// No frame ends between `start` and here.
     searched: usize,

@@ -13,7 +13,7 @@ pub enum Message<'a> {
         session: Option<SessionFields>,
         is_reply: bool,
     },
-    /// What changed since an earlier revision.
+    /// Changes since an earlier revision.
     Changes {
         joined: Vec<Rc<str>>,
         left: Vec<Departure>,

@@ -558,8 +558,10 @@ fn peer(script: &str, options: &[&str]) -> Option<Program> {
 fn port_of(program: &mut Program) -> u16 {
     program.wait_for_line("port", |line| {
         let event: Value = serde_json::from_str(line).ok()?;
-        let is_it = event["event"] == "listening";
-        u16::try_from(event["port"].as_u64().filter(|_| is_it)?).ok()
+        if event["event"] != "listening" {
+            return None;
+        }
+        u16::try_from(event["port"].as_u64()?).ok()
     })
 }
 

@@ -47,7 +47,7 @@ struct Node {
     news: Vec<Value>,
     /// It has registered: the next list may have the same revision.
     is_owed: bool,
-    /// Whether it acknowledges at once.
+    /// True if it acknowledges at once.
     acks: bool,
     texts: Vec<String>,
     last_key: u64,

@@ -9,8 +9,9 @@ const MAX_COLUMNS: usize = 100;
 const PRONOUNS: [&str; 4] = ["whoever", "nobody", "somebody", "everybody"];
 
 /// First words of a doc comment that names no subject.
-const OPENINGS: [&str; 8] = [
-    "Who", "Whoever", "Whose", "What", "Whatever", "How", "Somebody", "Nobody",
+const OPENINGS: [&str; 12] = [
+    "Who", "Whoever", "Whose", "What", "Whatever", "How", "Whether", "Where", "When", "Which",
+    "Somebody", "Nobody",
 ];
 
 /// Names that were replaced by the field's terms.
@@ -57,8 +58,12 @@ fn files(folder: &str, extensions: &[&str]) -> Vec<PathBuf> {
     found
 }
 
-fn sources() -> Vec<PathBuf> {
-    files("src", &["rs"])
+/// Sources outside `src`, without this file, which has the words that it looks for.
+fn sources_of_tests() -> Vec<PathBuf> {
+    let folders = ["tests", "examples", "benches", "fuzz/src", "fuzz/tests"];
+    let all = folders.iter().flat_map(|folder| files(folder, &["rs"]));
+    all.filter(|path| !path.ends_with("tests/it/tidy.rs"))
+        .collect()
 }
 
 /// README, ARCHITECTURE and the like, and all of `docs`.
@@ -85,22 +90,28 @@ fn opening<'a>(line: &'a str, line_before: &str) -> Option<&'a str> {
     };
     let before = line_before.trim_start();
     let continues = before.starts_with("///") || before.starts_with("//!");
-    doc(line).filter(|_| !continues).map(str::trim_start)
+    if continues {
+        return None;
+    }
+    doc(line).map(str::trim_start)
 }
 
-/// Returns what is wrong with a line of a source file.
+/// Returns the fault of a line of any source file.
 fn fault_of_source(line: &str, line_before: &str) -> Option<String> {
     let first_word = opening(line, line_before).and_then(|text| words(text).next());
     if let Some(word) = first_word.filter(|word| OPENINGS.contains(word)) {
         return Some(format!("a doc comment opens with {word}"));
     }
-    if let Some(name) = words(line).find(|word| REPLACED_NAMES.contains(word)) {
-        return Some(format!("{name} was replaced by a term of the field"));
-    }
     if line.trim_start().starts_with("//") && line.chars().count() > MAX_COLUMNS {
         return Some(format!("a comment of more than {MAX_COLUMNS} columns"));
     }
     fault_of_words(line)
+}
+
+/// Returns the fault of a line of `src`. In tests, a fleet is a fleet.
+fn replaced_name(line: &str) -> Option<String> {
+    let name = words(line).find(|word| REPLACED_NAMES.contains(word))?;
+    Some(format!("{name} was replaced by a term of the field"))
 }
 
 fn fault_of_words(line: &str) -> Option<String> {
@@ -129,11 +140,17 @@ fn faults_of_document(path: &Path, text: &str) -> Vec<String> {
 #[test]
 fn sources_use_the_terms_of_the_field() {
     let mut faults = Vec::new();
-    for path in sources() {
+    let all = files("src", &["rs"]).into_iter().map(|path| (path, true));
+    for (path, is_library) in all.chain(sources_of_tests().into_iter().map(|path| (path, false))) {
         let text = fs::read_to_string(&path).unwrap();
         let mut line_before = "";
         for (index, line) in text.lines().enumerate() {
-            if let Some(fault) = fault_of_source(line, line_before) {
+            let name = if is_library {
+                replaced_name(line)
+            } else {
+                None
+            };
+            if let Some(fault) = fault_of_source(line, line_before).or(name) {
                 faults.push(format!("{}:{}: {fault}", path.display(), index + 1));
             }
             line_before = line;
@@ -159,10 +176,11 @@ fn finds_planted_faults() {
     assert!(source("//! What a Distributor can be told."));
     assert!(source("    // nobody's list"));
     assert!(source("    let message = \"Somebody else has it\";"));
-    assert!(source("struct Herd;"));
+    assert!(source("/// Whether it is listed."));
+    assert!(replaced_name("struct Herd;").is_some());
+    assert!(replaced_name("fn is_made_up() {}").is_none());
     assert!(source(&format!("// {}", "x".repeat(MAX_COLUMNS))));
     assert!(!source("    /// Returns the number of peers."));
-    assert!(!source("fn is_made_up() {}"));
     assert!(fault_of_source("/// What it costs.", "/// Returns the list.").is_none());
 
     let document = |text: &str| faults_of_document(Path::new("x.md"), text).len();

@@ -48,9 +48,12 @@ pub fn mutated(file: &str, text: &str, mutants: &[Mutant]) -> Result<String, Str
             ));
         }
         let switch = format!("crate::mutants::is_enabled({number})");
-        let lines = text.lines().map(|line| match line.trim() == mutant.find {
-            true => mutant.replace.replace(SWITCH, &switch),
-            false => line.to_owned(),
+        let lines = text.lines().map(|line| {
+            if line.trim() == mutant.find {
+                mutant.replace.replace(SWITCH, &switch)
+            } else {
+                line.to_owned()
+            }
         });
         text = lines.collect::<Vec<_>>().join("\n") + "\n";
     }

@@ -84,7 +84,7 @@ fn find(simulation: &Path, mutant: &Mutant) -> Option<Found> {
 
 /// Takes minutes: `cargo test --test mutants -- --ignored --nocapture`, with `MUTANT=...` for one.
 #[test]
-#[ignore = "takes minutes: run with --ignored"]
+#[ignore = "builds a copy of the sources: run with --ignored"]
 fn the_simulation_finds_all_mutants() {
     let wanted = std::env::var("MUTANT").ok();
     let mutants = MUTANTS

@@ -7,13 +7,13 @@ use pilcrow::testing::sim::ProcessId;
 
 use crate::fleet::{Fleet, Running};
 
-/// How long an entry may outlive its host, with the interval of the checks.
+/// Maximum time that an entry outlives its host, with the interval of the checks.
 const GONE: Duration = Duration::from_millis(21_500);
-/// How long the entry of a stopped process with a session may be listed.
+/// Maximum time that the entry of a stopped process with a session is listed.
 const SILENT: Duration = Duration::from_millis(17_500);
-/// How long a backlogged peer may read nothing.
+/// Maximum time that a backlogged peer reads nothing.
 const STUCK: Duration = Duration::from_millis(11_500);
-/// How late a node that runs may report an outcome.
+/// Maximum delay with which a running node reports an outcome.
 const LATE: Duration = Duration::from_millis(2_500);
 
 impl Fleet {
@@ -63,7 +63,11 @@ impl Fleet {
                 continue;
             };
             let is_cut = !facts.is_connected || !facts.has_far_end;
-            known.cut_since = known.cut_since.or(Some(now)).filter(|_| is_cut);
+            known.cut_since = if is_cut {
+                known.cut_since.or(Some(now))
+            } else {
+                None
+            };
             let cut = known
                 .cut_since
                 .map_or(Duration::ZERO, |since| now.saturating_since(since));
@@ -92,7 +96,11 @@ impl Fleet {
             }
 
             let is_stuck = net.is_backlogged(conn);
-            known.stuck_since = known.stuck_since.or(Some(now)).filter(|_| is_stuck);
+            known.stuck_since = if is_stuck {
+                known.stuck_since.or(Some(now))
+            } else {
+                None
+            };
             if let Some(since) = known.stuck_since {
                 let stuck = now.saturating_since(since.max(facts.wrote_at));
                 if stuck.min(undisturbed) > STUCK {

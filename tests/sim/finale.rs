@@ -11,7 +11,7 @@ use crate::raw::Kind;
 const MILLI: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How long a healed fleet may take until every peer knows the last list: a connect that fails, the
+/// Maximum time of a healed fleet until every peer knows the last list: a connect that fails, the
 /// longest pause before the next, the warm-up, and a peer that is closed for not reading.
 const SETTLES_WITHIN: Duration = Duration::from_secs(90);
 
@@ -132,8 +132,9 @@ fn keep_all(fleet: &mut Fleet) {
         let is_back = actor_of.get(peer).is_some_and(|actor| back.contains(actor));
         let mut entries = run.entries.iter();
         let entry = entries.find(|entry| Some(entry.number) == conn.entry && entry.is_listed);
-        let text = entry.filter(|_| is_back);
-        kept.extend(text.map(|entry| (id, Rc::clone(&entry.text))));
+        if is_back {
+            kept.extend(entry.map(|entry| (id, Rc::clone(&entry.text))));
+        }
     }
 }
 
@@ -235,9 +236,12 @@ fn drain_one(fleet: &mut Fleet) {
     for _ in 0..300 {
         fleet.run_for(10 * MILLI);
         let mut nodes = fleet.nodes();
-        let drained = nodes.find_map(|node| match node.actor == id {
-            true => node.node.service().drained,
-            false => None,
+        let drained = nodes.find_map(|node| {
+            if node.actor == id {
+                node.node.service().drained
+            } else {
+                None
+            }
         });
         drop(nodes);
         let mut sees = None;

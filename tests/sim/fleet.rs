@@ -60,7 +60,7 @@ pub struct Fleet {
     pub addr: SocketAddr,
     pub distributor: Option<DistributorProcess>,
     pub distributor_rests_until: Time,
-    /// Whether the Distributor has a state file.
+    /// True if the Distributor has a state file.
     pub keeps_state: bool,
     pub actors: Vec<Actor>,
     pub paused: BTreeMap<ProcessId, Time>,
@@ -70,7 +70,7 @@ pub struct Fleet {
     pub limits: Limits,
     pub config: Config,
     pub turns: u64,
-    /// How often each trouble was made.
+    /// Number of troubles of each kind.
     pub troubles: BTreeMap<Trouble, u64>,
     pub random: Random,
 }

@@ -21,7 +21,7 @@ use serde::Deserialize;
 use crate::calls::Calls;
 use crate::model::{ActorId, Model};
 
-/// What the nodes of one simulation share.
+/// State that the nodes of one simulation share.
 #[derive(Clone)]
 pub struct Shared {
     pub world: World,
@@ -208,9 +208,10 @@ impl NodeProcess {
         let net = self.reactor.net();
         let until = net.now() + deadline;
         let cx = &mut self.node.context(net);
-        let call = match is_idempotent {
-            true => cx.call_idempotent(&Route::get(&path), &params, deadline),
-            false => cx.call(&Route::get(&path), &params, deadline),
+        let call = if is_idempotent {
+            cx.call_idempotent(&Route::get(&path), &params, deadline)
+        } else {
+            cx.call(&Route::get(&path), &params, deadline)
         };
         let mut calls = self.shared.calls.borrow_mut();
         calls.began(self.actor, call, nonce, until, is_idempotent);

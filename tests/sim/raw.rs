@@ -51,7 +51,7 @@ pub struct Raw {
     /// Its own address, once it is connected.
     pub local: Option<SocketAddr>,
     read_at: Time,
-    /// When it acts without an event.
+    /// Time at which it acts without an event.
     pub due: Option<Time>,
     heartbeat: Option<Duration>,
     beat_at: Option<Time>,
@@ -87,7 +87,7 @@ impl Raw {
         }
     }
 
-    /// Whether it reads everything, so that its view must become the last list.
+    /// True if it reads everything, so that its view must become the last list.
     pub fn reads(&self) -> bool {
         matches!(
             self.kind,
@@ -95,7 +95,7 @@ impl Raw {
         )
     }
 
-    /// Whether it does nothing that a connection may be closed for.
+    /// True if it does nothing that a connection may be closed for.
     pub fn is_honest(&self) -> bool {
         self.reads()
             || matches!(

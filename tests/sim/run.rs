@@ -24,7 +24,7 @@ pub struct Run {
     instances: BTreeMap<String, Holder>,
     /// Every list so far, in order.
     pub lists: Vec<Possible>,
-    /// Whether an entry was ever in doubt, so that the order of the list is unknown.
+    /// True if an entry was ever in doubt, so that the order of the list is unknown.
     pub has_doubted: bool,
     /// The list of each revision that was sent.
     pub revisions: BTreeMap<u64, List>,
@@ -32,13 +32,13 @@ pub struct Run {
     pub is_stopping: bool,
     /// The number of lists when the last snapshot was taken.
     pub saved_lists: usize,
-    /// When it restored a snapshot, by its own clock.
+    /// Time at which it restored a snapshot, by its own clock.
     pub restored_at: Option<Time>,
     /// Entries of the last run that were not claimed in time.
     pub absent: Vec<Rc<str>>,
 }
 
-/// What a Distributor received on one connection.
+/// Input of a Distributor on one connection.
 #[derive(Default)]
 pub struct Conn {
     pub entry: Option<u64>,
@@ -137,7 +137,7 @@ impl Possible {
 struct Holder {
     peer: SocketAddr,
     entry: u64,
-    /// When the first of the counted take-overs was.
+    /// Time of the first of the counted take-overs.
     window_began_at: Option<Time>,
     take_overs: u32,
 }

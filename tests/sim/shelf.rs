@@ -48,9 +48,10 @@ impl Shelf {
             Ok(bytes) => bytes,
             Err(error) => {
                 let must_be = self.confirmed.is_some() && !self.is_spoiled;
-                return match error.kind() == ErrorKind::NotFound && must_be {
-                    true => Err("the state file was synced, and is missing".to_owned()),
-                    false => Ok(None),
+                return if error.kind() == ErrorKind::NotFound && must_be {
+                    Err("the state file was synced, and is missing".to_owned())
+                } else {
+                    Ok(None)
                 };
             }
         };

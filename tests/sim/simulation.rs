@@ -16,14 +16,14 @@ use crate::troubles::{Trouble, Weights, limits};
 const MILLI: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How a seed ended.
+/// Result of a seed.
 pub struct Outcome {
     pub broken: Option<Broken>,
     pub trace_hash: u64,
     pub turns: u64,
     pub virtual_time: Duration,
     pub replies: u64,
-    /// How often each kind of fault and trouble happened.
+    /// Number of faults and troubles of each kind.
     pub faults: BTreeMap<String, u64>,
     pub trace: Vec<String>,
 }

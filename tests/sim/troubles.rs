@@ -12,7 +12,7 @@ use crate::state_file::FILE;
 
 macro_rules! troubles {
     ($($name:ident,)*) => {
-        /// What happens in one step.
+        /// Trouble of one step.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
         pub enum Trouble { $($name,)* }
 
@@ -63,7 +63,7 @@ troubles! {
     ForgedAnswers,
 }
 
-/// How often each trouble is drawn, for one seed.
+/// Frequency of each trouble, for one seed.
 pub struct Weights(Vec<(Trouble, u64)>);
 
 impl Weights {

@@ -1,4 +1,4 @@
-//! When each process is turned, and how time passes.
+//! Schedule: turns of each process, and the passing of time.
 
 use std::time::Duration;
 

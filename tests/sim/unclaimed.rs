@@ -11,10 +11,10 @@ use pilcrow::testing::sim::ProcessId;
 use crate::model::Model;
 use crate::run::{Doubt, Entry, Run, Saved};
 
-/// How long the nodes of the last run have to reconnect.
+/// Time that the nodes of the last run have to reconnect.
 const WARM_UP: Duration = Duration::from_secs(10);
 
-/// What a registration without an entry claims.
+/// Entry that a registration claims.
 pub enum Claimed {
     /// Nothing: it gets a new entry.
     Nothing,

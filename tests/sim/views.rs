@@ -9,10 +9,10 @@ use serde_json::value::RawValue;
 
 use crate::model::{ActorId, List, Model};
 
-/// What a peer knows from the frames that it received.
+/// View of a peer, from the frames that it received.
 #[derive(Default, Clone)]
 pub struct View {
-    /// What its session can resume from.
+    /// Epoch and revision that its session can resume from.
     session: client::View,
     /// The last list of any kind.
     pub list: Option<List>,
@@ -25,7 +25,7 @@ impl View {
     }
 }
 
-/// What a peer that moves its bytes by hand has to do about a frame.
+/// Action that a frame requires of a peer that moves its bytes by hand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Received {
     List { acknowledge: Option<u64> },

@@ -11,7 +11,7 @@ use super::record::Times;
 struct Joiner {
     /// Scheduled time of the join. Any later delay counts.
     due: Instant,
-    /// Whether the join has reached each watcher.
+    /// For each watcher, true if the join has reached it.
     has_reached: Vec<bool>,
     reached: usize,
 }

@@ -115,7 +115,7 @@ pub struct Record {
     pub entry: Option<EntryId>,
     /// Revision of the list after the event.
     pub revision: u64,
-    /// Whether the event changed the list, which created this revision.
+    /// True if the event changed the list, which created this revision.
     pub changed_list: bool,
 }
 

@@ -23,7 +23,7 @@ pub struct Pushed {
     pub backlogged_names: Vec<Box<str>>,
     /// Number of sessions that watched the list, and so acknowledge it.
     pub total: u64,
-    /// Whether they acknowledge it at once, instead of with their next heartbeat.
+    /// True if they acknowledge it at once, instead of with their next heartbeat.
     pub asks_for_ack: bool,
     /// Number of sessions that have acknowledged it.
     pub acked: u64,

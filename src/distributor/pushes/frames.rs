@@ -13,7 +13,7 @@ pub(in crate::distributor) struct Source<'a> {
     pub(in crate::distributor) registry: &'a Registry,
     pub(in crate::distributor) epoch: &'a str,
     pub(in crate::distributor) is_complete: bool,
-    /// Whether a drain waits for acknowledgements.
+    /// True while a drain waits for acknowledgements.
     pub(in crate::distributor) awaits_acks: bool,
 }
 

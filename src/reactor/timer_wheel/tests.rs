@@ -337,7 +337,7 @@ struct Pair {
     armed: BTreeMap<Key, TimerId>,
     given: Vec<(Key, TimerId)>,
     now: Time,
-    /// Whether everything due has been popped.
+    /// True if everything due has been popped.
     settled: bool,
 }
 

@@ -47,15 +47,17 @@ impl HostDisk {
         fault: Fault,
         done: impl FnOnce(&mut Files) -> io::Result<T>,
     ) -> io::Result<T> {
-        let result = match self.strikes(fault) {
-            true => Err(io::Error::from_raw_os_error(EIO)),
-            false => done(&mut self.files),
+        let result = if self.strikes(fault) {
+            Err(io::Error::from_raw_os_error(EIO))
+        } else {
+            done(&mut self.files)
         };
         let is_slow = self.strikes(Fault::DiskSlow);
         let mut inner = self.world.borrow_mut();
-        let (low, high) = match is_slow {
-            true => (100, 4_000_000),
-            false => (1, 2_000),
+        let (low, high) = if is_slow {
+            (100, 4_000_000)
+        } else {
+            (1, 2_000)
         };
         let took = inner
             .random
@@ -66,9 +68,10 @@ impl HostDisk {
     }
 
     fn room(&self, files_are_full: bool) -> io::Result<()> {
-        match files_are_full || self.strikes(Fault::DiskFull) {
-            true => Err(ErrorKind::StorageFull.into()),
-            false => Ok(()),
+        if files_are_full || self.strikes(Fault::DiskFull) {
+            Err(ErrorKind::StorageFull.into())
+        } else {
+            Ok(())
         }
     }
 }
@@ -102,9 +105,10 @@ impl Disk for HostDisk {
                 content.is_synced = false;
             }
             room?;
-            match is_short {
-                true => Err(ErrorKind::StorageFull.into()),
-                false => Ok(()),
+            if is_short {
+                Err(ErrorKind::StorageFull.into())
+            } else {
+                Ok(())
             }
         })
     }
@@ -117,9 +121,10 @@ impl Disk for HostDisk {
             };
             content.is_lost |= fails;
             content.is_synced = !content.is_lost;
-            match fails {
-                true => Err(io::Error::from_raw_os_error(EIO)),
-                false => Ok(()),
+            if fails {
+                Err(io::Error::from_raw_os_error(EIO))
+            } else {
+                Ok(())
             }
         })
     }
@@ -152,18 +157,20 @@ impl Disk for HostDisk {
     }
 
     fn kind(&mut self, path: &Path) -> FileKind {
-        match self.files.names.contains_key(path) {
-            true => FileKind::File,
-            false => FileKind::Missing,
+        if self.files.names.contains_key(path) {
+            FileKind::File
+        } else {
+            FileKind::Missing
         }
     }
 
     fn read(&mut self, path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
         self.step(Fault::DiskReadFails, |files| {
             let content = files.content(path).ok_or(ErrorKind::NotFound)?;
-            match content.bytes.len() as u64 > max_bytes {
-                true => Err(ErrorKind::FileTooLarge.into()),
-                false => Ok(content.bytes.to_vec()),
+            if content.bytes.len() as u64 > max_bytes {
+                Err(ErrorKind::FileTooLarge.into())
+            } else {
+                Ok(content.bytes.to_vec())
             }
         })
     }

@@ -34,7 +34,7 @@ impl Host {
     }
 }
 
-/// Which packets arrive.
+/// Packets that arrive.
 #[derive(Debug, Default)]
 pub(super) struct Paths {
     blocked: BTreeSet<(HostId, HostId)>,

@@ -246,7 +246,7 @@ impl Inner {
         };
         if self.strikes(Fault::ReadWouldBlock) {
             // The bytes are reported as if they arrived only now.
-            self.tell_late(id, edges);
+            self.notify_late(id, edges);
             return Err(ErrorKind::WouldBlock.into());
         }
         let mut at_most = into.len();
@@ -262,7 +262,7 @@ impl Inner {
         let has_more = !stream.inbox.is_empty() || has_ended;
         if count < into.len() && has_more {
             // A short read has emptied the socket, or an event reports the rest.
-            self.tell_late(id, edges);
+            self.notify_late(id, edges);
         }
         self.trace_note("read", [process.0 as u64, id.serial, count as u64]);
         if was_full {
@@ -271,9 +271,11 @@ impl Inner {
         Ok(count)
     }
 
-    fn tell_late(&mut self, of: SocketRef, edges: Edges) {
+    fn notify_late(&mut self, of: SocketRef, edges: Edges) {
         let now = self.now;
-        if let Some(stream) = self.stream_mut(of).filter(|_| edges.readable) {
+        if edges.readable
+            && let Some(stream) = self.stream_mut(of)
+        {
             stream.heard_at = now;
         }
         let wait = Duration::from_micros(self.random.between(1, 2_000));
@@ -305,7 +307,7 @@ impl Inner {
             return Err(ErrorKind::Interrupted.into());
         }
         if self.strikes(Fault::WriteWouldBlock) {
-            self.tell_late(id, Edges::WRITABLE);
+            self.notify_late(id, Edges::WRITABLE);
             return Err(ErrorKind::WouldBlock.into());
         }
         let offered: usize = from.iter().map(|slice| slice.len()).sum();
@@ -330,7 +332,7 @@ impl Inner {
         if count < offered {
             match stream.room() {
                 0 => stream.waits_for_room = true,
-                _ => self.tell_late(id, Edges::WRITABLE),
+                _ => self.notify_late(id, Edges::WRITABLE),
             }
         }
         self.trace_note("write", [process.0 as u64, id.serial, count as u64]);
@@ -368,7 +370,9 @@ impl Inner {
             state.accepted.remove(&remote);
         }
         state.fds -= 1;
-        state.stale.extend(token.filter(|_| is_stale));
+        if is_stale {
+            state.stale.extend(token);
+        }
         self.close(id);
     }
 }

@@ -1,4 +1,4 @@
-//! Which files of a crate name which: enough of the syntax of Rust to follow paths to their files.
+//! References between the files of a crate: enough of the syntax of Rust to follow paths to files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
