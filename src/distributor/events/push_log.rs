@@ -31,10 +31,6 @@ pub struct Pushed {
     pub last_acked_at: Option<Time>,
     /// Number of watching peers that cannot acknowledge.
     pub untracked: u64,
-    /// Time of its oldest change, if known.
-    pub(in crate::distributor) changed_at: Option<Time>,
-    /// Number of sessions that are to acknowledge it at once, have not done so, and have not ended.
-    pub(in crate::distributor) awaited: u64,
 }
 
 /// Last pushes, the oldest first.
@@ -43,12 +39,26 @@ pub(in crate::distributor) struct PushLog {
     last: VecDeque<Pushed>,
     /// Time of the oldest change that is not pushed yet.
     changed_at: Option<Time>,
+    samples: VecDeque<Sample>,
     /// Time from a change to its last acknowledgement, if that was requested at once.
     pub(super) ack_times: Histogram,
 }
 
+/// A push that all sessions are to acknowledge at once.
+#[derive(Debug)]
+struct Sample {
+    revision: u64,
+    /// Time of its oldest change.
+    changed_at: Time,
+    /// Number of sessions that have neither acknowledged it nor ended.
+    awaited: u64,
+}
+
 /// Maximum number of pushes. The journal keeps as many records: each change is in at most one push.
 pub(super) const MAX_PUSHES: usize = 10_000;
+/// Maximum number of samples. A session that never acknowledges leaves its samples open, so later
+/// ones replace them.
+const MAX_SAMPLES: usize = 16;
 /// Maximum number of backlogged or unacknowledged nodes that are named.
 pub(in crate::distributor) const MAX_NAMES: usize = 8;
 
@@ -58,10 +68,19 @@ impl PushLog {
         self.changed_at.get_or_insert(now);
     }
 
-    pub(in crate::distributor) fn begin(&mut self, mut pushed: Pushed) {
-        pushed.changed_at = self.changed_at.take();
-        if pushed.asks_for_ack && pushed.changed_at.is_some() {
-            pushed.awaited = pushed.total;
+    pub(in crate::distributor) fn begin(&mut self, pushed: Pushed) {
+        if let Some(changed_at) = self.changed_at.take()
+            && pushed.asks_for_ack
+            && pushed.total > 0
+        {
+            if self.samples.len() >= MAX_SAMPLES {
+                self.samples.pop_front();
+            }
+            self.samples.push_back(Sample {
+                revision: pushed.revision,
+                changed_at,
+                awaited: pushed.total,
+            });
         }
         if self.last.len() >= MAX_PUSHES {
             self.last.pop_front();
@@ -71,21 +90,35 @@ impl PushLog {
 
     /// Records that a session which had applied `before` has applied `revision`.
     pub(in crate::distributor) fn acknowledged(&mut self, now: Time, before: u64, revision: u64) {
-        for pushed in after(&mut self.last, before) {
+        let begin = self
+            .last
+            .partition_point(|pushed| pushed.revision <= before);
+        for pushed in self.last.range_mut(begin..) {
             if pushed.revision > revision {
                 break;
             }
             pushed.acked += 1;
             pushed.last_acked_at = Some(now);
-            await_one_less(pushed, now, &mut self.ack_times);
         }
+        self.await_one_less(now, before, revision);
     }
 
     /// Records the end of a session that had applied `before`.
     pub(in crate::distributor) fn session_ended(&mut self, now: Time, before: u64) {
-        for pushed in after(&mut self.last, before) {
-            await_one_less(pushed, now, &mut self.ack_times);
-        }
+        self.await_one_less(now, before, u64::MAX);
+    }
+
+    fn await_one_less(&mut self, now: Time, before: u64, up_to: u64) {
+        let times = &mut self.ack_times;
+        self.samples.retain_mut(|sample| {
+            if before < sample.revision && sample.revision <= up_to {
+                sample.awaited = sample.awaited.saturating_sub(1);
+            }
+            if sample.awaited == 0 {
+                times.record(now.saturating_since(sample.changed_at));
+            }
+            sample.awaited > 0
+        });
     }
 
     /// Returns the push that contained the change of this revision.
@@ -101,25 +134,9 @@ impl PushLog {
         self.last.get(place)
     }
 
-    /// Returns the number of pushes, and of those with pending acknowledgements.
+    /// Returns the number of pushes, and of samples.
     pub(super) fn sizes(&self) -> [usize; 2] {
-        let awaited = self.last.iter().filter(|pushed| pushed.awaited > 0);
-        [self.last.len(), awaited.count()]
-    }
-}
-
-/// Returns the pushes of revisions after this one.
-fn after(last: &mut VecDeque<Pushed>, revision: u64) -> impl Iterator<Item = &mut Pushed> {
-    let begin = last.partition_point(|pushed| pushed.revision <= revision);
-    last.range_mut(begin..)
-}
-
-fn await_one_less(pushed: &mut Pushed, now: Time, times: &mut Histogram) {
-    if pushed.awaited > 0 {
-        pushed.awaited -= 1;
-        if let (0, Some(changed_at)) = (pushed.awaited, pushed.changed_at) {
-            times.record(now.saturating_since(changed_at));
-        }
+        [self.last.len(), self.samples.len()]
     }
 }
 
@@ -192,12 +209,24 @@ mod tests {
     }
 
     #[test]
+    fn measures_no_old_push_when_a_session_ends_that_never_acknowledged() {
+        let mut pushes = PushLog::default();
+        for revision in 1..=100 {
+            push(&mut pushes, revision, 2);
+            pushes.acknowledged(at(revision * 10 + 1), revision - 1, revision);
+        }
+        assert_eq!(pushes.ack_times.count, 0);
+        pushes.session_ended(at(2_000), 0);
+        assert_eq!(pushes.ack_times.count, MAX_SAMPLES as u64);
+    }
+
+    #[test]
     fn keeps_a_bounded_number_of_pushes() {
         let mut pushes = PushLog::default();
         for revision in 1..=10_100 {
             push(&mut pushes, revision, 1);
         }
-        assert_eq!(pushes.sizes(), [MAX_PUSHES, MAX_PUSHES]);
+        assert_eq!(pushes.sizes(), [MAX_PUSHES, MAX_SAMPLES]);
         assert!(pushes.of_revision(100).is_none(), "forgotten");
         assert_eq!(pushes.of_revision(101).unwrap().revision, 101);
     }
