@@ -1,6 +1,7 @@
 //! The commands for a running Distributor.
 
 use std::io::{BufRead, BufReader, ErrorKind};
+use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
 
 use pilcrow::node::{Config, Context, Node, ReplyTo, Request, Service};
@@ -10,7 +11,8 @@ use serde_json::{Value, json};
 
 use crate::admin::AdminServer;
 use crate::support::{
-    Distributor, Folder, Program, ReservedPort, distributor_command, skip_or_require, wait_until,
+    Client, DEADLINE, Distributor, Folder, Program, ReservedPort, distributor_command,
+    in_background, skip_or_require, wait_until,
 };
 
 /// Runs a command to its end.
@@ -368,6 +370,49 @@ fn call_prints_results_of_a_node() {
     ]);
     assert_eq!(code, Some(1));
     assert!(stderr.contains("no Distributor answers at"), "{stderr}");
+}
+
+#[test]
+fn call_waits_for_its_reply_although_a_later_registration_is_rejected() {
+    let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
+    let accept = |listener: &TcpListener| Client::on(listener.accept().unwrap().0);
+    let (distributor, node) = (listen(), listen());
+    let at = distributor.local_addr().unwrap().to_string();
+    let flags = ["--deadline", "50s", "--distributor", &at].map(str::to_owned);
+    let output = in_background(move || {
+        let flags = flags.each_ref().map(String::as_str);
+        run(&[&["call", "GET/slow"][..], &flags].concat())
+    });
+
+    let mut link = accept(&distributor);
+    let registration = link.next();
+    link.send(
+        &json!({"key": registration["key"], "errorcode": 0, "errormessage": "success",
+        "results": {"id": 1, "epoch": "e", "rev": 1, "heartbeat_ms": 60_000}}),
+    );
+    let slow = json!({"port": node.local_addr().unwrap().port(), "name": "slow",
+        "urls": ["GET/slow"], "host": "127.0.0.1"});
+    link.send(
+        &json!({"uri": "/distributes", "method": "GET", "key": 0, "params": [slow],
+        "session": {"epoch": "e", "rev": 1, "complete": true, "ids": [2]}}),
+    );
+    let mut caller = accept(&node);
+    let request = caller.next();
+    drop(link);
+    let mut link = accept(&distributor);
+    let registration = link.next();
+    link.send(
+        &json!({"uri": "/distributes", "method": "POST", "key": registration["key"],
+        "errorcode": 5, "errormessage": "unknown token"}),
+    );
+    // The caller closes this connection once it has read the rejection.
+    link.read_to_end();
+    caller.send(
+        &json!({"key": request["key"], "errorcode": 0, "errormessage": "success",
+        "results": "done"}),
+    );
+    let (code, stdout, stderr) = output.recv_timeout(DEADLINE).unwrap();
+    assert_eq!((code, stdout.trim()), (Some(0), "\"done\""), "{stderr}");
 }
 
 #[test]

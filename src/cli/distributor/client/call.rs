@@ -76,7 +76,8 @@ impl Service for Caller<'_> {
                 let left = self.until.saturating_since(cx.net().now());
                 cx.call(&self.route, self.params, left);
             }
-            Event::RegistrationRefused(reply) => {
+            // Once it was registered, its call may be in flight and is waited for.
+            Event::RegistrationRefused(reply) if !self.is_registered => {
                 self.end = Some(Err(reply.message().into_owned()));
             }
             _ => {}
