@@ -6,7 +6,7 @@ use std::ops::Range;
 use serde_json::value::RawValue;
 
 use super::error_code::{ErrorCode, Refusal};
-use super::json::{Fields, Text, decode, depth};
+use super::json::{Fields, Text, WellFormed, decode, depth};
 use super::route::Route;
 
 /// Limits for a registration.
@@ -76,8 +76,8 @@ impl<'a> Registration<'a> {
         }
         for (_, value) in &fields {
             // A raw value may contain strings that cannot be decoded, and numbers out of range.
-            let parsed = serde_json::from_str::<serde_json::Value>(value.get());
-            parsed.or_else(|error| invalid(format!("params: {error}")))?;
+            let checked = serde_json::from_str::<WellFormed>(value.get());
+            checked.or_else(|error| invalid(format!("params: {error}")))?;
         }
 
         let field = |wanted: &str| {
@@ -251,6 +251,12 @@ mod tests {
         );
         assert_eq!(with_host("{}"), r#"{"host":"10.0.0.7"}"#);
         assert_eq!(with_host("{ }"), r#"{"host":"10.0.0.7" }"#);
+    }
+
+    #[test]
+    fn gives_no_key_a_special_meaning() {
+        let text = r#"{"x":{"$serde_json::private::RawValue":1},"port":1}"#;
+        assert_eq!(port(text), Some(1));
     }
 
     #[test]
