@@ -73,6 +73,8 @@ const AT_A_TIME: usize = 128;
 const COST_PER_ENTRY: Duration = Duration::from_nanos(20);
 /// of writing one node,
 const COST_PER_NODE: Duration = Duration::from_nanos(1500);
+/// of each byte of it,
+const COST_PER_BYTE: Duration = Duration::from_nanos(2);
 /// and of parsing one registration.
 const COST_PER_PARSED: Duration = Duration::from_nanos(4000);
 
@@ -148,6 +150,8 @@ impl Nodes {
                     Some(target) => serde_json::to_writer(&mut *body, &target),
                 },
             };
+            let bytes = body.len() - before;
+            cx.cost += COST_PER_BYTE * u32::try_from(bytes).unwrap_or(u32::MAX);
             match written {
                 Ok(()) => body.push(b','),
                 Err(_) => body.truncate(before),
