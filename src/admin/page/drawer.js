@@ -83,7 +83,7 @@ function historyItem(event) {
 
 function historyOf({ id, name }) {
   const section = element('section', {},
-    element('div', { class: 'section-head' }, element('h3', { text: 'History' }), copyButton('distributor why ' + shellWord(name), 'the command that shows it')));
+    element('div', { class: 'section-head' }, element('h3', { text: 'History' }), copyButton('distributor why -- ' + shellWord(name), 'the command that shows it')));
   if (drawer.history === null) {
     section.append(element('p', { class: 'soft', text: drawer.isLoading ? 'Loading …' : 'It cannot be loaded now.' }));
     return section;

@@ -61,7 +61,10 @@ async function refreshStatus() {
     // The time of a request is no skew.
     clockSkew = Math.abs(skew) > 2000 ? skew : 0;
     const oldest = fetched.history.now.unix_ms - HOUR_MS - 60_000;
-    samples = samples.concat(fetched.history.samples).filter((sample) => sample.unix_ms >= oldest);
+    // Another refresh may have fetched the same samples meanwhile.
+    const last = samples.at(-1)?.unix_ms ?? 0;
+    const news = fetched.history.samples.filter((sample) => sample.unix_ms > last);
+    samples = samples.concat(news).filter((sample) => sample.unix_ms >= oldest);
     status = fetched;
     const wasConnected = isConnected;
     setConnected(true);
@@ -127,7 +130,9 @@ let lastEventId = '';
 async function loadEvents() {
   try {
     const why = await getJson('/why?limit=' + MAX_EVENTS);
-    events = why.events;
+    // The stream may have delivered newer events meanwhile.
+    const last = why.events.at(-1)?.number ?? 0;
+    events = why.events.concat(events.filter((event) => event.number > last));
     emit('events');
   } catch { /* `refreshStatus` shows it. */ }
 }

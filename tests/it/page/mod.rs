@@ -124,6 +124,12 @@ fn follows_joins_and_departures() {
     drop(more);
     browser.wait_for("document.querySelector('#events li').textContent.includes('goods left')");
     browser.wait_for("document.querySelector('.row .count').textContent === '1'");
+    // Refreshes that overlap take each sample once.
+    let twice = "(async () => { samples = []; status.history.last = 0;
+        await Promise.all([refreshStatus(), refreshStatus()]);
+        const times = new Set(samples.map((sample) => sample.unix_ms));
+        return times.size > 0 && times.size === samples.length; })()";
+    assert_eq!(browser.evaluate(twice), true);
     // Refusals are counted.
     admin.send_request("GET", "/nodes", "Host: evil.example\r\n");
     browser.evaluate("refreshStatus()");
