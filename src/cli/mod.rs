@@ -17,3 +17,4 @@ mod service_manager;
 mod settings;
 mod table;
 mod text_file;
+mod version;

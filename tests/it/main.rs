@@ -33,5 +33,6 @@ mod pushes;
 mod restart;
 mod sessions;
 mod tidy;
+mod version;
 
 use pilcrow_test_support as support;

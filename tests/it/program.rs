@@ -110,15 +110,6 @@ fn help_names_every_flag_with_its_variable() {
 }
 
 #[test]
-fn version_is_that_of_the_package() {
-    let output = output_of(&mut distributor_command(&["--version"]));
-    assert_eq!(output.status.code(), Some(0));
-    let expected = concat!("distributor ", env!("CARGO_PKG_VERSION"), "\n");
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
-    assert!(output.stderr.is_empty());
-}
-
-#[test]
 fn rejects_invalid_flags_with_one_line_and_exit_code_2() {
     for (flags, part) in [
         (&["--nonsense"][..], "--nonsense"),

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::frames::Watch;
 use crate::cli::address::HostPort;
+use crate::cli::version::VERSION;
 use crate::protocol::Route;
 
 const ABOUT: &str = "\
@@ -29,7 +30,7 @@ The table is printed on standard output, everything else on standard error. Ctrl
 Exit codes: 0 success; 1 the run failed; 2 invalid command line.";
 
 #[derive(Parser, Debug)]
-#[command(name = "flood", version, about = ABOUT, after_help = AFTER, max_term_width = 100)]
+#[command(name = "flood", version = VERSION, about = ABOUT, after_help = AFTER, max_term_width = 100)]
 #[command(arg_required_else_help = false, subcommand_required = true)]
 pub(crate) struct Args {
     #[command(subcommand)]

@@ -10,6 +10,7 @@ use crate::cli::address::HostPort;
 use crate::cli::listen::PublicArgs;
 use crate::cli::log::LogArgs;
 use crate::cli::settings::HELP;
+use crate::cli::version::VERSION;
 
 const ABOUT: &str = "\
 HTTP in, calls to nodes out: GET /goods?color=red goes to a node that lists GET/goods, with \
@@ -44,7 +45,7 @@ never exit with 2: a --distributor NAME without an address is looked up again an
 
 /// The command line of the gateway.
 #[derive(Parser, Debug)]
-#[command(name = "gateway", version, about = format!("{ABOUT}\n\n{HELP}"), after_help = AFTER)]
+#[command(name = "gateway", version = VERSION, about = format!("{ABOUT}\n\n{HELP}"), after_help = AFTER)]
 #[command(max_term_width = 100)]
 pub(crate) struct Args {
     /// Address to listen on: ADDRESS:PORT or NAME:PORT; repeatable. A name means all its addresses

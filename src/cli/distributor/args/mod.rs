@@ -7,6 +7,7 @@ mod serve;
 use clap::{Args as _, CommandFactory, Subcommand};
 
 use crate::cli::settings::{HELP, with_sources};
+use crate::cli::version::VERSION;
 
 pub(crate) use client::{CallArgs, DrainArgs, HttpClientArgs, NodesArgs, WhyArgs};
 pub(crate) use serve::Args;
@@ -57,7 +58,7 @@ pub(crate) fn command_line() -> clap::Command {
     let server = Args::augment_args(clap::Command::new("distributor"));
     let serve = with_sources(Args::command(), PREFIX);
     Command::augment_subcommands(with_sources(server, PREFIX).subcommand(serve))
-        .version(env!("CARGO_PKG_VERSION"))
+        .version(VERSION)
         .about(format!("{ABOUT}\n\n{HELP}"))
         .after_help(AFTER)
         .max_term_width(100)
