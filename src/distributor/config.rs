@@ -15,6 +15,10 @@ pub struct Config {
     pub registration: RegistrationLimits,
     /// Limits of all registrations together.
     pub capacity: Capacity,
+    /// Maximum number of connections of peers; further ones get errorcode 6. `None` leaves only
+    /// [`Limits::max_connections`](crate::reactor::Limits::max_connections), which other handlers
+    /// on the same reactor share.
+    pub max_connections: Option<usize>,
     /// Host under which peers on this machine are listed. Set it if nodes on other machines must
     /// reach them. `None` means their loopback address, and for `::1` `127.0.0.1` if the machine
     /// has it.
@@ -35,6 +39,7 @@ impl Default for Config {
             access: Access::default(),
             registration: RegistrationLimits::default(),
             capacity: Capacity::default(),
+            max_connections: None,
             loopback_host: None,
             heartbeat: Duration::from_secs(5),
             silence: Duration::from_secs(15),

@@ -292,7 +292,7 @@ impl Distributor {
         let refusals = counters.refused + counters.shed;
         if refusals > std::mem::replace(&mut self.reported_refusals, refusals) {
             let event = Event::ConnectionsRefused {
-                limit: net.limits().max_connections,
+                limit: self.max_connections(net),
                 refused: counters.refused,
                 shed: counters.shed,
             };

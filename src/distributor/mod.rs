@@ -96,7 +96,7 @@ impl Distributor {
     /// Listens, and returns the address with the port in use. Returns the errors of
     /// [`Net::listen`].
     pub fn listen(&mut self, net: &mut Net, addr: SocketAddr) -> io::Result<SocketAddr> {
-        let options = listen_options(self.claim_owner(net));
+        let options = self.listen_options(net);
         let listener = net.listen(addr, options)?;
         self.serve_on(net, listener)
     }
@@ -104,9 +104,30 @@ impl Distributor {
     /// Serves a socket that already listens, and returns its address. Returns the errors of
     /// [`Net::listen_on`].
     pub fn listen_on(&mut self, net: &mut Net, socket: OwnedFd) -> io::Result<SocketAddr> {
-        let options = listen_options(self.claim_owner(net));
+        let options = self.listen_options(net);
         let listener = net.listen_on(socket, options)?;
         self.serve_on(net, listener)
+    }
+
+    fn listen_options(&mut self, net: &mut Net) -> ListenOptions {
+        let busy = Refusal::new(ErrorCode::Busy, "too many connections: try again later");
+        ListenOptions {
+            owner: self.claim_owner(net),
+            max_connections: self.config.max_connections,
+            refusal: SharedFrame::new(|out| {
+                // Writing to memory does not fail.
+                let _ = write_error(out, &Packet::default(), &busy);
+            }),
+            ..ListenOptions::default()
+        }
+    }
+
+    /// Returns the maximum number of connections.
+    fn max_connections(&self, net: &Net) -> usize {
+        let of_loop = net.limits().max_connections;
+        self.config
+            .max_connections
+            .map_or(of_loop, |own| own.min(of_loop))
     }
 
     fn claim_owner(&mut self, net: &mut Net) -> Owner {
@@ -349,18 +370,6 @@ impl Distributor {
     /// Returns whether a client with this address, or with this token, may see the list.
     pub fn may_see(&self, address: IpAddr, token: Option<&str>) -> bool {
         self.admission.may_see(address, token)
-    }
-}
-
-fn listen_options(owner: Owner) -> ListenOptions {
-    let busy = Refusal::new(ErrorCode::Busy, "too many connections: try again later");
-    ListenOptions {
-        owner,
-        refusal: SharedFrame::new(|out| {
-            // Writing to memory does not fail.
-            let _ = write_error(out, &Packet::default(), &busy);
-        }),
-        ..ListenOptions::default()
     }
 }
 

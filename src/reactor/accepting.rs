@@ -141,8 +141,7 @@ impl Net {
         peer: SocketAddr,
         handler: &mut dyn Handler,
     ) {
-        let is_full =
-            self.connections.len() - self.refused_connections >= self.limits.max_connections;
+        let is_full = self.is_full(listener_id);
         if is_full && self.refused_connections >= MAX_REFUSED_CONNECTIONS {
             self.counters.refused += 1;
             self.system.close(socket);
@@ -172,7 +171,7 @@ impl Net {
             self.counters.accept_failures += 1;
             return;
         }
-        self.connections.insert(Connection {
+        self.insert(Connection {
             owner,
             framing,
             max_frame_bytes: max_frame_bytes.unwrap_or(self.limits.max_frame_bytes),
@@ -190,6 +189,16 @@ impl Net {
         self.arm_input(id, self.now + self.limits.first_byte_timeout);
         self.owner = owner;
         handler.on_open(self, id, Origin::Accepted(listener_id));
+    }
+
+    /// Returns whether there are as many connections as the loop or the listener allows.
+    fn is_full(&self, listener: ListenerId) -> bool {
+        let open = self.connections.len() - self.refused_connections;
+        let options = self.listeners.get(&listener).map(|found| &found.options);
+        let max_of_owner =
+            options.and_then(|options| Some((options.owner, options.max_connections?)));
+        open >= self.limits.max_connections
+            || max_of_owner.is_some_and(|(owner, max)| self.totals_of(owner).connections >= max)
     }
 
     /// Sends the refusal of the listener to a connection without a handler.

@@ -92,7 +92,11 @@ impl Net {
                 self.timers.disarm(timer);
             }
             connection.output.clear(&mut self.output_pool);
-            self.refused_connections -= usize::from(connection.refused);
+            if connection.refused {
+                self.refused_connections -= 1;
+            } else if let Some(totals) = self.owners.get_mut(connection.owner.index()) {
+                totals.connections -= 1;
+            }
             if let Some(socket) = connection.socket {
                 self.system.close(socket);
             }

@@ -34,7 +34,7 @@ impl Net {
         let tcp = &self.limits.tcp;
         let socket = self.system.connect(addr, options.source, tcp, token);
         let max_frame_bytes = options.max_frame_bytes;
-        self.connections.insert(Connection {
+        self.insert(Connection {
             owner: options.owner,
             framing: options.framing,
             max_frame_bytes: max_frame_bytes.unwrap_or(self.limits.max_frame_bytes),

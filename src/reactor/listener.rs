@@ -18,8 +18,12 @@ pub struct ListenOptions {
     pub framing: Framing,
     /// Replaces [`Limits::max_frame_bytes`](super::Limits::max_frame_bytes).
     pub max_frame_bytes: Option<usize>,
-    /// Refusal of connections beyond the limit. It is sent before they are closed, unless it is
-    /// empty. The limit is [`Limits::max_connections`](super::Limits::max_connections).
+    /// Maximum number of connections of the owner, from all its listeners and outgoing ones. `None`
+    /// leaves only the limit of all connections,
+    /// [`Limits::max_connections`](super::Limits::max_connections).
+    pub max_connections: Option<usize>,
+    /// Refusal of connections beyond these limits. It is sent before they are closed, unless it is
+    /// empty.
     pub refusal: SharedFrame,
 }
 

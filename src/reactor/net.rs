@@ -43,9 +43,18 @@ pub struct Net {
     pub(super) output_pool: BufferPool,
     /// The last flush ran out of time.
     pub(super) was_flush_cut: bool,
-    /// Parts of [`Counters::flush_time`] by owner.
-    pub(super) flush_times: Vec<Duration>,
+    /// Totals by owner.
+    pub(super) owners: Vec<OwnerTotals>,
     pub(super) counters: Counters,
+}
+
+/// Totals of the connections of one owner.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct OwnerTotals {
+    /// Open connections, without refused ones.
+    pub(super) connections: usize,
+    /// Part of [`Counters::flush_time`].
+    pub(super) flush_time: Duration,
 }
 
 /// Purpose of a timer in the wheel.
@@ -76,7 +85,7 @@ impl Net {
             refused_connections: 0,
             output_pool: BufferPool::default(),
             was_flush_cut: false,
-            flush_times: vec![Duration::ZERO],
+            owners: vec![OwnerTotals::default()],
             counters: Counters::default(),
         }
     }
@@ -156,8 +165,8 @@ impl Net {
 
     /// Allocates an owner. It is never freed.
     pub fn new_owner(&mut self) -> Owner {
-        let number = u32::try_from(self.flush_times.len()).unwrap_or(u32::MAX);
-        self.flush_times.push(Duration::ZERO);
+        let number = u32::try_from(self.owners.len()).unwrap_or(u32::MAX);
+        self.owners.push(OwnerTotals::default());
         Owner(number)
     }
 
@@ -255,10 +264,21 @@ impl Net {
 
     /// Returns the approximate part of [`Counters::flush_time`] for connections of this owner.
     pub fn flush_time_of(&self, owner: Owner) -> Duration {
-        self.flush_times
-            .get(owner.index())
-            .copied()
-            .unwrap_or_default()
+        self.totals_of(owner).flush_time
+    }
+
+    pub(super) fn totals_of(&self, owner: Owner) -> OwnerTotals {
+        self.owners.get(owner.index()).copied().unwrap_or_default()
+    }
+
+    /// Adds a connection, and counts it for its owner.
+    pub(super) fn insert(&mut self, connection: Connection) {
+        if let Some(totals) = self.owners.get_mut(connection.owner.index())
+            && !connection.refused
+        {
+            totals.connections += 1;
+        }
+        self.connections.insert(connection);
     }
 
     /// Returns whether the last turn ran out of time while writing, so that this one resumes it.

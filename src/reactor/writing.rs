@@ -63,8 +63,8 @@ impl Net {
     }
 
     fn charge(&mut self, owner: Owner, took: Duration) {
-        if let Some(so_far) = self.flush_times.get_mut(owner.index()) {
-            *so_far += took;
+        if let Some(totals) = self.owners.get_mut(owner.index()) {
+            totals.flush_time += took;
         }
     }
 

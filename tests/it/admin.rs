@@ -867,6 +867,17 @@ fn keeps_room_for_nodes_beside_http_connections() {
 }
 
 #[test]
+fn limits_nodes_although_http_has_room() {
+    let admin = AdminServer::start(&["--max-connections", "2"]);
+    let _both = ["a", "b"].map(|name| admin.distributor.join(name, 1));
+    let mut third = Client::connect(admin.distributor.addr);
+    assert_eq!(third.next_errorcode(), 6);
+    let log = &admin.distributor.program;
+    log.wait_for_log(&["connections refused", "limit=2 "]);
+    assert_eq!(admin.get("/healthz").status, 200);
+}
+
+#[test]
 fn disconnects_streams_that_are_not_read() {
     let admin = AdminServer::start_ready(&["--write-timeout", "500ms"]);
     let mut stuck = Vec::new();

@@ -72,7 +72,7 @@ impl Server for DistributorServer {
         let addresses = listen::addresses(settings, "--listen", &args.listen, for_nodes)?;
         let http_addresses = listen::addresses(settings, "--http", &args.http.http, for_http)?;
         let (node_tokens, admin_token) = tokens.unwrap_or_default();
-        let config = args.config(node_tokens);
+        let mut config = args.config(node_tokens);
         let is_anonymous = args.public.allow_anonymous;
         if config.access.is_open() && !is_anonymous {
             let why = "register and read the list; restrict access with --token-file or \
@@ -94,6 +94,7 @@ impl Server for DistributorServer {
             for_nodes.is_some(),
             RESERVED_FDS + u64::from(for_http),
         );
+        config.max_connections = Some(max_connections);
         let limits = args.limits(max_connections + usize::from(for_http));
         let (http_config, state) = (args.http.config(admin_token), args.state);
         let start = move |reactor: &mut Reactor, stdout: &mut NonBlocking| {

@@ -123,6 +123,36 @@ fn sends_the_refusal_when_there_are_too_many() {
 }
 
 #[test]
+fn limits_the_connections_of_an_owner() {
+    let options = ListenOptions {
+        max_connections: Some(2),
+        ..ListenOptions::default()
+    };
+    let mut bench = Bench::with(Limits::default(), options);
+    let other = bench.reactor.net().new_owner();
+    let of_other = ConnectOptions {
+        owner: other,
+        ..ConnectOptions::default()
+    };
+    bench.reactor.net().connect(any_addr(), of_other);
+    let (first, _) = bench.accept();
+    bench.accept();
+    for (accepted, refused) in [(2, 1), (2, 2)] {
+        bench.world().accepts = [Accept::Connection].into();
+        let listener = bench.listener;
+        bench.world().event(listener, true, false, false);
+        bench.settle();
+        bench.pass(2 * SECOND);
+        let counters = bench.reactor.net().counters();
+        assert_eq!((counters.accepted, counters.refused), (accepted, refused));
+    }
+    bench.reactor.net().close(first, Close::Now);
+    bench.settle();
+    bench.accept();
+    assert_eq!(bench.reactor.net().counters().accepted, 3);
+}
+
+#[test]
 fn accepts_nothing_on_a_closed_listener() {
     let mut bench = Bench::new();
     let id = ListenerId(0);

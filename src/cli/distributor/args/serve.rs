@@ -132,6 +132,8 @@ impl Args {
                 max_entries: size(nodes.max_entries),
                 max_encoded_bytes: size(nodes.max_list_bytes),
             },
+            // The machine may allow fewer than the flag.
+            max_connections: None,
             loopback_host: self.loopback_host.clone(),
             heartbeat: self.sessions.heartbeat,
             silence: self.sessions.silence_timeout,
