@@ -6,8 +6,8 @@ use std::hint::black_box;
 use std::ops::ControlFlow;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use pilcrow::reactor::buffer_pool::BufferPool;
-use pilcrow::reactor::framing::FrameBuffer;
+// Not in the interface of `pilcrow`.
+use pilcrow_testing::fuzzing::{BufferPool, FrameBuffer};
 
 const STREAM_BYTES: usize = 1 << 20;
 const MAX_FRAME_BYTES: usize = 1 << 20;

@@ -5,8 +5,10 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use pilcrow::Time;
-use pilcrow::reactor::timer_wheel::{TimerId, TimerWheel};
+// Not in the interface of `pilcrow`.
+use pilcrow_testing::Time;
+use pilcrow_testing::fuzzing::TimerWheel;
+use pilcrow_testing::reactor::TimerId;
 
 const TIMERS: u32 = 1_000_000;
 const MINUTE: u64 = 60_000;

@@ -1,11 +1,29 @@
-//! Functions for the properties of `fuzz/`, in addition to the API.
+//! Internal items that `fuzz/`, the simulation and two benches use, in addition to the API.
 
 use std::borrow::Cow;
 
 use crate::distributor::{escaped, escaped_frame};
 #[cfg(feature = "http")]
 use crate::http::{Limits, Request, limits::MAX_HEADERS, reader};
-use crate::protocol::{ErrorCode, Refusal, Route};
+use crate::protocol::{ErrorCode, Route};
+
+pub use crate::protocol::call::{
+    key_of_request, write_error, write_error_reply, write_reply, write_request,
+};
+pub use crate::protocol::encode::write_list;
+pub use crate::protocol::error_code::Refusal;
+pub use crate::protocol::packet::Packet;
+pub use crate::protocol::registration::Registration;
+pub use crate::protocol::session::{
+    Applied, DrainRequest, Registered, SessionRequest, Stamp, Watch, write_delta, write_draining,
+    write_session_list,
+};
+pub use crate::protocol::update::{Left, Update, UpdateSession};
+pub use crate::reactor::buffer_pool::BufferPool;
+pub use crate::reactor::framing::{Fed, FrameBuffer};
+pub use crate::reactor::timer_wheel::TimerWheel;
+pub use crate::store::{replace as replace_file, set_aside as set_file_aside};
+pub use crate::sys::{Disk, FileKind};
 
 /// Checks a url of a registration.
 pub fn check_url(url: &str) -> Result<(), &'static str> {

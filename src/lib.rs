@@ -103,6 +103,8 @@
 //! - `testing`: a simulated network under the reactor, for the tests of this crate.
 
 #![forbid(unsafe_code)]
+// What `fuzzing` re-exports is `pub`, but unreachable in any other build.
+#![cfg_attr(not(fuzzing), allow(unreachable_pub))]
 
 #[cfg(feature = "http")]
 pub mod admin;
@@ -123,7 +125,8 @@ pub mod protocol;
 mod rate_limit;
 pub mod reactor;
 pub mod registry;
-pub mod store;
+#[cfg(any(test, feature = "cli", feature = "testing"))]
+mod store;
 mod sys;
 #[cfg(any(test, feature = "testing"))]
 #[allow(
@@ -135,7 +138,6 @@ mod sys;
 pub mod testing;
 mod time;
 
-pub use sys::{TcpOptions, Waker};
 pub use time::Time;
 
 #[cfg(doctest)]

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use crate::sys::{Disk, FileKind, OsDisk};
+use crate::sys::{Disk, FileKind};
 
 /// Replaces the content of `path` with `bytes`. Returns once the new content survives a crash.
 ///
@@ -42,7 +42,7 @@ pub fn set_aside(disk: &mut dyn Disk, path: &Path, unix_seconds: u64) -> io::Res
 }
 
 /// Returns the path with a suffix after its last part.
-pub fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
@@ -58,6 +58,7 @@ fn folder_of(path: &Path) -> &Path {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::OsDisk;
     use std::collections::BTreeMap;
 
     #[derive(Clone, Default)]

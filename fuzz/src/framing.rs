@@ -3,14 +3,13 @@
 use std::ops::ControlFlow;
 
 use crate::script::Script;
-use pilcrow::reactor::buffer_pool::BufferPool;
-use pilcrow::reactor::framing::{FRAME_END, Fed, FrameBuffer};
+use pilcrow::fuzzing::{BufferPool, Fed, FrameBuffer};
 
 /// Returns the frames of a stream and their lengths before trimming, found in the simplest way.
 fn model(stream: &[u8]) -> Vec<(Vec<u8>, usize)> {
     let mut frames = Vec::new();
     let mut rest = stream;
-    while let Some(end) = rest.windows(2).position(|pair| pair == FRAME_END) {
+    while let Some(end) = rest.windows(2).position(|pair| pair == "¶".as_bytes()) {
         let begun = rest[..end].trim_ascii_start();
         frames.push((begun.trim_ascii_end().to_vec(), begun.len()));
         rest = &rest[end + 2..];

@@ -3,8 +3,8 @@
 use crate::node_link::Bench;
 use crate::script::Script;
 use pilcrow::node::Member;
-use pilcrow::protocol::{Route, Stamp, write_delta, write_session_list};
-use pilcrow::reactor::framing::FRAME_END;
+use pilcrow::fuzzing::{Stamp, write_delta, write_session_list};
+use pilcrow::protocol::Route;
 use pilcrow::registry::{Cause, Entry, EntryId, Registry, write_entries, write_ids};
 
 /// The input decides how the registry changes, and when the node receives a list or a change.
@@ -78,7 +78,7 @@ fn send_list(bench: &mut Bench, registry: &Registry) -> u64 {
     let entries = |out: &mut Vec<u8>| write_entries(out, registry.listed());
     let ids = |out: &mut Vec<u8>| write_ids(out, registry.listed());
     write_session_list(&mut frame, "0", stamp, true, entries, ids, |_| {});
-    frame.extend_from_slice(&FRAME_END);
+    frame.extend_from_slice("¶".as_bytes());
     bench.send(&frame);
     rev
 }
@@ -99,7 +99,7 @@ fn send_delta(bench: &mut Bench, registry: &Registry, from: u64) -> Option<u64> 
         .map(|(id, cause)| (id.number(), cause.as_str()));
     let ids = |out: &mut Vec<u8>| write_ids(out, registry.select(&delta.joined));
     write_delta(&mut frame, stamp, from, joined, left, ids, |_| {});
-    frame.extend_from_slice(&FRAME_END);
+    frame.extend_from_slice("¶".as_bytes());
     bench.send(&frame);
     Some(rev)
 }

@@ -4,15 +4,13 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::script::Script;
-use pilcrow::fuzzing::refusal;
-use pilcrow::protocol::{
-    Applied, DrainRequest, Drained, ErrorCode, ListedNode, Packet, Refusal, Registered, Reply,
-    Route, SessionRequest, Stamp, Token, Update, Watch, key_of_request, write_delta,
-    write_draining, write_error, write_error_reply, write_list, write_reply, write_request,
-    write_session_list,
+use pilcrow::fuzzing::{
+    Applied, DrainRequest, Packet, Refusal, Registered, SessionRequest, Stamp, Update, Watch,
+    key_of_request, refusal, write_delta, write_draining, write_error, write_error_reply,
+    write_list, write_reply, write_request, write_session_list,
 };
+use pilcrow::protocol::{Drained, ErrorCode, ListedNode, Reply, Route, Token};
 use pilcrow::reactor::SharedFrame;
-use pilcrow::reactor::framing::FRAME_END;
 
 /// The input is read as a packet of every kind, and then decides the content of written packets.
 pub fn packets(input: &[u8]) {
@@ -219,9 +217,9 @@ fn updates(script: &mut Script<'_>) {
 /// Writes a packet as one frame, and checks that it has one end.
 fn frame(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let frame = SharedFrame::new(write);
-    let sent = frame.as_bytes().strip_suffix(&FRAME_END).expect("it ends");
+    let sent = frame.as_bytes().strip_suffix("¶".as_bytes()).expect("it ends");
     assert!(
-        !sent.windows(2).any(|pair| pair == FRAME_END),
+        !sent.windows(2).any(|pair| pair == "¶".as_bytes()),
         "it ends twice"
     );
     sent.to_vec()

@@ -7,10 +7,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::text;
-use pilcrow::fuzzing::check_url;
-use pilcrow::protocol::{Registration, RegistrationLimits};
+use pilcrow::fuzzing::{Registration, check_url};
+use pilcrow::protocol::RegistrationLimits;
 use pilcrow::reactor::SharedFrame;
-use pilcrow::reactor::framing::FRAME_END;
 
 /// The input is the `params`.
 ///
@@ -150,8 +149,8 @@ fn compare(params: &str, registration: &Registration<'_>, fields: &Fields) {
 
         // In a list.
         let frame = SharedFrame::new(|out| out.extend_from_slice(&listed));
-        let sent = frame.as_bytes().strip_suffix(&FRAME_END).expect("it ends");
-        assert!(!sent.windows(2).any(|pair| pair == FRAME_END), "{params}");
+        let sent = frame.as_bytes().strip_suffix("¶".as_bytes()).expect("it ends");
+        assert!(!sent.windows(2).any(|pair| pair == "¶".as_bytes()), "{params}");
         let sent = std::str::from_utf8(sent).expect("it is text");
         assert_eq!(self::fields(sent), Some(expected), "{params}");
     }

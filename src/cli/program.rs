@@ -17,13 +17,13 @@ use tracing::{error, info, warn};
 use tracing_appender::non_blocking::NonBlocking;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::Waker;
 use crate::cli::failure::{Failure, failed};
 use crate::cli::listen::{self, ListenAddress};
 use crate::cli::log::{Log, LogArgs, LogLevel, background};
 use crate::cli::print::print;
 use crate::cli::service_manager::{ServiceManager, Watchdog};
 use crate::cli::settings::Settings;
+use crate::reactor::Waker;
 use crate::reactor::{Limits, Net, Reactor};
 
 /// The server of a program. Its methods are called in the order of their definition.

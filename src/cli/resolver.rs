@@ -9,9 +9,9 @@ use std::thread;
 
 use tracing::warn;
 
-use crate::Waker;
 use crate::cli::address::HostPort;
 use crate::node::{DistributorAddress, Resolve};
+use crate::reactor::Waker;
 
 /// Returns the address of a Distributor for a node. `waker` is that of the reactor of the node.
 pub(crate) fn distributor_address(host_port: &HostPort, waker: Waker) -> DistributorAddress {

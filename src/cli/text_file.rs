@@ -6,7 +6,7 @@ use std::path::Path;
 use tracing::warn;
 
 use crate::cli::failure::Failure;
-use crate::store::{Disk, OsDisk};
+use crate::sys::{Disk, OsDisk};
 
 /// Returns the text of the file that is given with `flag`.
 ///

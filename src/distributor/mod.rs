@@ -201,10 +201,11 @@ impl Distributor {
     /// Call it after [`Distributor::restore`], so that a crash between the two loses nothing.
     ///
     /// ```
-    /// # use std::{fs, sync::mpsc, thread};
+    /// use std::fs::{self, File};
+    /// use std::io::Write;
+    /// # use std::{sync::mpsc, thread};
     /// use pilcrow::distributor::{Config, Distributor, Restored, Snapshot, SnapshotSink};
     /// use pilcrow::reactor::{Limits, Reactor};
-    /// use pilcrow::store::{self, OsDisk};
     ///
     /// struct Writer(mpsc::Sender<Snapshot>);
     ///
@@ -227,7 +228,12 @@ impl Distributor {
     /// let (sender, snapshots) = mpsc::channel::<Snapshot>();
     /// let writer = thread::spawn(move || {
     ///     snapshots.into_iter().try_for_each(|snapshot| {
-    ///         store::replace(&mut OsDisk::default(), &path, &snapshot.into_bytes())
+    ///         // In this order, a crash leaves the old file or the new one.
+    ///         let new = path.with_extension("new");
+    ///         let mut file = File::create(&new)?;
+    ///         file.write_all(&snapshot.into_bytes())?;
+    ///         file.sync_all()?;
+    ///         fs::rename(&new, &path)
     ///     })
     /// });
     /// distributor.persist_to(reactor.net(), Writer(sender));

@@ -233,7 +233,7 @@ impl Roster {
         &mut self,
         joined: &[&RawValue],
         session: &UpdateSession<'_>,
-        left: &[Left<'_>],
+        left: &[Left],
         now: Time,
     ) -> Changes {
         let mut changes = Changes::default();
@@ -313,7 +313,6 @@ impl Roster {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::borrow::Cow;
 
     fn raw(port: u16, name: &str, urls: &[&str]) -> Box<RawValue> {
         let entry =
@@ -503,16 +502,7 @@ mod tests {
         assert_eq!((changes.joined.len(), changes.left.len()), (1, 1));
         assert_eq!(ports(&roster), [11, 2]);
         assert!(roster.members().iter().all(|member| !member.is_from_before));
-        let gone = [
-            Left {
-                id: 5,
-                cause: Cow::Borrowed("closed"),
-            },
-            Left {
-                id: 99,
-                cause: Cow::Borrowed(""),
-            },
-        ];
+        let gone = [Left { id: 5 }, Left { id: 99 }];
         assert_eq!(
             roster
                 .apply_delta(&[], &session(&[]), &gone, Time::ZERO)

@@ -18,7 +18,7 @@ pub fn write_list(out: &mut Vec<u8>, key: &str, entries: impl FnOnce(&mut Vec<u8
 /// Writes the part before the `params` of a list. With the key `0` it has [`LIST_HEAD_BYTES`].
 ///
 /// Returns the errors of `out`.
-pub fn write_list_head(mut out: impl Write, key: &str) -> io::Result<()> {
+pub(crate) fn write_list_head(mut out: impl Write, key: &str) -> io::Result<()> {
     write!(
         out,
         "{{\"uri\":\"{DISTRIBUTES}\",\"method\":\"GET\",\"key\":{key}"
@@ -26,7 +26,8 @@ pub fn write_list_head(mut out: impl Write, key: &str) -> io::Result<()> {
 }
 
 /// Length of the head of a list with the key `0`: only this part depends on the key.
-pub const LIST_HEAD_BYTES: usize = "{\"uri\":\"/distributes\",\"method\":\"GET\",\"key\":0".len();
+pub(crate) const LIST_HEAD_BYTES: usize =
+    "{\"uri\":\"/distributes\",\"method\":\"GET\",\"key\":0".len();
 
 #[cfg(test)]
 mod tests {

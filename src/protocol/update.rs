@@ -22,7 +22,7 @@ pub enum Update<'a> {
         /// New entries, or replacements of known ones.
         joined: Vec<&'a RawValue>,
         /// Entries that are gone.
-        left: Vec<Left<'a>>,
+        left: Vec<Left>,
         /// Session of the delta.
         session: UpdateSession<'a>,
     },
@@ -35,12 +35,9 @@ pub enum Update<'a> {
 
 /// An entry that is gone.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Left<'a> {
+pub struct Left {
     /// Id of the entry.
     pub id: u64,
-    /// The cause of its departure.
-    #[serde(borrow, default)]
-    pub cause: Cow<'a, str>,
 }
 
 /// The `session` of a list or delta.
@@ -91,8 +88,8 @@ impl<'a> Update<'a> {
         struct Changes<'a> {
             #[serde(borrow, default)]
             joined: Vec<&'a RawValue>,
-            #[serde(borrow, default)]
-            left: Vec<Left<'a>>,
+            #[serde(default)]
+            left: Vec<Left>,
         }
 
         let text = std::str::from_utf8(frame).ok()?;
@@ -228,10 +225,7 @@ mod tests {
         else {
             panic!("a delta");
         };
-        assert_eq!(
-            (joined.len(), left[0].id, &*left[0].cause),
-            (1, 3, "closed")
-        );
+        assert_eq!((joined.len(), left[0].id), (1, 3));
         assert_eq!(
             (session.from, session.rev, session.ack),
             (Some(12), 14, true)

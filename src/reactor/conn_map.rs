@@ -4,7 +4,7 @@ use super::ids::ConnId;
 
 /// A map from connections to values, indexed by slot: without hashing, and in a fixed order.
 #[derive(Debug)]
-pub struct ConnMap<T> {
+pub(crate) struct ConnMap<T> {
     slots: Vec<Option<(ConnId, T)>>,
     len: usize,
 }
@@ -20,17 +20,12 @@ impl<T> Default for ConnMap<T> {
 
 impl<T> ConnMap<T> {
     /// Returns the number of connections in it.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// Returns whether it is empty.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// Inserts a value. Replaces the value of an earlier connection with the same slot.
-    pub fn insert(&mut self, conn: ConnId, value: T) {
+    pub(crate) fn insert(&mut self, conn: ConnId, value: T) {
         let slot = conn.slot();
         if slot >= self.slots.len() {
             self.slots.resize_with(slot + 1, || None);
@@ -42,25 +37,25 @@ impl<T> ConnMap<T> {
     }
 
     /// Returns the value of a connection.
-    pub fn get(&self, conn: ConnId) -> Option<&T> {
+    pub(crate) fn get(&self, conn: ConnId) -> Option<&T> {
         let (id, value) = self.slots.get(conn.slot())?.as_ref()?;
         (*id == conn).then_some(value)
     }
 
     /// Returns the value of a connection, mutably.
-    pub fn get_mut(&mut self, conn: ConnId) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, conn: ConnId) -> Option<&mut T> {
         let (id, value) = self.at_slot(conn.slot())?;
         (id == conn).then_some(value)
     }
 
     /// Returns the connection that currently has this slot, and its value.
-    pub fn at_slot(&mut self, slot: usize) -> Option<(ConnId, &mut T)> {
+    pub(crate) fn at_slot(&mut self, slot: usize) -> Option<(ConnId, &mut T)> {
         let (id, value) = self.slots.get_mut(slot)?.as_mut()?;
         Some((*id, value))
     }
 
     /// Removes and returns the value of a connection.
-    pub fn remove(&mut self, conn: ConnId) -> Option<T> {
+    pub(crate) fn remove(&mut self, conn: ConnId) -> Option<T> {
         let place = self.slots.get_mut(conn.slot())?;
         let (_, value) = place.take_if(|(id, _)| *id == conn)?;
         self.len -= 1;
@@ -68,12 +63,12 @@ impl<T> ConnMap<T> {
     }
 
     /// Returns all connections and values, in the order of the slots.
-    pub fn iter(&self) -> impl Iterator<Item = (ConnId, &T)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnId, &T)> {
         self.slots.iter().flatten().map(|(id, value)| (*id, value))
     }
 
     /// Returns all connections and values, in the order of the slots.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (ConnId, &mut T)> {
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (ConnId, &mut T)> {
         self.slots
             .iter_mut()
             .flatten()
@@ -102,6 +97,5 @@ mod tests {
             (map.remove(old), map.remove(new), map.len()),
             (None, Some("new"), 0)
         );
-        assert!(map.is_empty());
     }
 }

@@ -17,7 +17,7 @@ pub enum Framing {
 }
 
 /// `¶` in UTF-8. In valid UTF-8 these two bytes are never part of another character.
-pub const FRAME_END: [u8; 2] = [LEAD, TRAIL];
+pub(crate) const FRAME_END: [u8; 2] = [LEAD, TRAIL];
 const LEAD: u8 = 0xC2;
 const TRAIL: u8 = 0xB6;
 

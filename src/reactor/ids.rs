@@ -18,7 +18,7 @@ impl ConnId {
 
     /// Returns the index of the slot. Slots are reused: tables indexed by it must compare the whole
     /// id too.
-    pub fn slot(self) -> usize {
+    pub(crate) fn slot(self) -> usize {
         self.slot as usize
     }
 }

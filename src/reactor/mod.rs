@@ -21,15 +21,15 @@
 //! program.
 
 mod accepting;
-pub mod buffer_pool;
+pub(crate) mod buffer_pool;
 mod closing;
 mod composite;
-pub mod conn_map;
+pub(crate) mod conn_map;
 mod connecting;
 mod connection;
 mod counters;
 mod deadlines;
-pub mod framing;
+pub(crate) mod framing;
 mod handler;
 mod ids;
 mod limits;
@@ -41,7 +41,7 @@ mod sending;
     clippy::indexing_slicing,
     reason = "levels and digits are masked to the size of the arrays; no peer data gets here"
 )]
-pub mod timer_wheel;
+pub(crate) mod timer_wheel;
 mod turn;
 mod write_queue;
 mod writing;

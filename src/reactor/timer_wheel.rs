@@ -79,14 +79,8 @@ impl<T> Default for TimerWheel<T> {
 impl<T> TimerWheel<T> {
     /// Returns the number of armed timers, including those that are due and not yet popped.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
-    }
-
-    /// Returns whether no timer is armed.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
     }
 
     /// Arms a timer that returns `payload` at `deadline`. A `deadline` that is not after the

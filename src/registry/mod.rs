@@ -111,7 +111,7 @@ impl Registry {
     }
 
     /// Returns the number of changes that are remembered.
-    pub fn history_len(&self) -> usize {
+    pub(crate) fn history_len(&self) -> usize {
         self.history.len()
     }
 
@@ -172,12 +172,12 @@ impl Registry {
     }
 
     /// Counts an entry that a newer connection of the same node took over. It stays in the list.
-    pub fn count_superseded(&mut self) {
+    pub(crate) fn count_superseded(&mut self) {
         self.count(Cause::Superseded);
     }
 
     /// Increments the revision for a change of the list that is not a change of an entry.
-    pub fn renew(&mut self) {
+    pub(crate) fn renew(&mut self) {
         self.revision += 1;
     }
 

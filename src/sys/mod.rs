@@ -2,8 +2,11 @@
 //!
 //! All code above it is the same on a kernel and in tests.
 
+#[cfg(any(test, feature = "cli", feature = "testing"))]
 mod disk;
 mod os;
+#[cfg(any(test, feature = "cli"))]
+mod os_disk;
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
@@ -13,8 +16,11 @@ use std::time::Duration;
 
 use crate::time::Time;
 
-pub use disk::{Disk, FileKind, OsDisk};
+#[cfg(any(test, feature = "cli", feature = "testing"))]
+pub use disk::{Disk, FileKind};
 pub(crate) use os::OsSystem;
+#[cfg(any(test, feature = "cli"))]
+pub(crate) use os_disk::OsDisk;
 
 /// Identifies an open socket of a [`System`]. Not reused before [`System::close`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

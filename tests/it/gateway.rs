@@ -8,10 +8,9 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use pilcrow::Waker;
 use pilcrow::node::{CallError, CallId, Config, Context, Node, ReplyTo, Request, Service};
 use pilcrow::protocol::{ErrorCode, Reply, Route};
-use pilcrow::reactor::{Limits, Reactor};
+use pilcrow::reactor::{Limits, Reactor, Waker};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 

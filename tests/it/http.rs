@@ -7,9 +7,8 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use pilcrow::Waker;
 use pilcrow::http::{App, Event, EventStream, Http, Limits, Request, Response, ResponseTo, Server};
-use pilcrow::reactor::{Limits as LoopLimits, Reactor};
+use pilcrow::reactor::{Limits as LoopLimits, Reactor, Waker};
 
 use crate::support::{DEADLINE, wait_until};
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use pilcrow::Time;
 use pilcrow::distributor::{Restored, Snapshot};
+use pilcrow::fuzzing::{Disk, replace_file, set_file_aside};
 use pilcrow::protocol::RegistrationLimits;
-use pilcrow::store::{self, Disk};
 use pilcrow::testing::sim::{Files, HostId, ProcessId, World};
 
 use crate::model::Model;
@@ -71,7 +71,7 @@ impl StateFile {
         };
         let saved = self.model.borrow_mut().found(&read, restored.is_some());
         let is_missing = matches!(&read, Err(error) if error.kind() == ErrorKind::NotFound);
-        if restored.is_none() && !is_missing && store::set_aside(&mut disk, path, 1).is_ok() {
+        if restored.is_none() && !is_missing && set_file_aside(&mut disk, path, 1).is_ok() {
             self.model.borrow_mut().shelf.set_aside();
         }
         for (_, files) in disk.steps() {
@@ -122,7 +122,7 @@ impl StateFile {
             return;
         };
         let mut disk = self.world.disk(self.host);
-        let result = store::replace(&mut disk, Path::new(FILE), bytes);
+        let result = replace_file(&mut disk, Path::new(FILE), bytes);
         let mut at = now;
         let steps = disk.steps().into_iter().map(|(took, files)| {
             at = at + took;

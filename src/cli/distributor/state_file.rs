@@ -18,7 +18,8 @@ use tracing::{info, warn};
 
 use crate::cli::failure::Failure;
 use crate::distributor::{Config, Restored, Snapshot, SnapshotCounts, SnapshotSink};
-use crate::store::{self, Disk, OsDisk};
+use crate::store;
+use crate::sys::{Disk, OsDisk};
 
 /// Maximum wait for the lock: another Distributor may be stopping.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(3);

@@ -17,8 +17,8 @@ use super::record::Record;
 use super::record::Unit::{self, Bytes, Seconds};
 use super::report::{Line, Report, TimeLine};
 use super::server::{PEAK, RESIDENT, Server, first_reachable};
-use crate::TcpOptions;
 use crate::cli::failure::{Failure, failed};
+use crate::reactor::TcpOptions;
 use crate::reactor::{Handler, Limits, Net, Reactor};
 
 /// Maximum time between checks of signals and deadlines.

@@ -20,7 +20,7 @@ pub struct Histogram {
 
 impl Histogram {
     /// Counts one duration.
-    pub fn record(&mut self, time: Duration) {
+    pub(crate) fn record(&mut self, time: Duration) {
         let micros = time.as_nanos().div_ceil(1000);
         let step = BOUNDS_MICROS.partition_point(|bound| u128::from(*bound) < micros);
         if let Some(count) = self.counts.get_mut(step) {

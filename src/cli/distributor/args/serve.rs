@@ -7,7 +7,6 @@ use std::time::Duration;
 use clap::Parser;
 
 use super::limits::{ConnectionArgs, HttpArgs, NodeArgs, SessionArgs, TcpArgs, TurnArgs};
-use crate::TcpOptions;
 use crate::cli::address::HostPort;
 use crate::cli::failure::Failure;
 use crate::cli::listen::PublicArgs;
@@ -15,6 +14,7 @@ use crate::cli::log::LogArgs;
 use crate::distributor::{Access, AddressRange, Config, Tokens};
 use crate::protocol::RegistrationLimits;
 use crate::reactor::Limits;
+use crate::reactor::TcpOptions;
 use crate::registry::Capacity;
 
 /// Serve nodes; the default without a subcommand
