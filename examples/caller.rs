@@ -54,7 +54,7 @@ impl Service for Caller {
     ) {
         self.results += 1;
         match result {
-            Ok(reply) => println!("{}", reply.results()),
+            Ok(reply) => println!("{}", reply.raw_results()),
             Err(error) => println!("{error}"),
         }
     }

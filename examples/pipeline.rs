@@ -78,7 +78,7 @@ impl Service for Prices {
             cx.refuse(reply_to, ErrorCode::Busy, "no price available");
             return;
         };
-        let goods: Value = serde_json::from_str(reply.results()).unwrap_or_default();
+        let goods: Value = serde_json::from_str(reply.raw_results()).unwrap_or_default();
         let price = goods["price"].as_u64().unwrap_or(0);
         cx.reply(reply_to, &json!({ "total": price * count }));
     }
@@ -119,7 +119,7 @@ impl Service for Customer {
         result: Result<Reply<'_>, CallError<'_>>,
     ) {
         let results = match result {
-            Ok(reply) => serde_json::from_str(reply.results()).map_err(|e| e.to_string()),
+            Ok(reply) => serde_json::from_str(reply.raw_results()).map_err(|e| e.to_string()),
             Err(error) => Err(error.to_string()),
         };
         self.results.push((call, results));

@@ -80,7 +80,7 @@ fn replies(raw_key: &str, key: u64, params: &Value, refusal: &Refusal) {
     let reply = Reply::parse(&text).expect("a reply");
     assert_eq!((reply.key(), reply.errorcode), (Some(key), 0));
     assert_eq!(
-        serde_json::from_str::<Value>(reply.results()).ok(),
+        serde_json::from_str::<Value>(reply.raw_results()).ok(),
         Some(params.clone())
     );
 
@@ -121,7 +121,7 @@ fn sessions(script: &mut Script<'_>) {
         write_reply(out, "null", &registered).expect("writing to memory does not fail")
     });
     let reply = Reply::parse(&text).expect("a reply");
-    let read = serde_json::from_str::<Registered<'_>>(reply.results());
+    let read = serde_json::from_str::<Registered<'_>>(reply.raw_results());
     assert_eq!(read.ok(), Some(registered));
 
     let drained = Drained {
@@ -135,7 +135,7 @@ fn sessions(script: &mut Script<'_>) {
         frame(|out| write_reply(out, "null", &drained).expect("writing to memory does not fail"));
     let reply = Reply::parse(&text).expect("a reply");
     assert_eq!(
-        serde_json::from_str::<Drained>(reply.results()).ok(),
+        serde_json::from_str::<Drained>(reply.raw_results()).ok(),
         Some(drained)
     );
 }

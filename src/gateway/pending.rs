@@ -62,6 +62,7 @@ impl Service for PendingRequests {
         let Some(request) = self.waiting.remove(&call) else {
             return;
         };
+        let other;
         let (status, why) = match &result {
             // As in plain gateways, the whole packet is the body, for every errorcode.
             Ok(reply) | Err(CallError::Refused(reply)) => (200, reply.packet()),
@@ -74,6 +75,10 @@ impl Service for PendingRequests {
                 "the node did not reply in time; the request may have been served",
             ),
             Err(CallError::Unavailable) => (503, "no node that serves the route is available"),
+            Err(error) => {
+                other = error.to_string();
+                (503, &*other)
+            }
         };
         let body = if status == 200 {
             why.to_owned()
@@ -89,14 +94,8 @@ impl Service for PendingRequests {
     }
 
     fn on_event(&mut self, cx: &mut Context<'_>, event: Event) {
-        match event {
-            Event::Left(member) => self.gone.left(&member, cx.net().now()),
-            Event::RegistrationRefused(reply) => {
-                let (errorcode, message) = (reply.errorcode, reply.message());
-                tracing::warn!(errorcode, ?message, "registration rejected");
-            }
-            Event::Link(state) => tracing::info!(?state, "link to the Distributor changed"),
-            _ => {}
+        if let Event::Left(member) = event {
+            self.gone.left(&member, cx.net().now());
         }
     }
 }

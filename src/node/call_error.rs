@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use crate::protocol::Reply;
+use crate::protocol::{ErrorCode, Reply};
 
 /// The error of a call.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum CallError<'a> {
     /// The node replied with an errorcode other than 0.
     Refused(Reply<'a>),
@@ -16,9 +17,28 @@ pub enum CallError<'a> {
     /// No node that serves the request is known, could be reached, or accepted it in time. It was
     /// not served.
     Unavailable,
+    /// The params could not be encoded, for this reason. The request was not sent.
+    InvalidParams(String),
+    /// The node has 2,097,152 calls without a result, which is the limit. The request was not sent.
+    TooManyCalls,
 }
 
 impl CallError<'_> {
+    /// Returns whether the request may have had an effect, or may still have one: it was sent, and
+    /// its outcome is unknown. If a node replied with an errorcode, only
+    /// [`Internal`](crate::protocol::ErrorCode::Internal) and
+    /// [`DeadlinePassed`](crate::protocol::ErrorCode::DeadlinePassed) leave that open.
+    pub fn may_have_run(&self) -> bool {
+        match self {
+            CallError::Refused(reply) => {
+                let open = [ErrorCode::Internal, ErrorCode::DeadlinePassed];
+                open.iter().any(|code| reply.errorcode == i64::from(*code))
+            }
+            CallError::Deadline | CallError::ConnectionLost => true,
+            CallError::Unavailable | CallError::InvalidParams(_) | CallError::TooManyCalls => false,
+        }
+    }
+
     /// Returns an owned copy of the error.
     pub fn into_owned(self) -> CallError<'static> {
         match self {
@@ -26,6 +46,8 @@ impl CallError<'_> {
             CallError::Deadline => CallError::Deadline,
             CallError::ConnectionLost => CallError::ConnectionLost,
             CallError::Unavailable => CallError::Unavailable,
+            CallError::InvalidParams(why) => CallError::InvalidParams(why),
+            CallError::TooManyCalls => CallError::TooManyCalls,
         }
     }
 }
@@ -41,6 +63,12 @@ impl fmt::Display for CallError<'_> {
                 f.write_str("the connection was lost; the call may have been served")
             }
             CallError::Unavailable => f.write_str("no node could take the call; it was not served"),
+            CallError::InvalidParams(why) => {
+                write!(f, "params cannot be encoded: {why}; the call was not sent")
+            }
+            CallError::TooManyCalls => {
+                f.write_str("too many calls without a result; the call was not sent")
+            }
         }
     }
 }

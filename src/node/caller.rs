@@ -8,7 +8,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::call_error::CallError;
-use super::calls::{Attempt, Call, CallId, Calls, CompletedCall, MAX_ATTEMPTS, NewCall, Target};
+use super::calls::{
+    Attempt, Call, CallId, Calls, CompletedCall, MAX_ATTEMPTS, NewCall, Target, Text,
+};
 use super::config::Config;
 use super::peers::Peers;
 use super::roster::Roster;
@@ -63,20 +65,60 @@ impl Caller {
         self.calls.next_id()
     }
 
-    pub(super) fn call<P: Serialize + ?Sized>(
+    /// Encodes the text of a call.
+    pub(super) fn encode(
+        &mut self,
+        route: &Route<'_>,
+        params: &(impl Serialize + ?Sized),
+        request_id: Option<&str>,
+    ) -> Text {
+        let mut text = Text::new(self.take_buffer(), &route.method, &route.path);
+        text.set_params(params);
+        if let Some(request_id) = request_id {
+            text.add_request_id(request_id);
+        }
+        text
+    }
+
+    /// Returns an empty buffer for the text of a call.
+    pub(super) fn take_buffer(&mut self) -> Vec<u8> {
+        self.calls.take_buffer()
+    }
+
+    pub(super) fn call(&mut self, net: &mut Net, roster: &Roster, new: NewCall) -> CallId {
+        let id = self.calls.next_id();
+        let (slot, refusal) = self.calls.insert(net, self.owner, new);
+        match refusal {
+            None => self.attempt(net, roster, slot),
+            Some(error) => self.complete(net, slot, error),
+        }
+        id
+    }
+
+    /// Calls each member with this name, once.
+    pub(super) fn call_all(
         &mut self,
         net: &mut Net,
         roster: &Roster,
-        new: NewCall<'_, P>,
-    ) -> CallId {
-        let id = self.calls.next_id();
-        let (slot, can_be_sent) = self.calls.insert(net, self.owner, new);
-        if can_be_sent {
-            self.attempt(net, roster, slot);
-        } else {
-            self.fail(net, slot, CallError::Unavailable);
+        name: &str,
+        text: &Text,
+        new: impl Fn(SocketAddr, Text) -> NewCall,
+        mut each: impl FnMut(SocketAddr, CallId),
+    ) {
+        for addr in roster.named(name).filter_map(|member| member.addr) {
+            let copy = text.copy(self.take_buffer());
+            each(addr, self.call(net, roster, new(addr, copy)));
         }
-        id
+    }
+
+    /// Discards a call that has no result yet. The request may have been served, or may still be.
+    pub(super) fn cancel(&mut self, net: &mut Net, id: CallId) {
+        if let Some(slot) = self.calls.slot(id.0) {
+            self.close(net, slot);
+        } else {
+            // Its result may wait for the end of the turn.
+            self.completed.retain(|(call, _)| call.id != id);
+        }
     }
 
     /// Assigns a call to a peer, or completes it if there is none.
@@ -344,11 +386,15 @@ impl Caller {
         } else {
             CallError::Unavailable
         };
+        self.complete(net, slot, why);
+    }
+
+    fn complete(&mut self, net: &mut Net, slot: usize, error: CallError<'static>) {
         if let Some(call) = self.close(net, slot) {
             if self.completed.is_empty() {
                 net.arm(self.owner, net.now(), Tag::Events.pack());
             }
-            self.completed.push_back((call, why));
+            self.completed.push_back((call, error));
         }
     }
 
@@ -361,7 +407,7 @@ impl Caller {
         Some(CompletedCall {
             id: call.id,
             responder: call.responder,
-            posted_by: call.posted_by,
+            waiter: call.waiter,
         })
     }
 

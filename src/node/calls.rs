@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use serde::Serialize;
 use slab::Slab;
 
-use super::handle::PostedBy;
+use super::call_error::CallError;
 use super::tag::Tag;
+use super::waiter::Waiter;
 use crate::protocol::Route;
 use crate::reactor::buffer_pool::BufferPool;
 use crate::reactor::{ConnId, Net, Owner, TimerId};
@@ -23,14 +24,13 @@ impl CallId {
     }
 }
 
-pub(super) struct NewCall<'a, P: ?Sized> {
+#[derive(Debug)]
+pub(super) struct NewCall {
     pub(super) target: Target,
-    pub(super) route: &'a Route<'a>,
-    pub(super) params: &'a P,
+    pub(super) text: Text,
     pub(super) deadline: Time,
     pub(super) is_idempotent: bool,
-    pub(super) request_id: Option<&'a str>,
-    pub(super) posted_by: Option<PostedBy>,
+    pub(super) waiter: Waiter,
 }
 
 /// Destination of a call.
@@ -62,7 +62,7 @@ pub(super) struct Call {
     pub(super) unreachable: [Option<usize>; MAX_ATTEMPTS],
     /// The whole request was written to a peer whose connection was lost.
     pub(super) may_be_done: bool,
-    pub(super) posted_by: Option<PostedBy>,
+    pub(super) waiter: Waiter,
 }
 
 /// The peer that a call is assigned to now.
@@ -82,7 +82,7 @@ pub(super) struct Attempt {
 pub(super) struct CompletedCall {
     pub(super) id: CallId,
     pub(super) responder: Option<SocketAddr>,
-    pub(super) posted_by: Option<PostedBy>,
+    pub(super) waiter: Waiter,
 }
 
 /// The route, and the encoded params with all that follows them in the packet, in one buffer. Kept
@@ -92,12 +92,54 @@ pub(super) struct Text {
     buffer: Vec<u8>,
     method_bytes: usize,
     path_bytes: usize,
+    /// The params could not be encoded, for this reason.
+    fault: Option<String>,
 }
 
 /// Minimum size of a request without this text.
 const ENVELOPE_BYTES: usize = 256;
 
 impl Text {
+    /// Starts a text in an empty buffer. [`Text::set_params`] is to follow.
+    pub(super) fn new(mut buffer: Vec<u8>, method: &str, path: &str) -> Text {
+        buffer.extend_from_slice(method.as_bytes());
+        buffer.extend_from_slice(path.as_bytes());
+        Text {
+            buffer,
+            method_bytes: method.len(),
+            path_bytes: path.len(),
+            fault: None,
+        }
+    }
+
+    /// Encodes the params, in place of those encoded before.
+    pub(super) fn set_params(&mut self, params: &(impl Serialize + ?Sized)) {
+        self.buffer.truncate(self.method_bytes + self.path_bytes);
+        let encoded = serde_json::to_writer(&mut self.buffer, params);
+        self.fault = encoded.err().map(|error| error.to_string());
+    }
+
+    /// Adds the id of the request, after the params.
+    pub(super) fn add_request_id(&mut self, request_id: &str) {
+        self.buffer.extend_from_slice(b",\"request_id\":");
+        // A string can be encoded, and writing to memory does not fail.
+        let _ = serde_json::to_writer(&mut self.buffer, request_id);
+    }
+
+    /// Returns a copy in another buffer, which is empty.
+    pub(super) fn copy(&self, mut buffer: Vec<u8>) -> Text {
+        buffer.extend_from_slice(&self.buffer);
+        Text {
+            buffer,
+            fault: self.fault.clone(),
+            ..*self
+        }
+    }
+
+    pub(super) fn into_buffer(self) -> Vec<u8> {
+        self.buffer
+    }
+
     pub(super) fn parts(&self) -> (Route<'_>, &[u8]) {
         let (method, rest) = self.buffer.split_at(self.method_bytes);
         let (path, params) = rest.split_at(self.path_bytes);
@@ -150,22 +192,20 @@ impl Calls {
         CallId(u64::from(self.drawn.wrapping_add(1)) << SLOT_BITS | slot as u64)
     }
 
-    /// Adds a call and arms its deadline. Returns its slot, and whether it can be sent: its params
-    /// can be encoded, and the calls are within the limit.
-    pub(super) fn insert<P: Serialize + ?Sized>(
+    /// Returns an empty buffer for the text of a call.
+    pub(super) fn take_buffer(&mut self) -> Vec<u8> {
+        self.pool.take()
+    }
+
+    /// Adds a call and arms its deadline. Returns its slot, and the reason if it cannot be sent:
+    /// its params could not be encoded, or there are too many calls.
+    pub(super) fn insert(
         &mut self,
         net: &mut Net,
         owner: Owner,
-        new: NewCall<'_, P>,
-    ) -> (usize, bool) {
-        let mut buffer = self.pool.take();
-        buffer.extend_from_slice(new.route.method.as_bytes());
-        buffer.extend_from_slice(new.route.path.as_bytes());
-        let mut is_encoded = serde_json::to_writer(&mut buffer, new.params).is_ok();
-        if let Some(request_id) = new.request_id {
-            buffer.extend_from_slice(b",\"request_id\":");
-            is_encoded &= serde_json::to_writer(&mut buffer, request_id).is_ok();
-        }
+        mut new: NewCall,
+    ) -> (usize, Option<CallError<'static>>) {
+        let fault = new.text.fault.take().map(CallError::InvalidParams);
         let id = self.next_id();
         self.drawn = self.drawn.wrapping_add(1);
         let slot = self.calls.insert(Call {
@@ -174,19 +214,16 @@ impl Calls {
             is_idempotent: new.is_idempotent,
             deadline: new.deadline,
             timer: net.arm(owner, new.deadline, Tag::Call(id.0).pack()),
-            text: Text {
-                buffer,
-                method_bytes: new.route.method.len(),
-                path_bytes: new.route.path.len(),
-            },
+            text: new.text,
             attempt: None,
             responder: None,
             attempts: 0,
             unreachable: [None; MAX_ATTEMPTS],
             may_be_done: false,
-            posted_by: new.posted_by,
+            waiter: new.waiter,
         });
-        (slot, is_encoded && slot < MAX_CALLS)
+        let is_full = slot >= MAX_CALLS;
+        (slot, fault.or(is_full.then_some(CallError::TooManyCalls)))
     }
 
     /// Removes a call and disarms its deadline.

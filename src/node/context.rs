@@ -1,5 +1,6 @@
 //! The operations of a node: reply, call, inspect the roster, drain, stop.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -10,9 +11,12 @@ use super::event::LinkState;
 use super::node_core::Core;
 use super::roster::Roster;
 use super::served::{ReplyTo, refuse};
+use super::waiter::Waiter;
 use super::waits::WaitId;
 use crate::protocol::{ErrorCode, Route, Token, write_reply};
-use crate::reactor::{Close, Net};
+use crate::reactor::{
+    Close, ConnId, ConnectOptions, ListenOptions, ListenerId, Net, Owner, TimerId,
+};
 use crate::time::Time;
 
 /// Gives access to a node. Each callback of a [`Service`](super::Service) receives one; between
@@ -30,7 +34,7 @@ pub struct Context<'a> {
 
 impl<'a> Context<'a> {
     pub(super) fn new(core: &'a mut Core, net: &'a mut Net) -> Context<'a> {
-        core.claim_owner(net);
+        core.claim_owners(net);
         Context {
             core,
             net,
@@ -40,9 +44,47 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Returns the loop: timers, the time, and your own connections.
+    /// Returns the loop: the time, and operations on your own connections and timers. Create them
+    /// with [`Context::arm`], [`Context::connect`] and [`Context::listen`], or under
+    /// [`Context::owner`]: those of another owner are not passed to your service.
     pub fn net(&mut self) -> &mut Net {
         self.net
+    }
+
+    /// Returns the owner of your own connections, listeners and timers. It is not that of the
+    /// node's, so tags never collide.
+    pub fn owner(&mut self) -> Owner {
+        self.core.claim_owners(self.net).service
+    }
+
+    /// Arms a timer of your own: [`on_timer`](super::Service::on_timer) is called with `tag` once
+    /// `deadline` has passed. [`Net::disarm`] disarms it.
+    pub fn arm(&mut self, deadline: Time, tag: u64) -> TimerId {
+        let owner = self.owner();
+        self.net.arm(owner, deadline, tag)
+    }
+
+    /// Starts to connect, as [`Net::connect`], with a connection of your own.
+    pub fn connect(&mut self, addr: SocketAddr, options: ConnectOptions) -> ConnId {
+        let owner = self.owner();
+        self.net.connect(addr, ConnectOptions { owner, ..options })
+    }
+
+    /// Listens, as [`Net::listen`], with a listener of your own.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Net::listen`].
+    pub fn listen(&mut self, addr: SocketAddr, options: ListenOptions) -> io::Result<ListenerId> {
+        let owner = self.owner();
+        self.net.listen(addr, ListenOptions { owner, ..options })
+    }
+
+    /// Returns whether the node is ready for requests: it listens, its registration was accepted,
+    /// and it neither drains nor stops. A node without a Distributor is ready once it listens. A
+    /// lost link does not end readiness, since the node still serves.
+    pub fn is_ready(&self) -> bool {
+        self.core.is_ready()
     }
 
     /// Returns the view of all live nodes.
@@ -117,18 +159,15 @@ impl<'a> Context<'a> {
     ) {
         let deadline = self.deadline(deadline);
         let (caller, roster) = (&mut self.core.caller, &self.core.link.roster);
-        for addr in roster.named(name).filter_map(|member| member.addr) {
-            let new = NewCall {
-                target: Target::At(addr),
-                route,
-                params,
-                deadline,
-                is_idempotent: false,
-                request_id: self.request_id,
-                posted_by: None,
-            };
-            calls.push(caller.call(self.net, roster, new));
-        }
+        let text = caller.encode(route, params, self.request_id);
+        let new = |addr, text| NewCall {
+            target: Target::At(addr),
+            text,
+            deadline,
+            is_idempotent: false,
+            waiter: Waiter::Service,
+        };
+        caller.call_all(self.net, roster, name, &text, new, |_, id| calls.push(id));
     }
 
     /// Returns the id of the next call. Callers can send its key in the params, as Node.js gateways
@@ -223,12 +262,10 @@ impl<'a> Context<'a> {
     ) -> CallId {
         let new = NewCall {
             target,
-            route,
-            params,
+            text: self.core.caller.encode(route, params, self.request_id),
             deadline: self.deadline(deadline),
             is_idempotent,
-            request_id: self.request_id,
-            posted_by: None,
+            waiter: Waiter::Service,
         };
         (self.core.caller).call(self.net, &self.core.link.roster, new)
     }

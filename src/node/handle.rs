@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::call_error::CallError;
+use super::waiter::PostedBy;
 use crate::protocol::{Reply, Route};
 use crate::reactor::Waker;
 
@@ -16,9 +17,6 @@ pub struct Handle {
     pub(super) calls: Sender<PostedCall>,
     pub(super) waker: Waker,
 }
-
-/// Receiver of the result of a posted call.
-pub(super) type PostedBy = Box<Sender<Result<Reply<'static>, CallError<'static>>>>;
 
 #[derive(Debug)]
 pub(super) struct PostedCall {

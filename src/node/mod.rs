@@ -70,6 +70,7 @@ mod roster;
 mod served;
 mod service;
 mod tag;
+mod waiter;
 mod waits;
 mod window;
 
@@ -83,8 +84,10 @@ use crate::protocol::Reply;
 use crate::reactor::{
     CloseReason, ConnId, Handler, ListenOptions, Net, Origin, Owner, TimerId, Waker,
 };
+use crate::time::Time;
 use calls::CompletedCall;
 use node_core::Core;
+use waiter::Waiter;
 
 pub use address::{DistributorAddress, Resolve};
 pub use call_error::CallError;
@@ -118,7 +121,7 @@ impl<S: Service> Node<S> {
     ///
     /// Returns the errors of [`Net::listen`].
     pub fn start(&mut self, net: &mut Net) -> io::Result<Option<SocketAddr>> {
-        let owner = self.core.claim_owner(net);
+        let owner = self.core.claim_owners(net).node;
         let mut listening = None;
         let config = &self.core.link.config;
         if let Some(addr) = config.listen {
@@ -131,6 +134,7 @@ impl<S: Service> Node<S> {
             self.core.listener = Some(listener);
             listening = net.local_addr(listener);
         }
+        self.core.has_started = true;
         self.core.link.start(net, listening.map(|addr| addr.port()));
         self.core.take_events(net);
         Ok(listening)
@@ -152,19 +156,52 @@ impl<S: Service> Node<S> {
         Handle { calls, waker }
     }
 
+    fn service_part<R>(
+        &mut self,
+        net: &mut Net,
+        act: impl FnOnce(&mut S, &mut Context<'_>) -> R,
+    ) -> R {
+        self.request_part(net, None, None, act)
+    }
+
+    /// Calls the service with a context for a request.
+    fn request_part<R>(
+        &mut self,
+        net: &mut Net,
+        deadline: Option<Time>,
+        request_id: Option<&str>,
+        act: impl FnOnce(&mut S, &mut Context<'_>) -> R,
+    ) -> R {
+        // What the service creates under the current owner is its own.
+        let owner = self.core.claim_owners(net).service;
+        let node = net.replace_owner(owner);
+        let mut cx = Context::new(&mut self.core, net);
+        cx.request_deadline = deadline;
+        cx.request_id = request_id;
+        let result = act(&mut self.service, &mut cx);
+        net.replace_owner(node);
+        result
+    }
+
     fn give_result(
         &mut self,
         net: &mut Net,
         call: CompletedCall,
         result: Result<Reply<'_>, CallError<'_>>,
     ) {
-        if let Some(posted_by) = call.posted_by {
-            // The waiting thread may have dropped its receiver.
-            let _ = posted_by.send(result.map(Reply::into_owned).map_err(CallError::into_owned));
-        } else {
-            let mut cx = Context::new(&mut self.core, net);
-            cx.responder = call.responder;
-            self.service.on_result(&mut cx, call.id, result);
+        match call.waiter {
+            Waiter::Thread(posted_by) => {
+                let result = result.map(Reply::into_owned).map_err(CallError::into_owned);
+                // The waiting thread may have dropped its receiver.
+                let _ = posted_by.send(result);
+            }
+            Waiter::Task(_) => {}
+            Waiter::Service => {
+                self.service_part(net, |service, cx| {
+                    cx.responder = call.responder;
+                    service.on_result(cx, call.id, result);
+                });
+            }
         }
     }
 
@@ -172,10 +209,10 @@ impl<S: Service> Node<S> {
         let Some((request, reply_to)) = served::read(net, conn, frame) else {
             return;
         };
-        let mut cx = Context::new(&mut self.core, net);
-        cx.request_deadline = request.deadline;
-        cx.request_id = request.request_id.as_deref();
-        self.service.on_request(&mut cx, &request, reply_to);
+        let request_id = request.request_id.as_deref();
+        self.request_part(net, request.deadline, request_id, |service, cx| {
+            service.on_request(cx, &request, reply_to);
+        });
     }
 
     fn on_reply_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
@@ -196,10 +233,13 @@ impl<S: Service> Node<S> {
 
 impl<S: Service> Handler for Node<S> {
     fn owns(&mut self, owner: Owner) -> bool {
-        self.core.owner == Some(owner)
+        self.core.owns(owner)
     }
 
     fn on_open(&mut self, net: &mut Net, conn: ConnId, origin: Origin) {
+        if !self.core.is_own(net) {
+            return self.service_part(net, |service, cx| service.on_open(cx, conn, origin));
+        }
         match origin {
             Origin::Accepted(listener) if self.core.listener == Some(listener) => {
                 self.core.clients.insert(conn, ());
@@ -210,6 +250,9 @@ impl<S: Service> Handler for Node<S> {
     }
 
     fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
+        if !self.core.is_own(net) {
+            return self.service_part(net, |service, cx| service.on_frame(cx, conn, frame));
+        }
         if self.core.clients.get(conn).is_some() {
             self.on_request_frame(net, conn, frame);
         } else if self.core.link.owns(conn) {
@@ -221,10 +264,26 @@ impl<S: Service> Handler for Node<S> {
     }
 
     fn on_close(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
+        if !self.core.is_own(net) {
+            return self.service_part(net, |service, cx| service.on_close(cx, conn, why));
+        }
         self.core.closed(net, conn, why);
     }
 
+    fn on_bytes(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8]) -> usize {
+        self.service_part(net, |service, cx| service.on_bytes(cx, conn, bytes))
+    }
+
+    fn on_drained(&mut self, net: &mut Net, conn: ConnId) {
+        if !self.core.is_own(net) {
+            self.service_part(net, |service, cx| service.on_drained(cx, conn));
+        }
+    }
+
     fn on_timer(&mut self, net: &mut Net, timer: TimerId, tag: u64) {
+        if !self.core.is_own(net) {
+            return self.service_part(net, |service, cx| service.on_timer(cx, timer, tag));
+        }
         self.core.timer_rang(net, timer, tag);
     }
 
@@ -235,14 +294,14 @@ impl<S: Service> Handler for Node<S> {
     /// Passes events and results to the service. Their effects are handled in the next turn.
     fn on_turn_end(&mut self, net: &mut Net) {
         for event in std::mem::take(&mut self.core.events) {
-            self.service
-                .on_event(&mut Context::new(&mut self.core, net), event);
+            self.service_part(net, |service, cx| service.on_event(cx, event));
         }
         for _ in 0..self.core.caller.completed.len() {
             if let Some((call, error)) = self.core.caller.completed.pop_front() {
                 self.give_result(net, call, Err(error));
             }
         }
+        self.service_part(net, |service, cx| service.on_turn_end(cx));
         if !self.core.events.is_empty() || !self.core.caller.completed.is_empty() {
             self.core.wake_next_turn(net);
         }

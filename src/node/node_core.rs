@@ -9,14 +9,16 @@ use super::event::Event;
 use super::handle::PostedCall;
 use super::link::DistributorLink;
 use super::tag::Tag;
+use super::waiter::Waiter;
 use super::waits::Waits;
 use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{CloseReason, ConnId, ListenerId, Net, Owner, TimerId};
 
 #[derive(Debug)]
 pub(super) struct Core {
-    /// Allocated on first use.
-    pub(super) owner: Option<Owner>,
+    /// Owners of everything that the node creates in its reactor. Allocated on first use.
+    owners: Option<Owners>,
+    pub(super) has_started: bool,
     pub(super) listener: Option<ListenerId>,
     /// Connections of other nodes that call this one.
     pub(super) clients: ConnMap<()>,
@@ -29,6 +31,13 @@ pub(super) struct Core {
     pub(super) posted: (Sender<PostedCall>, Receiver<PostedCall>),
 }
 
+/// Two owners, so that the tags of timers never collide.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Owners {
+    pub(super) node: Owner,
+    pub(super) service: Owner,
+}
+
 /// Maximum number of posted calls per turn. Threads that post continuously must not keep a turn
 /// from ending.
 pub(super) const MAX_POSTED_PER_TURN: usize = 1024;
@@ -38,7 +47,8 @@ impl Core {
         Core {
             caller: Caller::new(&config),
             link: DistributorLink::new(config),
-            owner: None,
+            owners: None,
+            has_started: false,
             listener: None,
             clients: ConnMap::default(),
             waits: Waits::default(),
@@ -47,15 +57,34 @@ impl Core {
         }
     }
 
-    /// Returns the owner of everything that the node creates in its reactor.
-    pub(super) fn claim_owner(&mut self, net: &mut Net) -> Owner {
-        *self.owner.get_or_insert_with(|| {
-            let owner = net.new_owner();
-            self.link.owner = owner;
-            self.caller.owner = owner;
-            self.waits.owner = owner;
-            owner
+    /// Returns the owners of everything that the node creates in its reactor.
+    pub(super) fn claim_owners(&mut self, net: &mut Net) -> Owners {
+        *self.owners.get_or_insert_with(|| {
+            let node = net.new_owner();
+            self.link.owner = node;
+            self.caller.owner = node;
+            self.waits.owner = node;
+            let service = net.new_owner();
+            Owners { node, service }
         })
+    }
+
+    pub(super) fn owns(&self, owner: Owner) -> bool {
+        let is_either = |owners: Owners| owners.node == owner || owners.service == owner;
+        self.owners.is_some_and(is_either)
+    }
+
+    /// Returns whether the current callback is for a connection or a timer of the node itself, and
+    /// not of its service.
+    pub(super) fn is_own(&self, net: &Net) -> bool {
+        self.owners.is_some_and(|owners| owners.node == net.owner())
+    }
+
+    /// Returns whether the node serves, and other nodes may find it. See
+    /// [`Context::is_ready`](super::Context::is_ready).
+    pub(super) fn is_ready(&self) -> bool {
+        let is_listening = self.listener.is_some() || self.link.config.listen.is_none();
+        self.has_started && is_listening && self.link.is_ready()
     }
 
     pub(super) fn opened(&mut self, net: &mut Net, conn: ConnId) {
@@ -123,12 +152,10 @@ impl Core {
             };
             let new = NewCall {
                 target: Target::Anyone,
-                route: &call.route,
-                params: &*call.params,
+                text: self.caller.encode(&call.route, &*call.params, None),
                 deadline: net.now() + call.deadline,
                 is_idempotent: call.is_idempotent,
-                request_id: None,
-                posted_by: Some(call.posted_by),
+                waiter: Waiter::Thread(call.posted_by),
             };
             self.caller.call(net, &self.link.roster, new);
         }
@@ -137,7 +164,7 @@ impl Core {
 
     /// Ensures that the next turn does not wait if anything is left for its end.
     pub(super) fn wake_next_turn(&mut self, net: &mut Net) {
-        let owner = self.claim_owner(net);
+        let owner = self.claim_owners(net).node;
         net.arm(owner, net.now(), Tag::Events.pack());
     }
 }

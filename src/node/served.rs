@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::protocol::{ErrorCode, Packet, Route, key_of_request, write_error_reply};
+use crate::protocol::{
+    DecodeError, ErrorCode, Packet, Part, Route, key_of_request, write_error_reply,
+};
 use crate::reactor::{ConnId, Net};
 use crate::time::Time;
 
@@ -29,9 +31,10 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Parses the params.
-    pub fn params<T: Deserialize<'a>>(&self) -> serde_json::Result<T> {
+    /// Decodes the params.
+    pub fn params<T: Deserialize<'a>>(&self) -> Result<T, DecodeError> {
         serde_json::from_str(self.raw_params.get())
+            .map_err(|error| DecodeError::new(Part::Params, error))
     }
 }
 

@@ -4,6 +4,7 @@ mod calls;
 mod drains;
 mod lists;
 mod names;
+mod own;
 mod peers;
 mod registration;
 
@@ -40,11 +41,19 @@ struct Notes {
     events: Vec<String>,
     requests: usize,
     forwards: bool,
+    /// Arms a timer for each request.
+    arms: bool,
+    timers: Vec<u64>,
+    own: Vec<(ConnId, String)>,
 }
 
 impl Service for Notes {
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
         self.requests += 1;
+        if self.arms {
+            let (owner, at) = (cx.net().owner(), cx.net().now() + MILLI);
+            cx.net().arm(owner, at, 16_777_218);
+        }
         if self.forwards {
             cx.call(&Route::get("/goods"), &json!({}), 10 * SECOND);
         }
@@ -58,13 +67,31 @@ impl Service for Notes {
         result: Result<Reply<'_>, CallError<'_>>,
     ) {
         let words = match result {
-            Ok(reply) => format!("reply {}", reply.results()),
+            Ok(reply) => format!("reply {}", reply.raw_results()),
             Err(CallError::Refused(reply)) => format!("refused {}", reply.errorcode),
             Err(CallError::Deadline) => "deadline".to_owned(),
             Err(CallError::ConnectionLost) => "lost".to_owned(),
             Err(CallError::Unavailable) => "unavailable".to_owned(),
+            Err(error) => error.to_string(),
         };
         self.outcomes.push((call, words));
+    }
+
+    fn on_timer(&mut self, _cx: &mut Context<'_>, _timer: TimerId, tag: u64) {
+        self.timers.push(tag);
+    }
+
+    fn on_open(&mut self, _cx: &mut Context<'_>, conn: ConnId, _origin: Origin) {
+        self.own.push((conn, "open".to_owned()));
+    }
+
+    fn on_frame(&mut self, _cx: &mut Context<'_>, conn: ConnId, frame: &[u8]) {
+        self.own
+            .push((conn, String::from_utf8_lossy(frame).into_owned()));
+    }
+
+    fn on_close(&mut self, _cx: &mut Context<'_>, conn: ConnId, _why: CloseReason) {
+        self.own.push((conn, "close".to_owned()));
     }
 
     fn on_event(&mut self, _cx: &mut Context<'_>, event: Event) {

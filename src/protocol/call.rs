@@ -7,6 +7,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::decode_error::{DecodeError, Part};
 use super::error_code::{ErrorCode, Refusal};
 use super::packet::Packet;
 use super::route::Route;
@@ -66,15 +67,32 @@ pub fn write_reply(
 ///
 /// Returns the errors of `out`.
 pub fn write_error_reply(
-    mut out: impl Write,
+    out: impl Write,
     key: &str,
     code: ErrorCode,
     message: &str,
 ) -> io::Result<()> {
+    write_own_error_reply(out, key, code.into(), message, None)
+}
+
+/// Writes the reply of a node with an error of any code, and its details as results.
+///
+/// Returns the errors of `out`.
+pub(crate) fn write_own_error_reply(
+    mut out: impl Write,
+    key: &str,
+    code: i64,
+    message: &str,
+    details: Option<&RawValue>,
+) -> io::Result<()> {
     out.write_all(b"{\"key\":")?;
     out.write_all(key.as_bytes())?;
-    write!(out, ",\"errorcode\":{},\"errormessage\":", code as u8)?;
+    write!(out, ",\"errorcode\":{code},\"errormessage\":")?;
     serde_json::to_writer(&mut out, message)?;
+    if let Some(details) = details {
+        out.write_all(b",\"results\":")?;
+        out.write_all(details.get().as_bytes())?;
+    }
     out.write_all(b"}")
 }
 
@@ -164,8 +182,14 @@ impl<'a> Reply<'a> {
         }
     }
 
-    /// Returns the results as JSON; `null` if there are none.
-    pub fn results(&self) -> &str {
+    /// Decodes the results; without any, `null`.
+    pub fn results<'r, T: Deserialize<'r>>(&'r self) -> Result<T, DecodeError> {
+        serde_json::from_str(self.raw_results())
+            .map_err(|error| DecodeError::new(Part::Results, error))
+    }
+
+    /// Returns the results as JSON; `null` if there are none. In an error they are its details.
+    pub fn raw_results(&self) -> &str {
         self.part(&self.results).unwrap_or("null")
     }
 
@@ -225,7 +249,7 @@ mod tests {
         write_reply(&mut out, "7", &[1, 2]).unwrap();
         let reply = Reply::parse(&out).unwrap();
         assert_eq!(
-            (reply.key(), reply.errorcode, reply.results()),
+            (reply.key(), reply.errorcode, reply.raw_results()),
             (Some(7), 0, "[1,2]")
         );
         assert_eq!(reply.packet().as_bytes(), out);
@@ -233,7 +257,7 @@ mod tests {
         write_error_reply(&mut out, "7", ErrorCode::NotFound, "no \"x\"").unwrap();
         let reply = Reply::parse(&out).unwrap();
         assert_eq!((reply.errorcode, &*reply.message()), (2, "no \"x\""));
-        assert_eq!(reply.results(), "null");
+        assert_eq!(reply.raw_results(), "null");
     }
 
     #[test]

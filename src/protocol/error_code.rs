@@ -24,6 +24,14 @@ pub enum ErrorCode {
     Busy = 6,
     /// The request arrived, or would be served, after its deadline.
     DeadlinePassed = 7,
+    /// The node failed while it served the request.
+    Internal = 8,
+}
+
+impl From<ErrorCode> for i64 {
+    fn from(code: ErrorCode) -> i64 {
+        i64::from(code as u8)
+    }
 }
 
 /// The reason for rejecting a packet, as sent to its sender.

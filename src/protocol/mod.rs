@@ -5,6 +5,7 @@
 //! them from another language or on a bare [`reactor`](crate::reactor), see `docs/protocol.md`.
 
 pub(crate) mod call;
+mod decode_error;
 pub(crate) mod encode;
 pub(crate) mod error_code;
 pub(crate) mod json;
@@ -16,8 +17,10 @@ pub(crate) mod update;
 
 pub use call::Reply;
 pub(crate) use call::{
-    key_of_request, write_error, write_error_reply, write_reply, write_request, write_request_head,
+    key_of_request, write_error, write_error_reply, write_own_error_reply, write_reply,
+    write_request, write_request_head,
 };
+pub use decode_error::{DecodeError, Part};
 pub(crate) use encode::{LIST_HEAD_BYTES, write_list, write_list_head};
 pub use error_code::ErrorCode;
 pub(crate) use error_code::Refusal;

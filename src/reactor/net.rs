@@ -177,6 +177,11 @@ impl Net {
         self.owner
     }
 
+    /// Sets the owner that [`Net::owner`] returns, and returns the previous one.
+    pub(crate) fn replace_owner(&mut self, owner: Owner) -> Owner {
+        std::mem::replace(&mut self.owner, owner)
+    }
+
     /// Returns the limits of the loop.
     pub fn limits(&self) -> &Limits {
         &self.limits

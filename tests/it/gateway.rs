@@ -55,7 +55,7 @@ impl Service for Shop {
         result: Result<Reply<'_>, CallError<'_>>,
     ) {
         let reply = result.unwrap();
-        let results: Value = serde_json::from_str(reply.results()).unwrap();
+        let results: Value = serde_json::from_str(reply.raw_results()).unwrap();
         for reply_to in self.held.drain(..) {
             cx.reply(reply_to, &results);
         }

@@ -69,7 +69,7 @@ impl Service for Worker {
         result: Result<Reply<'_>, CallError<'_>>,
     ) {
         let words = match result {
-            Ok(reply) => reply.results().to_owned(),
+            Ok(reply) => reply.raw_results().to_owned(),
             Err(error) => format!("{error:?}"),
         };
         if let Some(number) = self.calls.get(&call) {
@@ -515,7 +515,7 @@ fn serves_handles_notices_and_calls_to_all() {
         let nowhere = handle
             .call_idempotent(&Route::get("/nowhere"), &(), CALL)
             .recv();
-        let here = here.unwrap().map(|reply| reply.results().to_owned());
+        let here = here.unwrap().map(|reply| reply.raw_results().to_owned());
         (here, nowhere.unwrap().map(|_| ()))
     });
     let mut answers = None;

@@ -100,13 +100,13 @@ impl Service for Echo {
         let now = cx.net().now();
         let mut calls = self.shared.calls.borrow_mut();
         let ended = match result {
-            Ok(reply) => match serde_json::from_str::<Echoed>(reply.results()) {
+            Ok(reply) => match serde_json::from_str::<Echoed>(reply.raw_results()) {
                 Ok(Echoed { nonce, by }) => calls.replied(self.actor, call, nonce, by),
-                Err(_) => calls.forged(self.actor, call, reply.results()),
+                Err(_) => calls.forged(self.actor, call, reply.raw_results()),
             },
             Err(CallError::Refused(_) | CallError::ConnectionLost) => calls.ended(self.actor, call),
             Err(CallError::Deadline) => calls.late(self.actor, call, now),
-            Err(CallError::Unavailable) => calls.unavailable(self.actor, call),
+            Err(_) => calls.unavailable(self.actor, call),
         };
         if let Err(what) = ended {
             self.shared.model.borrow_mut().break_promise(6, what);

@@ -1,13 +1,14 @@
 //! The connection to the Distributor: finds it, registers, and follows the list. `phase.rs` has the
 //! table of its states.
 
+mod log;
 mod packets;
 mod phase;
 mod retry;
 
 use std::time::Duration;
 
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::address::{Addresses, LONGEST_LOOKUP};
 use super::config::Config;
@@ -18,6 +19,7 @@ use super::tag::Tag;
 use crate::protocol::{Drained, ErrorCode, Registered, Reply, SessionRequest, Update, Watch};
 use crate::reactor::{Close, ConnId, ConnectOptions, Net, Owner, TimerId};
 use crate::time::Time;
+use log::RegistrationLog;
 use phase::{Drain, Phase};
 use retry::{Retry, usual_pause};
 
@@ -34,6 +36,9 @@ pub(super) struct DistributorLink {
     retry: Retry,
     was_registered: bool,
     is_stopped: bool,
+    /// The node has disconnected in order to leave the list.
+    is_parting: bool,
+    log: RegistrationLog,
     /// Port to be listed.
     port: Option<u16>,
     /// 128 random bits in hex.
@@ -61,6 +66,8 @@ impl DistributorLink {
             retry: Retry::default(),
             was_registered: false,
             is_stopped: false,
+            is_parting: false,
+            log: RegistrationLog::default(),
             port: None,
             instance: String::new(),
             next_key: 0,
@@ -80,6 +87,12 @@ impl DistributorLink {
         if let Some(conn) = self.phase.conn() {
             net.close(conn, Close::AfterFlush);
         }
+    }
+
+    /// Returns whether the node is registered or was, and does not leave.
+    pub(super) fn is_ready(&self) -> bool {
+        let is_listed = self.was_registered || self.config.distributor.is_none();
+        is_listed && !self.is_leaving()
     }
 
     pub(super) fn state(&self) -> LinkState {
@@ -104,8 +117,19 @@ impl DistributorLink {
             self.retry.registered();
         }
         let state = self.state();
-        if state != before {
-            self.events.push(Event::Link(state));
+        if state == before || self.is_stopped || self.is_parting {
+            // A connection that the node itself ends is not lost.
+            return;
+        }
+        self.events.push(Event::Link(state));
+        let name = &self.config.name;
+        match state {
+            LinkState::Registered => {
+                let distributor = self.phase.conn().and_then(|conn| net.peer_addr(conn));
+                self.log.accepted(name, distributor);
+            }
+            LinkState::Lost => self.log.lost(name),
+            LinkState::Searching => {}
         }
     }
 
@@ -324,7 +348,7 @@ impl DistributorLink {
         if let Drain::Pending { key, until, .. } = self.drain
             && reply.key() == Some(key)
         {
-            match serde_json::from_str::<Drained>(reply.results()) {
+            match serde_json::from_str::<Drained>(reply.raw_results()) {
                 Ok(drained) if reply.errorcode == 0 => {
                     self.set_drain(net, Drain::Over, None);
                     self.events.push(Event::Drained(drained));
@@ -341,7 +365,7 @@ impl DistributorLink {
 
     fn registration_answered(&mut self, net: &mut Net, reply: Reply<'_>) {
         if reply.errorcode != 0 {
-            warn!(errorcode = reply.errorcode, message = %reply.message(), "registration rejected");
+            self.log.rejected(&self.config.name, &reply);
             if reply.errorcode == ErrorCode::NotAllowed as i64 {
                 self.retry.not_allowed = self.retry.not_allowed.saturating_add(1);
             }
@@ -349,7 +373,7 @@ impl DistributorLink {
             let reply = reply.into_owned();
             return self.events.push(Event::RegistrationRefused(reply));
         }
-        let registered = serde_json::from_str::<Registered<'_>>(reply.results());
+        let registered = serde_json::from_str::<Registered<'_>>(reply.raw_results());
         let (Ok(registered), Some(conn)) = (registered, self.phase.conn()) else {
             return;
         };
@@ -415,6 +439,7 @@ impl DistributorLink {
         let Phase::Session { conn, .. } = self.phase else {
             // No Distributor can collect acknowledgements. Disconnecting removes the node.
             self.set_drain(net, Drain::Unproven, Some(until));
+            self.is_parting = true;
             return self.disconnect(net);
         };
         let key = self.take_key();

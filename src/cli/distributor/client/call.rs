@@ -49,13 +49,11 @@ impl Service for Caller<'_> {
                 None,
                 "the connection was lost; it may have been served",
             ),
-            Err(CallError::Unavailable) => {
-                ("unavailable", None, "no node that serves it is reachable")
-            }
+            Err(_) => ("unavailable", None, "no node that serves it is reachable"),
         };
         let results = reply
             .as_ref()
-            .map(|reply| serde_json::from_str(reply.results()));
+            .map(|reply| serde_json::from_str(reply.raw_results()));
         let outcome = json!({
             "outcome": outcome,
             "errorcode": reply.as_ref().map(|reply| reply.errorcode),
