@@ -140,6 +140,7 @@ impl Caller {
         call.responder = Some(peer.addr);
         peer.in_flight += 1;
         peer.held_bytes += call.text.request_bytes();
+        self.calls.assign(&mut peer.assigned, slot);
         if peer.opened_at.is_some() {
             self.enqueue(net, slot);
         }
@@ -250,18 +251,12 @@ impl Caller {
             return;
         }
         peer.opened_at = Some(net.now());
-        let mut slots = self.slots_on(conn);
+        let mut slots = std::mem::take(&mut self.slots);
+        self.calls.assigned(&peer.assigned, &mut slots);
         for slot in slots.drain(..) {
             self.enqueue(net, slot);
         }
         self.slots = slots;
-    }
-
-    /// Returns the calls that are assigned to a connection, in the reused buffer.
-    fn slots_on(&mut self, conn: ConnId) -> Vec<usize> {
-        let mut slots = std::mem::take(&mut self.slots);
-        self.calls.on(conn, &mut slots);
-        slots
     }
 
     /// Handles a reply with this key. Returns its call, if that is assigned to this peer.
@@ -328,12 +323,13 @@ impl Caller {
         );
         let written = net.written_bytes(conn);
         peer.failed(net);
+        let mut slots = std::mem::take(&mut self.slots);
+        self.calls.assigned(&peer.assigned, &mut slots);
         if !self.is_stopped {
             // A peer that has only shut down its sending side could otherwise still read calls that
             // are reassigned.
             net.close(conn, Close::Now);
         }
-        let mut slots = self.slots_on(conn);
         for slot in slots.drain(..) {
             self.end_attempt(slot);
             let Some(call) = self.calls.get_mut(slot) else {
@@ -371,6 +367,7 @@ impl Caller {
                 peer.release(call.text.request_bytes());
                 peer.window.leave(call.id.0);
             }
+            self.calls.unassign(&mut peer.assigned, slot);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The calls without a result, by their keys.
 
+use std::iter::successors;
 use std::net::SocketAddr;
 
 use serde::Serialize;
@@ -56,6 +57,8 @@ pub(super) struct Call {
     pub(super) attempt: Option<Attempt>,
     /// Peer that it was last assigned to.
     pub(super) responder: Option<SocketAddr>,
+    /// Calls before and after it in the list of its peer.
+    neighbours: Neighbours,
     /// Number of peers that it was assigned to.
     pub(super) attempts: usize,
     /// Unreachable peers, by the number of the attempt.
@@ -75,6 +78,19 @@ pub(super) struct Attempt {
     pub(super) written_at: Option<u64>,
     /// Number of bytes that the connection had read before the request could be written.
     pub(super) read_before: u64,
+}
+
+/// The calls that are assigned to one peer, linked by their slots: when the connection of a peer
+/// ends, only these are looked at.
+#[derive(PartialEq, Eq, Debug, Default)]
+pub(super) struct AssignedCalls {
+    first: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Neighbours {
+    previous: Option<usize>,
+    next: Option<usize>,
 }
 
 /// A call that has its result.
@@ -217,6 +233,7 @@ impl Calls {
             text: new.text,
             attempt: None,
             responder: None,
+            neighbours: Neighbours::default(),
             attempts: 0,
             unreachable: [None; MAX_ATTEMPTS],
             may_be_done: false,
@@ -234,11 +251,39 @@ impl Calls {
         Some(call)
     }
 
-    /// Adds the slots of the calls that are assigned to a connection, the oldest call first.
-    pub(super) fn on(&self, conn: ConnId, slots: &mut Vec<usize>) {
-        let is_on = |call: &Call| call.attempt.is_some_and(|attempt| attempt.conn == conn);
-        let calls = self.calls.iter().filter(|(_, call)| is_on(call));
-        slots.extend(calls.map(|(slot, _)| slot));
+    /// Adds a call to those of a peer.
+    pub(super) fn assign(&mut self, assigned: &mut AssignedCalls, slot: usize) {
+        let next = assigned.first.replace(slot);
+        if let Some(next) = next.and_then(|next| self.calls.get_mut(next)) {
+            next.neighbours.previous = Some(slot);
+        }
+        if let Some(call) = self.calls.get_mut(slot) {
+            call.neighbours = Neighbours {
+                previous: None,
+                next,
+            };
+        }
+    }
+
+    /// Removes a call from those of its peer.
+    pub(super) fn unassign(&mut self, assigned: &mut AssignedCalls, slot: usize) {
+        let Some(call) = self.calls.get_mut(slot) else {
+            return;
+        };
+        let Neighbours { previous, next } = std::mem::take(&mut call.neighbours);
+        match previous.and_then(|previous| self.calls.get_mut(previous)) {
+            Some(previous) => previous.neighbours.next = next,
+            None => assigned.first = next,
+        }
+        if let Some(next) = next.and_then(|next| self.calls.get_mut(next)) {
+            next.neighbours.previous = previous;
+        }
+    }
+
+    /// Adds the slots of the calls of a peer to `slots`, the oldest call first.
+    pub(super) fn assigned(&self, assigned: &AssignedCalls, slots: &mut Vec<usize>) {
+        let next = |slot: &usize| self.calls.get(*slot)?.neighbours.next;
+        slots.extend(successors(assigned.first, next));
         slots.sort_unstable_by_key(|slot| self.get(*slot).map(|call| call.id));
     }
 }

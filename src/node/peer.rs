@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::calls::Call;
+use super::calls::{AssignedCalls, Call};
 use super::roster::Member;
 use super::window::Window;
 use crate::reactor::{ConnId, Net};
@@ -19,7 +19,8 @@ pub(super) struct Peer {
     pub(super) opened_at: Option<Time>,
     /// Bytes of requests that wait for the connection, or for room on it.
     pub(super) held_bytes: usize,
-    /// Number of calls that are assigned to it and have no result yet.
+    /// Calls that are assigned to it and have no result yet, and their number.
+    pub(super) assigned: AssignedCalls,
     pub(super) in_flight: usize,
     /// Number of consecutive failed connections.
     failures: u32,
@@ -56,6 +57,7 @@ impl Peer {
             conn: None,
             opened_at: None,
             held_bytes: 0,
+            assigned: AssignedCalls::default(),
             in_flight: 0,
             failures: 0,
             set_aside_until: Time::ZERO,

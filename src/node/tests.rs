@@ -15,6 +15,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::calls::AssignedCalls;
 use super::node_core::MAX_POSTED_PER_TURN;
 use super::*;
 use crate::protocol::Route;

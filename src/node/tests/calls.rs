@@ -88,6 +88,35 @@ fn moves_requests_that_were_not_written() {
 }
 
 #[test]
+fn moves_the_calls_of_a_lost_peer_and_no_others_the_oldest_first() {
+    let mut bench = Bench::registered(&[1, 2, 3]);
+    let mut made = Vec::new();
+    for random in 0..30 {
+        bench.world().random = random;
+        made.push(bench.call().key());
+    }
+    bench.settle();
+    let keys = |requests: Vec<Value>| -> Vec<u64> {
+        let keys = requests.iter().map(|request| request["key"].as_u64());
+        keys.map(Option::unwrap).collect()
+    };
+    let other = bench.open(peer(2));
+    let kept = keys(bench.sent(other));
+    bench.refuse(peer(1));
+    let mut moved = keys(bench.sent(other));
+    let last = bench.open(peer(3));
+    let in_order = keys(bench.sent(last));
+    assert!(!kept.is_empty() && !moved.is_empty());
+    for keys in [&kept, &moved, &in_order] {
+        assert!(keys.is_sorted(), "{keys:?}");
+    }
+    moved.extend(kept);
+    moved.extend(in_order);
+    moved.sort_unstable();
+    assert_eq!(moved, made, "each is sent once");
+}
+
+#[test]
 fn loses_only_requests_that_were_written_whole() {
     let mut bench = Bench::registered(&[1]);
     for _ in 0..3 {
@@ -299,6 +328,8 @@ proptest! {
         calls.sort();
         prop_assert_eq!(told, calls);
         prop_assert_eq!(bench.node.core.caller.len(), 0);
-        prop_assert!(bench.node.core.caller.peers.iter().all(|peer| peer.in_flight == 0));
+        for peer in bench.node.core.caller.peers.iter() {
+            prop_assert_eq!((peer.in_flight, &peer.assigned), (0, &AssignedCalls::default()));
+        }
     }
 }
