@@ -1,6 +1,7 @@
-//! A node's roster of 1,000 nodes: `roster_lookup`, beside a hash map of the same strings, and
-//! `roster_update`, beside parsing the same bytes. An update includes reading it from its socket;
-//! its time is processor time of the node's thread.
+//! A node's roster: `roster_lookup`, among 1,000 nodes, beside a hash map of the same strings;
+//! `roster_update`, whole lists beside parsing the same bytes, and single joins and leaves at 10,
+//! 1,000 and 10,000 nodes. An update includes reading it from its socket; its time is processor
+//! time of the node's thread.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,27 +19,42 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group};
+use pilcrow::Time;
 use pilcrow::node::{Config, Node};
 use pilcrow::protocol::Route;
 use pilcrow::reactor::{Limits, Reactor};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use side_by_side::cpu_of;
+use side_by_side::{cpu_of, is_selected};
 
 criterion_group!(benches, roster_lookup, roster_update);
-criterion_main!(benches);
+
+fn main() {
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+    if is_selected("roster_update") {
+        print_changes();
+    }
+}
 
 const NODES: usize = 1000;
+/// Number of joins, and of leaves, at each size.
+const CHANGES: usize = 2000;
 
 fn entry(n: usize) -> String {
+    entry_of(n, n)
+}
+
+/// Returns the entry of a node of this service. All nodes have different addresses.
+fn entry_of(n: usize, service: usize) -> String {
+    let (port, host) = (n % 60_000 + 1, n / 60_000 + 1);
     format!(
-        r#"{{"port":{},"name":"service-{n}","urls":["GET/service-{n}","POST/service-{n}"],"host":"127.0.0.1"}}"#,
-        n + 1
+        r#"{{"port":{port},"name":"service-{service}","urls":["GET/service-{service}","POST/service-{service}"],"host":"127.0.0.{host}"}}"#
     )
 }
 
-/// A node with a session and a roster of [`NODES`] nodes, and the Distributor's end of it.
+/// A node with a session, and the Distributor's end of it.
 struct Bench {
     reactor: Reactor,
     node: Node<()>,
@@ -47,16 +63,17 @@ struct Bench {
 }
 
 impl Bench {
-    fn new() -> Bench {
+    /// Returns a node with a roster of these entries, whose ids are their places.
+    fn new(entries: &[String]) -> Bench {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut reactor = Reactor::new(Limits::default()).unwrap();
         let config = Config {
             distributor: Some(listener.local_addr().unwrap().into()),
-            max_frame_bytes: 1 << 20,
             ..Config::default()
         };
         let mut node = Node::new(config, ());
         node.start(reactor.net()).unwrap();
+        let list = list(1, entries);
         let distributor = thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             let mut request = Vec::new();
@@ -71,10 +88,10 @@ impl Bench {
                 request["key"]
             );
             stream.write_all(reply.as_bytes()).unwrap();
-            stream.write_all(list(1, 0).as_bytes()).unwrap();
+            stream.write_all(list.as_bytes()).unwrap();
             stream
         });
-        while node.context(reactor.net()).roster().members().len() < NODES {
+        while node.context(reactor.net()).roster().members().len() < entries.len() {
             let wait = Some(Duration::from_secs(1));
             reactor.turn(wait, &mut node).unwrap();
         }
@@ -86,35 +103,51 @@ impl Bench {
         }
     }
 
-    /// Returns the processor time for one update.
-    fn update(&mut self, frame: String) -> Duration {
-        self.revision += 1;
-        let before = self.node.context(self.reactor.net()).roster().updated_at();
-        let mut stream = self.distributor.try_clone().unwrap();
-        let sender = thread::spawn(move || stream.write_all(frame.as_bytes()).unwrap());
-        let cost = cpu_of(|| {
-            let now = |bench: &mut Bench| {
-                bench
-                    .node
-                    .context(bench.reactor.net())
-                    .roster()
-                    .updated_at()
-            };
-            while now(self) == before {
+    fn updated_at(&mut self) -> Option<Time> {
+        let cx = self.node.context(self.reactor.net());
+        cx.roster().updated_at()
+    }
+
+    /// Turns until an update is applied. Returns the processor time of the turns.
+    fn apply(&mut self) -> Duration {
+        let before = self.updated_at();
+        cpu_of(|| {
+            while self.updated_at() == before {
                 self.reactor.turn(None, &mut self.node).unwrap();
             }
-        });
+        })
+    }
+
+    /// Returns the processor time for an update of any length.
+    fn update(&mut self, frame: String) -> Duration {
+        self.revision += 1;
+        let mut stream = self.distributor.try_clone().unwrap();
+        let sender = thread::spawn(move || stream.write_all(frame.as_bytes()).unwrap());
+        let cost = self.apply();
         sender.join().unwrap();
         cost
     }
+
+    /// Returns the processor time for one change, which fits into the buffer of the socket.
+    fn change(&mut self, joined: Option<(&str, usize)>, left: Option<usize>) -> Duration {
+        let (from, rev) = (self.revision, self.revision + 1);
+        let (entry, id) = joined.map_or((String::new(), String::new()), |(entry, id)| {
+            (entry.to_owned(), id.to_string())
+        });
+        let left = left.map(|id| format!(r#"{{"id":{id},"cause":"closed"}}"#));
+        let left = left.unwrap_or_default();
+        let frame = format!(
+            r#"{{"uri":"/distributes","method":"PATCH","key":0,"params":{{"joined":[{entry}],"left":[{left}]}},"session":{{"epoch":"e","from":{from},"rev":{rev},"ids":[{id}]}}}}¶"#
+        );
+        self.revision = rev;
+        self.distributor.write_all(frame.as_bytes()).unwrap();
+        self.apply()
+    }
 }
 
-/// A whole list. The first entry has a name of its own in each revision.
-fn list(revision: u64, renamed: usize) -> String {
-    let entries: Vec<String> = (0..NODES)
-        .map(|n| entry(if n == 0 { NODES + renamed } else { n }))
-        .collect();
-    let ids: Vec<String> = (0..NODES).map(|n| n.to_string()).collect();
+/// A whole list.
+fn list(revision: u64, entries: &[String]) -> String {
+    let ids: Vec<String> = (0..entries.len()).map(|n| n.to_string()).collect();
     format!(
         r#"{{"uri":"/distributes","method":"GET","key":0,"params":[{}],"session":{{"epoch":"e","rev":{revision},"complete":true,"ids":[{}]}}}}¶"#,
         entries.join(","),
@@ -122,46 +155,74 @@ fn list(revision: u64, renamed: usize) -> String {
     )
 }
 
-/// A change: entry `id` leaves, and one with the next id joins.
-fn delta(revision: u64, id: u64) -> String {
-    format!(
-        r#"{{"uri":"/distributes","method":"PATCH","key":0,"params":{{"joined":[{}],"left":[{{"id":{id},"cause":"closed"}}]}},"session":{{"epoch":"e","from":{},"rev":{revision},"ids":[{}]}}}}¶"#,
-        entry(1),
-        revision - 1,
-        id + 1
-    )
+fn roster_update(criterion: &mut Criterion) {
+    for nodes in [10, NODES, 10 * NODES] {
+        let mut group = criterion.benchmark_group(format!("roster_update of {nodes}"));
+        group.sample_size(20);
+        let entries: Vec<String> = (0..nodes).map(entry).collect();
+        let mut bench = Bench::new(&entries);
+        let frame = list(1, &entries);
+        let json = frame.trim_end_matches('¶');
+        group.bench_function("bare parse of a list", |bencher| {
+            bencher.iter(|| {
+                serde_json::from_str::<HashMap<&str, &RawValue>>(black_box(json)).unwrap()
+            });
+        });
+        // The first entry has a name of its own in each revision.
+        let mut changed = entries.clone();
+        group.bench_function("roster, list with one changed", |bencher| {
+            bencher.iter_custom(|iterations| {
+                let update = |_| {
+                    let revision = bench.revision + 1;
+                    changed[0] = entry(nodes + usize::try_from(revision % 2).unwrap());
+                    bench.update(list(revision, &changed))
+                };
+                (0..iterations).map(update).sum()
+            });
+        });
+        group.finish();
+    }
 }
 
-fn roster_update(criterion: &mut Criterion) {
-    let mut bench = Bench::new();
-    let mut group = criterion.benchmark_group("roster_update");
-    let frame = list(1, 0);
-    let json = frame.trim_end_matches('¶');
-    group.bench_function("bare parse of a list of 1,000", |bencher| {
-        bencher.iter(|| serde_json::from_str::<HashMap<&str, &RawValue>>(black_box(json)).unwrap());
-    });
-    group.bench_function("roster, list of 1,000 with one changed", |bencher| {
-        bencher.iter_custom(|iterations| {
-            let update =
-                |n| bench.update(list(bench.revision + 1, usize::try_from(n % 2).unwrap()));
-            (0..iterations).map(update).sum()
-        });
-    });
-    let mut id = u64::try_from(NODES).unwrap() - 1;
-    group.bench_function("roster, one left and one joined", |bencher| {
-        bencher.iter_custom(|iterations| {
-            let update = |_| {
-                id += 1;
-                bench.update(delta(bench.revision + 1, id - 1))
+/// Prints the distribution of the times of single joins and leaves.
+fn print_changes() {
+    println!(
+        "{:<48} {:>9} {:>9} {:>9} {:>9}",
+        "roster_update, processor time", "median", "p90", "p99", "most"
+    );
+    for nodes in [10, NODES, 10 * NODES] {
+        for is_shared in [false, true] {
+            let service = |n| if is_shared { 0 } else { n };
+            let entries: Vec<String> = (0..nodes).map(|n| entry_of(n, service(n))).collect();
+            let mut bench = Bench::new(&entries);
+            let mut ids: Vec<usize> = (0..nodes).collect();
+            let (mut joins, mut leaves) = (Vec::new(), Vec::new());
+            for n in nodes..nodes + CHANGES {
+                // Evenly distributed over all places of the list.
+                let left = ids.swap_remove(n.wrapping_mul(0x9E37_79B9) % ids.len());
+                leaves.push(bench.change(None, Some(left)));
+                joins.push(bench.change(Some((&entry_of(n, service(n)), n)), None));
+                ids.push(n);
+            }
+            let routes = if is_shared {
+                "one route"
+            } else {
+                "a route each"
             };
-            (0..iterations).map(update).sum()
-        });
-    });
-    group.finish();
+            for (kind, mut times) in [("join", joins), ("leave", leaves)] {
+                times.sort_unstable();
+                let row = format!("a {kind}, {nodes} nodes with {routes}");
+                let at = |percent| format!("{:.1?}", times[(times.len() - 1) * percent / 100]);
+                let [median, p90, p99, most] = [50, 90, 99, 100].map(at);
+                println!("{row:<48} {median:>9} {p90:>9} {p99:>9} {most:>9}");
+            }
+        }
+    }
 }
 
 fn roster_lookup(criterion: &mut Criterion) {
-    let mut bench = Bench::new();
+    let entries: Vec<String> = (0..NODES).map(entry).collect();
+    let mut bench = Bench::new(&entries);
     let cx = bench.node.context(bench.reactor.net());
     let roster = cx.roster();
     let paths: Vec<String> = (0..NODES).map(|n| format!("/service-{n}")).collect();
