@@ -48,7 +48,7 @@ fn checked_out() -> Option<String> {
         let path = git(&["rev-parse", "--git-path", file])?.trim().to_owned();
         Path::new(&path).exists().then_some(path)
     };
-    // HEAD changes with the branch. Its log, which may be turned off, also changes with each commit.
+    // HEAD changes with the branch. Its log also changes with each commit, but may be turned off.
     let commits = path("logs/HEAD").or_else(|| path("refs/heads"));
     for path in path("HEAD").into_iter().chain(commits) {
         println!("cargo::rerun-if-changed={path}");

@@ -20,8 +20,12 @@ use crate::cli::settings::Settings;
 /// The flag that permits public addresses.
 #[derive(clap::Args, Debug)]
 pub(crate) struct PublicArgs {
-    /// Listen on addresses that other machines can reach, without authentication
-    #[arg(long, value_name = "true|false", value_parser = BoolishValueParser::new())]
+    /// Serve all machines without authentication.
+    ///
+    /// Permits listening on addresses that other machines can reach. --allow-anonymous=false turns
+    /// it off
+    #[arg(long, value_name = "BOOL", value_parser = BoolishValueParser::new())]
+    #[arg(help_heading = "Access")]
     #[arg(action = ArgAction::Set, num_args = 0..=1, require_equals = true)]
     #[arg(default_value = "false", default_missing_value = "true")]
     #[arg(hide_default_value = true, hide_possible_values = true)]

@@ -15,13 +15,28 @@ use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 /// The flags of the log.
 #[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Logging")]
 pub(crate) struct LogArgs {
-    /// Format of log lines
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    /// Format of log lines.
+    ///
+    /// Lines of text, or one JSON object per line
+    #[arg(
+        long,
+        value_name = "text|json",
+        default_value = "text",
+        hide_possible_values = true
+    )]
     log_format: LogFormat,
 
-    /// Least severe level that is logged
-    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    /// Least severe level to log.
+    ///
+    /// One of off, error, warn, info, debug and trace
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        default_value = "info",
+        hide_possible_values = true
+    )]
     #[arg(value_parser = PossibleValuesParser::new(["off", "error", "warn", "info", "debug", "trace"])
         .try_map(|level| level.parse::<LevelFilter>()))]
     pub(crate) log_level: LevelFilter,

@@ -8,6 +8,8 @@ pub mod distributor;
 mod failure;
 pub mod flood;
 pub mod gateway;
+mod generate;
+mod help;
 mod listen;
 mod log;
 mod print;

@@ -35,15 +35,17 @@ pub(crate) fn with_sources(command: Command, prefix: &str) -> Command {
 // last flags of the command may have one.
 #[derive(clap::Args)]
 struct SourceArgs {
-    /// Configuration file in TOML. Keys are the names of flags, as in max-connections = 20000;
-    /// flags and variables take precedence. Relative paths start at the working directory. SIGHUP
-    /// reloads its log-level
+    /// Configuration file in TOML.
+    ///
+    /// Keys are the names of flags, as in max-connections = 20000; flags and variables take
+    /// precedence. Relative paths start at the working directory. SIGHUP reloads its log-level
     #[arg(long, value_name = "FILE", help_heading = None)]
     config: Option<PathBuf>,
 
-    /// Check the configuration, print it in the format of --config with the origin of each value,
-    /// and exit
-    #[arg(long, help_heading = None)]
+    /// Check the configuration, print it, and exit.
+    ///
+    /// The output has the format of --config, with the origin of each value
+    #[arg(long, help_heading = None, hide_short_help = true)]
     print_config: bool,
 }
 

@@ -1,8 +1,8 @@
 //! The commands for a running Distributor.
 
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 use pilcrow::node::{Config, Context, Node, ReplyTo, Request, Service};
 use pilcrow::protocol::{ErrorCode, Route};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::admin::AdminServer;
 use crate::support::{
     Client, DEADLINE, Distributor, Folder, Program, ReservedPort, distributor_command,
-    in_background, skip_or_require, wait_until,
+    in_background, wait_until,
 };
 
 /// Runs a command to its end.
@@ -413,37 +413,6 @@ fn call_waits_for_its_reply_although_a_later_registration_is_rejected() {
     );
     let (code, stdout, stderr) = output.recv_timeout(DEADLINE).unwrap();
     assert_eq!((code, stdout.trim()), (Some(0), "\"done\""), "{stderr}");
-}
-
-#[test]
-fn prints_completions_that_shells_accept() {
-    for shell in ["bash", "zsh", "fish"] {
-        let (code, script, _) = run(&["completions", shell]);
-        assert_eq!(code, Some(0));
-        for word in ["nodes", "drain", "token-file"] {
-            assert!(script.contains(word), "{shell}: {word}");
-        }
-        // The value of some flags is a file.
-        let (flag, end, completes_files) = match shell {
-            "bash" => ("--config)", ";;", "compgen -f"),
-            "zsh" => ("'--config=", "\n", ":FILE:_files"),
-            _ => (" -l config ", "\n", " -r -F"),
-        };
-        let (_, rest) = script.split_once(flag).unwrap();
-        let (part, _) = rest.split_once(end).unwrap();
-        assert!(part.contains(completes_files), "{shell}: {part}");
-        // The shell accepts it.
-        let folder = Folder::new();
-        let file = folder.join("script");
-        std::fs::write(&file, &script).unwrap();
-        match Command::new(shell).args(["-n", &file]).status() {
-            Ok(status) => assert!(status.success(), "{shell}"),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                skip_or_require(shell, &format!("{shell} is not installed"));
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
 }
 
 #[test]

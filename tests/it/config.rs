@@ -484,7 +484,7 @@ fn sighup_reloads_the_log_level_of_the_distributor() {
         "log-level = \"warn\"\nmax-depth = 7\nhttp-host = \"a\"\n",
     );
     let report = hang_up(program, "need a restart");
-    assert_eq!(report["keys"], "http-host, max-depth");
+    assert_eq!(report["keys"], "max-depth, http-host");
 
     // Less verbose: joins are no longer logged.
     let before = program.stderr().len();

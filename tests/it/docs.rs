@@ -275,6 +275,7 @@ fn flag_table(program: &str) -> String {
     let mut table = "| flag | default | meaning |\n|---|---|---|\n".to_owned();
     // A flag begins after six spaces, or two if it has a short form; its text after ten.
     let mut rows: Vec<(String, Vec<&str>)> = Vec::new();
+    let is_group = |line: &str| !line.starts_with(' ') && line.ends_with(':');
     for line in options.lines() {
         let text = line.trim_start();
         let indent = line.len() - text.len();
@@ -285,15 +286,21 @@ fn flag_table(program: &str) -> String {
             rows.push((String::new(), Vec::new()));
         } else if indent >= 10 && !rows.is_empty() {
             rows.last_mut().unwrap().1.push(text);
-        } else if !text.is_empty() && indent == 0 && text.starts_with("Examples") {
+        } else if text == "Examples:" {
             break;
+        } else if is_group(line) {
+            rows.push((line.to_owned(), Vec::new()));
         }
     }
     for (flag, lines) in rows.into_iter().filter(|(flag, _)| !flag.is_empty()) {
+        if is_group(&flag) {
+            table += &format!("| **{}** | | |\n", flag.trim_end_matches(':'));
+            continue;
+        }
         let is_note = |line: &&&str| line.starts_with("[env:") || line.starts_with("[default:");
         let meaning: Vec<&str> = lines
             .iter()
-            .filter(|line| !is_note(line))
+            .filter(|line| !is_note(line) && !line.is_empty())
             .copied()
             .collect();
         let meaning = meaning.join(" ").replace('|', "\\|").replace('<', "\\<");

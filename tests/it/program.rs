@@ -85,31 +85,6 @@ fn wait_until_served(addr: SocketAddr) -> Client {
 }
 
 #[test]
-fn help_names_every_flag_with_its_variable() {
-    let output = output_of(&mut distributor_command(&["--help"]));
-    assert_eq!(output.status.code(), Some(0));
-    assert!(output.stderr.is_empty());
-    let help = String::from_utf8(output.stdout).unwrap();
-    assert!(help.starts_with("A service registry that pushes"), "{help}");
-    let parts: Vec<&str> = help.split("\n      --").skip(1).collect();
-    assert!(parts.len() > 20, "{help}");
-    for part in parts {
-        let (flag, _) = part.split_once([' ', '[', '\n']).unwrap();
-        if flag == "print-config" {
-            continue;
-        }
-        let variable = format!("PILCROW_{}", flag.to_uppercase().replace('-', "_"));
-        assert!(
-            part.contains(&format!("[env: {variable}=")),
-            "{flag}: {part}"
-        );
-    }
-    for word in ["Exit codes:", "Examples:", "standard error"] {
-        assert!(help.contains(word), "{word}");
-    }
-}
-
-#[test]
 fn rejects_invalid_flags_with_one_line_and_exit_code_2() {
     for (flags, part) in [
         (&["--nonsense"][..], "--nonsense"),

@@ -4,13 +4,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::TypedValueParser;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use serde_json::value::RawValue;
 
 use super::frames::Watch;
 use crate::cli::address::HostPort;
-use crate::cli::version::VERSION;
+use crate::cli::generate::Generate;
+use crate::cli::help::with_help;
 use crate::protocol::Route;
+
+const SUMMARY: &str = "Loads a Distributor or a node and reports latencies, CPU time and memory";
 
 const ABOUT: &str = "\
 Loads a Distributor or a node and reports latencies, CPU time and memory. --spawn starts a server for \
@@ -30,7 +33,7 @@ The table is printed on standard output, everything else on standard error. Ctrl
 Exit codes: 0 success; 1 the run failed; 2 invalid command line.";
 
 #[derive(Parser, Debug)]
-#[command(name = "flood", version = VERSION, about = ABOUT, after_help = AFTER, max_term_width = 100)]
+#[command(name = "flood", about = SUMMARY, long_about = ABOUT, after_long_help = AFTER)]
 #[command(arg_required_else_help = false, subcommand_required = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -51,6 +54,8 @@ pub(crate) enum Command {
     Rpc(RpcArgs),
     /// Connections that do nothing, and what they cost
     Idle(IdleArgs),
+    #[command(flatten)]
+    Generate(Generate),
     /// A server for --spawn or --baseline
     #[command(hide = true)]
     Serve(ServeArgs),
@@ -73,6 +78,7 @@ pub(crate) struct ServeArgs {
 
 /// The server, and the format of the output.
 #[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Server")]
 pub(crate) struct ServerArgs {
     /// Server to load
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
@@ -99,15 +105,16 @@ pub(crate) struct ServerArgs {
     pub(crate) source_addresses: Option<usize>,
 
     /// Print JSON instead of the table
-    #[arg(long)]
+    #[arg(long, help_heading = "Report")]
     pub(crate) json: bool,
 
     /// Write a page with the table, the percentile curves and the time line
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Report")]
     pub(crate) html: Option<PathBuf>,
 }
 
 #[derive(clap::Args, Debug)]
+#[command(next_help_heading = "HTTP")]
 pub(crate) struct HttpArgs {
     /// HTTP clients that read 10 KiB per second each, half of them /events and half /metrics;
     /// without --baseline, compared with the same run without them
@@ -125,6 +132,7 @@ pub(crate) struct HttpArgs {
 }
 
 #[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Load")]
 pub(crate) struct StormArgs {
     /// Nodes that connect at once
     #[arg(long, value_name = "N", default_value = "1000", value_parser = count(2))]
@@ -153,6 +161,7 @@ pub(crate) struct ChurnArgs {
 }
 
 #[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Load")]
 pub(crate) struct SlowArgs {
     /// Nodes that watch and never read
     #[arg(long, value_name = "K", default_value = "20", value_parser = count(1))]
@@ -164,6 +173,7 @@ pub(crate) struct SlowArgs {
 
 /// Watchers, and nodes that join and leave.
 #[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Load")]
 pub(crate) struct LoadArgs {
     /// Nodes that watch and read
     #[arg(long, value_name = "N", default_value = "1000", value_parser = count(1))]
@@ -206,6 +216,7 @@ fn slow_defaults(arg: clap::Arg) -> clap::Arg {
 }
 
 #[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Load")]
 pub(crate) struct RpcArgs {
     /// Connections to the node
     #[arg(long, value_name = "C", default_value = "10", value_parser = count(1))]
@@ -243,6 +254,7 @@ pub(crate) struct RpcArgs {
 const DEFAULT_PARAMS: &str = r#"{"name":"apples","count":12,"note":"sixty-four bytes of params"}"#;
 
 #[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Load")]
 pub(crate) struct IdleArgs {
     /// Connections that do nothing
     #[arg(long, value_name = "N", default_value = "1000", value_parser = count(1))]
@@ -262,6 +274,29 @@ pub(crate) struct IdleArgs {
 
     #[command(flatten)]
     pub(crate) server: ServerArgs,
+}
+
+/// Flags that `-h` shows.
+const COMMON: [&str; 14] = [
+    "nodes",
+    "connections",
+    "watch",
+    "rate",
+    "duration",
+    "rounds",
+    "stuck",
+    "depth",
+    "registered",
+    "to",
+    "spawn",
+    "baseline",
+    "json",
+    "html",
+];
+
+/// Returns the whole command line.
+pub(crate) fn command_line() -> clap::Command {
+    with_help(Args::command(), &COMMON)
 }
 
 /// Returns the name of a value on the command line.

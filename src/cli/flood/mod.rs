@@ -21,12 +21,12 @@ mod storm;
 use std::fs;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::FromArgMatches;
 
 use crate::cli::failure::{Failure, one_line};
 use crate::cli::print::print;
 use crate::cli::settings::parse_command_line;
-use args::{Args, Command, ServerArgs};
+use args::{Args, Command, ServerArgs, command_line};
 use report::Report;
 
 /// Runs the program.
@@ -35,7 +35,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Failure> {
-    let Some(matches) = parse_command_line(Args::command())? else {
+    let Some(matches) = parse_command_line(command_line())? else {
         return Ok(());
     };
     let args =
@@ -46,6 +46,7 @@ fn run() -> Result<(), Failure> {
         Command::Slow(args) => (&args.load.server, churn::run_slow(args)),
         Command::Rpc(args) => (&args.server, rpc::run(args)),
         Command::Idle(args) => (&args.server, idle::run(args)),
+        Command::Generate(generate) => return generate.run(command_line()),
         Command::Serve(args) => return serve::serve(args),
     };
     write(&report?, server)

@@ -3,14 +3,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser, Subcommand};
 use humantime::parse_duration;
 
 use crate::cli::address::HostPort;
+use crate::cli::generate::Generate;
+use crate::cli::help::with_help;
 use crate::cli::listen::PublicArgs;
 use crate::cli::log::LogArgs;
-use crate::cli::settings::HELP;
-use crate::cli::version::VERSION;
+use crate::cli::settings::{HELP, with_sources};
+
+const SUMMARY: &str = "HTTP in, calls to nodes out";
 
 const ABOUT: &str = "\
 HTTP in, calls to nodes out: GET /goods?color=red goes to a node that lists GET/goods, with \
@@ -45,53 +48,68 @@ never exit with 2: a --distributor NAME without an address is looked up again an
 
 /// The command line of the gateway.
 #[derive(Parser, Debug)]
-#[command(name = "gateway", version = VERSION, about = format!("{ABOUT}\n\n{HELP}"), after_help = AFTER)]
-#[command(max_term_width = 100)]
+#[command(name = "gateway")]
 pub(crate) struct Args {
-    /// Address to listen on: ADDRESS:PORT or NAME:PORT; repeatable. A name means all its addresses
+    /// Listen on ADDR.
+    ///
+    /// ADDR is ADDRESS:PORT or NAME:PORT; repeatable. A name means all its addresses
     #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    #[arg(help_heading = "Network")]
     #[arg(default_value = "localhost:8000")]
     pub(crate) listen: Vec<HostPort>,
 
     #[command(flatten)]
     pub(crate) public: PublicArgs,
 
+    /// Register at ADDR.
+    ///
     /// Address of the Distributor: ADDRESS:PORT or NAME:PORT. A name is looked up before each round
     /// of attempts, and all its addresses are tried
     #[arg(long, value_name = "ADDR", default_value = "localhost:9000")]
+    #[arg(help_heading = "Network")]
     pub(crate) distributor: HostPort,
 
-    /// File with the token for the Distributor, on its first line. Reloaded on SIGHUP, which closes
-    /// no connection
-    #[arg(long, value_name = "FILE")]
+    /// File with the token for the Distributor.
+    ///
+    /// The token is on its first line. Reloaded on SIGHUP, which closes no connection
+    #[arg(long, value_name = "FILE", help_heading = "Access")]
     pub(crate) token_file: Option<PathBuf>,
 
-    /// Name to register with. Plain gateways do not call nodes with the name gate
+    /// Name to register with.
+    ///
+    /// Plain gateways do not call nodes with the name gate
     #[arg(long, value_name = "NAME", default_value = "gate")]
+    #[arg(help_heading = "Network")]
     pub(crate) name: String,
 
-    /// Maximum time for the reply of a node, from 1ms to 1h
+    /// Maximum time for a reply.
+    ///
+    /// From 1ms to 1h
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = deadline)]
+    #[arg(help_heading = "Limits")]
     pub(crate) deadline: Duration,
 
-    /// Origin whose pages may call the gateway from a browser: SCHEME://HOST, or * for all
-    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
+    /// Origin whose pages may call the gateway.
+    ///
+    /// SCHEME://HOST, or * for all. Browsers ask the gateway for it
+    #[arg(long, value_name = "ORIGIN", value_parser = origin, help_heading = "HTTP")]
     pub(crate) cors_origin: Option<String>,
 
     /// Maximum number of HTTP connections; further ones get status 503. The fd limit lowers it
     #[arg(long, value_name = "N", default_value = "8192")]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..), help_heading = "Limits")]
     pub(crate) max_connections: u64,
 
     /// Maximum time that a connection stays open without a request
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
+    #[arg(help_heading = "HTTP")]
     pub(crate) keep_alive: Duration,
 
     /// Maximum bytes of requests in flight to a plain node, which registers without a session; a
     /// longer request is sent alone. Plain Node.js services fail after reading more than 64 KiB at
     /// once
     #[arg(long, value_name = "BYTES", default_value = "32768")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..), help_heading = "Limits")]
     pub(crate) max_plain_in_flight: u32,
 
     #[command(flatten)]
@@ -100,6 +118,29 @@ pub(crate) struct Args {
 
 /// Prefix of the environment variables.
 pub(crate) const PREFIX: &str = "PILCROW_GATEWAY_";
+
+/// Flags that `-h` shows, besides those for a configuration file.
+const COMMON: [&str; 9] = [
+    "listen",
+    "allow-anonymous",
+    "distributor",
+    "token-file",
+    "name",
+    "deadline",
+    "cors-origin",
+    "log-format",
+    "log-level",
+];
+
+/// Returns the whole command line.
+pub(crate) fn command_line() -> clap::Command {
+    let command = with_sources(Args::command(), PREFIX)
+        .about(SUMMARY)
+        .long_about(format!("{ABOUT}\n\n{HELP}"))
+        .after_long_help(AFTER)
+        .args_conflicts_with_subcommands(true);
+    with_help(Generate::augment_subcommands(command), &COMMON)
+}
 
 fn deadline(text: &str) -> Result<Duration, String> {
     let time = parse_duration(text).map_err(|error| error.to_string())?;
@@ -123,13 +164,11 @@ fn origin(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::settings::with_sources;
-    use clap::CommandFactory;
 
     #[test]
     fn command_line_is_well_formed() {
-        let command = with_sources(Args::command(), PREFIX);
-        let about = command.get_about().unwrap().to_string();
+        let command = command_line();
+        let about = command.get_long_about().unwrap().to_string();
         assert!(about.starts_with("HTTP in"), "{about}");
         command.debug_assert();
     }

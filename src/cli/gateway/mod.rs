@@ -6,31 +6,39 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::CommandFactory;
+use clap::FromArgMatches;
 use tracing::info;
 use tracing_appender::non_blocking::NonBlocking;
 
-use crate::cli::failure::{Failure, failed};
+use crate::cli::failure::{Failure, failed, one_line};
+use crate::cli::generate::Generate;
 use crate::cli::listen::{self, ListenAddress, Place, bind_all, reject_public};
 use crate::cli::log::{Log, LogArgs};
 use crate::cli::program::{self, EventLoop, Server, Start};
 use crate::cli::resolver::distributor_address;
-use crate::cli::settings::{Settings, parse_command_line, with_sources};
+use crate::cli::settings::{Settings, parse_command_line};
 use crate::cli::text_file;
 use crate::gateway::{Config, Gateway};
 use crate::http;
 use crate::protocol::Token;
 use crate::reactor::{Limits, Net, Reactor};
-use args::{Args, PREFIX};
+use args::{Args, PREFIX, command_line};
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let parsed = parse_command_line(with_sources(Args::command(), PREFIX));
-    let result = parsed.and_then(|matches| match matches {
-        Some(_) => program::run::<GatewayServer>(1),
-        None => Ok(()),
-    });
-    Failure::exit_code("gateway", result)
+    Failure::exit_code("gateway", run())
+}
+
+fn run() -> Result<(), Failure> {
+    let Some(matches) = parse_command_line(command_line())? else {
+        return Ok(());
+    };
+    if matches.subcommand_name().is_none() {
+        return program::run::<GatewayServer>(1);
+    }
+    let generate = Generate::from_arg_matches(&matches);
+    let generate = generate.map_err(|error| Failure::usage(one_line(&error)))?;
+    generate.run(command_line())
 }
 
 struct GatewayServer {

@@ -9,9 +9,11 @@ use crate::admin::{AdminToken, Config};
 use crate::cli::address::HostPort;
 
 #[derive(clap::Args, Debug)]
-#[command(next_help_heading = "Admin API (HTTP)")]
+#[command(next_help_heading = "HTTP")]
 pub(crate) struct HttpArgs {
-    /// Address of the admin API: a page with all nodes, /metrics, /events and more; repeatable. The
+    /// HTTP API on ADDR.
+    ///
+    /// The admin API: a page with all nodes, /metrics, /events and more; repeatable. The
     /// subcommands use 127.0.0.1:9001. Addresses that other machines can reach need --token-file,
     /// --allow-from or --allow-anonymous
     #[arg(long, value_name = "ADDR", value_delimiter = ',')]
@@ -22,7 +24,9 @@ pub(crate) struct HttpArgs {
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     http_host: Vec<String>,
 
-    /// File with the token that authorizes changes over HTTP: draining nodes. Reloaded on SIGHUP
+    /// File with the token that may drain nodes.
+    ///
+    /// It authorizes changes over HTTP. Reloaded on SIGHUP
     #[arg(long, value_name = "FILE")]
     pub(crate) admin_token_file: Option<PathBuf>,
 
@@ -45,7 +49,7 @@ impl HttpArgs {
 }
 
 #[derive(clap::Args, Debug)]
-#[command(next_help_heading = "Limits for connections")]
+#[command(next_help_heading = "Limits")]
 pub(crate) struct ConnectionArgs {
     /// Maximum number of connections of nodes; further ones get errorcode 6. The fd limit lowers it
     /// [default: 10000, or 64 less than the fd limit]
@@ -74,7 +78,7 @@ pub(crate) struct ConnectionArgs {
 }
 
 #[derive(clap::Args, Debug)]
-#[command(next_help_heading = "Limits for nodes")]
+#[command(next_help_heading = "Limits")]
 pub(super) struct NodeArgs {
     /// Maximum number of registered nodes
     #[arg(long, value_name = "N", default_value = "10000", value_parser = positive())]
@@ -107,7 +111,7 @@ pub(super) struct NodeArgs {
 }
 
 #[derive(clap::Args, Debug)]
-#[command(next_help_heading = "Sessions")]
+#[command(next_help_heading = "Network")]
 pub(super) struct SessionArgs {
     /// Interval between two heartbeats of a node, at least 10ms
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
@@ -120,28 +124,29 @@ pub(super) struct SessionArgs {
     /// Time after the start in which lists are marked as incomplete, and nodes of the last run
     /// (--state) can reconnect
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    #[arg(help_heading = "Persistence")]
     pub(super) warm_up: Duration,
 }
 
 #[derive(clap::Args, Debug)]
-#[command(next_help_heading = "Limits for one turn of the loop")]
+#[command(next_help_heading = "Limits")]
 pub(super) struct TurnArgs {
-    /// Maximum number of connections accepted from a listener
+    /// Maximum number of connections accepted from a listener in one turn of the loop
     #[arg(long, value_name = "N", default_value = "64", value_parser = positive())]
     pub(super) max_accepts_per_turn: u64,
 
-    /// Maximum bytes read from a connection
+    /// Maximum bytes read from a connection in one turn of the loop
     #[arg(long, value_name = "N", default_value = "65536")]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=16 << 20))]
     pub(super) max_read_bytes_per_turn: u64,
 
-    /// Maximum number of frames processed from a connection
+    /// Maximum number of frames processed from a connection in one turn of the loop
     #[arg(long, value_name = "N", default_value = "64", value_parser = positive())]
     pub(super) max_frames_per_turn: u64,
 }
 
 #[derive(clap::Args, Debug)]
-#[command(next_help_heading = "TCP")]
+#[command(next_help_heading = "Network")]
 pub(super) struct TcpArgs {
     /// Maximum number of connections waiting to be accepted; the kernel caps it at
     /// net.core.somaxconn

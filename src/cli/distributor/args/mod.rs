@@ -6,11 +6,14 @@ mod serve;
 
 use clap::{Args as _, CommandFactory, Subcommand};
 
+use crate::cli::generate::Generate;
+use crate::cli::help::with_help;
 use crate::cli::settings::{HELP, with_sources};
-use crate::cli::version::VERSION;
 
 pub(crate) use client::{CallArgs, DrainArgs, HttpClientArgs, NodesArgs, WhyArgs};
 pub(crate) use serve::Args;
+
+const SUMMARY: &str = "A service registry that pushes the list of live nodes to each of them";
 
 const ABOUT: &str = "\
 A service registry that pushes: every node keeps one TCP connection to the Distributor, registers \
@@ -18,6 +21,19 @@ over it, and receives the list of all live nodes whenever one joins or leaves.
 
 Packets are JSON objects that end with ¶, as in {\"uri\":\"/distributes\",\"method\":\"POST\",\"key\":0,\
 \"params\":{\"port\":9010,\"name\":\"goods\",\"urls\":[\"GET/goods\"]}}¶";
+
+/// Flags of the server that `-h` shows, besides those for a configuration file.
+const COMMON: [&str; 9] = [
+    "listen",
+    "token-file",
+    "allow-from",
+    "allow-anonymous",
+    "state",
+    "http",
+    "admin-token-file",
+    "log-format",
+    "log-level",
+];
 
 const AFTER: &str = "\
 Examples:
@@ -50,6 +66,25 @@ invalid flag, variable, file content or inherited socket; 3 cannot listen. Failu
 themselves never exit with 2. Other commands: 0 success; 1 not ready, not found, not reached or \
 rejected; 2 invalid command line.";
 
+const NODES_CODES: &str = "\
+Exit codes: 0 success; 1 no node matches NAME or --url, the Distributor was not reached, or it \
+rejected the request; 2 invalid command line.";
+
+const HTTP_CODES: &str = "\
+Exit codes: 0 success; 1 the Distributor was not reached, or it rejected the request; 2 invalid \
+command line.";
+
+const DRAIN_CODES: &str = "\
+Exit codes: 0 success; 1 no such node, a session has not acknowledged within --wait, the Distributor \
+was not reached, or it rejected the request; 2 invalid command line.";
+
+const CHECK_CODES: &str = "\
+Exit codes: 0 ready; 1 not ready, or not reached; 2 invalid command line.";
+
+const CALL_CODES: &str = "\
+Exit codes: 0 the node replied with results; 1 the node replied with an error or not at all, or the \
+list of nodes could not be read; 2 invalid command line.";
+
 /// Prefix of the server's environment variables.
 pub(crate) const PREFIX: &str = "PILCROW_";
 
@@ -57,35 +92,37 @@ pub(crate) const PREFIX: &str = "PILCROW_";
 pub(crate) fn command_line() -> clap::Command {
     let server = Args::augment_args(clap::Command::new("distributor"));
     let serve = with_sources(Args::command(), PREFIX);
-    Command::augment_subcommands(with_sources(server, PREFIX).subcommand(serve))
-        .version(VERSION)
-        .about(format!("{ABOUT}\n\n{HELP}"))
-        .after_help(AFTER)
-        .max_term_width(100)
-        .args_conflicts_with_subcommands(true)
-        .disable_help_subcommand(true)
+    let command = Command::augment_subcommands(with_sources(server, PREFIX).subcommand(serve))
+        .about(SUMMARY)
+        .long_about(format!("{ABOUT}\n\n{HELP}"))
+        .after_long_help(AFTER)
+        .args_conflicts_with_subcommands(true);
+    with_help(command, &COMMON)
 }
 
 /// The commands besides `serve`.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// List the registered nodes
+    #[command(after_long_help = NODES_CODES)]
     Nodes(NodesArgs),
     /// Print events as they happen, until interrupted
+    #[command(after_long_help = HTTP_CODES)]
     Watch(HttpClientArgs),
-    /// Print the events of a node, and which sessions have acknowledged each change
+    /// Print the events of a node, and the acknowledgements of each
+    #[command(after_long_help = HTTP_CODES)]
     Why(WhyArgs),
-    /// Remove nodes from the list, and report which sessions have acknowledged it
+    /// Remove nodes from the list, and report the acknowledgements
+    #[command(after_long_help = DRAIN_CODES)]
     Drain(DrainArgs),
-    /// Check a Distributor: exit code 0 if it is ready, 1 if it is not ready or not reached
+    /// Check whether a Distributor is ready
+    #[command(after_long_help = CHECK_CODES)]
     Check(HttpClientArgs),
-    /// Call a node that serves a route, and print the results; exit code 1 without results
+    /// Call a node that serves a route, and print the results
+    #[command(after_long_help = CALL_CODES)]
     Call(CallArgs),
-    /// Print a completion script for a shell
-    Completions {
-        /// Shell that reads the script
-        shell: clap_complete::Shell,
-    },
+    #[command(flatten)]
+    Generate(Generate),
 }
 
 #[cfg(test)]

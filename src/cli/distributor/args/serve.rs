@@ -21,51 +21,63 @@ use crate::registry::Capacity;
 #[derive(Parser, Debug)]
 #[command(name = "serve")]
 pub(crate) struct Args {
-    /// Address to listen on: ADDRESS:PORT or NAME:PORT; repeatable. A name means all its addresses
+    /// Listen on ADDR.
+    ///
+    /// ADDR is ADDRESS:PORT or NAME:PORT; repeatable. A name means all its addresses
     #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    #[arg(help_heading = "Network")]
     #[arg(default_value = "localhost:9000")]
     pub(crate) listen: Vec<HostPort>,
 
-    /// Admit clients with a token of this file; repeatable. Each line is TOKEN [NAME-PREFIX
-    /// [URL-PREFIX…]], where * is any name and a URL-PREFIX is METHOD/path or /path; # begins a
-    /// comment. Reloaded on SIGHUP, which closes no connection
+    /// Admit clients with a token of this file.
+    ///
+    /// Repeatable. Each line is TOKEN [NAME-PREFIX [URL-PREFIX…]], where * is any name and a
+    /// URL-PREFIX is METHOD/path or /path; # begins a comment. Reloaded on SIGHUP, which closes no
+    /// connection
     #[arg(long, value_name = "FILE", value_delimiter = ',')]
+    #[arg(help_heading = "Access")]
     pub(crate) token_file: Vec<PathBuf>,
 
-    /// Admit clients from this address block without a token, as in 10.0.0.0/8; repeatable. Plain
-    /// peers, which register without a session, cannot send a token
+    /// Admit clients from this address block.
+    ///
+    /// As in 10.0.0.0/8; repeatable. These clients need no token. Plain peers, which register
+    /// without a session, cannot send a token
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    #[arg(help_heading = "Access")]
     allow_from: Vec<AddressRange>,
 
     #[command(flatten)]
     pub(crate) public: PublicArgs,
 
-    /// Keep the list in this file across restarts: its nodes are listed until they reconnect or
-    /// --warm-up ends [default: distributor.state in $STATE_DIRECTORY if systemd sets it, otherwise
-    /// none]
+    /// Keep the list in this file across restarts.
+    ///
+    /// Its nodes are listed until they reconnect or --warm-up ends [default: distributor.state in
+    /// $STATE_DIRECTORY if systemd sets it, otherwise none]
     #[arg(long, value_name = "FILE", hide_default_value = true)]
+    #[arg(help_heading = "Persistence")]
     #[arg(default_values_os = default_state())]
     pub(crate) state: Option<PathBuf>,
 
     /// Host with which peers on this machine are listed, so that nodes on other machines reach them
     /// [default: their loopback address; ::1 as 127.0.0.1 if the machine has an IPv4 loopback]
     #[arg(long, value_name = "ADDR", value_parser = host)]
+    #[arg(help_heading = "Network")]
     loopback_host: Option<String>,
 
     #[command(flatten)]
-    pub(crate) log: LogArgs,
+    sessions: SessionArgs,
     #[command(flatten)]
-    pub(crate) http: HttpArgs,
+    tcp: TcpArgs,
     #[command(flatten)]
     pub(crate) connections: ConnectionArgs,
     #[command(flatten)]
     nodes: NodeArgs,
     #[command(flatten)]
-    sessions: SessionArgs,
-    #[command(flatten)]
     turn: TurnArgs,
     #[command(flatten)]
-    tcp: TcpArgs,
+    pub(crate) http: HttpArgs,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
 }
 
 impl Args {

@@ -30,11 +30,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Drain(args) => drain(&args),
         Command::Check(args) => check(&args),
         Command::Call(args) => call::run(&args),
-        Command::Completions { shell } => {
-            let mut text = Vec::new();
-            clap_complete::generate(shell, &mut command_line(), "distributor", &mut text);
-            print(&String::from_utf8_lossy(&text))
-        }
+        Command::Generate(generate) => generate.run(command_line()),
     }
 }
 
