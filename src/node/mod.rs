@@ -5,43 +5,7 @@
 //! works with a [`Distributor`](crate::distributor::Distributor) of this crate, and with a plain
 //! one: a program in Node.js that sends lists and has no sessions.
 //!
-//! ```no_run
-//! use std::net::SocketAddr;
-//!
-//! use pilcrow::node::{Config, Context, Node, ReplyTo, Request, Service};
-//! use pilcrow::protocol::{ErrorCode, Route};
-//! use pilcrow::reactor::{Limits, Reactor};
-//!
-//! const GOODS: Route<'static> = Route::get("/goods");
-//!
-//! struct Goods;
-//!
-//! impl Service for Goods {
-//!     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
-//!         if request.route == GOODS {
-//!             cx.reply(reply_to, &["apples", "pears"]);
-//!         } else {
-//!             cx.refuse(reply_to, ErrorCode::NotFound, "no such route");
-//!         }
-//!     }
-//! }
-//!
-//! fn main() -> std::io::Result<()> {
-//!     let mut reactor = Reactor::new(Limits::default())?;
-//!     let config = Config {
-//!         name: "goods".to_owned(),
-//!         routes: vec![GOODS],
-//!         listen: Some(([127, 0, 0, 1], 9010).into()),
-//!         distributor: Some(SocketAddr::from(([127, 0, 0, 1], 9000)).into()),
-//!         ..Config::default()
-//!     };
-//!     let mut node = Node::new(config, Goods);
-//!     node.start(reactor.net())?;
-//!     loop {
-//!         reactor.turn(None, &mut node)?;
-//!     }
-//! }
-//! ```
+//! The [crate] page has a complete node.
 //!
 //! Each callback receives a [`Context`]; between turns, [`Node::context`] returns one.
 //! [`Context::call`] calls a node that serves a route, and [`Service::on_result`] receives the

@@ -17,8 +17,50 @@
 //! [`Net::listen`] and [`Net::connect`] create connections, [`Net::send_with`] queues a frame and
 //! [`Net::arm`] arms a timer; between turns [`Reactor::net`] gives the same access. Several
 //! handlers share one reactor as a [`Composite`], other threads end its wait with a [`Waker`], and
-//! a host loop nests it by its fd and [`Reactor::next_deadline`]. The [`crate`] page has a complete
-//! program.
+//! a host loop nests it by its fd and [`Reactor::next_deadline`].
+//!
+//! # A program on the reactor alone
+//!
+//! ```
+//! use std::io::Write;
+//! use pilcrow::reactor::{ConnId, Handler, Limits, ListenOptions, Net, Reactor};
+//!
+//! /// Sends each frame back.
+//! struct Echo;
+//!
+//! impl Handler for Echo {
+//!     fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
+//!         net.send_with(conn, |reply| reply.write_all(frame));
+//!     }
+//! }
+//!
+//! fn main() -> std::io::Result<()> {
+//!     let mut reactor = Reactor::new(Limits::default())?;
+//!     let any_port = "127.0.0.1:0".parse().unwrap();
+//!     let listener = reactor.net().listen(any_port, ListenOptions::default())?;
+//!     println!("echo on {:?}", reactor.net().local_addr(listener));
+//!     # use std::io::Read;
+//!     # let addr = reactor.net().local_addr(listener).unwrap();
+//!     # let mut client = std::net::TcpStream::connect(addr)?;
+//!     # client.write_all("{}¶".as_bytes())?;
+//!     # client.set_nonblocking(true)?;
+//!     # let mut reply = [0; 4];
+//!
+//!     let mut echo = Echo;
+//!     loop {
+//!         reactor.turn(None, &mut echo)?;
+//!         # if client.read(&mut reply).is_ok_and(|read| read == 4) { break; }
+//!     }
+//!     # assert_eq!(&reply, "{}¶".as_bytes());
+//!     # Ok(())
+//! }
+//! ```
+//!
+//! # Inside another loop
+//!
+//! A host loop that sleeps elsewhere watches the reactor's fd ([`AsFd`](std::os::fd::AsFd)), sleeps
+//! at most until [`Reactor::next_deadline`], and turns without waiting. A loop that never sleeps
+//! turns without waiting in each of its steps. `examples/embedded.rs` shows both.
 
 mod accepting;
 pub(crate) mod buffer_pool;

@@ -317,21 +317,41 @@ fn flag_table(program: &str) -> String {
     table
 }
 
-/// `UPDATE_DOCS=1 cargo test --test it docs::` writes the tables.
-#[test]
-fn tables_of_flags_are_those_of_the_help() {
-    let path = root().join("docs/configuration.md");
+/// Compares a page with its generated form. `UPDATE_DOCS=1 cargo test --test it docs::` writes it.
+fn assert_generated(path: &str, generate: impl FnOnce(&str) -> String) {
+    let path = root().join(path);
     let page = fs::read_to_string(&path).unwrap();
-    let (text, _) = page.split_once("## Flags of").unwrap();
-    let tables = ["distributor", "gateway"]
-        .map(|program| format!("## Flags of {program}\n\n{}", flag_table(program)));
-    let generated = format!("{text}{}", tables.join("\n"));
+    let generated = generate(&page);
     if std::env::var_os("UPDATE_DOCS").is_some() {
         fs::write(&path, &generated).unwrap();
     } else {
         assert!(
             page == generated,
-            "run: UPDATE_DOCS=1 cargo test --test it docs::"
+            "{}: run: UPDATE_DOCS=1 cargo test --test it docs::",
+            path.display()
         );
     }
+}
+
+/// The node is written once, as an example. The first page of the rustdoc includes that file.
+#[test]
+fn node_in_rust_is_the_same_everywhere() {
+    let example = fs::read_to_string(root().join("examples/goods.rs")).unwrap();
+    for path in ["README.md", "docs/nodes/rust.md"] {
+        assert_generated(path, |page| {
+            let (before, rest) = page.split_once("```rust,no_run\n").unwrap();
+            let (_, after) = rest.split_once("```").unwrap();
+            format!("{before}```rust,no_run\n{example}```{after}")
+        });
+    }
+}
+
+#[test]
+fn tables_of_flags_are_those_of_the_help() {
+    let tables = ["distributor", "gateway"]
+        .map(|program| format!("## Flags of {program}\n\n{}", flag_table(program)));
+    assert_generated("docs/configuration.md", |page| {
+        let (text, _) = page.split_once("## Flags of").unwrap();
+        format!("{text}{}", tables.join("\n"))
+    });
 }
