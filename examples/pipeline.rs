@@ -179,6 +179,25 @@ impl Shop {
         reactor.turn(Some(Duration::from_millis(100)), &mut all)
     }
 
+    /// Prices and sells apples. Returns a sentence about the result.
+    fn order(&mut self, reactor: &mut Reactor, count: u64) -> io::Result<String> {
+        let order = json!({ "name": "apples", "count": count });
+        let apples = if count == 1 { "apple" } else { "apples" };
+        let price = match self.call(reactor, &PRICES, &order)? {
+            Ok(price) => price,
+            Err(error) => return Ok(format!("{count} {apples} were not priced: {error}.")),
+        };
+        let total = &price["total"];
+        let costs = if count == 1 { "costs" } else { "cost" };
+        Ok(match self.call(reactor, &PURCHASES, &order)? {
+            Ok(sale) => format!(
+                "{count} {apples} {costs} {total}: sold, purchase number {}.",
+                sale["number"]
+            ),
+            Err(error) => format!("{count} {apples} {costs} {total}, but were not sold: {error}."),
+        })
+    }
+
     /// Calls, and turns until there is a result.
     fn call(
         &mut self,
@@ -210,7 +229,7 @@ fn main() -> io::Result<()> {
         .context(reactor.net())
         .wait_for(&[GOODS, PRICES, PURCHASES], Duration::from_secs(60));
     println!(
-        "waiting for the Distributor at {} and three services",
+        "Waiting for the Distributor at {} and three services.",
         args.distributor
     );
     while shop.customer.service().is_ready.is_none() {
@@ -223,13 +242,10 @@ fn main() -> io::Result<()> {
     }
 
     for number in 1..=args.orders {
-        let order = json!({ "name": "apples", "count": number });
-        let price = shop.call(&mut reactor, &PRICES, &order)?;
-        let sale = shop.call(&mut reactor, &PURCHASES, &order)?;
-        println!("order {number}: {price:?}, {sale:?}");
+        println!("{}", shop.order(&mut reactor, number)?);
     }
 
-    println!("leaving");
+    println!("All nodes drain, and then stop.");
     shop.goods.context(reactor.net()).drain(PATIENCE);
     shop.prices.context(reactor.net()).drain(PATIENCE);
     shop.purchases.context(reactor.net()).drain(PATIENCE);

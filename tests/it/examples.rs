@@ -87,10 +87,14 @@ fn pipeline_sells_drains_and_notifies_logs() {
         .wait_for_log(&["joined", "name=\"logs\""]);
     let mut pipeline = Program::start(pipeline.args(["--orders", "3", "--distributor", &addr]));
     assert!(pipeline.wait().success(), "{:?}", pipeline.stderr());
-    wait_until("three orders", || {
-        let is_sold = |line: &&String| line.contains("\"number\"") && !line.contains("Err");
-        pipeline.stdout().iter().filter(is_sold).count() == 3
-    });
+    let sentences = [
+        &*format!("Waiting for the Distributor at {addr} and three services."),
+        "1 apple costs 106: sold, purchase number 1.",
+        "2 apples cost 212: sold, purchase number 2.",
+        "3 apples cost 318: sold, purchase number 3.",
+        "All nodes drain, and then stop.",
+    ];
+    wait_until("a sentence per order", || pipeline.stdout() == sentences);
     for name in ["goods", "prices", "purchases"] {
         let name = format!("name={name:?}");
         distributor
