@@ -328,7 +328,7 @@ fn rpc_counts_one_reply_per_request() {
                 "{report}"
             );
         }
-        let cpu = figure(&report, "server CPU a request, best round");
+        let cpu = figure(&report, "server CPU per request, best round");
         assert!(cpu["ratio"].as_f64() > Some(0.0), "{cpu}");
         let points = &report["time_line"]["lines"][1]["points"];
         assert!(!points.as_array().unwrap().is_empty());
@@ -370,7 +370,7 @@ fn html_page_needs_no_other_files() {
     let charts = page.matches("<svg").count();
     assert_eq!(charts, 2, "the percentile curve and the time line");
     assert!(page.contains("until all nodes have the list"));
-    for external in ["http://", "https://", "src=", "<link", "<script"] {
+    for external in ["http://", "https://", "src=", "<link", "url(", "import "] {
         assert!(!page.contains(external), "{external}");
     }
 

@@ -10,9 +10,9 @@ use super::args::{ChurnArgs, HttpArgs, LoadArgs, Role, SlowArgs, name_of};
 use super::bare::Task;
 use super::frames::{Names, Node};
 use super::pool::Pool;
-use super::record::Merge::{Least, Mean, Median, Most};
+use super::record::Merge::{Least, Mean, Median};
 use super::record::Record;
-use super::record::Unit::{Bytes, Count, PerSecond, Seconds};
+use super::record::Unit::{Bytes, Count, Seconds};
 use super::report::Report;
 use super::run::{Run, Scenario, Subject, due_at, pause_after, time_until};
 use super::server::RESIDENT;
@@ -127,22 +127,22 @@ impl Churn<'_> {
         for [alone, join_cpu, leave_cpu] in singles {
             record.time("one join alone to the last watcher, least", Least, alone);
             record.time("one join alone to the last watcher, median", Median, alone);
-            record.time("server CPU for one join alone", Least, join_cpu);
-            record.time("server CPU for one leave alone", Least, leave_cpu);
+            record.cpu("server CPU for one join alone", Least, join_cpu);
+            record.cpu("server CPU for one leave alone", Least, leave_cpu);
         }
         // Each join is followed by a leave.
         let changes = 2.0 * joins;
         let to_each = changes * self.watchers as f64;
         let cpu = cpu.map(|cpu| cpu.div_f64(changes));
-        record.time("server CPU for a change under churn", Mean, cpu);
+        record.cpu("server CPU for a change under churn", Mean, cpu);
         let updates = (pool.received.updates - updates) as f64 / to_each;
-        record.value("updates to a watcher for a change", Count, Mean, updates);
+        record.traffic("updates to a watcher for a change", Count, Some(updates));
         let bytes = (pool.bytes() - bytes) as f64 / to_each;
-        record.value("bytes to a watcher for a change", Bytes, Mean, bytes);
+        record.traffic("bytes to a watcher for a change", Bytes, Some(bytes));
         let complete = pool.joins.to_last.len();
         record.count("joins that reached all watchers", complete);
         let rate = joins / time.as_secs_f64();
-        record.value("joins per second", PerSecond, Mean, rate);
+        record.rate("joins per second", Mean, rate);
         let points = pool.joins.to_last.iter().map(|(due, time)| {
             let at = due.saturating_duration_since(start);
             (at.as_secs_f64(), time.as_secs_f64())
@@ -160,7 +160,7 @@ impl Churn<'_> {
             let cut = stuck - pool.stuck_connections().count();
             record.count("stuck watchers cut, all rounds", cut);
         }
-        record.value("server memory, resident", Bytes, Most, memory);
+        record.memory("server memory, resident", memory);
         ended?;
         run.close_all()?;
         run.pause(pause_after(Duration::ZERO), pool)?;

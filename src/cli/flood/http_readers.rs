@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
+use super::group::Group;
 use super::record::Unit::{Bytes, Count};
 use super::report::Report;
 use crate::cli::failure::Failure;
@@ -83,9 +84,9 @@ impl HttpReaders {
         let readers = self.count.to_string();
         report.settings.push(("HTTP readers", readers));
         let name = "read from the HTTP side, all rounds";
-        report.figure(name, Bytes, [Some(self.bytes as f64), None]);
+        report.figure(Group::Traffic, name, Bytes, [Some(self.bytes as f64), None]);
         let name = "HTTP readers cut, all rounds";
-        report.figure(name, Count, [Some(self.cut as f64), None]);
+        report.figure(Group::Counts, name, Count, [Some(self.cut as f64), None]);
         if self.refused > 0 {
             report.notes.push(format!(
                 "HTTP readers were refused {} times: there are more than the HTTP side allows",

@@ -6,7 +6,7 @@ use super::args::{IdleArgs, Role};
 use super::bare::Task;
 use super::frames::Watch;
 use super::pool::Pool;
-use super::record::Merge::{Least, Most};
+use super::record::Merge::Least;
 use super::record::Record;
 use super::record::Unit::Bytes;
 use super::report::Report;
@@ -63,7 +63,7 @@ fn round(args: &IdleArgs, run: &mut Run, record: &mut Record) -> Result<(), Fail
     }
     let connecting = start.elapsed();
     record.time("until all are connected", Least, Some(connecting));
-    record.time("server CPU for it", Least, run.cpu_used(pool)?);
+    record.cpu("server CPU for connecting", Least, run.cpu_used(pool)?);
     run.pause(pause_after(connecting), pool)?;
 
     run.cpu_used(pool)?;
@@ -77,7 +77,7 @@ fn round(args: &IdleArgs, run: &mut Run, record: &mut Record) -> Result<(), Fail
         record.time_line.extend(bytes.map(|bytes| (at, bytes)));
     }
     let [own, resident] = memory(run);
-    record.time("server CPU while idle", Least, run.cpu_used(pool)?);
+    record.cpu("server CPU while idle", Least, run.cpu_used(pool)?);
     record.count("connections lost", pool.received.lost);
     record.bare_task = Some(Task {
         greeting: pool.last_list(),
@@ -91,14 +91,13 @@ fn round(args: &IdleArgs, run: &mut Run, record: &mut Record) -> Result<(), Fail
         ("server memory before, resident", before),
         ("server memory while idle, resident", resident),
     ] {
-        record.value(name, Bytes, Most, bytes);
+        record.memory(name, bytes);
     }
     ended?;
     run.close_all()?;
     run.pause(pause_after(connecting), pool)?;
     run.cpu_used(pool)?;
-    let name = "server memory after disconnecting, resident";
     let [_, resident] = memory(run);
-    record.value(name, Bytes, Most, resident);
+    record.memory("server memory after disconnecting, resident", resident);
     Ok(())
 }

@@ -3,13 +3,17 @@
 mod args;
 mod bare;
 mod capacity;
+mod chart;
 mod churn;
+mod escape;
 mod frames;
+mod group;
 mod html;
 mod http_readers;
 mod idle;
 mod joins;
 mod pool;
+mod provenance;
 mod record;
 mod report;
 mod rpc;
@@ -27,6 +31,7 @@ use crate::cli::failure::{Failure, one_line};
 use crate::cli::print::print;
 use crate::cli::settings::parse_command_line;
 use args::{Args, Command, ServerArgs, command_line};
+use provenance::Provenance;
 use report::Report;
 
 /// Runs the program.
@@ -40,6 +45,7 @@ fn run() -> Result<(), Failure> {
     };
     let args =
         Args::from_arg_matches(&matches).map_err(|error| Failure::usage(one_line(&error)))?;
+    let provenance = Provenance::now(command_line().render_version());
     let (server, report) = match &args.command {
         Command::Storm(args) => (&args.server, storm::run(args)),
         Command::Churn(args) => (&args.load.server, churn::run(args)),
@@ -49,7 +55,11 @@ fn run() -> Result<(), Failure> {
         Command::Generate(generate) => return generate.run(command_line()),
         Command::Serve(args) => return serve::serve(args),
     };
-    write(&report?, server)
+    let report = Report {
+        provenance,
+        ..report?
+    };
+    write(&report, server)
 }
 
 fn write(report: &Report, args: &ServerArgs) -> Result<(), Failure> {

@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::bare::Task;
+use super::group::Group;
 
 pub(crate) type Point = (f64, f64);
 
@@ -122,10 +123,17 @@ fn seconds(nanos: u64) -> f64 {
     Duration::from_nanos(nanos).as_secs_f64()
 }
 
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    pub(crate) group: Group,
+    pub(crate) data: Data,
+}
+
 #[derive(Default, Debug)]
 pub(crate) struct Record {
     /// Rows, in the order in which they were first recorded.
-    pub(crate) rows: Vec<(&'static str, Data)>,
+    pub(crate) rows: Vec<Row>,
     pub(crate) time_line: Vec<Point>,
     /// Length of the rounds on the time line.
     elapsed: Duration,
@@ -136,46 +144,74 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn find(&self, name: &str) -> Option<&Data> {
-        let row = self.rows.iter().find(|(row, _)| *row == name);
-        row.map(|(_, data)| data)
+        let row = self.rows.iter().find(|row| row.name == name);
+        row.map(|row| &row.data)
     }
 
-    fn row(&mut self, name: &'static str, empty: Data) -> Option<&mut Data> {
+    fn row(&mut self, group: Group, name: &'static str, empty: Data) -> Option<&mut Data> {
         if self.find(name).is_none() {
-            self.rows.push((name, empty));
+            self.rows.push(Row {
+                name,
+                group,
+                data: empty,
+            });
         }
-        let row = self.rows.iter_mut().find(|(row, _)| *row == name);
-        row.map(|(_, data)| data)
+        let row = self.rows.iter_mut().find(|row| row.name == name);
+        row.map(|row| &mut row.data)
     }
 
     /// Adds the value of a round; without a value, only the row.
-    pub(crate) fn value(
+    fn value(
         &mut self,
+        group: Group,
         name: &'static str,
         unit: Unit,
         merge: Merge,
-        value: impl Into<Option<f64>>,
+        value: Option<f64>,
     ) {
-        let row = self.row(name, Data::Values(unit, merge, Vec::new()));
+        let row = self.row(group, name, Data::Values(unit, merge, Vec::new()));
         if let Some(Data::Values(_, _, values)) = row {
-            values.extend(value.into());
+            values.extend(value);
         }
     }
 
-    /// Adds a value in seconds.
+    /// Adds a time that a client waited.
     pub(crate) fn time(&mut self, name: &'static str, merge: Merge, time: Option<Duration>) {
         let seconds = time.map(|time| time.as_secs_f64());
-        self.value(name, Unit::Seconds, merge, seconds);
+        self.value(Group::Latency, name, Unit::Seconds, merge, seconds);
+    }
+
+    /// Adds CPU time of the server.
+    pub(crate) fn cpu(&mut self, name: &'static str, merge: Merge, time: Option<Duration>) {
+        let seconds = time.map(|time| time.as_secs_f64());
+        self.value(Group::Cpu, name, Unit::Seconds, merge, seconds);
+    }
+
+    /// Adds a number of events per second.
+    pub(crate) fn rate(&mut self, name: &'static str, merge: Merge, rate: f64) {
+        self.value(Group::Throughput, name, Unit::PerSecond, merge, Some(rate));
+    }
+
+    /// Adds a number of messages or bytes, of which the mean is reported.
+    pub(crate) fn traffic(&mut self, name: &'static str, unit: Unit, value: Option<f64>) {
+        self.value(Group::Traffic, name, unit, Merge::Mean, value);
+    }
+
+    /// Adds memory of the server, of which the most is reported.
+    pub(crate) fn memory(&mut self, name: &'static str, bytes: Option<f64>) {
+        self.value(Group::Memory, name, Unit::Bytes, Merge::Most, bytes);
     }
 
     /// Adds a count, which is summed over all rounds.
     pub(crate) fn count(&mut self, name: &'static str, count: usize) {
-        self.value(name, Unit::Count, Merge::Sum, count as f64);
+        let count = Some(count as f64);
+        self.value(Group::Counts, name, Unit::Count, Merge::Sum, count);
     }
 
-    /// Adds times, for which percentiles are reported.
+    /// Adds times that clients waited, for which percentiles are reported.
     pub(crate) fn times(&mut self, name: &'static str, more: &Times) {
-        if let Some(Data::Times(times)) = self.row(name, Data::Times(Times::default())) {
+        let empty = Data::Times(Times::default());
+        if let Some(Data::Times(times)) = self.row(Group::Latency, name, empty) {
             // Adding cannot fail: the histogram resizes itself.
             times.0.add(&more.0).ok();
         }

@@ -2,12 +2,15 @@
 
 use serde::{Serialize, Serializer};
 
-use super::record::{Data, Point, Record, Unit};
+use super::group::Group;
+use super::provenance::Provenance;
+use super::record::{Data, Point, Record, Row, Unit};
 use crate::cli::table::{Align, aligned};
 
 #[derive(Default, Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) command: &'static str,
+    pub(crate) provenance: Provenance,
     #[serde(serialize_with = "as_map")]
     pub(crate) settings: Vec<(&'static str, String)>,
     /// Heading of the second column, if there is one.
@@ -21,7 +24,8 @@ pub(crate) struct Report {
 /// A row of the table.
 #[derive(Debug, Serialize)]
 pub(crate) struct Figure {
-    name: String,
+    pub(crate) name: String,
+    pub(crate) group: Group,
     unit: Unit,
     value: Option<f64>,
     baseline: Option<f64>,
@@ -55,12 +59,13 @@ pub(crate) struct Line {
 impl Report {
     /// Adds the rows and curves of a record, and those of the baseline with the same names.
     pub(crate) fn add(&mut self, measured: &Record, baseline: Option<&Record>) {
-        for (name, data) in &measured.rows {
+        for Row { name, group, data } in &measured.rows {
             let baseline = baseline.and_then(|baseline| baseline.find(name));
             let mut baselines = baseline.map(Data::figures).unwrap_or_default().into_iter();
             for (suffix, unit, value) in data.figures() {
                 let baseline = baselines.next().and_then(|(.., value)| value);
-                self.figure(format!("{name}{suffix}"), unit, [value, baseline]);
+                let name = format!("{name}{suffix}");
+                self.figure(*group, name, unit, [value, baseline]);
             }
             self.curves.extend(data.curve().map(|points| Curve {
                 name,
@@ -71,11 +76,18 @@ impl Report {
     }
 
     /// Adds a row with the value and that of the baseline, unless both are missing.
-    pub(crate) fn figure(&mut self, name: impl Into<String>, unit: Unit, values: [Option<f64>; 2]) {
+    pub(crate) fn figure(
+        &mut self,
+        group: Group,
+        name: impl Into<String>,
+        unit: Unit,
+        values: [Option<f64>; 2],
+    ) {
         let [value, baseline] = values;
         let both = value.zip(baseline);
         let figure = Figure {
             name: name.into(),
+            group,
             unit,
             value,
             baseline,
@@ -90,35 +102,35 @@ impl Report {
         settings.join(", ")
     }
 
-    /// Returns all cells as text, the headings first.
-    pub(crate) fn rows(&self) -> Vec<Vec<String>> {
+    /// Returns the headings of all columns, the one of the names first.
+    pub(crate) fn headings(&self) -> Vec<String> {
         let baseline = self.baseline.unwrap_or_default();
         let headings = [self.command, "measured", baseline, "ratio"];
-        let mut rows = vec![headings.map(str::to_owned).to_vec()];
-        rows.extend(self.figures.iter().map(|figure| {
-            let value = |value: Option<f64>| {
-                value.map_or("-".to_owned(), |value| figure.unit.format(value))
-            };
-            let ratio = match figure.ratio {
-                None => "-".to_owned(),
-                Some(ratio) if ratio.is_infinite() => "∞".to_owned(),
-                Some(ratio) => format!("{ratio:.2}×"),
-            };
-            vec![
-                figure.name.clone(),
-                value(figure.value),
-                value(figure.baseline),
-                ratio,
-            ]
-        }));
-        if self.baseline.is_none() {
-            rows.iter_mut().for_each(|row| row.truncate(2));
-        }
-        rows
+        self.row(headings.map(str::to_owned))
+    }
+
+    /// Returns the name and the values of a figure as text.
+    pub(crate) fn cells(&self, figure: &Figure) -> Vec<String> {
+        let value = |value: Option<f64>| value.map_or("-".to_owned(), |at| figure.unit.format(at));
+        let ratio = match figure.ratio {
+            None => "-".to_owned(),
+            Some(ratio) if ratio.is_infinite() => "∞".to_owned(),
+            Some(ratio) => format!("{ratio:.2}×"),
+        };
+        let name = figure.name.clone();
+        self.row([name, value(figure.value), value(figure.baseline), ratio])
+    }
+
+    /// Returns the cells that a row has, which depends on the baseline.
+    fn row(&self, cells: [String; 4]) -> Vec<String> {
+        let columns = if self.baseline.is_some() { 4 } else { 2 };
+        cells.into_iter().take(columns).collect()
     }
 
     pub(crate) fn text(&self) -> String {
-        let table = aligned(&self.rows(), Align::FiguresRight);
+        let mut rows = vec![self.headings()];
+        rows.extend(self.figures.iter().map(|figure| self.cells(figure)));
+        let table = aligned(&rows, Align::FiguresRight);
         let mut text = format!("{}\n\n{table}", self.settings_line());
         for note in &self.notes {
             text += &format!("\n{note}");
@@ -144,11 +156,13 @@ mod tests {
             baseline: Some("bare"),
             ..Report::default()
         };
-        report.figure("lost", Unit::Count, [Some(0.0), Some(0.0)]);
-        report.figure("cut", Unit::Count, [Some(3.0), Some(0.0)]);
-        report.figure("sent", Unit::Count, [Some(5.0), Some(4.0)]);
-        report.figure("nothing", Unit::Count, [None, None]);
-        let ratios: Vec<_> = report.rows().iter().map(|row| row[3].clone()).collect();
-        assert_eq!(ratios, ["ratio", "1.00×", "∞", "1.25×"]);
+        let counts = Group::Counts;
+        report.figure(counts, "lost", Unit::Count, [Some(0.0), Some(0.0)]);
+        report.figure(counts, "cut", Unit::Count, [Some(3.0), Some(0.0)]);
+        report.figure(counts, "sent", Unit::Count, [Some(5.0), Some(4.0)]);
+        report.figure(counts, "nothing", Unit::Count, [None, None]);
+        let ratio = |figure| report.cells(figure)[3].clone();
+        let ratios: Vec<_> = report.figures.iter().map(ratio).collect();
+        assert_eq!(ratios, ["1.00×", "∞", "1.25×"]);
     }
 }

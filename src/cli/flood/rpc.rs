@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::args::{Role, RpcArgs};
 use super::bare::Task;
 use super::record::Merge::{Least, Most};
-use super::record::Unit::{PerSecond, Seconds};
+use super::record::Unit::Seconds;
 use super::record::{Point, Record, Times};
 use super::report::Report;
 use super::run::{Run, Scenario, due_at, time_until};
@@ -67,11 +67,11 @@ fn round(args: &RpcArgs, run: &mut Run, record: &mut Record) -> Result<(), Failu
     let results = &callers.results;
     if results.replied + results.refused > 0 {
         let rate = results.replied as f64 / time.as_secs_f64();
-        record.value("replies per second, best round", PerSecond, Most, rate);
+        record.rate("replies per second, best round", Most, rate);
         record.times("request to reply", &results.times);
         let sent = u32::try_from(results.sent).unwrap_or(u32::MAX);
         let each = cpu.and_then(|cpu| cpu.checked_div(sent));
-        record.time("server CPU a request, best round", Least, each);
+        record.cpu("server CPU per request, best round", Least, each);
         record.count("requests", results.sent);
         record.count("replies", results.replied);
         record.count("errors", results.refused);

@@ -12,6 +12,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use super::args::{HttpArgs, Role, ServerArgs};
 use super::capacity::{Capacity, Machine};
 use super::frames::Names;
+use super::group::Group;
 use super::http_readers::HttpReaders;
 use super::record::Record;
 use super::record::Unit::{self, Bytes, Seconds};
@@ -233,9 +234,11 @@ impl Run {
         };
         let bare = self.bare.as_ref();
         let name = "server memory at its peak, resident";
-        report.figure(name, Bytes, [peak(&self.server), bare.and_then(peak)]);
+        let values = [peak(&self.server), bare.and_then(peak)];
+        report.figure(Group::Memory, name, Bytes, values);
         let name = "server CPU in all";
-        report.figure(name, Seconds, [cpu(&self.server), bare.and_then(cpu)]);
+        let values = [cpu(&self.server), bare.and_then(cpu)];
+        report.figure(Group::Cpu, name, Seconds, values);
         report.notes.extend(self.capacity.capped_by.iter().cloned());
     }
 

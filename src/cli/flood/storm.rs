@@ -7,7 +7,7 @@ use super::args::{Role, StormArgs, name_of};
 use super::bare::Task;
 use super::frames::Watch;
 use super::pool::Pool;
-use super::record::Merge::{Least, Mean, Most};
+use super::record::Merge::Least;
 use super::record::Unit::{Bytes, Count};
 use super::record::{Point, Record};
 use super::report::Report;
@@ -85,17 +85,16 @@ fn round(watch: Watch, run: &mut Run, record: &mut Record) -> Result<(), Failure
         record.time_line = cumulative_count(&times);
     }
     record.time("until all nodes have the list", Least, Some(converged));
-    record.time("server CPU for the joins", Least, joining_cpu);
+    record.cpu("server CPU for the joins", Least, joining_cpu);
     record.time("until the last node has received all leaves", Least, left);
-    record.time("server CPU for the leaves", Least, leaving_cpu);
+    record.cpu("server CPU for the leaves", Least, leaving_cpu);
     let each = nodes as f64;
-    record.value("lists per node", Count, Mean, updates / each);
+    record.traffic("lists per node", Count, Some(updates / each));
     let most = most.map(|most| most as f64);
-    record.value("lists of the node with the most", Count, Mean, most);
-    record.value("bytes per node", Bytes, Mean, bytes / each);
-    record.value("bytes to all", Bytes, Mean, bytes);
-    let name = "server memory with all nodes, resident";
-    record.value(name, Bytes, Most, resident);
+    record.traffic("lists of the node with the most", Count, most);
+    record.traffic("bytes per node", Bytes, Some(bytes / each));
+    record.traffic("bytes to all", Bytes, Some(bytes));
+    record.memory("server memory with all nodes, resident", resident);
     record.times("until a node has the list", &times.into_iter().collect());
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::support::{Folder, skip_or_require};
 const PACKAGE: &str = "axe-core@4.10.3";
 
 /// Returns the text of axe-core, fetched once.
-fn axe() -> Option<String> {
+pub(super) fn axe() -> Option<String> {
     let kept = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{PACKAGE}.js"));
     if let Ok(text) = std::fs::read_to_string(&kept) {
         return Some(text);
@@ -80,7 +80,7 @@ fn is_accessible() {
 }
 
 #[track_caller]
-fn assert_serious_findings_absent(browser: &mut Browser, axe: &str, what: &str) {
+pub(super) fn assert_serious_findings_absent(browser: &mut Browser, axe: &str, what: &str) {
     let findings = serious_findings(browser, axe);
     assert_eq!(findings, json!([]), "{what}: {findings:#}");
 }

@@ -115,14 +115,20 @@ impl Browser {
         self.command("Emulation.setDeviceMetricsOverride", &screen);
     }
 
-    /// Opens a page, and waits until it shows the list.
+    /// Opens the page of a Distributor, and waits until it shows the list.
     #[track_caller]
     pub fn open(&mut self, url: &str, size: (u32, u32), scheme: &str) {
+        self.visit(url, size, scheme);
+        self.wait_for("document.querySelector('#state')?.textContent === 'live' && fleet.isLoaded");
+    }
+
+    /// Opens any page, which may not be loaded yet when this returns.
+    #[track_caller]
+    pub fn visit(&mut self, url: &str, size: (u32, u32), scheme: &str) {
         self.resize(size);
         let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
         self.command("Emulation.setEmulatedMedia", &features);
         self.command("Page.navigate", &json!({"url": url}));
-        self.wait_for("document.querySelector('#state')?.textContent === 'live' && fleet.isLoaded");
     }
 
     /// Leaves the page, which then misses nothing.
@@ -179,6 +185,17 @@ impl Browser {
                 json!({"type": kind, "x": at[0], "y": at[1], "button": "left", "clickCount": 1});
             self.command("Input.dispatchMouseEvent", &event);
         }
+    }
+
+    /// Moves the pointer to shares of the width and height of an element.
+    pub fn hover(&mut self, selector: &str, (x, y): (f64, f64)) {
+        let place = format!(
+            "(() => {{ const at = document.querySelector({selector:?}).getBoundingClientRect(); \
+             return [at.x + at.width * {x}, at.y + at.height * {y}]; }})()"
+        );
+        let at = self.evaluate(&place);
+        let event = json!({"type": "mouseMoved", "x": at[0], "y": at[1]});
+        self.command("Input.dispatchMouseEvent", &event);
     }
 
     /// Keeps a picture of the page in the folder that `PILCROW_SCREENSHOTS` names, if it does.

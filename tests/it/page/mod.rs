@@ -1,8 +1,9 @@
-//! The page in a real browser, where there is one.
+//! The admin page, and the page of a load test, in a real browser, where there is one.
 
 mod axe;
 mod browser;
 mod fleet;
+mod flood;
 
 use serde_json::json;
 
