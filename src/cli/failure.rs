@@ -2,12 +2,11 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde_json::json;
 
-use crate::cli::log::background;
+use crate::cli::background::Background;
 
 /// An exit code, and the line on standard error that explains it.
 #[derive(Debug)]
@@ -55,7 +54,7 @@ impl Failure {
             format!("{program}: {message}")
         };
         // A closed or full standard error must not change the exit code.
-        let (mut stderr, _flushes_when_dropped) = background(io::stderr(), Arc::default());
+        let (mut stderr, _flushes_when_dropped) = Background::start(io::stderr());
         let _ = stderr.write_all(format!("{line}\n").as_bytes());
         ExitCode::from(self.code)
     }

@@ -1,17 +1,16 @@
-//! The log on standard error, and standard streams that are written on separate threads.
+//! The log on standard error.
 
 use std::env;
-use std::io::{self, IsTerminal, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::io::{self, IsTerminal};
 
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
+
+use super::background::{Background, Flush};
 
 /// The flags of the log.
 #[derive(clap::Args, Debug)]
@@ -50,54 +49,16 @@ enum LogFormat {
     Json,
 }
 
-/// A standard stream. Its errors are counted and otherwise ignored.
-struct Stream<W> {
-    stream: W,
-    errors: Arc<AtomicU64>,
-}
-
-impl<W: Write> Write for Stream<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.stream.write_all(bytes);
-        if written.and_then(|()| self.stream.flush()).is_err() {
-            self.errors.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Maximum number of lines that wait to be written. Further ones are dropped and counted.
-const MAX_LINES_WAITING: usize = 10_000;
-
-/// Starts a thread that writes a stream, so that a stalled reader does not block the program. The
-/// guard flushes when dropped, for at most a second.
-pub(crate) fn background(
-    stream: impl Write + Send + 'static,
-    errors: Arc<AtomicU64>,
-) -> (NonBlocking, WorkerGuard) {
-    NonBlockingBuilder::default()
-        .lossy(true)
-        .buffered_lines_limit(MAX_LINES_WAITING)
-        .thread_name("output")
-        .finish(Stream { stream, errors })
-}
-
 /// The log of the process.
 pub(crate) struct Log {
     level: LogLevel,
-    writer: NonBlocking,
-    errors: Arc<AtomicU64>,
-    _flushes_when_dropped: WorkerGuard,
+    writer: Background,
+    _flushes_when_dropped: Flush,
 }
 
 impl Log {
     pub(crate) fn start(args: &LogArgs) -> Log {
-        let errors = Arc::<AtomicU64>::default();
-        let (writer, guard) = background(io::stderr(), Arc::clone(&errors));
+        let (writer, flush) = Background::start(io::stderr());
         let (filter, level) = reload::Layer::new(args.log_level);
         let lines = fmt::layer().with_target(false).with_writer(writer.clone());
         let lines = match args.log_format {
@@ -112,8 +73,7 @@ impl Log {
         Log {
             level,
             writer,
-            errors,
-            _flushes_when_dropped: guard,
+            _flushes_when_dropped: flush,
         }
     }
 
@@ -123,11 +83,11 @@ impl Log {
 
     /// Returns the number of failed writes to standard error.
     pub(crate) fn errors(&self) -> u64 {
-        self.errors.load(Ordering::Relaxed)
+        self.writer.errors()
     }
 
-    pub(crate) fn lines_lost(&self) -> usize {
-        self.writer.error_counter().dropped_lines()
+    pub(crate) fn lines_lost(&self) -> u64 {
+        self.writer.lines_lost()
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "programs print")]
 
 mod address;
+mod background;
 mod config_file;
 pub mod distributor;
 mod failure;

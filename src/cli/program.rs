@@ -14,12 +14,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};
-use tracing_appender::non_blocking::NonBlocking;
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::cli::background::Background;
 use crate::cli::failure::{Failure, failed};
 use crate::cli::listen::{self, ListenAddress};
-use crate::cli::log::{Log, LogArgs, LogLevel, background};
+use crate::cli::log::{Log, LogArgs, LogLevel};
 use crate::cli::print::print;
 use crate::cli::service_manager::{ServiceManager, Watchdog};
 use crate::cli::settings::Settings;
@@ -68,7 +68,7 @@ pub(crate) trait Server: Sized + 'static {
 }
 
 /// Listens. Prints each address.
-pub(crate) type Start<S> = Box<dyn FnOnce(&mut Reactor, &mut NonBlocking) -> Result<S, Failure>>;
+pub(crate) type Start<S> = Box<dyn FnOnce(&mut Reactor, &mut Background) -> Result<S, Failure>>;
 
 /// Serves until a signal stops the program. The flags begin after this many words of the command
 /// line.
@@ -88,7 +88,7 @@ fn serve<S: Server>(settings: &Settings) -> Result<(), Failure> {
     if settings.print_config() {
         return print(&settings.to_toml()?);
     }
-    let (mut stdout, _flushes_when_dropped) = background(io::stdout(), Arc::default());
+    let (mut stdout, _flushes_when_dropped) = Background::start(io::stdout());
     let mut reactor = Reactor::new(limits).map_err(failed("cannot set up the event loop"))?;
     let (send_tokens, new_tokens) = mpsc::channel();
     let (at_start, level) = (settings.clone(), log.level());

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tracing::{info, warn};
-use tracing_appender::non_blocking::NonBlocking;
 
 use crate::admin::{AdminApi, AdminToken};
+use crate::cli::background::Background;
 use crate::cli::distributor::args::{Args, PREFIX};
 use crate::cli::distributor::state_file::{self, StateFile};
 use crate::cli::failure::{Failure, failed};
@@ -97,7 +97,7 @@ impl Server for DistributorServer {
         config.max_connections = Some(max_connections);
         let limits = args.limits(max_connections + usize::from(for_http));
         let (http_config, state) = (args.http.config(admin_token), args.state);
-        let start = move |reactor: &mut Reactor, stdout: &mut NonBlocking| {
+        let start = move |reactor: &mut Reactor, stdout: &mut Background| {
             let net = reactor.net();
             let mut distributor = Distributor::new(config.clone());
             // Started before the Distributor, so that the admin API shows all of its events.

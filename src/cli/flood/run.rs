@@ -1,12 +1,11 @@
 //! A run: the servers that it loads in turn, the reactor that loads them, and its rounds.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::args::{HttpArgs, Role, ServerArgs};
@@ -155,8 +154,9 @@ impl Run {
         };
         let mut measured = Record::default();
         let mut baseline = Record::default();
-        let bar = progress_bar(name, rounds);
+        let mut complete = 0;
         let result = (0..rounds).try_for_each(|number| {
+            show_progress(name, number + 1, rounds);
             // In the first round the server is first, since the bare one repeats its actions. Later
             // the order is random, since each may be affected by the previous one.
             let mut subjects = vec![Subject::Server];
@@ -183,11 +183,10 @@ impl Run {
                     }
                 }
             }
-            bar.inc(1);
+            complete += 1;
             Ok(())
         });
-        let complete = bar.position();
-        drop(bar);
+        hide_progress();
         if !self.is_stopped() || measured.rows.is_empty() {
             result?;
         }
@@ -341,20 +340,23 @@ impl Run {
     }
 }
 
-/// Returns a bar on standard error, if that is a terminal. It is erased when it is dropped.
-fn progress_bar(scenario: &'static str, rounds: u32) -> ProgressBar {
-    const REDRAW_INTERVAL: Duration = Duration::from_millis(250);
-    let bar = ProgressBar::new(u64::from(rounds)).with_message(scenario);
-    let bar = bar.with_finish(ProgressFinish::AndClear);
-    let template = "{spinner} {msg} [{bar:40}] {pos} of {len} rounds, {elapsed}";
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style.progress_chars("━╸─"));
+/// Shows which round runs, on standard error if that is a terminal. Nothing is written while a
+/// round is measured.
+fn show_progress(scenario: &str, round: u32, rounds: u32) {
+    let mut stderr = io::stderr();
+    if stderr.is_terminal() {
+        // "\x1b[K" erases the rest of the line.
+        let _ = write!(stderr, "\r{scenario}: round {round} of {rounds}\x1b[K");
+        let _ = stderr.flush();
     }
-    // The thread that redraws it would disturb a measurement.
-    if !bar.is_hidden() {
-        bar.enable_steady_tick(REDRAW_INTERVAL);
+}
+
+/// Erases the line of [`show_progress`].
+fn hide_progress() {
+    let mut stderr = io::stderr();
+    if stderr.is_terminal() {
+        let _ = write!(stderr, "\r\x1b[K");
     }
-    bar
 }
 
 /// Returns the pause after which a Distributor pushes the next change at once: after a push it

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use clap::FromArgMatches;
 use tracing::info;
-use tracing_appender::non_blocking::NonBlocking;
 
+use crate::cli::background::Background;
 use crate::cli::failure::{Failure, failed, one_line};
 use crate::cli::generate::Generate;
 use crate::cli::listen::{self, ListenAddress, Place, bind_all, reject_public};
@@ -88,7 +88,7 @@ impl Server for GatewayServer {
             max_linger_bytes: 4 << 20,
             ..Limits::default()
         };
-        let start = move |reactor: &mut Reactor, stdout: &mut NonBlocking| {
+        let start = move |reactor: &mut Reactor, stdout: &mut Background| {
             let mut gateway = Gateway::new(Config {
                 name: args.name,
                 token,
