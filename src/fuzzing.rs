@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 
+use serde_json::value::RawValue;
+
 use crate::distributor::{escaped, escaped_frame};
 #[cfg(feature = "http")]
 use crate::http::{Limits, Request, limits::MAX_HEADERS, reader};
-use crate::protocol::{ErrorCode, Route};
+use crate::protocol::{ErrorCode, ListedNode, Route};
 
 pub use crate::protocol::call::{
     key_of_request, write_error, write_error_reply, write_reply, write_request,
@@ -28,6 +30,11 @@ pub use crate::sys::{Disk, FileKind};
 /// Checks a url of a registration.
 pub fn check_url(url: &str) -> Result<(), &'static str> {
     Route::parse(url).check()
+}
+
+/// Reads an entry of a list.
+pub fn listed_node(entry: &RawValue) -> ListedNode {
+    ListedNode::parse(entry)
 }
 
 /// Returns a frame as it is logged.

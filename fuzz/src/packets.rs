@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use crate::script::Script;
 use pilcrow::fuzzing::{
     Applied, DrainRequest, Packet, Refusal, Registered, SessionRequest, Stamp, Update, Watch,
-    key_of_request, refusal, write_delta, write_draining, write_error, write_error_reply,
+    key_of_request, listed_node, refusal, write_delta, write_draining, write_error, write_error_reply,
     write_list, write_reply, write_request, write_session_list,
 };
-use pilcrow::protocol::{Drained, ErrorCode, ListedNode, Reply, Route, Token};
+use pilcrow::protocol::{Drained, ErrorCode, Reply, Route, Token};
 use pilcrow::reactor::SharedFrame;
 
 /// The input is read as a packet of every kind, and then decides the content of written packets.
@@ -63,7 +63,7 @@ fn read_anything(input: &[u8]) {
         let _ = Applied::parse(packet.session());
         let _ = DrainRequest::parse(packet.params());
         let _ = packet.session().map(SessionRequest::parse);
-        let _ = packet.params().map(ListedNode::parse);
+        let _ = packet.params().map(listed_node);
         let refusal = refusal(ErrorCode::NotFound, "no");
         let frame = frame(|out| {
             write_error(out, &packet, &refusal).expect("writing to memory does not fail")

@@ -269,17 +269,17 @@ impl Distributor {
         self.admission.set_tokens(tokens);
     }
 
-    /// Removes entries from the list for the admin API. Their connections stay, and are listed
-    /// again when they register again.
+    /// Removes these entries from the list. Their nodes stay connected and continue to serve; a
+    /// node that registers again is listed again.
     ///
-    /// [`Distributor::take_drained`] returns the result after `wait` at the latest. `wait` is
-    /// capped at [`MAX_DRAIN_WAIT`].
+    /// [`Distributor::take_drained`] returns the result once all sessions have acknowledged the
+    /// removal, or after `wait`, which is capped at [`MAX_DRAIN_WAIT`].
     pub fn drain_entries(&mut self, net: &mut Net, ids: &[EntryId], wait: Duration) -> DrainId {
         self.begin_drain(net, ids, wait, None, "drained by the admin API")
     }
 
-    /// Returns the results of completed drains, once each. A drain is complete when all sessions
-    /// have acknowledged it or its time is over.
+    /// Returns the results of completed drains, once each. Call it after turns while a drain of
+    /// [`Distributor::drain_entries`] is pending.
     pub fn take_drained(&mut self) -> Vec<(DrainId, Drained)> {
         self.drains.take_finished()
     }
@@ -300,7 +300,8 @@ impl Distributor {
         &self.events.stats
     }
 
-    /// Keeps a [`Journal`] from now on.
+    /// Keeps a [`Journal`] from now on. Call it before [`Distributor::listen`], so that it has the
+    /// first events.
     pub fn keep_journal(&mut self, net: &mut Net) {
         let since_zero = net.now().saturating_since(Time::ZERO);
         let unix_time_at_zero = net.unix_time().saturating_sub(since_zero);
@@ -324,7 +325,8 @@ impl Distributor {
         }
     }
 
-    /// Returns the sizes of its collections besides the registry and the peers. All are bounded.
+    /// Returns the sizes of its collections besides the registry and the peers, by name. All are
+    /// bounded. For metrics.
     pub fn sizes(&self) -> impl Iterator<Item = (&'static str, usize)> {
         let [identities, instances, unclaimed] = self.identities.sizes();
         let journal = self.journal().map(Journal::sizes);
@@ -352,7 +354,7 @@ impl Distributor {
         .into_iter()
     }
 
-    /// Returns the bytes of old lists that peers have not read yet.
+    /// Returns the bytes of old lists that peers have not read yet, with their name. For metrics.
     pub fn bytes_kept(&self) -> [(&'static str, usize); 1] {
         let [.., old_list_bytes] = self.pushes.sizes();
         [("old_lists", old_list_bytes)]

@@ -25,9 +25,9 @@ pub trait App {
         ("text/plain; charset=utf-8", text)
     }
 
-    /// Handles the refusal of an invalid request: for the log.
+    /// Handles the refusal of an invalid request, for example by logging it.
     ///
-    /// Their connection is being closed.
+    /// The response was queued, and the connection is being closed.
     fn on_refused(
         &mut self,
         http: &mut Http<'_>,
@@ -37,9 +37,9 @@ pub trait App {
     ) {
     }
 
-    /// Handles the end of a request without a response.
+    /// Handles the end of a request that has no response yet.
     ///
-    /// Its client is gone, or the time for the response is over. Responding has no effect.
+    /// Its client is gone, or the time for the response is over: responding has no effect any more.
     fn on_unwanted(&mut self, http: &mut Http<'_>, to: ResponseTo) {}
 
     /// Handles the end of a stream: its client is gone, or was disconnected because it did not

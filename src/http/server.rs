@@ -99,12 +99,12 @@ impl Server {
     }
 
     /// Returns the number of connections with a response that is not queued completely.
-    pub fn feeding(&self) -> usize {
+    pub(crate) fn feeding(&self) -> usize {
         self.feeding.len()
     }
 
     /// Returns the bytes of incomplete requests, and of long responses that are unread.
-    pub fn bytes_kept(&self) -> [(&'static str, usize); 2] {
+    pub(crate) fn bytes_kept(&self) -> [(&'static str, usize); 2] {
         [
             ("http_requests", self.held_bytes),
             ("http_responses", self.rest_bytes),

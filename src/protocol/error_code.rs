@@ -15,8 +15,8 @@ pub enum ErrorCode {
     NotFound = 2,
     /// The packet is not JSON, or not an object.
     NotAnObject = 3,
-    /// A limit is exceeded. A Distributor closes the connection, unless it is registered: then its
-    /// entry stays. A frame that is too large always closes it.
+    /// A limit is exceeded. A Distributor then closes the connection, but not that of a registered
+    /// node, whose entry stays as it was. A frame that is too long always closes the connection.
     TooMuch = 4,
     /// The sender may not do this.
     NotAllowed = 5,

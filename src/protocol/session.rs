@@ -45,7 +45,9 @@ pub struct SessionRequest<'a> {
     pub token: Option<Token<'a>>,
 }
 
-/// A secret that admits a node. Only [`Token::reveal`] returns it.
+/// A secret that admits a node. Create it from a `String` or `&str`.
+///
+/// Only [`Token::reveal`] returns the secret; `Debug` does not.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Token<'a>(Cow<'a, str>);

@@ -139,7 +139,7 @@ pub struct ListedNode {
 
 impl ListedNode {
     /// Reads an entry of a list.
-    pub fn parse(entry: &RawValue) -> ListedNode {
+    pub(crate) fn parse(entry: &RawValue) -> ListedNode {
         #[derive(Default, Deserialize)]
         #[serde(default)]
         struct Fields<'a> {

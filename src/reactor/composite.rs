@@ -25,8 +25,8 @@ use super::{Close, CloseReason, ConnId, Handler, Net, Origin, Owner, TimerId};
 ///
 /// Implement it for handlers that borrow from each other, such as an HTTP server and its app.
 pub trait Composite {
-    /// Calls `act` with each part. A callback tries the parts in this order, so there should be
-    /// few.
+    /// Calls `act` with each part. Each callback searches the parts in this order, so there should
+    /// be few.
     fn for_each(&mut self, act: impl FnMut(&mut dyn Handler));
 
     /// Calls [`Handler::on_turn_end`] of all parts.

@@ -44,7 +44,7 @@ use crate::time::Time;
 pub enum Origin {
     /// Accepted from this listener.
     Accepted(ListenerId),
-    /// Established by `Net::connect`.
+    /// Established by [`Net::connect`](super::Net::connect).
     Connected,
 }
 
@@ -61,17 +61,17 @@ pub enum CloseReason {
     PeerVanished,
     /// The connection was never established.
     ConnectFailed(ErrorKind),
-    /// The connection was not established in time (`Limits::connect_timeout`).
+    /// The connection was not established in time ([limit](super::Limits::connect_timeout)).
     ConnectTimeout,
     /// A frame was longer than its limit.
     FrameTooLarge,
-    /// A frame did not end in time (`Limits::frame_timeout`).
+    /// A frame did not end in time ([limit](super::Limits::frame_timeout)).
     FrameTimeout,
-    /// Nothing was received in time after it was accepted (`Limits::first_byte_timeout`).
+    /// No data arrived in time after it was accepted ([limit](super::Limits::first_byte_timeout)).
     NoFirstByte,
-    /// The queue became too long (`Limits::max_unsent_bytes`).
+    /// The queue became too long ([limit](super::Limits::max_unsent_bytes)).
     TooMuchUnsent,
-    /// The peer read nothing for too long (`Limits::write_timeout`).
+    /// The peer read nothing for too long ([limit](super::Limits::write_timeout)).
     WriteTimeout,
 }
 
@@ -95,9 +95,10 @@ pub enum Close {
     /// Closes after all queued frames are written. The time limit is
     /// [`Limits::write_timeout`](super::Limits::write_timeout).
     ///
-    /// The peer can read them: its unread input is discarded for a while
-    /// ([`Limits::linger`](super::Limits::linger)) instead of being answered by a reset. A
-    /// connection that is not established yet is closed at once.
+    /// After that, input is read and discarded for a while
+    /// ([`Limits::linger`](super::Limits::linger)): closing with unread input would reset the
+    /// connection before the peer has read the frames. A connection that is not established yet is
+    /// closed at once.
     AfterFlush,
 }
 

@@ -57,7 +57,8 @@ pub trait Handler {
     /// Called when a timer of [`Net::arm`] expires. Never early.
     fn on_timer(&mut self, net: &mut Net, timer: TimerId, tag: u64) {}
 
-    /// Called if a [`Waker`](super::Waker) was used since the last turn, once however often.
+    /// Called if a [`Waker`](super::Waker) was used since the last turn, once for any number of
+    /// uses. It may have been used for another handler on the same reactor.
     fn on_wake(&mut self, net: &mut Net) {}
 
     /// Called after all other callbacks of a turn, before the loop writes.

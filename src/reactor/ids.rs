@@ -1,6 +1,6 @@
 //! Ids of connections and listeners: a slot and its generation, so that a stale id is harmless.
 
-/// Identifies a connection, never a later one.
+/// Identifies one connection. Later connections have other ids.
 ///
 /// Calls with the id of a closed connection have no effect, and are counted.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -10,8 +10,8 @@ pub struct Limits {
     /// Maximum number of connections, including outgoing ones. Further ones receive a refusal;
     /// without this limit the fd table would be exhausted, with no room for that.
     pub max_connections: usize,
-    /// Maximum size of a frame without its end, checked while it arrives. Options of listeners and
-    /// connections can replace it.
+    /// Maximum length of a frame in bytes, without its end. Checked while the frame arrives. Options
+    /// of listeners and connections can replace it.
     pub max_frame_bytes: usize,
     /// Maximum time from the first byte of a frame to its end. More bytes do not extend it, so a
     /// slow trickle cannot hold memory indefinitely.
@@ -21,15 +21,15 @@ pub struct Limits {
     pub first_byte_timeout: Duration,
     /// Maximum time to establish a connection. The kernel alone would retry for minutes.
     pub connect_timeout: Duration,
-    /// Maximum queue of one connection, without shared frames: more than the queue of any peer that
-    /// reads regularly.
+    /// Maximum length of the queue of one connection in bytes, without shared frames. A connection
+    /// that exceeds it is closed. It must be more than the queue of a peer that reads regularly.
     pub max_unsent_bytes: usize,
-    /// Maximum time that a peer may read nothing while its queue is not empty.
+    /// Maximum time that a peer may read nothing while its queue is not empty. Then it is closed.
     pub write_timeout: Duration,
-    /// Maximum time for which the input of a closed connection is discarded. Meanwhile its queue
-    /// arrives: closing with unread input would reset it.
+    /// Maximum time for which a closed connection still reads and discards input. Closing a socket
+    /// with unread input would reset the connection, and the peer could lose the last frames.
     pub linger: Duration,
-    /// Maximum number of bytes of that input.
+    /// Maximum number of bytes that such a connection discards. Then it is reset.
     pub max_linger_bytes: usize,
     /// Maximum number of connections accepted from one listener per turn. A storm must not starve
     /// existing ones.
@@ -45,7 +45,7 @@ pub struct Limits {
     /// Maximum number of connections that the kernel establishes before they are accepted. A storm
     /// of reconnects needs more than the usual 128; the kernel caps it at `net.core.somaxconn`.
     pub listen_backlog: u32,
-    /// Detection of vanished peers by the kernel.
+    /// Options of all sockets: detection of vanished peers, and the size of the send buffer.
     pub tcp: TcpOptions,
 }
 

@@ -163,7 +163,7 @@ impl Net {
         self.system.random()
     }
 
-    /// Allocates an owner. It is never freed.
+    /// Allocates an owner. It is never freed: allocate one per handler, not per connection.
     pub fn new_owner(&mut self) -> Owner {
         let number = u32::try_from(self.owners.len()).unwrap_or(u32::MAX);
         self.owners.push(OwnerTotals::default());
@@ -202,7 +202,7 @@ impl Net {
         self.timers.len()
     }
 
-    /// Returns the number of entries of each internal collection.
+    /// Returns the number of entries of each internal collection, by its name. For metrics.
     pub fn sizes(&self) -> [(&'static str, usize); 8] {
         [
             ("connections", self.connections.len()),
@@ -216,7 +216,7 @@ impl Net {
         ]
     }
 
-    /// Returns the bytes of unconsumed input, of unwritten output and of spare buffers.
+    /// Returns the bytes of unconsumed input, of unwritten output and of spare buffers. For metrics.
     ///
     /// Takes time in proportion to the number of connections. Shared frames are not counted.
     pub fn bytes_kept(&self) -> [(&'static str, usize); 3] {
@@ -232,7 +232,7 @@ impl Net {
         ]
     }
 
-    /// Returns the number of bytes that are queued and not yet written.
+    /// Returns the number of bytes that are queued and not yet written. Zero for a closed connection.
     pub fn pending_bytes(&self, conn: ConnId) -> usize {
         self.connection(conn)
             .map_or(0, |connection| connection.output.unsent_bytes)
@@ -268,7 +268,7 @@ impl Net {
     }
 
     /// Returns the approximate part of [`Counters::flush_time`] for connections of this owner.
-    pub fn flush_time_of(&self, owner: Owner) -> Duration {
+    pub(crate) fn flush_time_of(&self, owner: Owner) -> Duration {
         self.totals_of(owner).flush_time
     }
 
@@ -287,21 +287,21 @@ impl Net {
     }
 
     /// Returns whether the last turn ran out of time while writing, so that this one resumes it.
-    pub fn has_unflushed(&self) -> bool {
+    pub(crate) fn has_unflushed(&self) -> bool {
         self.was_flush_cut
     }
 
-    /// Stops passing the connection's input to the handler.
+    /// Stops passing the connection's input to the handler, until [`Net::resume`].
     ///
-    /// At most the input of one turn is still read, so the peer's window fills. The peer's end is
-    /// not detected either.
+    /// At most the input of one turn is still read, so the peer soon cannot send any more. While
+    /// paused, a close by the peer is not detected.
     pub fn pause(&mut self, conn: ConnId) {
         if let Some(connection) = self.named(conn) {
             connection.is_paused = true;
         }
     }
 
-    /// Reverts [`Net::pause`], from the next turn on.
+    /// Passes input on again after [`Net::pause`], from the next turn on.
     pub fn resume(&mut self, conn: ConnId) {
         let now = self.now;
         let Some(connection) = self.named(conn) else {

@@ -19,7 +19,7 @@ impl EntryId {
 /// The entry of one node.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
-    /// Node as JSON, as listed.
+    /// The node as a JSON object, as it is sent in lists.
     pub encoded: Box<[u8]>,
     /// Name of the node, for display. Several entries may have the same name.
     pub name: Box<str>,

@@ -1,4 +1,7 @@
-//! The registry: the entries of all nodes, and the revision of their list. Pure.
+//! The list of a Distributor: the entries of all nodes, and the revision of the list. Pure.
+//!
+//! A [`Distributor`](crate::distributor::Distributor) owns a [`Registry`] and lends it for reading.
+//! A registry has no sockets and no clock, so it can also be used alone.
 
 mod entry;
 mod history;
@@ -17,8 +20,8 @@ use history::{ChangeKind, History};
 pub struct Capacity {
     /// Maximum number of entries, listed or not.
     pub max_entries: usize,
-    /// Maximum size of all encoded entries together. Peers receive a list of this size, and nodes
-    /// accept at most 16 MiB.
+    /// Maximum size of all encoded entries together, in bytes. Peers receive a list of this size,
+    /// and nodes accept at most 16 MiB.
     pub max_encoded_bytes: usize,
 }
 
@@ -52,12 +55,11 @@ impl fmt::Display for Full {
 impl std::error::Error for Full {}
 
 /// Entries, in the order of their first registration, and the revision of their list.
-///
-/// Invariant: `encoded_bytes` is the size of all encoded entries, with a comma each.
 #[derive(Debug, Default)]
 pub struct Registry {
     entries: BTreeMap<EntryId, Entry>,
     capacity: Capacity,
+    /// Size of all encoded entries, with a comma each.
     encoded_bytes: usize,
     last_id: u64,
     revision: u64,
@@ -115,7 +117,7 @@ impl Registry {
         self.history.len()
     }
 
-    /// Returns the bytes of all encoded entries.
+    /// Returns the size of all encoded entries in bytes, with a comma each.
     pub fn encoded_bytes(&self) -> usize {
         self.encoded_bytes
     }
@@ -126,6 +128,10 @@ impl Registry {
     }
 
     /// Adds an entry at the end of the list.
+    ///
+    /// # Errors
+    ///
+    /// Returns the limit of [`Capacity`] that the entry would exceed. Nothing has changed.
     pub fn join(&mut self, entry: Entry) -> Result<EntryId, Full> {
         if self.entries.len() >= self.capacity.max_entries {
             return Err(Full::Entries);
@@ -141,6 +147,10 @@ impl Registry {
     }
 
     /// Replaces an entry in its place, unless it has left. Returns whether the list changed.
+    ///
+    /// # Errors
+    ///
+    /// Returns the limit of [`Capacity`] that the entry would exceed. The old entry stays.
     pub fn replace(&mut self, id: EntryId, entry: Entry) -> Result<bool, Full> {
         let Some(old) = self.entries.get(&id) else {
             return Ok(false);
@@ -181,7 +191,8 @@ impl Registry {
         self.revision += 1;
     }
 
-    /// Returns the combined changes since `revision`. `None` if they are no longer remembered.
+    /// Returns the combined changes since `revision`. `None` if that is a later revision than the
+    /// current one, or if some of the changes are not among the last 4,096, which are remembered.
     pub fn delta_since(&self, revision: u64) -> Option<Delta> {
         self.history.since(revision, self.revision)
     }
