@@ -129,26 +129,26 @@ complete -c distributor -n "__fish_distributor_using_subcommand serve" -l config
 complete -c distributor -n "__fish_distributor_using_subcommand serve" -l print-config -d 'Check the configuration, print it, and exit'
 complete -c distributor -n "__fish_distributor_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c distributor -n "__fish_distributor_using_subcommand nodes" -l url -d 'Only nodes that list this URL, as in GET/goods, or this path, as in /goods' -r
-complete -c distributor -n "__fish_distributor_using_subcommand nodes" -l distributor -d 'Read the list as a node does, from this address instead of the admin API. It lacks what nodes are not sent. [default: 127.0.0.1:9000, if neither this nor --http is given and nothing listens on 127.0.0.1:9001]' -r
-complete -c distributor -n "__fish_distributor_using_subcommand nodes" -l http -d 'Address of the admin API (--http of the Distributor) [default: 127.0.0.1:9001]' -r
+complete -c distributor -n "__fish_distributor_using_subcommand nodes" -l distributor -d 'Read the list as a node does, from this address instead of the admin API. It lacks what nodes are not sent. [default: 127.0.0.1:9000, if neither this nor --http is given and nothing listens on port 9001]' -r
+complete -c distributor -n "__fish_distributor_using_subcommand nodes" -l http -d 'Address of the admin API (--http of the Distributor) [default: localhost:9001]' -r
 complete -c distributor -n "__fish_distributor_using_subcommand nodes" -l token-file -d 'File with the token for authentication' -r -F
 complete -c distributor -n "__fish_distributor_using_subcommand nodes" -l json -d 'Print JSON'
 complete -c distributor -n "__fish_distributor_using_subcommand nodes" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c distributor -n "__fish_distributor_using_subcommand watch" -l http -d 'Address of the admin API (--http of the Distributor) [default: 127.0.0.1:9001]' -r
+complete -c distributor -n "__fish_distributor_using_subcommand watch" -l http -d 'Address of the admin API (--http of the Distributor) [default: localhost:9001]' -r
 complete -c distributor -n "__fish_distributor_using_subcommand watch" -l token-file -d 'File with the token for authentication' -r -F
 complete -c distributor -n "__fish_distributor_using_subcommand watch" -l json -d 'Print JSON'
 complete -c distributor -n "__fish_distributor_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c distributor -n "__fish_distributor_using_subcommand why" -l limit -d 'Maximum number of events, the latest ones' -r
-complete -c distributor -n "__fish_distributor_using_subcommand why" -l http -d 'Address of the admin API (--http of the Distributor) [default: 127.0.0.1:9001]' -r
+complete -c distributor -n "__fish_distributor_using_subcommand why" -l http -d 'Address of the admin API (--http of the Distributor) [default: localhost:9001]' -r
 complete -c distributor -n "__fish_distributor_using_subcommand why" -l token-file -d 'File with the token for authentication' -r -F
 complete -c distributor -n "__fish_distributor_using_subcommand why" -l json -d 'Print JSON'
 complete -c distributor -n "__fish_distributor_using_subcommand why" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c distributor -n "__fish_distributor_using_subcommand drain" -l wait -d 'Wait for all sessions to acknowledge, at most this long (maximum 1m; 10s without a TIME), and fail if one has not [default: do not wait]' -r
-complete -c distributor -n "__fish_distributor_using_subcommand drain" -l http -d 'Address of the admin API (--http of the Distributor) [default: 127.0.0.1:9001]' -r
+complete -c distributor -n "__fish_distributor_using_subcommand drain" -l http -d 'Address of the admin API (--http of the Distributor) [default: localhost:9001]' -r
 complete -c distributor -n "__fish_distributor_using_subcommand drain" -l token-file -d 'File with the token for authentication' -r -F
 complete -c distributor -n "__fish_distributor_using_subcommand drain" -l json -d 'Print JSON'
 complete -c distributor -n "__fish_distributor_using_subcommand drain" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c distributor -n "__fish_distributor_using_subcommand check" -l http -d 'Address of the admin API (--http of the Distributor) [default: 127.0.0.1:9001]' -r
+complete -c distributor -n "__fish_distributor_using_subcommand check" -l http -d 'Address of the admin API (--http of the Distributor) [default: localhost:9001]' -r
 complete -c distributor -n "__fish_distributor_using_subcommand check" -l token-file -d 'File with the token for authentication' -r -F
 complete -c distributor -n "__fish_distributor_using_subcommand check" -l json -d 'Print JSON'
 complete -c distributor -n "__fish_distributor_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -46,9 +46,9 @@ impl AdminApi {
         distributor: &mut Distributor,
         addr: SocketAddr,
     ) -> io::Result<SocketAddr> {
-        distributor.keep_journal(net);
-        self.app.claim_owner(net);
-        self.server.listen(net, addr)
+        let bound = self.server.listen(net, addr)?;
+        self.begin(net, distributor);
+        Ok(bound)
     }
 
     /// Listens on a socket that already listens, as [`AdminApi::listen`].
@@ -60,9 +60,14 @@ impl AdminApi {
         distributor: &mut Distributor,
         socket: OwnedFd,
     ) -> io::Result<SocketAddr> {
+        let bound = self.server.listen_on(net, socket)?;
+        self.begin(net, distributor);
+        Ok(bound)
+    }
+
+    fn begin(&mut self, net: &mut Net, distributor: &mut Distributor) {
         distributor.keep_journal(net);
         self.app.claim_owner(net);
-        self.server.listen_on(net, socket)
     }
 
     /// Replaces the admin token.

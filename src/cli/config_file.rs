@@ -10,6 +10,7 @@ use clap::{Arg, ArgAction, Command};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::cli::address::HostPort;
 use crate::cli::failure::{Failure, one_line};
 use crate::cli::text_file;
 
@@ -117,6 +118,9 @@ fn flag_values(arg: &Arg, value: &Spanned<DeValue<'_>>) -> Result<Vec<String>, (
     };
     match value.get_ref() {
         DeValue::Array(array) if is_list(arg) => {
+            if array.is_empty() && is_optional(arg) {
+                return Ok(vec!["none".to_owned()]);
+            }
             if array.is_empty() && !arg.get_default_values().is_empty() {
                 let why = "empty array; expected at least one value".to_owned();
                 return Err((value.span().start, why));
@@ -129,6 +133,9 @@ fn flag_values(arg: &Arg, value: &Spanned<DeValue<'_>>) -> Result<Vec<String>, (
 
 /// Formats values of a flag as TOML. Without any, the name of the value is their placeholder.
 pub(crate) fn toml_value(arg: &Arg, values: &[OsString]) -> Result<String, Failure> {
+    if is_optional(arg) && values.len() == 1 && values.iter().all(|value| value == "none") {
+        return Ok("[]".to_owned());
+    }
     let placeholder = [value_name(arg).into()];
     let values = if values.is_empty() {
         &placeholder
@@ -173,6 +180,11 @@ fn value_name(arg: &Arg) -> &str {
 
 fn is_list(arg: &Arg) -> bool {
     matches!(arg.get_action(), ArgAction::Append)
+}
+
+/// Returns whether the flag accepts `none`, which is an empty array in the file.
+fn is_optional(arg: &Arg) -> bool {
+    arg.get_value_parser().type_id() == TypeId::of::<Option<HostPort>>()
 }
 
 /// The type of a flag's value.

@@ -2,7 +2,7 @@
 //! activation of systemd).
 
 use std::env;
-use std::io::{self, Write};
+use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::process;
@@ -41,6 +41,16 @@ pub(crate) struct ListenAddress {
     /// Addresses of the value, or the address of the socket.
     addresses: Vec<SocketAddr>,
     socket: Option<OwnedFd>,
+}
+
+impl ListenAddress {
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.socket.is_some()
+    }
+
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.addresses.iter().copied()
+    }
 }
 
 /// An address or socket to listen on.
@@ -100,10 +110,14 @@ pub(crate) fn addresses(
     if let Some(first) = inherited.first() {
         if settings.is_set(flag.trim_start_matches("--")) {
             let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+            let given = if values.is_empty() {
+                "none".to_owned()
+            } else {
+                values.join(",")
+            };
             return Err(Failure::usage(format!(
-                "{flag} {}: the service manager passes {:?} already; set the address in its \
+                "{flag} {given}: the service manager passes {:?} already; set the address in its \
                  .socket unit, or mask that unit",
-                values.join(","),
                 first.addresses
             )));
         }
@@ -139,17 +153,16 @@ pub(crate) fn reject_public(addresses: &[ListenAddress], why: &str) -> Result<()
     Ok(())
 }
 
-/// Listens on all addresses with `listen`, which returns the address with the port in use. Prints a
-/// line for each.
+/// Listens on all addresses with `listen`, which returns the address with the port in use. Returns
+/// these addresses.
 pub(crate) fn bind_all(
     wanted: Vec<ListenAddress>,
-    stdout: &mut impl Write,
-    line: fn(SocketAddr) -> String,
     mut listen: impl FnMut(Place) -> io::Result<SocketAddr>,
-) -> Result<(), Failure> {
+) -> Result<Vec<SocketAddr>, Failure> {
+    let mut all = Vec::new();
     let mut listen = |place| -> io::Result<SocketAddr> {
         let bound = listen(place)?;
-        writeln!(stdout, "{}", line(bound))?;
+        all.push(bound);
         Ok(bound)
     };
     for ListenAddress {
@@ -173,14 +186,8 @@ pub(crate) fn bind_all(
             }
             match listen(Place::Address(address)) {
                 Ok(bound) => chosen_port = Some(bound.port()),
-                Err(error) => match error.kind() {
-                    // A name can have addresses that this machine does not support, such as ::1 of
-                    // localhost without IPv6.
-                    io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported => {
-                        unavailable = Some((address, error));
-                    }
-                    _ => return Err(cannot_listen(&source, address, &error)),
-                },
+                Err(error) if is_unavailable(&error) => unavailable = Some((address, error)),
+                Err(error) => return Err(cannot_listen(&source, address, &error)),
             }
         }
         if let Some((address, error)) = unavailable {
@@ -190,7 +197,16 @@ pub(crate) fn bind_all(
             warn!(%address, %error, source, "not listening on one address of a name");
         }
     }
-    Ok(())
+    Ok(all)
+}
+
+/// Returns whether this machine does not support the address. A name can have such addresses, as
+/// localhost has ::1 on a machine without IPv6.
+pub(crate) fn is_unavailable(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported
+    )
 }
 
 fn cannot_listen(source: &str, address: SocketAddr, error: &io::Error) -> Failure {

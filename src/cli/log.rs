@@ -41,6 +41,12 @@ pub(crate) struct LogArgs {
     pub(crate) log_level: LevelFilter,
 }
 
+impl LogArgs {
+    pub(crate) fn is_json(&self) -> bool {
+        self.log_format == LogFormat::Json
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum LogFormat {
     /// Human-readable lines

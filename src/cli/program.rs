@@ -13,7 +13,7 @@ use clap::{CommandFactory, Parser};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::cli::background::Background;
@@ -63,12 +63,15 @@ pub(crate) trait Server: Sized + 'static {
     /// Closes all connections, turning the loop until that is done.
     fn stop(&mut self, event_loop: &mut EventLoop) -> io::Result<()>;
 
-    /// Logs totals.
+    /// Logs the stop on one line, and totals for debugging.
     fn log_stopped(&self, net: &Net, log: &Log);
 }
 
-/// Listens. Prints each address.
-pub(crate) type Start<S> = Box<dyn FnOnce(&mut Reactor, &mut Background) -> Result<S, Failure>>;
+/// Listens. Returns the server and the text that announces it on standard output.
+pub(crate) type Start<S> = Box<dyn FnOnce(&mut Reactor) -> Result<(S, String), Failure>>;
+
+/// The last line of an announcement for programs.
+pub(crate) const SERVING: &str = "serving; SIGINT or SIGTERM stops it\n";
 
 /// Serves until a signal stops the program. The flags begin after this many words of the command
 /// line.
@@ -101,8 +104,8 @@ fn serve<S: Server>(settings: &Settings) -> Result<(), Failure> {
         }
     })
     .map_err(failed("cannot handle signals"))?;
-    let mut server = start(&mut reactor, &mut stdout)?;
-    let _ = stdout.write_all(b"serving; SIGINT or SIGTERM stops it\n");
+    let (mut server, announcement) = start(&mut reactor)?;
+    let _ = stdout.write_all(announcement.as_bytes());
     service_manager.ready();
 
     let mut event_loop = EventLoop { reactor, stops };
@@ -170,7 +173,7 @@ impl EventLoop {
             let wait = watchdog.turned(|| server.status());
             server.turn(&mut self.reactor, wait)?;
         }
-        info!(connections = self.reactor.net().connections(), "stopping");
+        debug!(connections = self.reactor.net().connections(), "stopping");
         server.stop(self)
     }
 

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::node_process::NodeProcess;
 use crate::plain_peers::{PlainPeer, converge};
-use crate::support::{Client, Distributor, Program, distributor_command, skip_or_require};
+use crate::support::{
+    Client, Distributor, Program, copy_env, distributor_command, skip_or_require,
+};
 use crate::{is_full, note, scale};
 
 /// A network namespace with two wires to this one. Removed when dropped.
@@ -83,9 +85,7 @@ impl Network {
     fn distributor(&self, flags: &[&str]) -> Distributor {
         let inner = distributor_command(flags);
         let mut command = Command::new("ip");
-        for (name, _) in inner.get_envs() {
-            command.env_remove(name);
-        }
+        copy_env(&inner, &mut command);
         command.args(["netns", "exec", &self.name]);
         command.arg(inner.get_program()).args(inner.get_args());
         let program =

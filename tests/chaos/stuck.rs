@@ -29,7 +29,7 @@ fn is_in(client: &mut Client, name: &str) -> bool {
 fn serves_all_in_turn_when_fds_run_out() {
     let clients = scale(100, 200);
     let mut shell = Command::new("sh");
-    let script = "ulimit -n 64 && exec \"$0\" --listen 127.0.0.1:0";
+    let script = "ulimit -n 64 && exec \"$0\" --listen 127.0.0.1:0 --http none";
     let mut program = Program::start(shell.args(["-c", script, &program("distributor")]));
     let addr = program.wait_for_line("address", |line| {
         line.strip_prefix("listening on ")?.parse().ok()

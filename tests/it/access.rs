@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Client, Distributor, Folder, Program, distributor_command, skip_or_require, wait_until,
+    Client, Distributor, Folder, Program, distributor_command, is_in_own_network, wait_until,
 };
 
 const TOKENS: &str = "\
@@ -310,39 +310,20 @@ fn node_sends_its_token() {
     }
 }
 
-/// Set in the copy of this test that runs in a network without IPv4.
-const WITHOUT_IPV4: &str = "TEST_RUNS_WITHOUT_IPV4";
-
 #[test]
 fn lists_ipv6_loopback_where_there_is_no_ipv4() {
-    if std::env::var_os(WITHOUT_IPV4).is_some() {
-        let distributor = Distributor::start_at("[::1]:0", &[]);
-        let list = list_with("a", distributor.addr);
-        assert!(list.contains("\"host\":\"::1\""), "{list}");
-        let flags = ["--loopback-host", "db.internal"];
-        let distributor = Distributor::start_at("[::1]:0", &flags);
-        let list = list_with("a", distributor.addr);
-        assert!(list.contains("\"host\":\"db.internal\""), "{list}");
+    let prepare = "ip addr del 127.0.0.1/8 dev lo && ip addr show lo | grep ::1";
+    let test = "access::lists_ipv6_loopback_where_there_is_no_ipv4";
+    if !is_in_own_network(test, prepare) {
         return;
     }
-    let prepare =
-        "ip link set lo up && ip addr del 127.0.0.1/8 dev lo && ip addr show lo | grep ::1";
-    let mut unshare = Command::new("unshare");
-    let unshare = unshare.args(["-n", "sh", "-c"]);
-    let script = format!("({prepare}) >&2 || exit 77; exec \"$0\" --exact \"$1\" --nocapture");
-    let test = "access::lists_ipv6_loopback_where_there_is_no_ipv4";
-    let this = std::env::current_exe().unwrap();
-    let unshare = unshare.arg(script).arg(this).arg(test);
-    match unshare.env(WITHOUT_IPV4, "1").output() {
-        Ok(output) if output.status.success() => {
-            let stdout = String::from_utf8_lossy(&output.stdout);
-            assert!(stdout.contains("1 passed"), "{stdout}");
-        }
-        Ok(output) if output.status.code() == Some(101) => {
-            panic!("{}", String::from_utf8_lossy(&output.stderr));
-        }
-        other => skip_or_require("netns", &format!("no network namespaces: {other:?}")),
-    }
+    let distributor = Distributor::start_at("[::1]:0", &[]);
+    let list = list_with("a", distributor.addr);
+    assert!(list.contains("\"host\":\"::1\""), "{list}");
+    let flags = ["--loopback-host", "db.internal"];
+    let distributor = Distributor::start_at("[::1]:0", &flags);
+    let list = list_with("a", distributor.addr);
+    assert!(list.contains("\"host\":\"db.internal\""), "{list}");
 }
 
 /// Registers a node, and returns the first list that contains it.

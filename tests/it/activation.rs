@@ -15,8 +15,8 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::{
-    Client, DEADLINE, Folder, Program, ReservedPort, command, distributor_command, names, program,
-    skip_or_require, wait_until,
+    Client, DEADLINE, Folder, Program, ReservedPort, command, copy_env, distributor_command, names,
+    program, skip_or_require, wait_until,
 };
 
 const DISTRIBUTOR: &str = "distributor";
@@ -24,7 +24,7 @@ const GATEWAY: &str = "gateway";
 
 /// A program with inherited sockets, from fd 3 on. With more than one its standard error is not
 /// captured.
-fn with_sockets(program: Command, names: &str, sockets: Vec<OwnedFd>) -> Command {
+pub(crate) fn with_sockets(program: Command, names: &str, sockets: Vec<OwnedFd>) -> Command {
     let count = sockets.len().to_string();
     let mut sockets = sockets.into_iter();
     // The shell gets them in place of its standard streams, and has the process id of the program.
@@ -38,12 +38,9 @@ fn with_sockets(program: Command, names: &str, sockets: Vec<OwnedFd>) -> Command
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(script).arg(program.get_program());
     shell.args(program.get_args());
-    for (name, value) in program.get_envs() {
-        match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
-        };
-    }
+    copy_env(&program, &mut shell);
+    // Inherited sockets turn the default off, and contradict the variable.
+    shell.env_remove("PILCROW_HTTP");
     shell.env("LISTEN_FDS", count).env("LISTEN_FDNAMES", names);
     shell.stdin(sockets.next().unwrap()).stdout(Stdio::piped());
     match sockets.next() {
@@ -125,7 +122,7 @@ fn ignores_sockets_of_another_process() {
     let program = distributor_command(&["--listen", "127.0.0.1:0"]);
     let mut command = with_sockets(program, "nodes", vec![copy(&theirs)]);
     // The variables of another process, left in the environment.
-    let mut program = serving(command.env("LISTEN_FOR", "1"));
+    let mut program = serving(command.env("LISTEN_FOR", "1").env("PILCROW_HTTP", "none"));
     let addr = program.wait_for_line("address", |line| {
         line.strip_prefix("listening on ")?
             .parse::<SocketAddr>()

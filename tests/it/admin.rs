@@ -103,7 +103,7 @@ impl Answer {
 }
 
 #[track_caller]
-fn send_request(addr: SocketAddr, method: &str, target: &str, headers: &str) -> Answer {
+pub(crate) fn send_request(addr: SocketAddr, method: &str, target: &str, headers: &str) -> Answer {
     let mut stream = TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let host = if headers.contains("Host: ") {

@@ -24,7 +24,7 @@ fn file(folder: &Folder, text: &str) -> String {
 /// Returns the output of `--print-config`.
 #[track_caller]
 fn printed(command: &mut Command) -> String {
-    let output = output_of(command.arg("--print-config"));
+    let output = output_of(command.env_remove("PILCROW_HTTP").arg("--print-config"));
     let report = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(0), "{report}");
     String::from_utf8(output.stdout).unwrap()
@@ -383,6 +383,32 @@ fn printed_configuration_is_read_back_unchanged() {
     let text = printed(distributor_command(&[]).env("STATE_DIRECTORY", "/var/lib/d:/e"));
     let state = ("\"/var/lib/d/distributor.state\"", "default");
     assert_eq!(value(&text, "state"), state);
+}
+
+#[test]
+fn empty_array_turns_off_what_none_turns_off() {
+    let folder = Folder::new();
+    for text in ["http = []", "http = \"none\"", "http = [\"none\"]"] {
+        let path = file(&folder, text);
+        let text = printed(&mut distributor_command(&["--config", &path]));
+        assert_eq!(value(&text, "http"), ("[]", &*format!("file {path}:1")));
+        // It can be read back.
+        let path = file(&folder, &text);
+        let again = printed(&mut distributor_command(&["--config", &path]));
+        assert_eq!(value(&again, "http").0, "[]");
+    }
+    let text = printed(&mut distributor_command(&["--http", "none"]));
+    assert_eq!(value(&text, "http"), ("[]", "flag --http"));
+    let text = printed(&mut distributor_command(&[]));
+    assert_eq!(value(&text, "http"), ("[\"localhost:9001\"]", "default"));
+    let flags = ["--http", "none,127.0.0.1:0", "--print-config"];
+    let report = usage_error(&mut distributor_command(&flags));
+    assert!(
+        report.contains("--http none: beside an address"),
+        "{report}"
+    );
+    let report = usage_error(&mut distributor_command(&["--http", "off"]));
+    assert!(report.contains(", or none"), "{report}");
 }
 
 #[test]

@@ -555,7 +555,7 @@ fn assert_ended(children: &[u32]) {
 }
 
 /// A run that only a signal ends.
-const ENDLESS: &str = "churn --spawn --nodes 5 --rate 20 --duration 10m --baseline";
+pub(crate) const ENDLESS: &str = "churn --spawn --nodes 5 --rate 20 --duration 10m --baseline";
 
 #[test]
 fn children_end_with_the_run() {

@@ -761,7 +761,10 @@ fn stops_after_the_last_response_on_a_signal() {
 fn stops_at_once_on_a_second_signal() {
     let distributor = Distributor::start(&[]);
     let shop = Shopkeeper::start(distributor.addr, "shop", &["GET/goods", "POST/held"]);
-    let mut gateway = Gateway::start(distributor.addr, &["--deadline", "1h"]);
+    let mut gateway = Gateway::start(
+        distributor.addr,
+        &["--deadline", "1h", "--log-level", "debug"],
+    );
     gateway.wait_for("/goods");
     let served = shop.served();
     let mut waiting = gateway.connect();

@@ -33,6 +33,7 @@ mod protocol;
 mod pushes;
 mod restart;
 mod sessions;
+mod start;
 mod tidy;
 mod version;
 

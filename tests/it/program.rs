@@ -1,18 +1,18 @@
 //! The program from outside: flags, variables, exit codes, signals, logs.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{Read, Write, pipe};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
 use socket2::SockRef;
 
+use crate::start::terminal;
 use crate::support::{
-    Client, Distributor, FRAME_END, Folder, Program, ReservedPort, distributor_command, names,
-    output_of, skip_or_require, wait_until,
+    Client, Distributor, FRAME_END, Folder, Program, ReservedPort, copy_env, distributor_command,
+    names, output_of, skip_or_require, wait_until,
 };
 
 const ANY_PORT: &str = "127.0.0.1:0";
@@ -38,9 +38,7 @@ fn under_shell(setup: &str, flags: &[&str]) -> Command {
         .args(["-c", &format!("{setup}; exec \"$0\" \"$@\"")])
         .arg(distributor.get_program())
         .args(distributor.get_args());
-    for (name, _) in distributor.get_envs() {
-        command.env_remove(name);
-    }
+    copy_env(&distributor, &mut command);
     command
 }
 
@@ -324,6 +322,7 @@ fn with_a_large_list() -> (Distributor, [Client; 2]) {
         "--max-registration-bytes=4000000",
         "--write-timeout=10m",
         "--frame-timeout=10m",
+        "--log-level=debug",
     ]);
     let large = ["large0", "large1"].map(|name| {
         let mut client = distributor.connect();
@@ -674,20 +673,13 @@ fn restarts_on_its_port_after_a_kill() {
 
 /// Returns the standard error of a program whose standard error is a terminal.
 fn output_to_a_terminal(mut command: Command) -> String {
-    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&terminal).unwrap();
-    unlockpt(&terminal).unwrap();
-    let name = ptsname(&terminal, Vec::new()).unwrap();
-    let side = File::options()
-        .read(true)
-        .write(true)
-        .open(name.to_str().unwrap());
-    command.stdout(Stdio::null()).stderr(side.unwrap());
+    let (mut terminal, side) = terminal();
+    command.stdout(Stdio::null()).stderr(side);
     assert!(command.status().unwrap().success());
     drop(command);
     let mut report = Vec::new();
     // It ends with an error when the other side is closed.
-    let _ = File::from(terminal).read_to_end(&mut report);
+    let _ = terminal.read_to_end(&mut report);
     String::from_utf8(report).unwrap()
 }
 

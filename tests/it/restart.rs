@@ -368,7 +368,8 @@ fn logs_disk_failures_and_keeps_serving() {
     let inner = place.folder.join("inner");
     let path = format!("{inner}/state");
     let listen = place.port.addr.to_string();
-    let mut distributor = Distributor::start_at(&listen, &["--state", &path]);
+    let flags = ["--state", &path, "--log-level", "debug"];
+    let mut distributor = Distributor::start_at(&listen, &flags);
     distributor
         .program
         .wait_for_log(&["WARN", "failed to write state file", "failures=1"]);
@@ -397,7 +398,7 @@ fn logs_disk_failures_and_keeps_serving() {
     wait_until("the list on disk", || has("\"b\""));
     distributor.program.signal(Signal::TERM);
     assert!(distributor.program.wait().success());
-    let line = distributor.program.wait_for_log(&["stopped"]);
+    let line = distributor.program.wait_for_log(&["totals"]);
     assert!(!line.contains("snapshot_failures=0"), "{line}");
     // The same from the start.
     fs::remove_file(&path).unwrap();

@@ -196,6 +196,38 @@ pub fn node_is_missing() -> bool {
     is_missing
 }
 
+/// Set in the copy of a test that runs in a network of its own.
+const IN_OWN_NETWORK: &str = "PILCROW_TEST_IN_OWN_NETWORK";
+
+/// Returns true in a network of this test alone, where fixed ports are free. Elsewhere, runs the
+/// test there, by its name and after the shell command `prepare`, and returns false.
+#[track_caller]
+pub fn is_in_own_network(test: &str, prepare: &str) -> bool {
+    if std::env::var_os(IN_OWN_NETWORK).is_some() {
+        return true;
+    }
+    let script = format!(
+        "(ip link set lo up && {prepare}) >&2 || exit 77; exec \"$0\" --exact \"$1\" --nocapture"
+    );
+    let mut unshare = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        unshare.arg("--map-root-user");
+    }
+    unshare.args(["--net", "sh", "-c", &script]);
+    unshare.arg(std::env::current_exe().unwrap()).arg(test);
+    match unshare.env(IN_OWN_NETWORK, "1").output() {
+        Ok(output) if output.status.success() => {
+            let stdout = String::from_utf8_lossy(&output.stdout);
+            assert!(stdout.contains("1 passed"), "{stdout}");
+        }
+        Ok(output) if output.status.code() == Some(101) => {
+            panic!("{}", String::from_utf8_lossy(&output.stderr));
+        }
+        other => skip_or_require("netns", &format!("no network namespaces: {other:?}")),
+    }
+    false
+}
+
 /// Returns the path of a program of this project: in the folder of PILCROW_PROGRAMS, otherwise as
 /// built for the tests. Other programs, such as `sh`, are returned unchanged.
 pub fn program(name: &str) -> String {
@@ -218,7 +250,9 @@ pub fn distributor_command(flags: &[&str]) -> Command {
     command("distributor", flags)
 }
 
-/// A [`program`] with these flags only, without the settings of the environment.
+/// A [`program`] with these flags only, without the settings of the environment. A Distributor
+/// serves no admin API unless the flags ask for it: the default address would be shared by all
+/// tests and by the programs of this machine.
 pub fn command(name: &str, flags: &[&str]) -> Command {
     let mut command = Command::new(program(name));
     for (name, _) in std::env::vars_os() {
@@ -226,8 +260,18 @@ pub fn command(name: &str, flags: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
-    command.args(flags);
+    command.env("PILCROW_HTTP", "none").args(flags);
     command
+}
+
+/// Gives a command the changes of the environment that another one has.
+pub fn copy_env(from: &Command, to: &mut Command) {
+    for (name, value) in from.get_envs() {
+        match value {
+            Some(value) => to.env(name, value),
+            None => to.env_remove(name),
+        };
+    }
 }
 
 /// A running Distributor, and its address.

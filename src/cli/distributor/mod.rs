@@ -1,5 +1,7 @@
 //! The Distributor as a program.
 
+mod admin_listener;
+mod announcement;
 mod args;
 mod client;
 mod serve;

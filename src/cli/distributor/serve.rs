@@ -1,24 +1,26 @@
 //! The Distributor as a server: its start and its stop.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::admin::{AdminApi, AdminToken};
-use crate::cli::background::Background;
+use crate::cli::distributor::admin_listener::AdminListener;
+use crate::cli::distributor::announcement::Announcement;
 use crate::cli::distributor::args::{Args, PREFIX};
 use crate::cli::distributor::state_file::{self, StateFile};
 use crate::cli::failure::{Failure, failed};
 use crate::cli::listen::{self, ListenAddress, Place, bind_all, reject_public};
 use crate::cli::log::{Log, LogArgs};
-use crate::cli::program::{EventLoop, Server, Start, max_connections};
+use crate::cli::program::{EventLoop, Server, Start, max_connections, raise_fd_limit};
 use crate::cli::settings::Settings;
 use crate::cli::text_file;
 use crate::distributor::{Config, Distributor, Tokens};
 use crate::reactor::{Limits, Net, Reactor};
 use crate::registry::Cause;
+use crate::time::Time;
 
 pub(crate) struct DistributorServer {
     distributor: Distributor,
@@ -70,7 +72,7 @@ impl Server for DistributorServer {
     ) -> Result<(Limits, Start<Self>), Failure> {
         let (for_http, for_nodes) = inherited.into_iter().partition(|one| one.is_http);
         let addresses = listen::addresses(settings, "--listen", &args.listen, for_nodes)?;
-        let http_addresses = listen::addresses(settings, "--http", &args.http.http, for_http)?;
+        let admin = AdminListener::plan(settings, &args.http.http, for_http, &addresses)?;
         let (node_tokens, admin_token) = tokens.unwrap_or_default();
         let mut config = args.config(node_tokens);
         let is_anonymous = args.public.allow_anonymous;
@@ -79,57 +81,72 @@ impl Server for DistributorServer {
                        --allow-from, listen on a loopback address, or permit it with \
                        --allow-anonymous";
             reject_public(&addresses, why)?;
-            reject_public(&http_addresses, why)?;
+            if let AdminListener::Requested(addresses) = &admin {
+                reject_public(addresses, why)?;
+            }
         } else if is_anonymous && !config.access.is_open() {
             warn!("--allow-anonymous has no effect beside --token-file and --allow-from");
         }
         let for_nodes = args.connections.max_connections;
-        let for_http = if http_addresses.is_empty() {
-            0
-        } else {
-            args.http.max_http_connections
+        // The default listener takes no fds from nodes.
+        let for_http = match &admin {
+            AdminListener::Requested(_) => args.http.max_http_connections,
+            AdminListener::Default(_) | AdminListener::Off(_) => 0,
         };
         let max_connections = max_connections(
             for_nodes.unwrap_or(DEFAULT_MAX_CONNECTIONS),
             for_nodes.is_some(),
             RESERVED_FDS + u64::from(for_http),
         );
+        let max_http_connections = match &admin {
+            AdminListener::Requested(_) => for_http,
+            AdminListener::Default(_) => {
+                max_default_http(max_connections).min(args.http.max_http_connections)
+            }
+            AdminListener::Off(_) => 0,
+        };
         config.max_connections = Some(max_connections);
-        let limits = args.limits(max_connections + usize::from(for_http));
-        let (http_config, state) = (args.http.config(admin_token), args.state);
-        let start = move |reactor: &mut Reactor, stdout: &mut Background| {
+        let limits = args.limits(max_connections + usize::from(max_http_connections));
+        let http_config = args.http.config(admin_token, max_http_connections);
+        let is_block = io::stdout().is_terminal() && !args.log.is_json();
+        let state = args.state;
+        let start = move |reactor: &mut Reactor| {
             let net = reactor.net();
             let mut distributor = Distributor::new(config.clone());
             // Started before the Distributor, so that the admin API shows all of its events.
-            let mut admin = None;
-            if !http_addresses.is_empty() {
-                let admin = admin.insert(AdminApi::new(http_config));
-                let line = |bound| format!("http on http://{bound}/");
-                bind_all(http_addresses, stdout, line, |place| match place {
-                    Place::Address(address) => admin.listen(net, &mut distributor, address),
-                    Place::Socket(socket) => admin.listen_on(net, &mut distributor, socket),
-                })?;
-            }
-            let line = |bound| format!("listening on {bound}");
-            bind_all(addresses, stdout, line, |place| match place {
+            let (admin, admin_addresses) = admin.start(http_config, net, &mut distributor)?;
+            let bound = bind_all(addresses, |place| match place {
                 Place::Address(address) => distributor.listen(net, address),
                 Place::Socket(socket) => distributor.listen_on(net, socket),
             })?;
             // Connections that arrive meanwhile are accepted later.
-            let state_file = match state {
+            let state_file = match &state {
                 Some(path) => Some(persist(path, &config, net, &mut distributor)?),
                 None => None,
             };
-            info!(
-                max_connections,
-                version = env!("CARGO_PKG_VERSION"),
-                "serving"
-            );
-            Ok(DistributorServer {
+            let version = env!("CARGO_PKG_VERSION");
+            if is_block && io::stderr().is_terminal() {
+                // The block is enough for the same terminal.
+                debug!(max_connections, version, "serving");
+            } else {
+                info!(max_connections, version, "serving");
+            }
+            let announcement = Announcement {
+                nodes: &bound,
+                admin: &admin_addresses,
+                state: state.as_deref(),
+            };
+            let announcement = if is_block {
+                announcement.block(&distributor, config.access.tokens.is_some())
+            } else {
+                announcement.lines()
+            };
+            let server = DistributorServer {
                 distributor,
                 admin,
                 state_file,
-            })
+            };
+            Ok((server, announcement))
         };
         Ok((limits, Box::new(start)))
     }
@@ -171,7 +188,7 @@ impl Server for DistributorServer {
         let (counters, stats) = (net.counters(), self.distributor.stats());
         let snapshots = self.distributor.snapshot_counts();
         let left = |cause| self.distributor.registry().departures(cause);
-        info!(
+        debug!(
             accepted = counters.accepted,
             refused_connections = counters.refused + counters.shed,
             limits_broken = counters.limits_broken,
@@ -189,20 +206,34 @@ impl Server for DistributorServer {
             snapshot_failures = snapshots.failures,
             log_lines_lost = log.lines_lost(),
             log_errors = log.errors(),
-            "stopped"
+            "totals"
+        );
+        let uptime_seconds = net.now().saturating_since(Time::ZERO).as_secs();
+        info!(
+            nodes = self.distributor.registry().len(),
+            uptime_seconds, "stopped"
         );
     }
 }
 
+/// Returns the maximum number of HTTP connections at the default address: the fds that are left,
+/// and a few of the reserved ones.
+fn max_default_http(max_connections: usize) -> u16 {
+    const MIN: u16 = 8;
+    let for_nodes = u64::try_from(max_connections).unwrap_or(u64::MAX);
+    let left = raise_fd_limit().saturating_sub(RESERVED_FDS.saturating_add(for_nodes));
+    u16::try_from(left).unwrap_or(u16::MAX).max(MIN)
+}
+
 /// Restores the list from a state file, and persists the list to it from now on.
 fn persist(
-    path: PathBuf,
+    path: &Path,
     config: &Config,
     net: &mut Net,
     distributor: &mut Distributor,
 ) -> Result<StateFile, Failure> {
     // A link to the file stays a link. A missing file is reported when it is read.
-    let path = path.canonicalize().unwrap_or(path);
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let lock = state_file::lock(&path)?;
     if let Some(restored) = state_file::load(&path, config) {
         let left_out = distributor.restore(net, restored);

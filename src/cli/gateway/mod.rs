@@ -7,14 +7,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::FromArgMatches;
-use tracing::info;
+use tracing::{debug, info};
 
-use crate::cli::background::Background;
 use crate::cli::failure::{Failure, failed, one_line};
 use crate::cli::generate::Generate;
 use crate::cli::listen::{self, ListenAddress, Place, bind_all, reject_public};
 use crate::cli::log::{Log, LogArgs};
-use crate::cli::program::{self, EventLoop, Server, Start};
+use crate::cli::program::{self, EventLoop, SERVING, Server, Start};
 use crate::cli::resolver::distributor_address;
 use crate::cli::settings::{Settings, parse_command_line};
 use crate::cli::text_file;
@@ -88,7 +87,7 @@ impl Server for GatewayServer {
             max_linger_bytes: 4 << 20,
             ..Limits::default()
         };
-        let start = move |reactor: &mut Reactor, stdout: &mut Background| {
+        let start = move |reactor: &mut Reactor| {
             let mut gateway = Gateway::new(Config {
                 name: args.name,
                 token,
@@ -103,8 +102,7 @@ impl Server for GatewayServer {
                 },
                 ..Config::new(distributor_address(&args.distributor, reactor.waker()))
             });
-            let line = |bound| format!("listening on {bound}");
-            bind_all(addresses, stdout, line, |place| match place {
+            let bound = bind_all(addresses, |place| match place {
                 Place::Address(address) => gateway.listen(reactor.net(), address),
                 Place::Socket(socket) => gateway.listen_on(reactor.net(), socket),
             })?;
@@ -117,10 +115,13 @@ impl Server for GatewayServer {
                 version = env!("CARGO_PKG_VERSION"),
                 "serving"
             );
-            Ok(GatewayServer {
+            let lines = bound.iter().map(|bound| format!("listening on {bound}\n"));
+            let announcement = lines.collect::<String>() + SERVING;
+            let server = GatewayServer {
                 gateway,
                 deadline: args.deadline,
-            })
+            };
+            Ok((server, announcement))
         };
         Ok((limits, Box::new(start)))
     }
@@ -147,7 +148,7 @@ impl Server for GatewayServer {
 
     fn log_stopped(&self, net: &Net, log: &Log) {
         let (counters, stats) = (net.counters(), self.gateway.stats());
-        info!(
+        debug!(
             accepted = counters.accepted,
             answered = stats.answered,
             replied = stats.replied,
@@ -155,7 +156,8 @@ impl Server for GatewayServer {
             limits_broken = counters.limits_broken,
             log_lines_lost = log.lines_lost(),
             log_errors = log.errors(),
-            "stopped"
+            "totals"
         );
+        info!(answered = stats.answered, "stopped");
     }
 }

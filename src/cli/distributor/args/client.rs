@@ -10,7 +10,7 @@ use crate::cli::address::HostPort;
 /// Address of the admin API, and authentication.
 #[derive(clap::Args, Debug)]
 pub(crate) struct HttpClientArgs {
-    /// Address of the admin API (--http of the Distributor) [default: 127.0.0.1:9001]
+    /// Address of the admin API (--http of the Distributor) [default: localhost:9001]
     #[arg(long, value_name = "ADDR", env = "PILCROW_HTTP_AT")]
     pub(crate) http: Option<String>,
 
@@ -35,7 +35,7 @@ pub(crate) struct NodesArgs {
 
     /// Read the list as a node does, from this address instead of the admin API. It lacks what
     /// nodes are not sent. [default: 127.0.0.1:9000, if neither this nor --http is given and
-    /// nothing listens on 127.0.0.1:9001]
+    /// nothing listens on port 9001]
     #[arg(long, value_name = "ADDR")]
     pub(crate) distributor: Option<HostPort>,
 

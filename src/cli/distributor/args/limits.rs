@@ -13,11 +13,13 @@ use crate::cli::address::HostPort;
 pub(crate) struct HttpArgs {
     /// HTTP API on ADDR.
     ///
-    /// The admin API: a page with all nodes, /metrics, /events and more; repeatable. The
-    /// subcommands use 127.0.0.1:9001. Addresses that other machines can reach need --token-file,
-    /// --allow-from or --allow-anonymous
+    /// The admin API: a page with all nodes, /metrics, /events and more; repeatable. none turns it
+    /// off. The default is not used beside inherited sockets or if --listen takes its port; if
+    /// another program holds it, a warning is logged. Addresses that other machines can reach need
+    /// --token-file, --allow-from or --allow-anonymous
     #[arg(long, value_name = "ADDR", value_delimiter = ',')]
-    pub(crate) http: Vec<HostPort>,
+    #[arg(default_value = "localhost:9001", value_parser = address_or_none)]
+    pub(crate) http: Vec<Option<HostPort>>,
 
     /// Accept HTTP requests with this host name; repeatable. Always accepted are localhost,
     /// addresses and the names in --http; others are rejected, against DNS rebinding
@@ -37,14 +39,31 @@ pub(crate) struct HttpArgs {
 }
 
 impl HttpArgs {
-    pub(crate) fn config(&self, admin_token: Option<AdminToken>) -> Config {
-        let served = self.http.iter().map(|address| address.host().to_owned());
+    /// Returns whether there is a `none` beside other values.
+    pub(crate) fn is_contradictory(&self) -> bool {
+        self.http.len() > 1 && self.http.contains(&None)
+    }
+
+    pub(crate) fn config(&self, admin_token: Option<AdminToken>, max_connections: u16) -> Config {
+        let served = self.http.iter().flatten();
+        let served = served.map(|address| address.host().to_owned());
         Config {
             hosts: self.http_host.iter().cloned().chain(served).collect(),
             admin_token,
-            max_connections: self.max_http_connections.into(),
+            max_connections: max_connections.into(),
             ..Config::default()
         }
+    }
+}
+
+/// Parses an address of the admin API. `none` means that it does not listen.
+fn address_or_none(text: &str) -> Result<Option<HostPort>, String> {
+    if text == "none" {
+        return Ok(None);
+    }
+    match text.parse() {
+        Ok(address) => Ok(Some(address)),
+        Err(why) => Err(format!("{why}, or none")),
     }
 }
 

@@ -38,15 +38,15 @@ const COMMON: [&str; 9] = [
 const AFTER: &str = "\
 Examples:
   distributor
-      Serve this machine: both loopback addresses, port 9000.
+      Serve this machine: both loopback addresses, port 9000, with the admin page on port 9001.
   distributor --listen 10.0.0.5:9000 --allow-anonymous
       Serve a trusted private network.
   distributor --listen 0.0.0.0:9000 --token-file tokens --allow-from 10.0.0.0/8
       Serve clients with a token, and those of a private network without.
   distributor --state /var/lib/distributor/state
       Keep the list across restarts.
-  distributor --http 127.0.0.1:9001
-      Serve the admin API, for nodes, watch, why, drain, check and browsers.
+  distributor --http localhost:9101
+      Serve the admin API, for the commands and browsers, on another port than 9001.
   distributor --listen localhost:9000 --log-format json --log-level debug
 
 Logs go to standard error, the addresses in use to standard output. SIGINT and SIGTERM stop the \
@@ -54,9 +54,9 @@ program within two seconds; connected nodes keep their last list. SIGHUP reloads
 and the log level of the configuration file.
 
 Sockets of a service manager (LISTEN_FDS of systemd) replace the default of --listen, a socket with \
-the name http replaces --http. Either flag beside such sockets is an error; so is a socket that \
-other machines can reach without access control. The service manager is notified of start, reload \
-and stop (NOTIFY_SOCKET), and of a running event loop (WATCHDOG_USEC).
+the name http that of --http, which is off without one. Either flag beside such sockets is an \
+error; so is a socket that other machines can reach without access control. The service manager is \
+notified of start, reload and stop (NOTIFY_SOCKET), and of a running event loop (WATCHDOG_USEC).
 
 An invalid state file is renamed to FILE.broken-TIME; a failed write is retried every second. Both \
 are logged, and the Distributor serves on. FILE.lock excludes a second Distributor.

@@ -83,6 +83,11 @@ pub(crate) struct Args {
 impl Args {
     /// Checks for values that are valid alone but not together.
     pub(crate) fn check(&self) -> Result<(), Failure> {
+        if self.http.is_contradictory() {
+            return Err(Failure::usage(
+                "--http none: beside an address; remove one of them",
+            ));
+        }
         let sessions = &self.sessions;
         if sessions.heartbeat < Duration::from_millis(10) {
             return Err(Failure::usage(format!(

@@ -1,12 +1,14 @@
 //! A client of the admin API.
 
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::Value;
 use ureq::http::{Request, Response};
 use ureq::{Agent, Body};
 
+use super::show::array;
 use crate::cli::distributor::args::HttpClientArgs;
 use crate::cli::failure::Failure;
 use crate::cli::text_file;
@@ -15,9 +17,15 @@ pub(super) struct Client {
     agent: Agent,
     base: String,
     authorization: Option<String>,
+    /// The address, if it is a default one.
+    default: Option<SocketAddr>,
 }
 
-pub(super) const DEFAULT_ADDRESS: &str = "127.0.0.1:9001";
+/// Addresses of the admin API if none is given. The first that accepts a connection is used.
+const DEFAULT_ADDRESSES: [SocketAddr; 2] = [
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9001),
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 9001),
+];
 
 /// An event of the stream.
 #[derive(Clone, Default)]
@@ -37,9 +45,26 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(80);
 const MAX_BODY_BYTES: u64 = 1 << 30;
 
+/// Returns the default address of the admin API, or `None` if nothing listens there.
+pub(super) fn default_address() -> Option<SocketAddr> {
+    let accepts =
+        |address: &SocketAddr| TcpStream::connect_timeout(address, CONNECT_TIMEOUT).is_ok();
+    DEFAULT_ADDRESSES.into_iter().find(accepts)
+}
+
 impl Client {
     pub(super) fn new(args: &HttpClientArgs) -> Result<Client, Failure> {
-        let given = args.http.as_deref().unwrap_or(DEFAULT_ADDRESS);
+        let default = match &args.http {
+            Some(_) => None,
+            // The request then fails with the reason.
+            None => Some(default_address().unwrap_or(DEFAULT_ADDRESSES[0])),
+        };
+        let given = default.map(|address| address.to_string());
+        let given = args
+            .http
+            .as_deref()
+            .or(given.as_deref())
+            .unwrap_or_default();
         let invalid = |why| Err(Failure::usage(format!("--http {given}: {why}")));
         let address = given.strip_prefix("http://").unwrap_or(given);
         let address = address.trim_end_matches('/');
@@ -61,6 +86,7 @@ impl Client {
             agent: config.into(),
             base: format!("http://{address}"),
             authorization: token.map(|token| format!("Bearer {token}")),
+            default,
         })
     }
 
@@ -72,13 +98,46 @@ impl Client {
         pairs: &Pairs<'_>,
     ) -> Result<Value, Failure> {
         let text = self.body(self.send(method, path, pairs, None)?)?;
-        serde_json::from_str(&text)
-            .map_err(|error| self.failed(&format!("not a response of a Distributor: {error}")))
+        let value = serde_json::from_str(&text)
+            .map_err(|error| self.failed(&format!("not a response of a Distributor: {error}")))?;
+        self.report_default();
+        Ok(value)
+    }
+
+    /// Prints on standard error which Distributor answered, if its address was not given: there may
+    /// be several on this machine.
+    fn report_default(&self) {
+        let Some(address) = self.default else {
+            return;
+        };
+        let no_samples = [("since", Some("18446744073709551615"))];
+        let status = self.send("GET", "/status", &no_samples, None);
+        let status = status.and_then(|response| self.body(response));
+        let status: Value = serde_json::from_str(&status.unwrap_or_default()).unwrap_or_default();
+        let listen = array(&status, "listen").filter_map(Value::as_str);
+        let listen: Vec<&str> = listen.collect();
+        let on = if listen.is_empty() {
+            String::new()
+        } else {
+            format!(" on {}", listen.join(" and "))
+        };
+        let [first, _] = DEFAULT_ADDRESSES;
+        let why = if address == first {
+            String::new()
+        } else {
+            format!("; nothing listens on {first}")
+        };
+        // A closed standard error must not change the exit code.
+        let _ = writeln!(
+            io::stderr(),
+            "distributor: answered by the Distributor{on} (default --http {address}{why})"
+        );
     }
 
     /// Returns whether the Distributor is ready, and its state in words.
     pub(super) fn ready(&self) -> Result<(bool, String), Failure> {
         let response = self.send("GET", READINESS, &[], None)?;
+        self.report_default();
         let is_ready = response.status() == 200;
         Ok((is_ready, self.body(response)?.trim().to_owned()))
     }
@@ -89,6 +148,7 @@ impl Client {
         last_id: Option<&str>,
     ) -> Result<impl Iterator<Item = Event> + use<>, Failure> {
         let response = self.send("GET", "/events", &[], last_id)?;
+        self.report_default();
         let mut event = Event::default();
         let lines = BufReader::new(response.into_body().into_reader()).lines();
         Ok(lines.map_while(Result::ok).filter_map(move |line| {

@@ -5,7 +5,7 @@ mod http;
 mod list;
 mod show;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use std::{io, process, thread};
 
@@ -19,7 +19,7 @@ use crate::cli::distributor::args::{
 };
 use crate::cli::failure::{Failure, failed};
 use crate::cli::print::print;
-use http::{Client, DEFAULT_ADDRESS};
+use http::{Client, default_address};
 use show::print_value;
 
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
@@ -38,7 +38,7 @@ fn nodes(args: &NodesArgs) -> Result<(), Failure> {
     let (name, url) = (args.name.as_deref(), args.url.as_deref());
     let addresses = match (&args.distributor, &args.at.http) {
         (Some(distributor), _) => Some(resolve("--distributor", distributor)?),
-        (None, None) if TcpStream::connect(DEFAULT_ADDRESS).is_err() => {
+        (None, None) if default_address().is_none() => {
             Some(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9000))])
         }
         (None, _) => None,
