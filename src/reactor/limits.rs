@@ -10,8 +10,8 @@ pub struct Limits {
     /// Maximum number of connections, including outgoing ones. Further ones receive a refusal;
     /// without this limit the fd table would be exhausted, with no room for that.
     pub max_connections: usize,
-    /// Maximum length of a frame in bytes, without its end. Checked while the frame arrives. Options
-    /// of listeners and connections can replace it.
+    /// Maximum length of a frame in bytes, without its end. Checked while the frame arrives.
+    /// Options of listeners and connections can replace it.
     pub max_frame_bytes: usize,
     /// Maximum time from the first byte of a frame to its end. More bytes do not extend it, so a
     /// slow trickle cannot hold memory indefinitely.

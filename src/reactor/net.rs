@@ -216,9 +216,10 @@ impl Net {
         ]
     }
 
-    /// Returns the bytes of unconsumed input, of unwritten output and of spare buffers. For metrics.
+    /// Returns the bytes of unconsumed input, of unwritten output and of spare buffers.
     ///
-    /// Takes time in proportion to the number of connections. Shared frames are not counted.
+    /// For metrics. Takes time in proportion to the number of connections. Shared frames are not
+    /// counted.
     pub fn bytes_kept(&self) -> [(&'static str, usize); 3] {
         let (mut input, mut output) = (0, 0);
         for (_, connection) in &self.connections {
@@ -232,7 +233,7 @@ impl Net {
         ]
     }
 
-    /// Returns the number of bytes that are queued and not yet written. Zero for a closed connection.
+    /// Returns the number of bytes that are queued and not yet written; 0 for closed connections.
     pub fn pending_bytes(&self, conn: ConnId) -> usize {
         self.connection(conn)
             .map_or(0, |connection| connection.output.unsent_bytes)
