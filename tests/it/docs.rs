@@ -91,6 +91,23 @@ fn links_between_documents_lead_somewhere() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// The book has only the pages in `docs`.
+#[test]
+fn pages_of_the_book_link_to_nothing_outside_it() {
+    let docs = root().join("docs");
+    for page in documents() {
+        let Ok(inside) = page.strip_prefix(&docs) else {
+            continue;
+        };
+        let depth = inside.components().count() - 1;
+        let text = fs::read_to_string(&page).unwrap();
+        for link in local_links(&text) {
+            let ups = link.split('/').filter(|part| *part == "..").count();
+            assert!(ups <= depth, "{}: {link}", inside.display());
+        }
+    }
+}
+
 #[test]
 fn finds_broken_links() {
     let readme = root().join("README.md");
