@@ -1,7 +1,6 @@
 //! The log on standard error.
 
-use std::env;
-use std::io::{self, IsTerminal};
+use std::io;
 
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -11,6 +10,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use super::background::{Background, Flush};
+use crate::cli::terminal::takes_colors;
 
 /// The flags of the log.
 #[derive(clap::Args, Debug)]
@@ -68,7 +68,7 @@ impl Log {
         let (filter, level) = reload::Layer::new(args.log_level);
         let lines = fmt::layer().with_target(false).with_writer(writer.clone());
         let lines = match args.log_format {
-            LogFormat::Text => lines.with_ansi(takes_colors()).boxed(),
+            LogFormat::Text => lines.with_ansi(takes_colors(&io::stderr())).boxed(),
             LogFormat::Json => lines.json().flatten_event(true).boxed(),
         };
         // This fails only if a subscriber is already set.
@@ -95,14 +95,6 @@ impl Log {
     pub(crate) fn lines_lost(&self) -> u64 {
         self.writer.lines_lost()
     }
-}
-
-/// Returns whether standard error is a terminal, and colors are not disabled (no-color.org).
-fn takes_colors() -> bool {
-    let is_disabled = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    io::stderr().is_terminal()
-        && !is_disabled
-        && env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Changes the level of a running log.

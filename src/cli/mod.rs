@@ -19,5 +19,6 @@ mod resolver;
 mod service_manager;
 mod settings;
 mod table;
+mod terminal;
 mod text_file;
 mod version;

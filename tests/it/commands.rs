@@ -1,7 +1,7 @@
 //! The commands for a running Distributor.
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
 use std::process::{Output, Stdio};
 
 use pilcrow::node::{Config, Context, Node, ReplyTo, Request, Service};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::admin::AdminServer;
 use crate::support::{
     Client, DEADLINE, Distributor, Folder, Program, ReservedPort, distributor_command,
-    in_background, wait_until,
+    in_background, is_in_own_network, wait_until,
 };
 
 /// Runs a command to its end.
@@ -68,6 +68,61 @@ fn nodes_prints_a_table_or_json() {
         ),
         (1, &json!(9011))
     );
+}
+
+#[test]
+fn nodes_exits_with_1_if_it_finds_nothing() {
+    let admin = AdminServer::start_ready(&[]);
+    // An empty list is what was asked for.
+    let (code, stdout, _) = run_at(&admin, &["nodes"]);
+    assert_eq!(code, Some(0));
+    assert!(stdout.ends_with("0 of 0 nodes, revision 0\n"), "{stdout}");
+    let _goods = admin.distributor.join("goods", 9010);
+    let at = admin.distributor.addr.to_string();
+    for (words, why) in [
+        (&["shop"][..], "no node has the name \"shop\", of 1 nodes"),
+        (&["--url", "GET/x"], "no node lists \"GET/x\", of 1 nodes"),
+        (
+            &["goods", "--url", "/x"],
+            "no node with the name \"goods\" lists \"/x\", of 1 nodes",
+        ),
+    ] {
+        let words = [&["nodes"], words].concat();
+        let expected = format!("distributor: {why}\n");
+        let (code, stdout, stderr) = run_at(&admin, &words);
+        assert_eq!((code, &*stdout, &*stderr), (Some(1), "", &*expected));
+        let as_a_node = [&words[..], &["--distributor", &at]].concat();
+        let (code, stdout, stderr) = run(&as_a_node);
+        assert_eq!((code, &*stdout, &*stderr), (Some(1), "", &*expected));
+        let (code, stdout, stderr) = run_at(&admin, &[&words[..], &["--json"]].concat());
+        assert_eq!((code, &*stderr), (Some(1), &*expected));
+        let list: Value = serde_json::from_str(&stdout).unwrap();
+        assert_eq!((&list["nodes"], &list["entries"]), (&json!([]), &json!(1)));
+    }
+    assert_eq!(run_at(&admin, &["nodes", "goods"]).0, Some(0));
+}
+
+#[test]
+fn nodes_says_that_it_falls_back_to_port_9000() {
+    let test = "commands::nodes_says_that_it_falls_back_to_port_9000";
+    if !is_in_own_network(test, "true") {
+        return;
+    }
+    let says = "distributor: nothing listens on port 9001, reading the list at 127.0.0.1:9000 as a \
+                node\n";
+    let (code, _, stderr) = run(&["nodes"]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.starts_with(says), "{stderr}");
+    assert_eq!(stderr.lines().count(), 2, "{stderr}");
+    let distributor = Distributor::start_at("127.0.0.1:9000", &["--warm-up", "0s"]);
+    let _goods = distributor.join("goods", 9010);
+    for words in [&["nodes"][..], &["nodes", "--json"], &["nodes", "goods"]] {
+        let (code, stdout, stderr) = run(words);
+        assert_eq!((code, &*stderr), (Some(0), says));
+        assert!(stdout.contains("goods"), "{stdout}");
+    }
+    let (_, _, stderr) = run(&["nodes", "--distributor", "127.0.0.1:9000"]);
+    assert_eq!(stderr, "");
 }
 
 #[test]
@@ -147,6 +202,54 @@ fn why_prints_the_events_of_a_node() {
     let (code, stdout, _) = run_at(&admin, &["why", "missing"]);
     assert_eq!(code, Some(0));
     assert!(stdout.starts_with("no event of \"missing\""), "{stdout}");
+}
+
+#[test]
+fn why_folds_events_of_the_same_instant() {
+    let admin = AdminServer::start_ready(&[]);
+    // The Distributor notices at once all sockets that were closed while it did not run.
+    let nodes: Vec<Client> = ["goods", "goods", "shop"]
+        .iter()
+        .map(|name| admin.distributor.join(name, 9010))
+        .collect();
+    admin.distributor.program.freeze();
+    for node in &nodes {
+        node.stream.shutdown(Shutdown::Write).unwrap();
+    }
+    admin.distributor.program.thaw();
+    wait_until("the departures", || {
+        admin.get("/why").body.matches("\"left\"").count() == 3
+    });
+    let why = json_of(&admin, &["why"]);
+    let left: Vec<&Value> = why["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|event| event["event"] == "left")
+        .collect();
+    assert_eq!(left.len(), 3);
+    let (_, stdout, _) = run_at(&admin, &["why"]);
+    if left
+        .iter()
+        .all(|event| event["unix_ms"] == left[0]["unix_ms"])
+    {
+        let folded = stdout
+            .lines()
+            .find(|line| line.contains("  left  "))
+            .unwrap();
+        assert!(
+            folded.ends_with("goods ×2, shop  cause closed (closed by the peer)  rev 4 to 6"),
+            "{stdout}"
+        );
+    }
+    // Each push is explained once.
+    let pushes: Vec<&str> = stdout
+        .lines()
+        .filter(|line| line.contains(" sent to "))
+        .collect();
+    let mut different = pushes.clone();
+    different.dedup();
+    assert_eq!(pushes, different, "{stdout}");
 }
 
 #[test]

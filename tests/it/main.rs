@@ -34,6 +34,7 @@ mod pushes;
 mod restart;
 mod sessions;
 mod start;
+mod terminal;
 mod tidy;
 mod version;
 

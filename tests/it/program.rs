@@ -3,13 +3,12 @@
 use std::fs::OpenOptions;
 use std::io::{Read, Write, pipe};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use socket2::SockRef;
 
-use crate::start::terminal;
 use crate::support::{
     Client, Distributor, FRAME_END, Folder, Program, ReservedPort, copy_env, distributor_command,
     names, output_of, skip_or_require, wait_until,
@@ -668,41 +667,5 @@ fn restarts_on_its_port_after_a_kill() {
         distributor = Distributor::start_at(&listen, &[]);
         distributor.assert_serves();
         drop(still_open);
-    }
-}
-
-/// Returns the standard error of a program whose standard error is a terminal.
-fn output_to_a_terminal(mut command: Command) -> String {
-    let (mut terminal, side) = terminal();
-    command.stdout(Stdio::null()).stderr(side);
-    assert!(command.status().unwrap().success());
-    drop(command);
-    let mut report = Vec::new();
-    // It ends with an error when the other side is closed.
-    let _ = terminal.read_to_end(&mut report);
-    String::from_utf8(report).unwrap()
-}
-
-#[test]
-fn colors_only_terminals_that_permit_it() {
-    let folder = Folder::new();
-    let file = folder.join("tokens");
-    std::fs::write(&file, "short\n").unwrap();
-    for (variables, is_colored) in [
-        (&[][..], true),
-        (&[("NO_COLOR", "")], true),
-        (&[("NO_COLOR", "1")], false),
-        (&[("TERM", "dumb")], false),
-    ] {
-        let mut command = distributor_command(&["--print-config", "--token-file", &file]);
-        command.env_remove("NO_COLOR").env("TERM", "xterm");
-        command.envs(variables.iter().copied());
-        let report = output_to_a_terminal(command);
-        assert!(report.contains("can be guessed"), "{report}");
-        assert_eq!(
-            report.contains('\u{1b}'),
-            is_colored,
-            "{variables:?}: {report}"
-        );
     }
 }

@@ -30,6 +30,7 @@ use clap::FromArgMatches;
 use crate::cli::failure::{Failure, one_line};
 use crate::cli::print::print;
 use crate::cli::settings::parse_command_line;
+use crate::cli::terminal::Terminal;
 use args::{Args, Command, ServerArgs, command_line};
 use provenance::Provenance;
 use report::Report;
@@ -66,7 +67,7 @@ fn write(report: &Report, args: &ServerArgs) -> Result<(), Failure> {
     let text = if args.json {
         serde_json::to_string(report).map_err(|error| Failure::failed(error.to_string()))?
     } else {
-        report.text()
+        report.text(Terminal::of_stdout())
     };
     let printed = print(&(text + "\n"));
     if let Some(file) = &args.html {

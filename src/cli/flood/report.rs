@@ -5,7 +5,8 @@ use serde::{Serialize, Serializer};
 use super::group::Group;
 use super::provenance::Provenance;
 use super::record::{Data, Point, Record, Row, Unit};
-use crate::cli::table::{Align, aligned};
+use crate::cli::table::{Align, Cell, Table};
+use crate::cli::terminal::Terminal;
 
 #[derive(Default, Debug, Serialize)]
 pub(crate) struct Report {
@@ -127,10 +128,17 @@ impl Report {
         cells.into_iter().take(columns).collect()
     }
 
-    pub(crate) fn text(&self) -> String {
-        let mut rows = vec![self.headings()];
-        rows.extend(self.figures.iter().map(|figure| self.cells(figure)));
-        let table = aligned(&rows, Align::FiguresRight);
+    pub(crate) fn text(&self, terminal: Terminal) -> String {
+        let figures = self.figures.iter().map(|figure| self.cells(figure));
+        let rows = [self.headings()].into_iter().chain(figures);
+        let table = Table {
+            rows: rows
+                .map(|row| row.into_iter().map(Cell::from).collect())
+                .collect(),
+            align: Align::FiguresRight,
+            shrinks: &[(0, 24)],
+        };
+        let table = table.format(terminal);
         let mut text = format!("{}\n\n{table}", self.settings_line());
         for note in &self.notes {
             text += &format!("\n{note}");

@@ -104,6 +104,9 @@ pub(crate) fn command_line() -> clap::Command {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// List the registered nodes
+    ///
+    /// The table fits the terminal: long cells end with …. In a file or a pipe it is complete,
+    /// unless COLUMNS is set
     #[command(after_long_help = NODES_CODES)]
     Nodes(NodesArgs),
     /// Print events as they happen, until interrupted

@@ -1,13 +1,15 @@
 //! The commands for a running Distributor.
 
 mod call;
+mod events;
 mod http;
 mod list;
 mod show;
 
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
-use std::{io, process, thread};
+use std::{process, thread};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -19,6 +21,7 @@ use crate::cli::distributor::args::{
 };
 use crate::cli::failure::{Failure, failed};
 use crate::cli::print::print;
+use crate::cli::terminal::Terminal;
 use http::{Client, default_address};
 use show::print_value;
 
@@ -39,7 +42,13 @@ fn nodes(args: &NodesArgs) -> Result<(), Failure> {
     let addresses = match (&args.distributor, &args.at.http) {
         (Some(distributor), _) => Some(resolve("--distributor", distributor)?),
         (None, None) if default_address().is_none() => {
-            Some(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 9000))])
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 9000));
+            // A closed standard error must not change the exit code.
+            let _ = writeln!(
+                io::stderr(),
+                "distributor: nothing listens on port 9001, reading the list at {address} as a node"
+            );
+            Some(vec![address])
         }
         (None, _) => None,
     };
@@ -47,14 +56,21 @@ fn nodes(args: &NodesArgs) -> Result<(), Failure> {
         Some(addresses) => list::read(&addresses, args.at.token_file.as_deref(), name, url)?,
         None => Client::new(&args.at)?.json("GET", "/nodes", &[("name", name), ("url", url)])?,
     };
-    print_value(&list, args.at.json, show::nodes)
+    let nothing = show::nothing_found(&list, name, url);
+    if args.at.json || nothing.is_none() {
+        let terminal = Terminal::of_stdout();
+        print_value(&list, args.at.json, |list| show::nodes(list, terminal))?;
+    }
+    nothing.map_or(Ok(()), |why| Err(Failure::failed(why)))
 }
 
 fn why(args: &WhyArgs) -> Result<(), Failure> {
     let (name, limit) = (args.name.as_deref(), args.limit.to_string());
     let pairs = [("name", name), ("limit", Some(&*limit))];
     let why = Client::new(&args.at)?.json("GET", "/why", &pairs)?;
-    print_value(&why, args.at.json, |why| show::why(why, name))
+    print_value(&why, args.at.json, |why| {
+        events::why(why, name, Terminal::of_stdout())
+    })
 }
 
 const RECONNECT: Duration = Duration::from_secs(1);
@@ -65,12 +81,13 @@ fn watch(args: &HttpClientArgs) -> Result<(), Failure> {
     exit_when_output_closes().map_err(failed("cannot start a thread"))?;
     let mut events = Some(client.events(None)?);
     let mut last_id = None;
+    let terminal = Terminal::of_stdout();
     loop {
         for event in events.into_iter().flatten() {
             if args.json {
                 print(&format!("{}\n", event.data))?;
             } else {
-                print(&show::event_line(&event.name, &event.data))?;
+                print(&events::stream_line(&event.name, &event.data, terminal))?;
             }
             last_id = Some(event.id);
         }

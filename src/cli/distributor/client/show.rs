@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::cli::failure::Failure;
 use crate::cli::print::print;
-use crate::cli::table::{Align, aligned};
+use crate::cli::table::{Align, Cell, Table};
+use crate::cli::terminal::{Terminal, WARNING};
 
 /// Prints a value as JSON, or as text.
 pub(super) fn print_value(
@@ -25,39 +26,33 @@ pub(super) fn print_value(
 /// Maximum number of URLs that are shown. A node may list hundreds; the JSON has all.
 const MAX_URLS: usize = 10;
 
+/// URLs and names get narrow before addresses do, figures last.
+const SHRINKS: [(usize, usize); 10] = [
+    (5, 24),
+    (0, 20),
+    (5, 12),
+    (0, 12),
+    (2, 8),
+    (5, 4),
+    (0, 6),
+    (1, 14),
+    (3, 3),
+    (4, 2),
+];
+
 /// Formats the list as a table.
-pub(super) fn nodes(list: &Value) -> String {
+pub(super) fn nodes(list: &Value, terminal: Terminal) -> String {
     let heads = ["NAME", "ADDRESS", "SESSION", "ACKED", "AGE", "URLS"];
-    let mut rows = vec![heads.map(ToOwned::to_owned).to_vec()];
-    for node in array(list, "nodes") {
-        let mut session = printable(&node["session"]);
-        let state = printable(&node["state"]);
-        if !state.is_empty() && state != "connected" {
-            let _ = write!(session, " ({state})");
-        }
-        if node["listed"] == false {
-            session.push_str(" (not listed)");
-        }
-        let more = array(node, "urls").skip(MAX_URLS).count();
-        let urls = array(node, "urls").take(MAX_URLS);
-        let mut urls: Vec<String> = urls.map(printable).collect();
-        if more > 0 {
-            urls.push(format!("and {more} more"));
-        }
-        let cells = [
-            printable(&node["name"]),
-            address(node),
-            session,
-            printable(&node["acked"]),
-            node["age_seconds"].as_f64().map_or(String::new(), age),
-            urls.join(" "),
-        ];
-        let or_dash = |cell: String| if cell.is_empty() { "-".into() } else { cell };
-        rows.push(cells.map(or_dash).to_vec());
-    }
-    let mut text = aligned(&rows, Align::Left);
-    let (shown, entries) = (rows.len() - 1, &list["entries"]);
-    let _ = write!(text, "{shown} of {entries} nodes");
+    let mut rows = vec![heads.map(|head| Cell::from(head.to_owned())).into()];
+    rows.extend(array(list, "nodes").map(|node| node_cells(node).into()));
+    let shown = rows.len() - 1;
+    let table = Table {
+        rows,
+        align: Align::Left,
+        shrinks: &SHRINKS,
+    };
+    let mut text = table.format(terminal);
+    let _ = write!(text, "{shown} of {} nodes", list["entries"]);
     if !list["rev"].is_null() {
         let _ = write!(text, ", revision {}", list["rev"]);
     }
@@ -68,88 +63,49 @@ pub(super) fn nodes(list: &Value) -> String {
     text
 }
 
-/// Formats events, each with the acknowledgements of its push.
-pub(super) fn why(why: &Value, name: Option<&str>) -> String {
-    let mut text = String::new();
-    for event in array(why, "events") {
-        text += &line(event);
-        match event.get("push") {
-            Some(Value::Null) => text += "    not sent yet\n",
-            Some(push) => text += &push_line(push),
-            None => {}
-        }
+fn node_cells(node: &Value) -> [Cell; 6] {
+    let mut session = Cell::from(printable(&node["session"]));
+    let state = printable(&node["state"]);
+    if !state.is_empty() && state != "connected" {
+        session.style = WARNING;
+        let _ = write!(session.text, " ({state})");
     }
-    if text.is_empty() {
-        return match name {
-            Some(name) => format!("no event of {name:?} among the last 10000\n"),
-            None => "no events yet\n".to_owned(),
-        };
+    if node["listed"] == false {
+        session.style = WARNING;
+        session.text.push_str(" (not listed)");
     }
-    if why["more"] == true {
-        text += "older events exist: --limit N\n";
+    let more = array(node, "urls").skip(MAX_URLS).count();
+    let urls = array(node, "urls").take(MAX_URLS);
+    let mut urls: Vec<String> = urls.map(printable).collect();
+    if more > 0 {
+        urls.push(format!("and {more} more"));
     }
-    text
+    let cells = [
+        printable(&node["name"]).into(),
+        address(node).into(),
+        session,
+        printable(&node["acked"]).into(),
+        (node["age_seconds"].as_f64().map_or(String::new(), age)).into(),
+        urls.join(" ").into(),
+    ];
+    cells.map(|cell| match &*cell.text {
+        "" => Cell::from("-".to_owned()),
+        _ => cell,
+    })
 }
 
-fn push_line(push: &Value) -> String {
-    let mut text = format!(
-        "    revision {} sent to {} peers; acknowledged by {} of {} sessions",
-        push["rev"], push["told"], push["acked"], push["of"]
-    );
-    if let Some(millis) = push["last_ack_after_ms"].as_f64() {
-        let _ = write!(text, ", the last after {millis:.1} ms");
+/// Returns the reason for a list without nodes, if only some were wanted.
+pub(super) fn nothing_found(list: &Value, name: Option<&str>, url: Option<&str>) -> Option<String> {
+    if array(list, "nodes").next().is_some() {
+        return None;
     }
-    if push["blind"] != 0 {
-        let _ = write!(text, "; {} untracked", push["blind"]);
-    }
-    // Without a request, sessions acknowledge with a heartbeat, some seconds later.
-    let late = if push["ack_asked"] == false {
-        "pending until the next heartbeat"
-    } else {
-        "late"
+    let wanted = match (name, url) {
+        (None, None) => return None,
+        (Some(name), None) => format!("no node has the name {name:?}"),
+        (None, Some(url)) => format!("no node lists {url:?}"),
+        (Some(name), Some(url)) => format!("no node with the name {name:?} lists {url:?}"),
     };
-    for (count, label) in [("backlogged", "backlogged"), ("late", late)] {
-        if push[count].as_u64().unwrap_or(0) > 0 {
-            let names = array(push, &format!("{count}_names")).map(printable);
-            let names = names.collect::<Vec<_>>().join(", ");
-            let _ = write!(text, "\n    {label}: {} ({names})", push[count]);
-        }
-    }
-    text.push('\n');
-    text
-}
-
-/// Formats an event of the stream.
-pub(super) fn event_line(name: &str, data: &str) -> String {
-    let event: &Value = &serde_json::from_str(data).unwrap_or_default();
-    let start = match name {
-        "hello" => "watching",
-        "reset" => "some events were missed",
-        _ => return line(event),
-    };
-    let (entries, rev) = (&event["entries"], &event["rev"]);
-    format!("{start}: {entries} nodes, revision {rev}\n")
-}
-
-fn line(event: &Value) -> String {
-    let at = event["unix_ms"].as_u64().unwrap_or(0);
-    let at = std::time::UNIX_EPOCH + Duration::from_millis(at);
-    let mut text = format!(
-        "{}  {:<10}",
-        humantime::format_rfc3339_millis(at),
-        printable(&event["event"])
-    );
-    for field in ["name", "peer", "cause", "reason", "errorcode", "restored"] {
-        if let Some(value) = event.get(field) {
-            let _ = match field {
-                "name" => write!(text, "  {}", printable(value)),
-                "reason" => write!(text, " ({})", printable(value)),
-                _ => write!(text, "  {field} {}", printable(value)),
-            };
-        }
-    }
-    let _ = writeln!(text, "  rev {}", event["rev"]);
-    text
+    Some(format!("{wanted}, of {} nodes", list["entries"]))
 }
 
 /// Formats the result of a drain.
@@ -197,7 +153,7 @@ fn age(seconds: f64) -> String {
 }
 
 /// Formats text of a node without characters that a terminal acts on.
-fn printable(value: &Value) -> String {
+pub(super) fn printable(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.escape_debug().to_string().replace("\\'", "'"),
@@ -209,6 +165,11 @@ fn printable(value: &Value) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    const FILE: Terminal = Terminal {
+        width: None,
+        has_colors: false,
+    };
 
     #[test]
     fn escapes_characters_that_a_terminal_acts_on() {
@@ -228,7 +189,7 @@ mod tests {
             {"name": "call", "host": "::2", "port": null, "session": "plain", "listed": false},
             {"name": "goods", "host": "::2", "port": 9010, "urls": ["GET/goods"], "session": "delta", "state": "suspect", "acked": 3, "age_seconds": 3725.9},
         ]});
-        let text = nodes(&list);
+        let text = nodes(&list, FILE);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
             lines[2..4],
@@ -246,23 +207,10 @@ mod tests {
     #[test]
     fn shows_the_first_of_many_urls() {
         let urls: Vec<String> = (0..12).map(|number| format!("GET/{number}")).collect();
-        let text = nodes(&json!({"rev": 1, "entries": 1, "nodes": [{"name": "a", "urls": urls}]}));
+        let text = nodes(
+            &json!({"rev": 1, "entries": 1, "nodes": [{"name": "a", "urls": urls}]}),
+            FILE,
+        );
         assert!(text.contains("GET/9 and 2 more\n"), "{text}");
-    }
-
-    #[test]
-    fn shows_acknowledgements_of_a_push() {
-        let mut push = json!({"rev": 4, "told": 3, "of": 2, "acked": 1, "ack_asked": true, "blind": 1, "last_ack_after_ms": 2.5, "backlogged": 0, "late": 1, "late_names": ["shop"]});
-        let event = json!({"unix_ms": 0, "event": "left", "name": "goods", "cause": "closed", "reason": "reset", "rev": 4, "push": push});
-        assert_eq!(
-            why(&json!({"events": [event], "more": false}), None),
-            "1970-01-01T00:00:00.000Z  left        goods  cause closed (reset)  rev 4\n    revision 4 sent to 3 peers; acknowledged by 1 of 2 sessions, the last after 2.5 ms; 1 untracked\n    late: 1 (shop)\n"
-        );
-        // Without a request, sessions acknowledge with their next heartbeat.
-        push["ack_asked"] = json!(false);
-        assert_eq!(
-            push_line(&push),
-            "    revision 4 sent to 3 peers; acknowledged by 1 of 2 sessions, the last after 2.5 ms; 1 untracked\n    pending until the next heartbeat: 1 (shop)\n"
-        );
     }
 }
