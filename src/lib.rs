@@ -60,7 +60,7 @@
 //!         result: Result<Reply<'_>, CallError<'_>>,
 //!     ) {
 //!         match result {
-//!             Ok(reply) => println!("{}", reply.results()),
+//!             Ok(reply) => println!("{}", reply.raw_results()),
 //!             Err(error) => println!("{error}"),
 //!         }
 //!         cx.drain(Duration::from_secs(10));

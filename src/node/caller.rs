@@ -55,6 +55,11 @@ impl Caller {
         }
     }
 
+    /// Returns whether any peer has a connection.
+    pub(super) fn is_connected(&self) -> bool {
+        self.conns.len() > 0
+    }
+
     /// Returns the number of calls without a result.
     pub(super) fn len(&self) -> usize {
         self.calls.len()

@@ -27,6 +27,11 @@ pub struct Config {
     /// sent to other peers, or end as [`Unavailable`](super::CallError::Unavailable), like those
     /// beyond the reactor's `max_unsent_bytes`.
     pub max_in_flight_per_peer: usize,
+    /// Maximum number of tasks. Requests that would start another one are answered with
+    /// [`ErrorCode::Busy`](crate::protocol::ErrorCode::Busy).
+    pub max_tasks: usize,
+    /// Time for a call that does not set [its own](super::Call::timeout).
+    pub call_timeout: Duration,
     /// Maximum number of bytes of unread requests at a peer without a session: such peers crash on
     /// more than 64 KiB in one read. A longer request is sent alone. Calls that wait for room until
     /// their deadline were not sent, and end as [`Unavailable`](super::CallError::Unavailable).
@@ -55,6 +60,8 @@ impl Default for Config {
             distributor: None,
             token: None,
             max_in_flight_per_peer: 1024,
+            max_tasks: 10_000,
+            call_timeout: Duration::from_secs(5),
             max_plain_in_flight_bytes: 32 << 10,
             max_frame_bytes: 1 << 20,
             max_list_bytes: 16 << 20,

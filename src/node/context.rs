@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::call::{Call, CallAll};
 use super::calls::{CallId, NewCall, Target};
 use super::event::LinkState;
 use super::node_core::Core;
@@ -14,17 +15,15 @@ use super::served::{ReplyTo, refuse};
 use super::waiter::Waiter;
 use super::waits::WaitId;
 use crate::protocol::{ErrorCode, Route, Token, write_reply};
-use crate::reactor::{
-    Close, ConnId, ConnectOptions, ListenOptions, ListenerId, Net, Owner, TimerId,
-};
+use crate::reactor::{ConnId, ConnectOptions, ListenOptions, ListenerId, Net, Owner, TimerId};
 use crate::time::Time;
 
 /// Gives access to a node. Each callback of a [`Service`](super::Service) receives one; between
 /// turns, [`Node::context`](super::Node::context) returns one.
 #[derive(Debug)]
 pub struct Context<'a> {
-    core: &'a mut Core,
-    net: &'a mut Net,
+    pub(super) core: &'a mut Core,
+    pub(super) net: &'a mut Net,
     /// Deadline of the request that is being served.
     pub(super) request_deadline: Option<Time>,
     /// Node that replied to the call whose result is reported.
@@ -41,6 +40,16 @@ impl<'a> Context<'a> {
             request_deadline: None,
             responder: None,
             request_id: None,
+        }
+    }
+
+    pub(super) fn reborrow(&mut self) -> Context<'_> {
+        Context {
+            core: self.core,
+            net: self.net,
+            request_deadline: self.request_deadline,
+            responder: self.responder,
+            request_id: self.request_id,
         }
     }
 
@@ -106,6 +115,22 @@ impl<'a> Context<'a> {
     /// Replies to a request with an error. Does nothing if its caller is gone.
     pub fn refuse(&mut self, to: ReplyTo, code: ErrorCode, message: &str) {
         refuse(self.net, to.conn, to.key.as_str(), code, message);
+    }
+
+    /// Prepares a call with the method `GET`, as [`Context::request`].
+    pub fn get(&mut self, path: &str) -> Call<&mut Context<'a>> {
+        self.request("GET", path)
+    }
+
+    /// Prepares a call with the method `POST`, as [`Context::request`].
+    pub fn post(&mut self, path: &str) -> Call<&mut Context<'a>> {
+        self.request("POST", path)
+    }
+
+    /// Prepares a call of a route. [`Call::send`] makes it.
+    pub fn request(&mut self, method: &str, path: &str) -> Call<&mut Context<'a>> {
+        let buffer = self.core.caller.take_buffer();
+        Call::new(self, buffer, method, path)
     }
 
     /// Calls a node that lists the route, or otherwise its longest listed prefix. Of several nodes,
@@ -242,14 +267,58 @@ impl<'a> Context<'a> {
     /// [`ConnectionLost`](super::CallError::ConnectionLost), new ones as
     /// [`Unavailable`](super::CallError::Unavailable).
     pub fn stop(&mut self) {
-        if let Some(listener) = self.core.listener.take() {
-            self.net.close_listener(listener);
+        self.core.stop(self.net);
+    }
+
+    /// Ends the node in order: [drains](Context::drain) it, waits for its tasks, and
+    /// [stops](Context::stop) it, all within this time. Turn the reactor until
+    /// [`Node::has_left`](super::Node::has_left).
+    ///
+    /// A node without a link to a Distributor stops as soon as its tasks have ended. From a
+    /// Distributor without sessions it disconnects, and serves for one more second.
+    pub fn shut_down(&mut self, within: Duration) {
+        self.core.shut_down(self.net, within);
+    }
+
+    /// Makes a call. Its result is given to the service.
+    pub(super) fn make(&mut self, mut call: Call<()>) -> CallId {
+        if let Some(request_id) = self.request_id {
+            call.text.add_request_id(request_id);
         }
-        self.core.link.stop(self.net);
-        self.core.caller.stop(self.net);
-        for (conn, ()) in self.core.clients.iter() {
-            self.net.close(conn, Close::AfterFlush);
+        let new = NewCall {
+            target: call.target,
+            text: call.text,
+            deadline: self.call_deadline(call.timeout),
+            is_idempotent: call.is_idempotent,
+            waiter: Waiter::Service,
+        };
+        (self.core.caller).call(self.net, &self.core.link.roster, new)
+    }
+
+    /// Calls each node with a name. Returns their addresses and the calls.
+    pub(super) fn make_all(&mut self, all: CallAll<()>) -> Vec<(SocketAddr, CallId)> {
+        let mut call = all.call;
+        if let Some(request_id) = self.request_id {
+            call.text.add_request_id(request_id);
         }
+        let deadline = self.call_deadline(call.timeout);
+        let is_idempotent = call.is_idempotent;
+        let new = |addr, text| NewCall {
+            target: Target::At(addr),
+            text,
+            deadline,
+            is_idempotent,
+            waiter: Waiter::Service,
+        };
+        let mut calls = Vec::new();
+        let each = |addr, id| calls.push((addr, id));
+        let (caller, roster) = (&mut self.core.caller, &self.core.link.roster);
+        caller.call_all(self.net, roster, &all.name, &call.text, new, each);
+        calls
+    }
+
+    fn call_deadline(&self, timeout: Option<Duration>) -> Time {
+        self.deadline(timeout.unwrap_or(self.core.link.config.call_timeout))
     }
 
     fn call_target(
@@ -275,5 +344,22 @@ impl<'a> Context<'a> {
         let deadline = self.net.now() + wait;
         self.request_deadline
             .map_or(deadline, |outer| outer.min(deadline))
+    }
+}
+
+impl Call<&mut Context<'_>> {
+    /// Makes the call. [`Service::on_result`](super::Service::on_result) receives its result.
+    pub fn send(self) -> CallId {
+        let (cx, call) = self.split();
+        cx.make(call)
+    }
+}
+
+impl CallAll<&mut Context<'_>> {
+    /// Makes the calls, and returns them with the addresses of their nodes.
+    /// [`Service::on_result`](super::Service::on_result) receives their results.
+    pub fn send(self) -> Vec<(SocketAddr, CallId)> {
+        let (cx, call) = self.split();
+        cx.make_all(call)
     }
 }

@@ -1,39 +1,167 @@
 //! A node: your service, its view of all others, and calls to them, in your own thread and loop.
 //!
-//! A [`Node`] is a [`Handler`]. It registers with a Distributor, keeps a [`Roster`] of the live
-//! nodes, serves requests through your [`Service`], and calls other nodes through [`Context`]. It
-//! works with a [`Distributor`](crate::distributor::Distributor) of this crate, and with a plain
-//! one: a program in Node.js that sends lists and has no sessions.
+//! A node registers with a Distributor, keeps a [`Roster`] of the live nodes, serves requests, and
+//! calls other nodes. It works with a [`Distributor`](crate::distributor::Distributor) of this
+//! crate, and with a plain one: a program in Node.js that sends lists and has no sessions.
 //!
-//! The [crate] page has a complete node.
+//! ```no_run
+//! use pilcrow::node::{Error, Node};
 //!
-//! Each callback receives a [`Context`]; between turns, [`Node::context`] returns one.
-//! [`Context::call`] calls a node that serves a route, and [`Service::on_result`] receives the
-//! result. [`Service::on_event`] receives changes of the link to the Distributor, and nodes that
-//! join and leave. To leave in order, call [`Context::drain`] and then [`Context::stop`].
+//! fn main() -> Result<(), Error> {
+//!     Node::builder("goods")
+//!         .listen("127.0.0.1:9010")
+//!         .distributor("127.0.0.1:9000") // again for more
+//!         .get("/goods", |_cx, _request| Ok(["apples", "pears"]))
+//!         .run() // own reactor; SIGINT and SIGTERM drain, then it returns
+//! }
+//! ```
 //!
-//! A node without a Distributor is a plain server; one that calls only addresses
-//! ([`Context::call_at`]) is a plain client.
+//! The routes determine what the node registers: see [`Builder`].
+//!
+//! # Handlers
+//!
+//! A handler receives a context and a request, and returns results or an [`Error`]. Plain handlers
+//! ([`Builder::get`]) run at once. Those of the methods that end with `_async` are tasks: futures
+//! on the thread of the reactor, without a runtime. Neither may block, as all requests share the
+//! thread.
+//!
+//! ```no_run
+//! # use std::collections::BTreeMap;
+//! # use std::time::Duration;
+//! # use pilcrow::node::{Error, Node};
+//! # use pilcrow::reactor::{Limits, Reactor};
+//! # use serde::{Deserialize, Serialize};
+//! # const MILLISECOND: Duration = Duration::from_millis(1);
+//! # const SECOND: Duration = Duration::from_secs(1);
+//! # const MINUTE: Duration = Duration::from_secs(60);
+//! # #[derive(Default)]
+//! # struct Orders(BTreeMap<u64, Order>);
+//! # impl Orders {
+//! #     fn expire(&mut self) {
+//! #         self.0.clear();
+//! #     }
+//! # }
+//! # #[derive(Serialize, Deserialize)]
+//! # struct Order {
+//! #     count: u64,
+//! # }
+//! # #[derive(Deserialize)]
+//! # struct Price(u64);
+//! # #[derive(Deserialize)]
+//! # struct Stock(u64);
+//! # #[derive(Serialize)]
+//! # struct Receipt {
+//! #     total: u64,
+//! #     left: u64,
+//! # }
+//! # fn main() -> Result<(), Error> {
+//! # let mut reactor = Reactor::new(Limits::default())?;
+//! let mut node = Node::builder("orders")
+//!     .listen("0.0.0.0:9020")
+//!     .distributor("distributor.internal:9000")
+//!     .state(Orders::default()) // cx.state() in every handler
+//!     .post_async("/orders", async |cx, request| {
+//!         let order: Order = request.params()?; // a decode error answers InvalidParameters
+//!         let price: Price = cx.get("/prices").params(&order).timeout(SECOND).await?.results()?;
+//!         let stock: Stock = cx.get("/stock/7").idempotent().await?.results()?;
+//!         cx.sleep(MILLISECOND).await;
+//!         Ok(Receipt { total: price.0 * order.count, left: stock.0 - order.count })
+//!     })
+//!     .every(MINUTE, |cx| cx.state().expire())
+//!     .build(reactor.net())?; // for a shared reactor, turned by you
+//! loop {
+//!     reactor.turn(None, &mut node)?;
+//! }
+//! # }
+//! ```
+//!
+//! A task ends when its caller's deadline passes; dropping it cancels its calls. That the caller is
+//! gone ends only tasks that asked for it ([`TaskContext::end_with_caller`]). Tasks of
+//! [`TaskContext::spawn`] outlive the request. There are at most [`Config::max_tasks`].
+//!
+//! # Calls
+//!
+//! [`TaskContext::get`] and [`ServiceContext::get`] prepare a [`Call`]. In a task, `.await` makes
+//! it; in a plain handler, [`Call::then`] names the continuation. Each call has exactly one result.
+//! `?` passes a [`CallError`] on to the caller: see [`Error`].
+//!
+//! # Callbacks
+//!
+//! A [`Service`] handles requests, results and events without routes, and allocates nothing for
+//! them. Each callback receives a [`Context`]; between turns, [`Node::context`] returns one.
+//!
+//! ```no_run
+//! use pilcrow::node::{Config, Context, Node, ReplyTo, Request, Service};
+//! use pilcrow::protocol::{ErrorCode, Route};
+//! use pilcrow::reactor::{Limits, Reactor};
+//!
+//! const GOODS: Route<'static> = Route::get("/goods");
+//!
+//! struct Goods;
+//!
+//! impl Service for Goods {
+//!     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+//!         if request.route == GOODS {
+//!             cx.reply(reply_to, &["apples", "pears"]);
+//!         } else {
+//!             cx.refuse(reply_to, ErrorCode::NotFound, "no such route");
+//!         }
+//!     }
+//! }
+//!
+//! fn main() -> std::io::Result<()> {
+//!     let mut reactor = Reactor::new(Limits::default())?;
+//!     let config = Config {
+//!         name: "goods".to_owned(),
+//!         routes: vec![GOODS],
+//!         listen: Some(([127, 0, 0, 1], 9010).into()),
+//!         ..Config::default()
+//!     };
+//!     let mut node = Node::new(config, Goods);
+//!     node.start(reactor.net())?;
+//!     loop {
+//!         reactor.turn(None, &mut node)?;
+//!     }
+//! }
+//! ```
+//!
+//! # Sharing a loop
 //!
 //! A node lives in the thread of its reactor, and several can share one: see
-//! [`Composite`](crate::reactor::Composite). Other threads call through a [`Handle`].
+//! [`Composite`](crate::reactor::Composite). Other threads call through a [`Handle`]. To leave in
+//! order, call [`Context::shut_down`] and turn the reactor until [`Node::has_left`].
+//!
+//! A node without a Distributor is a plain server; one that calls only addresses ([`Call::to`]) is
+//! a plain client.
 
 mod address;
+mod addresses;
+mod builder;
+mod call;
 mod call_error;
 mod caller;
 mod calls;
 mod config;
 mod context;
+mod error;
 mod event;
 mod handle;
 mod link;
 mod node_core;
+mod panics;
 mod peer;
 mod peers;
 mod roster;
+mod routes;
+mod run;
 mod served;
 mod service;
+mod service_node;
+mod shutdown;
+mod slot_key;
 mod tag;
+mod task_turn;
+mod tasks;
 mod waiter;
 mod waits;
 mod window;
@@ -41,233 +169,24 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-use std::io;
-use std::net::SocketAddr;
-
-use crate::protocol::Reply;
-use crate::reactor::{
-    CloseReason, ConnId, Handler, ListenOptions, Net, Origin, Owner, TimerId, Waker,
-};
-use crate::time::Time;
-use calls::CompletedCall;
-use node_core::Core;
-use waiter::Waiter;
-
 pub use address::{DistributorAddress, Resolve};
+pub use builder::Builder;
+pub use call::{Call, CallAll};
 pub use call_error::CallError;
 pub use calls::CallId;
 pub use config::Config;
 pub use context::Context;
+pub use error::Error;
 pub use event::{Event, LinkState};
 pub use handle::Handle;
 pub use roster::{Member, Roster};
-pub use served::{ReplyTo, Request};
+pub use routes::{Connections, RoutedRequest, Routes, ServiceContext};
+pub use run::Stop;
+pub use served::{Replied, ReplyTo, Request};
 pub use service::Service;
+pub use service_node::Node;
+pub use tasks::{
+    CallAllFuture, CallFuture, RoutesFuture, Sleep, TaskCalls, TaskContext, TaskRequest, join,
+    join_all,
+};
 pub use waits::WaitId;
-
-/// A node. See the [module](self).
-#[derive(Debug)]
-pub struct Node<S> {
-    core: Core,
-    service: S,
-}
-
-impl<S: Service> Node<S> {
-    /// Creates a node that has not started.
-    pub fn new(config: Config, service: S) -> Node<S> {
-        Node {
-            core: Core::new(config),
-            service,
-        }
-    }
-
-    /// Listens, and begins to look for the Distributor. Returns the address that it listens on.
-    ///
-    /// Returns the errors of [`Net::listen`].
-    pub fn start(&mut self, net: &mut Net) -> io::Result<Option<SocketAddr>> {
-        let owner = self.core.claim_owners(net).node;
-        let mut listening = None;
-        let config = &self.core.link.config;
-        if let Some(addr) = config.listen {
-            let options = ListenOptions {
-                owner,
-                max_frame_bytes: Some(config.max_frame_bytes),
-                ..ListenOptions::default()
-            };
-            let listener = net.listen(addr, options)?;
-            self.core.listener = Some(listener);
-            listening = net.local_addr(listener);
-        }
-        self.core.has_started = true;
-        self.core.link.start(net, listening.map(|addr| addr.port()));
-        self.core.take_events(net);
-        Ok(listening)
-    }
-
-    /// Returns the operations of the node, for use between turns of its reactor.
-    pub fn context<'a>(&'a mut self, net: &'a mut Net) -> Context<'a> {
-        Context::new(&mut self.core, net)
-    }
-
-    /// Returns your service.
-    pub fn service(&mut self) -> &mut S {
-        &mut self.service
-    }
-
-    /// Returns a handle for another thread. `waker` is that of the reactor that turns the node.
-    pub fn handle(&mut self, waker: Waker) -> Handle {
-        let calls = self.core.posted.0.clone();
-        Handle { calls, waker }
-    }
-
-    fn service_part<R>(
-        &mut self,
-        net: &mut Net,
-        act: impl FnOnce(&mut S, &mut Context<'_>) -> R,
-    ) -> R {
-        self.request_part(net, None, None, act)
-    }
-
-    /// Calls the service with a context for a request.
-    fn request_part<R>(
-        &mut self,
-        net: &mut Net,
-        deadline: Option<Time>,
-        request_id: Option<&str>,
-        act: impl FnOnce(&mut S, &mut Context<'_>) -> R,
-    ) -> R {
-        // What the service creates under the current owner is its own.
-        let owner = self.core.claim_owners(net).service;
-        let node = net.replace_owner(owner);
-        let mut cx = Context::new(&mut self.core, net);
-        cx.request_deadline = deadline;
-        cx.request_id = request_id;
-        let result = act(&mut self.service, &mut cx);
-        net.replace_owner(node);
-        result
-    }
-
-    fn give_result(
-        &mut self,
-        net: &mut Net,
-        call: CompletedCall,
-        result: Result<Reply<'_>, CallError<'_>>,
-    ) {
-        match call.waiter {
-            Waiter::Thread(posted_by) => {
-                let result = result.map(Reply::into_owned).map_err(CallError::into_owned);
-                // The waiting thread may have dropped its receiver.
-                let _ = posted_by.send(result);
-            }
-            Waiter::Task(_) => {}
-            Waiter::Service => {
-                self.service_part(net, |service, cx| {
-                    cx.responder = call.responder;
-                    service.on_result(cx, call.id, result);
-                });
-            }
-        }
-    }
-
-    fn on_request_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
-        let Some((request, reply_to)) = served::read(net, conn, frame) else {
-            return;
-        };
-        let request_id = request.request_id.as_deref();
-        self.request_part(net, request.deadline, request_id, |service, cx| {
-            service.on_request(cx, &request, reply_to);
-        });
-    }
-
-    fn on_reply_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
-        let Some(reply) = Reply::parse(frame) else {
-            return;
-        };
-        let Some(call) = self.core.caller.replied(net, conn, reply.key()) else {
-            return;
-        };
-        let result = if reply.errorcode == 0 {
-            Ok(reply)
-        } else {
-            Err(CallError::Refused(reply))
-        };
-        self.give_result(net, call, result);
-    }
-}
-
-impl<S: Service> Handler for Node<S> {
-    fn owns(&mut self, owner: Owner) -> bool {
-        self.core.owns(owner)
-    }
-
-    fn on_open(&mut self, net: &mut Net, conn: ConnId, origin: Origin) {
-        if !self.core.is_own(net) {
-            return self.service_part(net, |service, cx| service.on_open(cx, conn, origin));
-        }
-        match origin {
-            Origin::Accepted(listener) if self.core.listener == Some(listener) => {
-                self.core.clients.insert(conn, ());
-            }
-            Origin::Accepted(_) => {}
-            Origin::Connected => self.core.opened(net, conn),
-        }
-    }
-
-    fn on_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {
-        if !self.core.is_own(net) {
-            return self.service_part(net, |service, cx| service.on_frame(cx, conn, frame));
-        }
-        if self.core.clients.get(conn).is_some() {
-            self.on_request_frame(net, conn, frame);
-        } else if self.core.link.owns(conn) {
-            self.core.link.frame(net, frame);
-            self.core.take_events(net);
-        } else {
-            self.on_reply_frame(net, conn, frame);
-        }
-    }
-
-    fn on_close(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
-        if !self.core.is_own(net) {
-            return self.service_part(net, |service, cx| service.on_close(cx, conn, why));
-        }
-        self.core.closed(net, conn, why);
-    }
-
-    fn on_bytes(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8]) -> usize {
-        self.service_part(net, |service, cx| service.on_bytes(cx, conn, bytes))
-    }
-
-    fn on_drained(&mut self, net: &mut Net, conn: ConnId) {
-        if !self.core.is_own(net) {
-            self.service_part(net, |service, cx| service.on_drained(cx, conn));
-        }
-    }
-
-    fn on_timer(&mut self, net: &mut Net, timer: TimerId, tag: u64) {
-        if !self.core.is_own(net) {
-            return self.service_part(net, |service, cx| service.on_timer(cx, timer, tag));
-        }
-        self.core.timer_rang(net, timer, tag);
-    }
-
-    fn on_wake(&mut self, net: &mut Net) {
-        self.core.woken(net);
-    }
-
-    /// Passes events and results to the service. Their effects are handled in the next turn.
-    fn on_turn_end(&mut self, net: &mut Net) {
-        for event in std::mem::take(&mut self.core.events) {
-            self.service_part(net, |service, cx| service.on_event(cx, event));
-        }
-        for _ in 0..self.core.caller.completed.len() {
-            if let Some((call, error)) = self.core.caller.completed.pop_front() {
-                self.give_result(net, call, Err(error));
-            }
-        }
-        self.service_part(net, |service, cx| service.on_turn_end(cx));
-        if !self.core.events.is_empty() || !self.core.caller.completed.is_empty() {
-            self.core.wake_next_turn(net);
-        }
-    }
-}

@@ -1,6 +1,9 @@
 //! The parts of a node below its service, and the flow between them.
 
+use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::Duration;
 
 use super::caller::Caller;
 use super::calls::{NewCall, Target};
@@ -8,11 +11,14 @@ use super::config::Config;
 use super::event::Event;
 use super::handle::PostedCall;
 use super::link::DistributorLink;
+use super::shutdown::{PLAIN_DRAIN, Shutdown};
+use super::slot_key::SlotKey;
 use super::tag::Tag;
+use super::tasks::{Executor, Hub, WaitResult};
 use super::waiter::Waiter;
-use super::waits::Waits;
+use super::waits::{WaitId, Waits};
 use crate::reactor::conn_map::ConnMap;
-use crate::reactor::{CloseReason, ConnId, ListenerId, Net, Owner, TimerId};
+use crate::reactor::{Close, CloseReason, ConnId, ListenerId, Net, Owner, TimerId};
 
 #[derive(Debug)]
 pub(super) struct Core {
@@ -25,6 +31,13 @@ pub(super) struct Core {
     pub(super) link: DistributorLink,
     pub(super) caller: Caller,
     pub(super) waits: Waits,
+    pub(super) shutdown: Shutdown,
+    pub(super) tasks: Executor,
+    pub(super) hub: Rc<Hub>,
+    /// Reused buffer for the tasks to poll.
+    pub(super) ready_tasks: Vec<SlotKey>,
+    /// Tasks that end when the connection of their caller is closed.
+    pub(super) ends_with_caller: BTreeSet<(ConnId, SlotKey)>,
     /// Events for the service, passed at the end of the turn.
     pub(super) events: Vec<Event>,
     /// Calls from other threads. One sender is kept, so that the channel stays open.
@@ -46,6 +59,11 @@ impl Core {
     pub(super) fn new(config: Config) -> Core {
         Core {
             caller: Caller::new(&config),
+            shutdown: Shutdown::None,
+            tasks: Executor::default(),
+            hub: Rc::new(Hub::new(&config)),
+            ready_tasks: Vec::new(),
+            ends_with_caller: BTreeSet::new(),
             link: DistributorLink::new(config),
             owners: None,
             has_started: false,
@@ -64,6 +82,7 @@ impl Core {
             self.link.owner = node;
             self.caller.owner = node;
             self.waits.owner = node;
+            self.tasks.set_reactor(net.waker());
             let service = net.new_owner();
             Owners { node, service }
         })
@@ -113,13 +132,20 @@ impl Core {
             }
             Some(Tag::Call(key)) => self.caller.deadline_passed(net, key),
             Some(Tag::Wait(number)) => {
-                let timed_out = self.waits.timed_out(number);
-                (self.events).extend(timed_out.map(|id| Event::Waited(id, false)));
+                if let Some(id) = self.waits.timed_out(number) {
+                    self.waited(id, false);
+                }
             }
             Some(Tag::Kept) => self.caller.let_go(net),
+            Some(Tag::Sleep(key)) => {
+                if let Some(key) = SlotKey::unpack(key) {
+                    self.tasks.stay_awake();
+                    self.hub.complete(key, WaitResult::Done(true));
+                }
+            }
             // The timer has only ended the wait: the end of the turn does the rest.
             Some(Tag::Events) => self.take_posted(net),
-            None => {}
+            Some(Tag::Task(_)) | None => {}
         }
     }
 
@@ -137,11 +163,83 @@ impl Core {
             self.caller.peers.list(net, members, is_new_epoch);
         }
         let done = self.waits.take_done(net, &self.link.roster);
-        self.events
-            .extend(done.into_iter().map(|id| Event::Waited(id, true)));
+        for id in done {
+            self.waited(id, true);
+        }
         if !had_events && !self.events.is_empty() {
             self.wake_next_turn(net);
         }
+    }
+
+    /// Reports the end of a wait for routes to the task that waits, or to the service.
+    fn waited(&mut self, id: WaitId, is_served: bool) {
+        match self.hub.wait_for_routes(id) {
+            Some(key) => {
+                self.tasks.stay_awake();
+                self.hub.complete(key, WaitResult::Done(is_served));
+            }
+            None => self.events.push(Event::Waited(id, is_served)),
+        }
+    }
+
+    /// Returns a task that ends with the connection of its caller.
+    pub(super) fn next_that_ends_with(&self, conn: ConnId) -> Option<(ConnId, SlotKey)> {
+        let lowest = SlotKey {
+            slot: 0,
+            generation: 0,
+        };
+        let mut from = self.ends_with_caller.range((conn, lowest)..);
+        from.next().copied().filter(|(caller, _)| *caller == conn)
+    }
+
+    /// Begins to leave in order. See [`Context::shut_down`](super::Context::shut_down).
+    pub(super) fn shut_down(&mut self, net: &mut Net, within: Duration) {
+        if self.shutdown != Shutdown::None || self.link.is_stopped() {
+            return;
+        }
+        let until = net.now() + within;
+        self.shutdown = Shutdown::Draining { until };
+        let wait = if self.link.is_plain() {
+            within.min(PLAIN_DRAIN)
+        } else {
+            within
+        };
+        self.link.drain(net, wait);
+        self.take_events(net);
+        let owner = self.claim_owners(net).node;
+        net.arm(owner, until, Tag::Events.pack());
+        self.wake_next_turn(net);
+    }
+
+    /// Takes the next step of leaving, at the end of a turn.
+    pub(super) fn leave_further(&mut self, net: &mut Net) {
+        let before = self.shutdown;
+        let is_drained = self.link.is_drained();
+        self.shutdown = before.next(net.now(), is_drained, self.hub.awaited.get());
+        if self.shutdown == Shutdown::Stopped && before != Shutdown::Stopped {
+            self.stop(net);
+        }
+    }
+
+    /// Closes the listener and, once their queues are written, all connections.
+    pub(super) fn stop(&mut self, net: &mut Net) {
+        self.shutdown = Shutdown::Stopped;
+        if let Some(listener) = self.listener.take() {
+            net.close_listener(listener);
+        }
+        self.link.stop(net);
+        self.caller.stop(net);
+        for (conn, ()) in self.clients.iter() {
+            net.close(conn, Close::AfterFlush);
+        }
+    }
+
+    /// Returns whether the node was stopped, and all its connections are closed.
+    pub(super) fn has_left(&self) -> bool {
+        self.link.is_stopped()
+            && !self.link.is_connected()
+            && self.clients.len() == 0
+            && !self.caller.is_connected()
     }
 
     /// Makes the calls that other threads have posted.

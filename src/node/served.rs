@@ -2,13 +2,17 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io;
+use std::str::FromStr;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use super::error::Error;
 use crate::protocol::{
     DecodeError, ErrorCode, Packet, Part, Route, key_of_request, write_error_reply,
+    write_own_error_reply,
 };
 use crate::reactor::{ConnId, Net};
 use crate::time::Time;
@@ -139,6 +143,52 @@ pub(super) fn read<'a>(
         deadline,
     };
     Some((request, reply_to))
+}
+
+/// A reply was sent. Handlers return it in place of results.
+#[derive(Clone, Copy, Debug)]
+pub struct Replied(());
+
+impl Replied {
+    pub(super) fn new() -> Replied {
+        Replied(())
+    }
+}
+
+/// Never sent: the reply was.
+impl Serialize for Replied {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit()
+    }
+}
+
+pub(super) fn no_destination() -> Error {
+    Error::new(ErrorCode::Internal, "the request was already replied to")
+}
+
+pub(super) fn unencodable(error: &io::Error) -> Error {
+    Error::internal(format!("results cannot be encoded: {error}"))
+}
+
+/// Parses a parameter of a path.
+pub(super) fn parsed<T: FromStr>(name: &str, text: Option<&str>) -> Result<T, Error> {
+    let Some(text) = text else {
+        return Err(Error::internal(format!(
+            "the route has no parameter {name}"
+        )));
+    };
+    text.parse().map_err(|_| {
+        let message = format!("invalid {name} in the path: {text}");
+        Error::new(ErrorCode::InvalidParameters, message)
+    })
+}
+
+/// Sends a reply with an error.
+pub(super) fn send_error(net: &mut Net, to: &ReplyTo, error: &Error) {
+    let (code, message, details) = (error.code(), error.message(), error.details());
+    net.send_with(to.conn, |out| {
+        write_own_error_reply(out, to.key.as_str(), code, message, details)
+    });
 }
 
 pub(super) fn refuse(net: &mut Net, conn: ConnId, key: &str, code: ErrorCode, message: &str) {

@@ -13,6 +13,10 @@ pub(super) enum Tag {
     Wait(u64),
     /// Peers that were called by their address.
     Kept,
+    /// The deadline of the task with this key.
+    Task(u64),
+    /// The end of the sleep with this key.
+    Sleep(u64),
 }
 
 const TAG_BITS: u32 = 3;
@@ -25,6 +29,8 @@ impl Tag {
             Tag::Call(key) => key << TAG_BITS | 2,
             Tag::Wait(number) => number << TAG_BITS | 3,
             Tag::Kept => 4,
+            Tag::Task(key) => key << TAG_BITS | 5,
+            Tag::Sleep(key) => key << TAG_BITS | 6,
         }
     }
 
@@ -36,6 +42,8 @@ impl Tag {
             2 => Tag::Call(number),
             3 => Tag::Wait(number),
             4 => Tag::Kept,
+            5 => Tag::Task(number),
+            6 => Tag::Sleep(number),
             _ => return None,
         })
     }

@@ -10,6 +10,7 @@ mod registration;
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -18,8 +19,8 @@ use serde_json::{Value, json};
 use super::calls::AssignedCalls;
 use super::node_core::MAX_POSTED_PER_TURN;
 use super::*;
-use crate::protocol::Route;
-use crate::reactor::{Limits, Reactor};
+use crate::protocol::{Reply, Route};
+use crate::reactor::{CloseReason, ConnId, Handler, Limits, Origin, Reactor, TimerId};
 use crate::sys::SocketId;
 use crate::testing::scripted::{Scripted, World, Write};
 use crate::time::Time;

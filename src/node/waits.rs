@@ -52,6 +52,12 @@ impl Waits {
         .collect()
     }
 
+    pub(super) fn cancel(&mut self, net: &mut Net, id: WaitId) {
+        for wait in self.waits.extract_if(.., |wait| wait.id == id) {
+            net.disarm(wait.timer);
+        }
+    }
+
     pub(super) fn timed_out(&mut self, number: u64) -> Option<WaitId> {
         let mut waits = self.waits.iter();
         let place = waits.position(|wait| wait.id == WaitId(number))?;

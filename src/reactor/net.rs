@@ -13,7 +13,7 @@ use super::ids::{ConnId, ListenerId, Owner, Token};
 use super::limits::Limits;
 use super::listener::Listener;
 use super::timer_wheel::{TimerId, TimerWheel};
-use crate::sys::System;
+use crate::sys::{System, Waker};
 use crate::time::Time;
 
 /// The part of a reactor that its [`Handler`](super::Handler) acts on.
@@ -146,6 +146,11 @@ impl Net {
     /// Returns the time of this turn. It is the same in all callbacks of a turn.
     pub fn now(&self) -> Time {
         self.now
+    }
+
+    /// Returns the waker of the reactor.
+    pub(crate) fn waker(&self) -> Waker {
+        self.system.waker()
     }
 
     /// Returns the time of day, as the time since 1970 in UTC. For logs: it may jump.

@@ -7,6 +7,7 @@ mod disk;
 mod os;
 #[cfg(any(test, feature = "cli"))]
 mod os_disk;
+mod signals;
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
@@ -21,6 +22,7 @@ pub use disk::{Disk, FileKind};
 pub(crate) use os::OsSystem;
 #[cfg(any(test, feature = "cli"))]
 pub(crate) use os_disk::OsDisk;
+pub(crate) use signals::StopSignals;
 
 /// Identifies an open socket of a [`System`]. Not reused before [`System::close`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

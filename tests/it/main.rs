@@ -32,6 +32,7 @@ mod program;
 mod protocol;
 mod pushes;
 mod restart;
+mod routes;
 mod sessions;
 mod start;
 mod terminal;

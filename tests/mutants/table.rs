@@ -255,9 +255,12 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "OutcomeReportedTwice",
         file: "src/node/caller.rs",
-        find: "self.completed.push_back((call, why));",
-        replace: "if MUTANT { self.completed.push_back((CompletedCall { posted_by: None, ..call }, why.clone())); }
-                  self.completed.push_back((call, why));",
+        find: "self.completed.push_back((call, error));",
+        replace: "if MUTANT {
+                      let waiter = crate::node::waiter::Waiter::Service;
+                      self.completed.push_back((CompletedCall { waiter, ..call }, error.clone()));
+                  }
+                  self.completed.push_back((call, error));",
         promise: 6,
     },
     // A call that was written is moved to another node.

@@ -151,7 +151,29 @@ impl DistributorLink {
         self.next_key
     }
 
-    fn is_leaving(&self) -> bool {
+    pub(super) fn is_stopped(&self) -> bool {
+        self.is_stopped
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.phase.conn().is_some()
+    }
+
+    /// Returns whether the Distributor has no sessions.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self.phase, Phase::Plain { .. })
+    }
+
+    /// Returns whether a drain has ended, or can have no effect: no Distributor can be notified.
+    pub(super) fn is_drained(&self) -> bool {
+        match self.drain {
+            Drain::Over => true,
+            Drain::Unproven => !self.is_parting,
+            Drain::None | Drain::Pending { .. } => false,
+        }
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
         self.is_stopped || !matches!(self.drain, Drain::None)
     }
 
@@ -439,7 +461,7 @@ impl DistributorLink {
         let Phase::Session { conn, .. } = self.phase else {
             // No Distributor can collect acknowledgements. Disconnecting removes the node.
             self.set_drain(net, Drain::Unproven, Some(until));
-            self.is_parting = true;
+            self.is_parting = self.is_plain();
             return self.disconnect(net);
         };
         let key = self.take_key();

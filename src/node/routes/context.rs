@@ -1,0 +1,464 @@
+//! The operations of a routed service.
+
+use std::cell::{RefCell, RefMut};
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::super::call::{Call, CallAll};
+use super::super::call_error::CallError;
+use super::super::calls::CallId;
+use super::super::context::Context;
+use super::super::error::Error;
+use super::super::panics::caught;
+use super::super::served::{Replied, ReplyTo, no_destination, send_error, unencodable};
+use super::super::tasks::{TaskContext, TaskData, guarded, too_many};
+use crate::protocol::{Reply, write_reply};
+use crate::reactor::TimerId;
+use crate::time::Time;
+
+/// Gives a handler access to its node and to the state of its service. Dereferences to [`Context`].
+pub struct ServiceContext<'a, T = ()> {
+    cx: Context<'a>,
+    state: RefMut<'a, T>,
+    shared: &'a Rc<RefCell<T>>,
+    pub(super) pending: &'a mut Pending<T>,
+    /// Destination of the reply, until it is sent or taken.
+    reply_to: Option<ReplyTo>,
+    /// The destination was taken: a reply may follow.
+    is_taken: Option<ReplyTo>,
+    serves_request: bool,
+}
+
+/// Continuations of calls, and functions to be called later.
+pub(super) struct Pending<T> {
+    continuations: HashMap<CallId, Continuation<T>>,
+    groups: HashMap<CallId, Group<T>>,
+    pub(super) timers: HashMap<TimerId, Timed<T>>,
+}
+
+/// Something to be called with a [`ServiceContext`].
+pub(super) type Act<T> = Box<dyn FnMut(&mut ServiceContext<'_, T>)>;
+type Resume<T> = Box<dyn FnOnce(&mut ServiceContext<'_, T>, CallResult<'_>)>;
+type CallResult<'r> = Result<Reply<'r>, CallError<'r>>;
+
+pub(super) enum Timed<T> {
+    Once(Box<dyn FnOnce(&mut ServiceContext<'_, T>)>),
+    Every {
+        period: Duration,
+        due: Time,
+        act: Act<T>,
+    },
+}
+
+struct Continuation<T> {
+    scope: Scope,
+    then: Then<T>,
+}
+
+enum Then<T> {
+    One(Resume<T>),
+    /// The call is one of a group, which has the key of its first call.
+    OfGroup(CallId, SocketAddr),
+}
+
+struct Group<T> {
+    missing: usize,
+    results: Vec<(SocketAddr, CallResult<'static>)>,
+    then: Box<dyn FnOnce(&mut ServiceContext<'_, T>, Vec<(SocketAddr, CallResult<'static>)>)>,
+}
+
+/// The request that a continuation serves.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scope {
+    deadline: Option<Time>,
+    request_id: Option<Box<str>>,
+    serves_request: bool,
+}
+
+impl<T> Default for Pending<T> {
+    fn default() -> Pending<T> {
+        Pending {
+            continuations: HashMap::new(),
+            groups: HashMap::new(),
+            timers: HashMap::new(),
+        }
+    }
+}
+
+impl<T> fmt::Debug for ServiceContext<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServiceContext")
+            .field("cx", &self.cx)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a, T> Deref for ServiceContext<'a, T> {
+    type Target = Context<'a>;
+
+    fn deref(&self) -> &Context<'a> {
+        &self.cx
+    }
+}
+
+impl<'a, T> DerefMut for ServiceContext<'a, T> {
+    fn deref_mut(&mut self) -> &mut Context<'a> {
+        &mut self.cx
+    }
+}
+
+impl<'a, T: 'static> ServiceContext<'a, T> {
+    /// Returns an error if a task keeps the state borrowed.
+    pub(super) fn new(
+        cx: Context<'a>,
+        shared: &'a Rc<RefCell<T>>,
+        pending: &'a mut Pending<T>,
+        reply_to: Option<ReplyTo>,
+    ) -> Result<ServiceContext<'a, T>, (Error, Context<'a>, Option<ReplyTo>)> {
+        match shared.try_borrow_mut() {
+            Ok(state) => Ok(ServiceContext {
+                cx,
+                state,
+                shared,
+                pending,
+                serves_request: reply_to.is_some(),
+                reply_to,
+                is_taken: None,
+            }),
+            Err(_) => {
+                let error = Error::internal("the state of the service is borrowed forever");
+                Err((error, cx, reply_to))
+            }
+        }
+    }
+
+    /// Returns the state of the service.
+    pub fn state(&mut self) -> &mut T {
+        &mut self.state
+    }
+
+    /// Replies to the request before the handler returns. The handler returns what this returns, or
+    /// continues to work; any later results are discarded. Results that borrow from the request can
+    /// only be sent like this.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error with [`Internal`](crate::protocol::ErrorCode::Internal) if the results
+    /// cannot be encoded, or if the request was already replied to.
+    pub fn reply(&mut self, results: &(impl Serialize + ?Sized)) -> Result<Replied, Error> {
+        let to = self.reply_to.take().ok_or_else(no_destination)?;
+        let sent = send_results(&mut self.cx, &to, results);
+        if sent.is_err() {
+            self.reply_to = Some(to);
+        }
+        sent.map(|()| Replied::new())
+    }
+
+    /// Takes over the reply: the handler replies later, with [`ServiceContext::reply_to`]. Results
+    /// that it returns are discarded; an error is still sent.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the request was already replied to.
+    pub fn reply_later(&mut self) -> Result<(ReplyTo, Replied), Error> {
+        let to = self.reply_to.take().ok_or_else(no_destination)?;
+        self.is_taken = Some(to.clone());
+        Ok((to, Replied::new()))
+    }
+
+    /// Sends no reply, for notifications: their callers expect none.
+    pub fn no_reply(&mut self) -> Replied {
+        self.reply_to = None;
+        Replied::new()
+    }
+
+    /// Replies to a request of [`ServiceContext::reply_later`]. Results that cannot be encoded are
+    /// logged, and answered with [`Internal`](crate::protocol::ErrorCode::Internal). Does nothing
+    /// if the caller is gone.
+    pub fn reply_to<R: Serialize>(&mut self, to: ReplyTo, result: Result<R, Error>) {
+        let sent = result.and_then(|results| send_results(&mut self.cx, &to, &results));
+        if let Err(error) = sent {
+            error.log("", "", false);
+            send_error(self.cx.net, &to, &error);
+        }
+    }
+
+    /// Replies with the result of the handler of a route.
+    pub(super) fn finish<R: Serialize>(
+        &mut self,
+        method: &str,
+        path: &str,
+        result: Result<R, Error>,
+    ) {
+        // Encoding the results calls code of the service.
+        if let Err(error) = caught(|| self.finish_with(method, path, result)) {
+            self.finish_with::<()>(method, path, Err(error));
+        }
+    }
+
+    fn finish_with<R: Serialize>(&mut self, method: &str, path: &str, result: Result<R, Error>) {
+        let was_answered = self.reply_to.is_none() && self.is_taken.is_none();
+        let result = result.and_then(|results| match &self.reply_to {
+            Some(to) => send_results(&mut self.cx, to, &results),
+            None => Ok(()),
+        });
+        if let Err(error) = result {
+            error.log(method, path, was_answered);
+            if let Some(to) = self.reply_to.take().or(self.is_taken.take()) {
+                send_error(self.cx.net, &to, &error);
+            }
+        }
+    }
+
+    /// Prepares a call with the method `GET`. [`Call::then`] or [`Call::send`] makes it.
+    pub fn get(&mut self, path: &str) -> Call<&mut ServiceContext<'a, T>> {
+        self.request("GET", path)
+    }
+
+    /// Prepares a call with the method `POST`, as [`ServiceContext::get`].
+    pub fn post(&mut self, path: &str) -> Call<&mut ServiceContext<'a, T>> {
+        self.request("POST", path)
+    }
+
+    /// Prepares a call with the method `PUT`, as [`ServiceContext::get`].
+    pub fn put(&mut self, path: &str) -> Call<&mut ServiceContext<'a, T>> {
+        self.request("PUT", path)
+    }
+
+    /// Prepares a call with the method `PATCH`, as [`ServiceContext::get`].
+    pub fn patch(&mut self, path: &str) -> Call<&mut ServiceContext<'a, T>> {
+        self.request("PATCH", path)
+    }
+
+    /// Prepares a call with the method `DELETE`, as [`ServiceContext::get`].
+    pub fn delete(&mut self, path: &str) -> Call<&mut ServiceContext<'a, T>> {
+        self.request("DELETE", path)
+    }
+
+    /// Prepares a call with any method, as [`ServiceContext::get`].
+    pub fn request(&mut self, method: &str, path: &str) -> Call<&mut ServiceContext<'a, T>> {
+        let buffer = self.cx.core.caller.take_buffer();
+        Call::new(self, buffer, method, path)
+    }
+
+    /// Starts a task. It does not end with the request that is being served, nor with its caller.
+    /// An error that it returns is logged. A node that shuts down waits for the tasks of requests.
+    /// Tasks started elsewhere are the background: they end with the node.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error with [`Busy`](crate::protocol::ErrorCode::Busy) if there are
+    /// [`Config::max_tasks`](super::super::Config::max_tasks) tasks.
+    pub fn spawn<F>(&mut self, task: F) -> Result<(), Error>
+    where
+        F: AsyncFnOnce(TaskContext<T>) -> Result<(), Error> + 'static,
+    {
+        let hub = &self.cx.core.hub;
+        if !hub.has_room() {
+            return Err(too_many());
+        }
+        let request_id = self.cx.request_id;
+        let is_awaited = self.serves_request;
+        let fill = |data: &mut TaskData| {
+            data.set_request_id(request_id);
+            data.is_awaited = is_awaited;
+        };
+        let data = hub.pool.borrow_mut().take(fill);
+        let cx = TaskContext::new(hub, self.shared);
+        let state = Rc::clone(self.shared);
+        let future = Box::pin(async move {
+            if let Err(error) = guarded(&state, async { task(cx).await }).await {
+                tracing::warn!(%error, "task failed");
+            }
+        });
+        hub.spawn(future, data);
+        // The end of a turn starts it.
+        self.cx.core.wake_next_turn(self.cx.net);
+        Ok(())
+    }
+
+    /// Calls `act` after this time, once.
+    pub fn after(
+        &mut self,
+        time: Duration,
+        act: impl FnOnce(&mut ServiceContext<'_, T>) + 'static,
+    ) {
+        let due = self.cx.net.now() + time;
+        let timer = self.cx.arm(due, 0);
+        self.pending
+            .timers
+            .insert(timer, Timed::Once(Box::new(act)));
+    }
+
+    /// Calls `act` each time that this period has passed.
+    pub(super) fn every(&mut self, period: Duration, act: Act<T>) {
+        let due = self.cx.net.now() + period;
+        let timer = self.cx.arm(due, 0);
+        let timed = Timed::Every { period, due, act };
+        self.pending.timers.insert(timer, timed);
+    }
+
+    fn make_then(&mut self, call: Call<()>, act: Resume<T>) -> CallId {
+        let id = self.cx.make(call);
+        let continuation = Continuation {
+            scope: self.scope(),
+            then: Then::One(act),
+        };
+        self.pending.continuations.insert(id, continuation);
+        id
+    }
+
+    fn scope(&self) -> Scope {
+        Scope {
+            deadline: self.cx.request_deadline,
+            request_id: self.cx.request_id.map(Into::into),
+            serves_request: self.serves_request,
+        }
+    }
+}
+
+fn send_results(
+    cx: &mut Context<'_>,
+    to: &ReplyTo,
+    results: &(impl Serialize + ?Sized),
+) -> Result<(), Error> {
+    let mut sent = Ok(());
+    cx.net.send_with(to.conn, |out| {
+        let written = write_reply(out, to.key.as_str(), results);
+        written.map_err(|error| sent = Err(unencodable(&error)))
+    });
+    sent
+}
+
+impl<T: 'static> Call<&mut ServiceContext<'_, T>> {
+    /// Makes the call, and calls `act` with its result: exactly once, and never before this
+    /// returns. Calls that `act` makes have the deadline of the request that is served now.
+    pub fn then(
+        self,
+        act: impl FnOnce(&mut ServiceContext<'_, T>, Result<Reply<'_>, CallError<'_>>) + 'static,
+    ) -> CallId {
+        let (cx, call) = self.split();
+        cx.make_then(call, Box::new(act))
+    }
+
+    /// Makes the call, and replies to the request with what `act` makes of the result. The handler
+    /// returns what this returns.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the request was already replied to.
+    pub fn then_reply<R: Serialize>(
+        self,
+        act: impl FnOnce(
+            &mut ServiceContext<'_, T>,
+            Result<Reply<'_>, CallError<'_>>,
+        ) -> Result<R, Error>
+        + 'static,
+    ) -> Result<Replied, Error> {
+        let (cx, call) = self.split();
+        let (to, replied) = cx.reply_later()?;
+        let then = move |cx: &mut ServiceContext<'_, T>, result: CallResult<'_>| {
+            let result = caught(|| act(cx, result)).and_then(|result| result);
+            cx.reply_to(to, result);
+        };
+        cx.make_then(call, Box::new(then));
+        Ok(replied)
+    }
+
+    /// Makes the call. [`Builder::on_result`](super::super::Builder::on_result) names the function
+    /// that receives its result.
+    pub fn send(self) -> CallId {
+        let (cx, call) = self.split();
+        cx.cx.make(call)
+    }
+}
+
+impl<T: 'static> CallAll<&mut ServiceContext<'_, T>> {
+    /// Makes the calls, and calls `act` with all results and the addresses of their nodes.
+    pub fn then(
+        self,
+        act: impl FnOnce(
+            &mut ServiceContext<'_, T>,
+            Vec<(SocketAddr, Result<Reply<'static>, CallError<'static>>)>,
+        ) + 'static,
+    ) {
+        let (cx, call) = self.split();
+        let calls = cx.cx.make_all(call);
+        let Some((_, first)) = calls.first().copied() else {
+            return cx.after(Duration::ZERO, |cx| act(cx, Vec::new()));
+        };
+        let group = Group {
+            missing: calls.len(),
+            results: Vec::with_capacity(calls.len()),
+            then: Box::new(act),
+        };
+        cx.pending.groups.insert(first, group);
+        let scope = cx.scope();
+        for (addr, id) in calls {
+            let then = Then::OfGroup(first, addr);
+            let scope = scope.clone();
+            let continuation = Continuation { scope, then };
+            cx.pending.continuations.insert(id, continuation);
+        }
+    }
+}
+
+impl<T: 'static> Pending<T> {
+    /// Passes a result to the continuation of its call. Returns the result if it has none.
+    pub(super) fn resume<'r>(
+        &mut self,
+        cx: &mut Context<'_>,
+        shared: &Rc<RefCell<T>>,
+        call: CallId,
+        result: CallResult<'r>,
+    ) -> Option<CallResult<'r>> {
+        let Some(Continuation { scope, then }) = self.continuations.remove(&call) else {
+            return Some(result);
+        };
+        let mut cx = cx.reborrow();
+        cx.request_deadline = scope.deadline;
+        cx.request_id = scope.request_id.as_deref();
+        match then {
+            Then::One(act) => self.enter(cx, shared, |cx| {
+                cx.serves_request = scope.serves_request;
+                act(cx, result);
+            }),
+            Then::OfGroup(first, addr) => {
+                let group = self.groups.get_mut(&first)?;
+                let result = result.map(Reply::into_owned).map_err(CallError::into_owned);
+                group.results.push((addr, result));
+                group.missing -= 1;
+                if group.missing == 0
+                    && let Some(group) = self.groups.remove(&first)
+                {
+                    self.enter(cx, shared, |cx| {
+                        cx.serves_request = scope.serves_request;
+                        (group.then)(cx, group.results);
+                    });
+                }
+            }
+        }
+        None
+    }
+
+    /// Calls a part of the service. A panic is logged.
+    pub(super) fn enter(
+        &mut self,
+        cx: Context<'_>,
+        shared: &Rc<RefCell<T>>,
+        act: impl FnOnce(&mut ServiceContext<'_, T>),
+    ) {
+        match ServiceContext::new(cx, shared, self, None) {
+            Ok(mut cx) => {
+                let _ = caught(|| act(&mut cx));
+            }
+            Err((error, ..)) => tracing::error!(%error, "callback skipped"),
+        }
+    }
+}

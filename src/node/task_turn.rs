@@ -1,0 +1,235 @@
+//! Polls of tasks, and the execution of their commands.
+
+use std::rc::Rc;
+
+use super::calls::{NewCall, Target};
+use super::error::Error;
+use super::node_core::Core;
+use super::panics::caught;
+use super::served::send_error;
+use super::slot_key::SlotKey;
+use super::tag::Tag;
+use super::tasks::{
+    Command, Start, StartCall, Started, Task, TaskData, TaskFuture, To, WaitResult,
+};
+use super::waiter::Waiter;
+use crate::protocol::ErrorCode;
+use crate::reactor::{ConnId, Net};
+use crate::time::Time;
+
+/// Maximum number of times that the tasks which are ready are polled in one turn.
+const MAX_ROUNDS: usize = 16;
+
+/// Starts a task, and polls it.
+pub(super) fn start(core: &mut Core, net: &mut Net, future: TaskFuture, data: Rc<TaskData>) {
+    core.hub.began(&data);
+    let deadline = data.deadline;
+    let id = core.tasks.insert(future, data);
+    poll(core, net, id);
+    if let (Some(deadline), Some(task)) = (deadline, core.tasks.get_mut(id)) {
+        let owner = core.caller.owner;
+        task.timer = Some(net.arm(owner, deadline, Tag::Task(id.pack()).pack()));
+    }
+}
+
+/// Polls the tasks that are ready. Returns whether more are.
+pub(super) fn run_ready(core: &mut Core, net: &mut Net) -> bool {
+    // Of futures that were dropped outside of a poll, and of tasks started by callbacks.
+    run_commands(core, net);
+    if core.tasks.len() == 0 {
+        return false;
+    }
+    let mut ready = std::mem::take(&mut core.ready_tasks);
+    for _ in 0..MAX_ROUNDS {
+        core.tasks.take_ready(&mut ready);
+        if ready.is_empty() {
+            break;
+        }
+        for id in ready.drain(..) {
+            poll(core, net, id);
+        }
+    }
+    core.ready_tasks = ready;
+    !core.tasks.fall_asleep()
+}
+
+fn poll(core: &mut Core, net: &mut Net, id: SlotKey) {
+    let (Some(waker), Some(task)) = (core.tasks.waker(id), core.tasks.get_mut(id)) else {
+        return;
+    };
+    let Some(mut future) = task.future.take() else {
+        return;
+    };
+    let data = Rc::clone(&task.data);
+    core.hub.now.set(net.now());
+    core.hub.is_ready.set(core.is_ready());
+    core.hub.current.replace(Some(Rc::clone(&data)));
+    let polled = future
+        .as_mut()
+        .poll(&mut std::task::Context::from_waker(&waker));
+    core.hub.current.take();
+    if polled.is_ready() {
+        if let Some(task) = core.tasks.remove(id) {
+            discard(core, net, id, task, Some(future));
+        }
+    } else if let Some(task) = core.tasks.get_mut(id) {
+        task.future = Some(future);
+        if data.ends_with_caller.get()
+            && let Some(caller) = data.caller
+        {
+            if core.clients.get(caller).is_some() {
+                core.ends_with_caller.insert((caller, id));
+            } else {
+                end(core, net, id, None);
+            }
+        }
+    }
+    drop(data);
+    run_commands(core, net);
+}
+
+/// Ends a task whose caller does not wait any more.
+pub(super) fn deadline_passed(core: &mut Core, net: &mut Net, id: SlotKey) {
+    let message = "the deadline of the request has passed";
+    let error = Error::new(ErrorCode::DeadlinePassed, message);
+    end(core, net, id, Some(&error));
+}
+
+/// Ends the tasks that asked for it, after the connection of their caller was closed.
+pub(super) fn caller_gone(core: &mut Core, net: &mut Net, conn: ConnId) {
+    while let Some((caller, id)) = core.next_that_ends_with(conn) {
+        core.ends_with_caller.remove(&(caller, id));
+        end(core, net, id, None);
+    }
+}
+
+/// Ends a task. Its calls are cancelled.
+fn end(core: &mut Core, net: &mut Net, id: SlotKey, error: Option<&Error>) {
+    let Some(mut task) = core.tasks.remove(id) else {
+        return;
+    };
+    let to = task.data.reply_to.take();
+    if let (Some(to), Some(error)) = (to, error) {
+        send_error(net, &to, error);
+    }
+    let future = task.future.take();
+    discard(core, net, id, task, future);
+    run_commands(core, net);
+}
+
+fn discard(core: &mut Core, net: &mut Net, id: SlotKey, task: Task, future: Option<TaskFuture>) {
+    // Values of the service may panic when they are dropped. That is logged.
+    let _ = caught(|| drop(future));
+    if let Some(timer) = task.timer {
+        net.disarm(timer);
+    }
+    if task.data.ends_with_caller.get()
+        && let Some(caller) = task.data.caller
+    {
+        core.ends_with_caller.remove(&(caller, id));
+    }
+    core.hub.ended(task.data);
+}
+
+/// Executes the commands of tasks in their order.
+fn run_commands(core: &mut Core, net: &mut Net) {
+    loop {
+        let command = core.hub.commands.borrow_mut().pop_front();
+        match command {
+            Some(Command::Start(key, start)) if core.hub.is_waiting(key) => {
+                begin(core, net, key, start);
+            }
+            // The future was dropped before.
+            Some(Command::Start(..)) => {}
+            Some(Command::Cancel(started)) => cancel(core, net, started),
+            Some(Command::Send(conn, place)) => {
+                let outbox = core.hub.outbox.borrow();
+                if let Some(frame) = outbox.get(place) {
+                    net.send_with(conn, |out| std::io::Write::write_all(out, frame));
+                }
+            }
+            Some(Command::Spawn(future, data)) => {
+                core.tasks.stay_awake();
+                let id = core.tasks.insert(future, data);
+                if let Some(waker) = core.tasks.waker(id) {
+                    waker.wake();
+                }
+            }
+            None => break,
+        }
+    }
+    core.hub.outbox.borrow_mut().clear();
+}
+
+fn begin(core: &mut Core, net: &mut Net, key: SlotKey, start: Start) {
+    match start {
+        Start::Call(call) => call_from_task(core, net, key, call),
+        Start::Sleep(time) => {
+            let tag = Tag::Sleep(key.pack()).pack();
+            let timer = net.arm(core.caller.owner, net.now() + time, tag);
+            core.hub.started(key, Started::Timer(timer));
+        }
+        Start::Routes(routes, timeout) => {
+            let id = core.waits.add(net, &routes, timeout);
+            core.hub.started(key, Started::Routes(id));
+            core.take_events(net);
+        }
+        Start::Act(act) => {
+            let service = core.claim_owners(net).service;
+            let owner = net.replace_owner(service);
+            let _ = caught(|| act(core, net));
+            net.replace_owner(owner);
+            core.tasks.stay_awake();
+            core.hub.complete(key, WaitResult::Done(true));
+        }
+    }
+}
+
+fn call_from_task(core: &mut Core, net: &mut Net, key: SlotKey, call: StartCall) {
+    let deadline = earlier(net.now() + call.timeout, call.deadline);
+    let is_idempotent = call.is_idempotent;
+    let new = |target, text| NewCall {
+        target,
+        text,
+        deadline,
+        is_idempotent,
+        waiter: Waiter::Task(key),
+    };
+    // The buffer of the text becomes one of the caller's; a spare one replaces it.
+    core.hub.give_buffer(core.caller.take_buffer());
+    let roster = &core.link.roster;
+    match call.to {
+        To::One(target) => {
+            let id = core.caller.call(net, roster, new(target, call.text));
+            core.hub.started(key, Started::Call(id));
+        }
+        To::All(name) => {
+            let mut calls = Vec::new();
+            let new = |addr, text| new(Target::At(addr), text);
+            let each = |addr, id| calls.push((id, addr));
+            (core.caller).call_all(net, roster, &name, &call.text, new, each);
+            core.hub.give_buffer(call.text.into_buffer());
+            core.tasks.stay_awake();
+            core.hub.started_all(key, calls);
+        }
+    }
+}
+
+fn cancel(core: &mut Core, net: &mut Net, started: Started) {
+    match started {
+        Started::Call(id) => core.caller.cancel(net, id),
+        Started::Calls(calls) => {
+            for (id, _) in calls {
+                core.caller.cancel(net, id);
+            }
+        }
+        Started::Timer(timer) => {
+            net.disarm(timer);
+        }
+        Started::Routes(id) => core.waits.cancel(net, id),
+    }
+}
+
+fn earlier(time: Time, deadline: Option<Time>) -> Time {
+    deadline.map_or(time, |deadline| deadline.min(time))
+}
