@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::process::Command;
 
 use pilcrow::node::{Config, Context, Event, LinkState, Node, Service};
 use pilcrow::protocol::Route;
