@@ -29,7 +29,7 @@ _gateway() {
 
     case "${cmd}" in
         gateway)
-            opts="-h -V --listen --allow-anonymous --distributor --token-file --name --deadline --cors-origin --max-connections --keep-alive --max-plain-in-flight --log-format --log-level --config --print-config --help --version completions man"
+            opts="-h -V --listen --allow-anonymous --distributor --token-file --name --deadline --cors-origin --map-errorcodes --max-connections --keep-alive --max-plain-in-flight --log-format --log-level --config --print-config --help --version completions man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -61,6 +61,10 @@ _gateway() {
                     ;;
                 --cors-origin)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --map-errorcodes)
+                    COMPREPLY=($(compgen -W "true false" -- "${cur}"))
                     return 0
                     ;;
                 --max-connections)

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_gateway_global_optspecs
-    string join \n listen= allow-anonymous= distributor= token-file= name= deadline= cors-origin= max-connections= keep-alive= max-plain-in-flight= log-format= log-level= config= print-config h/help V/version
+    string join \n listen= allow-anonymous= distributor= token-file= name= deadline= cors-origin= map-errorcodes= max-connections= keep-alive= max-plain-in-flight= log-format= log-level= config= print-config h/help V/version
 end
 
 function __fish_gateway_needs_command
@@ -32,6 +32,8 @@ complete -c gateway -n "__fish_gateway_needs_command" -l token-file -d 'File wit
 complete -c gateway -n "__fish_gateway_needs_command" -l name -d 'Name to register with' -r
 complete -c gateway -n "__fish_gateway_needs_command" -l deadline -d 'Maximum time for a reply' -r
 complete -c gateway -n "__fish_gateway_needs_command" -l cors-origin -d 'Origin whose pages may call the gateway' -r
+complete -c gateway -n "__fish_gateway_needs_command" -l map-errorcodes -d 'Answer replies with the HTTP status of their errorcode' -r -f -a "true\t''
+false\t''"
 complete -c gateway -n "__fish_gateway_needs_command" -l max-connections -d 'Maximum number of HTTP connections; further ones get status 503. The fd limit lowers it' -r
 complete -c gateway -n "__fish_gateway_needs_command" -l keep-alive -d 'Maximum time that a connection stays open without a request' -r
 complete -c gateway -n "__fish_gateway_needs_command" -l max-plain-in-flight -d 'Maximum bytes of requests in flight to a plain node, which registers without a session; a longer request is sent alone. Plain Node.js services fail after reading more than 64 KiB at once' -r

@@ -19,6 +19,22 @@ pub struct Config {
     pub deadline: Duration,
     /// Origin whose pages may read responses, or `*` for all. With `None`, browsers permit none.
     pub cors_origin: Option<String>,
+    /// Gives each response the status of the errorcode in its reply. Otherwise the status is 200 for
+    /// every reply, as from plain gateways.
+    ///
+    /// | errorcode | status |
+    /// |---|---|
+    /// | 0 | 200 |
+    /// | 1 and 3 | 400 |
+    /// | 2 | 404 |
+    /// | 4 | 413 |
+    /// | 5 | 403 |
+    /// | 6 | 503 |
+    /// | 7 | 504 |
+    /// | 8, and others below 100 | 500 |
+    /// | own codes from 400 to 599 | the same |
+    /// | other own codes, from 100 | 422 |
+    pub map_errorcodes: bool,
     /// Time for which a route that is gone is answered with 503 instead of 404: its node may be
     /// restarting.
     pub remember_routes: Duration,
@@ -40,6 +56,7 @@ impl Config {
             token: None,
             deadline: Duration::from_secs(5),
             cors_origin: None,
+            map_errorcodes: false,
             remember_routes: Duration::from_secs(10),
             max_reply_bytes: 16 << 20,
             max_plain_in_flight_bytes: node::Config::default().max_plain_in_flight_bytes,

@@ -3,13 +3,15 @@
 //! A request is sent to a node that lists its route, or otherwise its longest listed prefix. The
 //! query, or with `POST` and `PUT` the body, becomes the params of the call. The response is the
 //! reply of the node unchanged, in JSON, with status 200 for every errorcode, as from plain
-//! gateways. Without a reply, the status gives the reason:
+//! gateways; [`Config::map_errorcodes`] changes that. Without a reply, the status gives the reason:
 //!
 //! | status | meaning |
 //! |---|---|
 //! | 400 | the request is malformed, or its body is not a JSON object as declared |
-//! | 404 | no node lists the route |
+//! | 404 | no node lists the path |
+//! | 405 | nodes list the path, but for other methods, which `Allow` names |
 //! | 413 | the request is too large for a node |
+//! | 415 | the body is neither JSON nor urlencoded |
 //! | 502 | the connection was lost after the request was sent: it may have been served |
 //! | 503 | no node can take the request, which was not served |
 //! | 504 | the node did not reply in time: the request may have been served, or may still be |
@@ -22,12 +24,16 @@
 //!
 //! [`Gateway`] is a [`Handler`] of a [`Node`] and an [HTTP server](crate::http).
 
+mod body_type;
 mod config;
 mod gone_routes;
+mod methods;
 mod params;
 mod pending;
+mod problem;
 mod requests;
 mod responses;
+mod statuses;
 
 use std::io;
 use std::net::SocketAddr;
@@ -139,7 +145,8 @@ fn node(config: &Config, http_port: Option<u16>) -> Node<PendingRequests> {
         max_plain_in_flight_bytes: config.max_plain_in_flight_bytes,
         ..node::Config::default()
     };
-    Node::new(node_config, PendingRequests::new(config.remember_routes))
+    let pending = PendingRequests::new(config.remember_routes, config.map_errorcodes);
+    Node::new(node_config, pending)
 }
 
 impl Composite for Gateway {

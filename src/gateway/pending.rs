@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde::Serialize;
-
 use super::gone_routes::GoneRoutes;
+use super::methods::Methods;
+use super::problem::problem;
+use super::statuses::status_of;
 use crate::http::ResponseTo;
 use crate::node::{CallError, CallId, Context, Event, Service};
 use crate::protocol::Reply;
@@ -31,6 +32,8 @@ pub(super) struct CompletedRequest {
     pub(super) request: PendingRequest,
     pub(super) status: u16,
     pub(super) body: String,
+    /// Errorcode of the reply that is the body. `None` without a reply.
+    pub(super) errorcode: Option<i64>,
     pub(super) responder: Option<SocketAddr>,
 }
 
@@ -40,14 +43,19 @@ pub(super) struct PendingRequests {
     pub(super) waiting: HashMap<CallId, PendingRequest>,
     pub(super) completed: Vec<CompletedRequest>,
     pub(super) gone: GoneRoutes,
+    pub(super) methods: Methods,
+    /// See [`Config::map_errorcodes`](super::Config::map_errorcodes).
+    map_errorcodes: bool,
 }
 
 impl PendingRequests {
-    pub(super) fn new(remember_routes: Duration) -> PendingRequests {
+    pub(super) fn new(remember_routes: Duration, map_errorcodes: bool) -> PendingRequests {
         PendingRequests {
             waiting: HashMap::new(),
             completed: Vec::new(),
             gone: GoneRoutes::new(remember_routes),
+            methods: Methods::default(),
+            map_errorcodes,
         }
     }
 }
@@ -64,8 +72,21 @@ impl Service for PendingRequests {
         };
         let other;
         let (status, why) = match &result {
-            // As in plain gateways, the whole packet is the body, for every errorcode.
-            Ok(reply) | Err(CallError::Refused(reply)) => (200, reply.packet()),
+            Ok(reply) | Err(CallError::Refused(reply)) => {
+                // As in plain gateways, the whole packet is the body, for every errorcode.
+                self.completed.push(CompletedRequest {
+                    request,
+                    status: if self.map_errorcodes {
+                        status_of(reply.errorcode)
+                    } else {
+                        200
+                    },
+                    body: reply.packet().to_owned(),
+                    errorcode: Some(reply.errorcode),
+                    responder: cx.responder(),
+                });
+                return;
+            }
             Err(CallError::ConnectionLost) => {
                 let why = "the connection to the node was lost; the request may have been served";
                 (502, why)
@@ -80,32 +101,23 @@ impl Service for PendingRequests {
                 (503, &*other)
             }
         };
-        let body = if status == 200 {
-            why.to_owned()
-        } else {
-            problem(status, why)
-        };
         self.completed.push(CompletedRequest {
             request,
             status,
-            body,
+            body: problem(status, why),
+            errorcode: None,
             responder: cx.responder(),
         });
     }
 
     fn on_event(&mut self, cx: &mut Context<'_>, event: Event) {
-        if let Event::Left(member) = event {
-            self.gone.left(&member, cx.net().now());
+        match event {
+            Event::Joined(member) => self.methods.joined(&member),
+            Event::Left(member) => {
+                self.methods.left(&member);
+                self.gone.left(&member, cx.net().now());
+            }
+            _ => {}
         }
     }
-}
-
-/// Returns the body of a response without a reply.
-pub(super) fn problem(status: u16, why: &str) -> String {
-    #[derive(Serialize)]
-    struct Problem<'a> {
-        status: u16,
-        error: &'a str,
-    }
-    serde_json::to_string(&Problem { status, error: why }).unwrap_or_default()
 }

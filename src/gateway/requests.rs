@@ -2,16 +2,15 @@
 
 use std::net::SocketAddr;
 
+use super::body_type::BodyType;
 use super::params::Params;
-use super::pending::{PendingRequest, problem};
+use super::pending::PendingRequest;
+use super::problem::{Problem, problem};
 use super::responses::{HttpSide, JSON};
 use crate::http::{App, Http, Request, ResponseTo};
 use crate::node::CallId;
 use crate::protocol::Route;
 use crate::reactor::Net;
-
-/// A status, and a description of the fault.
-type Failure = (u16, String);
 
 /// Default limit of nodes for a packet. A larger one would end the connection to the node, with the
 /// other calls on it.
@@ -24,15 +23,13 @@ impl App for HttpSide<'_> {
     fn on_request(&mut self, http: &mut Http<'_>, request: &Request<'_>, to: ResponseTo) {
         let pending = self.pending(http, request, to);
         if self.is_preflight(request) {
-            return self.respond(http, pending, 204, "", None);
+            return self.respond_to_preflight(http, pending);
         }
         match self.call(http, request, &pending.request_id) {
             Ok(call) => {
                 self.node.service().waiting.insert(call, pending);
             }
-            Err((status, why)) => {
-                self.respond(http, pending, status, &problem(status, &why), None);
-            }
+            Err(problem) => self.respond_with_problem(http, pending, &problem),
         }
     }
 
@@ -90,7 +87,7 @@ impl HttpSide<'_> {
         http: &mut Http<'_>,
         request: &Request<'_>,
         request_id: &str,
-    ) -> Result<CallId, Failure> {
+    ) -> Result<CallId, Problem> {
         let path = request.path();
         let route = self.route(http.net(), request)?;
         let mut params = params(request)?;
@@ -104,7 +101,7 @@ impl HttpSide<'_> {
             && params.packet_bytes() + 6 * path.len() + ENVELOPE_BYTES > MAX_PACKET_BYTES
         {
             let why = "the request is too large for a node: at most 1 MiB as a packet";
-            return Err((413, why.to_owned()));
+            return Err(Problem::new(413, why));
         }
         Ok(match &*route.method {
             "GET" | "HEAD" => cx.call_idempotent(&route, &params, deadline),
@@ -113,26 +110,29 @@ impl HttpSide<'_> {
     }
 
     /// Returns the route under which a node serves the request.
-    fn route<'r>(&mut self, net: &mut Net, request: &'r Request<'_>) -> Result<Route<'r>, Failure> {
+    fn route<'r>(&mut self, net: &mut Net, request: &'r Request<'_>) -> Result<Route<'r>, Problem> {
         let route = Route::new(request.method(), request.path());
         // `HEAD` is served as `GET`, without the body of the response.
         let of_get = (route.method == "HEAD").then(|| Route::get(request.path()));
         let mut routes = [Some(&route), of_get.as_ref()].into_iter().flatten();
-        let cx = self.node.context(net);
-        let roster = cx.roster();
+        let now = net.now();
+        let (service, roster) = self.node.service_and_roster();
         let is_served = |route: &&Route<'_>| roster.serving_prefix(route).next().is_some();
         if let Some(served) = routes.clone().find(is_served) {
             return Ok(served.clone());
         }
         if roster.updated_at().is_none() {
-            return Err((503, "the list of nodes was not received yet".to_owned()));
+            return Err(Problem::new(503, "the list of nodes was not received yet"));
         }
-        let (now, gone) = (net.now(), &self.node.service().gone);
-        if routes.any(|route| gone.has(route, now)) {
+        if routes.any(|route| service.gone.has(route, now)) {
             let why = format!("the nodes that served {route} are gone; they may reconnect");
-            return Err((503, why));
+            return Err(Problem::new(503, why));
         }
-        Err((404, format!("no node serves {route}")))
+        if let Some(allow) = service.methods.allowed(roster, request.path()) {
+            let why = format!("no node serves {route}; the path is served for {allow}");
+            return Err(Problem::new(405, why).with("Allow", allow));
+        }
+        Err(Problem::new(404, format!("no node serves {route}")))
     }
 }
 
@@ -147,17 +147,16 @@ fn shortened(text: &str) -> String {
     format!("{}…", shown.unwrap_or_default())
 }
 
-fn params<'r>(request: &'r Request<'_>) -> Result<Params<'r>, Failure> {
+fn params<'r>(request: &'r Request<'_>) -> Result<Params<'r>, Problem> {
+    let body_type = BodyType::of(request)?;
     // As in plain gateways, these two methods have params in the body, all others in the query.
     if !matches!(request.method(), "POST" | "PUT") {
         return Ok(Params::from_pairs(request.query_pairs()));
     }
-    let content_type = request.header("Content-Type").unwrap_or_default();
-    let media_type = content_type.split(';').next().unwrap_or_default();
-    if media_type.trim().eq_ignore_ascii_case("application/json") {
-        return Params::from_json(request.body()).map_err(|why| (400, why.to_owned()));
+    match body_type {
+        BodyType::Json => Params::from_json(request.body()).map_err(|why| Problem::new(400, why)),
+        BodyType::Pairs => Ok(Params::from_pairs(request.body_pairs())),
     }
-    Ok(Params::from_pairs(request.body_pairs()))
 }
 
 #[cfg(test)]

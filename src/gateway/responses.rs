@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use super::config::{Config, Stats};
-use super::pending::{PendingRequest, PendingRequests, problem};
+use super::pending::{CompletedRequest, PendingRequest, PendingRequests};
+use super::problem::{Problem, problem};
 use crate::http::{Http, Response};
 use crate::node::Node;
 use crate::reactor::Net;
@@ -22,28 +23,50 @@ impl HttpSide<'_> {
     pub(super) fn respond_to_completed(&mut self, http: &mut Http<'_>) {
         let mut completed = std::mem::take(&mut self.node.service().completed);
         for completed in completed.drain(..) {
-            let (request, responder) = (completed.request, completed.responder);
-            let (mut status, mut body) = (completed.status, completed.body);
-            if status == 200 && !http.has_room_for(body.len()) {
-                status = 503;
-                body = problem(
-                    status,
-                    "too many bytes of other replies are unread: try again later",
-                );
+            let CompletedRequest {
+                request,
+                status,
+                body,
+                errorcode,
+                responder,
+            } = completed;
+            if errorcode.is_some() && !http.has_room_for(body.len()) {
+                let why = "too many bytes of other replies are unread: try again later";
+                let body = problem(503, why);
+                self.respond(http, request, 503, &body, None, responder);
+                continue;
             }
-            self.stats.replied += u64::from(status == 200);
-            self.respond(http, request, status, &body, responder);
+            self.stats.replied += u64::from(errorcode.is_some());
+            self.respond(http, request, status, &body, None, responder);
         }
         self.node.service().completed = completed;
     }
 
+    /// Responds to a preflight request.
+    pub(super) fn respond_to_preflight(&mut self, http: &mut Http<'_>, request: PendingRequest) {
+        self.respond(http, request, 204, "", None, None);
+    }
+
+    /// Responds to a request that no node receives.
+    pub(super) fn respond_with_problem(
+        &mut self,
+        http: &mut Http<'_>,
+        request: PendingRequest,
+        problem: &Problem,
+    ) {
+        let Problem { status, header, .. } = problem;
+        let header = header.as_ref().map(|(name, value)| (*name, &**value));
+        self.respond(http, request, *status, &problem.body(), header, None);
+    }
+
     /// Responds to a request, and logs it. Status 204 is the response to a preflight request.
-    pub(super) fn respond(
+    fn respond(
         &mut self,
         http: &mut Http<'_>,
         request: PendingRequest,
         status: u16,
         body: &str,
+        header: Option<(&str, &str)>,
         responder: Option<SocketAddr>,
     ) {
         self.stats.answered += 1;
@@ -52,6 +75,7 @@ impl HttpSide<'_> {
             headers.push(("Content-Type", JSON));
         }
         headers.push(("X-Request-Id", request.request_id.as_str()));
+        headers.extend(header);
         if status == 503 {
             headers.push(("Retry-After", "1"));
         }

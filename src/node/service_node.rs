@@ -9,6 +9,8 @@ use super::config::Config;
 use super::context::Context;
 use super::handle::Handle;
 use super::node_core::Core;
+#[cfg(feature = "http")]
+use super::roster::Roster;
 use super::served;
 use super::service::Service;
 use super::shutdown::Shutdown;
@@ -85,6 +87,12 @@ impl<S: Service> Node<S> {
     /// Returns your service.
     pub fn service(&mut self) -> &mut S {
         &mut self.service
+    }
+
+    /// Returns your service, and the view of all live nodes.
+    #[cfg(feature = "http")]
+    pub(crate) fn service_and_roster(&mut self) -> (&mut S, &Roster) {
+        (&mut self.service, &self.core.link.roster)
     }
 
     /// Returns a handle for another thread. `waker` is that of the reactor that turns the node.

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 use humantime::parse_duration;
 
 use crate::cli::address::HostPort;
@@ -19,7 +20,7 @@ const ABOUT: &str = "\
 HTTP in, calls to nodes out: GET /goods?color=red goes to a node that lists GET/goods, with \
 {\"color\":\"red\"} as params, and the reply of the node comes back as JSON.
 
-The params of POST and PUT come from the body (urlencoded or application/json), those of other \
+The params of POST and PUT come from the body (urlencoded or JSON), those of other \
 methods from the query. A path that no node lists goes to a node that lists its longest prefix.";
 
 const AFTER: &str = "\
@@ -94,6 +95,18 @@ pub(crate) struct Args {
     /// SCHEME://HOST, or * for all. Browsers ask the gateway for it
     #[arg(long, value_name = "ORIGIN", value_parser = origin, help_heading = "HTTP")]
     pub(crate) cors_origin: Option<String>,
+
+    /// Answer replies with the HTTP status of their errorcode.
+    ///
+    /// 0 is 200, 1 and 3 are 400, 2 is 404, 4 is 413, 5 is 403, 6 is 503, 7 is 504, others below
+    /// 100 are 500. Codes of services are 422, or the same if they are from 400 to 599. Without the
+    /// flag every reply has status 200. --map-errorcodes=false turns it off
+    #[arg(long, value_name = "BOOL", value_parser = BoolishValueParser::new())]
+    #[arg(help_heading = "HTTP")]
+    #[arg(action = ArgAction::Set, num_args = 0..=1, require_equals = true)]
+    #[arg(default_value = "false", default_missing_value = "true")]
+    #[arg(hide_default_value = true, hide_possible_values = true)]
+    pub(crate) map_errorcodes: bool,
 
     /// Maximum number of HTTP connections; further ones get status 503. The fd limit lowers it
     #[arg(long, value_name = "N", default_value = "8192")]

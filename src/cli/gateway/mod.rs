@@ -93,6 +93,7 @@ impl Server for GatewayServer {
                 token,
                 deadline: args.deadline,
                 cors_origin: args.cors_origin,
+                map_errorcodes: args.map_errorcodes,
                 max_plain_in_flight_bytes: usize::try_from(args.max_plain_in_flight)
                     .unwrap_or(usize::MAX),
                 http: http::Limits {

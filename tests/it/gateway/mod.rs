@@ -1,5 +1,8 @@
 //! The gateway as a program, between HTTP clients and nodes on real sockets.
 
+mod plain_node;
+mod statuses;
+
 use std::io::{BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
@@ -410,10 +413,7 @@ fn answers_with_a_status_if_there_is_no_reply() {
         ("GET", "/goodsbye"),
         ("GET", "/goods%2F17"),
         ("GET", "//goods"),
-        ("PATCH", "/goods"),
-        ("get", "/goods"),
         ("OPTIONS", "*"),
-        ("OPTIONS", "/goods"),
     ] {
         let answer = gateway.fetch(method, target, "", "");
         assert_eq!(answer.status, 404, "{method} {target}");
@@ -932,12 +932,6 @@ fn answers_like_the_plain_gateway() {
         request(
             "POST",
             "/goods",
-            "Content-Type: text/plain\r\n",
-            "just text",
-        ),
-        request(
-            "POST",
-            "/goods",
             json_type,
             "{ \"a\" : [1, 2.5e3, {\"b\": null}], \"c\": \"\\u00e9\\n\" }",
         ),
@@ -963,7 +957,7 @@ fn passes_requests_to_nodes_in_node_js_and_rust_as_in_the_readme() {
     if node_is_missing() {
         return;
     }
-    let readme = include_str!("../../README.md");
+    let readme = include_str!("../../../README.md");
     let distributor = Distributor::start(&[]);
     let mut command = Command::new("node");
     let Some((_, script)) = readme.split_once("```js\n") else {
@@ -985,7 +979,7 @@ fn passes_requests_to_nodes_in_node_js_and_rust_as_in_the_readme() {
     let gateway = Gateway::start(distributor.addr, &[]);
 
     let mut requests = 0;
-    let mut lines = include_str!("../../docs/gateway.md").lines();
+    let mut lines = include_str!("../../../docs/gateway.md").lines();
     while let Some(line) = lines.next() {
         let Some(target) = line.strip_prefix("$ curl 'localhost:8000") else {
             continue;
