@@ -14,7 +14,8 @@ use super::pushes::{self, Pushes};
 use super::self_preservation::Suspect;
 use super::{Distributor, drains, warm_up};
 use crate::protocol::{
-    Applied, DISTRIBUTES, ErrorCode, HEARTBEAT, Packet, Refusal, write_error, write_reply,
+    Applied, DISTRIBUTES, ErrorCode, HEARTBEAT, Packet, Refusal, SessionRequest, write_error,
+    write_reply,
 };
 use crate::reactor::{Close, CloseReason, ConnId, Handler, Net, Origin, Owner, TimerId};
 use crate::registry::Cause;
@@ -69,16 +70,8 @@ impl Handler for Distributor {
             (Some(DISTRIBUTES), Some("POST")) => self
                 .register(net, conn, &packet)
                 .map(|()| self.pushes.schedule(conn)),
+            (Some(DISTRIBUTES), Some("GET")) => self.request_list(net, conn, &packet),
             _ if !is_admitted => Err(authentication_required()),
-            (Some(DISTRIBUTES), Some("GET")) => {
-                if let Some(peer) = self.peers.get_mut(conn) {
-                    peer.get_key = Some(packet.key().map_or("null", |key| key.get()).into());
-                    // One list at a time: the next request is read once this one has its list.
-                    net.pause(conn);
-                    self.pushes.schedule(conn);
-                }
-                Ok(())
-            }
             (Some(DISTRIBUTES), Some("DELETE")) => self.drain(net, conn, &packet),
             (Some(HEARTBEAT), Some("POST")) => self.heartbeat(net, conn, &packet),
             _ => Err(Refusal::new(
@@ -267,6 +260,30 @@ impl Distributor {
         if is_over_limit || is_unadmitted {
             net.close(conn, Close::AfterFlush);
         }
+    }
+
+    /// Schedules the list, in reply to a request. A token in its session admits the connection
+    /// without a registration.
+    fn request_list(
+        &mut self,
+        net: &mut Net,
+        conn: ConnId,
+        packet: &Packet<'_>,
+    ) -> Result<(), Refusal> {
+        let Some(peer) = self.peers.get_mut(conn) else {
+            return Ok(());
+        };
+        if peer.authorization.is_none() {
+            let request = packet.session().map(SessionRequest::parse).transpose()?;
+            let token = request.as_ref().and_then(|request| request.token.as_ref());
+            peer.authorization = Some(self.admission.by_token(None, token)?);
+            peer.token = token.map(|token| Box::new(self.admission.mark(token)));
+        }
+        peer.get_key = Some(packet.key().map_or("null", |key| key.get()).into());
+        // One list at a time: the next request is read once this one has its list.
+        net.pause(conn);
+        self.pushes.schedule(conn);
+        Ok(())
     }
 
     fn close_wrong_protocol(

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Client, Distributor, Folder, Program, distributor_command, is_in_own_network, wait_until,
+    Client, Distributor, Folder, Program, distributor_command, is_in_own_network, names, wait_until,
 };
 
 const TOKENS: &str = "\
@@ -125,6 +125,43 @@ fn sends_no_list_without_a_token() {
             .any(|token| line.contains(token));
         assert!(!shows, "{line}");
     }
+}
+
+#[test]
+fn reads_the_list_with_a_token_and_without_registering() {
+    let folder = Folder::new();
+    let file = folder.join("tokens");
+    fs::write(&file, TOKENS).unwrap();
+    let distributor = Distributor::start(&["--token-file", &file]);
+    let _member = register(&distributor, &packet("a", "GET/a", OPEN));
+    let get = |session: &Value| json!({"uri": "/distributes", "method": "GET", "key": 1, "session": session});
+    for refused in [json!({}), json!({"token": ""}), json!({"token": "wrong"})] {
+        assert_refused(&distributor, &get(&refused));
+    }
+    // Any token admits, regardless of what it may register.
+    for token in [OPEN, GOODS] {
+        let (mut reader, frames) = send(&distributor, &get(&json!({"token": token})));
+        assert_eq!(frames.len(), 1);
+        assert_eq!(names(&frames[0]), ["a"]);
+        assert_eq!(frames[0]["session"], Value::Null);
+        // The connection stays admitted. Without a registration it receives no changes.
+        let other = register(&distributor, &packet("goods", "GET/goods", GOODS));
+        let (before, list) = reader.request_list();
+        assert_eq!(
+            (before.len(), names(&list)),
+            (0, vec!["a".to_owned(), "goods".to_owned()])
+        );
+        drop(other);
+        wait_until("the departure", || names(&reader.request_list().1) == ["a"]);
+    }
+    // A later registration without the token is bound to what the token may register, and to it.
+    let (mut reader, _) = send(&distributor, &get(&json!({"token": GOODS})));
+    reader.post(&json!({"port": 1, "name": "goods", "urls": ["GET/goods"]}));
+    assert_eq!(reader.next_list(), ["a", "goods"]);
+    let (mut reader, _) = send(&distributor, &get(&json!({"token": GOODS})));
+    reader.post(&json!({"port": 1, "name": "other"}));
+    assert_eq!(reader.next_errorcode(), 5);
+    assert_eq!(reader.read_to_end(), [] as [Value; 0]);
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! The commands for a running Distributor.
 
 use std::io::{BufRead, BufReader};
-use std::net::{Shutdown, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::process::{Output, Stdio};
+use std::sync::mpsc::{self, Sender, TryRecvError};
+use std::thread;
+use std::time::Duration;
 
 use pilcrow::node::{Config, Context, Node, ReplyTo, Request, Service};
 use pilcrow::protocol::{ErrorCode, Route};
@@ -165,7 +168,7 @@ fn nodes_reads_the_list_of_nodes() {
     let token = ["--token-file", &file];
     let (code, stdout, stderr) = run(&[&["nodes", "--distributor", &at][..], &token].concat());
     assert_eq!(code, Some(0), "{stderr}");
-    assert!(stdout.ends_with("0 of 0 nodes, revision 0\n"), "{stdout}");
+    assert!(stdout.ends_with("0 of 0 nodes\n"), "{stdout}");
     std::fs::write(&file, "another-token-0123456789\n").unwrap();
     let (code, _, stderr) = run(&[&["nodes", "--distributor", &at][..], &token].concat());
     assert_eq!((code, stderr.lines().count()), (Some(1), 1));
@@ -413,38 +416,57 @@ impl Service for Goods {
     }
 }
 
+/// A node that serves `GET/goods` in a thread, until it is dropped.
+struct GoodsNode {
+    stop: Option<Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl GoodsNode {
+    fn start(distributor: SocketAddr, token: Option<&'static str>) -> GoodsNode {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let thread = thread::spawn(move || {
+            let mut reactor = Reactor::new(Limits::default()).unwrap();
+            let config = Config {
+                name: "goods".to_owned(),
+                routes: vec![Route::get("/goods"), Route::get("/none")],
+                listen: Some(([127, 0, 0, 1], 0).into()),
+                distributor: Some(distributor.into()),
+                token: token.map(Into::into),
+                ..Config::default()
+            };
+            let mut node = Node::new(config, Goods);
+            node.start(reactor.net()).unwrap();
+            while matches!(stopped.try_recv(), Err(TryRecvError::Empty)) {
+                let wait = Some(Duration::from_millis(10));
+                reactor.turn(wait, &mut node).unwrap();
+            }
+        });
+        GoodsNode {
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for GoodsNode {
+    fn drop(&mut self) {
+        self.stop.take();
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
 #[test]
 fn call_prints_results_of_a_node() {
     let admin = AdminServer::start_ready(&[]);
-    let distributor = admin.distributor.addr;
-    let (stop, stopped) = std::sync::mpsc::channel::<()>();
-    let serving = std::thread::spawn(move || {
-        let mut reactor = Reactor::new(Limits::default()).unwrap();
-        let config = Config {
-            name: "goods".to_owned(),
-            routes: vec![Route::get("/goods"), Route::get("/none")],
-            listen: Some(([127, 0, 0, 1], 0).into()),
-            distributor: Some(distributor.into()),
-            ..Config::default()
-        };
-        let mut node = Node::new(config, Goods);
-        node.start(reactor.net()).unwrap();
-        while matches!(
-            stopped.try_recv(),
-            Err(std::sync::mpsc::TryRecvError::Empty)
-        ) {
-            reactor
-                .turn(Some(std::time::Duration::from_millis(10)), &mut node)
-                .unwrap();
-        }
-    });
+    let _node = GoodsNode::start(admin.distributor.addr, None);
     wait_until("the node", || {
         admin.get("/nodes").body.contains("GET/goods")
     });
-    let at = distributor.to_string();
+    let at = admin.distributor.addr.to_string();
     let call = |words: &[&str]| run(&[&["call", "--distributor", &at][..], words].concat());
     let (code, stdout, stderr) = call(&["GET/goods", "{\"kind\":\"fruit\"}"]);
-    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!((code, &*stderr), (Some(0), ""));
     assert_eq!(
         serde_json::from_str::<Value>(&stdout).unwrap(),
         json!(["apples", "pears"])
@@ -452,31 +474,98 @@ fn call_prints_results_of_a_node() {
     let (code, _, stderr) = call(&["GET/none"]);
     assert_eq!(code, Some(1));
     assert!(stderr.contains("errorcode 2: no such route"), "{stderr}");
+    // The node lists a prefix of this route, and is called for it.
+    let (_, _, stderr) = call(&["GET/goods/17"]);
+    assert!(stderr.contains("errorcode 2: no such route"), "{stderr}");
     let (code, stdout, stderr) = call(&["GET/missing", "--json"]);
     assert_eq!(code, Some(1), "{stderr}");
-    assert_eq!(
-        serde_json::from_str::<Value>(&stdout).unwrap()["outcome"],
-        "unavailable"
-    );
-    // A node that only calls is not listed.
-    assert!(!admin.get("/sd").body.contains("distributor call"));
-    drop(stop);
-    serving.join().unwrap();
+    let outcome: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(outcome["outcome"], "unavailable");
+    assert_eq!(outcome["message"], "no node lists it");
+
     let unused = ReservedPort::new();
-    let (code, _, stderr) = run(&[
-        "call",
-        "GET/x",
-        "--deadline",
-        "300ms",
-        "--distributor",
-        &unused.addr.to_string(),
-    ]);
-    assert_eq!(code, Some(1));
-    assert!(stderr.contains("no Distributor answers at"), "{stderr}");
+    let (code, _, stderr) = run(&["call", "GET/x", "--distributor", &unused.addr.to_string()]);
+    assert_eq!((code, stderr.lines().count()), (Some(1), 1));
+    assert!(stderr.contains("is a Distributor there?"), "{stderr}");
 }
 
 #[test]
-fn call_waits_for_its_reply_although_a_later_registration_is_rejected() {
+fn call_and_nodes_do_not_register() {
+    let folder = Folder::new();
+    let file = folder.join("tokens");
+    // The second token may not register what it calls.
+    std::fs::write(
+        &file,
+        "0123456789abcdef-node\n0123456789abcdef-call other\n",
+    )
+    .unwrap();
+    let token = folder.join("token");
+    std::fs::write(&token, "0123456789abcdef-call\n").unwrap();
+    let with_token = ["--token-file", &*token];
+    let flags = ["--token-file", &*file, "--allow-from", "192.0.2.1/32"];
+    for (flags, secret, words) in [
+        (&[][..], None, &[][..]),
+        (&flags, Some("0123456789abcdef-node"), &with_token),
+    ] {
+        let admin = AdminServer::start(&[&["--warm-up", "0s"], flags].concat());
+        let _node = GoodsNode::start(admin.distributor.addr, secret);
+        admin
+            .distributor
+            .program
+            .wait_for_log(&["node joined", "goods"]);
+        let at = admin.distributor.addr.to_string();
+        for command in [&["call", "GET/goods"][..], &["nodes"]] {
+            let words = [command, &["--distributor", &at], words].concat();
+            let (code, stdout, stderr) = run(&words);
+            assert_eq!((code, &*stderr), (Some(0), ""), "{words:?}");
+            assert!(
+                stdout.contains("apples") || stdout.contains("goods"),
+                "{stdout}"
+            );
+        }
+        // The only registration is that of the node, listed or not.
+        let (_, stdout, _) = run_at(&admin, &[&["why", "--json"], words].concat());
+        let why: Value = serde_json::from_str(&stdout).unwrap();
+        let events = why["events"].as_array().unwrap().iter();
+        let events: Vec<&str> = events
+            .map(|event| event["event"].as_str().unwrap())
+            .collect();
+        assert_eq!(events, ["warm-up", "complete", "joined"]);
+    }
+}
+
+#[test]
+fn call_reaches_another_node_than_one_that_is_gone() {
+    let admin = AdminServer::start_ready(&[]);
+    let gone = ReservedPort::new();
+    let at = admin.distributor.addr.to_string();
+    let _gone: Vec<Client> = (0..3)
+        .map(|_| {
+            let mut client = admin.distributor.connect();
+            client.post(&json!({"port": gone.addr.port(), "name": "goods", "urls": ["GET/goods"]}));
+            client.wait_for_list("goods", |names| !names.is_empty());
+            client
+        })
+        .collect();
+    let call = || run(&["call", "--distributor", &at, "GET/goods"]);
+    let (code, _, stderr) = call();
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        stderr,
+        "distributor: GET/goods: no node that lists it is reachable\n"
+    );
+    let _node = GoodsNode::start(admin.distributor.addr, None);
+    wait_until("the node", || admin.get("/nodes").body.contains("GET/none"));
+    // It begins with another one each time.
+    for _ in 0..5 {
+        let (code, stdout, stderr) = call();
+        assert_eq!((code, &*stderr), (Some(0), ""));
+        assert!(stdout.contains("apples"), "{stdout}");
+    }
+}
+
+#[test]
+fn call_needs_only_the_first_list_of_a_plain_distributor() {
     let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
     let accept = |listener: &TcpListener| Client::on(listener.accept().unwrap().0);
     let (distributor, node) = (listen(), listen());
@@ -486,30 +575,17 @@ fn call_waits_for_its_reply_although_a_later_registration_is_rejected() {
         let flags = flags.each_ref().map(String::as_str);
         run(&[&["call", "GET/slow"][..], &flags].concat())
     });
-
     let mut link = accept(&distributor);
-    let registration = link.next();
-    link.send(
-        &json!({"key": registration["key"], "errorcode": 0, "errormessage": "success",
-        "results": {"id": 1, "epoch": "e", "rev": 1, "heartbeat_ms": 60_000}}),
-    );
     let slow = json!({"port": node.local_addr().unwrap().port(), "name": "slow",
         "urls": ["GET/slow"], "host": "127.0.0.1"});
-    link.send(
-        &json!({"uri": "/distributes", "method": "GET", "key": 0, "params": [slow],
-        "session": {"epoch": "e", "rev": 1, "complete": true, "ids": [2]}}),
-    );
+    let unreadable = json!({"port": null, "name": 7, "urls": "GET/slow"});
+    link.send(&json!({"uri": "/distributes", "method": "GET", "key": 0,
+        "params": [unreadable, slow]}));
     let mut caller = accept(&node);
     let request = caller.next();
-    drop(link);
-    let mut link = accept(&distributor);
-    let registration = link.next();
-    link.send(
-        &json!({"uri": "/distributes", "method": "POST", "key": registration["key"],
-        "errorcode": 5, "errormessage": "unknown token"}),
-    );
-    // The caller closes this connection once it has read the rejection.
-    link.read_to_end();
+    // It has sent nothing, and is gone.
+    assert_eq!(link.read_to_end(), [] as [Value; 0]);
+    drop((link, distributor));
     caller.send(
         &json!({"key": request["key"], "errorcode": 0, "errormessage": "success",
         "results": "done"}),

@@ -1,85 +1,128 @@
-//! The command `call`: joins without being listed, and calls a node as another node would.
+//! The command `call`: reads the list without registering, and calls a node as another node would.
 
-use std::slice;
-use std::time::Duration;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::list;
 use super::show::print_value;
 use crate::Time;
 use crate::cli::address::resolve;
 use crate::cli::distributor::args::CallArgs;
 use crate::cli::failure::{Failure, failed};
-use crate::cli::text_file;
-use crate::node::{CallError, CallId, Config, Context, Event, LinkState, Node, Service};
-use crate::protocol::{Reply, Route};
+use crate::node::{CallError, CallId, Config, Context, Node, Service};
+use crate::protocol::{ListedNode, Reply, Route};
 use crate::reactor::{Limits, Reactor};
 
-/// Time to wait for a node that lists exactly this route. Then a node that lists a prefix is
-/// called.
-const LIST_WAIT: Duration = Duration::from_millis(500);
+/// Number of nodes that can be tried if none responds.
+const MAX_SLOW_TRIES: u32 = 4;
 
 struct Caller<'a> {
-    route: Route<'a>,
+    route: &'a Route<'a>,
     params: &'a RawValue,
-    deadline: Duration,
     until: Time,
-    is_registered: bool,
-    end: Option<Result<Value, String>>,
+    /// Nodes that serve the route and were not called yet.
+    nodes: Vec<SocketAddr>,
+    outcome: Option<Value>,
 }
 
 impl Service for Caller<'_> {
     fn on_result(
         &mut self,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
         _: CallId,
         result: Result<Reply<'_>, CallError<'_>>,
     ) {
-        let (outcome, reply, message) = match result {
-            Ok(reply) => ("reply", Some(reply), ""),
-            Err(CallError::Refused(reply)) => ("refused", Some(reply), ""),
-            Err(CallError::Deadline) => (
-                "deadline",
-                None,
-                "no reply in time; it may have been served",
-            ),
-            Err(CallError::ConnectionLost) => (
-                "lost",
-                None,
-                "the connection was lost; it may have been served",
-            ),
-            Err(_) => ("unavailable", None, "no node that serves it is reachable"),
-        };
-        let results = reply
-            .as_ref()
-            .map(|reply| serde_json::from_str(reply.raw_results()));
-        let outcome = json!({
-            "outcome": outcome,
-            "errorcode": reply.as_ref().map(|reply| reply.errorcode),
-            "message": reply.as_ref().map_or(message.into(), Reply::message),
-            "results": results.and_then(Result::<Value, _>::ok),
-        });
-        self.end = Some(Ok(outcome));
-    }
-
-    fn on_event(&mut self, cx: &mut Context<'_>, event: Event) {
-        match event {
-            Event::Link(LinkState::Registered) if !self.is_registered => {
-                self.is_registered = true;
-                let wait = LIST_WAIT.min(self.deadline);
-                cx.wait_for(slice::from_ref(&self.route), wait);
-            }
-            Event::Waited(..) => {
-                let left = self.until.saturating_since(cx.net().now());
-                cx.call(&self.route, self.params, left);
-            }
-            // Once it was registered, its call may be in flight and is waited for.
-            Event::RegistrationRefused(reply) if !self.is_registered => {
-                self.end = Some(Err(reply.message().into_owned()));
-            }
-            _ => {}
+        // The request was certainly not served.
+        if matches!(result, Err(CallError::Unavailable))
+            && let Some(address) = self.nodes.pop()
+        {
+            let left = self.until.saturating_since(cx.net().now());
+            cx.call_at(address, self.route, self.params, left);
+            return;
         }
+        let (outcome, message) = match &result {
+            Ok(_) => ("reply", ""),
+            Err(CallError::Refused(_)) => ("refused", ""),
+            Err(CallError::Deadline) => ("deadline", "no reply in time; it may have been served"),
+            Err(CallError::ConnectionLost) => {
+                ("lost", "the connection was lost; it may have been served")
+            }
+            Err(_) => (UNAVAILABLE, "no node that lists it is reachable"),
+        };
+        let reply = match &result {
+            Ok(reply) | Err(CallError::Refused(reply)) => Some(reply),
+            Err(_) => None,
+        };
+        self.outcome = Some(as_json(outcome, reply, message));
+    }
+}
+
+/// The outcome of a call that was certainly not served.
+const UNAVAILABLE: &str = "unavailable";
+
+fn as_json(outcome: &str, reply: Option<&Reply<'_>>, message: &str) -> Value {
+    let results = reply.map(|reply| serde_json::from_str(reply.raw_results()));
+    json!({
+        "outcome": outcome,
+        "errorcode": reply.map(|reply| reply.errorcode),
+        "message": reply.map_or(message.into(), Reply::message),
+        "results": results.and_then(Result::<Value, _>::ok),
+    })
+}
+
+/// Returns the addresses of the nodes that list the longest listed prefix of a route.
+fn addresses_serving(route: &Route<'_>, nodes: &[ListedNode]) -> Vec<SocketAddr> {
+    let listing = |prefix: Route<'_>| {
+        let url = prefix.to_string();
+        let listing = nodes.iter().filter(|node| node.urls.contains(&url));
+        let addresses = listing.filter_map(|node| (&*node.host, node.port?).to_socket_addrs().ok());
+        addresses.flatten().collect::<Vec<_>>()
+    };
+    let mut all = route.prefixes(usize::MAX).map(listing);
+    all.find(|addresses| !addresses.is_empty())
+        .unwrap_or_default()
+}
+
+/// Calls one of these nodes after the other, until one can be reached. Returns the outcome.
+fn call(
+    route: &Route<'_>,
+    params: &RawValue,
+    mut nodes: Vec<SocketAddr>,
+    deadline: Duration,
+) -> Result<Value, Failure> {
+    let cannot_turn = failed("cannot run the event loop");
+    let tries = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
+    let mut reactor = Reactor::new(Limits {
+        connect_timeout: deadline / tries.clamp(1, MAX_SLOW_TRIES),
+        ..Limits::default()
+    })
+    .map_err(&cannot_turn)?;
+    // Repeated commands call all of them.
+    let first = reactor.net().random() % u64::from(tries.max(1));
+    nodes.rotate_left(usize::try_from(first).unwrap_or(0));
+    let Some(address) = nodes.pop() else {
+        return Ok(as_json(UNAVAILABLE, None, "no node lists it"));
+    };
+    let caller = Caller {
+        route,
+        params,
+        until: reactor.now() + deadline,
+        nodes,
+        outcome: None,
+    };
+    // It only calls, and knows no Distributor.
+    let mut node = Node::new(Config::default(), caller);
+    node.start(reactor.net()).map_err(&cannot_turn)?;
+    node.context(reactor.net())
+        .call_at(address, route, params, deadline);
+    loop {
+        if let Some(outcome) = node.service().outcome.take() {
+            return Ok(outcome);
+        }
+        reactor.turn(None, &mut node).map_err(&cannot_turn)?;
     }
 }
 
@@ -93,42 +136,13 @@ pub(super) fn run(args: &CallArgs) -> Result<(), Failure> {
     }
     let params = RawValue::from_string(args.params.clone())
         .map_err(|error| Failure::usage(format!("invalid JSON params: {error}")))?;
-    let token = text_file::token(args.token_file.as_deref())?;
-    let config = Config {
-        name: "distributor call".to_owned(),
-        token: token.map(Into::into),
-        distributor: Some(resolve("--distributor", distributor)?.into()),
-        ..Config::default()
-    };
-    let cannot_turn = failed("cannot run the event loop");
-    let mut reactor = Reactor::new(Limits::default()).map_err(&cannot_turn)?;
-    let until = reactor.now() + args.deadline;
-    let caller = Caller {
-        route,
-        params: &params,
-        deadline: args.deadline,
-        until,
-        is_registered: false,
-        end: None,
-    };
-    let mut node = Node::new(config, caller);
-    node.start(reactor.net()).map_err(&cannot_turn)?;
-    let outcome = loop {
-        let caller = node.service();
-        if let Some(end) = caller.end.take() {
-            let rejected = |why| Failure::failed(format!("{distributor}: not admitted: {why}"));
-            break end.map_err(rejected)?;
-        }
-        // After the registration the call has the remaining time.
-        let left = || until.saturating_since(reactor.now());
-        let wait = (!caller.is_registered).then(left);
-        if wait == Some(Duration::ZERO) {
-            return Err(Failure::failed(format!(
-                "no Distributor answers at {distributor}"
-            )));
-        }
-        reactor.turn(wait, &mut node).map_err(&cannot_turn)?;
-    };
+    let addresses = resolve("--distributor", distributor)?;
+    let started = Instant::now();
+    let list_deadline = args.deadline.min(list::DEADLINE);
+    let listed = list::read(&addresses, args.token_file.as_deref(), list_deadline)?;
+    let nodes = addresses_serving(&route, &listed);
+    let left = args.deadline.saturating_sub(started.elapsed());
+    let outcome = call(&route, &params, nodes, left)?;
     let text = |key| outcome.get(key).and_then(Value::as_str).unwrap_or_default();
     let is_reply = text("outcome") == "reply";
     if args.json || is_reply {

@@ -53,7 +53,10 @@ fn nodes(args: &NodesArgs) -> Result<(), Failure> {
         (None, _) => None,
     };
     let list = match addresses {
-        Some(addresses) => list::read(&addresses, args.at.token_file.as_deref(), name, url)?,
+        Some(addresses) => {
+            let nodes = list::read(&addresses, args.at.token_file.as_deref(), list::DEADLINE)?;
+            list::to_json(&nodes, name, url)
+        }
         None => Client::new(&args.at)?.json("GET", "/nodes", &[("name", name), ("url", url)])?,
     };
     let nothing = show::nothing_found(&list, name, url);
