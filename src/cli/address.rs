@@ -15,22 +15,29 @@ impl FromStr for HostPort {
     type Err = String;
 
     fn from_str(text: &str) -> Result<HostPort, String> {
-        if let Ok(address) = text.parse::<IpAddr>() {
-            let example = SocketAddr::new(address, 9000);
-            return Err(format!(
-                "missing port; expected ADDRESS:PORT, as in {example}"
-            ));
-        }
         let is_name = |host: &str| {
             let is_other = |c: char| c.is_whitespace() || c.is_control() || "/*[]@:".contains(c);
             !host.is_empty() && !host.contains(is_other)
         };
-        let is_host_port =
-            |(host, port): (&str, &str)| is_name(host) && port.parse::<u16>().is_ok();
-        if text.parse::<SocketAddr>().is_ok() || text.rsplit_once(':').is_some_and(is_host_port) {
-            Ok(HostPort(text.to_owned()))
-        } else {
-            Err("expected ADDRESS:PORT or NAME:PORT, as in 127.0.0.1:9000".to_owned())
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+        let no_port = |example: &dyn fmt::Display| {
+            format!("missing port; use ADDRESS:PORT or NAME:PORT, as in {example}")
+        };
+        if text.parse::<SocketAddr>().is_ok() {
+            return Ok(HostPort(text.to_owned()));
+        }
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Err(no_port(&SocketAddr::new(address, 9000)));
+        }
+        match text.rsplit_once(':') {
+            Some((host, port)) if is_name(host) => match port.parse::<u16>() {
+                Ok(_) => Ok(HostPort(text.to_owned())),
+                Err(_) => Err("invalid port; use 0 to 65535".to_owned()),
+            },
+            None if is_name(text) && !is_number => Err(no_port(&format_args!("{text}:9000"))),
+            _ => Err(
+                "invalid address; use ADDRESS:PORT or NAME:PORT, as in 127.0.0.1:9000".to_owned(),
+            ),
         }
     }
 }
@@ -74,9 +81,11 @@ impl HostPort {
 
 /// Resolves the value of a flag. Without an address, the exit code is 1.
 pub(crate) fn resolve(flag: &str, host_port: &HostPort) -> Result<Vec<SocketAddr>, Failure> {
-    host_port
-        .resolve()
-        .map_err(|error| Failure::failed(format!("{flag} {host_port}: {error}")))
+    host_port.resolve().map_err(|error| {
+        Failure::failed(format!(
+            "{flag} {host_port}: cannot resolve the name: {error}"
+        ))
+    })
 }
 
 #[cfg(test)]

@@ -11,8 +11,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::cli::address::HostPort;
-use crate::cli::failure::{Failure, one_line};
+use crate::cli::failure::Failure;
 use crate::cli::text_file;
+use crate::cli::usage_error::message;
+use crate::cli::value::shown;
 
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -42,7 +44,8 @@ impl ConfigFile {
         let invalid = |at, why: String| Failure::usage(format!("{}: {why}", place(at)));
         let table = DeTable::parse(&text).map_err(|error| {
             let at = error.span().map_or(text.len(), |span| span.start);
-            invalid(at, format!("invalid TOML: {}", error.message()))
+            let line = line_at(&text, at);
+            invalid(at, format!("invalid TOML: {line}: {}", error.message()))
         })?;
         let mut in_order: Vec<_> = table.get_ref().iter().collect();
         in_order.sort_by_key(|(key, _)| key.span().start);
@@ -52,20 +55,24 @@ impl ConfigFile {
             let written = written.get_ref();
             let key = written.replace('_', "-");
             if let Some(first) = entries.get(&key) {
-                let why = format!("duplicate key {written}: already set at {}", first.place);
+                let place = &first.place;
+                let why = format!("duplicate key {written}: already set at {place}; remove one");
                 return Err(invalid(at, why));
             }
             let mut args = command.get_arguments();
             let Some(arg) = args.find(|arg| arg.get_long() == Some(&key)) else {
                 let advice = advice(command, &key, value.get_ref());
-                return Err(invalid(at, format!("unknown key {written}; {advice}")));
+                return Err(invalid(
+                    at,
+                    format!("unknown key {}; {advice}", shown(written)),
+                ));
             };
             let values = flag_values(arg, value)
-                .map_err(|(at, why)| invalid(at, format!("{written}: {why}")))?;
+                .map_err(|(at, why)| invalid(at, format!("--{key} {why}")))?;
             for value in &values {
                 let words = [command.get_name().to_owned(), format!("--{key}={value}")];
                 let parsed = command.clone().try_get_matches_from(words);
-                parsed.map_err(|error| invalid(at, one_line(&error)))?;
+                parsed.map_err(|error| invalid(at, message(&error, command)))?;
             }
             let place = place(at);
             entries.insert(key, Entry { place, values });
@@ -100,19 +107,18 @@ fn flag_values(arg: &Arg, value: &Spanned<DeValue<'_>>) -> Result<Vec<String>, (
     let convert = |value: &Spanned<DeValue<'_>>| {
         let converted = kind.convert(value.get_ref());
         converted.ok_or_else(|| {
-            let got = match value.get_ref() {
-                DeValue::Integer(number) => number.to_string(),
-                other => format!("of type {}", other.type_str()),
-            };
+            let value_name = value_name(arg);
             let mut expected = match kind {
                 Kind::Switch => "true or false".to_owned(),
                 Kind::Number => "a whole number".to_owned(),
-                Kind::Text => format!("{} in quotes", value_name(arg)),
+                Kind::Text if value_name == "TIME" => "TIME in quotes, as in \"10s\"".to_owned(),
+                Kind::Text => format!("{value_name} in quotes"),
             };
             if is_list(arg) {
                 expected += " or an array of them";
             }
-            let why = format!("invalid value {got}; expected {expected}");
+            let got = toml_text(value.get_ref());
+            let why = format!("{got}: wrong type; write {expected}");
             (value.span().start, why)
         })
     };
@@ -122,13 +128,39 @@ fn flag_values(arg: &Arg, value: &Spanned<DeValue<'_>>) -> Result<Vec<String>, (
                 return Ok(vec!["none".to_owned()]);
             }
             if array.is_empty() && !arg.get_default_values().is_empty() {
-                let why = "empty array; expected at least one value".to_owned();
+                let why = "[]: empty array; write at least one value".to_owned();
                 return Err((value.span().start, why));
             }
             array.iter().map(convert).collect()
         }
         _ => Ok(vec![convert(value)?]),
     }
+}
+
+/// Formats a value of the wrong type for a message.
+fn toml_text(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("{text:?}"),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.as_str().to_owned(),
+        DeValue::Boolean(is_on) => is_on.to_string(),
+        DeValue::Datetime(time) => time.to_string(),
+        DeValue::Array(_) => "[…]".to_owned(),
+        DeValue::Table(_) => "{…}".to_owned(),
+    }
+}
+
+/// Returns the line with this position, shortened.
+fn line_at(text: &str, at: usize) -> String {
+    const MAX_CHARS: usize = 80;
+    let start = text
+        .get(..at)
+        .unwrap_or(text)
+        .rfind('\n')
+        .map_or(0, |end| end + 1);
+    let line = text.get(start..).and_then(|rest| rest.lines().next());
+    let line: String = line.unwrap_or_default().chars().take(MAX_CHARS).collect();
+    line.trim().to_owned()
 }
 
 /// Formats values of a flag as TOML. Without any, the name of the value is their placeholder.
@@ -220,7 +252,7 @@ impl Kind {
             (Kind::Switch, DeValue::Boolean(is_on)) => Some(is_on.to_string()),
             (Kind::Number, DeValue::Integer(number)) => {
                 // TOML has other bases too.
-                let number = u128::from_str_radix(number.as_str(), number.radix()).ok()?;
+                let number = i128::from_str_radix(number.as_str(), number.radix()).ok()?;
                 Some(number.to_string())
             }
             (Kind::Number | Kind::Text, DeValue::String(text)) => Some(text.to_string()),

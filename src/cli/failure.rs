@@ -64,16 +64,3 @@ impl Failure {
 pub(crate) fn failed(what: &'static str) -> impl Fn(io::Error) -> Failure {
     move |error| Failure::failed(format!("{what}: {error}"))
 }
-
-/// Formats an error of the command line without the usage that follows it.
-pub(crate) fn one_line(error: &clap::Error) -> String {
-    let text = error.render().to_string();
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-        .filter(|line| !line.is_empty())
-        .collect();
-    let line = lines.join(" ");
-    format!("{} (see --help)", line.trim_start_matches("error: "))
-}

@@ -9,6 +9,7 @@ use clap_mangen::roff::{Roff, roman};
 
 use crate::cli::failure::{Failure, failed};
 use crate::cli::print::print;
+use crate::cli::value::shown;
 
 // Commands of all programs. Not a doc comment, which would replace the description of the program.
 #[derive(Subcommand, Debug)]
@@ -52,10 +53,8 @@ fn manual_page(program: Command, command: Option<&str>) -> Result<Vec<u8>, Failu
             let mut commands = program.get_subcommands().filter(|sub| !sub.is_hide_set());
             let command = commands.find(|sub| sub.get_name() == name);
             let unknown = || {
-                format!(
-                    "{name}: unknown command of {} (see --help)",
-                    program.get_name()
-                )
+                let name = shown(name);
+                format!("unknown command {name}; see {} --help", program.get_name())
             };
             command.cloned().ok_or_else(|| Failure::usage(unknown()))?
         }

@@ -8,7 +8,6 @@ use std::os::fd::OwnedFd;
 use std::process;
 
 use clap::ArgAction;
-use clap::builder::BoolishValueParser;
 use listenfd::ListenFd;
 use rustix::net::sockopt::socket_acceptconn;
 use tracing::warn;
@@ -16,6 +15,7 @@ use tracing::warn;
 use crate::cli::address::HostPort;
 use crate::cli::failure::Failure;
 use crate::cli::settings::Settings;
+use crate::cli::value::switch;
 
 /// The flag that permits public addresses.
 #[derive(clap::Args, Debug)]
@@ -24,7 +24,7 @@ pub(crate) struct PublicArgs {
     ///
     /// Permits listening on addresses that other machines can reach. --allow-anonymous=false turns
     /// it off
-    #[arg(long, value_name = "BOOL", value_parser = BoolishValueParser::new())]
+    #[arg(long, value_name = "BOOL", value_parser = switch(), ignore_case = true)]
     #[arg(help_heading = "Access")]
     #[arg(action = ArgAction::Set, num_args = 0..=1, require_equals = true)]
     #[arg(default_value = "false", default_missing_value = "true")]

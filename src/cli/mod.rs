@@ -21,4 +21,6 @@ mod settings;
 mod table;
 mod terminal;
 mod text_file;
+mod usage_error;
+mod value;
 mod version;

@@ -8,12 +8,14 @@ use std::ffi::OsString;
 use std::iter;
 use std::path::PathBuf;
 
+use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::cli::config_file::{ConfigFile, toml_value};
-use crate::cli::failure::{Failure, one_line};
+use crate::cli::failure::Failure;
+use crate::cli::usage_error::{flag_of, message, usage_error};
 
 /// Paragraph of the help about the sources of values.
 pub(crate) const HELP: &str = "\
@@ -58,6 +60,13 @@ fn variable(arg: &Arg, prefix: &str) -> Option<String> {
 /// Parses the command line of this process. Returns `None` for the help or the version, which is
 /// printed.
 pub(crate) fn parse_command_line(command: Command) -> Result<Option<ArgMatches>, Failure> {
+    let mut command = with_negative_numbers(command);
+    let first = env::args_os().nth(1);
+    let called = first.and_then(|word| command.find_subcommand(word).map(Command::get_name));
+    if called.is_some_and(|name| name != "serve") {
+        // An invalid variable of the server must not fail its other commands.
+        command = command.mut_args(|arg| arg.env(Resettable::Reset));
+    }
     match command.clone().try_get_matches() {
         Ok(matches) => Ok(Some(matches)),
         Err(error) if !error.use_stderr() => {
@@ -68,9 +77,21 @@ pub(crate) fn parse_command_line(command: Command) -> Result<Option<ArgMatches>,
         Err(error) => {
             let variable = variable_of(&error, &command);
             let variable = variable.map_or(String::new(), |name| name + ": ");
-            Err(Failure::usage(variable + &one_line(&error)))
+            Err(Failure::usage(variable + &message(&error, &command)))
         }
     }
+}
+
+/// Lets values be negative numbers, so that their parsers reject them with a range.
+fn with_negative_numbers(command: Command) -> Command {
+    let command = command.mut_args(|arg| {
+        if arg.get_action().takes_values() {
+            arg.allow_negative_numbers(true)
+        } else {
+            arg
+        }
+    });
+    command.mut_subcommands(with_negative_numbers)
 }
 
 /// Returns the environment variable of an error, unless the error is about a flag.
@@ -78,7 +99,7 @@ fn variable_of(error: &clap::Error, command: &Command) -> Option<String> {
     let Some(ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) else {
         return None;
     };
-    let flag = shown.split([' ', '[', '=']).next()?;
+    let flag = flag_of(shown)?;
     let is_flag = |word: OsString| word.to_string_lossy().split('=').next() == Some(flag);
     if env::args_os().any(is_flag) {
         return None;
@@ -120,9 +141,10 @@ impl Settings {
         words: Vec<OsString>,
     ) -> Result<Settings, Failure> {
         let parse = |command: Command| {
-            let command = with_sources(command, prefix).no_binary_name(true);
-            let matches = command.try_get_matches_from(&words);
-            matches.map_err(|error| Failure::usage(one_line(&error)))
+            let command = with_negative_numbers(with_sources(command, prefix));
+            let command = command.no_binary_name(true);
+            let matches = command.clone().try_get_matches_from(&words);
+            matches.map_err(|error| usage_error(&error, &command))
         };
         let mut matches = parse(command.clone())?;
         let mut file = None;
@@ -154,7 +176,7 @@ impl Settings {
     }
 
     pub(crate) fn parse<A: FromArgMatches>(&self) -> Result<A, Failure> {
-        A::from_arg_matches(&self.matches).map_err(|error| Failure::usage(one_line(&error)))
+        A::from_arg_matches(&self.matches).map_err(|error| usage_error(&error, &self.command))
     }
 
     /// Returns whether `--print-config` is given.

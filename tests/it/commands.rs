@@ -144,7 +144,10 @@ fn nodes_reads_the_list_of_nodes() {
     assert_eq!(run(&["nodes", "--distributor", &by_name]).1, stdout);
     let (code, _, stderr) = run(&["nodes", "--distributor", "9000"]);
     assert_eq!(code, Some(2));
-    assert!(stderr.contains("'9000' for '--distributor"), "{stderr}");
+    assert!(
+        stderr.contains("--distributor 9000: invalid address"),
+        "{stderr}"
+    );
     let lines: Vec<&str> = stdout.lines().collect();
     assert!(
         lines[2].starts_with("goods  127.0.0.1:9010  -") && lines[2].ends_with("  GET/goods"),
@@ -360,7 +363,7 @@ fn drain_reports_acknowledgements() {
         "{stderr}"
     );
     for (words, why) in [
-        (["drain", "--wait", "other"], "write a NAME before --wait"),
+        (["drain", "--wait", "other"], "a NAME goes before --wait"),
         (["drain", "other", "--wait=2m"], "use at most 1m"),
     ] {
         let (code, _, stderr) = run_at(&admin, &words);

@@ -156,23 +156,23 @@ fn reports_errors_in_the_file_with_line_and_key() {
         (
             "listen = 5",
             1,
-            &["listen", "ADDR in quotes or an array of them", "value 5"],
+            &["--listen 5", "ADDR in quotes or an array of them"],
         ),
         (
             "listen = [\"localhost:0\", true]",
             1,
-            &["listen", "value of type boolean"],
+            &["--listen true: wrong type"],
         ),
         (
             "http = [\n  \"localhost:0\",\n  7,\n]",
             3,
-            &["http", "value 7"],
+            &["--http 7: wrong type"],
         ),
         ("listen = []", 1, &["listen", "at least one"]),
         (
             "listen = \"foo\"",
             1,
-            &["'foo' for '--listen", "ADDRESS:PORT"],
+            &["--listen foo: missing port", "foo:9000"],
         ),
         (
             "# \n\n\nlisten = \"0.0.0.0:0\"",
@@ -180,25 +180,21 @@ fn reports_errors_in_the_file_with_line_and_key() {
             &["--listen 0.0.0.0:0", "--allow-anonymous"],
         ),
         ("max-depth = \"many\"", 1, &["--max-depth", "many"]),
-        ("max-depth = 1000", 1, &["--max-depth", "1000", "1..=100"]),
-        ("max-depth = -1", 1, &["max-depth", "a whole number", "-1"]),
+        ("max-depth = 1000", 1, &["--max-depth 1000", "1 to 100"]),
+        ("max-depth = -1", 1, &["--max-depth -1", "1 to 100"]),
+        ("max-depth = 1.5", 1, &["--max-depth 1.5", "a whole number"]),
+        ("max-depth = [1]", 1, &["--max-depth […]", "a whole number"]),
+        ("warm-up = true", 1, &["--warm-up true", "TIME in quotes"]),
         (
-            "max-depth = 1.5",
+            "warm-up = 5",
             1,
-            &["max-depth", "a whole number", "float"],
+            &["--warm-up 5", "TIME in quotes, as in \"10s\""],
         ),
         (
-            "max-depth = [1]",
+            "warm-up = 2026-11-22",
             1,
-            &["max-depth", "a whole number", "array"],
+            &["--warm-up 2026-11-22", "wrong type"],
         ),
-        (
-            "warm-up = true",
-            1,
-            &["warm-up", "TIME in quotes", "boolean"],
-        ),
-        ("warm-up = 5", 1, &["warm-up", "value 5", "TIME in quotes"]),
-        ("warm-up = 2026-11-22", 1, &["warm-up", "datetime"]),
         ("heartbeat = \"1ms\"", 1, &["--heartbeat", "10ms"]),
         (
             "warm-up = \"1s\"\nheartbeat = \"1m\"",
@@ -215,14 +211,14 @@ fn reports_errors_in_the_file_with_line_and_key() {
         (
             "max-depth = 1\nmax_depth = 1",
             2,
-            &["max_depth", "config.toml:1"],
+            &["max_depth", "config.toml:1; remove one"],
         ),
         (
             "max-depth = 1\nmax-depth = 1",
             2,
-            &["invalid TOML", "duplicate key"],
+            &["invalid TOML: max-depth = 1: duplicate key"],
         ),
-        ("max-depth = 1\nmax-urls", 2, &["invalid TOML"]),
+        ("max-depth = 1\nmax-urls", 2, &["invalid TOML: max-urls: "]),
         ("max-depth = ", 1, &["invalid TOML"]),
     ] {
         let path = file(&folder, text);
@@ -238,9 +234,12 @@ fn reports_errors_in_the_file_with_line_and_key() {
     }
     for (text, words) in [
         ("dedline = \"1s\"", "did you mean deadline?"),
-        ("deadline = \"0s\"", "between 1ms and 1h"),
+        ("deadline = \"0s\"", "use at least 1ms"),
         ("cors-origin = \"shop\"", "SCHEME://HOST"),
-        ("distributor = \"9000\"", "'9000' for '--distributor"),
+        (
+            "distributor = \"9000\"",
+            "--distributor 9000: invalid address",
+        ),
         ("max-entries = 1", "unknown key"),
     ] {
         let path = file(&folder, text);
@@ -256,9 +255,9 @@ fn reports_errors_in_the_file_with_line_and_key() {
 #[test]
 fn reports_errors_in_a_variable_with_its_name() {
     for (variable, value, words) in [
-        ("PILCROW_MAX_DEPTH", "1000", "'--max-depth <N>': 1000 is"),
+        ("PILCROW_MAX_DEPTH", "1000", "--max-depth 1000: too large"),
         ("PILCROW_HEARTBEAT", "1ms", "use at least 10ms"),
-        ("PILCROW_LISTEN", "9000", "'9000' for '--listen"),
+        ("PILCROW_LISTEN", "9000", "--listen 9000: "),
     ] {
         let report = usage_error(distributor_command(&["--print-config"]).env(variable, value));
         assert!(

@@ -106,7 +106,7 @@ fn reports_each_error_in_one_line() {
         ("storm --nodez 3", 2, "--nodez"),
         ("storm --nodes 0", 2, "--nodes"),
         ("storm --spawn --pid 1", 2, "--pid"),
-        ("", 2, "subcommand"),
+        ("", 2, "missing command"),
         ("rpc --path echo", 2, "--path"),
         ("rpc --params {", 2, "--params"),
         ("idle --duration 1m", 2, "--registered"),
@@ -119,7 +119,7 @@ fn reports_each_error_in_one_line() {
         (
             &format!("churn --http-readers 5 --to {to}"),
             2,
-            "--http <ADDR>",
+            "--http ADDR",
         ),
         (&format!("churn --http {to}"), 2, "--http-readers"),
         (

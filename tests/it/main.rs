@@ -23,6 +23,7 @@ mod gateway;
 mod help;
 mod http;
 mod limits;
+mod messages;
 mod names;
 mod nodes;
 mod packaging;

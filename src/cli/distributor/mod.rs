@@ -11,9 +11,10 @@ use std::process::ExitCode;
 
 use clap::FromArgMatches;
 
-use crate::cli::failure::{Failure, one_line};
+use crate::cli::failure::Failure;
 use crate::cli::program;
 use crate::cli::settings::parse_command_line;
+use crate::cli::usage_error::usage_error;
 use args::{Command, command_line};
 use serve::DistributorServer;
 
@@ -31,7 +32,7 @@ fn run() -> Result<(), Failure> {
         Some("serve") => program::run::<DistributorServer>(2),
         Some(_) => {
             let command = Command::from_arg_matches(&matches);
-            client::run(command.map_err(|error| Failure::usage(one_line(&error)))?)
+            client::run(command.map_err(|error| usage_error(&error, &command_line()))?)
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::TypedValueParser;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use serde_json::value::RawValue;
 
@@ -11,6 +10,7 @@ use super::frames::Watch;
 use crate::cli::address::HostPort;
 use crate::cli::generate::Generate;
 use crate::cli::help::with_help;
+use crate::cli::value::{timeout, whole};
 use crate::protocol::Route;
 
 const SUMMARY: &str = "Loads a Distributor or a node and reports latencies, CPU time and memory";
@@ -89,7 +89,7 @@ pub(crate) struct ServerArgs {
     pub(crate) spawn: bool,
 
     /// Process of the server, to report its CPU time and memory
-    #[arg(long, value_name = "PID")]
+    #[arg(long, value_name = "PID", value_parser = whole::<u32>(1, i32::MAX.unsigned_abs().into()))]
     pub(crate) pid: Option<u32>,
 
     /// Compare with a bare server that sends the same bytes to the same sockets, in turn
@@ -97,7 +97,7 @@ pub(crate) struct ServerArgs {
     pub(crate) baseline: bool,
 
     /// Time limit of each step; the run fails if a step takes longer
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = positive_time)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = timeout)]
     pub(crate) timeout: Duration,
 
     /// Connect from this many loopback addresses [default: as many as the port range requires]
@@ -188,7 +188,7 @@ pub(crate) struct LoadArgs {
     pub(crate) rate: f64,
 
     /// Total time of all rounds; the comparison takes as long again
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = positive_time)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = timeout)]
     pub(crate) duration: Duration,
 
     /// Number of rounds, in turn with as many of the comparison
@@ -232,7 +232,7 @@ pub(crate) struct RpcArgs {
     pub(crate) rate: Option<f64>,
 
     /// Total time of all rounds; the baseline takes as long again
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = positive_time)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = timeout)]
     pub(crate) duration: Duration,
 
     /// Number of rounds, in turn with as many of the baseline
@@ -269,7 +269,7 @@ pub(crate) struct IdleArgs {
     pub(crate) unlisted: bool,
 
     /// Time that the connections stay idle
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = positive_time)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = timeout)]
     pub(crate) duration: Duration,
 
     #[command(flatten)]
@@ -308,38 +308,26 @@ pub(crate) fn name_of(value: impl ValueEnum) -> String {
 fn route(text: &str) -> Result<Route<'static>, String> {
     let route = Route::parse(text);
     if route.method.is_empty() || route.path.is_empty() {
-        return Err("no method or no path; use METHOD/path, as in GET/echo".to_owned());
+        return Err("not a route; write METHOD/path, as in GET/echo".to_owned());
     }
     Ok(route.into_owned())
 }
 
 fn json(text: &str) -> Result<Box<RawValue>, String> {
-    RawValue::from_string(text.to_owned()).map_err(|error| format!("invalid JSON: {error}"))
+    RawValue::from_string(text.to_owned())
+        .map_err(|error| format!("not JSON: {error}; write it as in {{\"color\":\"red\"}}"))
 }
 
 fn per_second(text: &str) -> Result<f64, String> {
     let rate: Option<f64> = text.parse().ok();
     let rate = rate.filter(|rate| (0.001..=1e7).contains(rate));
-    rate.ok_or_else(|| "use a number from 0.001 to 10000000".to_owned())
+    rate.ok_or_else(|| "not a rate; use a number from 0.001 to 10000000".to_owned())
 }
 
-/// Maximum time, short enough to be added to the present.
-const MAX_TIME: Duration = Duration::from_secs(365 * 24 * 3600);
-
-fn positive_time(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(time) if time.is_zero() || time > MAX_TIME => {
-            Err("use a time above 0s, and at most 365days".to_owned())
-        }
-        other => other.map_err(|error| error.to_string()),
-    }
+fn count(least: u64) -> impl Fn(&str) -> Result<usize, String> + Clone {
+    whole(least, 10_000_000)
 }
 
-fn count(least: i64) -> impl TypedValueParser<Value = usize> {
-    let numbers = clap::value_parser!(u32).range(least..=10_000_000);
-    numbers.map(|count| usize::try_from(count).unwrap_or(usize::MAX))
-}
-
-fn rounds() -> impl TypedValueParser<Value = u32> {
-    clap::value_parser!(u32).range(1..=1000)
+fn rounds() -> impl Fn(&str) -> Result<u32, String> + Clone {
+    whole(1, 1000)
 }

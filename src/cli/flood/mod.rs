@@ -27,10 +27,11 @@ use std::process::ExitCode;
 
 use clap::FromArgMatches;
 
-use crate::cli::failure::{Failure, one_line};
+use crate::cli::failure::Failure;
 use crate::cli::print::print;
 use crate::cli::settings::parse_command_line;
 use crate::cli::terminal::Terminal;
+use crate::cli::usage_error::usage_error;
 use args::{Args, Command, ServerArgs, command_line};
 use provenance::Provenance;
 use report::Report;
@@ -45,7 +46,7 @@ fn run() -> Result<(), Failure> {
         return Ok(());
     };
     let args =
-        Args::from_arg_matches(&matches).map_err(|error| Failure::usage(one_line(&error)))?;
+        Args::from_arg_matches(&matches).map_err(|error| usage_error(&error, &command_line()))?;
     let provenance = Provenance::now(command_line().render_version());
     let (server, report) = match &args.command {
         Command::Storm(args) => (&args.server, storm::run(args)),

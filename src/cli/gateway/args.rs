@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::BoolishValueParser;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
-use humantime::parse_duration;
 
 use crate::cli::address::HostPort;
 use crate::cli::generate::Generate;
@@ -13,6 +11,7 @@ use crate::cli::help::with_help;
 use crate::cli::listen::PublicArgs;
 use crate::cli::log::LogArgs;
 use crate::cli::settings::{HELP, with_sources};
+use crate::cli::value::{any_duration, duration, switch, whole};
 
 const SUMMARY: &str = "HTTP in, calls to nodes out";
 
@@ -101,7 +100,7 @@ pub(crate) struct Args {
     /// 0 is 200, 1 and 3 are 400, 2 is 404, 4 is 413, 5 is 403, 6 is 503, 7 is 504, others below
     /// 100 are 500. Codes of services are 422, or the same if they are from 400 to 599. Without the
     /// flag every reply has status 200. --map-errorcodes=false turns it off
-    #[arg(long, value_name = "BOOL", value_parser = BoolishValueParser::new())]
+    #[arg(long, value_name = "BOOL", value_parser = switch(), ignore_case = true)]
     #[arg(help_heading = "HTTP")]
     #[arg(action = ArgAction::Set, num_args = 0..=1, require_equals = true)]
     #[arg(default_value = "false", default_missing_value = "true")]
@@ -110,11 +109,11 @@ pub(crate) struct Args {
 
     /// Maximum number of HTTP connections; further ones get status 503. The fd limit lowers it
     #[arg(long, value_name = "N", default_value = "8192")]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..), help_heading = "Limits")]
+    #[arg(value_parser = whole::<u64>(1, u64::MAX), help_heading = "Limits")]
     pub(crate) max_connections: u64,
 
     /// Maximum time that a connection stays open without a request
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = any_duration)]
     #[arg(help_heading = "HTTP")]
     pub(crate) keep_alive: Duration,
 
@@ -122,7 +121,7 @@ pub(crate) struct Args {
     /// longer request is sent alone. Plain Node.js services fail after reading more than 64 KiB at
     /// once
     #[arg(long, value_name = "BYTES", default_value = "32768")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..), help_heading = "Limits")]
+    #[arg(value_parser = whole::<u32>(1, u32::MAX.into()), help_heading = "Limits")]
     pub(crate) max_plain_in_flight: u32,
 
     #[command(flatten)]
@@ -156,11 +155,7 @@ pub(crate) fn command_line() -> clap::Command {
 }
 
 fn deadline(text: &str) -> Result<Duration, String> {
-    let time = parse_duration(text).map_err(|error| error.to_string())?;
-    if !(Duration::from_millis(1)..=Duration::from_secs(3600)).contains(&time) {
-        return Err("out of range; use a time between 1ms and 1h".to_owned());
-    }
-    Ok(time)
+    duration(Duration::from_millis(1), Duration::from_secs(3600))(text)
 }
 
 fn origin(text: &str) -> Result<String, String> {
@@ -170,7 +165,7 @@ fn origin(text: &str) -> Result<String, String> {
     if text == "*" || is_origin && text.bytes().all(|byte| byte.is_ascii_graphic()) {
         Ok(text.to_owned())
     } else {
-        Err("expected SCHEME://HOST, as in https://shop.example, or *".to_owned())
+        Err("not an origin; use SCHEME://HOST, as in https://shop.example, or *".to_owned())
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::FromArgMatches;
 use tracing::{debug, info};
 
-use crate::cli::failure::{Failure, failed, one_line};
+use crate::cli::failure::{Failure, failed};
 use crate::cli::generate::Generate;
 use crate::cli::listen::{self, ListenAddress, Place, bind_all, reject_public};
 use crate::cli::log::{Log, LogArgs};
@@ -17,6 +17,7 @@ use crate::cli::program::{self, EventLoop, SERVING, Server, Start};
 use crate::cli::resolver::distributor_address;
 use crate::cli::settings::{Settings, parse_command_line};
 use crate::cli::text_file;
+use crate::cli::usage_error::usage_error;
 use crate::gateway::{Config, Gateway};
 use crate::http;
 use crate::protocol::Token;
@@ -36,7 +37,7 @@ fn run() -> Result<(), Failure> {
         return program::run::<GatewayServer>(1);
     }
     let generate = Generate::from_arg_matches(&matches);
-    let generate = generate.map_err(|error| Failure::usage(one_line(&error)))?;
+    let generate = generate.map_err(|error| usage_error(&error, &command_line()))?;
     generate.run(command_line())
 }
 

@@ -829,7 +829,7 @@ fn reports_an_invalid_flag_in_one_line() {
         (&["--listen", "0.0.0.0:0"][..], 2, "--allow-anonymous"),
         (&["--listen", "8000"], 2, "ADDRESS:PORT"),
         (&["--listen", "127.0.0.1"], 2, "127.0.0.1:9000"),
-        (&["--distributor", "9000"], 2, "'9000' for '--distributor"),
+        (&["--distributor", "9000"], 2, "--distributor 9000: "),
         (&["--deadline", "0s"], 2, "1ms"),
         (&["--cors-origin", "shop"], 2, "SCHEME://HOST"),
         (&["--token-file", "/nowhere"], 1, "--token-file"),

@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use humantime::parse_duration;
-
 use crate::cli::address::HostPort;
+use crate::cli::value::{duration, timeout, whole};
 
 /// Address of the admin API, and authentication.
 #[derive(clap::Args, Debug)]
@@ -49,7 +48,7 @@ pub(crate) struct WhyArgs {
     pub(crate) name: Option<String>,
 
     /// Maximum number of events, the latest ones
-    #[arg(long, value_name = "N", default_value = "20")]
+    #[arg(long, value_name = "N", default_value = "20", value_parser = whole::<usize>(1, u64::MAX))]
     pub(crate) limit: usize,
 
     #[command(flatten)]
@@ -91,7 +90,7 @@ pub(crate) struct CallArgs {
     pub(crate) token_file: Option<PathBuf>,
 
     /// Maximum time until the reply
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = timeout)]
     pub(crate) deadline: Duration,
 
     /// Print the outcome as JSON
@@ -100,10 +99,14 @@ pub(crate) struct CallArgs {
 }
 
 fn wait(text: &str) -> Result<Duration, String> {
-    let wait =
-        parse_duration(text).map_err(|error| format!("{error}; write a NAME before --wait"))?;
-    if wait > Duration::from_secs(60) {
-        return Err("too long; use at most 1m".to_owned());
-    }
-    Ok(wait)
+    let wait = duration(Duration::ZERO, Duration::from_secs(60))(text);
+    // Otherwise it may be the NAME.
+    let is_time = text.starts_with(|c: char| c.is_ascii_digit());
+    wait.map_err(|error| {
+        if is_time {
+            error
+        } else {
+            error + "; a NAME goes before --wait"
+        }
+    })
 }

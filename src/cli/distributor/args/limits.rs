@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use humantime::parse_duration;
-
 use crate::admin::{AdminToken, Config};
 use crate::cli::address::HostPort;
+use crate::cli::value::{any_duration, duration, host, timeout, whole};
 
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "HTTP")]
@@ -23,7 +22,7 @@ pub(crate) struct HttpArgs {
 
     /// Accept HTTP requests with this host name; repeatable. Always accepted are localhost,
     /// addresses and the names in --http; others are rejected, against DNS rebinding
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = host)]
     http_host: Vec<String>,
 
     /// File with the token that may drain nodes.
@@ -34,7 +33,7 @@ pub(crate) struct HttpArgs {
 
     /// Maximum number of HTTP connections, in addition to those of nodes
     #[arg(long, value_name = "N", default_value = "1024")]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(value_parser = whole::<u16>(1, u16::MAX.into()))]
     pub(crate) max_http_connections: u16,
 }
 
@@ -125,7 +124,7 @@ pub(super) struct NodeArgs {
 
     /// Maximum nesting depth of objects and arrays in a registration
     #[arg(long, value_name = "N", default_value = "16")]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..=100))]
+    #[arg(value_parser = whole::<u64>(1, 100))]
     pub(super) max_depth: u64,
 }
 
@@ -133,16 +132,16 @@ pub(super) struct NodeArgs {
 #[command(next_help_heading = "Network")]
 pub(super) struct SessionArgs {
     /// Interval between two heartbeats of a node, at least 10ms
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = any_duration)]
     pub(super) heartbeat: Duration,
 
     /// Time without data after which a node is removed, at least 1.5 times --heartbeat
-    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = any_duration)]
     pub(super) silence_timeout: Duration,
 
     /// Time after the start in which lists are marked as incomplete, and nodes of the last run
     /// (--state) can reconnect
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = any_duration)]
     #[arg(help_heading = "Persistence")]
     pub(super) warm_up: Duration,
 }
@@ -156,7 +155,7 @@ pub(super) struct TurnArgs {
 
     /// Maximum bytes read from a connection in one turn of the loop
     #[arg(long, value_name = "N", default_value = "65536")]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..=16 << 20))]
+    #[arg(value_parser = whole::<u64>(1, 16 << 20))]
     pub(super) max_read_bytes_per_turn: u64,
 
     /// Maximum number of frames processed from a connection in one turn of the loop
@@ -170,7 +169,7 @@ pub(super) struct TcpArgs {
     /// Maximum number of connections waiting to be accepted; the kernel caps it at
     /// net.core.somaxconn
     #[arg(long, value_name = "N", default_value = "4096")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=65535))]
+    #[arg(value_parser = whole::<u32>(1, 65_535))]
     pub(super) listen_backlog: u32,
 
     /// Idle time before the first keepalive probe
@@ -183,7 +182,7 @@ pub(super) struct TcpArgs {
 
     /// Number of unanswered keepalive probes that closes a connection
     #[arg(long, value_name = "N", default_value = "3")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=127))]
+    #[arg(value_parser = whole::<u32>(1, 127))]
     pub(super) keepalive_probes: u32,
 
     /// Maximum time that sent bytes stay unacknowledged (Linux)
@@ -192,26 +191,21 @@ pub(super) struct TcpArgs {
 
     /// Maximum bytes in the kernel for a connection that does not read
     #[arg(long, value_name = "N", default_value = "131072")]
-    #[arg(value_parser = clap::value_parser!(u32).range(4096..=1 << 30))]
+    #[arg(value_parser = whole::<u32>(4096, 1 << 30))]
     pub(super) send_buffer_bytes: u32,
 }
 
-fn positive() -> clap::builder::RangedU64ValueParser<u64> {
-    clap::value_parser!(u64).range(1..)
+fn positive() -> impl Fn(&str) -> Result<u64, String> + Clone {
+    whole(1, u64::MAX)
 }
 
-fn timeout(text: &str) -> Result<Duration, String> {
-    let time = parse_duration(text).map_err(|error| error.to_string())?;
-    if time < Duration::from_millis(1) {
-        return Err("too short; use at least 1ms".to_owned());
-    }
-    Ok(time)
-}
+/// Maximum idle time and interval of keepalive probes in Linux.
+const MAX_KEEPALIVE: Duration = Duration::from_secs(32_767);
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let time = parse_duration(text).map_err(|error| error.to_string())?;
-    if time.as_secs() == 0 || time.subsec_nanos() > 0 {
-        return Err("not whole seconds; the kernel takes 1s, 2s and so on".to_owned());
+    let time = duration(Duration::from_secs(1), MAX_KEEPALIVE)(text)?;
+    if time.subsec_nanos() > 0 {
+        return Err("not whole seconds; use 1s, 2s and so on".to_owned());
     }
     Ok(time)
 }

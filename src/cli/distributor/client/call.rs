@@ -12,6 +12,7 @@ use crate::Time;
 use crate::cli::address::resolve;
 use crate::cli::distributor::args::CallArgs;
 use crate::cli::failure::{Failure, failed};
+use crate::cli::value::shown;
 use crate::node::{CallError, CallId, Config, Context, Node, Service};
 use crate::protocol::{ListedNode, Reply, Route};
 use crate::reactor::{Limits, Reactor};
@@ -131,11 +132,16 @@ pub(super) fn run(args: &CallArgs) -> Result<(), Failure> {
     let route = Route::parse(url);
     if route.method.is_empty() || route.path.is_empty() {
         return Err(Failure::usage(format!(
-            "{url}: invalid route; expected METHOD/path, as in GET/goods"
+            "METHOD/path {}: not a route; write it as in GET/goods",
+            shown(url)
         )));
     }
-    let params = RawValue::from_string(args.params.clone())
-        .map_err(|error| Failure::usage(format!("invalid JSON params: {error}")))?;
+    let params = RawValue::from_string(args.params.clone()).map_err(|error| {
+        Failure::usage(format!(
+            "JSON {}: not JSON: {error}; write it as in {{\"color\":\"red\"}}",
+            shown(&args.params)
+        ))
+    })?;
     let addresses = resolve("--distributor", distributor)?;
     let started = Instant::now();
     let list_deadline = args.deadline.min(list::DEADLINE);

@@ -1,0 +1,282 @@
+//! Errors of the three programs: what is wrong, the offending value, and the remedy.
+
+use std::process::Command;
+
+use crate::support::{Folder, command, output_of};
+
+/// Runs a command that must fail with this exit code. Returns its one line without the name of the
+/// program.
+#[track_caller]
+fn error_of(command: &mut Command, code: i32) -> String {
+    let output = output_of(command);
+    let report = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{command:?}: {report}");
+    assert_eq!(report.lines().count(), 1, "{command:?}: {report}");
+    let (_, message) = report.trim_end().split_once(": ").unwrap();
+    message.to_owned()
+}
+
+/// Runs a command line with spaces between its words.
+#[track_caller]
+fn error_of_line(line: &str, code: i32) -> String {
+    let mut words = line.split(' ');
+    let program = words.next().unwrap();
+    let words: Vec<&str> = words.collect();
+    error_of(&mut command(program, &words), code)
+}
+
+#[test]
+fn invalid_command_lines_have_one_form() {
+    for (line, message) in [
+        (
+            "distributor --listn localhost:0",
+            "unknown flag --listn; did you mean --listen?",
+        ),
+        (
+            "gateway --listn localhost:0",
+            "unknown flag --listn; did you mean --listen?",
+        ),
+        (
+            "flood storm --nods 3",
+            "unknown flag --nods; did you mean --nodes?",
+        ),
+        ("distributor -x", "unknown flag -x; see distributor --help"),
+        (
+            "distributor nods",
+            "unknown command nods; did you mean nodes?",
+        ),
+        ("flood foo", "unknown command foo; see flood --help"),
+        (
+            "flood",
+            "missing command; use storm, churn, slow, rpc or idle",
+        ),
+        (
+            "distributor nodes a b",
+            "unexpected argument b; see distributor nodes --help",
+        ),
+        ("gateway foo", "unknown command foo; see gateway --help"),
+        (
+            "distributor --allow-anonymous yes",
+            "unexpected argument yes; see distributor --help",
+        ),
+        (
+            "distributor drain",
+            "missing NAME; see distributor drain --help",
+        ),
+        (
+            "flood storm --http-readers 2",
+            "missing --http ADDR or --spawn; see flood storm --help",
+        ),
+        (
+            "flood idle --unlisted",
+            "missing --registered; see flood idle --help",
+        ),
+        (
+            "distributor --listen",
+            "--listen: missing value; write --listen ADDR",
+        ),
+        (
+            "distributor --log-level loud",
+            "--log-level loud: unknown value; use off, error, warn, info, debug or trace",
+        ),
+        (
+            "distributor completions tcsh",
+            "SHELL tcsh: unknown value; use bash, elvish, fish, powershell or zsh",
+        ),
+        (
+            "distributor --allow-anonymous=perhaps",
+            "--allow-anonymous perhaps: unknown value; use true or false",
+        ),
+        (
+            "distributor --warm-up 1s --warm-up 2s",
+            "--warm-up: given more than once; give it once",
+        ),
+        (
+            "flood storm --spawn --to localhost:1",
+            "--spawn cannot be used with --to; see flood storm --help",
+        ),
+        (
+            "distributor --listen localhost:0 nodes",
+            "nodes cannot be used with --listen, which is for the server; write it without, or \
+             write flags of nodes after it",
+        ),
+        (
+            "distributor --warm-up -1s",
+            "unexpected argument -1: values cannot be negative",
+        ),
+        ("distributor --help=x", "--help x: takes no value"),
+    ] {
+        assert_eq!(error_of_line(line, 2), message, "{line}");
+    }
+    let quoted = error_of(&mut command("distributor", &["--http-host", "a b\n"]), 2);
+    assert!(quoted.starts_with("--http-host \"a b\\n\": "), "{quoted}");
+}
+
+const DIGITS: &str = "not a whole number; use digits only, ";
+
+#[test]
+fn numbers_show_the_value_and_the_accepted_form() {
+    for (line, flag, range) in [
+        ("distributor", "--max-connections", "at least 1"),
+        ("distributor", "--max-frame-bytes", "at least 1"),
+        ("distributor", "--max-unsent-bytes", "at least 1"),
+        ("distributor", "--max-entries", "at least 1"),
+        ("distributor", "--max-list-bytes", "at least 1"),
+        ("distributor", "--max-registration-bytes", "at least 1"),
+        ("distributor", "--max-name-bytes", "at least 1"),
+        ("distributor", "--max-urls", "at least 1"),
+        ("distributor", "--max-url-bytes", "at least 1"),
+        ("distributor", "--max-depth", "1 to 100"),
+        ("distributor", "--max-http-connections", "1 to 65535"),
+        ("distributor", "--max-accepts-per-turn", "at least 1"),
+        ("distributor", "--max-read-bytes-per-turn", "1 to 16777216"),
+        ("distributor", "--max-frames-per-turn", "at least 1"),
+        ("distributor", "--listen-backlog", "1 to 65535"),
+        ("distributor", "--keepalive-probes", "1 to 127"),
+        ("distributor", "--send-buffer-bytes", "4096 to 1073741824"),
+        ("distributor why", "--limit", "at least 1"),
+        ("gateway", "--max-connections", "at least 1"),
+        ("gateway", "--max-plain-in-flight", "1 to 4294967295"),
+        ("flood storm", "--nodes", "2 to 10000000"),
+        ("flood storm", "--rounds", "1 to 1000"),
+        ("flood storm", "--pid", "1 to 2147483647"),
+        ("flood storm", "--source-addresses", "1 to 10000000"),
+        ("flood storm --spawn", "--http-readers", "1 to 10000000"),
+        ("flood slow", "--stuck", "1 to 10000000"),
+        ("flood rpc", "--connections", "1 to 10000000"),
+        ("flood rpc", "--depth", "1 to 10000000"),
+    ] {
+        for value in ["many", "10k", "1.5", "1_000"] {
+            let message = error_of_line(&format!("{line} {flag} {value}"), 2);
+            assert_eq!(message, format!("{flag} {value}: {DIGITS}{range}"));
+        }
+        for value in ["0", "-1"] {
+            let message = error_of_line(&format!("{line} {flag} {value}"), 2);
+            assert_eq!(message, format!("{flag} {value}: too small; use {range}"));
+        }
+        let value = "9".repeat(30);
+        let message = error_of_line(&format!("{line} {flag} {value}"), 2);
+        let begin = format!("{flag} {value}: too large; use ");
+        assert!(message.starts_with(&begin), "{message}");
+    }
+    for value in ["0", "fast", "nan", "1e300"] {
+        let message = error_of_line(&format!("flood churn --rate {value}"), 2);
+        let form = "not a rate; use a number from 0.001 to 10000000";
+        assert_eq!(message, format!("--rate {value}: {form}"));
+    }
+}
+
+const TIME_FORM: &str = "write a number and a unit, as in 500ms, 10s or 2m";
+
+#[test]
+fn durations_show_the_value_and_the_accepted_form() {
+    for (line, flag) in [
+        ("distributor", "--warm-up"),
+        ("distributor", "--heartbeat"),
+        ("distributor", "--silence-timeout"),
+        ("distributor", "--frame-timeout"),
+        ("distributor", "--first-byte-timeout"),
+        ("distributor", "--write-timeout"),
+        ("distributor", "--keepalive-idle"),
+        ("distributor", "--keepalive-interval"),
+        ("distributor", "--tcp-user-timeout"),
+        ("distributor drain goods", "--wait"),
+        ("distributor call GET/goods", "--deadline"),
+        ("gateway", "--deadline"),
+        ("gateway", "--keep-alive"),
+        ("flood storm", "--timeout"),
+        ("flood rpc", "--duration"),
+    ] {
+        for (value, why) in [
+            ("soon", "not a duration"),
+            ("5", "missing unit"),
+            ("5parsec", "unknown unit parsec"),
+        ] {
+            let message = error_of_line(&format!("{line} {flag} {value}"), 2);
+            let expected = format!("{flag} {value}: {why}; {TIME_FORM}");
+            assert!(message.starts_with(&expected), "{message}");
+        }
+        let value = "99999999999999999999s";
+        let message = error_of_line(&format!("{line} {flag} {value}"), 2);
+        let begin = format!("{flag} {value}: too long; use at most ");
+        assert!(message.starts_with(&begin), "{message}");
+    }
+    for (line, message) in [
+        (
+            "distributor --frame-timeout 0s",
+            "--frame-timeout 0s: too short; use at least 1ms",
+        ),
+        (
+            "distributor --heartbeat 0s",
+            "--heartbeat 0s: too short; use at least 10ms",
+        ),
+        (
+            // The kernel rejects it.
+            "distributor --keepalive-idle 10h",
+            "--keepalive-idle 10h: too long; use at most 9h 6m 7s",
+        ),
+        (
+            "gateway --deadline 2h",
+            "--deadline 2h: too long; use at most 1h",
+        ),
+        (
+            "distributor call GET/goods --deadline 0s",
+            "--deadline 0s: too short; use at least 1ms",
+        ),
+    ] {
+        assert_eq!(error_of_line(line, 2), message);
+    }
+}
+
+#[test]
+fn addresses_show_the_value_and_the_accepted_form() {
+    const FORM: &str = "use ADDRESS:PORT or NAME:PORT, as in";
+    for (value, why) in [
+        ("9000", format!("invalid address; {FORM} 127.0.0.1:9000")),
+        ("*:9000", format!("invalid address; {FORM} 127.0.0.1:9000")),
+        (
+            "db.internal",
+            format!("missing port; {FORM} db.internal:9000"),
+        ),
+        ("::1", format!("missing port; {FORM} [::1]:9000")),
+        ("localhost:70000", "invalid port; use 0 to 65535".to_owned()),
+    ] {
+        for flag in [
+            "distributor --listen",
+            "distributor --http",
+            "distributor call GET/goods --distributor",
+            "gateway --listen",
+            "gateway --distributor",
+            "flood storm --to",
+        ] {
+            let message = error_of_line(&format!("{flag} {value}"), 2);
+            let name = flag.split(' ').next_back().unwrap();
+            assert_eq!(message, format!("{name} {value}: {why}"));
+        }
+    }
+    for value in ["10.0.0.0/33", "shop/8", "10.0.0.0/", "::1/129"] {
+        let message = error_of_line(&format!("distributor --allow-from {value}"), 2);
+        let form = "not an address block; use ADDRESS or ADDRESS/BITS, as in 10.0.0.0/8";
+        assert_eq!(message, format!("--allow-from {value}: {form}"));
+    }
+}
+
+#[test]
+fn configuration_files_and_variables_have_the_same_messages() {
+    let folder = Folder::new();
+    let path = folder.join("config.toml");
+    for (key, value, why) in [
+        ("max-entries", "10k", format!("{DIGITS}at least 1")),
+        ("max-depth", "0", "too small; use 1 to 100".to_owned()),
+        ("warm-up", "soon", format!("not a duration; {TIME_FORM}")),
+        ("heartbeat", "0s", "too short; use at least 10ms".to_owned()),
+    ] {
+        std::fs::write(&path, format!("\n\n{key} = \"{value}\"\n")).unwrap();
+        let message = error_of(&mut command("distributor", &["--config", &path]), 2);
+        assert_eq!(message, format!("{path}:3: --{key} {value}: {why}"));
+        let variable = format!("PILCROW_{}", key.to_uppercase().replace('-', "_"));
+        let mut with_variable = command("distributor", &[]);
+        let message = error_of(with_variable.env(&variable, value), 2);
+        assert_eq!(message, format!("{variable}: --{key} {value}: {why}"));
+    }
+}
