@@ -281,7 +281,7 @@ fn manual_pages_have_the_expected_sections() {
         let output = output_of(&mut command(program, &["man", name]));
         assert_eq!(output.status.code(), Some(2));
         let error = String::from_utf8(output.stderr).unwrap();
-        let expected = format!("{program}: {name}: unknown command of {program} (see --help)\n");
+        let expected = format!("{program}: unknown command {name}; see {program} --help\n");
         assert_eq!(error, expected);
     }
     // Formatted by the tool that `man` uses.
