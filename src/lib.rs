@@ -75,8 +75,8 @@
 //! A service rejects a request with [`Context::refuse`] and an [`ErrorCode`]; its caller receives
 //! [`CallError::Refused`]. The other errors of a call differ in whether a node may have processed
 //! the request: after [`CallError::Deadline`] and [`CallError::ConnectionLost`] it may have, after
-//! [`CallError::Unavailable`] it has not. [`Context::call_idempotent`] repeats a request in the
-//! cases in which repeating is safe only for idempotent ones.
+//! [`CallError::Unavailable`] it has not. [`Context::call_idempotent`] sends a request to another
+//! node even if the first one may have processed it.
 //!
 //! # Shutting down
 //!
@@ -119,7 +119,7 @@
 //!         _call: CallId,
 //!         result: Result<Reply<'_>, CallError<'_>>,
 //!     ) {
-//!         let result = result.map(|reply| reply.results().to_owned());
+//!         let result = result.map(|reply| reply.raw_results().to_owned());
 //!         self.0.push(result.map_err(|error| error.to_string()));
 //!     }
 //! }

@@ -25,13 +25,13 @@ struct Follower {
     seen: u64,
 }
 
-/// Maximum number of followers that receive events in one turn. Up to 20 followers receive events
-/// ten times per second, 600 receive many at once every three seconds: a write to a follower costs
-/// about as much as several writes of a change to nodes.
+/// Maximum number of followers that receive events in one turn: a write to a follower costs as much
+/// as pushing a change to several nodes. With at most 20 followers, each receives events ten times
+/// per second; with 600, every three seconds.
 const MAX_AT_ONCE: usize = 20;
-/// Pause after that.
+/// Pause after a turn in which followers received events.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Pause while one of them has not received all events. With a longer one it would not catch up.
+/// Pause while a follower has not received all events. With a longer one it would not catch up.
 const SHORT_PAUSE: Duration = Duration::from_millis(25);
 /// The pause while all followers with outstanding events read too slowly.
 const LONG_PAUSE: Duration = Duration::from_millis(200);
@@ -175,7 +175,7 @@ fn id_of(number: u64, epoch: &str) -> String {
     format!("{epoch}-{number}")
 }
 
-/// Returns the number of an event of this run. A plain number is of this run.
+/// Returns the number of an event of this run. A plain number belongs to this run.
 fn number_of(id: &str, epoch: &str) -> Option<u64> {
     let number = match id.split_once('-') {
         Some((run, number)) if run == epoch => number,

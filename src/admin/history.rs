@@ -99,8 +99,8 @@ impl History {
         self.last_number
     }
 
-    /// Returns the revision that each session should have acknowledged: one that is at least as old
-    /// as [`STEP`].
+    /// Returns the revision that each session should have acknowledged: one that is at least
+    /// [`STEP`] old.
     pub(super) fn overdue_revision(&self) -> u64 {
         self.overdue_revision
     }

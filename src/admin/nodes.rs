@@ -69,13 +69,13 @@ impl Filter {
 
 /// Maximum number of nodes that are written at a time.
 const AT_A_TIME: usize = 128;
-/// The approximate cost of collecting one entry,
+/// The approximate cost of collecting one entry.
 const COST_PER_ENTRY: Duration = Duration::from_nanos(20);
-/// of writing one node,
+/// The approximate cost of writing one node, without its bytes.
 const COST_PER_NODE: Duration = Duration::from_nanos(1500);
-/// of each byte of it,
+/// The approximate cost of writing one byte of a node.
 const COST_PER_BYTE: Duration = Duration::from_nanos(2);
-/// and of parsing one registration.
+/// The approximate cost of parsing one registration.
 const COST_PER_PARSED: Duration = Duration::from_nanos(4000);
 
 impl Listing {

@@ -27,7 +27,8 @@ const FILES: [(&str, &str); 13] = [
     ("main.js", include_str!("page/main.js")),
 ];
 
-/// The elements that hold a file, each with both ends of the line that refers to it.
+/// The element for each kind of file, and the beginning and end of a line that refers to such a
+/// file.
 const ELEMENTS: [(&str, &str, &str); 2] = [
     ("style", "<link rel=\"stylesheet\" href=\"", "\">"),
     ("script", "<script src=\"", "\"></script>"),

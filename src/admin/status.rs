@@ -48,7 +48,7 @@ struct HistoryJson<'a> {
     /// Number of the last sample: pass it as `since` next time.
     last: u64,
     samples: Vec<&'a Sample>,
-    /// The next sample as it would be now.
+    /// The current figures, as a sample that is not recorded.
     now: Sample,
 }
 

@@ -42,18 +42,22 @@ struct Push<'a> {
     told: u64,
     /// Peers without a session, which do not acknowledge.
     blind: u64,
-    /// Number of sessions that are to acknowledge it, and of those that have.
+    /// Number of sessions that are to acknowledge it.
     of: u64,
+    /// Number of sessions that have acknowledged it.
+    /// Number of sessions that have acknowledged it.
     acked: u64,
     /// True if the acknowledgement was requested at once, and not with the next heartbeat.
     ack_asked: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_ack_after_ms: Option<f64>,
-    /// Backlogged peers, which received a newer revision later. Some of their names.
+    /// Number of backlogged peers, which receive a newer revision once they have read the last one.
     backlogged: u64,
+    /// Some of their names.
     backlogged_names: Vec<&'a str>,
-    /// Connected sessions that have not acknowledged it yet. Some of their names.
+    /// Number of connected sessions that have not acknowledged it yet.
     late: usize,
+    /// Some of their names.
     late_names: Vec<&'a str>,
 }
 

@@ -163,7 +163,8 @@ fn line_at(text: &str, at: usize) -> String {
     line.trim().to_owned()
 }
 
-/// Formats values of a flag as TOML. Without any, the name of the value is their placeholder.
+/// Formats values of a flag as TOML. Without values, the name of the value in the help is a
+/// placeholder.
 pub(crate) fn toml_value(arg: &Arg, values: &[OsString]) -> Result<String, Failure> {
     if is_optional(arg) && values.len() == 1 && values.iter().all(|value| value == "none") {
         return Ok("[]".to_owned());

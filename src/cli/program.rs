@@ -261,8 +261,8 @@ pub(crate) fn raise_fd_limit() -> u64 {
 }
 
 /// Returns the number of connections that the fd limit allows, at most `wanted`. It leaves
-/// `reserved` fds free, and raises the fd limit first. Logs a warning if it returns fewer and the
-/// number `is_explicit`.
+/// `reserved` fds free, and raises the fd limit first. Logs a warning if it returns fewer than were
+/// requested explicitly (`is_explicit`).
 pub(crate) fn max_connections(wanted: u64, is_explicit: bool, reserved: u64) -> usize {
     let fds = raise_fd_limit();
     let possible = fds - reserved.min(fds / 2);

@@ -72,7 +72,7 @@ pub(super) struct Identities {
     by_entry: BTreeMap<EntryId, Owned>,
     /// Entry of each instance; the newest if there are several.
     by_instance: HashMap<Box<str>, EntryId>,
-    /// Unclaimed entries by host and params, which are the entry as listed.
+    /// Unclaimed entries, by their listed form: params with the host.
     unclaimed: HashMap<Rc<[u8]>, BTreeSet<EntryId>>,
 }
 
@@ -98,8 +98,8 @@ impl Identities {
     /// Returns the place of a registration on `conn`, which holds the entry `own`. `encoded` is the
     /// entry as it will be listed.
     ///
-    /// That is the entry of the same instance, the connection's own, or the first equal unclaimed
-    /// entry. Nothing changes before [`Identities::hold`], but take-overs are counted.
+    /// The place is the entry of the same instance, the connection's own entry, or the first equal
+    /// unclaimed entry. Nothing changes before [`Identities::hold`], but take-overs are counted.
     pub(super) fn claim(
         &mut self,
         conn: ConnId,
@@ -122,8 +122,7 @@ impl Identities {
                         return Err(Refusal::new(ErrorCode::Busy, message));
                     }
                     if own.is_some() {
-                        let message =
-                            "instance in use by another connection: drain this one's entry first";
+                        let message = "instance in use by another connection: drain the entry of this one first";
                         return Err(Refusal::new(ErrorCode::NotAllowed, message));
                     }
                     return Ok(Claim {

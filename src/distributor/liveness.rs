@@ -23,7 +23,8 @@ pub(super) enum Health {
     Silent,
 }
 
-/// Returns the time after which a heartbeat is missing: they are sent up to a fifth late.
+/// Returns the time after which a heartbeat is overdue. Nodes may send one up to a fifth of the
+/// interval late.
 fn overdue_after(config: &Config) -> Duration {
     config.heartbeat * 3 / 2
 }

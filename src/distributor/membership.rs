@@ -166,7 +166,7 @@ impl Distributor {
         let request = DrainRequest::parse(packet.params())?;
         // Otherwise a connection could begin any number of drains, by registering in between.
         if self.drains.is_pending(conn) {
-            let message = "drain pending: wait for the answer to the earlier one";
+            let message = "drain already pending: wait for its reply";
             return Err(Refusal::new(ErrorCode::Busy, message));
         }
         let Some(id) = self.peers.get(conn).and_then(|peer| peer.entry) else {
@@ -283,7 +283,7 @@ impl Distributor {
         net.close(conn, Close::Now);
     }
 
-    /// Returns whether silent nodes are to be held, when `silent` more of them fell silent.
+    /// Returns whether silent nodes are held as suspects, now that `silent` more fell silent.
     pub(super) fn holds_silent(&mut self, net: &Net, silent: usize) -> bool {
         let now = net.now();
         let mode = &mut self.self_preservation;

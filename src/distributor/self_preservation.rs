@@ -12,9 +12,9 @@ use crate::time::Time;
 
 /// Nodes that fall silent within this time count together.
 const WINDOW: Duration = Duration::from_secs(15);
-/// Share of all entries above which a loss is a mass loss,
+/// Percentage of all entries above which a loss of nodes is a mass loss.
 const MANY_PERCENT: usize = 15;
-/// if it has at least this many entries.
+/// Minimum number of nodes of a mass loss.
 const MANY_AT_LEAST: usize = 3;
 /// Time between two evictions of suspects.
 const EVICTION_INTERVAL: Duration = Duration::from_secs(1);

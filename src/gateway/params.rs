@@ -1,8 +1,8 @@
 //! The `params` of a call, from a query or a body. Pure.
 //!
 //! They equal those of a plain gateway in Node.js: a name that occurs twice has an array of its
-//! values, every value of a query is text, and the key of the request is a param, in place of the
-//! client's own.
+//! values, every value of a query is text, and `key` is the key of the call, even if the client
+//! sent another one.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

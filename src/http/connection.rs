@@ -17,9 +17,10 @@ pub(super) struct Connection {
     pub(super) rest_from: usize,
     /// Number of bytes of the incomplete request.
     pub(super) held_bytes: usize,
-    /// End of the time that its phase may take.
+    /// Time by which its phase must end.
     pub(super) deadline: Time,
-    /// Timer, and when it fires: not after the deadline, which may move without it.
+    /// Timer, and the time at which it fires: never after the deadline. A later deadline does not
+    /// rearm it.
     pub(super) timer: Option<(TimerId, Time)>,
 }
 

@@ -7,7 +7,7 @@ use super::responder::{FEED_BYTES, Http};
 use super::response::write_head;
 use crate::reactor::ConnId;
 
-/// The tag of the timer that is not for a single connection.
+/// The tag of the timer of [`Http::feed_all`]. Any other tag is that of one connection.
 pub(super) const FEED_TAG: u64 = u64::MAX;
 
 impl Http<'_> {

@@ -29,14 +29,15 @@ pub struct Server {
     pub(super) rest_bytes: usize,
     pub(super) is_stopping: bool,
     pub(super) limit_hits: LimitHits,
-    /// Limits the responses to connections beyond the limit: until its client has read the
-    /// response, each takes the place of another connection on the same reactor.
+    /// Limits the rate of responses to connections beyond the limit. Until its client has read the
+    /// response, such a connection takes the place of another one on the same reactor.
     pub(super) explained: RateLimit,
     /// The `Date` of responses, and its second.
     date: (u64, String),
 }
 
-/// The time for first requests after a stop. Requests that were sent before it arrive much earlier.
+/// Time that a new connection has after a stop to send its first request. A request that was sent
+/// before the stop arrives much earlier.
 const FIRST_REQUEST_AT_STOP: Duration = Duration::from_millis(250);
 
 impl Server {

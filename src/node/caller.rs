@@ -299,7 +299,7 @@ impl Caller {
         }
     }
 
-    /// Removes peers that were called by address, and no longer are.
+    /// Removes idle peers that were called by address.
     pub(super) fn let_go(&mut self, net: &mut Net) {
         if self.peers.let_go(net) {
             net.arm(self.owner, net.now() + KEPT, Tag::Kept.pack());

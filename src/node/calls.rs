@@ -116,7 +116,7 @@ pub(super) struct Text {
 const ENVELOPE_BYTES: usize = 256;
 
 impl Text {
-    /// Starts a text in an empty buffer. [`Text::set_params`] is to follow.
+    /// Starts a text in an empty buffer. Call [`Text::set_params`] next.
     pub(super) fn new(mut buffer: Vec<u8>, method: &str, path: &str) -> Text {
         buffer.extend_from_slice(method.as_bytes());
         buffer.extend_from_slice(path.as_bytes());

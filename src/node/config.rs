@@ -45,8 +45,8 @@ pub struct Config {
     pub retry: Duration,
     /// Maximum time for the reply to a registration.
     pub registration_timeout: Duration,
-    /// Time after the loss of a Distributor without sessions in which lists are merged. The new
-    /// lists are merged with the previous view.
+    /// Time after the loss of a Distributor without sessions in which new lists are merged with the
+    /// previous view: such a Distributor begins with an empty list.
     pub merge: Duration,
 }
 

@@ -60,8 +60,8 @@ impl<'a> Context<'a> {
         self.net
     }
 
-    /// Returns the owner of your own connections, listeners and timers. It is not that of the
-    /// node's, so tags never collide.
+    /// Returns the owner of your own connections, listeners and timers. It differs from the owner
+    /// of the node itself, so tags never collide.
     pub fn owner(&mut self) -> Owner {
         self.core.claim_owners(self.net).service
     }
@@ -243,9 +243,9 @@ impl<'a> Context<'a> {
 
     /// Drains the node: it is removed from the list, but stays connected, and continues to serve.
     /// [`Event::Drained`](super::Event::Drained) follows when all sessions have acknowledged it, or
-    /// after `wait`; from then on only peers that cannot acknowledge, and the sessions that it
-    /// lists, may still call. From a Distributor without sessions the node disconnects instead, and
-    /// acknowledgements are unknown. Does nothing during another drain.
+    /// after `wait`; from then on only peers that cannot acknowledge, and the sessions that the
+    /// event lists, may still call. From a Distributor without sessions the node disconnects
+    /// instead, and acknowledgements are unknown. Does nothing during another drain.
     pub fn drain(&mut self, wait: Duration) {
         self.core.link.drain(self.net, wait);
         self.core.take_events(self.net);

@@ -32,7 +32,7 @@ pub enum Event {
     /// A [wait](super::Context::wait_for) ended: all its routes are served (`true`), or it timed
     /// out.
     Waited(WaitId, bool),
-    /// The node is no longer listed, and these sessions have acknowledged it.
+    /// The node is no longer listed. The value has the sessions that have not acknowledged it.
     Drained(Drained),
     /// The link was lost during the drain: the node is not listed, but it is unknown which sessions
     /// have acknowledged that. Sent when the time to wait has passed; until then calls may still

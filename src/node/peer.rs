@@ -153,9 +153,9 @@ impl Peer {
         }
     }
 
-    /// Records the ids that are listed now. If all of them were registered after those listed
-    /// before in the same epoch, none of the earlier entries is left: returns the peer of the new
-    /// entry. This peer keeps its calls, and its connection until they have ended.
+    /// Records the ids that are listed now. If all of them are newer than those listed before in
+    /// the same epoch, the earlier entries are gone: returns a new peer for the new entries. This
+    /// peer keeps its calls, and its connection until they have ended.
     pub(super) fn listed_anew(&mut self) -> Option<Peer> {
         let (lowest, highest) = self.ids?;
         let last = self.last_id.replace(highest)?;

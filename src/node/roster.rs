@@ -189,8 +189,8 @@ impl Roster {
         Some((changes, is_new_epoch))
     }
 
-    /// Applies a whole list; without a session it has no ids. With `merges`, nodes that it lacks
-    /// stay: for each distinct entry the larger count.
+    /// Applies a whole list; without a session it has no ids. With `merges`, nodes that are missing
+    /// from it stay: of equal entries, as many as the view or the list has, whichever is more.
     pub(super) fn apply_list(
         &mut self,
         entries: &[&RawValue],

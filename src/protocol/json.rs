@@ -7,12 +7,12 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// A string, borrowed where nothing in it is escaped.
+/// A string, borrowed unless it has escapes.
 #[derive(Deserialize)]
 #[serde(transparent)]
 pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
-/// Returns the string that `raw` is, borrowed where nothing in it is escaped.
+/// Returns the string in `raw`, borrowed unless it has escapes. `None` if it is no string.
 pub(super) fn decode<'a>(raw: &'a RawValue) -> Option<Cow<'a, str>> {
     let text: &'a str = raw.get();
     let inner = text.strip_prefix('"')?.strip_suffix('"')?;

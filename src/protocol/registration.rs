@@ -14,11 +14,11 @@ use super::route::Route;
 pub struct RegistrationLimits {
     /// Maximum length of a registration in bytes. Every node receives all registrations.
     pub max_bytes: usize,
-    /// Maximum length of a name in bytes, decoded.
+    /// Maximum length of the decoded name, in bytes.
     pub max_name_bytes: usize,
     /// Maximum number of urls.
     pub max_urls: usize,
-    /// Maximum length of a url in bytes, decoded.
+    /// Maximum length of a decoded url, in bytes.
     pub max_url_bytes: usize,
     /// Maximum nesting of objects and arrays, including the registration itself: deeper ones are a
     /// risk for receivers that parse by recursion.
@@ -50,7 +50,7 @@ pub struct Registration<'a> {
     urls_value: Option<Range<usize>>,
     /// Place of the value of `host`; empty if the node sent none.
     host_place: Range<usize>,
-    /// Text before the value in this place.
+    /// Text that is written before the host in this place.
     host_head: &'static str,
 }
 

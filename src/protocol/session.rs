@@ -149,7 +149,7 @@ fn object<'a, T: Deserialize<'a>>(what: &str, text: &'a str) -> Result<T, Refusa
     })
 }
 
-/// Returns the error without the value, which may be long, or a token in the wrong field.
+/// Returns the error without the invalid value, which may be long, or be a token in a wrong field.
 fn without_value(error: &str) -> &str {
     // The value precedes this text, so it cannot contain its last occurrence.
     match error.rfind(", expected ") {
@@ -163,7 +163,7 @@ fn without_value(error: &str) -> &str {
 pub struct Registered<'a> {
     /// Id of the entry.
     pub id: u64,
-    /// Drawn at the Distributor's start.
+    /// Identifies the run of the Distributor.
     #[serde(borrow)]
     pub epoch: Cow<'a, str>,
     /// Current revision of the list.
@@ -182,7 +182,8 @@ pub struct Drained {
     /// Number of sessions that watch the list.
     #[serde(rename = "of")]
     pub total: u64,
-    /// Entries of the sessions that have not; 0 for a session without an entry.
+    /// Ids of the entries of sessions that have not acknowledged it; 0 for a session without an
+    /// entry.
     #[serde(rename = "late")]
     pub unacknowledged: Vec<u64>,
     /// Number of registered peers that cannot acknowledge.
@@ -193,7 +194,7 @@ pub struct Drained {
 /// The `session` of a list or a delta, without its ids.
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp<'a> {
-    /// Drawn at the Distributor's start.
+    /// Identifies the run of the Distributor.
     pub epoch: &'a str,
     /// Revision of the update.
     pub rev: u64,

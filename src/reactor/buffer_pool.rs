@@ -13,8 +13,8 @@ pub struct BufferPool {
 const MAX_SPARE_BUFFERS: usize = 1024;
 /// Maximum memory that an idle process keeps.
 const MAX_SPARE_BYTES: usize = 4 << 20;
-/// Maximum capacity of a buffer that is kept: a larger one served an exception, not the steady
-/// load. The longest frame that a Distributor accepts fits, however the buffer grew.
+/// Maximum capacity of a buffer that is kept: larger ones are needed rarely. The longest frame that
+/// a Distributor accepts fits, as buffers grow to at most twice the needed capacity.
 const MAX_BUFFER_BYTES: usize = 128 << 10;
 
 impl BufferPool {

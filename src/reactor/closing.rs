@@ -77,8 +77,8 @@ impl Net {
         }
     }
 
-    /// Frees all connections in [`State::Closed`]. Waiting connections can be accepted with their
-    /// fds.
+    /// Frees all connections in [`State::Closed`]. Their fds are then free for connections that
+    /// wait to be accepted.
     pub(super) fn free_closed(&mut self) {
         if self.closed.is_empty() {
             return;

@@ -48,7 +48,8 @@ impl Net {
         id
     }
 
-    /// Checks on a connection in [`State::Connecting`]. Returns whether it is open now.
+    /// Opens a connection in [`State::Connecting`] if it is established, or closes it if it failed.
+    /// Returns whether it is open.
     pub(super) fn finish_connect(&mut self, id: ConnId, handler: &mut dyn Handler) -> bool {
         let Some(connection) = live(&mut self.connections, id) else {
             return false;

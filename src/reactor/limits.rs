@@ -7,8 +7,8 @@ use crate::sys::TcpOptions;
 /// Limits for each connection, and for the work of one turn.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Maximum number of connections, including outgoing ones. Further ones receive a refusal;
-    /// without this limit the fd table would be exhausted, with no room for that.
+    /// Maximum number of connections, including outgoing ones. Further ones receive a refusal and
+    /// are closed. Without this limit, no fd would be left to accept and refuse them.
     pub max_connections: usize,
     /// Maximum length of a frame in bytes, without its end. Checked while the frame arrives.
     /// Options of listeners and connections can replace it.

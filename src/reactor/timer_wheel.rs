@@ -38,7 +38,7 @@ use crate::time::Time;
 ///   expires never expires in the same batch.
 /// - A clock that steps back has no effect; one that leaps ahead costs no more than the timers it
 ///   passes.
-/// - Once the wheel has reached its maximum number of timers, it does not allocate.
+/// - The wheel allocates only when more timers are armed at once than ever before.
 ///
 /// It holds at most `u32::MAX` timers, which would take 100 GB.
 pub struct TimerWheel<T> {

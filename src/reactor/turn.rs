@@ -17,13 +17,13 @@ use crate::time::Time;
 pub struct Reactor {
     pub(super) net: Net,
     events: Vec<Event>,
-    /// The one read buffer. Frames are passed to the handler in place.
+    /// The read buffer of all connections. Frames are passed to the handler in place.
     pub(super) scratch: Vec<u8>,
     pub(super) input_pool: BufferPool,
     woken: bool,
     /// While set, timers do not expire until all input is read, or until this time passes.
     catching_up_until: Option<Time>,
-    /// The deadline of the next turn, as of the last one.
+    /// Time at which the next turn was due, when the last one ended.
     due_at: Option<Time>,
     /// The last poll filled its buffer of events.
     may_have_more_events: bool,

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::entry::{Cause, EntryId};
 
-/// Maximum number of changes. Older lists need a whole list. At 24 bytes each they take 96 KiB.
+/// Maximum number of changes that are remembered: 96 KiB. A peer with an older list receives the
+/// whole list.
 const MAX_CHANGES: usize = 4096;
 
 /// The last changes of a list, in the order of their revisions.

@@ -37,7 +37,7 @@ impl Default for Capacity {
 /// Reason why the registry has no room for an entry. The registry did not change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Full {
-    /// The number of entries is [`Capacity::max_entries`].
+    /// There are already [`Capacity::max_entries`] entries.
     Entries,
     /// All entries together would exceed [`Capacity::max_encoded_bytes`].
     Bytes,

@@ -162,8 +162,9 @@ pub struct TcpOptions {
     /// Maximum time that written bytes stay unacknowledged (Linux only). Otherwise the kernel
     /// retries for a quarter of an hour when a host vanishes right after a push.
     pub user_timeout: Duration,
-    /// Send buffer of a connection. It is longer than the longest list that existing peers accept.
-    /// Without a limit it grows to megabytes of outdated lists for peers that do not read.
+    /// Send buffer of a connection in the kernel, in bytes. The default holds the longest list that
+    /// existing peers accept. Without a limit, it grows to megabytes of outdated lists for a peer
+    /// that does not read.
     pub send_buffer_bytes: u32,
 }
 

@@ -29,8 +29,8 @@ pub(crate) struct OsSystem {
 }
 
 enum Socket {
-    /// A listener, with options if other processes hold it too: it may have listened before they
-    /// were set.
+    /// A listener. If other processes hold its socket too, these options are set on each accepted
+    /// connection: it may have accepted some before they were set on the listener.
     Listener(TcpListener, Option<TcpOptions>),
     Stream(TcpStream),
 }

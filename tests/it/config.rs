@@ -403,7 +403,7 @@ fn empty_array_turns_off_what_none_turns_off() {
     let flags = ["--http", "none,127.0.0.1:0", "--print-config"];
     let report = usage_error(&mut distributor_command(&flags));
     assert!(
-        report.contains("--http none: beside an address"),
+        report.contains("--http none: combined with an address"),
         "{report}"
     );
     let report = usage_error(&mut distributor_command(&["--http", "off"]));

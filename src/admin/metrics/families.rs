@@ -154,7 +154,7 @@ const FAMILIES: &[Family] = families! {
         |out, f| out.one(f.distributor.stats().not_admitted);
     counter "pilcrow_wrong_protocol_total", "Connections closed because they speak another protocol.":
         |out, f| out.one(f.distributor.stats().wrong_protocol);
-    gauge "pilcrow_collection_size", "Elements of each collection without a metric of its own.":
+    gauge "pilcrow_collection_size", "Number of elements of each internal collection.":
         |out, f| {
             let http = [
                 ("http_feeding", f.server.feeding()),
@@ -164,7 +164,7 @@ const FAMILIES: &[Family] = families! {
             ];
             out.each("collection", f.distributor.sizes().chain(f.net.sizes()).chain(http));
         };
-    gauge "pilcrow_collection_bytes", "Bytes of the collections that can be long.":
+    gauge "pilcrow_collection_bytes", "Size of each internal buffer that can be large.":
         |out, f| {
             let others = f.distributor.bytes_kept().into_iter().chain(f.net.bytes_kept());
             out.each("collection", others.chain(f.server.bytes_kept()));

@@ -17,9 +17,9 @@ pub(super) struct Cache(Option<(Time, Answer)>);
 /// Approximate cost of encoding, which iterates over all connections.
 const COST: Duration = Duration::from_micros(40);
 const COST_PER_CONNECTION: Duration = Duration::from_nanos(30);
-/// Encoding takes at most this fraction of the time,
+/// Divisor of the time: encoding takes at most a hundredth of it, unless [`MAX_AGE`] is shorter.
 const PART_OF_TIME: u32 = 100;
-/// but metrics are not older than this.
+/// Maximum age of metrics that are reused.
 const MAX_AGE: Duration = Duration::from_millis(200);
 
 impl Cache {

@@ -31,7 +31,7 @@ pub(crate) struct DistributorServer {
 /// The tokens of nodes and of the administrator.
 pub(crate) type AllTokens = (Option<Tokens>, Option<AdminToken>);
 
-/// Time for peers to read the frames whose writing has begun.
+/// Maximum time to wait, when stopping, until peers have read the frames that are partly written.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 /// Time to write the last snapshot, after the connections are closed.
 const LAST_SNAPSHOT_TIMEOUT: Duration = Duration::from_millis(700);

@@ -23,7 +23,7 @@ use crate::sys::{Disk, OsDisk};
 
 /// Maximum wait for the lock: another Distributor may be stopping.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
-/// Maximum size of a file that is read, unless lists may be longer.
+/// Maximum size of a state file that is read. Larger if the configuration allows longer lists.
 const MAX_READ_BYTES: u64 = 256 << 20;
 /// Time after which a failed write is retried, even if the list has not changed.
 const RETRY: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ pub(crate) struct Lock {
     warned: bool,
 }
 
-/// Locks the state file. If files cannot be locked, this only warns.
+/// Locks the state file. On a file system without locks, logs a warning and continues.
 pub(crate) fn lock(path: &Path) -> Result<Lock, Failure> {
     let mut lock = Lock {
         path: store::beside(path, ".lock"),
@@ -59,8 +59,8 @@ pub(crate) fn lock(path: &Path) -> Result<Lock, Failure> {
 impl Lock {
     /// Acquires the lock, unless it is held. Returns `false` if another process holds it.
     ///
-    /// A deleted lock file, as after the deletion of its folder, excludes no process: a new one is
-    /// locked.
+    /// If the lock file was deleted, for example with its folder, a lock on it excludes no process:
+    /// a new file is created and locked.
     fn acquire(&mut self) -> bool {
         if self.is_held() {
             return true;

@@ -9,7 +9,7 @@ use super::report::{Curve, TimeLine};
 /// Width and height of the drawing, which the page stretches.
 const EXTENT: f64 = 1000.0;
 
-/// Draws times over percentiles. Each step to the right is a tenth of the remainder to 100.
+/// Draws times over percentiles. 0, 90, 99 and 99.9 % are equally far apart.
 pub(crate) fn percentiles(curve: &Curve, baseline: Option<&str>) -> String {
     const TICKS: [f64; 6] = [0.0, 90.0, 99.0, 99.9, 99.99, 99.999];
     let place = |percentile: f64| (1.0 - percentile / 100.0).max(1e-6).log10().abs();

@@ -176,7 +176,8 @@ impl Churn<'_> {
         Ok(())
     }
 
-    /// Connects all members, until each has received all of them, and one has a list of all.
+    /// Connects all members. Returns when each has received all others, and one has a complete
+    /// list.
     fn connect(self, pool: &mut Pool, run: &mut Run, all: usize) -> Result<(), Failure> {
         let listed = if self.args.unlisted { 0 } else { all };
         let has_list = |pool: &Pool| {
@@ -191,7 +192,7 @@ impl Churn<'_> {
             // A member that watches deltas may have received an older list last.
             pool.request_list(run.net());
         }
-        pool.wait_for(run, "nodes received the list of all", 1, has_list)
+        pool.wait_for(run, "nodes received the complete list", 1, has_list)
     }
 
     /// Joins nodes when they are due, independent of the state of earlier ones.
@@ -249,8 +250,8 @@ impl Churn<'_> {
     }
 }
 
-/// Returns the stay of a joiner. Leaves are spread over all distances from joins, since one just
-/// before a join delays it.
+/// Returns the stay of a joiner. Leaves are spread evenly over the time between joins, since a
+/// leave just before a join delays the join.
 fn stay(number: u32, rate: f64) -> Duration {
     let share = (f64::from(number) * GOLDEN_RATIO).fract();
     MIN_STAY + Duration::from_secs_f64(share / rate)

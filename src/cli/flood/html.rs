@@ -1,5 +1,5 @@
-//! The report as a page that needs no other files and no network. Its script adds the values at the
-//! pointer to the charts; without it the page is complete otherwise.
+//! The report as a page that needs no other files and no network. Its script shows the values of a
+//! chart at the pointer; the page is readable without it.
 
 use super::chart;
 use super::escape::escape;

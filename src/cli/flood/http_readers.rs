@@ -14,8 +14,8 @@ use super::record::Unit::{Bytes, Count};
 use super::report::Report;
 use crate::cli::failure::Failure;
 
-/// Number of bytes of one read. The receive buffer is as small, so that unread data stays in the
-/// server and not in the kernel of this side.
+/// Number of bytes of one read. The receive buffer is as small, so that unread data waits in the
+/// server and not in the receive buffer.
 const READ_BYTES: usize = 4096;
 const READ_INTERVAL: Duration = Duration::from_millis(400);
 /// Number of groups of readers that are spread over the interval.
@@ -52,7 +52,7 @@ impl HttpReaders {
     pub(crate) fn read_during<T>(&mut self, round: impl FnOnce() -> T) -> Result<T, Failure> {
         let to = self.to;
         let failed =
-            |error| Failure::failed(format!("cannot read from the HTTP side at {to}: {error}"));
+            |error| Failure::failed(format!("cannot read from the HTTP API at {to}: {error}"));
         request_once(to).map_err(failed)?;
         let paths = ["events", "metrics"].into_iter().cycle().take(self.count);
         let readers = paths.map(|path| Reader::connect(to, path));
@@ -89,7 +89,7 @@ impl HttpReaders {
         report.figure(Group::Counts, name, Count, [Some(self.cut as f64), None]);
         if self.refused > 0 {
             report.notes.push(format!(
-                "HTTP readers were refused {} times: there are more than the HTTP side allows",
+                "HTTP readers were refused {} times: there are more than the HTTP API admits",
                 self.refused
             ));
         }

@@ -24,9 +24,10 @@ pub(crate) struct Joins {
     pub(crate) to_each: Times,
     /// Scheduled time of each complete join, and its time to the last watcher.
     pub(crate) to_last: Vec<(Instant, Duration)>,
-    /// A frame with only one join, and the number of the joiner, and one with only one leave. If
-    /// possible without a request for acknowledgement, like most frames.
+    /// A frame with a single join, and the number of its joiner. Preferably one that requests no
+    /// acknowledgement, like most frames.
     pub(crate) joined_frame: Option<(Rc<Frame>, usize)>,
+    /// A frame with a single leave, chosen in the same way.
     pub(crate) left_frame: Option<Rc<Frame>>,
 }
 

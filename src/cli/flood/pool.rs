@@ -56,7 +56,7 @@ pub(crate) struct Pool {
     /// Number of listed members that each member is to receive.
     goal: usize,
     goal_since: Instant,
-    /// Time that each member took to the goal.
+    /// Time that each member took to reach the goal.
     pub(crate) times_to_goal: Vec<Duration>,
     /// Set while a change is measured alone.
     pub(crate) heartbeats_paused: bool,

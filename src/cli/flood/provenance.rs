@@ -10,7 +10,7 @@ use serde::Serialize;
 
 #[derive(Default, Debug, Serialize)]
 pub(crate) struct Provenance {
-    /// In the syntax of a POSIX shell.
+    /// The command line, quoted for a POSIX shell.
     pub(crate) command_line: String,
     pub(crate) version: String,
     /// Name of the machine that generated the load.

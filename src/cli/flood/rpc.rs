@@ -119,11 +119,11 @@ struct Callers<'a> {
     /// Each reply is followed by the next request.
     is_closed_loop: bool,
     opened: usize,
-    /// Each connection, once for each request that it has room for.
+    /// Connections with room for more requests. Each occurs once per request that it can take.
     room: VecDeque<ConnId>,
     next_key: u64,
-    /// Requests without a reply, by key, with the connection and the time at which each was due:
-    /// later waiting counts.
+    /// Requests without a reply, by key. Each has its connection, and the time at which it was due:
+    /// its latency begins then.
     calls: HashMap<u64, (ConnId, Instant)>,
     /// Due times of the requests that found no room on any connection.
     waiting: VecDeque<Instant>,
@@ -222,8 +222,8 @@ impl<'a> Callers<'a> {
         }
     }
 
-    /// Counts requests that never had room as lost. They have waited at least this long: without
-    /// them percentiles would be too low.
+    /// Counts requests that never had room as lost. Records the time that they have waited so far:
+    /// without them, percentiles would be too low.
     fn abandon_waiting(&mut self) {
         for due in self.waiting.drain(..) {
             self.results.lost += 1;

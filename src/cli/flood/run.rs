@@ -23,8 +23,8 @@ use crate::reactor::{Handler, Limits, Net, Reactor};
 
 /// Maximum time between checks of signals and deadlines.
 const MAX_TURN: Duration = Duration::from_millis(20);
-/// Keepalive interval that leaves probes to the server: those of thousands of connections at once
-/// overflow the queue of the loopback device.
+/// Keepalive interval of the connections of the load, so long that only the server sends probes.
+/// Probes on thousands of connections at once overflow the queue of the loopback device.
 const NO_PROBES: Duration = Duration::from_secs(3600);
 const MAX_LIST_BYTES: usize = 16 << 20;
 /// Time without CPU usage after which a server is idle.
@@ -38,7 +38,7 @@ pub(crate) enum Subject {
     Server,
     /// The same server without its HTTP readers.
     WithoutReaders,
-    /// The same server without the part of the load that the scenario leaves out.
+    /// The same server under a lighter load, for comparison.
     Relieved,
     Bare,
 }
@@ -71,7 +71,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Spawns or finds the servers, for `connections` and `others` in addition.
+    /// Spawns or finds the servers, for `connections` of the load and `others` in addition.
     pub(crate) fn start(
         role: Role,
         args: &ServerArgs,
@@ -138,8 +138,8 @@ impl Run {
         })
     }
 
-    /// Runs all rounds, or those that are complete when the run is stopped, and reports. A round
-    /// that is stopped fails; its recorded data is reported.
+    /// Runs all rounds and reports. If the run is stopped, its last round fails, and the report has
+    /// what was recorded until then.
     pub(crate) fn drive(
         mut self,
         scenario: Scenario,
@@ -173,7 +173,8 @@ impl Run {
                     (Subject::Server, None, _) => round(&mut self, &mut measured)?,
                     (_, _, bare) => {
                         if let Some(bare) = bare {
-                            let what = "no change was sent alone for the baseline to repeat";
+                            let what =
+                                "nothing for the baseline to repeat: no change was sent alone";
                             let what = || Failure::failed(format!("{what}; try a lower --rate"));
                             let task = measured.bare_task.as_ref().ok_or_else(what)?;
                             bare.set_task(task)

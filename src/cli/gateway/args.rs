@@ -91,7 +91,7 @@ pub(crate) struct Args {
 
     /// Origin whose pages may call the gateway.
     ///
-    /// SCHEME://HOST, or * for all. Browsers ask the gateway for it
+    /// SCHEME://HOST, or * for all. Without it, browsers block calls from pages of other origins
     #[arg(long, value_name = "ORIGIN", value_parser = origin, help_heading = "HTTP")]
     pub(crate) cors_origin: Option<String>,
 

@@ -46,7 +46,8 @@ struct GatewayServer {
     deadline: Duration,
 }
 
-/// Time for clients, after the deadline, to read the replies whose writing has begun.
+/// Maximum time to wait, after the deadline, until clients have read the replies that are partly
+/// written.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 /// Maximum number of connections to nodes, in addition to those of HTTP clients.
 const MAX_NODES: usize = 10_000;

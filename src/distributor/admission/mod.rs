@@ -49,7 +49,7 @@ impl Authorization {
     }
 }
 
-/// Rules in force, and the salt of the token marks of this list.
+/// The rules of admission, and the salt with which tokens are hashed for the state file.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
     access: Access,

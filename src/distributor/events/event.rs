@@ -21,9 +21,9 @@ pub enum Event {
     Claimed,
     /// A node took over its entry from its earlier connection, which has this address.
     Superseded(SocketAddr),
-    /// An entry left the list, with its cause and the observation in words.
+    /// An entry left the list: the cause, and a description of what was observed.
     Left(Cause, &'static str),
-    /// A silent node is held together with many others.
+    /// A node fell silent together with many others, and stays listed as a suspect.
     Suspected,
     /// A suspect sent something.
     Recovered,
@@ -53,7 +53,7 @@ pub enum Event {
     },
     /// Not recorded: the loop failed to accept connections, this many times in total.
     AcceptFailed(u64),
-    /// Not recorded: silent nodes are held from now on.
+    /// Not recorded: silent nodes stay listed as suspects from now on.
     SelfPreservationEntered {
         /// Nodes that fell silent.
         silent: usize,

@@ -28,7 +28,7 @@ use crate::time::Time;
 pub(super) struct Events {
     pub(super) stats: Stats,
     pub(super) journal: Option<Box<Journal>>,
-    /// Rate limits by phrase, or by a reason in a phrase. Some have a limit per errorcode.
+    /// Rate limits of log lines, by the phrase or a reason in it, and for some by errorcode.
     log_limits: BTreeMap<(&'static str, u8), RateLimit>,
 }
 

@@ -54,10 +54,11 @@ struct Sample {
     awaited: u64,
 }
 
-/// Maximum number of pushes. The journal keeps as many records: each change is in at most one push.
+/// Maximum number of pushes that are kept: as many as the journal keeps records, since each
+/// recorded change is in at most one push.
 pub(super) const MAX_PUSHES: usize = 10_000;
-/// Maximum number of samples. A session that never acknowledges leaves its samples open, so later
-/// ones replace them.
+/// Maximum number of samples. A session that never acknowledges leaves its samples open: new
+/// samples replace the oldest.
 const MAX_SAMPLES: usize = 16;
 /// Maximum number of backlogged or unacknowledged nodes that are named.
 pub(in crate::distributor) const MAX_NAMES: usize = 8;

@@ -46,13 +46,13 @@ fn is_plain(entry: &(EntryId, &Entry)) -> bool {
     entry.1.is_plain
 }
 
-/// Limit of the memory of all old lists that unread queues hold. Each such peer holds one list, and
-/// those that stopped at the same revision share it; a long list at many revisions would still be
-/// too large.
+/// Limit of the memory of all old lists that peers have not read. Each such peer holds one list,
+/// and peers that stopped at the same revision share it. Without this limit, long lists of many
+/// revisions would fill the memory.
 const MAX_OLD_LIST_BYTES: usize = 128 << 20;
 
-/// Limit of the deltas of one revision together. Each resuming session sends the revision that it
-/// has, so one node could request thousands, each nearly as long as the list.
+/// Limit of the size of all deltas to one revision. A session that resumes names the revision that
+/// it has, so one node could request thousands of deltas, each nearly as long as the list.
 const MAX_DELTA_BYTES: usize = 16 << 20;
 
 /// Frames for many peers, each encoded at most once per revision.

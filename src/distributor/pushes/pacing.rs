@@ -6,11 +6,11 @@ use std::time::Duration;
 use crate::reactor::{Net, Owner, TimerId};
 use crate::time::Time;
 
-/// A push that is mostly whole lists reserves this many times the duration of writing it. Mass
-/// joins then cost a few lists instead of one each.
+/// Time that a push of mostly whole lists reserves before the next push, as a multiple of the time
+/// to write it. A mass join then costs a few lists, and not one list per join.
 const LIST_TAKES_UP: u32 = 4;
-/// The same for a push that is mostly changes. Waiting saves less there: each change is sent once
-/// to each peer anyway.
+/// The same for a push of mostly changes. It saves less to wait here: each change is sent once to
+/// each peer in any case.
 const CHANGES_TAKE_UP: u32 = 2;
 /// Number of pushes that may begin ahead of the reserved time: a join and a leave after it are both
 /// sent at once.
@@ -134,9 +134,9 @@ impl Pacing {
 }
 
 impl Sent {
-    /// Returns the factor between the duration of writing it and the time that it reserves. A
-    /// watching node that joins receives a list with the push of its entry, which does not make
-    /// that a push of lists.
+    /// Returns the factor between the duration of writing it and the time that it reserves. The
+    /// list that a joining node receives with the push of its own entry does not count: that is
+    /// still a push of changes.
     fn takes_up(self) -> u32 {
         if self.bytes_of_changes > self.bytes_of_lists {
             CHANGES_TAKE_UP

@@ -45,7 +45,7 @@ pub(super) struct DistributorLink {
     instance: String,
     next_key: u64,
     pub(super) events: Vec<Event>,
-    /// The list has changed, and whether its epoch is new, until this is taken.
+    /// Set if the list has changed since this was last taken; `true` if its epoch is new.
     pub(super) listed: Option<bool>,
 }
 

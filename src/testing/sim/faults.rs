@@ -84,7 +84,7 @@ impl Fault {
         Fault::DiskSlow,
     ];
 
-    /// Returns the maximum rate that a seed may draw, in 10,000 chances.
+    /// Returns the maximum rate that a seed may draw, per 10,000 chances.
     fn most(self) -> u32 {
         match self {
             Fault::ConnectRefusedAtOnce
@@ -158,7 +158,7 @@ impl Faults {
         faults
     }
 
-    /// Sets the rate of `fault`, in 10,000 chances.
+    /// Sets the rate of `fault`, per 10,000 chances.
     pub fn set(&mut self, fault: Fault, in_ten_thousand: u32) {
         if let Some(weight) = self.weights.get_mut(fault.number()) {
             *weight = in_ten_thousand;

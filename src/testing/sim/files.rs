@@ -124,7 +124,7 @@ impl Files {
     }
 }
 
-/// Returns all of the bytes, the first of them, none, or as many zeros.
+/// Returns what a crash leaves of these bytes: all, a prefix, nothing, or zeros.
 fn torn(bytes: &[u8], random: &mut Random) -> Vec<u8> {
     match random.index(4) {
         0 => bytes.to_vec(),

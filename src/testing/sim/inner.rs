@@ -53,7 +53,7 @@ pub(super) enum Step {
         to: SocketRef,
         error: Option<ErrorKind>,
     },
-    /// Written bytes move on.
+    /// Written bytes are delivered.
     Deliver {
         from: SocketRef,
         tries: u32,

@@ -89,7 +89,7 @@ impl Process {
         self.world.borrow_mut().shutdown_write(self.id, socket.0)
     }
 
-    /// Closes.
+    /// Closes a socket.
     pub fn close(&mut self, socket: Socket) {
         self.world.borrow_mut().close_of(self.id, socket.0);
     }

@@ -267,7 +267,7 @@ impl World {
         inner.move_on_peer_of(link.end);
     }
 
-    /// Resets a connection from the middle, so that both ends detect it.
+    /// Resets a connection as a firewall between the hosts would, so that both ends detect it.
     pub fn reset(&self, link: &Link) {
         let mut inner = self.0.borrow_mut();
         let peer = inner.stream_mut(link.end).and_then(|stream| stream.peer);

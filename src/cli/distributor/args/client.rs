@@ -32,8 +32,8 @@ pub(crate) struct NodesArgs {
     #[arg(long)]
     pub(crate) url: Option<String>,
 
-    /// Read the list as a node does, from this address instead of the admin API. It lacks what
-    /// nodes are not sent. [default: 127.0.0.1:9000, if neither this nor --http is given and
+    /// Read the list as a node does, from this address instead of the admin API. It lacks data
+    /// that nodes do not receive. [default: 127.0.0.1:9000, if neither this nor --http is given and
     /// nothing listens on port 9001]
     #[arg(long, value_name = "ADDR")]
     pub(crate) distributor: Option<HostPort>,

@@ -90,7 +90,7 @@ pub(crate) struct ConnectionArgs {
     #[arg(long, value_name = "N", default_value = "1048576", value_parser = positive())]
     pub(super) max_unsent_bytes: u64,
 
-    /// Maximum time that a connection reads nothing of its queue
+    /// Maximum time that a connection reads nothing while data is queued for it
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = timeout)]
     pub(super) write_timeout: Duration,
 }
@@ -180,7 +180,7 @@ pub(super) struct TcpArgs {
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = seconds)]
     pub(super) keepalive_interval: Duration,
 
-    /// Number of unanswered keepalive probes that closes a connection
+    /// Number of unanswered keepalive probes after which a connection is closed
     #[arg(long, value_name = "N", default_value = "3")]
     #[arg(value_parser = whole::<u32>(1, 127))]
     pub(super) keepalive_probes: u32,
@@ -189,7 +189,7 @@ pub(super) struct TcpArgs {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = timeout)]
     pub(super) tcp_user_timeout: Duration,
 
-    /// Maximum bytes in the kernel for a connection that does not read
+    /// Size of the send buffer of a connection in the kernel, in bytes
     #[arg(long, value_name = "N", default_value = "131072")]
     #[arg(value_parser = whole::<u32>(4096, 1 << 30))]
     pub(super) send_buffer_bytes: u32,

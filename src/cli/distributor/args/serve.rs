@@ -87,7 +87,7 @@ impl Args {
     pub(crate) fn check(&self) -> Result<(), Failure> {
         if self.http.is_contradictory() {
             return Err(Failure::usage(
-                "--http none: beside an address; remove one of them",
+                "--http none: combined with an address; remove one of them",
             ));
         }
         let sessions = &self.sessions;

@@ -47,11 +47,15 @@ impl Service for Caller<'_> {
         let (outcome, message) = match &result {
             Ok(_) => ("reply", ""),
             Err(CallError::Refused(_)) => ("refused", ""),
-            Err(CallError::Deadline) => ("deadline", "no reply in time; it may have been served"),
-            Err(CallError::ConnectionLost) => {
-                ("lost", "the connection was lost; it may have been served")
-            }
-            Err(_) => (UNAVAILABLE, "no node that lists it is reachable"),
+            Err(CallError::Deadline) => (
+                "deadline",
+                "no reply in time; the request may have been served",
+            ),
+            Err(CallError::ConnectionLost) => (
+                "lost",
+                "the connection was lost; the request may have been served",
+            ),
+            Err(_) => (UNAVAILABLE, "no node that lists the route is reachable"),
         };
         let reply = match &result {
             Ok(reply) | Err(CallError::Refused(reply)) => Some(reply),
