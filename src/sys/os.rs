@@ -30,7 +30,7 @@ pub(crate) struct OsSystem {
 
 enum Socket {
     /// A listener. If other processes hold its socket too, these options are set on each accepted
-    /// connection: it may have accepted some before they were set on the listener.
+    /// connection, since some were established before the listener had them.
     Listener(TcpListener, Option<TcpOptions>),
     Stream(TcpStream),
 }
