@@ -73,10 +73,10 @@
 //! # Errors
 //!
 //! A service rejects a request with [`Context::refuse`] and an [`ErrorCode`]; its caller receives
-//! [`CallError::Refused`]. The other errors of a call differ in whether a node may have processed
-//! the request: after [`CallError::Deadline`] and [`CallError::ConnectionLost`] it may have, after
-//! [`CallError::Unavailable`] it has not. [`Context::call_idempotent`] sends a request to another
-//! node even if the first one may have processed it.
+//! [`CallError::Refused`]. [`CallError::may_have_run`] tells whether a request may have had an
+//! effect, as after [`CallError::Deadline`] and [`CallError::ConnectionLost`]. A request that
+//! certainly did not reach its node is sent to another one; [`Context::call_idempotent`] does so in
+//! either case.
 //!
 //! # Shutting down
 //!
@@ -169,7 +169,7 @@
 //! [`CallError::ConnectionLost`]: node::CallError::ConnectionLost
 //! [`CallError::Deadline`]: node::CallError::Deadline
 //! [`CallError::Refused`]: node::CallError::Refused
-//! [`CallError::Unavailable`]: node::CallError::Unavailable
+//! [`CallError::may_have_run`]: node::CallError::may_have_run
 //! [`Context::call_idempotent`]: node::Context::call_idempotent
 //! [`Context::call`]: node::Context::call
 //! [`Context::drain`]: node::Context::drain

@@ -45,7 +45,6 @@ struct Push<'a> {
     /// Number of sessions that are to acknowledge it.
     of: u64,
     /// Number of sessions that have acknowledged it.
-    /// Number of sessions that have acknowledged it.
     acked: u64,
     /// True if the acknowledgement was requested at once, and not with the next heartbeat.
     ack_asked: bool,

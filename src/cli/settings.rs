@@ -82,7 +82,8 @@ pub(crate) fn parse_command_line(command: Command) -> Result<Option<ArgMatches>,
     }
 }
 
-/// Lets values be negative numbers, so that their parsers reject them with a range.
+/// Accepts negative numbers as values, so that the parsers of the values reject them and name the
+/// permitted range.
 fn with_negative_numbers(command: Command) -> Command {
     let command = command.mut_args(|arg| {
         if arg.get_action().takes_values() {

@@ -10,7 +10,7 @@ use humantime::{DurationError, format_duration, parse_duration};
 
 use crate::distributor::AddressRange;
 
-/// Maximum duration: short enough to be added to the present and to be multiplied.
+/// Maximum duration. Adding it to the current time, or multiplying it, does not overflow.
 pub(crate) const MAX_TIME: Duration = Duration::from_secs(1000 * 31_557_600);
 
 /// Returns a value as messages show it: in quotes if it is empty, has white space, or has

@@ -19,8 +19,8 @@ pub struct Config {
     pub deadline: Duration,
     /// Origin whose pages may read responses, or `*` for all. With `None`, browsers permit none.
     pub cors_origin: Option<String>,
-    /// Gives each response the status of the errorcode in its reply. Otherwise the status is 200 for
-    /// every reply, as from plain gateways.
+    /// Gives each response the status of the errorcode in its reply. Otherwise the status is 200
+    /// for every reply, as from plain gateways.
     ///
     /// | errorcode | status |
     /// |---|---|

@@ -9,7 +9,7 @@ use crate::protocol::Route;
 #[derive(Debug, Default)]
 pub(super) struct Methods(BTreeMap<Box<str>, usize>);
 
-/// Maximum number of methods. Paths with others are unknown.
+/// Maximum number of methods. Routes with further ones are not in `Allow`.
 const MAX_METHODS: usize = 32;
 /// Maximum length of a method.
 const MAX_METHOD_BYTES: usize = 32;

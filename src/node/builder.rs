@@ -95,7 +95,7 @@ impl Builder<()> {
     }
 
     /// Sets the state of the service, which [`ServiceContext::state`] and [`TaskContext::state`]
-    /// return. To be called before any handler is added.
+    /// return. Call it before adding handlers.
     pub fn state<T: 'static>(self, state: T) -> Builder<T> {
         let has_handlers = !self.routes.is_empty() || !self.hooks.is_empty();
         let mistake = has_handlers.then_some("the state is set after the first handler");

@@ -75,8 +75,8 @@
 //! # }
 //! ```
 //!
-//! A task ends when its caller's deadline passes; dropping it cancels its calls. That the caller is
-//! gone ends only tasks that asked for it ([`TaskContext::end_with_caller`]). Tasks of
+//! A task ends when its caller's deadline passes; dropping it cancels its calls. If the caller is
+//! gone, only tasks that asked for it end ([`TaskContext::end_with_caller`]). Tasks of
 //! [`TaskContext::spawn`] outlive the request. There are at most [`Config::max_tasks`].
 //!
 //! # Calls

@@ -155,7 +155,7 @@ impl Replied {
     }
 }
 
-/// Never sent: the reply was.
+/// Never encoded, since the reply was already sent.
 impl Serialize for Replied {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_unit()

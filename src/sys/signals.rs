@@ -15,7 +15,8 @@ pub(crate) struct StopSignals {
     thread: Option<JoinHandle<()>>,
 }
 
-/// The default action of the signals is on. Set by the last of several [`StopSignals`].
+/// True while the signals end the process, as by default. Set when the last [`StopSignals`] is
+/// dropped.
 static DEFAULT: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 static HANDLED: AtomicUsize = AtomicUsize::new(0);
 

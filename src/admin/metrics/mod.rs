@@ -17,7 +17,8 @@ pub(super) struct Cache(Option<(Time, Answer)>);
 /// Approximate cost of encoding, which iterates over all connections.
 const COST: Duration = Duration::from_micros(40);
 const COST_PER_CONNECTION: Duration = Duration::from_nanos(30);
-/// Divisor of the time: encoding takes at most a hundredth of it, unless [`MAX_AGE`] is shorter.
+/// Metrics are reused for this many times the cost of encoding them, or for [`MAX_AGE`] if that is
+/// shorter. So encoding takes about 1 % of the time.
 const PART_OF_TIME: u32 = 100;
 /// Maximum age of metrics that are reused.
 const MAX_AGE: Duration = Duration::from_millis(200);

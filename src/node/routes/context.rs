@@ -249,7 +249,7 @@ impl<'a, T: 'static> ServiceContext<'a, T> {
 
     /// Starts a task. It does not end with the request that is being served, nor with its caller.
     /// An error that it returns is logged. A node that shuts down waits for the tasks of requests.
-    /// Tasks started elsewhere are the background: they end with the node.
+    /// Tasks that are started outside a request run in the background, and end with the node.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! The executor: polls futures on the thread of the reactor.
 //!
 //! Each slot has a waker that is made once. A wake-up puts its slot into the ready list, and the
-//! end of the turn polls what is ready. A wake-up for an earlier task of the slot polls the present
-//! one, which futures permit.
+//! end of the turn polls what is ready. A wake-up for an earlier task of the slot polls the current
+//! one: futures permit spurious polls.
 
 use std::fmt;
 use std::pin::Pin;

@@ -50,9 +50,8 @@ impl<T: 'static> TaskContext<T> {
         }
     }
 
-    /// Returns the state of the service. Let go of it before an await: a task that keeps it is
-    /// ended, and its request is answered with
-    /// [`Internal`](crate::protocol::ErrorCode::Internal).
+    /// Returns the state of the service. Drop it before an await: a task that keeps it is ended,
+    /// and its request is answered with [`Internal`](crate::protocol::ErrorCode::Internal).
     ///
     /// # Panics
     ///

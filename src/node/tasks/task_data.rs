@@ -114,7 +114,7 @@ pub(in crate::node) struct TaskDataPool(Vec<Rc<TaskData>>);
 
 /// Maximum number of spare data: more tasks than this rarely end in one turn.
 const MAX_SPARE: usize = 1024;
-/// Maximum capacity of a spare text. A longer one served an exception.
+/// Maximum capacity of a spare text. Longer ones are rarely needed.
 const MAX_TEXT_BYTES: usize = 4 << 10;
 
 impl TaskDataPool {

@@ -26,7 +26,8 @@ pub(super) fn print_value(
 /// Maximum number of URLs that are shown. A node may list hundreds; the JSON has all.
 const MAX_URLS: usize = 10;
 
-/// URLs and names get narrow before addresses do, figures last.
+/// Columns that get narrower if the table is too wide: URLs and names first, then addresses,
+/// figures last.
 const SHRINKS: [(usize, usize); 10] = [
     (5, 24),
     (0, 20),
