@@ -200,7 +200,7 @@ pub(crate) fn toml_value(arg: &Arg, values: &[OsString]) -> Result<String, Failu
     })
 }
 
-/// Formats a TOML string, which needs the escapes of JSON, and of one more character.
+/// Formats a TOML string: escaped as in JSON, and without a raw U+007F.
 fn quoted(text: &str) -> String {
     let json = serde_json::Value::from(text).to_string();
     json.replace('\u{7f}', "\\u007f")

@@ -136,7 +136,7 @@ const FAMILIES: &[Family] = families! {
     counter "pilcrow_snapshot_failures_total", "Snapshots that could not be written.":
         |out, f| out.one(f.distributor.snapshot_counts().failures);
     histogram "pilcrow_join_to_last_ack_seconds",
-        "Time from a change to its last acknowledgement; at most one change per second.":
+        "Time from a change to its last acknowledgement, of at most one change per second.":
         |out, f| out.buckets(f.distributor.journal().map(Journal::join_to_last_ack));
     histogram "pilcrow_push_write_seconds", "Time spent writing each push.":
         |out, f| out.buckets(f.distributor.journal().map(|journal| &journal.push_writing));
