@@ -1,3 +1,5 @@
+//! A node that serves `GET/goods`: the first one of README and of the documentation.
+
 use std::net::SocketAddr;
 
 use pilcrow::node::{Config, Context, Node, ReplyTo, Request, Service};
