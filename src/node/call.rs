@@ -10,7 +10,7 @@ use super::calls::{Target, Text};
 /// A call that was not made yet.
 ///
 /// In a task, `.await` makes it. In a callback, `send` makes it, and
-/// [`then`](super::ServiceContext::then) names the continuation. Without
+/// [`then`](Call::then) names the continuation. Without
 /// [`params`](Call::params) the params are `null`.
 #[derive(Debug)]
 #[must_use = "the call is made by `.await`, `then` or `send`"]
