@@ -37,15 +37,15 @@ complete -c distributor -n "__fish_distributor_needs_command" -l warm-up -d 'Tim
 complete -c distributor -n "__fish_distributor_needs_command" -l listen-backlog -d 'Maximum number of connections waiting to be accepted; the kernel caps it at net.core.somaxconn' -r
 complete -c distributor -n "__fish_distributor_needs_command" -l keepalive-idle -d 'Idle time before the first keepalive probe' -r
 complete -c distributor -n "__fish_distributor_needs_command" -l keepalive-interval -d 'Interval between keepalive probes' -r
-complete -c distributor -n "__fish_distributor_needs_command" -l keepalive-probes -d 'Number of unanswered keepalive probes that closes a connection' -r
+complete -c distributor -n "__fish_distributor_needs_command" -l keepalive-probes -d 'Number of unanswered keepalive probes after which a connection is closed' -r
 complete -c distributor -n "__fish_distributor_needs_command" -l tcp-user-timeout -d 'Maximum time that sent bytes stay unacknowledged (Linux)' -r
-complete -c distributor -n "__fish_distributor_needs_command" -l send-buffer-bytes -d 'Maximum bytes in the kernel for a connection that does not read' -r
+complete -c distributor -n "__fish_distributor_needs_command" -l send-buffer-bytes -d 'Size of the send buffer of a connection in the kernel, in bytes' -r
 complete -c distributor -n "__fish_distributor_needs_command" -l max-connections -d 'Maximum number of connections of nodes; further ones get errorcode 6. The fd limit lowers it [default: 10000, or 64 less than the fd limit]' -r
 complete -c distributor -n "__fish_distributor_needs_command" -l max-frame-bytes -d 'Maximum bytes of a frame, without its ¶' -r
 complete -c distributor -n "__fish_distributor_needs_command" -l frame-timeout -d 'Maximum time from the first byte of a frame to its ¶' -r
 complete -c distributor -n "__fish_distributor_needs_command" -l first-byte-timeout -d 'Maximum time from accepting a connection to its first byte' -r
 complete -c distributor -n "__fish_distributor_needs_command" -l max-unsent-bytes -d 'Maximum bytes queued for a connection, without the list' -r
-complete -c distributor -n "__fish_distributor_needs_command" -l write-timeout -d 'Maximum time that a connection reads nothing of its queue' -r
+complete -c distributor -n "__fish_distributor_needs_command" -l write-timeout -d 'Maximum time that a connection reads nothing while data is queued for it' -r
 complete -c distributor -n "__fish_distributor_needs_command" -l max-entries -d 'Maximum number of registered nodes' -r
 complete -c distributor -n "__fish_distributor_needs_command" -l max-list-bytes -d 'Maximum bytes of the whole list' -r
 complete -c distributor -n "__fish_distributor_needs_command" -l max-registration-bytes -d 'Maximum bytes of the params of a registration' -r
@@ -94,15 +94,15 @@ complete -c distributor -n "__fish_distributor_using_subcommand serve" -l warm-u
 complete -c distributor -n "__fish_distributor_using_subcommand serve" -l listen-backlog -d 'Maximum number of connections waiting to be accepted; the kernel caps it at net.core.somaxconn' -r
 complete -c distributor -n "__fish_distributor_using_subcommand serve" -l keepalive-idle -d 'Idle time before the first keepalive probe' -r
 complete -c distributor -n "__fish_distributor_using_subcommand serve" -l keepalive-interval -d 'Interval between keepalive probes' -r
-complete -c distributor -n "__fish_distributor_using_subcommand serve" -l keepalive-probes -d 'Number of unanswered keepalive probes that closes a connection' -r
+complete -c distributor -n "__fish_distributor_using_subcommand serve" -l keepalive-probes -d 'Number of unanswered keepalive probes after which a connection is closed' -r
 complete -c distributor -n "__fish_distributor_using_subcommand serve" -l tcp-user-timeout -d 'Maximum time that sent bytes stay unacknowledged (Linux)' -r
-complete -c distributor -n "__fish_distributor_using_subcommand serve" -l send-buffer-bytes -d 'Maximum bytes in the kernel for a connection that does not read' -r
+complete -c distributor -n "__fish_distributor_using_subcommand serve" -l send-buffer-bytes -d 'Size of the send buffer of a connection in the kernel, in bytes' -r
 complete -c distributor -n "__fish_distributor_using_subcommand serve" -l max-connections -d 'Maximum number of connections of nodes; further ones get errorcode 6. The fd limit lowers it [default: 10000, or 64 less than the fd limit]' -r
 complete -c distributor -n "__fish_distributor_using_subcommand serve" -l max-frame-bytes -d 'Maximum bytes of a frame, without its ¶' -r
 complete -c distributor -n "__fish_distributor_using_subcommand serve" -l frame-timeout -d 'Maximum time from the first byte of a frame to its ¶' -r
 complete -c distributor -n "__fish_distributor_using_subcommand serve" -l first-byte-timeout -d 'Maximum time from accepting a connection to its first byte' -r
 complete -c distributor -n "__fish_distributor_using_subcommand serve" -l max-unsent-bytes -d 'Maximum bytes queued for a connection, without the list' -r
-complete -c distributor -n "__fish_distributor_using_subcommand serve" -l write-timeout -d 'Maximum time that a connection reads nothing of its queue' -r
+complete -c distributor -n "__fish_distributor_using_subcommand serve" -l write-timeout -d 'Maximum time that a connection reads nothing while data is queued for it' -r
 complete -c distributor -n "__fish_distributor_using_subcommand serve" -l max-entries -d 'Maximum number of registered nodes' -r
 complete -c distributor -n "__fish_distributor_using_subcommand serve" -l max-list-bytes -d 'Maximum bytes of the whole list' -r
 complete -c distributor -n "__fish_distributor_using_subcommand serve" -l max-registration-bytes -d 'Maximum bytes of the params of a registration' -r
@@ -129,7 +129,7 @@ complete -c distributor -n "__fish_distributor_using_subcommand serve" -l config
 complete -c distributor -n "__fish_distributor_using_subcommand serve" -l print-config -d 'Check the configuration, print it, and exit'
 complete -c distributor -n "__fish_distributor_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c distributor -n "__fish_distributor_using_subcommand nodes" -l url -d 'Only nodes that list this URL, as in GET/goods, or this path, as in /goods' -r
-complete -c distributor -n "__fish_distributor_using_subcommand nodes" -l distributor -d 'Read the list as a node does, from this address instead of the admin API. It lacks what nodes are not sent. [default: 127.0.0.1:9000, if neither this nor --http is given and nothing listens on port 9001]' -r
+complete -c distributor -n "__fish_distributor_using_subcommand nodes" -l distributor -d 'Read the list as a node does, from this address instead of the admin API. It lacks data that nodes do not receive. [default: 127.0.0.1:9000, if neither this nor --http is given and nothing listens on port 9001]' -r
 complete -c distributor -n "__fish_distributor_using_subcommand nodes" -l http -d 'Address of the admin API (--http of the Distributor) [default: localhost:9001]' -r
 complete -c distributor -n "__fish_distributor_using_subcommand nodes" -l token-file -d 'File with the token for authentication' -r -F
 complete -c distributor -n "__fish_distributor_using_subcommand nodes" -l json -d 'Print JSON'

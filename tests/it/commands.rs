@@ -484,7 +484,7 @@ fn call_prints_results_of_a_node() {
     assert_eq!(code, Some(1), "{stderr}");
     let outcome: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(outcome["outcome"], "unavailable");
-    assert_eq!(outcome["message"], "no node lists it");
+    assert_eq!(outcome["message"], "no node lists the route");
 
     let unused = ReservedPort::new();
     let (code, _, stderr) = run(&["call", "GET/x", "--distributor", &unused.addr.to_string()]);
@@ -555,7 +555,7 @@ fn call_reaches_another_node_than_one_that_is_gone() {
     assert_eq!(code, Some(1));
     assert_eq!(
         stderr,
-        "distributor: GET/goods: no node that lists it is reachable\n"
+        "distributor: GET/goods: no node that lists the route is reachable\n"
     );
     let _node = GoodsNode::start(admin.distributor.addr, None);
     wait_until("the node", || admin.get("/nodes").body.contains("GET/none"));

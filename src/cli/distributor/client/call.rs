@@ -109,7 +109,7 @@ fn call(
     let first = reactor.net().random() % u64::from(tries.max(1));
     nodes.rotate_left(usize::try_from(first).unwrap_or(0));
     let Some(address) = nodes.pop() else {
-        return Ok(as_json(UNAVAILABLE, None, "no node lists it"));
+        return Ok(as_json(UNAVAILABLE, None, "no node lists the route"));
     };
     let caller = Caller {
         route,
