@@ -34,6 +34,7 @@ mod problem;
 mod requests;
 mod responses;
 mod statuses;
+mod trace;
 
 use std::io;
 use std::net::SocketAddr;

@@ -20,6 +20,8 @@ pub(super) struct PendingRequest {
     pub(super) method: String,
     pub(super) path: String,
     pub(super) request_id: String,
+    /// The id of its trace, for the log.
+    pub(super) trace_id: Option<String>,
     pub(super) peer: Option<SocketAddr>,
     pub(super) came_at: Time,
     /// Scripts of the sending page may read the response.

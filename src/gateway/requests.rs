@@ -7,25 +7,29 @@ use super::params::Params;
 use super::pending::PendingRequest;
 use super::problem::{Problem, problem};
 use super::responses::{HttpSide, JSON};
+use super::trace::trace_of;
 use crate::http::{App, Http, Request, ResponseTo};
 use crate::node::CallId;
-use crate::protocol::Route;
+use crate::protocol::{Route, TraceContext};
 use crate::reactor::Net;
 
 /// Default limit of nodes for a packet. A larger one would end the connection to the node, with the
 /// other calls on it.
 const MAX_PACKET_BYTES: usize = 1 << 20;
-/// Minimum size of a packet without its uri and params.
-const ENVELOPE_BYTES: usize = 256;
+/// Maximum size of a packet without its uri, params and trace context.
+const ENVELOPE_BYTES: usize = 512;
+/// Size of a trace context in a packet without its `tracestate`.
+const TRACE_BYTES: usize = 96;
 const MAX_REQUEST_ID_BYTES: usize = 128;
 
 impl App for HttpSide<'_> {
     fn on_request(&mut self, http: &mut Http<'_>, request: &Request<'_>, to: ResponseTo) {
-        let pending = self.pending(http, request, to);
+        let trace = trace_of(request);
+        let pending = self.pending(http, request, to, trace.as_ref());
         if self.is_preflight(request) {
             return self.respond_to_preflight(http, pending);
         }
-        match self.call(http, request, &pending.request_id) {
+        match self.call(http, request, &pending.request_id, trace.as_ref()) {
             Ok(call) => {
                 self.node.service().waiting.insert(call, pending);
             }
@@ -50,6 +54,7 @@ impl HttpSide<'_> {
         http: &mut Http<'_>,
         request: &Request<'_>,
         to: ResponseTo,
+        trace: Option<&TraceContext<'_>>,
     ) -> PendingRequest {
         let given = request.header("X-Request-Id").filter(|id| {
             let fits = |byte: u8| byte.is_ascii_graphic();
@@ -63,6 +68,7 @@ impl HttpSide<'_> {
             method: shortened(request.method()),
             path: shortened(request.path()),
             request_id,
+            trace_id: trace.map(|trace| trace.trace_id().to_owned()),
             peer: http.peer_addr(&to),
             came_at: http.net().now(),
             is_cors: match (&self.config.cors_origin, request.header("Origin")) {
@@ -87,6 +93,7 @@ impl HttpSide<'_> {
         http: &mut Http<'_>,
         request: &Request<'_>,
         request_id: &str,
+        trace: Option<&TraceContext<'_>>,
     ) -> Result<CallId, Problem> {
         let path = request.path();
         let route = self.route(http.net(), request)?;
@@ -95,10 +102,15 @@ impl HttpSide<'_> {
         let mut cx = self.node.context(http.net());
         params.set_key(cx.next_call().key());
         cx.set_request_id(request_id);
+        let mut envelope = ENVELOPE_BYTES + 6 * path.len();
+        if let Some(trace) = trace {
+            cx.set_trace(trace);
+            envelope += TRACE_BYTES + 2 * trace.tracestate().map_or(0, str::len);
+        }
         // Encoding turns a byte into at most six.
-        let longest = 6 * (request.body().len() + request.query().map_or(0, str::len) + path.len());
-        if longest + ENVELOPE_BYTES > MAX_PACKET_BYTES
-            && params.packet_bytes() + 6 * path.len() + ENVELOPE_BYTES > MAX_PACKET_BYTES
+        let longest = 6 * (request.body().len() + request.query().map_or(0, str::len));
+        if longest + envelope > MAX_PACKET_BYTES
+            && params.packet_bytes() + envelope > MAX_PACKET_BYTES
         {
             let why = "the request is too large for a node: at most 1 MiB as a packet";
             return Err(Problem::new(413, why));

@@ -91,7 +91,8 @@ impl HttpSide<'_> {
         if status == 204 && request.is_cors {
             let methods = "GET, HEAD, POST, PUT, PATCH, DELETE";
             headers.push(("Access-Control-Allow-Methods", methods));
-            headers.push(("Access-Control-Allow-Headers", "content-type, x-request-id"));
+            let names = "content-type, x-request-id, traceparent, tracestate";
+            headers.push(("Access-Control-Allow-Headers", names));
             headers.push(("Access-Control-Max-Age", "600"));
         }
         let response = Response {
@@ -115,6 +116,7 @@ fn log(net: &Net, request: &PendingRequest, status: u16, node: Option<SocketAddr
         ms = took.as_micros() as f64 / 1000.0,
         node = node.map(tracing::field::display),
         request_id = ?request.request_id,
+        trace_id = request.trace_id.as_deref().map(tracing::field::display),
         peer = request.peer.map(tracing::field::display),
         "request"
     );

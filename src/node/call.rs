@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::calls::{Target, Text};
+use super::correlation::Correlation;
+use crate::protocol::TraceContext;
 
 /// A call that was not made yet.
 ///
@@ -20,6 +22,7 @@ pub struct Call<C> {
     pub(super) timeout: Option<Duration>,
     pub(super) is_idempotent: bool,
     pub(super) target: Target,
+    pub(super) trace: Option<Box<TraceContext<'static>>>,
 }
 
 /// A call of each node with a name that was not made yet. See [`Call::to_all`].
@@ -40,6 +43,7 @@ impl<C> Call<C> {
             timeout: None,
             is_idempotent: false,
             target: Target::Anyone,
+            trace: None,
         }
     }
 
@@ -51,8 +55,15 @@ impl<C> Call<C> {
             timeout: self.timeout,
             is_idempotent: self.is_idempotent,
             target: self.target,
+            trace: self.trace,
         };
         (self.via, call)
+    }
+
+    /// Adds the fields that the call passes on, after its params.
+    pub(super) fn add_correlation(&mut self, correlation: Correlation<'_>) {
+        let correlation = correlation.with_trace(self.trace.as_deref());
+        self.text.add_correlation(correlation);
     }
 
     /// Sets the params. If they cannot be encoded, the call ends as
@@ -72,6 +83,13 @@ impl<C> Call<C> {
     /// Allows the call to be sent to another node even if the first may have served it.
     pub fn idempotent(mut self) -> Self {
         self.is_idempotent = true;
+        self
+    }
+
+    /// Sets the trace context of the call, such as that of a span of your own, instead of that of
+    /// the request that is served.
+    pub fn trace(mut self, trace: &TraceContext<'_>) -> Self {
+        self.trace = Some(Box::new(trace.clone().into_owned()));
         self
     }
 

@@ -12,6 +12,7 @@ use super::calls::{
     Attempt, Call, CallId, Calls, CompletedCall, MAX_ATTEMPTS, NewCall, Target, Text,
 };
 use super::config::Config;
+use super::correlation::Correlation;
 use super::peers::Peers;
 use super::roster::Roster;
 use super::tag::Tag;
@@ -75,13 +76,11 @@ impl Caller {
         &mut self,
         route: &Route<'_>,
         params: &(impl Serialize + ?Sized),
-        request_id: Option<&str>,
+        correlation: Correlation<'_>,
     ) -> Text {
         let mut text = Text::new(self.take_buffer(), &route.method, &route.path);
         text.set_params(params);
-        if let Some(request_id) = request_id {
-            text.add_request_id(request_id);
-        }
+        text.add_correlation(correlation);
         text
     }
 

@@ -7,9 +7,10 @@ use serde::Serialize;
 use slab::Slab;
 
 use super::call_error::CallError;
+use super::correlation::Correlation;
 use super::tag::Tag;
 use super::waiter::Waiter;
-use crate::protocol::Route;
+use crate::protocol::{Route, TraceContext};
 use crate::reactor::buffer_pool::BufferPool;
 use crate::reactor::{ConnId, Net, Owner, TimerId};
 use crate::time::Time;
@@ -135,11 +136,23 @@ impl Text {
         self.fault = encoded.err().map(|error| error.to_string());
     }
 
-    /// Adds the id of the request, after the params.
-    pub(super) fn add_request_id(&mut self, request_id: &str) {
-        self.buffer.extend_from_slice(b",\"request_id\":");
-        // A string can be encoded, and writing to memory does not fail.
-        let _ = serde_json::to_writer(&mut self.buffer, request_id);
+    /// Adds the fields that calls pass on, after the params.
+    pub(super) fn add_correlation(&mut self, correlation: Correlation<'_>) {
+        let Correlation { request_id, trace } = correlation;
+        let fields = [
+            ("request_id", request_id),
+            ("traceparent", trace.map(TraceContext::traceparent)),
+            ("tracestate", trace.and_then(TraceContext::tracestate)),
+        ];
+        for (name, value) in fields {
+            if let Some(value) = value {
+                for part in [",\"", name, "\":"] {
+                    self.buffer.extend_from_slice(part.as_bytes());
+                }
+                // A string can be encoded, and writing to memory does not fail.
+                let _ = serde_json::to_writer(&mut self.buffer, value);
+            }
+        }
     }
 
     /// Returns a copy in another buffer, which is empty.

@@ -8,13 +8,14 @@ use serde::Serialize;
 
 use super::call::{Call, CallAll};
 use super::calls::{CallId, NewCall, Target};
+use super::correlation::Correlation;
 use super::event::LinkState;
 use super::node_core::Core;
 use super::roster::Roster;
 use super::served::{ReplyTo, refuse};
 use super::waiter::Waiter;
 use super::waits::WaitId;
-use crate::protocol::{ErrorCode, Route, Token, write_reply};
+use crate::protocol::{ErrorCode, Route, Token, TraceContext, write_reply};
 use crate::reactor::{ConnId, ConnectOptions, ListenOptions, ListenerId, Net, Owner, TimerId};
 use crate::time::Time;
 
@@ -28,7 +29,8 @@ pub struct Context<'a> {
     pub(super) request_deadline: Option<Time>,
     /// Node that replied to the call whose result is reported.
     pub(super) responder: Option<SocketAddr>,
-    pub(super) request_id: Option<&'a str>,
+    /// Fields that the calls made through this context pass on.
+    pub(super) correlation: Correlation<'a>,
 }
 
 impl<'a> Context<'a> {
@@ -39,7 +41,7 @@ impl<'a> Context<'a> {
             net,
             request_deadline: None,
             responder: None,
-            request_id: None,
+            correlation: Correlation::default(),
         }
     }
 
@@ -49,7 +51,7 @@ impl<'a> Context<'a> {
             net: self.net,
             request_deadline: self.request_deadline,
             responder: self.responder,
-            request_id: self.request_id,
+            correlation: self.correlation,
         }
     }
 
@@ -184,7 +186,7 @@ impl<'a> Context<'a> {
     ) {
         let deadline = self.deadline(deadline);
         let (caller, roster) = (&mut self.core.caller, &self.core.link.roster);
-        let text = caller.encode(route, params, self.request_id);
+        let text = caller.encode(route, params, self.correlation);
         let new = |addr, text| NewCall {
             target: Target::At(addr),
             text,
@@ -210,7 +212,19 @@ impl<'a> Context<'a> {
     /// Sets the request id of the calls made through this context. It appears in the logs of all
     /// nodes involved. Calls made while a request is served have the id of that request.
     pub fn set_request_id(&mut self, request_id: &'a str) {
-        self.request_id = Some(request_id);
+        self.correlation.request_id = Some(request_id);
+    }
+
+    /// Returns the trace context that calls made through this context have: that of the request
+    /// that is served, or the one that was set.
+    pub fn trace(&self) -> Option<&'a TraceContext<'a>> {
+        self.correlation.trace
+    }
+
+    /// Sets the trace context of the calls made through this context, such as that of a span of
+    /// your own. Calls made while a request is served have the trace context of that request.
+    pub fn set_trace(&mut self, trace: &'a TraceContext<'a>) {
+        self.correlation.trace = Some(trace);
     }
 
     /// Notifies every node with this name, without a reply. Notifications that cannot be sent are
@@ -282,9 +296,7 @@ impl<'a> Context<'a> {
 
     /// Makes a call. Its result is given to the service.
     pub(super) fn make(&mut self, mut call: Call<()>) -> CallId {
-        if let Some(request_id) = self.request_id {
-            call.text.add_request_id(request_id);
-        }
+        call.add_correlation(self.correlation);
         let new = NewCall {
             target: call.target,
             text: call.text,
@@ -298,9 +310,7 @@ impl<'a> Context<'a> {
     /// Calls each node with a name. Returns their addresses and the calls.
     pub(super) fn make_all(&mut self, all: CallAll<()>) -> Vec<(SocketAddr, CallId)> {
         let mut call = all.call;
-        if let Some(request_id) = self.request_id {
-            call.text.add_request_id(request_id);
-        }
+        call.add_correlation(self.correlation);
         let deadline = self.call_deadline(call.timeout);
         let is_idempotent = call.is_idempotent;
         let new = |addr, text| NewCall {
@@ -331,7 +341,7 @@ impl<'a> Context<'a> {
     ) -> CallId {
         let new = NewCall {
             target,
-            text: self.core.caller.encode(route, params, self.request_id),
+            text: self.core.caller.encode(route, params, self.correlation),
             deadline: self.deadline(deadline),
             is_idempotent,
             waiter: Waiter::Service,

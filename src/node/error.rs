@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::call_error::CallError;
+use super::correlation::Correlation;
 use crate::protocol::{DecodeError, ErrorCode, Part};
 
 /// The lowest errorcode that belongs to services.
@@ -93,20 +94,35 @@ impl Error {
     }
 
     /// Logs the failure of a handler, if its caller is not to blame or does not learn of it.
-    pub(super) fn log(&self, method: &str, path: &str, was_answered: bool) {
+    pub(super) fn log(
+        &self,
+        method: &str,
+        path: &str,
+        correlation: Correlation<'_>,
+        was_answered: bool,
+    ) {
         let errorcode = self.code;
         let error = &*self.message;
+        let (request_id, trace_id) = (correlation.request_id, correlation.trace_id());
         if was_answered {
             tracing::warn!(
                 method,
                 path,
                 errorcode,
                 error,
+                request_id,
+                trace_id,
                 "handler failed after its reply"
             );
         } else if self.is_internal() {
-            tracing::error!(method, path, error, "request failed");
+            tracing::error!(method, path, error, request_id, trace_id, "request failed");
         }
+    }
+
+    /// Logs the failure of a task that has no destination for it.
+    pub(super) fn log_of_task(&self, correlation: Correlation<'_>) {
+        let (request_id, trace_id) = (correlation.request_id, correlation.trace_id());
+        tracing::warn!(error = %self, request_id, trace_id, "task failed");
     }
 
     pub(super) fn is_internal(&self) -> bool {

@@ -143,6 +143,7 @@ mod caller;
 mod calls;
 mod config;
 mod context;
+mod correlation;
 mod error;
 mod event;
 mod handle;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::caller::Caller;
 use super::calls::{NewCall, Target};
 use super::config::Config;
+use super::correlation::Correlation;
 use super::event::Event;
 use super::handle::PostedCall;
 use super::link::DistributorLink;
@@ -250,7 +251,9 @@ impl Core {
             };
             let new = NewCall {
                 target: Target::Anyone,
-                text: self.caller.encode(&call.route, &*call.params, None),
+                text: self
+                    .caller
+                    .encode(&call.route, &*call.params, Correlation::default()),
                 deadline: net.now() + call.deadline,
                 is_idempotent: call.is_idempotent,
                 waiter: Waiter::Thread(call.posted_by),

@@ -9,9 +9,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use super::correlation::Correlation;
 use super::error::Error;
 use crate::protocol::{
-    DecodeError, ErrorCode, Packet, Part, Route, key_of_request, write_error_reply,
+    DecodeError, ErrorCode, Packet, Part, Route, TraceContext, key_of_request, write_error_reply,
     write_own_error_reply,
 };
 use crate::reactor::{ConnId, Net};
@@ -32,6 +33,9 @@ pub struct Request<'a> {
     /// Id of the request in logs, if it has one. Calls made while the request is served have the
     /// same id.
     pub request_id: Option<Cow<'a, str>>,
+    /// Trace context, if the caller sent a valid one. Calls made while the request is served have
+    /// the same, unless [`Call::trace`](super::Call::trace) sets another.
+    pub trace: Option<TraceContext<'a>>,
 }
 
 impl<'a> Request<'a> {
@@ -39,6 +43,13 @@ impl<'a> Request<'a> {
     pub fn params<T: Deserialize<'a>>(&self) -> Result<T, DecodeError> {
         serde_json::from_str(self.raw_params.get())
             .map_err(|error| DecodeError::new(Part::Params, error))
+    }
+
+    pub(super) fn correlation(&self) -> Correlation<'_> {
+        Correlation {
+            request_id: self.request_id.as_deref(),
+            trace: self.trace.as_ref(),
+        }
     }
 }
 
@@ -136,6 +147,7 @@ pub(super) fn read<'a>(
         raw_params: packet.params().unwrap_or(RawValue::NULL),
         deadline,
         request_id: packet.request_id(),
+        trace: packet.trace(),
     };
     let reply_to = ReplyTo {
         conn,

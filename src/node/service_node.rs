@@ -7,6 +7,7 @@ use super::call_error::CallError;
 use super::calls::CompletedCall;
 use super::config::Config;
 use super::context::Context;
+use super::correlation::Correlation;
 use super::handle::Handle;
 use super::node_core::Core;
 #[cfg(feature = "http")]
@@ -106,7 +107,7 @@ impl<S: Service> Node<S> {
         net: &mut Net,
         act: impl FnOnce(&mut S, &mut Context<'_>) -> R,
     ) -> R {
-        self.request_part(net, None, None, act)
+        self.request_part(net, None, Correlation::default(), act)
     }
 
     /// Calls the service with a context for a request.
@@ -114,7 +115,7 @@ impl<S: Service> Node<S> {
         &mut self,
         net: &mut Net,
         deadline: Option<Time>,
-        request_id: Option<&str>,
+        correlation: Correlation<'_>,
         act: impl FnOnce(&mut S, &mut Context<'_>) -> R,
     ) -> R {
         // What the service creates under the current owner is its own.
@@ -122,7 +123,7 @@ impl<S: Service> Node<S> {
         let node = net.replace_owner(owner);
         let mut cx = Context::new(&mut self.core, net);
         cx.request_deadline = deadline;
-        cx.request_id = request_id;
+        cx.correlation = correlation;
         let result = act(&mut self.service, &mut cx);
         net.replace_owner(node);
         result
@@ -157,10 +158,14 @@ impl<S: Service> Node<S> {
         let Some((request, reply_to)) = served::read(net, conn, frame) else {
             return;
         };
-        let request_id = request.request_id.as_deref();
-        self.request_part(net, request.deadline, request_id, |service, cx| {
-            service.on_request(cx, &request, reply_to);
-        });
+        self.request_part(
+            net,
+            request.deadline,
+            request.correlation(),
+            |service, cx| {
+                service.on_request(cx, &request, reply_to);
+            },
+        );
     }
 
     fn on_reply_frame(&mut self, net: &mut Net, conn: ConnId, frame: &[u8]) {

@@ -13,6 +13,7 @@ pub(crate) mod packet;
 pub(crate) mod registration;
 mod route;
 pub(crate) mod session;
+mod trace;
 pub(crate) mod update;
 
 pub use call::Reply;
@@ -33,6 +34,7 @@ pub(crate) use session::{
     write_draining, write_session_list,
 };
 pub use session::{Drained, Token};
+pub use trace::TraceContext;
 pub use update::ListedNode;
 pub(crate) use update::{Left, Update, UpdateSession};
 

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::error_code::{ErrorCode, Refusal};
 use super::json::decode;
+use super::trace::TraceContext;
 
 /// The envelope of one packet. Its parts are kept as received; `null` counts as absent.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -25,6 +26,10 @@ pub struct Packet<'a> {
     deadline_ms: Option<&'a RawValue>,
     #[serde(borrow, default)]
     request_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    traceparent: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    tracestate: Option<&'a RawValue>,
     #[serde(borrow, default)]
     errorcode: Option<&'a RawValue>,
 }
@@ -86,6 +91,15 @@ impl<'a> Packet<'a> {
     /// Returns the id of the request in logs, if it is a string.
     pub fn request_id(&self) -> Option<Cow<'a, str>> {
         decode(self.request_id?)
+    }
+
+    /// Returns the trace context, if it is valid. One without a valid `tracestate` has none.
+    pub fn trace(&self) -> Option<TraceContext<'a>> {
+        let trace = TraceContext::parse(&decode(self.traceparent?)?)?;
+        Some(match self.tracestate.and_then(decode) {
+            Some(state) => trace.with_state(state),
+            None => trace,
+        })
     }
 
     /// Returns whether the packet is a reply. Replies are never answered: two programs could
@@ -153,6 +167,28 @@ mod tests {
     fn rejects_deep_nesting_without_exhausting_the_stack() {
         let deep = format!("{{\"x\":{}", "[".repeat(60_000));
         assert_eq!(code(deep.as_bytes()), ErrorCode::NotAnObject);
+    }
+
+    #[test]
+    fn drops_invalid_trace_contexts() {
+        const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let state_of = |parent: &str, state: &str| {
+            let frame = format!(r#"{{"traceparent":{parent},"tracestate":{state}}}"#);
+            let trace = Packet::parse(frame.as_bytes()).unwrap().trace()?;
+            assert_eq!(trace.traceparent(), PARENT);
+            Some(trace.tracestate().map(ToOwned::to_owned))
+        };
+        let quoted = format!("\"{PARENT}\"");
+        assert_eq!(
+            state_of(&quoted, r#""a=\"\\""#),
+            Some(Some(r#"a="\"#.to_owned()))
+        );
+        for no_state in ["null", "7", r#""""#, r#""A=1""#, r#"["a=1"]"#] {
+            assert_eq!(state_of(&quoted, no_state), Some(None), "{no_state}");
+        }
+        for invalid in ["null", "7", "[]", r#""""#, &quoted.to_uppercase()] {
+            assert_eq!(state_of(invalid, r#""a=1""#), None, "{invalid}");
+        }
     }
 
     #[test]

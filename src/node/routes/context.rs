@@ -14,6 +14,7 @@ use super::super::call::{Call, CallAll};
 use super::super::call_error::CallError;
 use super::super::calls::CallId;
 use super::super::context::Context;
+use super::super::correlation::OwnedCorrelation;
 use super::super::error::Error;
 use super::super::panics::caught;
 use super::super::served::{Replied, ReplyTo, no_destination, send_error, unencodable};
@@ -77,7 +78,7 @@ struct Group<T> {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scope {
     deadline: Option<Time>,
-    request_id: Option<Box<str>>,
+    correlation: OwnedCorrelation,
     serves_request: bool,
 }
 
@@ -184,7 +185,7 @@ impl<'a, T: 'static> ServiceContext<'a, T> {
     pub fn reply_to<R: Serialize>(&mut self, to: ReplyTo, result: Result<R, Error>) {
         let sent = result.and_then(|results| send_results(&mut self.cx, &to, &results));
         if let Err(error) = sent {
-            error.log("", "", false);
+            error.log("", "", self.cx.correlation, false);
             send_error(self.cx.net, &to, &error);
         }
     }
@@ -209,7 +210,7 @@ impl<'a, T: 'static> ServiceContext<'a, T> {
             None => Ok(()),
         });
         if let Err(error) = result {
-            error.log(method, path, was_answered);
+            error.log(method, path, self.cx.correlation, was_answered);
             if let Some(to) = self.reply_to.take().or(self.is_taken.take()) {
                 send_error(self.cx.net, &to, &error);
             }
@@ -263,18 +264,18 @@ impl<'a, T: 'static> ServiceContext<'a, T> {
         if !hub.has_room() {
             return Err(too_many());
         }
-        let request_id = self.cx.request_id;
+        let correlation = self.cx.correlation;
         let is_awaited = self.serves_request;
         let fill = |data: &mut TaskData| {
-            data.set_request_id(request_id);
+            data.set_correlation(correlation);
             data.is_awaited = is_awaited;
         };
         let data = hub.pool.borrow_mut().take(fill);
-        let cx = TaskContext::new(hub, self.shared);
+        let (cx, of_task) = (TaskContext::new(hub, self.shared), Rc::clone(hub));
         let state = Rc::clone(self.shared);
         let future = Box::pin(async move {
             if let Err(error) = guarded(&state, async { task(cx).await }).await {
-                tracing::warn!(%error, "task failed");
+                of_task.log_failure(&error);
             }
         });
         hub.spawn(future, data);
@@ -317,7 +318,7 @@ impl<'a, T: 'static> ServiceContext<'a, T> {
     fn scope(&self) -> Scope {
         Scope {
             deadline: self.cx.request_deadline,
-            request_id: self.cx.request_id.map(Into::into),
+            correlation: self.cx.correlation.into_owned(),
             serves_request: self.serves_request,
         }
     }
@@ -423,7 +424,7 @@ impl<T: 'static> Pending<T> {
         };
         let mut cx = cx.reborrow();
         cx.request_deadline = scope.deadline;
-        cx.request_id = scope.request_id.as_deref();
+        cx.correlation = scope.correlation.as_ref();
         match then {
             Then::One(act) => self.enter(cx, shared, |cx| {
                 cx.serves_request = scope.serves_request;

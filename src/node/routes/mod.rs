@@ -134,7 +134,7 @@ impl<T: 'static> Service for Routes<T> {
                 match ServiceContext::new(cx.reborrow(), state, pending, Some(reply_to)) {
                     Ok(mut cx) => handler(&mut cx, &request),
                     Err((error, cx, to)) => {
-                        error.log(&route.method, &route.path, false);
+                        error.log(&route.method, &route.path, request.correlation(), false);
                         if let Some(to) = to {
                             send_error(cx.net, &to, &error);
                         }

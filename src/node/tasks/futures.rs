@@ -88,6 +88,7 @@ fn start(call: Call<TaskCalls>, to: impl FnOnce(&Call<TaskCalls>) -> To) -> Wait
         text: call.text,
         deadline: None,
         is_idempotent: call.is_idempotent,
+        trace: call.trace,
     });
     Waiting::new(&hub, start)
 }

@@ -18,11 +18,13 @@ use slab::Slab;
 use super::super::call_error::CallError;
 use super::super::calls::{CallId, Target, Text};
 use super::super::config::Config;
+use super::super::correlation::Correlation;
+use super::super::error::Error;
 use super::super::slot_key::SlotKey;
 use super::super::waits::WaitId;
 use super::executor::TaskFuture;
 use super::task_data::{TaskData, TaskDataPool};
-use crate::protocol::{Reply, Route};
+use crate::protocol::{Reply, Route, TraceContext};
 use crate::reactor::buffer_pool::BufferPool;
 use crate::reactor::{ConnId, Net, TimerId};
 use crate::time::Time;
@@ -80,6 +82,8 @@ pub(in crate::node) struct StartCall {
     pub(in crate::node) timeout: Duration,
     pub(in crate::node) deadline: Option<Time>,
     pub(in crate::node) is_idempotent: bool,
+    /// In place of that of the request.
+    pub(in crate::node) trace: Option<Box<TraceContext<'static>>>,
 }
 
 pub(in crate::node) enum To {
@@ -174,15 +178,22 @@ impl Hub {
         self.pool.borrow_mut().give(data);
     }
 
+    /// Logs the failure of the current task, which has no destination for it.
+    pub(in crate::node) fn log_failure(&self, error: &Error) {
+        if let Some(task) = self.current.borrow().as_deref() {
+            error.log_of_task(task.correlation());
+        }
+    }
+
     /// Begins a wait, which the node starts after the poll.
     pub(in crate::node) fn start(&self, mut start: Start, waker: &Waker) -> SlotKey {
-        if let Start::Call(call) = &mut start
-            && let Some(task) = &*self.current.borrow()
-        {
-            call.deadline = task.deadline;
-            if let Some(request_id) = task.request_id() {
-                call.text.add_request_id(request_id);
-            }
+        if let Start::Call(call) = &mut start {
+            let task = self.current.borrow();
+            let task = task.as_deref();
+            call.deadline = task.and_then(|task| task.deadline);
+            let correlation = task.map_or_else(Correlation::default, TaskData::correlation);
+            let correlation = correlation.with_trace(call.trace.as_deref());
+            call.text.add_correlation(correlation);
         }
         let generation = self.generation.get().wrapping_add(1);
         self.generation.set(generation);

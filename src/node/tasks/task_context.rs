@@ -164,15 +164,16 @@ impl<T: 'static> TaskContext<T> {
         }
         let data = self.hub.pool.borrow_mut().take(|data: &mut TaskData| {
             if let Some(current) = &*self.hub.current.borrow() {
-                data.set_request_id(current.request_id());
+                data.set_correlation(current.correlation());
                 data.is_awaited = current.is_awaited;
             }
         });
         let cx = self.clone();
         let future = Box::pin(async move {
             let state = Rc::clone(&cx.state);
+            let hub = Rc::clone(&cx.hub);
             if let Err(error) = guarded(&state, async { task(cx).await }).await {
-                tracing::warn!(%error, "task failed");
+                hub.log_failure(&error);
             }
         });
         self.hub.spawn(future, data);
@@ -230,7 +231,7 @@ impl<T: 'static> TaskContext<T> {
             return;
         };
         if let Some(task) = &*self.hub.current.borrow() {
-            error.log(task.method(), task.path(), !is_open);
+            error.log(task.method(), task.path(), task.correlation(), !is_open);
         }
         if let Some(to) = self.take_reply_to() {
             let mut outbox = self.hub.outbox.borrow_mut();

@@ -4,7 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::rc::Rc;
 
+use super::super::correlation::Correlation;
 use super::super::served::{ReplyTo, Request};
+use crate::protocol::TraceContext;
 use crate::reactor::ConnId;
 use crate::time::Time;
 
@@ -26,6 +28,7 @@ pub(in crate::node) struct TaskData {
     method: Range<usize>,
     path: Range<usize>,
     request_id: Option<Range<usize>>,
+    trace: Option<TraceContext<'static>>,
     params: Range<usize>,
     /// Places of the path parameters in the text, in the order of the route.
     path_params: Vec<Range<usize>>,
@@ -48,7 +51,7 @@ impl TaskData {
         self.is_awaited = true;
         self.method = self.add(&request.route.method);
         self.path = self.add(&request.route.path);
-        self.set_request_id(request.request_id.as_deref());
+        self.set_correlation(request.correlation());
         self.params = self.add(request.raw_params.get());
         let start = self.path.start;
         let places = path_params.map(|place| start + place.start..start + place.end);
@@ -56,8 +59,16 @@ impl TaskData {
         self.names = Some(Rc::clone(names));
     }
 
-    pub(in crate::node) fn set_request_id(&mut self, request_id: Option<&str>) {
-        self.request_id = request_id.map(|id| self.add(id));
+    pub(in crate::node) fn set_correlation(&mut self, correlation: Correlation<'_>) {
+        self.request_id = correlation.request_id.map(|id| self.add(id));
+        self.trace = correlation.trace.cloned().map(TraceContext::into_owned);
+    }
+
+    pub(in crate::node) fn correlation(&self) -> Correlation<'_> {
+        Correlation {
+            request_id: self.request_id(),
+            trace: self.trace.as_ref(),
+        }
     }
 
     fn add(&mut self, text: &str) -> Range<usize> {

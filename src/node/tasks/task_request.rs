@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::super::error::Error;
 use super::super::served::parsed;
 use super::task_data::TaskData;
-use crate::protocol::{DecodeError, Part, Route};
+use crate::protocol::{DecodeError, Part, Route, TraceContext};
 use crate::time::Time;
 
 /// A request that a task serves.
@@ -60,5 +60,11 @@ impl TaskRequest {
     /// Returns the id of the request in logs, if it has one.
     pub fn request_id(&self) -> Option<&str> {
         self.0.request_id()
+    }
+
+    /// Returns the trace context, if the caller sent a valid one. Calls of the task have the same,
+    /// unless [`Call::trace`](super::super::Call::trace) sets another.
+    pub fn trace(&self) -> Option<&TraceContext<'_>> {
+        self.0.correlation().trace
     }
 }

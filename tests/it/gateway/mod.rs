@@ -2,6 +2,7 @@
 
 mod plain_node;
 mod statuses;
+mod trace;
 
 use std::io::{BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
