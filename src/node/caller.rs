@@ -168,14 +168,9 @@ impl Caller {
             }
             Target::Anyone => {
                 let (route, _) = call.text.parts();
-                let places = roster.places_serving_prefix(&route);
-                let candidate = |index: usize| {
-                    let member = roster.members().get(*places.get(index)?)?;
-                    self.peers.find(member.addr?)
-                };
-                let count = places.len();
+                let candidates = roster.serving_prefix(&route);
                 self.peers
-                    .choose(candidate, count, call, self.max_in_flight, net)?
+                    .choose(&candidates, call, self.max_in_flight, net)?
             }
         };
         Some((place, self.connection(net, place)?))

@@ -160,8 +160,8 @@ impl Core {
         let had_events = !self.events.is_empty();
         self.events.append(&mut self.link.events);
         if let Some(is_new_epoch) = self.link.listed.take() {
-            let members = self.link.roster.members();
-            self.caller.peers.list(net, members, is_new_epoch);
+            let roster = &mut self.link.roster;
+            self.caller.peers.list(net, roster, is_new_epoch);
         }
         let done = self.waits.take_done(net, &self.link.roster);
         for id in done {

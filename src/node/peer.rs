@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::calls::{AssignedCalls, Call};
-use super::roster::Member;
+use super::roster::Listing;
 use super::window::Window;
 use crate::reactor::{ConnId, Net};
 use crate::time::Time;
@@ -37,9 +37,7 @@ pub(super) struct Peer {
     pub(super) is_kept: bool,
     /// The peer was called by its address since the last [`Peers::let_go`](super::peers::Peers).
     pub(super) was_called: bool,
-    /// Lowest and highest id that are listed at this address now.
-    ids: Option<(u64, u64)>,
-    /// Highest id that was listed before in the same epoch.
+    /// Highest id that was listed in this epoch, when ids were last listed.
     last_id: Option<u64>,
 }
 
@@ -67,7 +65,6 @@ impl Peer {
             is_listed: false,
             is_kept: false,
             was_called: false,
-            ids: None,
             last_id: None,
         }
     }
@@ -135,35 +132,25 @@ impl Peer {
             && (self.opened_at).is_some_and(|opened_at| opened_at + pause <= net.now())
     }
 
-    pub(super) fn unlist(&mut self, is_new_epoch: bool) {
-        self.is_listed = false;
-        self.ids = None;
-        if is_new_epoch {
-            self.last_id = None;
-        }
+    /// Records a new epoch: its ids cannot be compared with earlier ones.
+    pub(super) fn forget_ids(&mut self) {
+        self.last_id = None;
     }
 
-    pub(super) fn list(&mut self, member: &Member) {
-        self.is_plain = member.is_plain || self.is_listed && self.is_plain;
-        self.is_listed = true;
+    /// Records what is listed at its address now. If all of these ids are newer than those listed
+    /// before in the same epoch, the earlier entries are gone: returns a new peer for the new
+    /// entries. This peer keeps its calls, and its connection until they have ended.
+    pub(super) fn list(&mut self, listing: Option<Listing>) -> Option<Peer> {
+        self.is_listed = listing.is_some();
+        let listing = listing?;
+        self.is_plain = listing.is_plain;
         self.is_kept = false;
-        if let Some(id) = member.id {
-            let (lowest, highest) = self.ids.unwrap_or((id, id));
-            self.ids = Some((lowest.min(id), highest.max(id)));
-        }
-    }
-
-    /// Records the ids that are listed now. If all of them are newer than those listed before in
-    /// the same epoch, the earlier entries are gone: returns a new peer for the new entries. This
-    /// peer keeps its calls, and its connection until they have ended.
-    pub(super) fn listed_anew(&mut self) -> Option<Peer> {
-        let (lowest, highest) = self.ids?;
+        let (lowest, highest) = listing.ids?;
         let last = self.last_id.replace(highest)?;
         if last >= lowest {
             return None;
         }
         self.is_listed = false;
-        self.is_kept = false;
         Some(Peer {
             is_plain: self.is_plain,
             is_listed: true,

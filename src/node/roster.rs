@@ -1,58 +1,31 @@
 //! The view of all live nodes and their routes.
+//!
+//! A change costs what the entries cost that join or leave, whatever the number of members: the
+//! indexes are kept up to date, and never built anew for a change.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+mod index;
+mod member;
+mod members;
+mod ordered;
+mod slashes;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
 
 use serde_json::value::RawValue;
+use slab::Slab;
 
-use crate::protocol::{Left, ListedNode, Route, Update, UpdateSession};
+use super::table::Table;
+use crate::protocol::{Left, Route, Update, UpdateSession};
 use crate::time::Time;
+use index::{Index, RouteKey};
+use ordered::{List, Lists, Rank};
+use slashes::Slashes;
 
-/// One node of the view.
-#[derive(Clone, Debug)]
-pub struct Member {
-    /// Entry as the Distributor sent it.
-    pub entry: Box<str>,
-    /// Parsed fields of the entry.
-    pub node: ListedNode,
-    /// Address, if the host is an IP address and the port valid. Nodes whose host is a name are
-    /// listed here, but not called.
-    pub addr: Option<SocketAddr>,
-    /// The node is from an earlier view, and not confirmed since the Distributor lost that view.
-    pub is_from_before: bool,
-    /// The node registered without a session. With a Distributor without sessions, all nodes did.
-    pub is_plain: bool,
-    pub(super) id: Option<u64>,
-}
-
-impl Member {
-    fn new(entry: &str, id: Option<u64>, is_plain: bool) -> Member {
-        let raw = RawValue::from_string(entry.to_owned());
-        let node = raw.map_or_else(|_| ListedNode::default(), |raw| ListedNode::parse(&raw));
-        let host: Option<IpAddr> = node.host.parse().ok();
-        Member {
-            entry: entry.into(),
-            // A plain Distributor lists IPv4 addresses mapped into IPv6.
-            addr: host
-                .map(|host| host.to_canonical())
-                .zip(node.port)
-                .map(SocketAddr::from),
-            node,
-            is_from_before: false,
-            is_plain,
-            id,
-        }
-    }
-
-    fn listed(self, id: Option<u64>, is_plain: bool) -> Member {
-        Member {
-            id,
-            is_plain,
-            is_from_before: false,
-            ..self
-        }
-    }
-}
+pub use member::Member;
+pub use members::Members;
 
 /// Changes of the view by an update.
 #[derive(Debug, Default)]
@@ -61,17 +34,33 @@ pub(super) struct Changes {
     pub(super) left: Vec<Member>,
 }
 
-type Places = HashMap<Box<str>, Vec<usize>>;
+/// The entries that are listed at an address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Listing {
+    /// Lowest and highest id; `None` if they have none.
+    pub(super) ids: Option<(u64, u64)>,
+    /// One of them has no session.
+    pub(super) is_plain: bool,
+}
 
 /// All live nodes as this node knows them. Lookups do not allocate.
 #[derive(Debug, Default)]
 pub struct Roster {
-    members: Vec<Member>,
-    by_name: Places,
-    /// Places by method, of which there are few, and then by path.
-    by_route: Vec<(Box<str>, Places)>,
-    /// Maximum number of slashes in a listed path.
-    most_slashes: usize,
+    /// Members, by a place that is stable while the member is listed.
+    members: Slab<Member>,
+    last_number: u64,
+    lists: Lists,
+    all: List,
+    by_name: Index<Box<str>>,
+    by_route: Index<RouteKey>,
+    by_addr: Index<SocketAddr>,
+    /// The same without entries that have a session.
+    plain_by_addr: Index<SocketAddr>,
+    /// Places of the members from an earlier view, by their entries.
+    from_before: Table<usize>,
+    slashes: Slashes,
+    /// Addresses whose listing may have changed since this was last taken.
+    touched: Vec<SocketAddr>,
     updated_at: Option<Time>,
     is_complete: bool,
     /// Epoch of the last update with a session; empty if there was none.
@@ -81,8 +70,8 @@ pub struct Roster {
 
 impl Roster {
     /// Returns all nodes, in the order of the list.
-    pub fn members(&self) -> &[Member] {
-        &self.members
+    pub fn members(&self) -> Members<'_> {
+        self.of(self.all)
     }
 
     /// Returns the time at which the last list or change was received; `None` before the first.
@@ -97,43 +86,50 @@ impl Roster {
         self.is_complete
     }
 
-    /// Returns the nodes with this name.
-    pub fn named(&self, name: &str) -> impl Iterator<Item = &Member> {
-        self.at(self.by_name.get(name).map_or(&[], Vec::as_slice))
+    /// Returns the nodes with this name, in the order of the list.
+    pub fn named(&self, name: &str) -> Members<'_> {
+        self.of(self.by_name.list(name))
     }
 
-    /// Returns the nodes that list exactly this route.
-    pub fn serving<'r>(&'r self, route: &Route<'_>) -> impl Iterator<Item = &'r Member> + use<'r> {
-        self.at(self.places_serving(route))
+    /// Returns the nodes that list exactly this route, in the order of the list.
+    pub fn serving<'r>(&'r self, route: &Route<'_>) -> Members<'r> {
+        self.of(self.by_route.list(route))
     }
 
     /// Returns the nodes that list the longest listed prefix of this route. Only whole segments
     /// count: `/goods` is a prefix of `/goods/17`, not of `/goodsbye`.
-    pub fn serving_prefix<'r>(
-        &'r self,
-        route: &Route<'_>,
-    ) -> impl Iterator<Item = &'r Member> + use<'r> {
-        self.at(self.places_serving_prefix(route))
-    }
-
-    fn places_serving(&self, route: &Route<'_>) -> &[usize] {
-        let mut methods = self.by_route.iter();
-        methods
-            .find(|(method, _)| **method == *route.method)
-            .and_then(|(_, places)| places.get(&*route.path))
-            .map_or(&[], Vec::as_slice)
-    }
-
-    /// Returns the places of the nodes that list the longest prefix of a route.
-    pub(super) fn places_serving_prefix(&self, route: &Route<'_>) -> &[usize] {
+    pub fn serving_prefix<'r>(&'r self, route: &Route<'_>) -> Members<'r> {
         // No node lists more slashes: a client that sends many causes no further lookups.
-        let prefixes = route.prefixes(self.most_slashes);
-        let mut places = prefixes.map(|prefix| self.places_serving(&prefix));
-        places.find(|places| !places.is_empty()).unwrap_or_default()
+        let prefixes = route.prefixes(self.slashes.most());
+        let mut lists = prefixes.map(|prefix| self.by_route.list(&prefix));
+        self.of(lists.find(|list| !list.is_empty()).unwrap_or_default())
     }
 
-    fn at<'r>(&'r self, places: &'r [usize]) -> impl Iterator<Item = &'r Member> {
-        places.iter().filter_map(|place| self.members.get(*place))
+    fn of(&self, list: List) -> Members<'_> {
+        Members::new(&self.members, &self.lists, list)
+    }
+
+    /// Returns what is listed at an address; `None` if nothing is.
+    pub(super) fn listing(&self, addr: SocketAddr) -> Option<Listing> {
+        let list = self.by_addr.list(&addr);
+        let id_of = |place: usize| self.members.get(place)?.id;
+        let lowest = self.lists.iter(list).next().and_then(id_of);
+        let highest = self.lists.last_before(list, Rank::WITHOUT_ID);
+        (!list.is_empty()).then(|| Listing {
+            ids: lowest.zip(highest.and_then(id_of)),
+            is_plain: !self.plain_by_addr.list(&addr).is_empty(),
+        })
+    }
+
+    /// Takes the addresses whose listing may have changed. Return the buffer with
+    /// [`Roster::give_touched`].
+    pub(super) fn take_touched(&mut self) -> Vec<SocketAddr> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// Returns the buffer of the addresses, so that it need not be allocated for each change.
+    pub(super) fn give_touched(&mut self, buffer: Vec<SocketAddr>) {
+        self.touched = buffer;
     }
 
     pub(super) fn rev(&self) -> u64 {
@@ -198,34 +194,45 @@ impl Roster {
         merges: bool,
         now: Time,
     ) -> Changes {
-        let mut old: HashMap<Box<str>, Vec<Member>> = HashMap::new();
-        for member in self.members.drain(..) {
-            old.entry(member.entry.clone()).or_default().push(member);
+        let mut old: Vec<Option<Member>> = self.take_all();
+        let mut places = Table::default();
+        for (place, member) in old.iter().flatten().enumerate() {
+            places.insert(places.hash(&*member.entry), place);
         }
         let mut changes = Changes::default();
         for (index, entry) in entries.iter().enumerate() {
             let id = session.and_then(|session| session.ids.get(index).copied());
             let is_plain = session.is_none_or(|session| session.is_plain(id));
-            let known = old.get_mut(entry.get()).and_then(Vec::pop);
-            let member = known.unwrap_or_else(|| {
-                let member = Member::new(entry.get(), id, is_plain);
+            let is_it = |place: &usize| {
+                let member = old.get(*place).and_then(Option::as_ref);
+                member.is_some_and(|member| *member.entry == *entry.get())
+            };
+            let known = places.find(places.hash(entry.get()), is_it);
+            let known = known.and_then(|found| places.remove(found));
+            let member = known.and_then(|place| old.get_mut(place)?.take());
+            let member = member.unwrap_or_else(|| {
+                let member = Member::new(entry, id, is_plain);
                 changes.joined.push(member.clone());
                 member
             });
-            self.members.push(member.listed(id, is_plain));
+            self.add(member.listed(id, is_plain));
         }
-        let mut rest: Vec<Member> = old.into_values().flatten().collect();
+        let rest = old.into_iter().flatten();
         if merges {
+            let mut rest: Vec<Member> = rest.collect();
             rest.sort_by(|a, b| a.entry.cmp(&b.entry));
-            self.members.extend(rest.into_iter().map(|member| Member {
-                id: None,
-                is_from_before: true,
-                ..member
-            }));
+            for member in rest {
+                self.add(Member {
+                    id: None,
+                    is_from_before: true,
+                    ..member
+                });
+            }
         } else {
-            changes.left = rest;
+            changes.left.extend(rest);
         }
-        self.updated(now, !merges);
+        self.updated_at = Some(now);
+        self.is_complete = !merges;
         changes
     }
 
@@ -238,279 +245,126 @@ impl Roster {
     ) -> Changes {
         let mut changes = Changes::default();
         for gone in left {
-            let mut members = self.members.iter();
-            if let Some(place) = members.position(|member| member.id == Some(gone.id)) {
-                changes.left.push(self.members.remove(place));
-            }
+            let place = self.place_of_id(gone.id);
+            let member = place.and_then(|place| self.take(place));
+            changes.left.extend(member);
         }
         for (entry, id) in joined.iter().zip(&session.ids) {
-            let entry = entry.get();
             let is_plain = session.is_plain(Some(*id));
-            let mut members = self.members.iter_mut();
-            if let Some(known) = members.find(|member| member.id == Some(*id)) {
-                known.is_plain = is_plain;
-                if *known.entry != *entry {
-                    let new = Member::new(entry, Some(*id), is_plain);
-                    changes.joined.push(new.clone());
-                    changes.left.push(std::mem::replace(known, new));
+            let same = |member: &Member| *member.entry == *entry.get();
+            let known = self.place_of_id(*id).and_then(|place| self.take(place));
+            let known = match known {
+                Some(known) if !same(&known) => {
+                    changes.left.push(known);
+                    None
                 }
-                continue;
-            }
-            let is_it = |member: &Member| member.is_from_before && *member.entry == *entry;
-            let member = match self.members.iter().position(is_it) {
-                Some(place) => self.members.remove(place),
-                None => {
-                    let member = Member::new(entry, None, is_plain);
-                    changes.joined.push(member.clone());
-                    member
-                }
+                Some(known) => Some(known),
+                None => self.take_from_before(entry.get()),
             };
-            let is_later = |other: &Member| other.id.is_none_or(|other| other > *id);
-            let place = self.members.iter().position(is_later);
-            let place = place.unwrap_or(self.members.len());
-            (self.members).insert(place, member.listed(Some(*id), is_plain));
+            let member = known.unwrap_or_else(|| {
+                let member = Member::new(entry, Some(*id), is_plain);
+                changes.joined.push(member.clone());
+                member
+            });
+            self.add(member.listed(Some(*id), is_plain));
         }
-        self.updated(now, self.is_complete);
+        self.updated_at = Some(now);
         changes
     }
 
-    fn updated(&mut self, now: Time, is_complete: bool) {
-        self.updated_at = Some(now);
-        self.is_complete = is_complete;
-        self.by_name.clear();
-        self.by_route.clear();
-        self.most_slashes = 0;
-        for (place, member) in self.members.iter().enumerate() {
-            self.by_name
-                .entry(member.node.name.as_str().into())
-                .or_default()
-                .push(place);
-            for url in &member.node.urls {
-                let route = Route::parse(url);
-                if route.path.is_empty() {
-                    continue;
-                }
-                self.most_slashes = self.most_slashes.max(route.slashes());
-                let mut methods = self.by_route.iter();
-                let of_method = match methods.position(|(method, _)| **method == *route.method) {
-                    Some(index) => index,
-                    None => {
-                        self.by_route.push((route.method.into(), Places::new()));
-                        self.by_route.len() - 1
-                    }
-                };
-                if let Some((_, places)) = self.by_route.get_mut(of_method) {
-                    let places = places.entry(route.path.into()).or_default();
-                    if places.last() != Some(&place) {
-                        places.push(place);
-                    }
-                }
+    fn place_of_id(&self, id: u64) -> Option<usize> {
+        let place = self.lists.first_from(self.all, Rank { id, number: 0 })?;
+        let member = self.members.get(place)?;
+        (member.id == Some(id)).then_some(place)
+    }
+
+    /// Removes and returns a member with this entry from an earlier view.
+    fn take_from_before(&mut self, entry: &str) -> Option<Member> {
+        let is_it = |place: &usize| {
+            let member = self.members.get(*place);
+            member.is_some_and(|member| *member.entry == *entry)
+        };
+        let found = self.from_before.find(self.from_before.hash(entry), is_it)?;
+        let place = *self.from_before.get(found)?;
+        self.take(place)
+    }
+
+    /// Adds a member to the list and to all indexes.
+    fn add(&mut self, mut member: Member) {
+        self.last_number += 1;
+        member.number = self.last_number;
+        let (rank, place) = (member.rank(), self.members.vacant_key());
+        let lists = &mut self.lists;
+        lists.insert(&mut self.all, rank, place);
+        self.by_name
+            .insert(lists, member.node.name.as_str(), rank, place);
+        for route in routes_of(&member) {
+            if self.by_route.insert(lists, &route, rank, place) {
+                self.slashes.add(route.slashes());
             }
         }
+        if let Some(addr) = member.addr {
+            self.touched.push(addr);
+            self.by_addr.insert(lists, &addr, rank, place);
+            if member.is_plain {
+                self.plain_by_addr.insert(lists, &addr, rank, place);
+            }
+        }
+        if member.is_from_before {
+            let hash = self.from_before.hash(&*member.entry);
+            self.from_before.insert(hash, place);
+        }
+        self.members.insert(member);
+    }
+
+    /// Removes a member from the list and from all indexes.
+    fn take(&mut self, place: usize) -> Option<Member> {
+        let member = self.members.try_remove(place)?;
+        let rank = member.rank();
+        let lists = &mut self.lists;
+        lists.remove(&mut self.all, rank);
+        self.by_name.remove(lists, member.node.name.as_str(), rank);
+        for route in routes_of(&member) {
+            if self.by_route.remove(lists, &route, rank) {
+                self.slashes.remove(route.slashes());
+            }
+        }
+        if let Some(addr) = member.addr {
+            self.touched.push(addr);
+            self.by_addr.remove(lists, &addr, rank);
+            self.plain_by_addr.remove(lists, &addr, rank);
+        }
+        if member.is_from_before {
+            let hash = self.from_before.hash(&*member.entry);
+            let found = self.from_before.find(hash, |other| *other == place);
+            found.and_then(|found| self.from_before.remove(found));
+        }
+        Some(member)
+    }
+
+    /// Removes all members, and returns them in the order of the list.
+    fn take_all(&mut self) -> Vec<Option<Member>> {
+        let mut all = Vec::with_capacity(self.members.len());
+        for place in self.lists.iter(self.all) {
+            let member = self.members.try_remove(place);
+            let addr = member.as_ref().and_then(|member| member.addr);
+            self.touched.extend(addr);
+            all.push(member);
+        }
+        self.lists.clear();
+        self.all = List::default();
+        self.by_name.clear();
+        self.by_route.clear();
+        self.by_addr.clear();
+        self.plain_by_addr.clear();
+        self.from_before.clear();
+        self.slashes = Slashes::default();
+        all
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn raw(port: u16, name: &str, urls: &[&str]) -> Box<RawValue> {
-        let entry =
-            serde_json::json!({"port": port, "name": name, "urls": urls, "host": "10.0.0.1"});
-        RawValue::from_string(entry.to_string()).unwrap()
-    }
-
-    fn apply(
-        roster: &mut Roster,
-        entries: &[Box<RawValue>],
-        ids: &[u64],
-        merges: bool,
-    ) -> (usize, usize) {
-        let entries: Vec<&RawValue> = entries.iter().map(AsRef::as_ref).collect();
-        let changes = roster.apply_list(&entries, Some(&session(ids)), merges, Time::ZERO);
-        (changes.joined.len(), changes.left.len())
-    }
-
-    fn session(ids: &[u64]) -> UpdateSession<'static> {
-        let mut session = UpdateSession::default();
-        session.ids.extend_from_slice(ids);
-        session
-    }
-
-    fn ports(roster: &Roster) -> Vec<u16> {
-        roster
-            .members()
-            .iter()
-            .filter_map(|member| member.node.port)
-            .collect()
-    }
-
-    #[test]
-    fn finds_nodes_by_name_by_route_and_by_the_longest_prefix() {
-        let mut roster = Roster::default();
-        let nodes = [
-            raw(1, "goods", &["GET/goods", "POST/goods"]),
-            raw(2, "goods", &["GET/goods"]),
-            raw(3, "root", &["GET/"]),
-            raw(4, "deep", &["GET/goods/old", "noslash"]),
-        ];
-        apply(&mut roster, &nodes, &[1, 2, 3, 4], false);
-        let found = |members: Vec<&Member>| -> Vec<u16> {
-            members
-                .iter()
-                .filter_map(|member| member.node.port)
-                .collect()
-        };
-        assert_eq!(found(roster.named("goods").collect()), [1, 2]);
-        assert_eq!(
-            found(roster.serving(&Route::get("/goods")).collect()),
-            [1, 2]
-        );
-        assert_eq!(found(roster.serving(&Route::post("/goods")).collect()), [1]);
-        assert_eq!(
-            found(roster.serving(&Route::get("/goods/17")).collect()),
-            [0_u16; 0]
-        );
-        assert_eq!(
-            found(roster.serving_prefix(&Route::get("/goods/17")).collect()),
-            [1, 2]
-        );
-        assert_eq!(
-            found(roster.serving_prefix(&Route::get("/goods/old/x")).collect()),
-            [4]
-        );
-        assert_eq!(
-            found(roster.serving_prefix(&Route::get("/goodsbye")).collect()),
-            [3]
-        );
-        assert_eq!(
-            found(
-                roster
-                    .serving_prefix(&Route::new("PUT", "/goods"))
-                    .collect()
-            ),
-            [0_u16; 0]
-        );
-        assert_eq!(
-            found(roster.serving_prefix(&Route::get("")).collect()),
-            [0_u16; 0]
-        );
-        assert_eq!(roster.members()[0].addr, "10.0.0.1:1".parse().ok());
-    }
-
-    #[test]
-    fn finds_the_longest_prefix_of_a_path_with_many_segments() {
-        let mut roster = Roster::default();
-        let entries = [
-            raw(1, "a", &["GET/a/b", "GET/a", "POST/"]),
-            raw(2, "b", &["GET/a//", "GET/x/y/z/"]),
-        ];
-        apply(&mut roster, &entries, &[1, 2], false);
-        for method in ["GET", "POST", "PUT"] {
-            for path in [
-                "/",
-                "/a",
-                "/a/",
-                "/a/b",
-                "/a/b/",
-                "/a/b/c/d/e/f",
-                "/a//",
-                "/a///b",
-                "/ab/c",
-                "/x/y/z",
-                "/x/y/z/",
-                "/x/y/z/w/v",
-                "//",
-                "/b/c/d/e",
-                "a",
-                "",
-                "*",
-            ] {
-                let mut naive = path;
-                let expected = loop {
-                    let found = roster.places_serving(&Route::new(method, naive));
-                    if !found.is_empty() || naive == "/" {
-                        break found;
-                    }
-                    naive = match naive.rfind('/') {
-                        None => break &[],
-                        Some(0) => "/",
-                        Some(at) => &naive[..at],
-                    };
-                };
-                let found = roster.places_serving_prefix(&Route::new(method, path));
-                assert_eq!(found, expected, "{method}{path}");
-            }
-        }
-        let long = "/".repeat(1 << 20);
-        assert_eq!(roster.places_serving_prefix(&Route::post(&long)), [0]);
-    }
-
-    #[test]
-    fn reads_a_mapped_address_as_ipv4() {
-        let member = Member::new(r#"{"port":"9","host":"::ffff:10.0.0.1"}"#, None, false);
-        assert_eq!(member.addr, "10.0.0.1:9".parse().ok());
-        assert_eq!(
-            Member::new(r#"{"port":9,"host":"a.b"}"#, None, false).addr,
-            None
-        );
-    }
-
-    #[test]
-    fn keeps_the_larger_count_of_each_entry_when_merging() {
-        let mut roster = Roster::default();
-        let twin = || raw(1, "twin", &[]);
-        assert_eq!(
-            apply(&mut roster, &[twin(), twin(), raw(2, "b", &[])], &[], false),
-            (3, 0)
-        );
-        assert_eq!(
-            apply(&mut roster, &[twin(), raw(3, "c", &[])], &[7, 8], true),
-            (1, 0)
-        );
-        assert_eq!(ports(&roster), [1, 3, 2, 1]);
-        assert!(!roster.is_complete());
-        assert_eq!(
-            roster
-                .members()
-                .iter()
-                .filter(|member| member.is_from_before)
-                .count(),
-            2
-        );
-        // The first complete list decides about nodes that are only in the earlier view.
-        assert_eq!(
-            apply(&mut roster, &[twin(), raw(3, "c", &[])], &[7, 8], false),
-            (0, 2)
-        );
-        assert_eq!(ports(&roster), [1, 3]);
-        assert!(roster.is_complete());
-    }
-
-    #[test]
-    fn replaces_entries_in_place_with_a_delta() {
-        let mut roster = Roster::default();
-        apply(
-            &mut roster,
-            &[raw(1, "a", &[]), raw(2, "b", &[])],
-            &[1, 2],
-            false,
-        );
-        apply(&mut roster, &[raw(1, "a", &[])], &[5], true);
-        let (b, a_anew) = (raw(2, "b", &[]), raw(11, "a", &[]));
-        let changes = roster.apply_delta(&[&b, &a_anew], &session(&[6, 5]), &[], Time::ZERO);
-        assert_eq!((changes.joined.len(), changes.left.len()), (1, 1));
-        assert_eq!(ports(&roster), [11, 2]);
-        assert!(roster.members().iter().all(|member| !member.is_from_before));
-        let gone = [Left { id: 5 }, Left { id: 99 }];
-        assert_eq!(
-            roster
-                .apply_delta(&[], &session(&[]), &gone, Time::ZERO)
-                .left
-                .len(),
-            1
-        );
-        assert_eq!(ports(&roster), [2]);
-        assert_eq!(roster.named("a").count(), 0);
-    }
+/// Returns the routes that an entry lists; words without a path are none.
+fn routes_of(member: &Member) -> impl Iterator<Item = Route<'_>> {
+    let routes = member.node.urls.iter().map(|url| Route::parse(url));
+    routes.filter(|route| !route.path.is_empty())
 }
