@@ -580,7 +580,7 @@ fn call_needs_only_the_first_list_of_a_plain_distributor() {
     });
     let mut link = accept(&distributor);
     let slow = json!({"port": node.local_addr().unwrap().port(), "name": "slow",
-        "urls": ["GET/slow"], "host": "127.0.0.1"});
+        "urls": ["GET/slow"], "host": "localhost"});
     let unreadable = json!({"port": null, "name": 7, "urls": "GET/slow"});
     link.send(&json!({"uri": "/distributes", "method": "GET", "key": 0,
         "params": [unreadable, slow]}));

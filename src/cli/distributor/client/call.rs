@@ -24,8 +24,8 @@ struct Caller<'a> {
     route: &'a Route<'a>,
     params: &'a RawValue,
     until: Time,
-    /// Nodes that serve the route and were not called yet.
-    nodes: Vec<SocketAddr>,
+    /// Addresses of nodes that list the route and were not called yet.
+    addresses: Vec<SocketAddr>,
     outcome: Option<Value>,
 }
 
@@ -38,7 +38,7 @@ impl Service for Caller<'_> {
     ) {
         // The request was certainly not served.
         if matches!(result, Err(CallError::Unavailable))
-            && let Some(address) = self.nodes.pop()
+            && let Some(address) = self.addresses.pop()
         {
             let left = self.until.saturating_since(cx.net().now());
             cx.call_at(address, self.route, self.params, left);
@@ -55,7 +55,7 @@ impl Service for Caller<'_> {
                 "lost",
                 "the connection was lost; the request may have been served",
             ),
-            Err(_) => (UNAVAILABLE, "no node that lists the route is reachable"),
+            Err(_) => (UNAVAILABLE, UNREACHABLE),
         };
         let reply = match &result {
             Ok(reply) | Err(CallError::Refused(reply)) => Some(reply),
@@ -67,6 +67,7 @@ impl Service for Caller<'_> {
 
 /// The outcome of a call that was certainly not served.
 const UNAVAILABLE: &str = "unavailable";
+const UNREACHABLE: &str = "no node that lists the route is reachable";
 
 fn as_json(outcome: &str, reply: Option<&Reply<'_>>, message: &str) -> Value {
     let results = reply.map(|reply| serde_json::from_str(reply.raw_results()));
@@ -78,44 +79,51 @@ fn as_json(outcome: &str, reply: Option<&Reply<'_>>, message: &str) -> Value {
     })
 }
 
-/// Returns the addresses of the nodes that list the longest listed prefix of a route.
-fn addresses_serving(route: &Route<'_>, nodes: &[ListedNode]) -> Vec<SocketAddr> {
-    let listing = |prefix: Route<'_>| {
+/// Returns the nodes that list the longest listed prefix of a route.
+fn nodes_serving<'n>(route: &Route<'_>, nodes: &'n [ListedNode]) -> Vec<&'n ListedNode> {
+    let mut serving = route.prefixes(usize::MAX).map(|prefix| {
         let url = prefix.to_string();
-        let listing = nodes.iter().filter(|node| node.urls.contains(&url));
-        let addresses = listing.filter_map(|node| (&*node.host, node.port?).to_socket_addrs().ok());
-        addresses.flatten().collect::<Vec<_>>()
-    };
-    let mut all = route.prefixes(usize::MAX).map(listing);
-    all.find(|addresses| !addresses.is_empty())
-        .unwrap_or_default()
+        let nodes = nodes.iter().filter(|node| node.urls.contains(&url));
+        nodes.collect::<Vec<_>>()
+    });
+    serving.find(|nodes| !nodes.is_empty()).unwrap_or_default()
 }
 
 /// Calls one of these nodes after the other, until one can be reached. Returns the outcome.
 fn call(
     route: &Route<'_>,
     params: &RawValue,
-    mut nodes: Vec<SocketAddr>,
+    nodes: &[&ListedNode],
     deadline: Duration,
 ) -> Result<Value, Failure> {
+    if nodes.is_empty() {
+        return Ok(as_json(UNAVAILABLE, None, "no node lists the route"));
+    }
+    let addresses = nodes.iter().filter_map(|node| {
+        // The host may be a name, as the Distributor lists its own machine by --loopback-host.
+        (&*node.host, node.port?).to_socket_addrs().ok()
+    });
+    let mut addresses: Vec<SocketAddr> = addresses.flatten().collect();
     let cannot_turn = failed("cannot run the event loop");
-    let tries = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
+    let tries = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+    let usual = Limits::default();
+    let connect_timeout = deadline / tries.clamp(1, MAX_SLOW_TRIES);
     let mut reactor = Reactor::new(Limits {
-        connect_timeout: deadline / tries.clamp(1, MAX_SLOW_TRIES),
-        ..Limits::default()
+        connect_timeout: usual.connect_timeout.min(connect_timeout),
+        ..usual
     })
     .map_err(&cannot_turn)?;
     // Repeated commands call all of them.
     let first = reactor.net().random() % u64::from(tries.max(1));
-    nodes.rotate_left(usize::try_from(first).unwrap_or(0));
-    let Some(address) = nodes.pop() else {
-        return Ok(as_json(UNAVAILABLE, None, "no node lists the route"));
+    addresses.rotate_left(usize::try_from(first).unwrap_or(0));
+    let Some(address) = addresses.pop() else {
+        return Ok(as_json(UNAVAILABLE, None, UNREACHABLE));
     };
     let caller = Caller {
         route,
         params,
         until: reactor.now() + deadline,
-        nodes,
+        addresses,
         outcome: None,
     };
     // It only calls, and knows no Distributor.
@@ -150,9 +158,9 @@ pub(super) fn run(args: &CallArgs) -> Result<(), Failure> {
     let started = Instant::now();
     let list_deadline = args.deadline.min(list::DEADLINE);
     let listed = list::read(&addresses, args.token_file.as_deref(), list_deadline)?;
-    let nodes = addresses_serving(&route, &listed);
+    let nodes = nodes_serving(&route, &listed);
     let left = args.deadline.saturating_sub(started.elapsed());
-    let outcome = call(&route, &params, nodes, left)?;
+    let outcome = call(&route, &params, &nodes, left)?;
     let text = |key| outcome.get(key).and_then(Value::as_str).unwrap_or_default();
     let is_reply = text("outcome") == "reply";
     if args.json || is_reply {
