@@ -485,6 +485,12 @@ fn call_prints_results_of_a_node() {
     let outcome: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(outcome["outcome"], "unavailable");
     assert_eq!(outcome["message"], "no node lists the route");
+    let (code, _, stderr) = call(&["get/goods"]);
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        stderr,
+        "distributor: get/goods: no node lists the route; methods are in capitals, as in GET/goods\n"
+    );
 
     let unused = ReservedPort::new();
     let (code, _, stderr) = run(&["call", "GET/x", "--distributor", &unused.addr.to_string()]);

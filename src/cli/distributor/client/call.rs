@@ -97,7 +97,13 @@ fn call(
     deadline: Duration,
 ) -> Result<Value, Failure> {
     if nodes.is_empty() {
-        return Ok(as_json(UNAVAILABLE, None, "no node lists the route"));
+        let mut message = "no node lists the route".to_owned();
+        let method = route.method.to_uppercase();
+        if method != route.method {
+            let route = Route::new(method, &*route.path);
+            message += &format!("; methods are in capitals, as in {route}");
+        }
+        return Ok(as_json(UNAVAILABLE, None, &message));
     }
     let addresses = nodes.iter().filter_map(|node| {
         // The host may be a name, as the Distributor lists its own machine by --loopback-host.
