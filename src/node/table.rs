@@ -132,8 +132,7 @@ impl<T> Table<T> {
     fn bucket_of(&self, hash: u64) -> usize {
         let count = self.buckets.len();
         let low = 1 << count.ilog2();
-        // The bits above are cut off.
-        let bucket = index(hash as u32) & (2 * low - 1);
+        let bucket = index(u32::try_from(hash & 0xffff_ffff).unwrap_or(0)) & (2 * low - 1);
         if bucket < count { bucket } else { bucket - low }
     }
 }

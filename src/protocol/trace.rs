@@ -43,7 +43,7 @@ impl TraceContext<'static> {
             || parent.starts_with(b"ff")
             || is_zero(parent.get(3..35))
             || is_zero(parent.get(36..52))
-            || !rest.is_empty() && !(is_later && rest.starts_with(b"-"))
+            || !(rest.is_empty() || is_later && rest.starts_with(b"-"))
         {
             return None;
         }

@@ -298,6 +298,7 @@ fn passes_errors_of_nested_calls_on() {
     assert!(message.starts_with("params cannot be encoded"), "{message}");
 }
 
+#[expect(clippy::await_holding_refcell_ref, reason = "tests what happens then")]
 #[test]
 fn shares_the_state_between_handlers_tasks_and_timers() {
     #[derive(Default)]

@@ -116,6 +116,10 @@ impl<'a, T> DerefMut for ServiceContext<'a, T> {
 
 impl<'a, T: 'static> ServiceContext<'a, T> {
     /// Returns an error if a task keeps the state borrowed.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the caller needs what it passed back"
+    )]
     pub(super) fn new(
         cx: Context<'a>,
         shared: &'a Rc<RefCell<T>>,
