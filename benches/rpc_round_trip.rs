@@ -12,13 +12,15 @@
 mod side_by_side;
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use memchr::memmem;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
-use pilcrow::node::{Config, Context, Node, ReplyTo, Request, Service};
+use pilcrow::node::{Config, Context, Node, ReplyTo, Request, Routes, Service};
 use pilcrow::protocol::{ErrorCode, Route};
 use pilcrow::reactor::{Limits, Reactor};
 use serde::{Deserialize, Serialize};
@@ -49,6 +51,80 @@ fn main() {
         if is_selected(&parse) {
             beside(&parse, connections, depth, answer_with_serde_json);
         }
+        let routes = format!("{load}, routes beside callbacks");
+        if is_selected(&routes) {
+            beside_callbacks(&routes, connections, depth, Routed::new(false));
+        }
+        let tasks = format!("{load}, async beside callbacks");
+        if is_selected(&tasks) {
+            beside_callbacks(&tasks, connections, depth, Routed::new(true));
+        }
+    }
+}
+
+/// Compares an echo with routes with one of callbacks.
+fn beside_callbacks(row: &str, connections: usize, depth: usize, mut routed: Routed) {
+    let mut callbacks = Ours::new(Echo {
+        served: 0,
+        notifies: false,
+    });
+    compare(
+        row,
+        ROUNDS,
+        u32::try_from(REQUESTS).unwrap(),
+        || {
+            let client = client(connections, depth).start(routed.addr);
+            routed.served.set(0);
+            let cost = cpu_of(|| {
+                while routed.served.get() < REQUESTS {
+                    routed.reactor.turn(None, &mut routed.node).unwrap();
+                }
+            });
+            client.join().unwrap();
+            cost
+        },
+        || {
+            let client = client(connections, depth).start(callbacks.addr);
+            let cost = cpu_of(|| callbacks.serve());
+            client.join().unwrap();
+            cost
+        },
+    );
+}
+
+/// An echo with one route.
+struct Routed {
+    reactor: Reactor,
+    node: Node<Routes>,
+    addr: SocketAddr,
+    served: Rc<Cell<usize>>,
+}
+
+impl Routed {
+    fn new(is_async: bool) -> Routed {
+        let mut reactor = Reactor::new(Limits::default()).unwrap();
+        let served = Rc::new(Cell::new(0));
+        let count = Rc::clone(&served);
+        let builder = Node::builder("echo").listen(ANY_PORT);
+        let builder = if is_async {
+            builder.get_async("/echo", async move |cx, request| {
+                count.set(count.get() + 1);
+                cx.reply(request.raw_params())
+            })
+        } else {
+            builder.get("/echo", move |cx, request| {
+                count.set(count.get() + 1);
+                cx.reply(request.raw_params())
+            })
+        };
+        let node = builder.build(reactor.net()).unwrap();
+        let addr = node.local_addr(reactor.net()).unwrap();
+        Routed {
+            reactor,
+            node,
+            addr,
+            served,
+        }
     }
 }
 
@@ -58,7 +134,10 @@ fn beside(
     depth: usize,
     answer: impl Fn(&[u8], &mut Vec<u8>) -> usize,
 ) {
-    let mut ours = Ours::new();
+    let mut ours = Ours::new(Echo {
+        served: 0,
+        notifies: true,
+    });
     let mut bare = Bare::new(answer);
     compare(
         row,
@@ -66,12 +145,7 @@ fn beside(
         u32::try_from(REQUESTS).unwrap(),
         || {
             let client = client(connections, depth).start(ours.addr);
-            ours.node.service().0 = 0;
-            let cost = cpu_of(|| {
-                while ours.node.service().0 < REQUESTS {
-                    ours.reactor.turn(None, &mut ours.node).unwrap();
-                }
-            });
+            let cost = cpu_of(|| ours.serve());
             client.join().unwrap();
             cost
         },
@@ -84,8 +158,12 @@ fn beside(
     );
 }
 
-/// As `examples/echo.rs`, with a count of requests.
-struct Echo(usize);
+/// An echo of callbacks, with a count of requests.
+struct Echo {
+    served: usize,
+    /// It looks for nodes to notify.
+    notifies: bool,
+}
 
 impl Service for Echo {
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
@@ -97,9 +175,9 @@ impl Service for Echo {
             );
             return;
         }
-        self.0 += 1;
+        self.served += 1;
         cx.reply(reply_to, request.raw_params);
-        if cx.roster().named("logs").next().is_some() {
+        if self.notifies && cx.roster().named("logs").next().is_some() {
             cx.notify("logs", &Route::post("/logs"), "echo served a request");
         }
     }
@@ -112,18 +190,26 @@ struct Ours {
 }
 
 impl Ours {
-    fn new() -> Ours {
+    fn new(echo: Echo) -> Ours {
         let mut reactor = Reactor::new(Limits::default()).unwrap();
         let config = Config {
             listen: Some(ANY_PORT.parse().unwrap()),
             ..Config::default()
         };
-        let mut node = Node::new(config, Echo(0));
+        let mut node = Node::new(config, echo);
         let addr = node.start(reactor.net()).unwrap().unwrap();
         Ours {
             reactor,
             node,
             addr,
+        }
+    }
+
+    /// Serves all requests of one client.
+    fn serve(&mut self) {
+        self.node.service().served = 0;
+        while self.node.service().served < REQUESTS {
+            self.reactor.turn(None, &mut self.node).unwrap();
         }
     }
 }

@@ -336,3 +336,58 @@ fn calls_without_allocation_on_either_side() {
     assert!(served(&mut town) > 150);
     assert_eq!(batches.last(), Some(&0), "in 1,200 calls each: {batches:?}");
 }
+
+/// Sends this request to a node with routes, one at a time. Returns the allocations per 300.
+fn allocations_of_requests(uri: &str) -> u64 {
+    let mut reactor = Reactor::new(Limits::default()).unwrap();
+    let mut node = Node::builder("work")
+        .listen(any_port())
+        .call_timeout(Duration::from_secs(60))
+        .get("/work", |_cx, _request| Ok(["apples", "pears"]))
+        .get("/work/{a}/{b}", |cx, request| {
+            let b: u64 = request.parsed_path_param("b")?;
+            cx.reply(&(request.path_param("a"), b, request.raw_params()))
+        })
+        .get_async("/nested", async |cx, request| {
+            let other: SocketAddr = request.params()?;
+            let reply = cx.get("/work/x/7").params(&7).to(other).await?;
+            let results: (&str, u64, u64) = reply.results()?;
+            cx.reply(&results)
+        })
+        .get_async("/task", async |cx, request| cx.reply(request.raw_params()))
+        .build(reactor.net())
+        .unwrap();
+    let addr = node.local_addr(reactor.net()).unwrap();
+    let mut client = client(addr);
+    let mut scratch = vec![0; 1 << 16];
+    let request =
+        json!({"uri": uri, "method": "GET", "key": 7, "deadline_ms": 60_000, "params": addr});
+    let request = format!("{request}¶");
+    let mut round = || {
+        client.write_all(request.as_bytes()).unwrap();
+        let mut reply = Vec::with_capacity(1 << 10);
+        let allocated = turn_until(&mut reactor, &mut node, || {
+            reply.extend_from_slice(read(&mut client, &mut scratch));
+            count_frames(&reply) == 1
+        });
+        let reply = String::from_utf8(reply).unwrap();
+        assert!(reply.contains("\"errorcode\":0"), "{reply}");
+        allocated
+    };
+    for _ in 0..100 {
+        round();
+    }
+    (0..300).map(|_| round()).sum()
+}
+
+#[test]
+fn routes_requests_without_allocation() {
+    assert_eq!(allocations_of_requests("/work"), 0);
+    assert_eq!(allocations_of_requests("/work/x/7"), 0);
+}
+
+#[test]
+fn serves_async_requests_with_an_allocation_for_the_future_and_one_for_each_reply() {
+    assert_eq!(allocations_of_requests("/task"), 300);
+    assert_eq!(allocations_of_requests("/nested"), 600);
+}

@@ -61,22 +61,22 @@ fn poll(core: &mut Core, net: &mut Net, id: SlotKey) {
         return;
     };
     let data = Rc::clone(&task.data);
+    let caller = data.caller;
     core.hub.now.set(net.now());
     core.hub.is_ready.set(core.is_ready());
-    core.hub.current.replace(Some(Rc::clone(&data)));
+    core.hub.current.replace(Some(data));
     let polled = future
         .as_mut()
         .poll(&mut std::task::Context::from_waker(&waker));
-    core.hub.current.take();
+    let data = core.hub.current.take();
+    let ends_with_caller = data.is_some_and(|data| data.ends_with_caller.get());
     if polled.is_ready() {
         if let Some(task) = core.tasks.remove(id) {
             discard(core, net, id, task, Some(future));
         }
     } else if let Some(task) = core.tasks.get_mut(id) {
         task.future = Some(future);
-        if data.ends_with_caller.get()
-            && let Some(caller) = data.caller
-        {
+        if ends_with_caller && let Some(caller) = caller {
             if core.clients.get(caller).is_some() {
                 core.ends_with_caller.insert((caller, id));
             } else {
@@ -84,7 +84,6 @@ fn poll(core: &mut Core, net: &mut Net, id: SlotKey) {
             }
         }
     }
-    drop(data);
     run_commands(core, net);
 }
 
