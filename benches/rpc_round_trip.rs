@@ -109,12 +109,12 @@ impl Routed {
         let builder = if is_async {
             builder.get_async("/echo", async move |cx, request| {
                 count.set(count.get() + 1);
-                cx.reply(request.raw_params())
+                cx.reply(&request.raw_params())
             })
         } else {
             builder.get("/echo", move |cx, request| {
                 count.set(count.get() + 1);
-                cx.reply(request.raw_params())
+                cx.reply(&request.raw_params())
             })
         };
         let node = builder.build(reactor.net()).unwrap();

@@ -354,7 +354,7 @@ fn allocations_of_requests(uri: &str) -> u64 {
             let results: (&str, u64, u64) = reply.results()?;
             cx.reply(&results)
         })
-        .get_async("/task", async |cx, request| cx.reply(request.raw_params()))
+        .get_async("/task", async |cx, request| cx.reply(&request.raw_params()))
         .build(reactor.net())
         .unwrap();
     let addr = node.local_addr(reactor.net()).unwrap();

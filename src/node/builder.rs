@@ -11,9 +11,10 @@ use super::calls::CallId;
 use super::config::Config;
 use super::error::{Error, FIRST_OWN_CODE, too_small};
 use super::event::Event;
-use super::routes::{Connections, Handler, Hooks, RoutedRequest, Routes, ServiceContext, Template};
+use super::routes::{Connections, Handler, Hooks, RoutedRequest, Routes, ServiceContext};
 use super::service_node::Node;
 use super::tasks::{TaskContext, TaskRequest};
+use super::template::Template;
 use crate::protocol::{ErrorCode, Registration, RegistrationLimits, Reply, Route, Token};
 use crate::reactor::{Limits, Net, TimerId};
 

@@ -276,6 +276,11 @@ impl<'a> Context<'a> {
         self.core.caller.len()
     }
 
+    /// Returns the number of tasks.
+    pub fn tasks(&self) -> usize {
+        self.core.hub.tasks.get()
+    }
+
     /// Stops the node: closes its listener and, once their queues are written, all connections. The
     /// Distributor then removes the node, unless it was drained. Calls in flight end as
     /// [`ConnectionLost`](super::CallError::ConnectionLost), new ones as

@@ -164,6 +164,7 @@ mod table;
 mod tag;
 mod task_turn;
 mod tasks;
+mod template;
 mod waiter;
 mod waits;
 mod window;
@@ -188,7 +189,7 @@ pub use served::{Replied, ReplyTo, Request};
 pub use service::Service;
 pub use service_node::Node;
 pub use tasks::{
-    CallAllFuture, CallFuture, RoutesFuture, Sleep, TaskCalls, TaskContext, TaskRequest, join,
-    join_all,
+    CallAllFuture, CallFuture, RawJson, RoutesFuture, Sleep, TaskCalls, TaskContext, TaskRequest,
+    join, join_all,
 };
 pub use waits::WaitId;

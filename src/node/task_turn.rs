@@ -1,6 +1,7 @@
 //! Polls of tasks, and the execution of their commands.
 
 use std::rc::Rc;
+use std::task::Context;
 
 use super::calls::{NewCall, Target};
 use super::error::Error;
@@ -21,15 +22,28 @@ use crate::time::Time;
 const MAX_ROUNDS: usize = 16;
 
 /// Starts a task, and polls it.
-pub(super) fn start(core: &mut Core, net: &mut Net, future: TaskFuture, data: Rc<TaskData>) {
+pub(super) fn start(core: &mut Core, net: &mut Net, mut future: TaskFuture, data: Rc<TaskData>) {
     core.hub.began(&data);
-    let deadline = data.deadline;
-    let id = core.tasks.insert(future, data);
-    poll(core, net, id);
-    if let (Some(deadline), Some(task)) = (deadline, core.tasks.get_mut(id)) {
-        let owner = core.caller.owner;
-        task.timer = Some(net.arm(owner, deadline, Tag::Task(id.pack()).pack()));
+    enter(core, net, &data);
+    let waker = core.tasks.next_waker();
+    let polled = future.as_mut().poll(&mut Context::from_waker(waker));
+    core.hub.current.take();
+    if polled.is_ready() {
+        drop_future(future);
+        core.hub.ended(data);
+    } else {
+        let (deadline, caller) = (data.deadline, data.caller);
+        let ends_with_caller = data.ends_with_caller.get();
+        let id = core.tasks.insert(future, data);
+        if let (Some(deadline), Some(task)) = (deadline, core.tasks.get_mut(id)) {
+            let owner = core.caller.owner;
+            task.timer = Some(net.arm(owner, deadline, Tag::Task(id.pack()).pack()));
+        }
+        if ends_with_caller {
+            end_with(core, net, id, caller);
+        }
     }
+    run_commands(core, net);
 }
 
 /// Polls the tasks that are ready. Returns whether more are.
@@ -54,37 +68,64 @@ pub(super) fn run_ready(core: &mut Core, net: &mut Net) -> bool {
 }
 
 fn poll(core: &mut Core, net: &mut Net, id: SlotKey) {
-    let (Some(waker), Some(task)) = (core.tasks.waker(id), core.tasks.get_mut(id)) else {
+    let Some(task) = core.tasks.get_mut(id) else {
         return;
     };
+    // After a stall, its timer may come later.
+    if task
+        .data
+        .deadline
+        .is_some_and(|deadline| deadline <= net.now())
+    {
+        return deadline_passed(core, net, id);
+    }
     let Some(mut future) = task.future.take() else {
         return;
     };
     let data = Rc::clone(&task.data);
-    let caller = data.caller;
-    core.hub.now.set(net.now());
-    core.hub.is_ready.set(core.is_ready());
-    core.hub.current.replace(Some(data));
-    let polled = future
-        .as_mut()
-        .poll(&mut std::task::Context::from_waker(&waker));
-    let data = core.hub.current.take();
-    let ends_with_caller = data.is_some_and(|data| data.ends_with_caller.get());
+    enter(core, net, &data);
+    let Some(waker) = core.tasks.waker(id) else {
+        return;
+    };
+    let polled = future.as_mut().poll(&mut Context::from_waker(waker));
+    core.hub.current.take();
+    let (caller, ends_with_caller) = (data.caller, data.ends_with_caller.get());
+    drop(data);
     if polled.is_ready() {
+        drop_future(future);
         if let Some(task) = core.tasks.remove(id) {
-            discard(core, net, id, task, Some(future));
+            discard(core, net, id, task);
         }
     } else if let Some(task) = core.tasks.get_mut(id) {
         task.future = Some(future);
-        if ends_with_caller && let Some(caller) = caller {
-            if core.clients.get(caller).is_some() {
-                core.ends_with_caller.insert((caller, id));
-            } else {
-                end(core, net, id, None);
-            }
+        if ends_with_caller {
+            end_with(core, net, id, caller);
         }
     }
     run_commands(core, net);
+}
+
+/// Prepares the poll of a task.
+fn enter(core: &mut Core, net: &Net, data: &Rc<TaskData>) {
+    core.hub.now.set(net.now());
+    core.hub.is_ready.set(core.is_ready());
+    core.hub.current.replace(Some(Rc::clone(data)));
+}
+
+/// Ends a task when its caller is gone.
+fn end_with(core: &mut Core, net: &mut Net, id: SlotKey, caller: Option<ConnId>) {
+    if let Some(caller) = caller {
+        if core.clients.get(caller).is_some() {
+            core.ends_with_caller.insert((caller, id));
+        } else {
+            end(core, net, id, None);
+        }
+    }
+}
+
+/// Drops a future. Values of the service may panic then, which is logged.
+fn drop_future(future: TaskFuture) {
+    let _ = caught(|| drop(future));
 }
 
 /// Ends a task whose caller does not wait any more.
@@ -111,14 +152,14 @@ fn end(core: &mut Core, net: &mut Net, id: SlotKey, error: Option<&Error>) {
     if let (Some(to), Some(error)) = (to, error) {
         send_error(net, &to, error);
     }
-    let future = task.future.take();
-    discard(core, net, id, task, future);
+    if let Some(future) = task.future.take() {
+        drop_future(future);
+    }
+    discard(core, net, id, task);
     run_commands(core, net);
 }
 
-fn discard(core: &mut Core, net: &mut Net, id: SlotKey, task: Task, future: Option<TaskFuture>) {
-    // Values of the service may panic when they are dropped. That is logged.
-    let _ = caught(|| drop(future));
+fn discard(core: &mut Core, net: &mut Net, id: SlotKey, task: Task) {
     if let Some(timer) = task.timer {
         net.disarm(timer);
     }
@@ -132,7 +173,8 @@ fn discard(core: &mut Core, net: &mut Net, id: SlotKey, task: Task, future: Opti
 
 /// Executes the commands of tasks in their order.
 fn run_commands(core: &mut Core, net: &mut Net) {
-    loop {
+    core.hub.send_replies(net);
+    while core.hub.has_commands() {
         let command = core.hub.commands.borrow_mut().pop_front();
         match command {
             Some(Command::Start(key, start)) if core.hub.is_waiting(key) => {
@@ -141,23 +183,16 @@ fn run_commands(core: &mut Core, net: &mut Net) {
             // The future was dropped before.
             Some(Command::Start(..)) => {}
             Some(Command::Cancel(started)) => cancel(core, net, started),
-            Some(Command::Send(conn, place)) => {
-                let outbox = core.hub.outbox.borrow();
-                if let Some(frame) = outbox.get(place) {
-                    net.send_with(conn, |out| std::io::Write::write_all(out, frame));
-                }
-            }
             Some(Command::Spawn(future, data)) => {
                 core.tasks.stay_awake();
                 let id = core.tasks.insert(future, data);
                 if let Some(waker) = core.tasks.waker(id) {
-                    waker.wake();
+                    waker.wake_by_ref();
                 }
             }
-            None => break,
+            None => return,
         }
     }
-    core.hub.outbox.borrow_mut().clear();
 }
 
 fn begin(core: &mut Core, net: &mut Net, key: SlotKey, start: Start) {

@@ -287,6 +287,22 @@ pub const MUTANTS: &[Mutant] = &[
         replace: "if !MUTANT { self.fail(net, slot, CallError::Deadline); }",
         promise: 6,
     },
+    // The call of a task that has ended goes on.
+    Mutant {
+        name: "CallOutlivesTask",
+        file: "src/node/task_turn.rs",
+        find: "Started::Call(id) => core.caller.cancel(net, id),",
+        replace: "Started::Call(id) => if !MUTANT { core.caller.cancel(net, id) },",
+        promise: 6,
+    },
+    // A task goes on after the deadline of its caller.
+    Mutant {
+        name: "TaskDeadlineIgnored",
+        file: "src/node/task_turn.rs",
+        find: "end(core, net, id, Some(&error));",
+        replace: "if !MUTANT { end(core, net, id, Some(&error)); }",
+        promise: 6,
+    },
     // The timer of a call stays armed when the call has ended.
     Mutant {
         name: "CallTimerLeftArmed",

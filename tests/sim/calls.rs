@@ -12,13 +12,21 @@ use crate::model::ActorId;
 /// The calls of all nodes: those that are open, and the peers that have served each.
 #[derive(Default)]
 pub struct Calls {
-    open: BTreeMap<(ActorId, CallId), Call>,
+    open: BTreeMap<(ActorId, CallKey), Call>,
     served_by: BTreeMap<u64, Vec<ActorId>>,
     idempotent: BTreeSet<u64>,
     forged: BTreeSet<u64>,
     drawn: u64,
     pub replies: u64,
     pub others: u64,
+}
+
+/// A call of a node.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum CallKey {
+    Id(CallId),
+    /// A call of a task, by the number of its request.
+    Task(u64),
 }
 
 struct Call {
@@ -38,7 +46,7 @@ impl Calls {
     pub fn began(
         &mut self,
         actor: ActorId,
-        call: CallId,
+        call: CallKey,
         nonce: u64,
         until: Time,
         is_idempotent: bool,
@@ -67,7 +75,7 @@ impl Calls {
         Ok(())
     }
 
-    pub fn replied(&mut self, actor: ActorId, call: CallId, nonce: u64, by: ActorId) -> Checked {
+    pub fn replied(&mut self, actor: ActorId, call: CallKey, nonce: u64, by: ActorId) -> Checked {
         self.replies += 1;
         let open = self.end(actor, call)?;
         let has_served = self
@@ -84,7 +92,7 @@ impl Calls {
     }
 
     /// Records the reply of a forger.
-    pub fn forged(&mut self, actor: ActorId, call: CallId, results: &str) -> Checked {
+    pub fn forged(&mut self, actor: ActorId, call: CallKey, results: &str) -> Checked {
         let open = self.end(actor, call)?;
         match self.served_by.get(&open.nonce) {
             Some(by) if !by.contains(&FORGER) && !self.idempotent.contains(&open.nonce) => {
@@ -101,12 +109,12 @@ impl Calls {
         }
     }
 
-    pub fn ended(&mut self, actor: ActorId, call: CallId) -> Checked {
+    pub fn ended(&mut self, actor: ActorId, call: CallKey) -> Checked {
         self.others += 1;
         self.end(actor, call).map(drop)
     }
 
-    pub fn late(&mut self, actor: ActorId, call: CallId, now: Time) -> Checked {
+    pub fn late(&mut self, actor: ActorId, call: CallKey, now: Time) -> Checked {
         self.others += 1;
         let open = self.end(actor, call)?;
         if now < open.until {
@@ -118,7 +126,7 @@ impl Calls {
         Ok(())
     }
 
-    pub fn unavailable(&mut self, actor: ActorId, call: CallId) -> Checked {
+    pub fn unavailable(&mut self, actor: ActorId, call: CallKey) -> Checked {
         self.others += 1;
         let open = self.end(actor, call)?;
         let is_idempotent = self.idempotent.contains(&open.nonce);
@@ -131,7 +139,12 @@ impl Calls {
         }
     }
 
-    fn end(&mut self, actor: ActorId, call: CallId) -> Result<Call, String> {
+    /// Records the end of a call whose task was ended, or did not wait. It may have had its result.
+    pub fn cancelled(&mut self, actor: ActorId, call: CallKey) {
+        self.open.remove(&(actor, call));
+    }
+
+    fn end(&mut self, actor: ActorId, call: CallKey) -> Result<Call, String> {
         let open = self.open.remove(&(actor, call));
         open.ok_or_else(|| format!("a call of node {actor} ended twice: {call:?}"))
     }

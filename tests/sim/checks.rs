@@ -175,7 +175,7 @@ impl Fleet {
             if node.is_draining {
                 continue;
             }
-            let link = node.node.service().link;
+            let link = node.state().link;
             if link != LinkState::Registered {
                 return Some(format!("node {} is {link:?}", node.actor));
             }

@@ -59,7 +59,7 @@ fn settle(fleet: &mut Fleet) {
 fn restart_unnoticed(fleet: &mut Fleet, is_planned: bool) {
     fleet.run_for(12 * SECOND);
     for node in fleet.nodes() {
-        node.node.service().losses.clear();
+        node.state().losses.clear();
     }
     // Plain peers leave in a restart: they reconnect later than nodes do.
     let names = |fleet: &mut Fleet| -> Vec<String> {
@@ -92,7 +92,8 @@ fn restart_unnoticed(fleet: &mut Fleet, is_planned: bool) {
     let mut lost = None;
     for node in fleet.nodes() {
         let actor = node.actor;
-        let losses = node.node.service().losses.iter();
+        let state = node.state();
+        let losses = state.losses.iter();
         if let Some(loss) = losses
             .into_iter()
             .find(|loss| names.iter().any(|name| loss.contains(name)))
@@ -164,6 +165,14 @@ fn call_all(fleet: &mut Fleet) {
                 format!("{open} calls of node {} have no reply", node.actor),
             ));
         }
+        let (tasks, in_flight) = node.in_progress();
+        if open == 0 && (tasks > 0 || in_flight > 0) {
+            let what = format!(
+                "node {} has {tasks} tasks and {in_flight} calls that nothing waits for",
+                node.actor
+            );
+            wrong = Some((6, what));
+        }
         // Those of the link, and of connections that were opened for the calls.
         if open == 0 && timers > before + 4 {
             let what = format!("node {} had {before} timers and has {timers}", node.actor);
@@ -179,7 +188,7 @@ fn call_all(fleet: &mut Fleet) {
 fn rest(fleet: &mut Fleet) {
     let changes = |fleet: &mut Fleet| -> Vec<usize> {
         let nodes = fleet.nodes();
-        nodes.map(|node| node.node.service().link_changes).collect()
+        nodes.map(|node| node.state().link_changes).collect()
     };
     fleet.run_for(14 * SECOND);
     let before = changes(fleet);
@@ -228,7 +237,7 @@ fn drain_one(fleet: &mut Fleet) {
     }
     for node in fleet.nodes().filter(|node| node.actor == id) {
         node.is_draining = true;
-        node.node.service().drained = None;
+        node.state().drained = None;
         let net = node.reactor.net();
         node.node.context(net).drain(3 * SECOND);
     }
@@ -238,7 +247,7 @@ fn drain_one(fleet: &mut Fleet) {
         let mut nodes = fleet.nodes();
         let drained = nodes.find_map(|node| {
             if node.actor == id {
-                node.node.service().drained
+                node.state().drained
             } else {
                 None
             }
@@ -311,7 +320,7 @@ fn reply_late(fleet: &mut Fleet) {
         return;
     };
     for node in fleet.nodes().filter(|node| node.actor == *called) {
-        node.node.service().delays_one_in = 1;
+        node.state().delays_one_in = 1;
     }
     for _ in 0..2 {
         for id in callers {

@@ -1,24 +1,27 @@
-//! Nodes of this crate, with a service that replies at once or later.
+//! Nodes of this crate, with a service that replies at once or later, or in a task.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::cell::{Cell, RefCell, RefMut};
+use std::collections::BTreeMap;
+use std::future::{IntoFuture, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use pilcrow::Time;
 use pilcrow::node::{
-    CallError, CallId, Config, Context, Event, LinkState, Node, ReplyTo, Request, Service,
+    CallError, Error, Event, LinkState, Node, Replied, RoutedRequest, Routes, ServiceContext,
+    TaskContext, TaskRequest, join,
 };
-use pilcrow::protocol::{Reply, Route};
-use pilcrow::reactor::{
-    CloseReason, ConnId, Handler, Limits, Net, Origin, Owner, Reactor, TimerId,
-};
+use pilcrow::protocol::{ErrorCode, Reply};
+use pilcrow::reactor::{CloseReason, ConnId, Handler, Limits, Net, Origin, Reactor, TimerId};
 use pilcrow::testing::sim::{Process, ProcessId, Random, World};
 use serde::Deserialize;
+use serde_json::Value;
 
-use crate::calls::Calls;
+use crate::calls::{CallKey, Calls};
 use crate::model::{ActorId, Model};
 
 /// State that the nodes of one simulation share.
@@ -30,13 +33,12 @@ pub struct Shared {
     pub random: Rc<RefCell<Random>>,
 }
 
-/// The service of a node.
+/// The state of the service of a node.
 pub struct Echo {
     actor: ActorId,
     shared: Shared,
     /// One request of this many is answered later.
     pub delays_one_in: u64,
-    delayed: VecDeque<(Time, ReplyTo, u64)>,
     pub link: LinkState,
     pub losses: Vec<String>,
     pub link_changes: usize,
@@ -55,75 +57,167 @@ struct Echoed {
     by: ActorId,
 }
 
-impl Echo {
-    fn answer(&mut self, cx: &mut Context<'_>, to: ReplyTo, nonce: u64) {
-        cx.reply(to, &echo(nonce, self.actor));
-    }
-}
-
 /// Returns results with the bytes of a frame end, which must be escaped.
 fn echo(nonce: u64, by: ActorId) -> serde_json::Value {
     serde_json::json!({ "mark": "¶", "nonce": nonce, "by": by })
 }
 
-impl Service for Echo {
-    fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
-        let Ok(Nonce { nonce }) = request.params::<Nonce>() else {
-            let what = format!("a request that was not made: {}", request.raw_params.get());
-            self.shared.model.borrow_mut().break_promise(7, what);
-            return;
+impl Shared {
+    /// Records a request that a node serves, and returns its number.
+    fn serves(&self, actor: ActorId, params: &str) -> Result<u64, Error> {
+        let Ok(Nonce { nonce }) = serde_json::from_str(params) else {
+            let what = format!("a request that was not made: {params}");
+            self.model.borrow_mut().break_promise(7, what);
+            return Err(Error::new(ErrorCode::InvalidParameters, "no nonce"));
         };
-        let executed = self.shared.calls.borrow_mut().executed(nonce, self.actor);
+        let executed = self.calls.borrow_mut().executed(nonce, actor);
         if let Err(what) = executed {
-            self.shared.model.borrow_mut().break_promise(6, what);
+            self.model.borrow_mut().break_promise(6, what);
         }
-        let mut random = self.shared.random.borrow_mut();
-        if self.delays_one_in > 0 && random.below(self.delays_one_in) == 0 {
-            let wait = random.duration(Duration::from_millis(1), Duration::from_secs(4));
-            let at = cx.net().now() + wait;
-            drop(random);
-            let place = self.delayed.partition_point(|(other, ..)| *other <= at);
-            self.delayed.insert(place, (at, reply_to, nonce));
-            cx.net().arm(Owner::default(), at, u64::MAX);
-            return;
-        }
-        drop(random);
-        self.answer(cx, reply_to, nonce);
+        Ok(nonce)
     }
 
-    fn on_result(
-        &mut self,
-        cx: &mut Context<'_>,
-        call: CallId,
-        result: Result<Reply<'_>, CallError<'_>>,
+    /// Records the result of a call.
+    fn ended(
+        &self,
+        actor: ActorId,
+        call: CallKey,
+        result: &Result<Reply<'_>, CallError<'_>>,
+        now: Time,
     ) {
-        let now = cx.net().now();
-        let mut calls = self.shared.calls.borrow_mut();
+        let mut calls = self.calls.borrow_mut();
         let ended = match result {
-            Ok(reply) => match serde_json::from_str::<Echoed>(reply.raw_results()) {
-                Ok(Echoed { nonce, by }) => calls.replied(self.actor, call, nonce, by),
-                Err(_) => calls.forged(self.actor, call, reply.raw_results()),
+            Ok(reply) => match reply.results::<Echoed>() {
+                Ok(Echoed { nonce, by }) => calls.replied(actor, call, nonce, by),
+                Err(_) => calls.forged(actor, call, reply.raw_results()),
             },
-            Err(CallError::Refused(_) | CallError::ConnectionLost) => calls.ended(self.actor, call),
-            Err(CallError::Deadline) => calls.late(self.actor, call, now),
-            Err(_) => calls.unavailable(self.actor, call),
+            Err(CallError::Refused(_) | CallError::ConnectionLost) => calls.ended(actor, call),
+            Err(CallError::Deadline) => calls.late(actor, call, now),
+            Err(_) => calls.unavailable(actor, call),
         };
         if let Err(what) = ended {
-            self.shared.model.borrow_mut().break_promise(6, what);
+            self.model.borrow_mut().break_promise(6, what);
         }
     }
 
-    fn on_event(&mut self, _cx: &mut Context<'_>, event: Event) {
-        match event {
-            Event::Link(state) => {
-                self.link = state;
-                self.link_changes += 1;
-            }
-            Event::Left(member) => self.losses.push(member.entry.to_string()),
-            Event::Drained(drained) => self.drained = Some(drained.unacknowledged.is_empty()),
-            Event::DrainedUnproven => self.drained = Some(false),
-            _ => {}
+    fn chance(&self, one_in: u64) -> bool {
+        one_in > 0 && self.random.borrow_mut().below(one_in) == 0
+    }
+
+    fn duration(&self, longest: Duration) -> Duration {
+        let mut random = self.random.borrow_mut();
+        random.duration(Duration::from_millis(1), longest)
+    }
+}
+
+/// Answers at once or later, without a task.
+fn answer(
+    cx: &mut ServiceContext<'_, Echo>,
+    request: &RoutedRequest<'_>,
+) -> Result<Replied, Error> {
+    let (actor, shared) = (cx.state().actor, cx.state().shared.clone());
+    let nonce = shared.serves(actor, request.raw_params.get())?;
+    if !shared.chance(cx.state().delays_one_in) {
+        return cx.reply(&echo(nonce, actor));
+    }
+    let (to, replied) = cx.reply_later()?;
+    cx.after(shared.duration(LONGEST_DELAY), move |cx| {
+        cx.reply_to(to, Ok(echo(nonce, actor)));
+    });
+    Ok(replied)
+}
+
+/// Answers in a task, which may sleep and call others. It ends at any of these steps: with the
+/// deadline of its caller, and in some cases with its connection.
+async fn answer_in_task(cx: TaskContext<Echo>, request: TaskRequest) -> Result<Value, Error> {
+    let (actor, shared) = (cx.state().actor, cx.state().shared.clone());
+    let nonce = shared.serves(actor, request.raw_params().get())?;
+    let delays_one_in = cx.state().delays_one_in;
+    if shared.chance(2) {
+        cx.end_with_caller();
+    }
+    if shared.chance(4) {
+        call_leaf(cx.clone()).await;
+    }
+    if shared.chance(delays_one_in) {
+        cx.sleep(shared.duration(LONGEST_DELAY)).await;
+    }
+    if shared.chance(4) {
+        join(call_leaf(cx.clone()), call_leaf(cx.clone())).await;
+    }
+    if shared.chance(8) {
+        cx.spawn(async |cx| {
+            call_leaf(cx).await;
+            Ok(())
+        })?;
+    }
+    Ok(echo(nonce, actor))
+}
+
+/// Calls any node, and in some cases not until the end.
+async fn call_leaf(cx: TaskContext<Echo>) {
+    let (actor, shared) = (cx.state().actor, cx.state().shared.clone());
+    let nonce = shared.calls.borrow_mut().draw();
+    let timeout = shared.duration(2 * Duration::from_secs(1));
+    let is_idempotent = shared.chance(3);
+    let until = cx.now() + timeout;
+    let until = cx.deadline().map_or(until, |deadline| deadline.min(until));
+    let key = CallKey::Task(nonce);
+    (shared.calls.borrow_mut()).began(actor, key, nonce, until, is_idempotent);
+    let _open = OpenCall {
+        shared: shared.clone(),
+        actor,
+        key,
+    };
+    let params = serde_json::json!({ "nonce": nonce });
+    let mut call = cx.get("/leaf").params(&params).timeout(timeout);
+    if is_idempotent {
+        call = call.idempotent();
+    }
+    let mut call = pin!(call.into_future());
+    let mut patience = pin!(cx.sleep(shared.duration(timeout)));
+    let is_patient = !shared.chance(4);
+    let result = poll_fn(|waker| match call.as_mut().poll(waker) {
+        Poll::Ready(result) => Poll::Ready(Some(result)),
+        Poll::Pending if is_patient => Poll::Pending,
+        Poll::Pending => patience.as_mut().poll(waker).map(|()| None),
+    })
+    .await;
+    if let Some(result) = result {
+        shared.ended(actor, key, &result, cx.now());
+    }
+}
+
+/// A call of a task. If it has no result when this is dropped, it was cancelled.
+struct OpenCall {
+    shared: Shared,
+    actor: ActorId,
+    key: CallKey,
+}
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        // A process that is killed forgets all its calls.
+        if let Ok(mut calls) = self.shared.calls.try_borrow_mut() {
+            calls.cancelled(self.actor, self.key);
         }
+    }
+}
+
+/// Longest delay of a reply.
+const LONGEST_DELAY: Duration = Duration::from_secs(4);
+
+fn record(cx: &mut ServiceContext<'_, Echo>, event: Event) {
+    let state = cx.state();
+    match event {
+        Event::Link(link) => {
+            state.link = link;
+            state.link_changes += 1;
+        }
+        Event::Left(member) => state.losses.push(member.entry.to_string()),
+        Event::Drained(drained) => state.drained = Some(drained.unacknowledged.is_empty()),
+        Event::DrainedUnproven => state.drained = Some(false),
+        _ => {}
     }
 }
 
@@ -132,7 +226,7 @@ pub struct NodeProcess {
     pub actor: ActorId,
     pub id: ProcessId,
     pub reactor: Reactor,
-    pub node: Node<Echo>,
+    pub node: Node<Routes<Echo>>,
     pub distributor: SocketAddr,
     shared: Shared,
     conns: BTreeMap<ConnId, SocketAddr>,
@@ -152,29 +246,31 @@ impl NodeProcess {
     ) -> io::Result<NodeProcess> {
         let id = process.id();
         let mut reactor = Reactor::simulated(process, limits);
-        let config = Config {
-            name: format!("node {actor}"),
-            routes: vec![
-                Route::get("/echo"),
-                Route::new("GET", format!("/echo/{actor}")),
-            ],
-            listen: Some(addr),
-            distributor: Some(distributor.into()),
-            ..Config::default()
-        };
         let delays_one_in = shared.random.borrow_mut().below(4);
         let echo = Echo {
             actor,
             shared: shared.clone(),
             delays_one_in,
-            delayed: VecDeque::new(),
             link: LinkState::Searching,
             losses: Vec::new(),
             link_changes: 0,
             drained: None,
         };
-        let mut node = Node::new(config, echo);
-        node.start(reactor.net())?;
+        let node = Node::builder(format!("node {actor}"))
+            .listen(addr)
+            .distributor(distributor)
+            .state(echo)
+            .on_event(record)
+            .on_result(|cx, call, _result| {
+                let what = format!("a second result of {call:?}");
+                let shared = cx.state().shared.clone();
+                shared.model.borrow_mut().break_promise(6, what);
+            })
+            .get_async("/echo", answer_in_task)
+            .get(&format!("/echo/{actor}"), answer)
+            .get("/leaf", answer)
+            .build(reactor.net())
+            .map_err(|error| io::Error::other(error.to_string()))?;
         Ok(NodeProcess {
             actor,
             id,
@@ -207,14 +303,38 @@ impl NodeProcess {
         let params = serde_json::json!({ "nonce": nonce });
         let net = self.reactor.net();
         let until = net.now() + deadline;
-        let cx = &mut self.node.context(net);
-        let call = if is_idempotent {
-            cx.call_idempotent(&Route::get(&path), &params, deadline)
-        } else {
-            cx.call(&Route::get(&path), &params, deadline)
-        };
+        let (actor, shared) = (self.actor, self.shared.clone());
+        let call = self.node.with_service(net, |cx| {
+            let mut call = cx.get(&path).params(&params).timeout(deadline);
+            if is_idempotent {
+                call = call.idempotent();
+            }
+            let key = Rc::new(Cell::new(None));
+            let known = Rc::clone(&key);
+            let id = call.then(move |cx, result| {
+                let now = cx.net().now();
+                if let Some(key) = known.get() {
+                    shared.ended(actor, key, &result, now);
+                }
+            });
+            key.set(Some(CallKey::Id(id)));
+            CallKey::Id(id)
+        });
         let mut calls = self.shared.calls.borrow_mut();
-        calls.began(self.actor, call, nonce, until, is_idempotent);
+        if let Some(call) = call {
+            calls.began(self.actor, call, nonce, until, is_idempotent);
+        }
+    }
+
+    /// Returns the number of its tasks, and of its calls without a result.
+    pub fn in_progress(&mut self) -> (usize, usize) {
+        let cx = self.node.context(self.reactor.net());
+        (cx.tasks(), cx.calls_in_flight())
+    }
+
+    /// Returns the state of its service.
+    pub fn state(&mut self) -> RefMut<'_, Echo> {
+        self.node.service().state()
     }
 
     /// Returns the entries of its view as text.
@@ -227,7 +347,7 @@ impl NodeProcess {
 
 /// A node, which reports the frames of its Distributor to the model.
 struct Watched<'a> {
-    node: &'a mut Node<Echo>,
+    node: &'a mut Node<Routes<Echo>>,
     actor: ActorId,
     id: ProcessId,
     distributor: SocketAddr,
@@ -273,18 +393,6 @@ impl Handler for Watched<'_> {
     }
 
     fn on_timer(&mut self, net: &mut Net, timer: TimerId, tag: u64) {
-        if tag == u64::MAX {
-            let now = net.now();
-            // A timer of the service: nodes use other tags.
-            let mut delayed = std::mem::take(&mut self.node.service().delayed);
-            while delayed.front().is_some_and(|(at, ..)| *at <= now) {
-                if let Some((_, to, nonce)) = delayed.pop_front() {
-                    self.node.context(net).reply(to, &echo(nonce, self.actor));
-                }
-            }
-            self.node.service().delayed = delayed;
-            return;
-        }
         self.node.on_timer(net, timer, tag);
     }
 

@@ -3,8 +3,10 @@
 use std::cell::{RefCell, RefMut};
 use std::collections::HashMap;
 use std::fmt;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,7 +20,7 @@ use super::super::correlation::OwnedCorrelation;
 use super::super::error::Error;
 use super::super::panics::caught;
 use super::super::served::{Replied, ReplyTo, no_destination, send_error, unencodable};
-use super::super::tasks::{TaskContext, TaskData, guarded, too_many};
+use super::super::tasks::{TaskContext, TaskData, poll_guarded, too_many};
 use crate::protocol::{Reply, write_reply};
 use crate::reactor::TimerId;
 use crate::time::Time;
@@ -115,31 +117,21 @@ impl<'a, T> DerefMut for ServiceContext<'a, T> {
 }
 
 impl<'a, T: 'static> ServiceContext<'a, T> {
-    /// Returns an error if a task keeps the state borrowed.
-    #[expect(
-        clippy::result_large_err,
-        reason = "the caller needs what it passed back"
-    )]
     pub(super) fn new(
         cx: Context<'a>,
         shared: &'a Rc<RefCell<T>>,
+        state: RefMut<'a, T>,
         pending: &'a mut Pending<T>,
         reply_to: Option<ReplyTo>,
-    ) -> Result<ServiceContext<'a, T>, (Error, Context<'a>, Option<ReplyTo>)> {
-        match shared.try_borrow_mut() {
-            Ok(state) => Ok(ServiceContext {
-                cx,
-                state,
-                shared,
-                pending,
-                serves_request: reply_to.is_some(),
-                reply_to,
-                is_taken: None,
-            }),
-            Err(_) => {
-                let error = Error::internal("the state of the service is borrowed forever");
-                Err((error, cx, reply_to))
-            }
+    ) -> ServiceContext<'a, T> {
+        ServiceContext {
+            cx,
+            state,
+            shared,
+            pending,
+            serves_request: reply_to.is_some(),
+            reply_to,
+            is_taken: None,
         }
     }
 
@@ -157,12 +149,10 @@ impl<'a, T: 'static> ServiceContext<'a, T> {
     /// Returns an error with [`Internal`](crate::protocol::ErrorCode::Internal) if the results
     /// cannot be encoded, or if the request was already replied to.
     pub fn reply(&mut self, results: &(impl Serialize + ?Sized)) -> Result<Replied, Error> {
-        let to = self.reply_to.take().ok_or_else(no_destination)?;
-        let sent = send_results(&mut self.cx, &to, results);
-        if sent.is_err() {
-            self.reply_to = Some(to);
-        }
-        sent.map(|()| Replied::new())
+        let to = self.reply_to.as_ref().ok_or_else(no_destination)?;
+        send_results(&mut self.cx, to, results)?;
+        self.reply_to = None;
+        Ok(Replied::new())
     }
 
     /// Takes over the reply: the handler replies later, with [`ServiceContext::reply_to`]. Results
@@ -201,6 +191,9 @@ impl<'a, T: 'static> ServiceContext<'a, T> {
         path: &str,
         result: Result<R, Error>,
     ) {
+        if result.is_ok() && self.reply_to.is_none() {
+            return;
+        }
         // Encoding the results calls code of the service.
         if let Err(error) = caught(|| self.finish_with(method, path, result)) {
             self.finish_with::<()>(method, path, Err(error));
@@ -278,7 +271,9 @@ impl<'a, T: 'static> ServiceContext<'a, T> {
         let (cx, of_task) = (TaskContext::new(hub, self.shared), Rc::clone(hub));
         let state = Rc::clone(self.shared);
         let future = Box::pin(async move {
-            if let Err(error) = guarded(&state, async { task(cx).await }).await {
+            let mut task = pin!(task(cx));
+            let result = poll_fn(|waker| poll_guarded(&state, task.as_mut(), waker)).await;
+            if let Err(error) = result {
                 of_task.log_failure(&error);
             }
         });
@@ -459,11 +454,12 @@ impl<T: 'static> Pending<T> {
         shared: &Rc<RefCell<T>>,
         act: impl FnOnce(&mut ServiceContext<'_, T>),
     ) {
-        match ServiceContext::new(cx, shared, self, None) {
-            Ok(mut cx) => {
+        match shared.try_borrow_mut() {
+            Ok(state) => {
+                let mut cx = ServiceContext::new(cx, shared, state, self, None);
                 let _ = caught(|| act(&mut cx));
             }
-            Err((error, ..)) => tracing::error!(%error, "callback skipped"),
+            Err(_) => tracing::error!("callback skipped: a task has leaked the borrowed state"),
         }
     }
 }

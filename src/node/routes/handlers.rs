@@ -1,5 +1,7 @@
 //! Handlers without their types.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use super::super::calls::CallId;
 use super::super::error::Error;
 use super::super::event::Event;
 use super::super::panics::caught;
-use super::super::tasks::{TaskContext, TaskFuture, TaskRequest, guarded};
+use super::super::tasks::{TaskContext, TaskFuture, TaskRequest, poll_guarded};
 use super::connections::Connections;
 use super::context::{Act, ServiceContext};
 use super::request::RoutedRequest;
@@ -78,10 +80,10 @@ impl<T: 'static> Handler<T> {
         Handler::Task(Box::new(move |cx, request| {
             let handler = Rc::clone(&handler);
             Box::pin(async move {
-                let replies = cx.clone();
-                let serve = async { handler(cx, request).await };
-                let result = guarded(replies.shared_state(), serve).await;
-                replies.finish(result);
+                let mut serve = pin!(handler(cx.clone(), request));
+                let state = cx.shared_state();
+                let result = poll_fn(|waker| poll_guarded(state, serve.as_mut(), waker)).await;
+                cx.finish(result);
             })
         }))
     }

@@ -5,9 +5,8 @@ mod context;
 mod handlers;
 mod request;
 mod table;
-mod template;
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::fmt;
 use std::rc::Rc;
 
@@ -20,6 +19,7 @@ use super::served::{ReplyTo, Request, send_error};
 use super::service::Service;
 use super::task_turn;
 use super::tasks::{TaskContext, TaskRequest, too_many};
+use super::template::Template;
 use crate::protocol::{ErrorCode, Reply};
 use crate::reactor::{CloseReason, ConnId, Origin, TimerId};
 use context::{Pending, Timed};
@@ -29,7 +29,6 @@ pub use connections::Connections;
 pub use context::ServiceContext;
 pub(super) use handlers::{Handler, Hooks};
 pub use request::RoutedRequest;
-pub(super) use template::Template;
 
 /// A service with routes. [`Node::builder`](super::Node::builder) makes nodes with it.
 pub struct Routes<T = ()> {
@@ -42,7 +41,7 @@ pub struct Routes<T = ()> {
 
 struct Endpoint<T> {
     handler: Handler<T>,
-    names: Rc<[String]>,
+    template: Rc<Template>,
 }
 
 impl<T> fmt::Debug for Routes<T> {
@@ -63,8 +62,8 @@ impl<T: 'static> Routes<T> {
         let mut endpoints = Vec::new();
         for (template, handler) in routes {
             table.insert(&template, endpoints.len())?;
-            let names = template.names();
-            endpoints.push(Endpoint { handler, names });
+            let template = Rc::new(template);
+            endpoints.push(Endpoint { handler, template });
         }
         Ok(Routes {
             table,
@@ -73,6 +72,15 @@ impl<T: 'static> Routes<T> {
             hooks,
             pending: Pending::default(),
         })
+    }
+
+    /// Returns the state of the service.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a task keeps the state borrowed, which it can only by leaking what it borrowed.
+    pub fn state(&self) -> RefMut<'_, T> {
+        self.state.borrow_mut()
     }
 
     /// Arms the timers, and calls the function for the start.
@@ -92,10 +100,11 @@ impl<T: 'static> Routes<T> {
         cx: Context<'_>,
         act: impl FnOnce(&mut ServiceContext<'_, T>) -> R,
     ) -> Option<R> {
-        match ServiceContext::new(cx, &self.state, &mut self.pending, None) {
-            Ok(mut cx) => Some(act(&mut cx)),
-            Err(_) => None,
-        }
+        let state = self.state.try_borrow_mut().ok()?;
+        let (shared, pending) = (&self.state, &mut self.pending);
+        Some(act(&mut ServiceContext::new(
+            cx, shared, state, pending, None,
+        )))
     }
 
     /// Calls the part of the service for its own connections.
@@ -117,12 +126,15 @@ impl<T: 'static> Routes<T> {
 impl<T: 'static> Service for Routes<T> {
     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
         let route = &request.route;
-        let found = self.table.find(&route.method, &route.path);
-        let Some((found, endpoint)) = found.and_then(|found| {
-            let endpoint = self.endpoints.get_mut(*found.value)?;
-            Some((found, endpoint))
-        }) else {
-            return cx.refuse(reply_to, ErrorCode::NotFound, "no such route");
+        let no_route = "no such route";
+        let Some(router) = self.table.of_method(&route.method) else {
+            return cx.refuse(reply_to, ErrorCode::NotFound, no_route);
+        };
+        let Ok(found) = router.at(&route.path) else {
+            return cx.refuse(reply_to, ErrorCode::NotFound, no_route);
+        };
+        let Some(endpoint) = self.endpoints.get_mut(*found.value) else {
+            return cx.refuse(reply_to, ErrorCode::NotFound, no_route);
         };
         match &mut endpoint.handler {
             Handler::Plain(handler) => {
@@ -130,16 +142,15 @@ impl<T: 'static> Service for Routes<T> {
                     request,
                     path_params: &found.params,
                 };
-                let (state, pending) = (&self.state, &mut self.pending);
-                match ServiceContext::new(cx.reborrow(), state, pending, Some(reply_to)) {
-                    Ok(mut cx) => handler(&mut cx, &request),
-                    Err((error, cx, to)) => {
-                        error.log(&route.method, &route.path, request.correlation(), false);
-                        if let Some(to) = to {
-                            send_error(cx.net, &to, &error);
-                        }
-                    }
-                }
+                let Ok(state) = self.state.try_borrow_mut() else {
+                    let error = Error::internal("a task has leaked the borrowed state");
+                    error.log(&route.method, &route.path, request.correlation(), false);
+                    return send_error(cx.net, &reply_to, &error);
+                };
+                let (shared, pending) = (&self.state, &mut self.pending);
+                let cx = cx.reborrow();
+                let mut cx = ServiceContext::new(cx, shared, state, pending, Some(reply_to));
+                handler(&mut cx, &request);
             }
             Handler::Task(handler) => {
                 let hub = &cx.core.hub;
@@ -151,7 +162,7 @@ impl<T: 'static> Service for Routes<T> {
                     start..start + value.len()
                 });
                 let data = hub.pool.borrow_mut().take(|data| {
-                    data.set_request(request, reply_to, &endpoint.names, path_params);
+                    data.set_request(request, reply_to, &endpoint.template, path_params);
                 });
                 let request = TaskRequest::new(&data);
                 let future = handler(TaskContext::new(hub, &self.state), request);

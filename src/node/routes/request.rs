@@ -7,7 +7,7 @@ use matchit::Params;
 
 use super::super::error::Error;
 use super::super::served::{Request, parsed};
-use serde_json::value::RawValue;
+use super::super::tasks::RawJson;
 
 /// A request with the parameters of its path. Dereferences to [`Request`].
 #[derive(Debug)]
@@ -26,8 +26,8 @@ impl<'r> Deref for RoutedRequest<'r> {
 
 impl<'r> RoutedRequest<'r> {
     /// Returns the params as JSON; `null` if there are none.
-    pub fn raw_params(&self) -> &'r RawValue {
-        self.request.raw_params
+    pub fn raw_params(&self) -> RawJson<'r> {
+        RawJson::new(self.request.raw_params.get())
     }
 
     /// Returns the part of the path that the route has in braces, as in `{id}`.

@@ -1,9 +1,9 @@
 //! The look-up of routes.
 
-use matchit::{Match, Router};
+use matchit::Router;
 
 use super::super::error::Error;
-use super::template::Template;
+use super::super::template::Template;
 use crate::protocol::ErrorCode;
 
 /// The endpoints of a node by method and path.
@@ -29,13 +29,10 @@ impl RouteTable {
         })
     }
 
-    pub(super) fn find<'t, 'p>(
-        &'t self,
-        method: &str,
-        path: &'p str,
-    ) -> Option<Match<'t, 'p, &'t usize>> {
+    /// Returns the routes with this method.
+    pub(super) fn of_method(&self, method: &str) -> Option<&Router<usize>> {
         let mut methods = self.methods.iter();
         let (_, router) = methods.find(|(other, _)| other == method)?;
-        router.at(path).ok()
+        Some(router)
     }
 }

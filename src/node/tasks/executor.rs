@@ -24,7 +24,7 @@ pub(in crate::node) type TaskFuture = Pin<Box<dyn Future<Output = ()>>>;
 pub(in crate::node) struct Executor {
     tasks: Slab<Task>,
     generation: u32,
-    wakers: Vec<Arc<SlotWaker>>,
+    wakers: Vec<(Arc<SlotWaker>, Waker)>,
     ready: Arc<Ready>,
 }
 
@@ -82,13 +82,7 @@ impl Executor {
             data,
             timer: None,
         });
-        for slot in self.wakers.len()..=slot {
-            self.wakers.push(Arc::new(SlotWaker {
-                slot,
-                is_ready: AtomicBool::new(false),
-                ready: Arc::clone(&self.ready),
-            }));
-        }
+        self.make_wakers(slot);
         SlotKey { slot, generation }
     }
 
@@ -102,17 +96,36 @@ impl Executor {
         self.tasks.try_remove(id.slot)
     }
 
-    pub(in crate::node) fn waker(&self, id: SlotKey) -> Option<Waker> {
+    pub(in crate::node) fn waker(&self, id: SlotKey) -> Option<&Waker> {
+        self.wakers.get(id.slot).map(|(_, waker)| waker)
+    }
+
+    /// Returns the waker of the task that is inserted next.
+    pub(in crate::node) fn next_waker(&mut self) -> &Waker {
+        let slot = self.tasks.vacant_key();
+        self.make_wakers(slot);
         self.wakers
-            .get(id.slot)
-            .map(|waker| Arc::clone(waker).into())
+            .get(slot)
+            .map_or(Waker::noop(), |(_, waker)| waker)
+    }
+
+    /// Makes the wakers up to this slot.
+    fn make_wakers(&mut self, slot: usize) {
+        for slot in self.wakers.len()..=slot {
+            let waker = Arc::new(SlotWaker {
+                slot,
+                is_ready: AtomicBool::new(false),
+                ready: Arc::clone(&self.ready),
+            });
+            self.wakers.push((Arc::clone(&waker), waker.into()));
+        }
     }
 
     /// Moves the tasks to be polled into `ids`.
     pub(in crate::node) fn take_ready(&mut self, ids: &mut Vec<SlotKey>) {
         let mut slots = self.ready.lock();
         for slot in slots.drain(..) {
-            if let Some(waker) = self.wakers.get(slot) {
+            if let Some((waker, _)) = self.wakers.get(slot) {
                 waker.is_ready.store(false, Ordering::Release);
             }
             if let Some(task) = self.tasks.get(slot) {

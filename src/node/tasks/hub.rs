@@ -7,8 +7,8 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
+use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
@@ -44,8 +44,7 @@ pub(in crate::node) struct Hub {
     pub(in crate::node) current: RefCell<Option<Rc<TaskData>>>,
     pub(in crate::node) pool: RefCell<TaskDataPool>,
     pub(in crate::node) commands: RefCell<VecDeque<Command>>,
-    /// Frames of [`Command::Send`], one after the other.
-    pub(in crate::node) outbox: RefCell<Vec<u8>>,
+    outbox: RefCell<Outbox>,
     buffers: RefCell<BufferPool>,
     waits: RefCell<Slab<Wait>>,
     generation: Cell<u32>,
@@ -57,14 +56,21 @@ pub(in crate::node) struct TaskLimits {
     pub(in crate::node) call_timeout: Duration,
 }
 
+/// Replies that were encoded during a poll.
+#[derive(Default)]
+struct Outbox {
+    /// Their texts, one after the other.
+    text: Vec<u8>,
+    /// Their connections, and the ends of their texts.
+    replies: Vec<(ConnId, usize)>,
+}
+
 /// An operation on the node.
 pub(in crate::node) type Act = Box<dyn FnOnce(&mut dyn Any, &mut Net)>;
 
 pub(in crate::node) enum Command {
     Start(SlotKey, Start),
     Cancel(Started),
-    /// Sends a part of the outbox.
-    Send(ConnId, Range<usize>),
     Spawn(TaskFuture, Rc<TaskData>),
 }
 
@@ -156,6 +162,10 @@ impl Hub {
         self.commands.borrow_mut().push_back(command);
     }
 
+    pub(in crate::node) fn has_commands(&self) -> bool {
+        !self.commands.borrow().is_empty()
+    }
+
     /// Starts a task, if there [is room](Hub::has_room), after the poll of the current one.
     pub(in crate::node) fn spawn(&self, future: TaskFuture, data: Rc<TaskData>) {
         self.began(&data);
@@ -183,6 +193,35 @@ impl Hub {
         if let Some(task) = self.current.borrow().as_deref() {
             error.log_of_task(task.correlation());
         }
+    }
+
+    /// Encodes a reply, which is sent after the poll, before any command is executed.
+    pub(in crate::node) fn reply(
+        &self,
+        conn: ConnId,
+        write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut outbox = self.outbox.borrow_mut();
+        let start = outbox.replies.last().map_or(0, |(_, end)| *end);
+        // A panic in an earlier one may have left a part.
+        outbox.text.truncate(start);
+        write(&mut outbox.text)?;
+        let end = outbox.text.len();
+        outbox.replies.push((conn, end));
+        Ok(())
+    }
+
+    pub(in crate::node) fn send_replies(&self, net: &mut Net) {
+        let mut outbox = self.outbox.borrow_mut();
+        let Outbox { text, replies } = &mut *outbox;
+        let mut start = 0;
+        for (conn, end) in replies.drain(..) {
+            if let Some(frame) = text.get(start..end) {
+                net.send_with(conn, |out| out.write_all(frame));
+            }
+            start = end;
+        }
+        text.clear();
     }
 
     /// Begins a wait, which the node starts after the poll.

@@ -3,6 +3,7 @@
 use std::cell::{RefCell, RefMut};
 use std::fmt;
 use std::future::{pending, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ use super::super::node_core::Core;
 use super::super::panics::caught;
 use super::super::served::{Replied, ReplyTo, no_destination, unencodable};
 use super::futures::{RoutesFuture, Sleep, TaskCalls, Waiting};
-use super::guard::guarded;
-use super::hub::{Act, Command, Hub, Start};
+use super::guard::poll_guarded;
+use super::hub::{Act, Hub, Start};
 use super::task_data::TaskData;
 use crate::protocol::{ErrorCode, Route, write_own_error_reply, write_reply};
 use crate::time::Time;
@@ -172,7 +173,9 @@ impl<T: 'static> TaskContext<T> {
         let future = Box::pin(async move {
             let state = Rc::clone(&cx.state);
             let hub = Rc::clone(&cx.hub);
-            if let Err(error) = guarded(&state, async { task(cx).await }).await {
+            let mut task = pin!(task(cx));
+            let result = poll_fn(|waker| poll_guarded(&state, task.as_mut(), waker)).await;
+            if let Err(error) = result {
                 hub.log_failure(&error);
             }
         });
@@ -200,19 +203,17 @@ impl<T: 'static> TaskContext<T> {
         let task = current.as_ref().ok_or_else(no_destination)?;
         let mut reply_to = task.reply_to.borrow_mut();
         let to = reply_to.as_ref().ok_or_else(no_destination)?;
-        let mut outbox = self.hub.outbox.borrow_mut();
-        let start = outbox.len();
-        if let Err(error) = write_reply(&mut *outbox, to.key.as_str(), results) {
-            outbox.truncate(start);
-            return Err(unencodable(&error));
-        }
-        self.hub.push(Command::Send(to.conn, start..outbox.len()));
+        let write = |out: &mut Vec<u8>| write_reply(out, to.key.as_str(), results);
+        (self.hub.reply(to.conn, write)).map_err(|error| unencodable(&error))?;
         *reply_to = None;
         Ok(Replied::new())
     }
 
     /// Replies with the result of the handler.
     pub(in crate::node) fn finish<R: Serialize>(&self, result: Result<R, Error>) {
+        if result.is_ok() && !self.is_open() {
+            return;
+        }
         // Encoding the results calls code of the service.
         if let Err(error) = caught(|| self.finish_with(result)) {
             self.finish_with::<()>(Err(error));
@@ -220,8 +221,7 @@ impl<T: 'static> TaskContext<T> {
     }
 
     fn finish_with<R: Serialize>(&self, result: Result<R, Error>) {
-        let to_reply = |task: &Rc<TaskData>| task.reply_to.borrow().is_some();
-        let is_open = self.hub.current.borrow().as_ref().is_some_and(to_reply);
+        let is_open = self.is_open();
         let result = match result {
             Ok(results) if is_open => self.reply(&results).map(drop),
             Ok(_) => Ok(()),
@@ -234,14 +234,21 @@ impl<T: 'static> TaskContext<T> {
             error.log(task.method(), task.path(), task.correlation(), !is_open);
         }
         if let Some(to) = self.take_reply_to() {
-            let mut outbox = self.hub.outbox.borrow_mut();
-            let start = outbox.len();
             let key = to.key.as_str();
             let (code, message, details) = (error.code(), error.message(), error.details());
             // Writing to memory does not fail.
-            let _ = write_own_error_reply(&mut *outbox, key, code, message, details);
-            self.hub.push(Command::Send(to.conn, start..outbox.len()));
+            let _ = self.hub.reply(to.conn, |out| {
+                write_own_error_reply(out, key, code, message, details)
+            });
         }
+    }
+
+    /// Returns whether the request was not replied to.
+    fn is_open(&self) -> bool {
+        let current = self.hub.current.borrow();
+        current
+            .as_ref()
+            .is_some_and(|task| task.reply_to.borrow().is_some())
     }
 
     fn take_reply_to(&self) -> Option<ReplyTo> {

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::super::correlation::Correlation;
 use super::super::served::{ReplyTo, Request};
+use super::super::template::Template;
 use crate::protocol::TraceContext;
 use crate::reactor::ConnId;
 use crate::time::Time;
@@ -25,15 +26,14 @@ pub(in crate::node) struct TaskData {
     pub(in crate::node) ends_with_caller: Cell<bool>,
     /// All texts, one after the other.
     text: String,
-    method: Range<usize>,
     path: Range<usize>,
     request_id: Option<Range<usize>>,
     trace: Option<TraceContext<'static>>,
     params: Range<usize>,
     /// Places of the path parameters in the text, in the order of the route.
     path_params: Vec<Range<usize>>,
-    /// Names of the path parameters.
-    names: Option<Rc<[String]>>,
+    /// The route that has matched the path.
+    template: Option<Rc<Template>>,
 }
 
 impl TaskData {
@@ -42,21 +42,20 @@ impl TaskData {
         &mut self,
         request: &Request<'_>,
         reply_to: ReplyTo,
-        names: &Rc<[String]>,
+        template: &Rc<Template>,
         path_params: impl Iterator<Item = Range<usize>>,
     ) {
         self.caller = Some(reply_to.conn);
-        self.reply_to = RefCell::new(Some(reply_to));
+        *self.reply_to.get_mut() = Some(reply_to);
         self.deadline = request.deadline;
         self.is_awaited = true;
-        self.method = self.add(&request.route.method);
         self.path = self.add(&request.route.path);
         self.set_correlation(request.correlation());
         self.params = self.add(request.raw_params.get());
         let start = self.path.start;
         let places = path_params.map(|place| start + place.start..start + place.end);
         self.path_params.extend(places);
-        self.names = Some(Rc::clone(names));
+        self.template = Some(Rc::clone(template));
     }
 
     pub(in crate::node) fn set_correlation(&mut self, correlation: Correlation<'_>) {
@@ -82,7 +81,9 @@ impl TaskData {
     }
 
     pub(in crate::node) fn method(&self) -> &str {
-        self.part(&self.method)
+        self.template
+            .as_ref()
+            .map_or("", |template| &template.method)
     }
 
     pub(in crate::node) fn path(&self) -> &str {
@@ -98,24 +99,36 @@ impl TaskData {
     }
 
     pub(in crate::node) fn path_param(&self, name: &str) -> Option<&str> {
-        let mut names = self.names.as_ref()?.iter();
+        let mut names = self.template.as_ref()?.names.iter();
         let place = names.position(|other| other == name)?;
         self.path_params.get(place).map(|place| self.part(place))
     }
 
     /// Forgets the request, but keeps the memory.
     fn clear(&mut self) {
-        let (mut text, mut path_params) = (
-            std::mem::take(&mut self.text),
-            std::mem::take(&mut self.path_params),
-        );
+        // All fields, so that a new one is not forgotten.
+        let TaskData {
+            reply_to,
+            caller,
+            deadline,
+            is_awaited,
+            ends_with_caller,
+            text,
+            path,
+            request_id,
+            trace,
+            params,
+            path_params,
+            template,
+        } = self;
+        *reply_to.get_mut() = None;
+        (*caller, *deadline, *request_id, *template) = (None, None, None, None);
+        *trace = None;
+        *is_awaited = false;
+        ends_with_caller.set(false);
         text.clear();
         path_params.clear();
-        *self = TaskData {
-            text,
-            path_params,
-            ..TaskData::default()
-        };
+        (*path, *params) = (0..0, 0..0);
     }
 }
 

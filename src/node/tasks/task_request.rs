@@ -4,10 +4,10 @@ use std::rc::Rc;
 use std::str::FromStr;
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::super::error::Error;
 use super::super::served::parsed;
+use super::raw_json::RawJson;
 use super::task_data::TaskData;
 use crate::protocol::{DecodeError, Part, Route, TraceContext};
 use crate::time::Time;
@@ -27,9 +27,8 @@ impl TaskRequest {
     }
 
     /// Returns the params as JSON; `null` if there are none.
-    pub fn raw_params(&self) -> &RawValue {
-        // They were JSON when they were copied.
-        serde_json::from_str(self.0.params()).unwrap_or(RawValue::NULL)
+    pub fn raw_params(&self) -> RawJson<'_> {
+        RawJson::new(self.0.params())
     }
 
     /// Returns the route; its method is empty if the caller sent none.

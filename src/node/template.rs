@@ -1,24 +1,25 @@
 //! The text of a route, with its path parameters.
 
-use std::rc::Rc;
-
-use super::super::error::Error;
+use super::error::Error;
 use crate::protocol::{ErrorCode, Route};
 
 /// A method and a path that may have parameters: `/goods/{id}`, `/files/{*rest}`.
 #[derive(Debug)]
-pub(in crate::node) struct Template {
-    pub(in crate::node) method: String,
-    pub(in crate::node) path: String,
+pub(super) struct Template {
+    pub(super) method: String,
+    pub(super) path: String,
+    /// Names of the parameters, in their order.
+    pub(super) names: Vec<String>,
     /// The node serves all that no other node serves.
-    pub(in crate::node) is_catch_all: bool,
+    pub(super) is_catch_all: bool,
 }
 
 impl Template {
-    pub(in crate::node) fn new(method: &str, path: &str) -> Template {
+    pub(super) fn new(method: &str, path: &str) -> Template {
         Template {
             method: method.to_owned(),
             path: path.to_owned(),
+            names: names(path),
             is_catch_all: false,
         }
     }
@@ -28,7 +29,7 @@ impl Template {
     /// # Errors
     ///
     /// Returns an error if it is only `METHOD/`, unless the route is to catch all.
-    pub(in crate::node) fn registered(&self) -> Result<Route<'static>, Error> {
+    pub(super) fn registered(&self) -> Result<Route<'static>, Error> {
         let literal = literal(&self.path);
         let path = match literal.strip_suffix(PARAMETER) {
             None => literal,
@@ -48,17 +49,15 @@ impl Template {
         }
         Ok(Route::new(self.method.clone(), path))
     }
+}
 
-    /// Returns the names of the parameters, in their order.
-    pub(in crate::node) fn names(&self) -> Rc<[String]> {
-        let mut names = Vec::new();
-        let path = self.path.replace("{{", "").replace("}}", "");
-        for part in path.split('{').skip(1) {
-            let name = part.split('}').next().unwrap_or_default();
-            names.push(name.trim_start_matches('*').to_owned());
-        }
-        names.into()
-    }
+fn names(path: &str) -> Vec<String> {
+    let path = path.replace("{{", "").replace("}}", "");
+    let parts = path.split('{').skip(1);
+    let names = parts.map(|part| part.split('}').next().unwrap_or_default());
+    names
+        .map(|name| name.trim_start_matches('*').to_owned())
+        .collect()
 }
 
 /// Stands for a parameter. No path has it: control characters are rejected.
@@ -121,7 +120,6 @@ mod tests {
 
     #[test]
     fn names_the_parameters() {
-        let names = |path| Template::new("GET", path).names().to_vec();
         assert_eq!(names("/a/{b}/{c}/{*rest}"), ["b", "c", "rest"]);
         assert_eq!(names("/{{a}}/{b}"), ["b"]);
         assert!(names("/a").is_empty());
