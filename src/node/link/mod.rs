@@ -5,6 +5,7 @@ mod log;
 mod packets;
 mod phase;
 mod retry;
+mod status;
 
 use std::time::Duration;
 
@@ -89,16 +90,6 @@ impl DistributorLink {
         }
     }
 
-    /// Returns whether the node is registered or was, and does not leave.
-    pub(super) fn is_ready(&self) -> bool {
-        let is_listed = self.was_registered || self.config.distributor.is_none();
-        is_listed && !self.is_leaving()
-    }
-
-    pub(super) fn state(&self) -> LinkState {
-        self.phase.state(self.was_registered)
-    }
-
     /// Returns whether this is the connection to the Distributor.
     pub(super) fn owns(&self, conn: ConnId) -> bool {
         self.phase.conn() == Some(conn)
@@ -149,32 +140,6 @@ impl DistributorLink {
     fn take_key(&mut self) -> u64 {
         self.next_key += 1;
         self.next_key
-    }
-
-    pub(super) fn is_stopped(&self) -> bool {
-        self.is_stopped
-    }
-
-    pub(super) fn is_connected(&self) -> bool {
-        self.phase.conn().is_some()
-    }
-
-    /// Returns whether the Distributor has no sessions.
-    pub(super) fn is_plain(&self) -> bool {
-        matches!(self.phase, Phase::Plain { .. })
-    }
-
-    /// Returns whether a drain has ended, or can have no effect: no Distributor can be notified.
-    pub(super) fn is_drained(&self) -> bool {
-        match self.drain {
-            Drain::Over => true,
-            Drain::Unproven => !self.is_parting,
-            Drain::None | Drain::Pending { .. } => false,
-        }
-    }
-
-    pub(super) fn is_leaving(&self) -> bool {
-        self.is_stopped || !matches!(self.drain, Drain::None)
     }
 
     fn connect(&mut self, net: &mut Net) {

@@ -47,8 +47,11 @@ pub(super) struct Pending<T> {
 
 /// Something to be called with a [`ServiceContext`].
 pub(super) type Act<T> = Box<dyn FnMut(&mut ServiceContext<'_, T>)>;
-type Resume<T> = Box<dyn FnOnce(&mut ServiceContext<'_, T>, CallResult<'_>)>;
-type CallResult<'r> = Result<Reply<'r>, CallError<'r>>;
+pub(super) type Resume<T> = Box<dyn FnOnce(&mut ServiceContext<'_, T>, CallResult<'_>)>;
+pub(super) type CallResult<'r> = Result<Reply<'r>, CallError<'r>>;
+
+type ResumeAll<T> =
+    Box<dyn FnOnce(&mut ServiceContext<'_, T>, Vec<(SocketAddr, CallResult<'static>)>)>;
 
 pub(super) enum Timed<T> {
     Once(Box<dyn FnOnce(&mut ServiceContext<'_, T>)>),
@@ -73,7 +76,7 @@ enum Then<T> {
 struct Group<T> {
     missing: usize,
     results: Vec<(SocketAddr, CallResult<'static>)>,
-    then: Box<dyn FnOnce(&mut ServiceContext<'_, T>, Vec<(SocketAddr, CallResult<'static>)>)>,
+    then: ResumeAll<T>,
 }
 
 /// The request that a continuation serves.
@@ -304,7 +307,12 @@ impl<'a, T: 'static> ServiceContext<'a, T> {
         self.pending.timers.insert(timer, timed);
     }
 
-    fn make_then(&mut self, call: Call<()>, act: Resume<T>) -> CallId {
+    /// Makes a call whose result is for [`Builder::on_result`](super::super::Builder::on_result).
+    pub(super) fn make_call(&mut self, call: Call<()>) -> CallId {
+        self.cx.make(call)
+    }
+
+    pub(super) fn make_then(&mut self, call: Call<()>, act: Resume<T>) -> CallId {
         let id = self.cx.make(call);
         let continuation = Continuation {
             scope: self.scope(),
@@ -312,6 +320,27 @@ impl<'a, T: 'static> ServiceContext<'a, T> {
         };
         self.pending.continuations.insert(id, continuation);
         id
+    }
+
+    /// Makes the calls. [`Pending::resume`] collects their results.
+    pub(super) fn make_all_then(&mut self, call: CallAll<()>, act: ResumeAll<T>) {
+        let calls = self.cx.make_all(call);
+        let Some((_, first)) = calls.first().copied() else {
+            return self.after(Duration::ZERO, |cx| act(cx, Vec::new()));
+        };
+        let group = Group {
+            missing: calls.len(),
+            results: Vec::with_capacity(calls.len()),
+            then: act,
+        };
+        self.pending.groups.insert(first, group);
+        let scope = self.scope();
+        for (addr, id) in calls {
+            let then = Then::OfGroup(first, addr);
+            let scope = scope.clone();
+            let continuation = Continuation { scope, then };
+            self.pending.continuations.insert(id, continuation);
+        }
     }
 
     fn scope(&self) -> Scope {
@@ -334,79 +363,6 @@ fn send_results(
         written.map_err(|error| sent = Err(unencodable(&error)))
     });
     sent
-}
-
-impl<T: 'static> Call<&mut ServiceContext<'_, T>> {
-    /// Makes the call, and calls `act` with its result: exactly once, and never before this
-    /// returns. Calls that `act` makes have the deadline of the request that is served now.
-    pub fn then(
-        self,
-        act: impl FnOnce(&mut ServiceContext<'_, T>, Result<Reply<'_>, CallError<'_>>) + 'static,
-    ) -> CallId {
-        let (cx, call) = self.split();
-        cx.make_then(call, Box::new(act))
-    }
-
-    /// Makes the call, and replies to the request with what `act` makes of the result. The handler
-    /// returns what this returns.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the request was already replied to.
-    pub fn then_reply<R: Serialize>(
-        self,
-        act: impl FnOnce(
-            &mut ServiceContext<'_, T>,
-            Result<Reply<'_>, CallError<'_>>,
-        ) -> Result<R, Error>
-        + 'static,
-    ) -> Result<Replied, Error> {
-        let (cx, call) = self.split();
-        let (to, replied) = cx.reply_later()?;
-        let then = move |cx: &mut ServiceContext<'_, T>, result: CallResult<'_>| {
-            let result = caught(|| act(cx, result)).and_then(|result| result);
-            cx.reply_to(to, result);
-        };
-        cx.make_then(call, Box::new(then));
-        Ok(replied)
-    }
-
-    /// Makes the call. [`Builder::on_result`](super::super::Builder::on_result) names the function
-    /// that receives its result.
-    pub fn send(self) -> CallId {
-        let (cx, call) = self.split();
-        cx.cx.make(call)
-    }
-}
-
-impl<T: 'static> CallAll<&mut ServiceContext<'_, T>> {
-    /// Makes the calls, and calls `act` with all results and the addresses of their nodes.
-    pub fn then(
-        self,
-        act: impl FnOnce(
-            &mut ServiceContext<'_, T>,
-            Vec<(SocketAddr, Result<Reply<'static>, CallError<'static>>)>,
-        ) + 'static,
-    ) {
-        let (cx, call) = self.split();
-        let calls = cx.cx.make_all(call);
-        let Some((_, first)) = calls.first().copied() else {
-            return cx.after(Duration::ZERO, |cx| act(cx, Vec::new()));
-        };
-        let group = Group {
-            missing: calls.len(),
-            results: Vec::with_capacity(calls.len()),
-            then: Box::new(act),
-        };
-        cx.pending.groups.insert(first, group);
-        let scope = cx.scope();
-        for (addr, id) in calls {
-            let then = Then::OfGroup(first, addr);
-            let scope = scope.clone();
-            let continuation = Continuation { scope, then };
-            cx.pending.continuations.insert(id, continuation);
-        }
-    }
 }
 
 impl<T: 'static> Pending<T> {

@@ -1,5 +1,6 @@
 //! The service that a [`Builder`](super::Builder) makes of its handlers.
 
+mod calls;
 mod connections;
 mod context;
 mod handlers;
