@@ -200,8 +200,11 @@ pub mod distributor;
 pub mod fuzzing;
 #[cfg(feature = "http")]
 pub mod gateway;
+mod histogram;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "http")]
+mod metrics;
 pub mod node;
 mod path;
 pub mod protocol;

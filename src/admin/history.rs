@@ -121,7 +121,7 @@ impl Totals {
             entries: registry.len() as u64,
             left: left.map(|cause| registry.departures(cause)).iter().sum(),
             refused: refusals.map(|(_, count)| count).sum(),
-            limits: figures.limit_hits().iter().map(|(_, count)| count).sum(),
+            limits: figures.limit_hits().map(|(_, count)| count).sum(),
             revision: registry.revision(),
         }
     }

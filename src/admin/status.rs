@@ -75,7 +75,7 @@ pub(super) fn answer(
         needs_token: request.peer.is_none_or(needs_token),
         can_drain,
         refused: figures.refusals().into(),
-        limits: figures.limit_hits().into(),
+        limits: figures.limit_hits().collect(),
         history: HistoryJson {
             step_ms: STEP.as_millis(),
             last: history.last_number(),

@@ -43,10 +43,11 @@ use retry_after::retry_after;
 use self_preservation::SelfPreservation;
 use warm_up::WarmUp;
 
+pub use crate::histogram::Histogram;
 pub use admission::{Access, AddressRange, Tokens};
 pub use config::Config;
 pub use drains::{DrainId, MAX_DRAIN_WAIT};
-pub use events::{Event, Histogram, Journal, Pushed, Record, Stats};
+pub use events::{Event, Journal, Pushed, Record, Stats};
 #[cfg(fuzzing)]
 pub(crate) use events::{escaped, escaped_frame};
 pub use persistence::{Restored, Snapshot, SnapshotCounts, SnapshotSink, Unreadable};

@@ -57,6 +57,23 @@ pub struct LimitHits {
     pub write_timeout: u64,
 }
 
+impl LimitHits {
+    /// Returns all counts, with the names that metrics have for them.
+    pub(crate) fn named(&self) -> [(&'static str, u64); 9] {
+        [
+            ("http_connections", self.connections),
+            ("http_head_bytes", self.head_bytes),
+            ("http_body_bytes", self.body_bytes),
+            ("http_request_timeout", self.request_timeout),
+            ("http_response_timeout", self.response_timeout),
+            ("http_held_bytes", self.held_bytes),
+            ("http_unread_bytes", self.unread_bytes),
+            ("http_stream_backlog_bytes", self.stream_backlog_bytes),
+            ("http_write_timeout", self.write_timeout),
+        ]
+    }
+}
+
 impl Default for Limits {
     fn default() -> Limits {
         Limits {

@@ -272,6 +272,8 @@ fn each_metric_is_documented() {
         }
     }
     assert!(!table.is_empty());
+    let names: HashSet<&str> = table.iter().map(|(name, ..)| *name).collect();
+    assert_eq!(names.len(), table.len(), "a family occurs twice: {table:?}");
     let page = include_str!("../../docs/operations/metrics.md");
     for (name, kind, help) in table {
         let start = format!("| `{name}` | {kind} | ");

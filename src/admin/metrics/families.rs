@@ -1,8 +1,8 @@
 //! The table of all metrics.
 
-use super::text::Samples;
 use crate::distributor::{Distributor, Journal};
 use crate::http::Server;
+use crate::metrics::{Family, Samples, families, write_families, write_loop};
 use crate::reactor::Net;
 use crate::registry::Cause;
 
@@ -24,10 +24,9 @@ pub(crate) struct Figures<'a> {
 
 impl Figures<'_> {
     /// Returns the number of times that each limit was hit.
-    pub(crate) fn limit_hits(&self) -> [(&'static str, u64); 20] {
+    pub(crate) fn limit_hits(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let (stats, counters) = (self.distributor.stats(), self.net.counters());
-        let http = self.server.limit_hits();
-        [
+        let own = [
             ("connections", counters.refused),
             ("file_descriptors", counters.shed),
             ("accept", counters.accept_failures),
@@ -38,17 +37,10 @@ impl Figures<'_> {
             ("unsent_bytes", stats.unsent_overflows),
             ("write_timeout", stats.write_timeouts),
             ("old_lists", stats.old_lists_cut),
-            ("http_connections", http.connections),
-            ("http_head_bytes", http.head_bytes),
-            ("http_body_bytes", http.body_bytes),
-            ("http_request_timeout", http.request_timeout),
-            ("http_response_timeout", http.response_timeout),
-            ("http_held_bytes", http.held_bytes),
-            ("http_unread_bytes", http.unread_bytes),
-            ("http_stream_backlog_bytes", http.stream_backlog_bytes),
-            ("http_write_timeout", http.write_timeout),
-            ("http_streams", self.counts.streams_refused),
-        ]
+        ];
+        let streams = ("http_streams", self.counts.streams_refused);
+        let http = self.server.limit_hits().named();
+        own.into_iter().chain(http).chain([streams])
     }
 
     /// Returns the number of refused packets, connections and requests, by kind.
@@ -76,34 +68,20 @@ pub(crate) struct Counts {
     pub(crate) events_sent: u64,
 }
 
-/// A family of samples, and the function that writes them.
-struct Family {
-    name: &'static str,
-    kind: &'static str,
-    help: &'static str,
-    write: fn(&mut Samples<'_>, &Figures<'_>),
-}
-
 /// Encodes all metrics.
 pub(super) fn encode(figures: &Figures<'_>) -> String {
     let mut text = String::new();
-    for family in FAMILIES {
-        let mut samples = Samples::begin(&mut text, family.name, family.kind, family.help);
-        (family.write)(&mut samples, figures);
-    }
+    write_families(&mut text, FAMILIES, |write, out| write(out, figures));
+    write_loop(&mut text, figures.net);
     text
 }
 
-/// A row is `kind "name", "help": |out, figures| samples;`.
-macro_rules! families {
-    ($($kind:ident $name:literal, $help:literal: $write:expr;)*) => {
-        &[$(Family { name: $name, kind: stringify!($kind), help: $help, write: $write }),*]
-    };
-}
+/// Writes the samples of a family.
+type Write = fn(&mut Samples<'_>, &Figures<'_>);
 
 /// A figure belongs to only one family: a collection with its own metric is not in
 /// `pilcrow_collection_size`.
-const FAMILIES: &[Family] = families! {
+const FAMILIES: &[Family<Write>] = families! {
     gauge "pilcrow_build_info", "The version of the program.":
         |out, _| out.each("version", [(env!("CARGO_PKG_VERSION"), 1)]);
     gauge "pilcrow_ready", "1 if the list is complete, 0 during the warm-up.":
@@ -169,26 +147,6 @@ const FAMILIES: &[Family] = families! {
             let others = f.distributor.bytes_kept().into_iter().chain(f.net.bytes_kept());
             out.each("collection", others.chain(f.server.bytes_kept()));
         };
-    counter "pilcrow_stalls_total", "Times that the process was stopped or starved.":
-        |out, f| out.one(f.net.counters().stalls);
-    counter "pilcrow_connections_accepted_total", "Accepted connections, HTTP included.":
-        |out, f| out.one(f.net.counters().accepted);
-    counter "pilcrow_connections_closed_total", "Connections that ended.":
-        |out, f| out.one(f.net.counters().closed);
-    counter "pilcrow_limits_broken_total", "Connections that broke a limit, HTTP included.":
-        |out, f| out.one(f.net.counters().limits_broken);
-    counter "pilcrow_frames_read_total", "Frames read.":
-        |out, f| out.one(f.net.counters().frames_read);
-    counter "pilcrow_read_bytes_total", "Bytes read.":
-        |out, f| out.one(f.net.counters().bytes_read);
-    counter "pilcrow_written_bytes_total", "Bytes written.":
-        |out, f| out.one(f.net.counters().bytes_written);
-    counter "pilcrow_writes_total", "System calls that wrote bytes.":
-        |out, f| out.one(f.net.counters().writes);
-    counter "pilcrow_stale_total", "Events for connections that were gone.":
-        |out, f| out.one(f.net.counters().stale);
-    counter "pilcrow_write_seconds_total", "Time spent writing.":
-        |out, f| out.one(f.net.counters().flush_time.as_secs_f64());
     gauge "pilcrow_http_connections", "Open HTTP connections.":
         |out, f| out.one(f.server.connections());
     gauge "pilcrow_http_streams", "Open event streams.":
@@ -207,15 +165,3 @@ const FAMILIES: &[Family] = families! {
     counter "pilcrow_http_events_sent_total", "Events sent, to all streams together.":
         |out, f| out.one(f.counts.events_sent);
 };
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_family_is_in_the_table_once() {
-        let mut names: Vec<&str> = FAMILIES.iter().map(|family| family.name).collect();
-        names.sort_unstable();
-        assert!(names.windows(2).all(|two| two[0] != two[1]), "{names:?}");
-    }
-}

@@ -1,13 +1,13 @@
-//! Metrics in the text format of Prometheus, version 0.0.4.
+//! The metrics of a Distributor.
 
 mod families;
-mod text;
 
 use std::time::Duration;
 
 use self::families::encode;
 pub(super) use self::families::{Counts, Figures};
 use super::context::Answer;
+use crate::metrics::CONTENT_TYPE;
 use crate::time::Time;
 
 /// The last metrics, and when they were encoded. Very frequent requests share them.
@@ -30,10 +30,9 @@ impl Cache {
         let max_age = max_age(figures.net.connections());
         self.0
             .take_if(|(at, _)| now.saturating_since(*at) >= max_age);
-        let (_, answer) = self.0.get_or_insert_with(|| {
-            let content_type = "text/plain; version=0.0.4; charset=utf-8";
-            (now, Answer::new(content_type, encode(figures)))
-        });
+        let (_, answer) = self
+            .0
+            .get_or_insert_with(|| (now, Answer::new(CONTENT_TYPE, encode(figures))));
         answer.clone()
     }
 }

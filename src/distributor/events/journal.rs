@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::event::{Event, Record, Subject};
-use super::histogram::Histogram;
 use super::push_log::{MAX_PUSHES, PushLog, Pushed};
+use crate::histogram::Histogram;
 use crate::rate_limit::RateLimit;
 use crate::registry::{EntryId, Registry};
 use crate::time::Time;

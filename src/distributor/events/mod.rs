@@ -2,7 +2,6 @@
 
 mod escaped;
 mod event;
-mod histogram;
 mod journal;
 mod push_log;
 
@@ -13,7 +12,6 @@ use tracing::{info, warn};
 pub(crate) use escaped::{escaped, escaped_frame};
 pub use event::{Event, Record};
 pub(super) use event::{Subject, describe};
-pub use histogram::Histogram;
 pub use journal::Journal;
 pub(super) use push_log::MAX_NAMES;
 pub use push_log::Pushed;

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::histogram::Histogram;
+use crate::histogram::Histogram;
 use crate::time::Time;
 
 /// A push of one or several changes to all watching peers.

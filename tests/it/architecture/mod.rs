@@ -13,17 +13,20 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("path", &[]),
     ("rate_limit", &["time"]),
+    ("histogram", &[]),
     ("sys", &["time"]),
     // Replaces `sys` in tests.
     ("testing", &["reactor", "sys", "time"]),
     ("store", &["sys"]),
     ("reactor", &["sys", "time"]),
     ("http", &["path", "rate_limit", "reactor", "time"]),
+    ("metrics", &["histogram", "reactor"]),
     ("protocol", &["path"]),
     ("registry", &["protocol"]),
     (
         "distributor",
         &[
+            "histogram",
             "protocol",
             "rate_limit",
             "registry",
@@ -38,7 +41,16 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     (
         "gateway",
-        &["http", "node", "protocol", "rate_limit", "reactor", "time"],
+        &[
+            "histogram",
+            "http",
+            "metrics",
+            "node",
+            "protocol",
+            "rate_limit",
+            "reactor",
+            "time",
+        ],
     ),
     // For tests only.
     (
@@ -50,6 +62,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &[
             "distributor",
             "http",
+            "metrics",
             "protocol",
             "rate_limit",
             "registry",

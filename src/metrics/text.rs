@@ -2,10 +2,10 @@
 
 use std::fmt::{self, Display, Write};
 
-use crate::distributor::Histogram;
+use crate::histogram::Histogram;
 
 /// Writes the samples of one family.
-pub(super) struct Samples<'t> {
+pub(crate) struct Samples<'t> {
     name: &'static str,
     text: &'t mut String,
 }
@@ -25,13 +25,13 @@ impl Samples<'_> {
     }
 
     /// Writes the only sample of a family.
-    pub(super) fn one(&mut self, value: impl Display) {
+    pub(crate) fn one(&mut self, value: impl Display) {
         let name = self.name;
         self.line(format_args!("{name} {value}"));
     }
 
     /// Writes a sample for each value of a label.
-    pub(super) fn each<'l, V: Display>(
+    pub(crate) fn each<'l, V: Display>(
         &mut self,
         label: &str,
         values: impl IntoIterator<Item = (&'l str, V)>,
@@ -44,7 +44,7 @@ impl Samples<'_> {
     }
 
     /// Writes the samples of a histogram.
-    pub(super) fn buckets(&mut self, histogram: Option<&Histogram>) {
+    pub(crate) fn buckets(&mut self, histogram: Option<&Histogram>) {
         let Some(histogram) = histogram else {
             return;
         };
