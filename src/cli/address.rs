@@ -88,6 +88,17 @@ pub(crate) fn resolve(flag: &str, host_port: &HostPort) -> Result<Vec<SocketAddr
     })
 }
 
+/// Parses an address to listen on. `none` means that nothing listens.
+pub(crate) fn address_or_none(text: &str) -> Result<Option<HostPort>, String> {
+    if text == "none" {
+        return Ok(None);
+    }
+    match text.parse() {
+        Ok(address) => Ok(Some(address)),
+        Err(why) => Err(format!("{why}, or none")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

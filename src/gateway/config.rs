@@ -72,6 +72,8 @@ pub struct Stats {
     pub answered: u64,
     /// Requests that were answered with the reply of a node.
     pub replied: u64,
+    /// Replies with an errorcode other than 0.
+    pub error_replies: u64,
     /// Malformed requests that were refused.
     pub refused: u64,
 }

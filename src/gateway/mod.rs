@@ -26,6 +26,7 @@
 
 mod body_type;
 mod config;
+mod counts;
 mod gone_routes;
 mod methods;
 mod params;
@@ -33,6 +34,7 @@ mod pending;
 mod problem;
 mod requests;
 mod responses;
+mod status;
 mod statuses;
 mod trace;
 
@@ -40,12 +42,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
-use crate::http::{self, Server};
+use crate::http::{self, Probes, Server};
 use crate::node::{self, Context, Node};
 use crate::protocol::Token;
 use crate::reactor::{Composite, Handler, Net};
+use counts::Counts;
 use pending::PendingRequests;
 use responses::HttpSide;
+use status::{Readiness, Status};
 
 pub use config::{Config, Stats};
 
@@ -57,7 +61,9 @@ pub struct Gateway {
     node: Node<PendingRequests>,
     /// Port of the first listener.
     port: Option<u16>,
-    stats: Stats,
+    counts: Counts,
+    readiness: Readiness,
+    probes: Option<Probes>,
 }
 
 impl Gateway {
@@ -73,7 +79,9 @@ impl Gateway {
             node: node(&config, None),
             config,
             port: None,
-            stats: Stats::default(),
+            counts: Counts::default(),
+            readiness: Readiness::default(),
+            probes: None,
         }
     }
 
@@ -95,6 +103,19 @@ impl Gateway {
         Ok(bound)
     }
 
+    /// Listens for health checks and metrics, which are served apart from the routes of nodes:
+    /// `GET /healthz`, `/readyz` and `/metrics`, as by [`Probes`]. May be called several times.
+    /// Returns the address in use.
+    ///
+    /// The gateway is ready when it is registered and has a complete list, until it stops.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Net::listen`].
+    pub fn listen_admin(&mut self, net: &mut Net, addr: SocketAddr) -> io::Result<SocketAddr> {
+        self.probes.get_or_insert_default().listen(net, addr)
+    }
+
     /// Begins to look for the Distributor, and registers with the port of the first listener.
     ///
     /// Returns the errors of [`Node::start`].
@@ -111,7 +132,7 @@ impl Gateway {
 
     /// Returns the counters.
     pub fn stats(&self) -> Stats {
-        self.stats
+        self.counts.stats
     }
 
     /// Returns the number of connections of HTTP clients.
@@ -120,8 +141,10 @@ impl Gateway {
     }
 
     /// Stops accepting connections, and answers the received requests. It is done when there are no
-    /// [`clients`](Gateway::clients).
+    /// [`clients`](Gateway::clients). Until [`Gateway::leave`], health checks are answered: it is
+    /// not ready any more.
     pub fn stop(&mut self, net: &mut Net) {
+        self.readiness.is_stopping = true;
         self.http.stop(net);
     }
 
@@ -130,8 +153,11 @@ impl Gateway {
         self.node.context(net).set_token(Some(token));
     }
 
-    /// Stops its node.
+    /// Stops its node, and the listeners for health checks and metrics.
     pub fn leave(&mut self, net: &mut Net) {
+        if let Some(probes) = &mut self.probes {
+            probes.stop(net);
+        }
         self.node.context(net).stop();
     }
 }
@@ -150,25 +176,39 @@ fn node(config: &Config, http_port: Option<u16>) -> Node<PendingRequests> {
     Node::new(node_config, pending)
 }
 
+impl Gateway {
+    /// Returns the part that handles HTTP requests, and its server.
+    fn http_side(&mut self) -> (HttpSide<'_>, &mut Server) {
+        let side = HttpSide {
+            config: &self.config,
+            node: &mut self.node,
+            counts: &mut self.counts,
+        };
+        (side, &mut self.http)
+    }
+}
+
 impl Composite for Gateway {
     fn for_each(&mut self, mut act: impl FnMut(&mut dyn Handler)) {
         act(&mut self.node);
-        let mut side = HttpSide {
-            config: &self.config,
-            node: &mut self.node,
-            stats: &mut self.stats,
-        };
-        act(&mut self.http.with(&mut side));
+        let (mut side, http) = self.http_side();
+        act(&mut http.with(&mut side));
+        if let Some(probes) = &mut self.probes {
+            let status = Status {
+                node: &self.node,
+                http: &self.http,
+                counts: &self.counts,
+                readiness: self.readiness,
+            };
+            act(&mut probes.with(&status));
+        }
     }
 
     fn on_turn_end(&mut self, net: &mut Net) {
         self.node.on_turn_end(net);
         // Requests are answered in the turn in which their calls have results.
-        let mut side = HttpSide {
-            config: &self.config,
-            node: &mut self.node,
-            stats: &mut self.stats,
-        };
-        side.respond_to_completed(&mut self.http.http(net));
+        let (mut side, http) = self.http_side();
+        side.respond_to_completed(&mut http.http(net));
+        self.readiness.update(&self.node);
     }
 }

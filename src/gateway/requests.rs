@@ -42,7 +42,7 @@ impl App for HttpSide<'_> {
     }
 
     fn on_refused(&mut self, _: &mut Http<'_>, peer: Option<SocketAddr>, status: u16, why: &str) {
-        self.stats.refused += 1;
+        self.counts.refused(status);
         let peer = peer.map(tracing::field::display);
         tracing::info!(peer, status, why, "request refused");
     }
@@ -128,7 +128,7 @@ impl HttpSide<'_> {
         let of_get = (route.method == "HEAD").then(|| Route::get(request.path()));
         let mut routes = [Some(&route), of_get.as_ref()].into_iter().flatten();
         let now = net.now();
-        let (service, roster) = self.node.service_and_roster();
+        let (service, roster, _) = self.node.parts();
         let is_served = |route: &&Route<'_>| roster.serving_prefix(route).next().is_some();
         if let Some(served) = routes.clone().find(is_served) {
             return Ok(served.clone());

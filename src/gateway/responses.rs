@@ -1,13 +1,14 @@
 //! HTTP responses: the results of calls, and their substitutes.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use super::config::{Config, Stats};
+use super::config::Config;
+use super::counts::Counts;
 use super::pending::{CompletedRequest, PendingRequest, PendingRequests};
 use super::problem::{Problem, problem};
 use crate::http::{Http, Response};
 use crate::node::Node;
-use crate::reactor::Net;
 
 pub(super) const JSON: &str = "application/json";
 
@@ -15,7 +16,7 @@ pub(super) const JSON: &str = "application/json";
 pub(super) struct HttpSide<'a> {
     pub(super) config: &'a Config,
     pub(super) node: &'a mut Node<PendingRequests>,
-    pub(super) stats: &'a mut Stats,
+    pub(super) counts: &'a mut Counts,
 }
 
 impl HttpSide<'_> {
@@ -30,13 +31,15 @@ impl HttpSide<'_> {
                 errorcode,
                 responder,
             } = completed;
-            if errorcode.is_some() && !http.has_room_for(body.len()) {
-                let why = "too many bytes of other replies are unread: try again later";
-                let body = problem(503, why);
-                self.respond(http, request, 503, &body, None, responder);
-                continue;
+            if let Some(errorcode) = errorcode {
+                if !http.has_room_for(body.len()) {
+                    let why = "too many bytes of other replies are unread: try again later";
+                    let body = problem(503, why);
+                    self.respond(http, request, 503, &body, None, responder);
+                    continue;
+                }
+                self.counts.replied(errorcode);
             }
-            self.stats.replied += u64::from(errorcode.is_some());
             self.respond(http, request, status, &body, None, responder);
         }
         self.node.service().completed = completed;
@@ -69,7 +72,8 @@ impl HttpSide<'_> {
         header: Option<(&str, &str)>,
         responder: Option<SocketAddr>,
     ) {
-        self.stats.answered += 1;
+        let took = http.net().now().saturating_since(request.came_at);
+        self.counts.responded(status, took);
         let mut headers = Vec::with_capacity(8);
         if status != 204 {
             headers.push(("Content-Type", JSON));
@@ -100,14 +104,13 @@ impl HttpSide<'_> {
             headers: &headers,
             body: body.as_bytes(),
         };
-        log(http.net(), &request, status, responder);
+        log(&request, status, took, responder);
         http.respond(request.to, &response);
     }
 }
 
 /// Writes a line of the access log.
-fn log(net: &Net, request: &PendingRequest, status: u16, node: Option<SocketAddr>) {
-    let took = net.now().saturating_since(request.came_at);
+fn log(request: &PendingRequest, status: u16, took: Duration, node: Option<SocketAddr>) {
     tracing::info!(
         // In quotes, so that text of a client cannot pose as other fields.
         method = ?request.method,

@@ -10,8 +10,6 @@ use super::context::Context;
 use super::correlation::Correlation;
 use super::handle::Handle;
 use super::node_core::Core;
-#[cfg(feature = "http")]
-use super::roster::Roster;
 use super::served;
 use super::service::Service;
 use super::shutdown::Shutdown;
@@ -19,6 +17,8 @@ use super::slot_key::SlotKey;
 use super::tag::Tag;
 use super::task_turn;
 use super::waiter::Waiter;
+#[cfg(feature = "http")]
+use super::{event::LinkState, roster::Roster};
 use crate::protocol::Reply;
 use crate::reactor::{
     CloseReason, ConnId, Handler, ListenOptions, Net, Origin, Owner, TimerId, Waker,
@@ -90,10 +90,11 @@ impl<S: Service> Node<S> {
         &mut self.service
     }
 
-    /// Returns your service, and the view of all live nodes.
+    /// Returns the service, the view of all live nodes, and the state of the link.
     #[cfg(feature = "http")]
-    pub(crate) fn service_and_roster(&mut self) -> (&mut S, &Roster) {
-        (&mut self.service, &self.core.link.roster)
+    pub(crate) fn parts(&self) -> (&S, &Roster, LinkState) {
+        let link = &self.core.link;
+        (&self.service, &link.roster, link.state())
     }
 
     /// Returns a handle for another thread. `waker` is that of the reactor that turns the node.

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::admin::AdminServer;
+use crate::gateway;
 use crate::support::{Client, Distributor, Folder, command, distributor_command, output_of};
 
 fn root() -> &'static Path {
@@ -260,7 +261,15 @@ fn node_in_node_js_is_the_same_in_readme_and_page() {
 #[test]
 fn each_metric_is_documented() {
     let admin = AdminServer::start(&[]);
-    let metrics = admin.get("/metrics").body;
+    let page = include_str!("../../docs/operations/metrics.md");
+    let (of_distributor, of_gateway) = page.split_once("\n## Gateway\n").unwrap();
+    assert_metrics_are_in(&admin.get("/metrics").body, of_distributor);
+    let distributor = Distributor::start(&[]);
+    assert_metrics_are_in(&gateway::admin::metrics_of(distributor.addr), of_gateway);
+}
+
+/// Checks that a part of a page has a row for each metric, and no others.
+fn assert_metrics_are_in(metrics: &str, page: &str) {
     let mut table = Vec::new();
     let mut help = "";
     for line in metrics.lines() {
@@ -274,7 +283,6 @@ fn each_metric_is_documented() {
     assert!(!table.is_empty());
     let names: HashSet<&str> = table.iter().map(|(name, ..)| *name).collect();
     assert_eq!(names.len(), table.len(), "a family occurs twice: {table:?}");
-    let page = include_str!("../../docs/operations/metrics.md");
     for (name, kind, help) in table {
         let start = format!("| `{name}` | {kind} | ");
         let row = page.lines().find(|line| line.starts_with(&start));
@@ -283,6 +291,17 @@ fn each_metric_is_documented() {
             row.ends_with(&format!(" | {help} |")),
             "{row} is not: {help}"
         );
+    }
+    let is_metric = |row: &&str| {
+        let kinds = ["gauge", "counter", "histogram"];
+        row.starts_with("| `")
+            && kinds
+                .iter()
+                .any(|kind| row.contains(&format!("` | {kind} | ")))
+    };
+    for row in page.lines().filter(is_metric) {
+        let name = row.split('`').nth(1).unwrap();
+        assert!(names.contains(name), "{name} is documented, but gone");
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
-use crate::cli::address::HostPort;
+use crate::cli::address::{HostPort, address_or_none};
 use crate::cli::generate::Generate;
 use crate::cli::help::with_help;
 use crate::cli::listen::PublicArgs;
@@ -74,6 +74,16 @@ pub(crate) struct Args {
     /// The token is on its first line. Reloaded on SIGHUP, which closes no connection
     #[arg(long, value_name = "FILE", help_heading = "Access")]
     pub(crate) token_file: Option<PathBuf>,
+
+    /// Serve /healthz, /readyz and /metrics on ADDR.
+    ///
+    /// ADDR is ADDRESS:PORT or NAME:PORT; repeatable. Apart from --listen, so that they hide no
+    /// path of a node. /readyz is 200 when the gateway has a complete list. none turns it off.
+    /// Addresses that other machines can reach need --allow-anonymous
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    #[arg(help_heading = "Network")]
+    #[arg(default_value = "none", value_parser = address_or_none)]
+    pub(crate) admin_listen: Vec<Option<HostPort>>,
 
     /// Name to register with.
     ///

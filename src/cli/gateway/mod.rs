@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::FromArgMatches;
 use tracing::{debug, info};
 
+use crate::cli::address::HostPort;
 use crate::cli::failure::{Failure, failed};
 use crate::cli::generate::Generate;
 use crate::cli::listen::{self, ListenAddress, Place, bind_all, reject_public};
@@ -51,6 +52,8 @@ struct GatewayServer {
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 /// Maximum number of connections to nodes, in addition to those of HTTP clients.
 const MAX_NODES: usize = 10_000;
+/// Number of connections for health checks and metrics. They have reserved fds.
+const MAX_ADMIN_CONNECTIONS: usize = http::Probes::MAX_CONNECTIONS;
 /// Number of fds for everything but clients: listeners, the loop, logs, some nodes.
 const RESERVED_FDS: u64 = 256;
 
@@ -61,6 +64,15 @@ impl Server for GatewayServer {
 
     fn log_args(args: &Args) -> &LogArgs {
         &args.log
+    }
+
+    fn check(args: &Args) -> Result<(), Failure> {
+        if args.admin_listen.len() > 1 && args.admin_listen.contains(&None) {
+            return Err(Failure::usage(
+                "--admin-listen none: beside an address; remove one of them",
+            ));
+        }
+        Ok(())
     }
 
     fn read_tokens(args: &Args) -> Result<Option<Token<'static>>, Failure> {
@@ -75,14 +87,19 @@ impl Server for GatewayServer {
         token: Option<Token<'static>>,
     ) -> Result<(Limits, Start<Self>), Failure> {
         let addresses = listen::addresses(settings, "--listen", &args.listen, inherited)?;
+        let admin: Vec<HostPort> = args.admin_listen.iter().flatten().cloned().collect();
+        let admin = listen::addresses(settings, "--admin-listen", &admin, Vec::new())?;
         if !args.public.allow_anonymous {
             let why = "call every node; listen on a loopback address, or permit it with \
                        --allow-anonymous";
             reject_public(&addresses, why)?;
+            let why = "read the metrics; listen on a loopback address, or permit it with \
+                       --allow-anonymous";
+            reject_public(&admin, why)?;
         }
         let max_connections = program::max_connections(args.max_connections, true, RESERVED_FDS);
         let limits = Limits {
-            max_connections: max_connections + MAX_NODES,
+            max_connections: max_connections + MAX_NODES + MAX_ADMIN_CONNECTIONS,
             // Room for requests to nodes, and for a reply with its head.
             max_unsent_bytes: 8 << 20,
             // A client that exceeds a limit must be able to read the response.
@@ -109,6 +126,10 @@ impl Server for GatewayServer {
                 Place::Address(address) => gateway.listen(reactor.net(), address),
                 Place::Socket(socket) => gateway.listen_on(reactor.net(), socket),
             })?;
+            let admin = bind_all(admin, |place| match place {
+                Place::Address(address) => gateway.listen_admin(reactor.net(), address),
+                Place::Socket(_) => Err(io::ErrorKind::Unsupported.into()),
+            })?;
             gateway
                 .start(reactor.net())
                 .map_err(failed("cannot connect to the Distributor"))?;
@@ -118,8 +139,11 @@ impl Server for GatewayServer {
                 version = env!("CARGO_PKG_VERSION"),
                 "serving"
             );
-            let lines = bound.iter().map(|bound| format!("listening on {bound}\n"));
-            let announcement = lines.collect::<String>() + SERVING;
+            let admin = admin
+                .iter()
+                .map(|bound| format!("admin on http://{bound}/\n"));
+            let bound = bound.iter().map(|bound| format!("listening on {bound}\n"));
+            let announcement = admin.chain(bound).collect::<String>() + SERVING;
             let server = GatewayServer {
                 gateway,
                 deadline: args.deadline,

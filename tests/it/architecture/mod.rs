@@ -19,8 +19,11 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("testing", &["reactor", "sys", "time"]),
     ("store", &["sys"]),
     ("reactor", &["sys", "time"]),
-    ("http", &["path", "rate_limit", "reactor", "time"]),
     ("metrics", &["histogram", "reactor"]),
+    (
+        "http",
+        &["metrics", "path", "rate_limit", "reactor", "time"],
+    ),
     ("protocol", &["path"]),
     ("registry", &["protocol"]),
     (

@@ -1,5 +1,6 @@
 //! The gateway as a program, between HTTP clients and nodes on real sockets.
 
+pub mod admin;
 mod plain_node;
 mod statuses;
 mod trace;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::admin::{AdminToken, Config};
-use crate::cli::address::HostPort;
+use crate::cli::address::{HostPort, address_or_none};
 use crate::cli::value::{any_duration, duration, host, timeout, whole};
 
 #[derive(clap::Args, Debug)]
@@ -52,17 +52,6 @@ impl HttpArgs {
             max_connections: max_connections.into(),
             ..Config::default()
         }
-    }
-}
-
-/// Parses an address of the admin API. `none` means that it does not listen.
-fn address_or_none(text: &str) -> Result<Option<HostPort>, String> {
-    if text == "none" {
-        return Ok(None);
-    }
-    match text.parse() {
-        Ok(address) => Ok(Some(address)),
-        Err(why) => Err(format!("{why}, or none")),
     }
 }
 
