@@ -156,7 +156,8 @@
 //!
 //! - `cli` (default): the dependencies of the programs. Libraries disable it: `pilcrow = { path =
 //!   "../pilcrow", default-features = false }`.
-//! - `http`: the modules [`http`], [`gateway`] and [`admin`]. Part of `cli`.
+//! - `http`: the modules [`http`], [`gateway`] and [`admin`], and health checks of nodes. Part of
+//!   `cli`.
 //!
 //! # Internals
 //!

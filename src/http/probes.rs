@@ -15,7 +15,7 @@ use super::responder::Http;
 use super::response::Response;
 use super::server::Server;
 use crate::metrics::CONTENT_TYPE;
-use crate::reactor::{Composite, Handler, Net};
+use crate::reactor::{Composite, Handler, Net, Owner};
 
 /// The subject of [`Probes`].
 pub trait Probed {
@@ -138,6 +138,11 @@ impl Probes {
     /// Stops accepting connections, and closes those without a request.
     pub fn stop(&mut self, net: &mut Net) {
         self.server.stop(net);
+    }
+
+    /// Returns whether its listeners, connections and timers have this owner.
+    pub(crate) fn owns(&self, owner: Owner) -> bool {
+        self.server.owner == Some(owner)
     }
 
     /// Returns the server as a handler that responds for this subject.

@@ -35,6 +35,8 @@ pub struct Builder<T = ()> {
     pub(super) config: Config,
     listen: Option<String>,
     distributors: Vec<String>,
+    #[cfg(feature = "http")]
+    health: Option<String>,
     state: T,
     routes: Vec<(Template, Handler<T>)>,
     hooks: Hooks<T>,
@@ -85,6 +87,8 @@ impl Builder<()> {
             },
             listen: None,
             distributors: Vec::new(),
+            #[cfg(feature = "http")]
+            health: None,
             state: (),
             routes: Vec::new(),
             hooks: Hooks::default(),
@@ -104,6 +108,8 @@ impl Builder<()> {
             config: self.config,
             listen: self.listen,
             distributors: self.distributors,
+            #[cfg(feature = "http")]
+            health: self.health,
             state,
             routes: Vec::new(),
             hooks: Hooks::default(),
@@ -156,6 +162,17 @@ impl<T: 'static> Builder<T> {
     /// empty.
     pub fn distributor(mut self, addr: impl ToString) -> Self {
         self.distributors.push(addr.to_string());
+        self
+    }
+
+    /// Sets an address for health checks over HTTP, as in `127.0.0.1:9011`.
+    ///
+    /// `GET /healthz` is answered with 200 while the node runs, and `GET /readyz` with 200 while it
+    /// is [ready](super::Context::is_ready), otherwise with 503 and the reason. They need no token:
+    /// choose an address that only those reach who check.
+    #[cfg(feature = "http")]
+    pub fn health(mut self, addr: impl ToString) -> Self {
+        self.health = Some(addr.to_string());
         self
     }
 
@@ -327,7 +344,16 @@ impl<T: 'static> Builder<T> {
         }
         let listen = config.listen;
         let mut node = Node::new(config, routes);
+        #[cfg(feature = "http")]
+        if let Some(health) = &self.health {
+            let addr = addresses::to_listen_on(health)?;
+            if let Err(error) = node.listen_health(net, addr) {
+                let message = format!("cannot listen on {addr} for health checks: {error}");
+                return Err(Error::internal(message));
+            }
+        }
         if let Err(error) = node.start(net) {
+            node.context(net).stop();
             let addr = listen.map_or_else(String::new, |addr| format!(" on {addr}"));
             return Err(Error::internal(format!("cannot listen{addr}: {error}")));
         }

@@ -147,6 +147,8 @@ mod correlation;
 mod error;
 mod event;
 mod handle;
+#[cfg(feature = "http")]
+mod health;
 mod link;
 mod node_core;
 mod panics;

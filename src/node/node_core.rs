@@ -18,6 +18,11 @@ use super::tag::Tag;
 use super::tasks::{Executor, Hub, WaitResult};
 use super::waiter::Waiter;
 use super::waits::{WaitId, Waits};
+#[cfg(feature = "http")]
+use super::{
+    event::LinkState,
+    health::{Health, Readiness},
+};
 use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{Close, CloseReason, ConnId, ListenerId, Net, Owner, TimerId};
 
@@ -43,6 +48,8 @@ pub(super) struct Core {
     pub(super) events: Vec<Event>,
     /// Calls from other threads. One sender is kept, so that the channel stays open.
     pub(super) posted: (Sender<PostedCall>, Receiver<PostedCall>),
+    #[cfg(feature = "http")]
+    pub(super) health: Option<Health>,
 }
 
 /// Two owners, so that the tags of timers never collide.
@@ -73,6 +80,8 @@ impl Core {
             waits: Waits::default(),
             events: Vec::new(),
             posted: mpsc::channel(),
+            #[cfg(feature = "http")]
+            health: None,
         }
     }
 
@@ -91,7 +100,18 @@ impl Core {
 
     pub(super) fn owns(&self, owner: Owner) -> bool {
         let is_either = |owners: Owners| owners.node == owner || owners.service == owner;
+        #[cfg(feature = "http")]
+        if self.owns_health(owner) {
+            return true;
+        }
         self.owners.is_some_and(is_either)
+    }
+
+    /// Returns whether this is the owner of the server for health checks.
+    #[cfg(feature = "http")]
+    pub(super) fn owns_health(&self, owner: Owner) -> bool {
+        let health = self.health.as_ref();
+        health.is_some_and(|health| health.owns(owner))
     }
 
     /// Returns whether the current callback is for a connection or a timer of the node itself, and
@@ -105,6 +125,22 @@ impl Core {
     pub(super) fn is_ready(&self) -> bool {
         let is_listening = self.listener.is_some() || self.link.config.listen.is_none();
         self.has_started && is_listening && self.link.is_ready()
+    }
+
+    /// Returns what health checks are told.
+    #[cfg(feature = "http")]
+    pub(super) fn readiness(&self) -> Readiness {
+        Readiness(if self.is_ready() {
+            Ok(if self.link.state() == LinkState::Lost {
+                "ready: the Distributor is lost, the nodes of the last list are called"
+            } else {
+                "ready"
+            })
+        } else if self.link.is_leaving() {
+            Err("leaving")
+        } else {
+            Err("not registered with a Distributor")
+        })
     }
 
     pub(super) fn opened(&mut self, net: &mut Net, conn: ConnId) {
@@ -225,6 +261,10 @@ impl Core {
     /// Closes the listener and, once their queues are written, all connections.
     pub(super) fn stop(&mut self, net: &mut Net) {
         self.shutdown = Shutdown::Stopped;
+        #[cfg(feature = "http")]
+        if let Some(health) = &mut self.health {
+            health.stop(net);
+        }
         if let Some(listener) = self.listener.take() {
             net.close_listener(listener);
         }
@@ -237,6 +277,10 @@ impl Core {
 
     /// Returns whether the node was stopped, and all its connections are closed.
     pub(super) fn has_left(&self) -> bool {
+        #[cfg(feature = "http")]
+        if self.health.as_ref().is_some_and(Health::has_connections) {
+            return false;
+        }
         self.link.is_stopped()
             && !self.link.is_connected()
             && self.clients.len() == 0

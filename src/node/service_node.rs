@@ -18,7 +18,7 @@ use super::tag::Tag;
 use super::task_turn;
 use super::waiter::Waiter;
 #[cfg(feature = "http")]
-use super::{event::LinkState, roster::Roster};
+use super::{event::LinkState, health::Health, roster::Roster};
 use crate::protocol::Reply;
 use crate::reactor::{
     CloseReason, ConnId, Handler, ListenOptions, Net, Origin, Owner, TimerId, Waker,
@@ -85,6 +85,26 @@ impl<S: Service> Node<S> {
         net.local_addr(self.core.listener?)
     }
 
+    /// Listens for health checks, as [`Builder::health`](super::Builder::health). Returns the
+    /// address in use.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Net::listen`].
+    #[cfg(feature = "http")]
+    pub fn listen_health(&mut self, net: &mut Net, addr: SocketAddr) -> io::Result<SocketAddr> {
+        let health = Health::listen(net, addr)?;
+        let addr = health.addr;
+        self.core.health = Some(health);
+        Ok(addr)
+    }
+
+    /// Returns the address of health checks.
+    #[cfg(feature = "http")]
+    pub fn health_addr(&self) -> Option<SocketAddr> {
+        self.core.health.as_ref().map(|health| health.addr)
+    }
+
     /// Returns your service.
     pub fn service(&mut self) -> &mut S {
         &mut self.service
@@ -128,6 +148,25 @@ impl<S: Service> Node<S> {
         let result = act(&mut self.service, &mut cx);
         net.replace_owner(node);
         result
+    }
+
+    /// Calls the handler of something that is not the node's own: of a health check, or else the
+    /// service.
+    fn other_part<R>(
+        &mut self,
+        net: &mut Net,
+        of_health: impl FnOnce(&mut dyn Handler, &mut Net) -> R,
+        of_service: impl FnOnce(&mut S, &mut Context<'_>) -> R,
+    ) -> R {
+        #[cfg(feature = "http")]
+        if self.core.owns_health(net.owner())
+            && let (readiness, Some(health)) = (self.core.readiness(), &mut self.core.health)
+        {
+            return of_health(&mut health.handler(&readiness), net);
+        }
+        #[cfg(not(feature = "http"))]
+        drop(of_health);
+        self.service_part(net, of_service)
     }
 
     fn give_result(
@@ -192,7 +231,11 @@ impl<S: Service> Handler for Node<S> {
 
     fn on_open(&mut self, net: &mut Net, conn: ConnId, origin: Origin) {
         if !self.core.is_own(net) {
-            return self.service_part(net, |service, cx| service.on_open(cx, conn, origin));
+            return self.other_part(
+                net,
+                |health, net| health.on_open(net, conn, origin),
+                |service, cx| service.on_open(cx, conn, origin),
+            );
         }
         match origin {
             Origin::Accepted(listener) if self.core.listener == Some(listener) => {
@@ -219,25 +262,49 @@ impl<S: Service> Handler for Node<S> {
 
     fn on_close(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
         if !self.core.is_own(net) {
-            return self.service_part(net, |service, cx| service.on_close(cx, conn, why));
+            return self.other_part(
+                net,
+                |health, net| health.on_close(net, conn, why),
+                |service, cx| service.on_close(cx, conn, why),
+            );
         }
         self.core.closed(net, conn, why);
         task_turn::caller_gone(&mut self.core, net, conn);
     }
 
     fn on_bytes(&mut self, net: &mut Net, conn: ConnId, bytes: &[u8]) -> usize {
-        self.service_part(net, |service, cx| service.on_bytes(cx, conn, bytes))
+        self.other_part(
+            net,
+            |health, net| health.on_bytes(net, conn, bytes),
+            |service, cx| service.on_bytes(cx, conn, bytes),
+        )
+    }
+
+    fn on_limit(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
+        if !self.core.is_own(net) {
+            let of_health =
+                |health: &mut dyn Handler, net: &mut Net| health.on_limit(net, conn, why);
+            self.other_part(net, of_health, |_, _| ());
+        }
     }
 
     fn on_drained(&mut self, net: &mut Net, conn: ConnId) {
         if !self.core.is_own(net) {
-            self.service_part(net, |service, cx| service.on_drained(cx, conn));
+            self.other_part(
+                net,
+                |health, net| health.on_drained(net, conn),
+                |service, cx| service.on_drained(cx, conn),
+            );
         }
     }
 
     fn on_timer(&mut self, net: &mut Net, timer: TimerId, tag: u64) {
         if !self.core.is_own(net) {
-            return self.service_part(net, |service, cx| service.on_timer(cx, timer, tag));
+            return self.other_part(
+                net,
+                |health, net| health.on_timer(net, timer, tag),
+                |service, cx| service.on_timer(cx, timer, tag),
+            );
         }
         match Tag::unpack(tag) {
             Some(Tag::Task(key)) => {

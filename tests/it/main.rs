@@ -20,6 +20,7 @@ mod embedding;
 mod examples;
 mod flood;
 mod gateway;
+mod health;
 mod help;
 mod http;
 mod limits;

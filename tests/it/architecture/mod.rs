@@ -40,7 +40,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     (
         "node",
-        &["protocol", "rate_limit", "reactor", "sys", "time"],
+        &["http", "protocol", "rate_limit", "reactor", "sys", "time"],
     ),
     (
         "gateway",
