@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use crate::script::Script;
 use pilcrow::fuzzing::{
     Applied, DrainRequest, Packet, Refusal, Registered, SessionRequest, Stamp, Update, Watch,
-    key_of_request, listed_node, refusal, write_delta, write_draining, write_error, write_error_reply,
-    write_list, write_reply, write_request, write_session_list,
+    key_of_request, listed_node, refusal, write_delta, write_draining, write_error,
+    write_error_reply, write_list, write_reply, write_request, write_session_list,
 };
-use pilcrow::protocol::{Drained, ErrorCode, Reply, Route, Token};
+use pilcrow::protocol::{Drained, ErrorCode, Reply, Route, Token, TraceContext};
 use pilcrow::reactor::SharedFrame;
 
 /// The input is read as a packet of every kind, and then decides the content of written packets.
@@ -59,6 +59,11 @@ fn read_anything(input: &[u8]) {
         let value: Option<Value> = serde_json::from_slice(input).ok();
         assert!(value.is_none_or(|value| value.is_object()));
         let _ = (packet.uri(), packet.method(), packet.deadline_ms());
+        if let Some(trace) = packet.trace() {
+            let parent = TraceContext::parse(trace.traceparent()).expect("it is valid");
+            let state = trace.tracestate().unwrap_or_default();
+            assert_eq!(parent.with_state(state), trace, "it is passed on unchanged");
+        }
         let _ = key_of_request(packet.key(), packet.params());
         let _ = Applied::parse(packet.session());
         let _ = DrainRequest::parse(packet.params());
@@ -217,7 +222,10 @@ fn updates(script: &mut Script<'_>) {
 /// Writes a packet as one frame, and checks that it has one end.
 fn frame(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let frame = SharedFrame::new(write);
-    let sent = frame.as_bytes().strip_suffix("¶".as_bytes()).expect("it ends");
+    let sent = frame
+        .as_bytes()
+        .strip_suffix("¶".as_bytes())
+        .expect("it ends");
     assert!(
         !sent.windows(2).any(|pair| pair == "¶".as_bytes()),
         "it ends twice"

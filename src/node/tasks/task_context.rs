@@ -132,10 +132,15 @@ impl<T: 'static> TaskContext<T> {
     pub async fn with<R: 'static>(&self, act: impl FnOnce(&mut Context<'_>) -> R + 'static) -> R {
         let result = Rc::new(RefCell::new(None));
         let returned = Rc::clone(&result);
+        let task = self.hub.current.borrow().clone();
         let act: Act = Box::new(move |core, net| {
             if let Some(core) = core.downcast_mut::<Core>() {
-                let value = act(&mut Context::new(core, net));
-                returned.replace(Some(value));
+                let mut cx = Context::new(core, net);
+                if let Some(task) = &task {
+                    cx.request_deadline = task.deadline;
+                    cx.correlation = task.correlation();
+                }
+                returned.replace(Some(act(&mut cx)));
             }
         });
         let mut waiting = Waiting::new(&self.hub, Start::Act(act));

@@ -9,8 +9,8 @@ use pilcrow::protocol::TraceContext;
 use serde_json::{Value, json};
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::Gateway;
 use super::plain_node::PlainNode;
+use super::{Gateway, Shopkeeper};
 use crate::support::{DEADLINE, Distributor};
 
 const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -160,6 +160,10 @@ fn relay(distributor: &str) -> Builder {
             })?;
             Ok("done")
         })
+        .get_async("/with", async |cx, _request| {
+            cx.with(|cx| cx.get("/goods").send()).await;
+            Ok("done")
+        })
         .get_async("/all", async |cx, _request| {
             for (_, answer) in cx.get("/goods").to_all("plain").await {
                 answer?;
@@ -186,6 +190,7 @@ fn calls_pass_the_trace_context_on() {
     let node = PlainNode::start(distributor.addr, &["GET/goods"], echo);
     let addr = distributor.addr.to_string();
     let _relay = Running::start(move || relay(&addr));
+    let _shop = Shopkeeper::start(distributor.addr, "shop", &["GET/relay"]);
     let gateway = Gateway::start(distributor.addr, &[]);
     gateway.wait_for("/goods");
     let headers = format!("X-Request-Id: r1\r\ntraceparent: {PARENT}\r\ntracestate: {STATE}\r\n");
@@ -195,7 +200,10 @@ fn calls_pass_the_trace_context_on() {
         ("/then", 2, &same),
         ("/task", 2, &same),
         ("/spawned", 1, &same),
+        ("/with", 1, &same),
         ("/all", 1, &same),
+        // A service of callbacks.
+        ("/relay", 1, &same),
         ("/own", 1, &own),
         ("/own-task", 1, &own),
     ] {
