@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
-use crate::cli::failure::Failure;
+use crate::cli::failure::{Failure, reason};
 
 /// A host and a port. A name is looked up only by [`HostPort::resolve`].
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -81,11 +81,16 @@ impl HostPort {
 
 /// Resolves the value of a flag. Without an address, the exit code is 1.
 pub(crate) fn resolve(flag: &str, host_port: &HostPort) -> Result<Vec<SocketAddr>, Failure> {
-    host_port.resolve().map_err(|error| {
-        Failure::failed(format!(
-            "{flag} {host_port}: cannot resolve the name: {error}"
-        ))
-    })
+    host_port
+        .resolve()
+        .map_err(|error| Failure::failed(format!("{flag} {host_port}: {}", unresolved(&error))))
+}
+
+/// Formats the failure of a lookup.
+pub(crate) fn unresolved(error: &io::Error) -> String {
+    let why = reason(error);
+    let why = why.trim_start_matches("failed to lookup address information: ");
+    format!("cannot resolve the name: {why}; check its spelling and DNS, or use an address")
 }
 
 /// Parses an address to listen on. `none` means that nothing listens.

@@ -62,5 +62,12 @@ impl Failure {
 
 /// Converts an error to a [`Failure`] with exit code 1.
 pub(crate) fn failed(what: &'static str) -> impl Fn(io::Error) -> Failure {
-    move |error| Failure::failed(format!("{what}: {error}"))
+    move |error| Failure::failed(format!("{what}: {}", reason(&error)))
+}
+
+/// Formats an error without the number that the system gives it.
+pub(crate) fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let end = text.rfind(" (os error ").unwrap_or(text.len());
+    text.get(..end).unwrap_or_default().to_owned()
 }

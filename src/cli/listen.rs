@@ -12,8 +12,8 @@ use listenfd::ListenFd;
 use rustix::net::sockopt::socket_acceptconn;
 use tracing::warn;
 
-use crate::cli::address::HostPort;
-use crate::cli::failure::Failure;
+use crate::cli::address::{HostPort, unresolved};
+use crate::cli::failure::{Failure, reason};
 use crate::cli::settings::Settings;
 use crate::cli::value::switch;
 
@@ -127,7 +127,7 @@ pub(crate) fn addresses(
         let source = format!("{flag} {value}");
         let addresses = value
             .resolve()
-            .map_err(|error| cannot(format!("{source}: cannot resolve the name: {error}")))?;
+            .map_err(|error| cannot(format!("{source}: {}", unresolved(&error))))?;
         Ok(ListenAddress {
             source,
             is_http: false,
@@ -153,18 +153,40 @@ pub(crate) fn reject_public(addresses: &[ListenAddress], why: &str) -> Result<()
     Ok(())
 }
 
+/// The addresses that a program listens on.
+#[derive(Default)]
+pub(crate) struct Listening {
+    /// Each with its flag and value, or inherited socket.
+    bound: Vec<(SocketAddr, String)>,
+}
+
+impl Listening {
+    /// Returns the flag of this program that keeps the address from being used.
+    fn holder(&self, address: SocketAddr) -> Option<&str> {
+        let overlaps = |bound: SocketAddr| {
+            // On Linux, :: includes all addresses of IPv4.
+            let includes = |all: SocketAddr, one: SocketAddr| {
+                all.ip().is_unspecified() && (all.is_ipv6() || one.is_ipv4())
+            };
+            bound.port() == address.port()
+                && (bound.ip() == address.ip()
+                    || includes(bound, address)
+                    || includes(address, bound))
+        };
+        let mut bound = self.bound.iter();
+        let found = bound.find(|(bound, _)| overlaps(*bound));
+        found.map(|(_, source)| source.as_str())
+    }
+}
+
 /// Listens on all addresses with `listen`, which returns the address with the port in use. Returns
-/// these addresses.
+/// these addresses, and adds them to `listening`.
 pub(crate) fn bind_all(
     wanted: Vec<ListenAddress>,
+    listening: &mut Listening,
     mut listen: impl FnMut(Place) -> io::Result<SocketAddr>,
 ) -> Result<Vec<SocketAddr>, Failure> {
     let mut all = Vec::new();
-    let mut listen = |place| -> io::Result<SocketAddr> {
-        let bound = listen(place)?;
-        all.push(bound);
-        Ok(bound)
-    };
     for ListenAddress {
         source,
         addresses,
@@ -174,7 +196,10 @@ pub(crate) fn bind_all(
     {
         if let Some(socket) = socket {
             let bound = listen(Place::Socket(socket));
-            bound.map_err(|error| cannot(format!("{source}: cannot listen: {error}")))?;
+            let failed = |error| cannot(format!("{source}: cannot listen: {}", reason(&error)));
+            let bound = bound.map_err(failed)?;
+            all.push(bound);
+            listening.bound.push((bound, source));
             continue;
         }
         let mut unavailable = None;
@@ -185,14 +210,20 @@ pub(crate) fn bind_all(
                 address.set_port(chosen_port.unwrap_or(0));
             }
             match listen(Place::Address(address)) {
-                Ok(bound) => chosen_port = Some(bound.port()),
+                Ok(bound) => {
+                    chosen_port = Some(bound.port());
+                    all.push(bound);
+                    listening.bound.push((bound, source.clone()));
+                }
                 Err(error) if is_unavailable(&error) => unavailable = Some((address, error)),
-                Err(error) => return Err(cannot_listen(&source, address, &error)),
+                Err(error) => {
+                    return Err(cannot_listen(&source, address, &error, listening));
+                }
             }
         }
         if let Some((address, error)) = unavailable {
             if chosen_port.is_none() {
-                return Err(cannot_listen(&source, address, &error));
+                return Err(cannot_listen(&source, address, &error, listening));
             }
             warn!(%address, %error, source, "not listening on one address of a name");
         }
@@ -209,9 +240,26 @@ pub(crate) fn is_unavailable(error: &io::Error) -> bool {
     )
 }
 
-fn cannot_listen(source: &str, address: SocketAddr, error: &io::Error) -> Failure {
+fn cannot_listen(
+    source: &str,
+    address: SocketAddr,
+    error: &io::Error,
+    listening: &Listening,
+) -> Failure {
+    if error.kind() == io::ErrorKind::AddrInUse
+        && let Some(holder) = listening.holder(address)
+    {
+        // Trying again would not help.
+        return Failure::usage(if holder == source {
+            format!("{source}: given twice; give it once")
+        } else {
+            format!(
+                "{source}: cannot listen on {address}: {holder} of this program uses it; choose \
+                 another port for one of them"
+            )
+        });
+    }
     let remedy = match error.kind() {
-        // The holder may be this process, on 0.0.0.0.
         io::ErrorKind::AddrInUse if address.ip() == Ipv6Addr::UNSPECIFIED => {
             "; stop the program that listens there, or choose another address: [::] includes all \
              addresses of IPv4"
@@ -219,12 +267,17 @@ fn cannot_listen(source: &str, address: SocketAddr, error: &io::Error) -> Failur
         io::ErrorKind::AddrInUse => {
             "; stop the program that listens there, or choose another address"
         }
-        io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege",
-        io::ErrorKind::AddrNotAvailable => "; this machine does not have this address",
+        io::ErrorKind::PermissionDenied => {
+            "; choose a port above 1023, or run with the capability CAP_NET_BIND_SERVICE"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "; this machine does not have this address: choose one of its own, or 0.0.0.0 for all"
+        }
         _ => "",
     };
     cannot(format!(
-        "{source}: cannot listen on {address}: {error}{remedy}"
+        "{source}: cannot listen on {address}: {}{remedy}",
+        reason(error)
     ))
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::num::IntErrorKind;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -23,6 +24,11 @@ pub(crate) fn shown(value: &str) -> Cow<'_, str> {
     } else {
         format!("{value:?}").into()
     }
+}
+
+/// Returns a path as messages show it.
+pub(crate) fn shown_path(path: &Path) -> String {
+    shown(&path.to_string_lossy()).into_owned()
 }
 
 /// Returns a parser of whole numbers. Without a maximum, `most` is `u64::MAX`.

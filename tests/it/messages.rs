@@ -1,8 +1,9 @@
 //! Errors of the three programs: what is wrong, the offending value, and the remedy.
 
+use std::net::TcpListener;
 use std::process::Command;
 
-use crate::support::{Folder, command, output_of};
+use crate::support::{Folder, ReservedPort, command, output_of};
 
 /// Runs a command that must fail with this exit code. Returns its one line without the name of the
 /// program.
@@ -279,5 +280,93 @@ fn configuration_files_and_variables_have_the_same_messages() {
         let mut with_variable = command("distributor", &[]);
         let message = error_of(with_variable.env(&variable, value), 2);
         assert_eq!(message, format!("{variable}: --{key} {value}: {why}"));
+    }
+}
+
+#[test]
+fn a_listener_of_the_program_itself_is_named() {
+    let port = ReservedPort::new();
+    let addr = port.addr;
+    let by_name = format!("localhost:{}", addr.port());
+    let taken = |flag: &str, holder: &str| {
+        format!(
+            "{flag}: cannot listen on {addr}: {holder} of this program uses it; choose another \
+             port for one of them"
+        )
+    };
+    for (line, message) in [
+        (
+            format!("distributor --listen {addr} --http {addr}"),
+            taken(&format!("--listen {addr}"), &format!("--http {addr}")),
+        ),
+        (
+            format!("distributor --listen {by_name} --http {addr}"),
+            taken(&format!("--listen {by_name}"), &format!("--http {addr}")),
+        ),
+        (
+            format!(
+                "distributor --allow-anonymous --listen 0.0.0.0:{} --listen {addr}",
+                addr.port()
+            ),
+            taken(
+                &format!("--listen {addr}"),
+                &format!("--listen 0.0.0.0:{}", addr.port()),
+            ),
+        ),
+        (
+            format!("distributor --listen {addr} --listen {addr}"),
+            format!("--listen {addr}: given twice; give it once"),
+        ),
+        (
+            format!("gateway --listen {addr},{by_name}"),
+            taken(&format!("--listen {by_name}"), &format!("--listen {addr}")),
+        ),
+        (
+            format!("gateway --listen {addr} --distributor {addr}"),
+            format!(
+                "--distributor {addr}: this gateway itself listens there (--listen); give the \
+                 address of the Distributor"
+            ),
+        ),
+    ] {
+        // Trying again cannot help.
+        assert_eq!(error_of_line(&line, 2), message);
+    }
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = other.local_addr().unwrap();
+    for program in ["distributor", "gateway"] {
+        let message = error_of_line(&format!("{program} --listen {addr}"), 3);
+        let expected = format!(
+            "--listen {addr}: cannot listen on {addr}: Address already in use; stop the program \
+             that listens there, or choose another address"
+        );
+        assert_eq!(message, expected);
+    }
+}
+
+#[test]
+fn paths_are_quoted_only_if_they_have_spaces() {
+    let folder = Folder::new();
+    for (program, flags) in [
+        ("distributor", &["--token-file"][..]),
+        ("distributor", &["--admin-token-file"]),
+        ("distributor", &["--config"]),
+        ("distributor", &["--listen", "127.0.0.1:0", "--state"]),
+        (
+            "distributor",
+            &["why", "--http", "127.0.0.1:1", "--token-file"],
+        ),
+        ("distributor", &["call", "GET/goods", "--token-file"]),
+        ("gateway", &["--token-file"]),
+        ("gateway", &["--config"]),
+        ("flood", &["storm", "--spawn", "--html"]),
+    ] {
+        let flag = flags.last().unwrap();
+        for (name, quote) in [("none/file", ""), ("no such/file", "\"")] {
+            let path = folder.join(name);
+            let message = error_of(&mut command(program, &[flags, &[&path]].concat()), 1);
+            let begin = format!("{flag} {quote}{path}{quote}: ");
+            assert!(message.starts_with(&begin), "{message}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use pilcrow::node::{Config, Node};
@@ -14,7 +14,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Client, Distributor, Folder, Program, ReservedPort, distributor_command, names, wait_until,
+    Client, Distributor, Folder, Program, ReservedPort, distributor_command, names,
+    skip_or_require, wait_until,
 };
 
 /// A state file and a reserved port for the runs of a Distributor.
@@ -369,11 +370,14 @@ fn logs_disk_failures_and_keeps_serving() {
     let path = format!("{inner}/state");
     let listen = place.port.addr.to_string();
     let flags = ["--state", &path, "--log-level", "debug"];
+    fs::create_dir(&inner).unwrap();
     let mut distributor = Distributor::start_at(&listen, &flags);
+    wait_until("a state file", || fs::metadata(&path).is_ok());
+    fs::remove_dir_all(&inner).unwrap();
+    let _client = distributor.join("a", 1);
     distributor
         .program
         .wait_for_log(&["WARN", "failed to write state file", "failures=1"]);
-    let _client = distributor.join("a", 1);
     distributor.assert_serves();
     // The list is written once the disk works, without another change.
     fs::create_dir(&inner).unwrap();
@@ -406,6 +410,90 @@ fn logs_disk_failures_and_keeps_serving() {
     let distributor = Distributor::start_at(&listen, &["--state", &path]);
     distributor.program.wait_for_log(&["not a file"]);
     distributor.assert_serves();
+}
+
+#[test]
+fn exits_with_1_if_the_folder_of_the_state_file_is_missing() {
+    let folder = Folder::new();
+    let missing = folder.join("no such/inner");
+    let state = format!("{missing}/state");
+    let flags = ["--state", &state, "--listen", "127.0.0.1:0"];
+    let mut program = Program::start(&mut distributor_command(&flags));
+    assert_eq!(program.wait().code(), Some(1));
+    assert_eq!(program.stdout(), [""; 0], "it does not listen before");
+    let advice = format!("create it with mkdir -p \"{missing}\"");
+    program.wait_for_log(&[&format!("--state \"{state}\": folder "), &advice]);
+    // As a service manager restarts it, once the folder is there.
+    fs::create_dir_all(&missing).unwrap();
+    let distributor = Distributor::start(&["--state", &state]);
+    wait_until("a state file", || fs::metadata(&state).is_ok());
+    drop(distributor);
+
+    let below_a_file = format!("{state}/state");
+    let flags = ["--state", &below_a_file, "--listen", "127.0.0.1:0"];
+    let mut program = Program::start(&mut distributor_command(&flags));
+    assert_eq!(program.wait().code(), Some(1));
+    program.wait_for_log(&["is not a folder; choose a file in a folder"]);
+    // The configuration can be checked on another machine.
+    let flags = ["--state", "/nowhere/state", "--print-config"];
+    let mut program = Program::start(&mut distributor_command(&flags));
+    assert!(program.wait().success());
+}
+
+/// A small file system, read-only or full. Unmounted when dropped.
+struct BrokenDisk(String);
+
+impl BrokenDisk {
+    fn mount(at: &str, options: &str) -> Result<BrokenDisk, String> {
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", options, "pilcrow-test", at]);
+        let output = command.output().map_err(|error| error.to_string())?;
+        if output.status.success() {
+            Ok(BrokenDisk(at.to_owned()))
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+        }
+    }
+
+    fn repair(&self) {
+        let remount = ["-o", "remount,rw,nr_inodes=100", &self.0];
+        let repaired = Command::new("mount").args(remount).status();
+        assert!(repaired.unwrap().success());
+    }
+}
+
+impl Drop for BrokenDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").args(["-l", &self.0]).status();
+    }
+}
+
+#[test]
+fn serves_from_the_start_with_a_full_or_read_only_disk() {
+    for (options, why) in [
+        ("size=1m,ro", "Read-only file system"),
+        // The folder takes the inode.
+        ("size=1m,nr_inodes=1", "No space left on device"),
+    ] {
+        let folder = Folder::new();
+        let disk = match BrokenDisk::mount(&folder.join("."), options) {
+            Ok(disk) => disk,
+            Err(error) => {
+                return skip_or_require("mount", &format!("no small file system: {error}"));
+            }
+        };
+        let state = folder.join("state");
+        let distributor = Distributor::start(&["--state", &state]);
+        let _client = distributor.join("a", 1);
+        let log = ["WARN", "failed to write state file, retrying", why];
+        distributor.program.wait_for_log(&log);
+        distributor.assert_serves();
+        disk.repair();
+        wait_until("the list on disk", || {
+            fs::read_to_string(&state).is_ok_and(|text| text.contains("\"a\""))
+        });
+        distributor.assert_serves();
+    }
 }
 
 #[test]

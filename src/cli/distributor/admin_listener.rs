@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use crate::admin::{AdminApi, Config};
 use crate::cli::address::HostPort;
 use crate::cli::failure::Failure;
-use crate::cli::listen::{self, ListenAddress, Place, bind_all};
+use crate::cli::listen::{self, ListenAddress, Listening, Place, bind_all};
 use crate::cli::settings::Settings;
 use crate::distributor::Distributor;
 use crate::reactor::Net;
@@ -70,12 +70,13 @@ impl AdminListener {
     pub(super) fn start(
         self,
         config: Config,
+        listening: &mut Listening,
         net: &mut Net,
         distributor: &mut Distributor,
     ) -> Result<(Option<AdminApi>, AdminAddresses), Failure> {
         let mut admin = AdminApi::new(config);
         let bound = match self {
-            AdminListener::Requested(wanted) => bind_all(wanted, |place| match place {
+            AdminListener::Requested(wanted) => bind_all(wanted, listening, |place| match place {
                 Place::Address(address) => admin.listen(net, distributor, address),
                 Place::Socket(socket) => admin.listen_on(net, distributor, socket),
             })?,

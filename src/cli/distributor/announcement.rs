@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::admin_listener::AdminAddresses;
 use crate::cli::program::SERVING;
+use crate::cli::value::shown_path;
 use crate::distributor::Distributor;
 
 /// Addresses of a Distributor that has started, and what to do next.
@@ -41,7 +42,7 @@ impl Announcement<'_> {
             AdminAddresses::Off(why) => format!("off: {why}"),
         };
         let state = match self.state {
-            Some(path) => path.display().to_string().replace(char::is_control, " "),
+            Some(path) => shown_path(path),
             None => "none: the list is not kept across restarts; --state FILE keeps it".to_owned(),
         };
         let may_register = |address: IpAddr| distributor.may_see(address, None);

@@ -12,11 +12,12 @@ use crate::cli::distributor::announcement::Announcement;
 use crate::cli::distributor::args::{Args, PREFIX};
 use crate::cli::distributor::state_file::{self, StateFile};
 use crate::cli::failure::{Failure, failed};
-use crate::cli::listen::{self, ListenAddress, Place, bind_all, reject_public};
+use crate::cli::listen::{self, ListenAddress, Listening, Place, bind_all, reject_public};
 use crate::cli::log::{Log, LogArgs};
 use crate::cli::program::{EventLoop, Server, Start, max_connections, raise_fd_limit};
 use crate::cli::settings::Settings;
 use crate::cli::text_file;
+use crate::cli::value::shown_path;
 use crate::distributor::{Config, Distributor, Tokens};
 use crate::reactor::{Limits, Net, Reactor};
 use crate::registry::Cause;
@@ -111,11 +112,16 @@ impl Server for DistributorServer {
         let is_block = io::stdout().is_terminal() && !args.log.is_json();
         let state = args.state;
         let start = move |reactor: &mut Reactor| {
+            if let Some(path) = &state {
+                text_file::check_folder("--state", path)?;
+            }
             let net = reactor.net();
             let mut distributor = Distributor::new(config.clone());
             // Started before the Distributor, so that the admin API shows all of its events.
-            let (admin, admin_addresses) = admin.start(http_config, net, &mut distributor)?;
-            let bound = bind_all(addresses, |place| match place {
+            let listening = &mut Listening::default();
+            let (admin, admin_addresses) =
+                admin.start(http_config, listening, net, &mut distributor)?;
+            let bound = bind_all(addresses, listening, |place| match place {
                 Place::Address(address) => distributor.listen(net, address),
                 Place::Socket(socket) => distributor.listen_on(net, socket),
             })?;
@@ -281,8 +287,8 @@ fn parse_tokens<T>(
     parse: impl Fn(&str) -> Result<T, String>,
 ) -> Result<T, Failure> {
     let text = text_file::read(flag, file, MAX_TOKEN_FILE_BYTES)?;
-    let parsed =
-        parse(&text).map_err(|why| Failure::usage(format!("{flag} {}: {why}", file.display())))?;
+    let parsed = parse(&text)
+        .map_err(|why| Failure::usage(format!("{flag} {}: {why}", shown_path(file))))?;
     text_file::warn_if_public(file);
     Ok(parsed)
 }

@@ -17,6 +17,7 @@ use rustix::fs::{FlockOperation, flock, fstat, stat};
 use tracing::{info, warn};
 
 use crate::cli::failure::Failure;
+use crate::cli::value::shown_path;
 use crate::distributor::{Config, Restored, Snapshot, SnapshotCounts, SnapshotSink};
 use crate::store;
 use crate::sys::{Disk, OsDisk};
@@ -48,7 +49,8 @@ pub(crate) fn lock(path: &Path) -> Result<Lock, Failure> {
     while !lock.acquire() {
         if Instant::now() >= until {
             return Err(Failure::failed(format!(
-                "--state {path:?}: in use by another Distributor; give each one its own file"
+                "--state {}: in use by another Distributor; give each one its own file",
+                shown_path(path)
             )));
         }
         thread::sleep(Duration::from_millis(20));

@@ -27,11 +27,12 @@ use std::process::ExitCode;
 
 use clap::FromArgMatches;
 
-use crate::cli::failure::Failure;
+use crate::cli::failure::{Failure, reason};
 use crate::cli::print::print;
 use crate::cli::settings::parse_command_line;
 use crate::cli::terminal::Terminal;
 use crate::cli::usage_error::usage_error;
+use crate::cli::value::shown_path;
 use args::{Args, Command, ServerArgs, command_line};
 use provenance::Provenance;
 use report::Report;
@@ -74,8 +75,9 @@ fn write(report: &Report, args: &ServerArgs) -> Result<(), Failure> {
     if let Some(file) = &args.html {
         fs::write(file, html::page(report)).map_err(|error| {
             Failure::failed(format!(
-                "--html {}: cannot write the page: {error}",
-                file.display()
+                "--html {}: cannot write the page: {}",
+                shown_path(file),
+                reason(&error)
             ))
         })?;
     }

@@ -18,6 +18,7 @@ use super::record::Unit::{self, Bytes, Seconds};
 use super::report::{Line, Report, TimeLine};
 use super::server::{PEAK, RESIDENT, Server, first_reachable};
 use crate::cli::failure::{Failure, failed};
+use crate::cli::text_file::check_folder;
 use crate::reactor::TcpOptions;
 use crate::reactor::{Handler, Limits, Net, Reactor};
 
@@ -79,7 +80,10 @@ impl Run {
         connections: usize,
         others: usize,
     ) -> Result<Run, Failure> {
-        // Done first: if SIGINT is ignored, as in background jobs of scripts, one that arrives
+        if let Some(file) = &args.html {
+            check_folder("--html", file)?;
+        }
+        // Done early: if SIGINT is ignored, as in background jobs of scripts, one that arrives
         // without a handler is lost.
         let is_stopped = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {

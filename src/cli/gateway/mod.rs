@@ -12,7 +12,7 @@ use tracing::{debug, info};
 use crate::cli::address::HostPort;
 use crate::cli::failure::{Failure, failed};
 use crate::cli::generate::Generate;
-use crate::cli::listen::{self, ListenAddress, Place, bind_all, reject_public};
+use crate::cli::listen::{self, ListenAddress, Listening, Place, bind_all, reject_public};
 use crate::cli::log::{Log, LogArgs};
 use crate::cli::program::{self, EventLoop, SERVING, Server, Start};
 use crate::cli::resolver::distributor_address;
@@ -86,6 +86,13 @@ impl Server for GatewayServer {
         inherited: Vec<ListenAddress>,
         token: Option<Token<'static>>,
     ) -> Result<(Limits, Start<Self>), Failure> {
+        if args.listen.contains(&args.distributor) && inherited.is_empty() {
+            return Err(Failure::usage(format!(
+                "--distributor {}: this gateway itself listens there (--listen); give the address \
+                 of the Distributor",
+                args.distributor
+            )));
+        }
         let addresses = listen::addresses(settings, "--listen", &args.listen, inherited)?;
         let admin: Vec<HostPort> = args.admin_listen.iter().flatten().cloned().collect();
         let admin = listen::addresses(settings, "--admin-listen", &admin, Vec::new())?;
@@ -122,7 +129,7 @@ impl Server for GatewayServer {
                 },
                 ..Config::new(distributor_address(&args.distributor, reactor.waker()))
             });
-            let bound = bind_all(addresses, |place| match place {
+            let bound = bind_all(addresses, &mut Listening::default(), |place| match place {
                 Place::Address(address) => gateway.listen(reactor.net(), address),
                 Place::Socket(socket) => gateway.listen_on(reactor.net(), socket),
             })?;

@@ -61,10 +61,10 @@ notified of start, reload and stop (NOTIFY_SOCKET), and of a running event loop 
 An invalid state file is renamed to FILE.broken-TIME; a failed write is retried every second. Both \
 are logged, and the Distributor serves on. FILE.lock excludes a second Distributor.
 
-Exit codes: 0 stopped by a signal; 1 failure while serving, unreadable file, or state file in use; 2 \
-invalid flag, variable, file content or inherited socket; 3 cannot listen. Failures that can end by \
-themselves never exit with 2. Other commands: 0 success; 1 not ready, not found, not reached or \
-rejected; 2 invalid command line.";
+Exit codes: 0 stopped by a signal; 1 failure while serving, unreadable file, or state file in \
+use or without a folder; 2 invalid flag, variable, file content or inherited socket; 3 cannot \
+listen. Failures that can end by themselves never exit with 2. Other commands: 0 success; 1 not \
+ready, not found, not reached or rejected; 2 invalid command line.";
 
 const NODES_CODES: &str = "\
 Exit codes: 0 success; 1 no node matches NAME or --url, the Distributor was not reached, or it \
