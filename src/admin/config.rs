@@ -5,6 +5,8 @@ use std::fmt;
 use constant_time_eq::constant_time_eq_32;
 use sha2::{Digest, Sha256};
 
+use crate::protocol::Token;
+
 /// Configuration of an [`AdminApi`](super::AdminApi).
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -34,9 +36,6 @@ impl Default for Config {
 #[derive(Clone)]
 pub struct AdminToken([u8; 32]);
 
-/// Minimum length: a shorter token can be guessed.
-const MIN_BYTES: usize = 16;
-
 impl AdminToken {
     /// Parses the first line of a file that is neither empty nor a comment.
     ///
@@ -49,8 +48,10 @@ impl AdminToken {
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err("invalid token: use printable ASCII characters without spaces");
         }
-        if token.len() < MIN_BYTES {
-            return Err("invalid token: shorter than 16 characters, it can be guessed");
+        if token.len() < Token::MIN_BYTES {
+            return Err(
+                "invalid token: tokens of fewer than 16 characters can be guessed, use a longer one",
+            );
         }
         Ok(AdminToken(Sha256::digest(token).into()))
     }

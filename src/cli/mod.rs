@@ -11,6 +11,7 @@ pub mod flood;
 pub mod gateway;
 mod generate;
 mod help;
+mod http_error;
 mod listen;
 mod log;
 mod print;

@@ -113,6 +113,12 @@ impl Addresses {
         next
     }
 
+    /// Returns the address of the current attempt.
+    pub(super) fn current(&self) -> Option<SocketAddr> {
+        let last = self.tried.checked_sub(1)?;
+        self.found.get(last).copied()
+    }
+
     /// Returns whether the round has untried addresses.
     pub(super) fn has_next(&self) -> bool {
         self.tried < self.found.len()

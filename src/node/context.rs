@@ -252,7 +252,7 @@ impl<'a> Context<'a> {
 
     /// Sets the [token](super::Config::token) for the next registration.
     pub fn set_token(&mut self, token: Option<Token<'static>>) {
-        self.core.link.config.token = token;
+        self.core.link.set_token(token);
     }
 
     /// Drains the node: it is removed from the list, but stays connected, and continues to serve.

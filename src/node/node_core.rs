@@ -154,7 +154,7 @@ impl Core {
 
     pub(super) fn closed(&mut self, net: &mut Net, conn: ConnId, why: CloseReason) {
         if self.link.owns(conn) {
-            self.link.closed(net);
+            self.link.closed(net, why);
             self.take_events(net);
         } else if self.clients.remove(conn).is_none() {
             self.caller.closed(net, &self.link.roster, conn, why);

@@ -53,6 +53,9 @@ pub struct SessionRequest<'a> {
 pub struct Token<'a>(Cow<'a, str>);
 
 impl Token<'_> {
+    /// Minimum length of a token that is hard to guess.
+    pub(crate) const MIN_BYTES: usize = 16;
+
     /// Returns the secret.
     pub fn reveal(&self) -> &str {
         &self.0

@@ -29,6 +29,7 @@
 //!    `in_dirty_list` is set.
 //! 7. A connection lacks a socket only if connecting failed at once.
 
+use std::fmt;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 
@@ -73,6 +74,26 @@ pub enum CloseReason {
     TooMuchUnsent,
     /// The peer read nothing for too long ([limit](super::Limits::write_timeout)).
     WriteTimeout,
+}
+
+/// In words, as in `connection refused`.
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CloseReason::Local => "closed by this side",
+            CloseReason::PeerClosed => "closed by the peer",
+            CloseReason::Failed(kind) | CloseReason::ConnectFailed(kind) => {
+                return fmt::Display::fmt(kind, f);
+            }
+            CloseReason::PeerVanished => "peer host unreachable",
+            CloseReason::ConnectTimeout => "connection timed out",
+            CloseReason::FrameTooLarge => "frame too large",
+            CloseReason::FrameTimeout => "frame not completed in time",
+            CloseReason::NoFirstByte => "nothing received in time",
+            CloseReason::TooMuchUnsent => "too much unsent data",
+            CloseReason::WriteTimeout => "peer stopped reading",
+        })
+    }
 }
 
 impl CloseReason {

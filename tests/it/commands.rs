@@ -180,7 +180,10 @@ fn nodes_reads_the_list_of_nodes() {
     let unused = ReservedPort::new();
     let (code, _, stderr) = run(&["nodes", "--distributor", &unused.addr.to_string()]);
     assert_eq!((code, stderr.lines().count()), (Some(1), 1));
-    assert!(stderr.contains("is a Distributor there?"), "{stderr}");
+    assert!(
+        stderr.contains("connection refused; start a Distributor there"),
+        "{stderr}"
+    );
 }
 
 #[test]
@@ -338,13 +341,42 @@ fn drain_reports_acknowledgements() {
     assert_eq!(code, Some(0), "{stderr}");
     assert!(
         stdout.starts_with(
-            "drained 1 nodes named \"goods\" in revision 2: acknowledged by 0 of 0 sessions"
+            "drained 1 node named \"goods\" in revision 2: acknowledged by 0 of 0 sessions"
         ),
         "{stdout}"
     );
     let (code, _, stderr) = run_at(&admin, &[&["drain", "goods"][..], &token].concat());
     assert_eq!(code, Some(1));
     assert!(stderr.contains("404: no matching node"), "{stderr}");
+
+    // Sessions that do not acknowledge, one of them drained. Nothing is late without a wait.
+    let session = json!({"version": 1, "watch": "list"});
+    let join = |name: &str| {
+        let mut client = admin.distributor.connect();
+        client.send(&json!({"uri": "/distributes", "method": "POST", "key": 1,
+            "params": {"port": 9013, "name": name}, "session": session}));
+        while client.next()["errorcode"].is_null() {}
+        client
+    };
+    let offers = [join("offers"), join("slow")];
+    let (code, stdout, stderr) = run_at(&admin, &[&["drain", "offers"][..], &token].concat());
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(
+        stdout.contains(": acknowledged by 0 of 2 sessions so far; ")
+            && stdout.ends_with("; --wait waits for the others\n"),
+        "{stdout}"
+    );
+    let words = ["drain", "slow", "--wait", "50ms"];
+    let (code, stdout, _) = run_at(&admin, &[&words[..], &token].concat());
+    assert_eq!(code, Some(1));
+    assert!(
+        stdout.ends_with("; late: 2 not listed\n"),
+        "no name is empty: {stdout}"
+    );
+    drop(offers);
+    wait_until("both have left", || {
+        !admin.get("/nodes").body.contains("offers")
+    });
 
     // A session that does not acknowledge.
     let mut late = admin.distributor.connect();
@@ -359,7 +391,7 @@ fn drain_reports_acknowledgements() {
         "{stdout}"
     );
     assert!(
-        stderr.contains("1 sessions have not acknowledged within 50ms"),
+        stderr.contains("1 session has not acknowledged within 50ms; see distributor why other"),
         "{stderr}"
     );
     for (words, why) in [
@@ -391,7 +423,9 @@ fn check_prints_one_line_and_exits_with_readiness() {
     let (code, _, stderr) = run(&["check", "--http", &unused.addr.to_string()]);
     assert_eq!(code, Some(1));
     assert!(
-        stderr.contains("started with --http?") && stderr.lines().count() == 1,
+        stderr
+            .contains("start a Distributor, or set the address of its admin API with --http ADDR")
+            && stderr.lines().count() == 1,
         "{stderr}"
     );
     for wrong in [
@@ -495,7 +529,10 @@ fn call_prints_results_of_a_node() {
     let unused = ReservedPort::new();
     let (code, _, stderr) = run(&["call", "GET/x", "--distributor", &unused.addr.to_string()]);
     assert_eq!((code, stderr.lines().count()), (Some(1), 1));
-    assert!(stderr.contains("is a Distributor there?"), "{stderr}");
+    assert!(
+        stderr.contains("connection refused; start a Distributor there"),
+        "{stderr}"
+    );
 }
 
 #[test]

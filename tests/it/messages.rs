@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::process::Command;
 
-use crate::support::{Folder, ReservedPort, command, output_of};
+use crate::support::{Folder, Program, ReservedPort, command, distributor_command, output_of};
 
 /// Runs a command that must fail with this exit code. Returns its one line without the name of the
 /// program.
@@ -369,4 +369,87 @@ fn paths_are_quoted_only_if_they_have_spaces() {
             assert!(message.starts_with(&begin), "{message}");
         }
     }
+}
+
+#[test]
+fn a_refused_connection_has_its_address_purpose_and_remedy() {
+    let unused = ReservedPort::new();
+    let addr = unused.addr;
+    for command in ["nodes", "watch", "why goods", "drain goods", "check"] {
+        let message = error_of_line(&format!("distributor {command} --http {addr}"), 1);
+        let expected = format!(
+            "admin API at http://{addr}: cannot connect: Connection refused; start a Distributor, \
+             or set the address of its admin API with --http ADDR"
+        );
+        assert_eq!(message, expected);
+    }
+    for command in ["nodes", "call GET/goods"] {
+        let message = error_of_line(&format!("distributor {command} --distributor {addr}"), 1);
+        let expected = format!(
+            "cannot read the list from {addr}: connection refused; start a Distributor there, or \
+             set its address for nodes with --distributor ADDR"
+        );
+        assert_eq!(message, expected);
+    }
+    for command in ["storm", "churn", "slow", "rpc", "idle"] {
+        let message = error_of_line(&format!("flood {command} --to {addr}"), 1);
+        let expected = format!(
+            "cannot connect to {addr}: Connection refused; start the server, set another address \
+             with --to, or start a server for the run with --spawn"
+        );
+        assert_eq!(message, expected);
+    }
+    let gateway = [
+        "--listen",
+        "127.0.0.1:0",
+        "--distributor",
+        &addr.to_string(),
+    ];
+    let gateway = Program::start(&mut command("gateway", &gateway));
+    let log = ["WARN", "failed to connect to the Distributor, retrying"];
+    let line = gateway.wait_for_log(&log);
+    let fields = format!("address={addr} error=connection refused");
+    assert!(line.ends_with(&fields), "{line}");
+}
+
+#[test]
+fn a_wrong_port_is_named() {
+    let flags = ["--listen", "127.0.0.1:0", "--http", "none"];
+    let mut distributor = Program::start(&mut distributor_command(&flags));
+    let nodes = distributor.wait_for_line("address", |line| {
+        line.strip_prefix("listening on ").map(ToOwned::to_owned)
+    });
+    let message = error_of_line(&format!("distributor why --http {nodes}"), 1);
+    let expected = format!(
+        "admin API at http://{nodes}: the response is not HTTP; it may be the port for nodes; \
+         start a Distributor, or set the address of its admin API with --http ADDR"
+    );
+    assert_eq!(message, expected);
+}
+
+#[test]
+fn short_tokens_are_warned_of_in_one_way() {
+    const WARNING: &str = "tokens of fewer than 16 characters can be guessed";
+    let folder = Folder::new();
+    let tokens = folder.join("tokens");
+    std::fs::write(&tokens, "sesame\n").unwrap();
+    let config = folder.join("config.toml");
+    std::fs::write(&config, format!("token-file = \"{tokens}\"\n")).unwrap();
+    for (program, more) in [
+        ("distributor", &["--http", "none"][..]),
+        ("gateway", &["--distributor", "127.0.0.1:1"]),
+    ] {
+        for source in [["--token-file", &tokens], ["--config", &config]] {
+            let flags = [&["--listen", "127.0.0.1:0"], more, &source].concat();
+            let running = Program::start(&mut command(program, &flags));
+            let line = running.wait_for_log(&["WARN", WARNING, "short=1"]);
+            assert!(!line.contains("sesame"), "{line}");
+        }
+    }
+    // That of the administrator is rejected.
+    let message = error_of(
+        &mut command("distributor", &["--admin-token-file", &tokens]),
+        2,
+    );
+    assert!(message.contains(WARNING), "{message}");
 }

@@ -12,7 +12,8 @@ use socket2::{Domain, Socket, Type};
 use super::group::Group;
 use super::record::Unit::{Bytes, Count};
 use super::report::Report;
-use crate::cli::failure::Failure;
+use crate::cli::failure::{Failure, reason};
+use crate::cli::http_error::describe;
 
 /// Number of bytes of one read. The receive buffer is as small, so that unread data waits in the
 /// server and not in the receive buffer.
@@ -51,12 +52,17 @@ impl HttpReaders {
     /// Runs `round` while all clients read. It begins when all have connected and sent a request.
     pub(crate) fn read_during<T>(&mut self, round: impl FnOnce() -> T) -> Result<T, Failure> {
         let to = self.to;
-        let failed =
-            |error| Failure::failed(format!("cannot read from the HTTP API at {to}: {error}"));
-        request_once(to).map_err(failed)?;
+        let failed = |why: String| {
+            Failure::failed(format!(
+                "cannot read from the HTTP API at {to}: {why}; set its address with --http, or \
+                 start a Distributor for the run with --spawn"
+            ))
+        };
+        request_once(to).map_err(|error| failed(describe(&error)))?;
         let paths = ["events", "metrics"].into_iter().cycle().take(self.count);
         let readers = paths.map(|path| Reader::connect(to, path));
-        let mut readers = readers.collect::<io::Result<Vec<_>>>().map_err(failed)?;
+        let readers = readers.collect::<io::Result<Vec<_>>>();
+        let mut readers = readers.map_err(|error| failed(reason(&error)))?;
         let is_over = AtomicBool::new(false);
         Ok(thread::scope(|scope| {
             scope.spawn(|| self.read_until(&is_over, &mut readers));
@@ -97,12 +103,12 @@ impl HttpReaders {
 }
 
 /// Checks that a client receives a page.
-fn request_once(to: SocketAddr) -> io::Result<()> {
+fn request_once(to: SocketAddr) -> Result<(), ureq::Error> {
     let config = ureq::Agent::config_builder().proxy(None);
     let config = config.timeout_global(Some(CONNECT_TIMEOUT));
     let agent = config.build().new_agent();
     let response = agent.get(format!("http://{to}/metrics")).call();
-    response.map(drop).map_err(io::Error::other)
+    response.map(drop)
 }
 
 struct Reader {

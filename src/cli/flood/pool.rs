@@ -215,7 +215,7 @@ impl Pool {
         let timeout = run.timeout;
         let cause = match (&self.received.refusal, self.received.last_loss) {
             (Some(refusal), _) => format!("the server refused a request: {refusal}"),
-            (None, Some(reason)) => format!("{lost} connections were lost, the last by {reason:?}"),
+            (None, Some(reason)) => format!("{lost} connections were lost, the last: {reason}"),
             (None, None) => format!("not reached within {timeout:?} (--timeout)"),
         };
         Failure::failed(format!(

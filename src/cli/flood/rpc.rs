@@ -94,7 +94,9 @@ fn round(args: &RpcArgs, run: &mut Run, record: &mut Record) -> Result<(), Failu
     });
     if let Some(reason) = callers.failed {
         let replied = results.replied;
-        let what = format!("a connection ended after {replied} replies: {reason:?}");
+        let what = format!(
+            "a connection ended after {replied} replies: {reason}; see that --to is the address of a node"
+        );
         return Err(Failure::failed(what));
     }
     ended.and(drained)
@@ -166,7 +168,7 @@ impl<'a> Callers<'a> {
         if opened == count {
             return Ok(());
         }
-        let reason = self.failed.map(|reason| format!("{reason:?}"));
+        let reason = self.failed.map(|reason| reason.to_string());
         let reason = reason.unwrap_or("--timeout".to_owned());
         let what = format!("only {opened} of {count} connections were established: {reason}");
         Err(Failure::failed(what))

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::args::{Role, ServerArgs, name_of};
 use super::bare::Task;
 use crate::cli::address::{HostPort, resolve};
-use crate::cli::failure::Failure;
+use crate::cli::failure::{Failure, reason};
 
 /// A process whose CPU time and memory the kernel reports.
 #[derive(Clone, Copy, Debug)]
@@ -164,7 +164,7 @@ pub(crate) fn first_reachable(flag: &str, to: &HostPort) -> Result<SocketAddr, F
     for addr in addresses {
         match TcpStream::connect_timeout(&addr, TIMEOUT) {
             Ok(_) => return Ok(addr),
-            Err(error) => failures.push(format!("{addr}: {error}")),
+            Err(error) => failures.push(format!("{addr}: {}", reason(&error))),
         }
     }
     Err(Failure::failed(format!(

@@ -8,6 +8,8 @@ use constant_time_eq::constant_time_eq_32;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use crate::protocol::Token;
+
 /// A set of tokens, each with the names and URLs that it admits.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Tokens {
@@ -47,8 +49,6 @@ fn has_prefix(url: &str, prefix: &str) -> bool {
     }
 }
 
-/// Minimum length of a token that is hard to guess. Shorter ones are accepted, and counted.
-const SHORT_BYTES: usize = 16;
 const MAX_BYTES: usize = 512;
 
 impl Tokens {
@@ -84,7 +84,7 @@ impl Tokens {
             if url_prefixes.iter().any(|prefix| !prefix.contains('/')) {
                 return wrong("invalid URL prefix: write METHOD/path, or /path for every method");
             }
-            tokens.short += usize::from(token.len() < SHORT_BYTES);
+            tokens.short += usize::from(token.len() < Token::MIN_BYTES);
             let scope = Scope {
                 name_prefix: name_prefix.unwrap_or_default().into(),
                 url_prefixes,

@@ -4,17 +4,31 @@ use std::net::SocketAddr;
 
 use tracing::{debug, info, warn};
 
-use crate::protocol::Reply;
+use crate::protocol::{Reply, Token};
+use crate::reactor::CloseReason;
 
 #[derive(Debug, Default)]
 pub(super) struct RegistrationLog {
     was_accepted: bool,
     is_lost: bool,
+    /// Connecting has failed since the last registration.
+    is_unreachable: bool,
     /// Errorcode of the last rejection, until the registration is accepted.
     rejected: Option<i64>,
 }
 
 impl RegistrationLog {
+    /// Warns of a token that can be guessed, as a Distributor does that admits it.
+    pub(super) fn token(node: &str, token: Option<&Token<'_>>) {
+        if token.is_some_and(|token| token.reveal().len() < Token::MIN_BYTES) {
+            warn!(
+                node,
+                short = 1,
+                "tokens of fewer than 16 characters can be guessed"
+            );
+        }
+    }
+
     pub(super) fn accepted(&mut self, node: &str, distributor: Option<SocketAddr>) {
         let distributor = distributor.map(tracing::field::display);
         if !std::mem::replace(&mut self.was_accepted, true) {
@@ -23,6 +37,7 @@ impl RegistrationLog {
             info!(node, distributor, "registered again");
         }
         self.is_lost = false;
+        self.is_unreachable = false;
         self.rejected = None;
     }
 
@@ -33,6 +48,12 @@ impl RegistrationLog {
             debug!(node, errorcode, %message, "registration rejected again");
         } else {
             warn!(node, errorcode, %message, "registration rejected, retrying");
+        }
+    }
+
+    pub(super) fn unreachable(&mut self, node: &str, address: SocketAddr, error: CloseReason) {
+        if !std::mem::replace(&mut self.is_unreachable, true) {
+            warn!(node, %address, %error, "failed to connect to the Distributor, retrying");
         }
     }
 

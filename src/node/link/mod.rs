@@ -17,8 +17,10 @@ use super::event::{Event, LinkState};
 
 use super::roster::{Changes, Roster};
 use super::tag::Tag;
-use crate::protocol::{Drained, ErrorCode, Registered, Reply, SessionRequest, Update, Watch};
-use crate::reactor::{Close, ConnId, ConnectOptions, Net, Owner, TimerId};
+use crate::protocol::{
+    Drained, ErrorCode, Registered, Reply, SessionRequest, Token, Update, Watch,
+};
+use crate::reactor::{Close, CloseReason, ConnId, ConnectOptions, Net, Owner, TimerId};
 use crate::time::Time;
 use log::RegistrationLog;
 use phase::{Drain, Phase};
@@ -80,7 +82,13 @@ impl DistributorLink {
     pub(super) fn start(&mut self, net: &mut Net, listening_port: Option<u16>) {
         self.port = self.config.advertised_port.or(listening_port);
         self.instance = format!("{:016x}{:016x}", net.random(), net.random());
+        RegistrationLog::token(&self.config.name, self.config.token.as_ref());
         self.connect(net);
+    }
+
+    pub(super) fn set_token(&mut self, token: Option<Token<'static>>) {
+        RegistrationLog::token(&self.config.name, token.as_ref());
+        self.config.token = token;
     }
 
     pub(super) fn stop(&mut self, net: &mut Net) {
@@ -206,7 +214,14 @@ impl DistributorLink {
         self.arm(net, self.config.registration_timeout);
     }
 
-    pub(super) fn closed(&mut self, net: &mut Net) {
+    pub(super) fn closed(&mut self, net: &mut Net, why: CloseReason) {
+        if matches!(self.phase, Phase::Connecting { .. })
+            && why != CloseReason::Local
+            && !self.addresses.has_next()
+            && let Some(address) = self.addresses.current()
+        {
+            self.log.unreachable(&self.config.name, address, why);
+        }
         self.enter(net, Phase::Apart);
         if let Drain::Pending { until, .. } = self.drain {
             self.set_drain(net, Drain::Unproven, Some(until));

@@ -9,9 +9,12 @@ use ureq::http::{Request, Response};
 use ureq::{Agent, Body};
 
 use super::show::array;
+use crate::cli::address::HostPort;
 use crate::cli::distributor::args::HttpClientArgs;
 use crate::cli::failure::Failure;
+use crate::cli::http_error::describe;
 use crate::cli::text_file;
+use crate::cli::value::shown;
 
 pub(super) struct Client {
     agent: Agent,
@@ -36,6 +39,10 @@ pub(super) struct Event {
 }
 
 const READINESS: &str = "/readyz";
+pub(super) const DRAIN: &str = "/drain";
+
+const NOT_A_DISTRIBUTOR: &str = "not a response of a Distributor";
+const REMEDY: &str = "start a Distributor, or set the address of its admin API with --http ADDR";
 
 /// Pairs of a query. Those without a value are left out.
 type Pairs<'a> = [(&'a str, Option<&'a str>)];
@@ -65,14 +72,20 @@ impl Client {
             .as_deref()
             .or(given.as_deref())
             .unwrap_or_default();
-        let invalid = |why| Err(Failure::usage(format!("--http {given}: {why}")));
+        let invalid = |why| Err(Failure::usage(format!("--http {}: {why}", shown(given))));
         let address = given.strip_prefix("http://").unwrap_or(given);
         let address = address.trim_end_matches('/');
         if address.starts_with("https://") {
-            return invalid("TLS is not supported; expected ADDRESS:PORT");
+            return invalid("TLS is not supported; use ADDRESS:PORT");
         }
-        if address.is_empty() || address.contains(['/', ' ', '@', '?']) {
-            return invalid("invalid address; expected ADDRESS:PORT, as in 127.0.0.1:9001");
+        // Without a port it may be a proxy, on port 80.
+        let with_port = if address.contains(':') {
+            address.to_owned()
+        } else {
+            format!("{address}:80")
+        };
+        if with_port.parse::<HostPort>().is_err() {
+            return invalid("invalid address; use ADDRESS:PORT or NAME:PORT, as in 127.0.0.1:9001");
         }
         let token = text_file::token(args.token_file.as_deref())?;
         let config = Agent::config_builder()
@@ -99,7 +112,7 @@ impl Client {
     ) -> Result<Value, Failure> {
         let text = self.body(self.send(method, path, pairs, None)?)?;
         let value = serde_json::from_str(&text)
-            .map_err(|error| self.failed(&format!("not a response of a Distributor: {error}")))?;
+            .map_err(|error| self.failed(&format!("{NOT_A_DISTRIBUTOR}: {error}; {REMEDY}")))?;
         self.report_default();
         Ok(value)
     }
@@ -196,13 +209,25 @@ impl Client {
         if status == 200 || status == 503 && path == READINESS {
             return Ok(response);
         }
-        let remedy = match (status, &self.authorization) {
-            (401, None) => "; pass a token with --token-file FILE",
-            (401, Some(_)) => "; the token of --token-file is not valid",
-            _ => "",
-        };
+        let is_text = response.headers().get("content-type");
+        let is_text = is_text.is_some_and(|value| value.as_bytes().starts_with(b"text/plain"));
         let text = self.body(response)?;
-        Err(self.failed(&format!("{status}: {}{remedy}", text.trim())))
+        let why = match (status, &self.authorization, path) {
+            _ if !is_text => format!("{NOT_A_DISTRIBUTOR}; {REMEDY}"),
+            (401, None, DRAIN) => {
+                "authentication required; pass the token of the Distributor's --admin-token-file \
+                 with --token-file FILE"
+                    .to_owned()
+            }
+            (401, None, _) => {
+                "authentication required; pass a token with --token-file FILE".to_owned()
+            }
+            (401, Some(_), _) => {
+                "unknown token; pass one of the Distributor with --token-file FILE".to_owned()
+            }
+            _ => text.trim().to_owned(),
+        };
+        Err(self.failed(&format!("{status}: {why}")))
     }
 
     fn body(&self, response: Response<Body>) -> Result<String, Failure> {
@@ -212,12 +237,10 @@ impl Client {
     }
 
     fn unreachable(&self, error: &ureq::Error) -> Failure {
-        self.failed(&format!(
-            "{error}; is a Distributor there, started with --http?"
-        ))
+        self.failed(&format!("{}; {REMEDY}", describe(error)))
     }
 
     fn failed(&self, why: &str) -> Failure {
-        Failure::failed(format!("{}: {why}", self.base))
+        Failure::failed(format!("admin API at {}: {why}", self.base))
     }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use humantime::format_duration;
 use serde_json::{Value, json};
 
 use crate::cli::failure::{Failure, failed};
@@ -33,7 +34,7 @@ pub(super) fn read(
         end: None,
     };
     let until = reactor.now() + deadline;
-    let mut failure = Failure::failed("no address");
+    let mut failures = Vec::new();
     for address in addresses {
         let options = ConnectOptions {
             max_frame_bytes: Some(MAX_LIST_BYTES),
@@ -47,8 +48,10 @@ pub(super) fn read(
             let left = until.saturating_since(reactor.now());
             if left.is_zero() {
                 return Err(Failure::failed(format!(
-                    "{address}: no list within {deadline:?}; pass a token with --token-file \
-                     FILE if the Distributor requires one"
+                    "cannot read the list from {address}: no list within {}; pass a token with \
+                     --token-file FILE if the Distributor requires one, or set the address for \
+                     nodes with --distributor ADDR",
+                    format_duration(deadline)
                 )));
             }
             let turned = reactor.turn(Some(left), &mut reader);
@@ -56,19 +59,24 @@ pub(super) fn read(
         };
         let why = match end {
             End::List(nodes) => return Ok(nodes),
-            End::Rejected(why) => return Err(Failure::failed(format!("{address}: {why}"))),
-            End::Closed(CloseReason::ConnectFailed(error) | CloseReason::Failed(error)) => {
-                error.to_string()
+            End::Rejected(why) => {
+                let remedy = "pass a valid token with --token-file FILE";
+                return Err(Failure::failed(format!(
+                    "cannot read the list from {address}: {why}; {remedy}"
+                )));
             }
-            End::Closed(CloseReason::ConnectTimeout) => "connection timed out".to_owned(),
             End::Closed(CloseReason::FrameTooLarge) => {
                 format!("list longer than {MAX_LIST_BYTES} bytes")
             }
-            End::Closed(_) => "connection closed".to_owned(),
+            End::Closed(why) => why.to_string(),
         };
-        failure = Failure::failed(format!("{address}: {why}; is a Distributor there?"));
+        failures.push(format!("{address}: {why}"));
     }
-    Err(failure)
+    Err(Failure::failed(format!(
+        "cannot read the list from {}; start a Distributor there, or set its address for nodes \
+         with --distributor ADDR",
+        failures.join(", ")
+    )))
 }
 
 /// Returns the nodes with this name or url in the form of `/nodes`, with null for data that nodes

@@ -11,6 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use std::{process, thread};
 
+use humantime::format_duration;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use serde_json::json;
@@ -22,7 +23,8 @@ use crate::cli::distributor::args::{
 use crate::cli::failure::{Failure, failed};
 use crate::cli::print::print;
 use crate::cli::terminal::Terminal;
-use http::{Client, default_address};
+use crate::cli::value::shown;
+use http::{Client, DRAIN, default_address};
 use show::print_value;
 
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
@@ -119,14 +121,17 @@ fn drain(args: &DrainArgs) -> Result<(), Failure> {
     let wait = args.wait.unwrap_or_default();
     let wait_ms = wait.as_millis().to_string();
     let pairs = [("name", Some(&*args.name)), ("wait_ms", Some(&*wait_ms))];
-    let drained = Client::new(&args.at)?.json("POST", "/drain", &pairs)?;
+    let drained = Client::new(&args.at)?.json("POST", DRAIN, &pairs)?;
     print_value(&drained, args.at.json, |drained| {
-        show::drained(drained, &args.name)
+        show::drained(drained, &args.name, args.wait.is_some())
     })?;
     let late = show::array(&drained, "late").count();
     if args.wait.is_some() && late > 0 {
         return Err(Failure::failed(format!(
-            "{late} sessions have not acknowledged within {wait:?}"
+            "{} not acknowledged within {}; see distributor why {}",
+            show::count(late, "session has", "sessions have"),
+            format_duration(wait),
+            shown(&args.name)
         )));
     }
     Ok(())

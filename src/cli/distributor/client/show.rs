@@ -110,22 +110,41 @@ pub(super) fn nothing_found(list: &Value, name: Option<&str>, url: Option<&str>)
 }
 
 /// Formats the result of a drain.
-pub(super) fn drained(drained: &Value, name: &str) -> String {
+pub(super) fn drained(drained: &Value, name: &str, is_awaited: bool) -> String {
     let entries = array(drained, "drained").count();
     let mut text = format!(
-        "drained {entries} nodes named {name:?} in revision {}: acknowledged by {} of {} sessions",
-        drained["rev"], drained["acked"], drained["of"]
+        "drained {} named {name:?} in revision {}: acknowledged by {} of {} sessions",
+        count(entries, "node", "nodes"),
+        drained["rev"],
+        drained["acked"],
+        drained["of"]
     );
+    let late = array(drained, "late").map(|late| printable(&late["name"]));
+    // Drained nodes, and those without a port, are in no list that has their names.
+    let (mut late, unlisted): (Vec<String>, Vec<String>) = late.partition(|name| !name.is_empty());
+    if !unlisted.is_empty() {
+        late.push(format!("{} not listed", unlisted.len()));
+    }
+    let is_pending = !late.is_empty() && !is_awaited;
+    if is_pending {
+        // No time has passed yet.
+        text += " so far";
+    }
     if drained["blind"] != 0 {
         let _ = write!(text, "; {} untracked", drained["blind"]);
     }
-    let names = array(drained, "late").map(|late| printable(&late["name"]));
-    let names: Vec<String> = names.collect();
-    if !names.is_empty() {
-        let _ = write!(text, "; late: {}", names.join(", "));
+    if is_pending {
+        text += "; --wait waits for the others";
+    } else if !late.is_empty() {
+        let _ = write!(text, "; late: {}", late.join(", "));
     }
     text.push('\n');
     text
+}
+
+/// Formats a number of things.
+pub(super) fn count(number: usize, one: &str, more: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { more })
 }
 
 /// Returns the elements of an array, none if there is no such array.
