@@ -128,7 +128,7 @@ impl<T> Table<T> {
         }
     }
 
-    /// Returns the bucket of a hash: its low bits, with one bit more for the buckets that are split.
+    /// Returns the bucket of a hash: its low bits, and one more bit for buckets that are split.
     fn bucket_of(&self, hash: u64) -> usize {
         let count = self.buckets.len();
         let low = 1 << count.ilog2();

@@ -1,6 +1,7 @@
 //! The connection to the Distributor: finds it, registers, and follows the list. `phase.rs` has the
 //! table of its states.
 
+mod drain;
 mod log;
 mod packets;
 mod phase;
@@ -14,12 +15,9 @@ use tracing::debug;
 use super::address::{Addresses, LONGEST_LOOKUP};
 use super::config::Config;
 use super::event::{Event, LinkState};
-
 use super::roster::{Changes, Roster};
 use super::tag::Tag;
-use crate::protocol::{
-    Drained, ErrorCode, Registered, Reply, SessionRequest, Token, Update, Watch,
-};
+use crate::protocol::{ErrorCode, Registered, Reply, SessionRequest, Token, Update, Watch};
 use crate::reactor::{Close, CloseReason, ConnId, ConnectOptions, Net, Owner, TimerId};
 use crate::time::Time;
 use log::RegistrationLog;
@@ -135,14 +133,6 @@ impl DistributorLink {
     /// Arms the timer of the phase that was entered, or whose timer expired.
     fn arm(&mut self, net: &mut Net, wait: Duration) {
         self.timer = Some(net.arm(self.owner, net.now() + wait, Tag::Link.pack()));
-    }
-
-    fn set_drain(&mut self, net: &mut Net, drain: Drain, ends_at: Option<Time>) {
-        if let Some(timer) = self.drain_timer.take() {
-            net.disarm(timer);
-        }
-        self.drain = drain;
-        self.drain_timer = ends_at.map(|at| net.arm(self.owner, at, Tag::Link.pack()));
     }
 
     fn take_key(&mut self) -> u64 {
@@ -347,21 +337,10 @@ impl DistributorLink {
         if is_of_registration {
             return self.registration_answered(net, reply);
         }
-        if let Drain::Pending { key, until, .. } = self.drain
+        if let Drain::Pending { key, until } = self.drain
             && reply.key() == Some(key)
         {
-            match serde_json::from_str::<Drained>(reply.raw_results()) {
-                Ok(drained) if reply.errorcode == 0 => {
-                    self.set_drain(net, Drain::Over, None);
-                    self.events.push(Event::Drained(drained));
-                }
-                // The node may still be listed. Disconnecting removes it, without acknowledgements
-                // of the sessions.
-                _ => {
-                    self.set_drain(net, Drain::Unproven, Some(until));
-                    self.disconnect(net);
-                }
-            }
+            self.drain_answered(net, &reply, until);
         }
     }
 
@@ -430,24 +409,5 @@ impl DistributorLink {
         if !(is_registering && self.was_registered) {
             self.apply_plain_list(now);
         }
-    }
-
-    pub(super) fn drain(&mut self, net: &mut Net, wait: Duration) {
-        // A second request would be rejected, and end the first as unproven.
-        if matches!(self.drain, Drain::Pending { .. } | Drain::Unproven) {
-            return;
-        }
-        let until = net.now() + wait;
-        let Phase::Session { conn, .. } = self.phase else {
-            // No Distributor can collect acknowledgements. Disconnecting removes the node.
-            self.set_drain(net, Drain::Unproven, Some(until));
-            self.is_parting = self.is_plain();
-            return self.disconnect(net);
-        };
-        let key = self.take_key();
-        // The Distributor replies by `until`, unless it hangs.
-        let timeout = until + self.config.registration_timeout;
-        self.set_drain(net, Drain::Pending { key, until }, Some(timeout));
-        net.send_with(conn, |out| packets::drain(out, key, wait));
     }
 }

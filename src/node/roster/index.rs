@@ -13,7 +13,7 @@ pub(super) struct Index<K> {
     lists: Table<(K, List)>,
 }
 
-/// What finds a key: the key itself, or a form of it that is borrowed.
+/// The form in which a key is looked up: the key itself, or a borrowed form of it.
 pub(super) trait Lookup<K>: Hash {
     fn finds(&self, key: &K) -> bool;
     fn to_key(&self) -> K;

@@ -45,7 +45,9 @@ pub(super) struct Pending<T> {
     pub(super) timers: HashMap<TimerId, Timed<T>>,
 }
 
-/// Something to be called with a [`ServiceContext`].
+/// A function that is called once, as when a timer fires.
+pub(super) type ActOnce<T> = Box<dyn FnOnce(&mut ServiceContext<'_, T>)>;
+/// A function that is called at every period of a timer.
 pub(super) type Act<T> = Box<dyn FnMut(&mut ServiceContext<'_, T>)>;
 pub(super) type Resume<T> = Box<dyn FnOnce(&mut ServiceContext<'_, T>, CallResult<'_>)>;
 pub(super) type CallResult<'r> = Result<Reply<'r>, CallError<'r>>;
@@ -54,7 +56,7 @@ type ResumeAll<T> =
     Box<dyn FnOnce(&mut ServiceContext<'_, T>, Vec<(SocketAddr, CallResult<'static>)>)>;
 
 pub(super) enum Timed<T> {
-    Once(Box<dyn FnOnce(&mut ServiceContext<'_, T>)>),
+    Once(ActOnce<T>),
     Every {
         period: Duration,
         due: Time,

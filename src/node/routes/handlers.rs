@@ -14,26 +14,31 @@ use super::super::event::Event;
 use super::super::panics::caught;
 use super::super::tasks::{TaskContext, TaskFuture, TaskRequest, poll_guarded};
 use super::connections::Connections;
-use super::context::{Act, ServiceContext};
+use super::context::{Act, ActOnce, ServiceContext};
 use super::request::RoutedRequest;
 use crate::protocol::Reply;
 use crate::reactor::TimerId;
 
 /// The handler of a route. It replies.
 pub(in crate::node) enum Handler<T> {
-    Plain(Box<dyn FnMut(&mut ServiceContext<'_, T>, &RoutedRequest<'_>)>),
+    Plain(PlainHandler<T>),
     Task(Box<dyn Fn(TaskContext<T>, TaskRequest) -> TaskFuture>),
 }
 
+pub(in crate::node) type PlainHandler<T> =
+    Box<dyn FnMut(&mut ServiceContext<'_, T>, &RoutedRequest<'_>)>;
+
+type OnEvent<T> = Box<dyn FnMut(&mut ServiceContext<'_, T>, Event)>;
+type OnTimer<T> = Box<dyn FnMut(&mut ServiceContext<'_, T>, TimerId, u64)>;
 type OnResult<T> =
     Box<dyn FnMut(&mut ServiceContext<'_, T>, CallId, Result<Reply<'_>, CallError<'_>>)>;
 
 /// Functions of a service that are not routes.
 pub(in crate::node) struct Hooks<T> {
     pub(in crate::node) every: Vec<(Duration, Act<T>)>,
-    pub(in crate::node) on_start: Option<Box<dyn FnOnce(&mut ServiceContext<'_, T>)>>,
-    pub(in crate::node) on_event: Option<Box<dyn FnMut(&mut ServiceContext<'_, T>, Event)>>,
-    pub(in crate::node) on_timer: Option<Box<dyn FnMut(&mut ServiceContext<'_, T>, TimerId, u64)>>,
+    pub(in crate::node) on_start: Option<ActOnce<T>>,
+    pub(in crate::node) on_event: Option<OnEvent<T>>,
+    pub(in crate::node) on_timer: Option<OnTimer<T>>,
     pub(in crate::node) on_result: Option<OnResult<T>>,
     pub(in crate::node) connections: Option<Box<dyn Connections<T>>>,
 }
