@@ -57,6 +57,8 @@ const ENVIRONMENTS: [(&[(&str, &str)], bool); 4] = [
 fn in_environment(command: &mut Command, variables: &[(&str, &str)]) {
     command.env_remove("NO_COLOR").env("TERM", "xterm");
     command.env_remove("COLUMNS").env_remove("CLICOLOR_FORCE");
+    // A build server is taken to show colors whatever the terminal is.
+    command.env_remove("CI");
     command.envs(variables.iter().copied());
 }
 

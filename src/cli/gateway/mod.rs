@@ -129,11 +129,12 @@ impl Server for GatewayServer {
                 },
                 ..Config::new(distributor_address(&args.distributor, reactor.waker()))
             });
-            let bound = bind_all(addresses, &mut Listening::default(), |place| match place {
+            let mut listening = Listening::default();
+            let bound = bind_all(addresses, &mut listening, |place| match place {
                 Place::Address(address) => gateway.listen(reactor.net(), address),
                 Place::Socket(socket) => gateway.listen_on(reactor.net(), socket),
             })?;
-            let admin = bind_all(admin, |place| match place {
+            let admin = bind_all(admin, &mut listening, |place| match place {
                 Place::Address(address) => gateway.listen_admin(reactor.net(), address),
                 Place::Socket(_) => Err(io::ErrorKind::Unsupported.into()),
             })?;
