@@ -15,6 +15,7 @@ mod admin;
 mod architecture;
 mod commands;
 mod config;
+mod contributing;
 mod docs;
 mod embedding;
 mod examples;
