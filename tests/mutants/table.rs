@@ -400,7 +400,8 @@ pub const MUTANTS: &[Mutant] = &[
         name: "HashOrderVisible",
         file: "src/node/roster.rs",
         find: "rest.sort_by(|a, b| a.entry.cmp(&b.entry));",
-        replace: "if !MUTANT { rest.sort_by(|a, b| a.entry.cmp(&b.entry)); }",
+        replace: "if MUTANT { rest.sort_by_key(|member| places.hash(&*member.entry)); } \
+                  else { rest.sort_by(|a, b| a.entry.cmp(&b.entry)); }",
         promise: 9,
     },
 ];
