@@ -16,6 +16,10 @@ pub struct Calls {
     served_by: BTreeMap<u64, Vec<ActorId>>,
     idempotent: BTreeSet<u64>,
     forged: BTreeSet<u64>,
+    /// The deadlines of tasks, by the number of their request.
+    pub tasks: BTreeMap<(ActorId, u64), Time>,
+    /// Nothing happens that could close a connection.
+    pub is_quiet: bool,
     drawn: u64,
     pub replies: u64,
     pub others: u64,
@@ -114,6 +118,20 @@ impl Calls {
         self.end(actor, call).map(drop)
     }
 
+    /// Records that the connection of a call was lost.
+    pub fn lost(&mut self, actor: ActorId, call: CallKey) -> Checked {
+        self.others += 1;
+        let open = self.end(actor, call)?;
+        let is_idempotent = self.idempotent.contains(&open.nonce);
+        match self.served_by.get(&open.nonce) {
+            Some(by) if self.is_quiet && !is_idempotent && !by.contains(&FORGER) => Err(format!(
+                "{by:?} served request {} of node {actor}, which lost its connection for no reason",
+                open.nonce
+            )),
+            _ => Ok(()),
+        }
+    }
+
     pub fn late(&mut self, actor: ActorId, call: CallKey, now: Time) -> Checked {
         self.others += 1;
         let open = self.end(actor, call)?;
@@ -152,6 +170,7 @@ impl Calls {
     /// Drops the calls of a node that was killed.
     pub fn forget(&mut self, actor: ActorId) {
         self.open.retain(|(other, _), _| *other != actor);
+        self.tasks.retain(|(other, _), _| *other != actor);
     }
 
     pub fn open_of(&self, actor: ActorId) -> usize {
@@ -168,5 +187,14 @@ impl Calls {
             .map(|(_, call)| call)
             .find(|call| now.saturating_since(call.until) > grace)
             .map(|call| call.nonce)
+    }
+
+    /// Returns the request of a task that should have ended with its deadline.
+    pub fn overdue_task(&self, actor: ActorId, now: Time, grace: Duration) -> Option<u64> {
+        let of_actor = self.tasks.range((actor, 0)..=(actor, u64::MAX));
+        of_actor
+            .filter(|(_, until)| now.saturating_since(**until) > grace)
+            .map(|((_, nonce), _)| *nonce)
+            .next()
     }
 }

@@ -129,10 +129,17 @@ impl Fleet {
         let (paused, dark) = (&self.paused, &self.dark);
         let calls = self.shared.calls.borrow();
         let mut wrong = None;
-        for actor in &self.actors {
-            let Running::Node(node) = &actor.running else {
+        for actor in &mut self.actors {
+            let Running::Node(node) = &mut actor.running else {
                 continue;
             };
+            let (open, (_, in_flight)) = (calls.open_of(node.actor), node.in_progress());
+            if in_flight > open {
+                wrong = Some(format!(
+                    "node {} has {in_flight} calls in flight, of which {open} are waited for",
+                    node.actor
+                ));
+            }
             if paused.contains_key(&node.id) || dark.contains(&actor.host) {
                 continue;
             }
@@ -143,6 +150,14 @@ impl Fleet {
             {
                 wrong = Some(format!(
                     "node {} still waits for request {nonce}",
+                    node.actor
+                ));
+            }
+            if undisturbed > LATE
+                && let Some(nonce) = calls.overdue_task(node.actor, local, LATE)
+            {
+                wrong = Some(format!(
+                    "the task of node {} for request {nonce} has outlived its deadline",
                     node.actor
                 ));
             }

@@ -142,6 +142,7 @@ fn keep_all(fleet: &mut Fleet) {
 /// Makes calls in a quiet time: each gets its reply, and none leaves state.
 fn call_all(fleet: &mut Fleet) {
     fleet.run_for(10 * SECOND);
+    fleet.shared.calls.borrow_mut().is_quiet = true;
     let minute = 60 * SECOND;
     let before: Vec<usize> = fleet
         .nodes()
@@ -179,6 +180,7 @@ fn call_all(fleet: &mut Fleet) {
             wrong = Some((8, what));
         }
     }
+    calls.borrow_mut().is_quiet = false;
     if let Some((promise, what)) = wrong {
         fleet.broken(promise, what);
     }

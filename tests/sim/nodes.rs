@@ -46,6 +46,12 @@ pub struct Echo {
     pub drained: Option<bool>,
 }
 
+impl Echo {
+    fn owner(&self) -> (ActorId, Shared) {
+        (self.actor, self.shared.clone())
+    }
+}
+
 #[derive(Deserialize)]
 struct Nonce {
     nonce: u64,
@@ -91,7 +97,15 @@ impl Shared {
                 Ok(Echoed { nonce, by }) => calls.replied(actor, call, nonce, by),
                 Err(_) => calls.forged(actor, call, reply.raw_results()),
             },
-            Err(CallError::Refused(_) | CallError::ConnectionLost) => calls.ended(actor, call),
+            Err(CallError::Refused(reply))
+                if reply.errorcode == i64::from(ErrorCode::Internal as u8) =>
+            {
+                Err(format!(
+                    "a call of node {actor} was answered with {reply:?}"
+                ))
+            }
+            Err(CallError::Refused(_)) => calls.ended(actor, call),
+            Err(CallError::ConnectionLost) => calls.lost(actor, call),
             Err(CallError::Deadline) => calls.late(actor, call, now),
             Err(_) => calls.unavailable(actor, call),
         };
@@ -115,7 +129,7 @@ fn answer(
     cx: &mut ServiceContext<'_, Echo>,
     request: &RoutedRequest<'_>,
 ) -> Result<Replied, Error> {
-    let (actor, shared) = (cx.state().actor, cx.state().shared.clone());
+    let (actor, shared) = cx.state().owner();
     let nonce = shared.serves(actor, request.raw_params.get())?;
     if !shared.chance(cx.state().delays_one_in) {
         return cx.reply(&echo(nonce, actor));
@@ -130,8 +144,11 @@ fn answer(
 /// Answers in a task, which may sleep and call others. It ends at any of these steps: with the
 /// deadline of its caller, and in some cases with its connection.
 async fn answer_in_task(cx: TaskContext<Echo>, request: TaskRequest) -> Result<Value, Error> {
-    let (actor, shared) = (cx.state().actor, cx.state().shared.clone());
+    let (actor, shared) = cx.state().owner();
     let nonce = shared.serves(actor, request.raw_params().get())?;
+    let _task = cx
+        .deadline()
+        .map(|until| OpenTask::new(&shared, actor, nonce, until));
     let delays_one_in = cx.state().delays_one_in;
     if shared.chance(2) {
         cx.end_with_caller();
@@ -156,9 +173,14 @@ async fn answer_in_task(cx: TaskContext<Echo>, request: TaskRequest) -> Result<V
 
 /// Calls any node, and in some cases not until the end.
 async fn call_leaf(cx: TaskContext<Echo>) {
-    let (actor, shared) = (cx.state().actor, cx.state().shared.clone());
+    let (actor, shared) = cx.state().owner();
     let nonce = shared.calls.borrow_mut().draw();
-    let timeout = shared.duration(2 * Duration::from_secs(1));
+    // A peer that answers no call in time is disconnected, which a quiet time must not have.
+    let timeout = if shared.calls.borrow().is_quiet {
+        LONGEST_DELAY + Duration::from_secs(1)
+    } else {
+        shared.duration(Duration::from_secs(2))
+    };
     let is_idempotent = shared.chance(3);
     let until = cx.now() + timeout;
     let until = cx.deadline().map_or(until, |deadline| deadline.min(until));
@@ -200,6 +222,31 @@ impl Drop for OpenCall {
         // A process that is killed forgets all its calls.
         if let Ok(mut calls) = self.shared.calls.try_borrow_mut() {
             calls.cancelled(self.actor, self.key);
+        }
+    }
+}
+
+/// A task that has a deadline, until it is dropped.
+struct OpenTask {
+    shared: Shared,
+    key: (ActorId, u64),
+}
+
+impl OpenTask {
+    fn new(shared: &Shared, actor: ActorId, nonce: u64, until: Time) -> OpenTask {
+        let key = (actor, nonce);
+        shared.calls.borrow_mut().tasks.insert(key, until);
+        OpenTask {
+            shared: shared.clone(),
+            key,
+        }
+    }
+}
+
+impl Drop for OpenTask {
+    fn drop(&mut self) {
+        if let Ok(mut calls) = self.shared.calls.try_borrow_mut() {
+            calls.tasks.remove(&self.key);
         }
     }
 }
