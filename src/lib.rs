@@ -202,6 +202,7 @@ pub mod fuzzing;
 #[cfg(feature = "http")]
 pub mod gateway;
 mod histogram;
+mod host_port;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "http")]

@@ -10,11 +10,11 @@ use clap::{Arg, ArgAction, Command};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::cli::address::HostPort;
 use crate::cli::failure::Failure;
 use crate::cli::text_file;
 use crate::cli::usage_error::message;
 use crate::cli::value::shown;
+use crate::host_port::HostPort;
 
 const MAX_BYTES: u64 = 1 << 20;
 

@@ -12,10 +12,11 @@ use listenfd::ListenFd;
 use rustix::net::sockopt::socket_acceptconn;
 use tracing::warn;
 
-use crate::cli::address::{HostPort, unresolved};
+use crate::cli::address::unresolved;
 use crate::cli::failure::{Failure, reason};
 use crate::cli::settings::Settings;
 use crate::cli::value::switch;
+use crate::host_port::HostPort;
 
 /// The flag that permits public addresses.
 #[derive(clap::Args, Debug)]
@@ -125,8 +126,7 @@ pub(crate) fn addresses(
     }
     let resolve = |value: &HostPort| {
         let source = format!("{flag} {value}");
-        let addresses = value
-            .resolve()
+        let addresses = crate::sys::resolve(value)
             .map_err(|error| cannot(format!("{source}: {}", unresolved(&error))))?;
         Ok(ListenAddress {
             source,

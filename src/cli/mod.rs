@@ -16,7 +16,6 @@ mod listen;
 mod log;
 mod print;
 mod program;
-mod resolver;
 mod service_manager;
 mod settings;
 mod table;

@@ -1,11 +1,12 @@
 //! The builder of nodes with routes.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::addresses;
+use super::address::{DistributorAddress, host_port};
 use super::call_error::CallError;
 use super::calls::CallId;
 use super::config::Config;
@@ -147,6 +148,8 @@ macro_rules! methods {
 impl<T: 'static> Builder<T> {
     /// Sets the address to listen on, as in `127.0.0.1:9010`; port 0 is any free port. Without one
     /// the node only calls others, and is not listed.
+    ///
+    /// A name is looked up once, by [`Builder::build`], which waits for that, for at most 5 s.
     pub fn listen(mut self, addr: impl ToString) -> Self {
         self.listen = Some(addr.to_string());
         self
@@ -158,8 +161,11 @@ impl<T: 'static> Builder<T> {
         self
     }
 
-    /// Adds the address of a Distributor. Several are tried in turn. Without one the roster stays
-    /// empty.
+    /// Adds the address of a Distributor, as in `distributor.internal:9000`. Several are tried in
+    /// turn. Without one the roster stays empty.
+    ///
+    /// A name is looked up before each round of attempts, without blocking the loop: on a thread
+    /// that ends with the lookup.
     pub fn distributor(mut self, addr: impl ToString) -> Self {
         self.distributors.push(addr.to_string());
         self
@@ -337,16 +343,19 @@ impl<T: 'static> Builder<T> {
         check_registration(&config.name, &config.routes)?;
         let routes = Routes::new(self.state, self.routes, self.hooks)?;
         if let Some(listen) = &self.listen {
-            config.listen = Some(addresses::to_listen_on(listen)?);
+            config.listen = Some(to_listen_on(net, "listener", listen)?);
         }
-        if !self.distributors.is_empty() {
-            config.distributor = Some(addresses::of_distributors(&self.distributors)?);
+        for text in &self.distributors {
+            let address: DistributorAddress = text.parse()?;
+            config.distributor = Some(match config.distributor.take() {
+                Some(before) => before.or(address),
+                None => address,
+            });
         }
-        let listen = config.listen;
         let mut node = Node::new(config, routes);
         #[cfg(feature = "http")]
         if let Some(health) = &self.health {
-            let addr = addresses::to_listen_on(health)?;
+            let addr = to_listen_on(net, "health checks", health)?;
             if let Err(error) = node.listen_health(net, addr) {
                 let message = format!("cannot listen on {addr} for health checks: {error}");
                 return Err(Error::internal(message));
@@ -354,12 +363,32 @@ impl<T: 'static> Builder<T> {
         }
         if let Err(error) = node.start(net) {
             node.context(net).stop();
-            let addr = listen.map_or_else(String::new, |addr| format!(" on {addr}"));
-            return Err(Error::internal(format!("cannot listen{addr}: {error}")));
+            return Err(Error::internal(error));
         }
         node.started(net);
         Ok(node)
     }
+}
+
+/// Time for the lookup of a name to listen on.
+const LONGEST_LOOKUP: Duration = Duration::from_secs(5);
+
+/// Returns an address to listen on. Of those of a name it is one of IPv4, if there is any: the
+/// Distributor lists a node by the address that it connects from.
+fn to_listen_on(net: &mut Net, what: &str, text: &str) -> Result<SocketAddr, Error> {
+    let host_port = host_port(what, text)?;
+    if let Some(address) = host_port.address() {
+        return Ok(address);
+    }
+    let found = net.look_up(&host_port).wait(LONGEST_LOOKUP);
+    let found = found.map_err(|error| {
+        Error::internal(format!(
+            "cannot resolve the address of the {what}, {text}: {error}"
+        ))
+    })?;
+    let ipv4 = found.iter().find(|addr| addr.is_ipv4());
+    let addr = ipv4.or(found.first()).copied();
+    addr.ok_or_else(|| Error::internal(format!("{text} has no address to listen on")))
 }
 
 /// Rejects a name or routes that the Distributor would reject.

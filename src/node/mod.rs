@@ -10,7 +10,7 @@
 //! fn main() -> Result<(), Error> {
 //!     Node::builder("goods")
 //!         .listen("127.0.0.1:9010")
-//!         .distributor("127.0.0.1:9000") // again for more
+//!         .distributor("127.0.0.1:9000") // again for more; names are resolved
 //!         .get("/goods", |_cx, _request| Ok(["apples", "pears"]))
 //!         .run() // own reactor; SIGINT and SIGTERM drain, then it returns
 //! }
@@ -135,7 +135,6 @@
 //! a plain client.
 
 mod address;
-mod addresses;
 mod builder;
 mod call;
 mod call_error;
@@ -174,7 +173,7 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-pub use address::{DistributorAddress, Resolve};
+pub use address::DistributorAddress;
 pub use builder::Builder;
 pub use call::{Call, CallAll};
 pub use call_error::CallError;

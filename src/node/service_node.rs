@@ -43,7 +43,9 @@ impl<S: Service> Node<S> {
 
     /// Listens, and begins to look for the Distributor. Returns the address that it listens on.
     ///
-    /// Returns the errors of [`Net::listen`].
+    /// # Errors
+    ///
+    /// Returns the errors of [`Net::listen`], with the address in the message.
     pub fn start(&mut self, net: &mut Net) -> io::Result<Option<SocketAddr>> {
         let owner = self.core.claim_owners(net).node;
         let mut listening = None;
@@ -54,7 +56,10 @@ impl<S: Service> Node<S> {
                 max_frame_bytes: Some(config.max_frame_bytes),
                 ..ListenOptions::default()
             };
-            let listener = net.listen(addr, options)?;
+            let listener = net.listen(addr, options).map_err(|error| {
+                let message = format!("cannot listen on {addr}: {error}");
+                io::Error::new(error.kind(), message)
+            })?;
             self.core.listener = Some(listener);
             listening = net.local_addr(listener);
         }

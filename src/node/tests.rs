@@ -21,7 +21,7 @@ use super::node_core::MAX_POSTED_PER_TURN;
 use super::*;
 use crate::protocol::{Reply, Route};
 use crate::reactor::{CloseReason, ConnId, Handler, Limits, Origin, Reactor, TimerId};
-use crate::sys::SocketId;
+use crate::sys::{Event as SystemEvent, SocketId};
 use crate::testing::scripted::{Scripted, World, Write};
 use crate::time::Time;
 

@@ -13,7 +13,8 @@ use super::ids::{ConnId, ListenerId, Owner, Token};
 use super::limits::Limits;
 use super::listener::Listener;
 use super::timer_wheel::{TimerId, TimerWheel};
-use crate::sys::{System, Waker};
+use crate::host_port::HostPort;
+use crate::sys::{Lookup, System, Waker};
 use crate::time::Time;
 
 /// The part of a reactor that its [`Handler`](super::Handler) acts on.
@@ -166,6 +167,12 @@ impl Net {
     /// Returns a random number that peers cannot predict.
     pub fn random(&mut self) -> u64 {
         self.system.random()
+    }
+
+    /// Starts to look up the addresses of a host. [`Handler::on_wake`](super::Handler::on_wake) is
+    /// called when the lookup ends, unless it has ended when this returns.
+    pub(crate) fn look_up(&mut self, host_port: &HostPort) -> Lookup {
+        self.system.look_up(host_port)
     }
 
     /// Allocates an owner. It is never freed: allocate one per handler, not per connection.

@@ -4,6 +4,7 @@
 
 #[cfg(any(test, feature = "cli", feature = "testing"))]
 mod disk;
+mod lookup;
 mod os;
 #[cfg(any(test, feature = "cli"))]
 mod os_disk;
@@ -15,10 +16,16 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::host_port::HostPort;
 use crate::time::Time;
 
 #[cfg(any(test, feature = "cli", feature = "testing"))]
 pub use disk::{Disk, FileKind};
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use lookup::Found;
+pub(crate) use lookup::Lookup;
+#[cfg(feature = "cli")]
+pub(crate) use lookup::resolve;
 pub(crate) use os::OsSystem;
 #[cfg(any(test, feature = "cli"))]
 pub(crate) use os_disk::OsDisk;
@@ -44,6 +51,10 @@ pub(crate) trait System {
     fn unix_time(&mut self) -> Duration;
 
     fn random(&mut self) -> u64;
+
+    /// Starts to look up the addresses of a host, without blocking. [`Event::Wake`] follows when
+    /// the lookup ends, unless it has ended when this returns.
+    fn look_up(&mut self, host_port: &HostPort) -> Lookup;
 
     /// Returns whether 127.0.0.1 is an address of this machine.
     fn has_ipv4_loopback(&mut self) -> bool {
@@ -119,7 +130,7 @@ pub(crate) enum Event {
         /// The peer closed its side, or the connection failed.
         closed: bool,
     },
-    /// A [`Waker`] was used.
+    /// A [`Waker`] was used, or a lookup has ended.
     Wake,
 }
 

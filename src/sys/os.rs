@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use mio::net::{TcpListener, TcpStream};
@@ -14,7 +15,9 @@ use mio::{Interest, Token};
 use slab::Slab;
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, TcpKeepalive, Type};
 
+use super::lookup::{Lookup, known, resolve};
 use super::{Event, SocketId, System, TcpOptions, Waker};
+use crate::host_port::HostPort;
 use crate::time::Time;
 
 pub(crate) struct OsSystem {
@@ -111,6 +114,24 @@ impl System for OsSystem {
     fn random(&mut self) -> u64 {
         self.random_drawn = self.random_drawn.wrapping_add(1);
         self.random_keys.hash_one(self.random_drawn)
+    }
+
+    /// Looks up a name on a thread that ends with the lookup.
+    fn look_up(&mut self, host_port: &HostPort) -> Lookup {
+        let (found, lookup) = Lookup::begin();
+        // The receiver may have been dropped, and the reactor be gone.
+        if let Some(known) = known(host_port) {
+            let _ = found.send(Ok(known));
+            return lookup;
+        }
+        let (host_port, waker) = (host_port.clone(), self.waker.clone());
+        let thread = thread::Builder::new().name("resolver".to_owned());
+        // If it does not start, the sender is dropped, which ends the lookup.
+        let _ = thread.spawn(move || {
+            let _ = found.send(resolve(&host_port));
+            let _ = waker.wake();
+        });
+        lookup
     }
 
     fn has_ipv4_loopback(&mut self) -> bool {
@@ -330,7 +351,7 @@ mod tests {
     fn accept(system: &mut OsSystem, listener: SocketId) -> SocketId {
         loop {
             match system.accept(listener) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::yield_now(),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => thread::yield_now(),
                 other => break other.unwrap().0,
             }
         }
@@ -399,12 +420,28 @@ mod tests {
         let (_accepted, peer) = listener.accept().unwrap();
         assert_eq!(peer.ip(), source);
         while !system.is_connected(connecting).unwrap() {
-            std::thread::yield_now();
+            thread::yield_now();
         }
 
         let elsewhere = "192.0.2.1".parse().unwrap();
         let error = system.connect(addr, Some(elsewhere), &tcp, 2).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AddrNotAvailable);
+    }
+
+    #[test]
+    fn wakes_the_poll_when_a_lookup_ends() {
+        let mut system = OsSystem::new().unwrap();
+        let literal = system.look_up(&"127.0.0.1:7".parse().unwrap());
+        assert_eq!(
+            literal.take().unwrap().unwrap(),
+            ["127.0.0.1:7".parse().unwrap()]
+        );
+        let nowhere = system.look_up(&"no-such-host.invalid:7".parse().unwrap());
+        let mut events = Vec::new();
+        while !events.contains(&Event::Wake) {
+            system.poll(&mut events, None).unwrap();
+        }
+        assert!(nowhere.take().unwrap().is_err());
     }
 
     #[test]

@@ -8,11 +8,13 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use slab::Slab;
 
-use crate::sys::{Event, SocketId, System, TcpOptions, Waker};
+use crate::host_port::HostPort;
+use crate::sys::{Event, Found, Lookup, SocketId, System, TcpOptions, Waker};
 use crate::time::Time;
 
 /// Result of a read.
@@ -81,6 +83,9 @@ pub(crate) struct World {
     pub(crate) write_takes: Duration,
     pub(crate) reserve: bool,
     pub(crate) random: u64,
+    /// Lookups without a result, in the order of their start.
+    pub(crate) lookups: VecDeque<(HostPort, Sender<Found>)>,
+    pub(crate) lookups_started: usize,
 }
 
 impl World {
@@ -106,6 +111,14 @@ impl World {
     pub(crate) fn arrive(&mut self, id: SocketId, bytes: &[u8]) {
         self.socket(id).reads.push_back(Read::Bytes(bytes.to_vec()));
         self.event(id, true, false, false);
+    }
+
+    /// Ends the first lookup.
+    pub(crate) fn found(&mut self, result: Found) {
+        let (_, found) = self.lookups.pop_front().expect("a lookup is in progress");
+        // The receiver may have been dropped.
+        let _ = found.send(result);
+        self.events.push(Event::Wake);
     }
 
     /// Closes the peer's side.
@@ -169,6 +182,14 @@ impl System for Scripted {
         let mut world = self.world();
         world.random += 1;
         world.random
+    }
+
+    fn look_up(&mut self, host_port: &HostPort) -> Lookup {
+        let (found, lookup) = Lookup::begin();
+        let mut world = self.world();
+        world.lookups.push_back((host_port.clone(), found));
+        world.lookups_started += 1;
+        lookup
     }
 
     fn listen(

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use pilcrow::distributor::{self, Distributor};
 use pilcrow::node::{
     Builder, CallError, Error, Event, LinkState, Node, Routes, Stop, TaskContext, join, join_all,
 };
@@ -558,10 +559,17 @@ fn refuses_what_cannot_be_registered_or_routed() {
             "name too long: 129 bytes, at most 128",
         ),
         (goods().error_codes([100, 99]), "own codes start at 100"),
-        (goods().listen("127.0.0.1"), "invalid address 127.0.0.1"),
+        (
+            goods().listen("127.0.0.1"),
+            "invalid address of the listener, \"127.0.0.1\": missing port",
+        ),
+        (
+            goods().listen("no-such-host.invalid:9010"),
+            "cannot resolve the address of the listener, no-such-host.invalid:9010",
+        ),
         (
             goods().distributor("distributor"),
-            "invalid address distributor",
+            "invalid address of the Distributor, \"distributor\": missing port",
         ),
         (goods().get("/a", ok).state(()), "after the first handler"),
     ] {
@@ -587,6 +595,38 @@ fn refuses_what_cannot_be_registered_or_routed() {
             .contains(&format!("cannot listen on {addr}")),
         "{error}"
     );
+}
+
+#[test]
+fn looks_up_names_of_its_address_and_of_distributors() {
+    let mut reactor = Reactor::new(Limits::default()).unwrap();
+    let config = distributor::Config::default();
+    let mut distributor = Distributor::new(config);
+    let addr = distributor
+        .listen(reactor.net(), ([127, 0, 0, 1], 0).into())
+        .unwrap();
+    let accepted = Rc::new(Cell::new(false));
+    let is_accepted = Rc::clone(&accepted);
+    let mut node = Node::builder("named")
+        .listen("localhost:0")
+        // Looked up on a thread, and without an address.
+        .distributor("no-such-host.invalid:9000")
+        .distributor(format!("localhost:{}", addr.port()))
+        .on_event(move |_cx, event| {
+            if matches!(event, Event::Link(LinkState::Registered)) {
+                accepted.set(true);
+            }
+        })
+        .build(reactor.net())
+        .unwrap();
+    let listening = node.local_addr(reactor.net()).unwrap();
+    assert_eq!(listening.ip().to_string(), "127.0.0.1");
+    let until = Instant::now() + DEADLINE;
+    while !is_accepted.get() {
+        assert!(Instant::now() < until, "timed out");
+        let all = &mut (&mut node, &mut distributor);
+        reactor.turn(Some(10 * MILLI), all).unwrap();
+    }
 }
 
 #[test]

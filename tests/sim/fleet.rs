@@ -14,7 +14,7 @@ use pilcrow::testing::sim::{Faults, HostId, Link, ProcessId, Random, World};
 use crate::calls::Calls;
 use crate::distributor::DistributorProcess;
 use crate::model::{ActorId, Model};
-use crate::nodes::{NodeProcess, Shared};
+use crate::nodes::{DISTRIBUTOR, NodeProcess, Shared};
 use crate::raw::{Kind, Raw};
 use crate::state_file::StateFile;
 use crate::troubles::Trouble;
@@ -85,10 +85,12 @@ impl Fleet {
             calls: Rc::new(RefCell::new(Calls::default())),
             random: Rc::new(RefCell::new(Random::new(random.bits()))),
         };
+        let addr = ([10, 0, 0, 1], 9000).into();
+        shared.world.set_name(DISTRIBUTOR, &[addr]);
         Fleet {
             shared,
             distributor_host,
-            addr: ([10, 0, 0, 1], 9000).into(),
+            addr,
             distributor: None,
             distributor_rests_until: Time::ZERO,
             keeps_state: false,

@@ -268,6 +268,10 @@ fn record(cx: &mut ServiceContext<'_, Echo>, event: Event) {
     }
 }
 
+/// Name of the Distributor, and a name without an address, which nodes try first.
+pub const DISTRIBUTOR: &str = "distributor.test:9000";
+const NO_DISTRIBUTOR: &str = "none.test:9000";
+
 /// A process with a node.
 pub struct NodeProcess {
     pub actor: ActorId,
@@ -305,7 +309,8 @@ impl NodeProcess {
         };
         let node = Node::builder(format!("node {actor}"))
             .listen(addr)
-            .distributor(distributor)
+            .distributor(NO_DISTRIBUTOR)
+            .distributor(DISTRIBUTOR)
             .state(echo)
             .on_event(record)
             .on_result(|cx, call, _result| {

@@ -7,11 +7,11 @@ use std::net::SocketAddr;
 use tracing::{info, warn};
 
 use crate::admin::{AdminApi, Config};
-use crate::cli::address::HostPort;
 use crate::cli::failure::Failure;
 use crate::cli::listen::{self, ListenAddress, Listening, Place, bind_all};
 use crate::cli::settings::Settings;
 use crate::distributor::Distributor;
+use crate::host_port::HostPort;
 use crate::reactor::Net;
 
 /// Places where the admin API is to listen.

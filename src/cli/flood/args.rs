@@ -7,10 +7,10 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use serde_json::value::RawValue;
 
 use super::frames::Watch;
-use crate::cli::address::HostPort;
 use crate::cli::generate::Generate;
 use crate::cli::help::with_help;
 use crate::cli::value::{timeout, whole};
+use crate::host_port::HostPort;
 use crate::protocol::Route;
 
 const SUMMARY: &str = "Loads a Distributor or a node and reports latencies, CPU time and memory";

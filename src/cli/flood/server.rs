@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use super::args::{Role, ServerArgs, name_of};
 use super::bare::Task;
-use crate::cli::address::{HostPort, resolve};
+use crate::cli::address::resolve;
 use crate::cli::failure::{Failure, reason};
+use crate::host_port::HostPort;
 
 /// A process whose CPU time and memory the kernel reports.
 #[derive(Clone, Copy, Debug)]

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
-use crate::cli::address::{HostPort, address_or_none};
+use crate::cli::address::address_or_none;
 use crate::cli::generate::Generate;
 use crate::cli::help::with_help;
 use crate::cli::listen::PublicArgs;
 use crate::cli::log::LogArgs;
 use crate::cli::settings::{HELP, with_sources};
 use crate::cli::value::{any_duration, duration, switch, whole};
+use crate::host_port::HostPort;
 
 const SUMMARY: &str = "HTTP in, calls to nodes out";
 

@@ -9,17 +9,16 @@ use std::time::Duration;
 use clap::FromArgMatches;
 use tracing::{debug, info};
 
-use crate::cli::address::HostPort;
 use crate::cli::failure::{Failure, failed};
 use crate::cli::generate::Generate;
 use crate::cli::listen::{self, ListenAddress, Listening, Place, bind_all, reject_public};
 use crate::cli::log::{Log, LogArgs};
 use crate::cli::program::{self, EventLoop, SERVING, Server, Start};
-use crate::cli::resolver::distributor_address;
 use crate::cli::settings::{Settings, parse_command_line};
 use crate::cli::text_file;
 use crate::cli::usage_error::usage_error;
 use crate::gateway::{Config, Gateway};
+use crate::host_port::HostPort;
 use crate::http;
 use crate::protocol::Token;
 use crate::reactor::{Limits, Net, Reactor};
@@ -127,7 +126,7 @@ impl Server for GatewayServer {
                     keep_alive: args.keep_alive,
                     ..http::Limits::default()
                 },
-                ..Config::new(distributor_address(&args.distributor, reactor.waker()))
+                ..Config::new(args.distributor.clone())
             });
             let mut listening = Listening::default();
             let bound = bind_all(addresses, &mut listening, |place| match place {

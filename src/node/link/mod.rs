@@ -1,6 +1,7 @@
 //! The connection to the Distributor: finds it, registers, and follows the list. `phase.rs` has the
 //! table of its states.
 
+mod addresses;
 mod drain;
 mod log;
 mod packets;
@@ -8,11 +9,11 @@ mod phase;
 mod retry;
 mod status;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tracing::debug;
 
-use super::address::{Addresses, LONGEST_LOOKUP};
 use super::config::Config;
 use super::event::{Event, LinkState};
 use super::roster::{Changes, Roster};
@@ -20,9 +21,12 @@ use super::tag::Tag;
 use crate::protocol::{ErrorCode, Registered, Reply, SessionRequest, Token, Update, Watch};
 use crate::reactor::{Close, CloseReason, ConnId, ConnectOptions, Net, Owner, TimerId};
 use crate::time::Time;
+use addresses::{Addresses, Step};
 use log::RegistrationLog;
 use phase::{Drain, Phase};
 use retry::{Retry, usual_pause};
+
+pub(super) use addresses::LONGEST_LOOKUP;
 
 #[derive(Debug)]
 pub(super) struct DistributorLink {
@@ -57,7 +61,7 @@ impl DistributorLink {
     pub(super) fn new(config: Config) -> DistributorLink {
         DistributorLink {
             owner: Owner::default(),
-            addresses: Addresses::new(config.distributor.clone()),
+            addresses: Addresses::new(config.distributor.as_ref()),
             config,
             roster: Roster::default(),
             phase: Phase::Apart,
@@ -140,25 +144,34 @@ impl DistributorLink {
         self.next_key
     }
 
+    /// Makes the next attempt of the round, or of a new one.
     fn connect(&mut self, net: &mut Net) {
-        if self.is_leaving() {
+        if self.is_leaving() || self.addresses.is_empty() {
             return;
         }
-        if self.addresses.has_next() {
-            self.connect_to_next(net);
-        } else if self.addresses.look_up() {
-            self.enter(net, Phase::LookingUp);
-            self.arm(net, LONGEST_LOOKUP);
-            self.woken(net);
+        if !self.addresses.has_next() {
+            self.addresses.begin_round();
+        }
+        let step = self.addresses.step(net);
+        self.follow(net, step);
+    }
+
+    fn follow(&mut self, net: &mut Net, step: Step) {
+        match step {
+            Step::Connect(addr) => self.connect_to(net, addr),
+            Step::LookUp { host } => {
+                self.enter(net, Phase::LookingUp { host });
+                self.arm(net, LONGEST_LOOKUP);
+            }
+            Step::Over => {
+                self.enter(net, Phase::Apart);
+                let wait = usual_pause(net, &self.config);
+                self.arm(net, wait);
+            }
         }
     }
 
-    fn connect_to_next(&mut self, net: &mut Net) {
-        let Some(addr) = self.addresses.next() else {
-            self.enter(net, Phase::Apart);
-            let wait = usual_pause(net, &self.config);
-            return self.arm(net, wait);
-        };
+    fn connect_to(&mut self, net: &mut Net, addr: SocketAddr) {
         let options = ConnectOptions {
             owner: self.owner,
             max_frame_bytes: Some(self.config.max_list_bytes),
@@ -177,11 +190,18 @@ impl DistributorLink {
         }
     }
 
-    /// Connects if the lookup has ended.
+    /// Continues if the lookup has ended.
     pub(super) fn woken(&mut self, net: &mut Net) {
-        let is_looking_up = matches!(self.phase, Phase::LookingUp) && !self.is_leaving();
-        if is_looking_up && self.addresses.take_lookup() {
-            self.connect_to_next(net);
+        let Phase::LookingUp { host } = self.phase else {
+            return;
+        };
+        if self.is_leaving() {
+            return;
+        }
+        let step = self.addresses.step(net);
+        // Other wake-ups must not prolong the lookup.
+        if step != (Step::LookUp { host }) {
+            self.follow(net, step);
         }
     }
 
@@ -234,11 +254,11 @@ impl DistributorLink {
         self.timer = None;
         match &mut self.phase {
             Phase::Apart => self.connect(net),
-            Phase::LookingUp => {
+            Phase::LookingUp { .. } => {
                 if !self.is_leaving() {
-                    let error = std::io::ErrorKind::TimedOut.into();
-                    self.addresses.lookup_failed(&error);
-                    self.connect_to_next(net);
+                    self.addresses.lookup_timed_out();
+                    let step = self.addresses.step(net);
+                    self.follow(net, step);
                 }
             }
             Phase::Connecting { .. } => {}

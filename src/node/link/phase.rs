@@ -2,7 +2,7 @@
 //!
 //! | phase | the timer is for | ends in |
 //! |---|---|---|
-//! | `Apart` | the next attempt | `Connecting` to the next address; `LookingUp` after the last |
+//! | `Apart` | the next attempt | `Connecting` to the next address; `LookingUp` if it has a name |
 //! | `LookingUp` | the longest lookup | `Connecting`; `Apart` if no address was found |
 //! | `Connecting` | – (the reactor has one) | `Registering` when established |
 //! | `Registering` | the registration timeout | `Session`, `Plain` (only lists), or `Apart` |
@@ -31,7 +31,10 @@ use crate::time::Time;
 #[derive(Debug)]
 pub(super) enum Phase {
     Apart,
-    LookingUp,
+    LookingUp {
+        /// Place of the name among the Distributors.
+        host: usize,
+    },
     Connecting {
         conn: ConnId,
     },
@@ -58,7 +61,7 @@ pub(super) enum Phase {
 impl Phase {
     pub(super) fn conn(&self) -> Option<ConnId> {
         match self {
-            Phase::Apart | Phase::LookingUp => None,
+            Phase::Apart | Phase::LookingUp { .. } => None,
             Phase::Connecting { conn }
             | Phase::Registering { conn, .. }
             | Phase::Plain { conn, .. }

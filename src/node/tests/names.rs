@@ -1,58 +1,28 @@
-//! Tests of a Distributor that is given by name: lookups, and the addresses that they find.
+//! Tests of Distributors that are given by name: lookups, and the addresses that they find.
 
-use std::collections::VecDeque;
-use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::node::address::LONGEST_LOOKUP;
+use crate::node::link::LONGEST_LOOKUP;
 
-/// Returns the results that a test sets, one lookup after the other.
-#[derive(Default)]
-struct Names {
-    results: VecDeque<io::Result<Vec<SocketAddr>>>,
-    lookups: usize,
-}
-
-#[derive(Clone, Default)]
-struct FakeResolver(Arc<Mutex<Names>>);
-
-impl fmt::Debug for FakeResolver {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("distributor.test:9000")
-    }
-}
-
-impl Resolve for FakeResolver {
-    fn start(&self) {
-        self.0.lock().unwrap().lookups += 1;
-    }
-
-    fn take(&self) -> Option<io::Result<Vec<SocketAddr>>> {
-        self.0.lock().unwrap().results.pop_front()
-    }
-}
-
-impl FakeResolver {
-    /// Ends the pending lookup with this result.
-    fn end(&self, bench: &mut Bench, result: io::Result<&[SocketAddr]>) {
-        let result = result.map(<[SocketAddr]>::to_vec);
-        self.0.lock().unwrap().results.push_back(result);
-        bench.node.on_wake(bench.reactor.net());
+impl Bench {
+    /// Ends the lookup in progress with this result.
+    #[track_caller]
+    fn found(&mut self, result: io::Result<&[SocketAddr]>) {
+        self.world().found(result.map(<[SocketAddr]>::to_vec));
+        self.turn();
     }
 
     fn lookups(&self) -> usize {
-        self.0.lock().unwrap().lookups
+        self.world().lookups_started
     }
 }
 
-fn named() -> (FakeResolver, Bench) {
-    let resolver = FakeResolver::default();
+fn named(address: DistributorAddress) -> Bench {
     let system = Scripted::new();
     let config = Config {
         name: "n".to_owned(),
-        distributor: Some(DistributorAddress::Named(Arc::new(resolver.clone()))),
+        distributor: Some(address),
         ..Config::default()
     };
     let mut bench = Bench {
@@ -61,7 +31,11 @@ fn named() -> (FakeResolver, Bench) {
         node: Node::new(config, Notes::default()),
     };
     bench.node.start(bench.reactor.net()).unwrap();
-    (resolver, bench)
+    bench
+}
+
+fn name() -> DistributorAddress {
+    "distributor.test:9000".parse().unwrap()
 }
 
 fn not_found() -> io::Result<&'static [SocketAddr]> {
@@ -70,62 +44,62 @@ fn not_found() -> io::Result<&'static [SocketAddr]> {
 
 #[test]
 fn tries_all_addresses_of_a_name_in_turn() {
-    let (resolver, mut bench) = named();
+    let mut bench = named(name());
     let (first, second) = ("[::1]:9000".parse().unwrap(), distributor());
-    resolver.end(&mut bench, Ok(&[first, second]));
+    bench.found(Ok(&[first, second]));
     assert!(bench.sockets(second).is_empty(), "one at a time");
     bench.refuse(first);
     // At once, without the pause between two rounds.
     let link = bench.open(second);
     bench.welcome(link, "e1", 5000);
     assert_eq!(bench.events(), ["Registered"]);
-    assert_eq!(resolver.lookups(), 1);
+    assert_eq!(bench.lookups(), 1);
 }
 
 #[test]
 fn retries_a_lookup_that_failed() {
-    let (resolver, mut bench) = named();
+    let mut bench = named(name());
     for failures in 1..=5 {
-        resolver.end(&mut bench, not_found());
+        bench.found(not_found());
         bench.pass(5 * SECOND);
-        assert_eq!(resolver.lookups(), failures + 1);
+        assert_eq!(bench.lookups(), failures + 1);
     }
     // A lookup without an address has failed as well.
-    resolver.end(&mut bench, Ok(&[]));
+    bench.found(Ok(&[]));
     bench.pass(5 * SECOND);
-    resolver.end(&mut bench, Ok(&[distributor()]));
+    bench.found(Ok(&[distributor()]));
     bench.open(distributor());
 }
 
 #[test]
 fn resolves_anew_for_each_round() {
-    let (resolver, mut bench) = named();
-    resolver.end(&mut bench, Ok(&[peer(1), peer(2)]));
+    let mut bench = named(name());
+    bench.found(Ok(&[peer(1), peer(2)]));
     bench.refuse(peer(1));
     bench.refuse(peer(2));
     bench.pass(5 * SECOND);
-    assert_eq!(resolver.lookups(), 2);
-    resolver.end(&mut bench, Ok(&[peer(3), peer(4)]));
+    assert_eq!(bench.lookups(), 2);
+    bench.found(Ok(&[peer(3), peer(4)]));
     let link = bench.open(peer(3));
     bench.welcome(link, "e1", 5000);
     // The Distributor was there: the name may have other addresses now, so the rest of this round
     // is skipped.
     bench.end(link);
-    assert_eq!(resolver.lookups(), 3);
-    resolver.end(&mut bench, Ok(&[peer(5)]));
+    assert_eq!(bench.lookups(), 3);
+    bench.found(Ok(&[peer(5)]));
     bench.open(peer(5));
 }
 
 #[test]
 fn uses_the_addresses_from_before_while_lookups_fail() {
-    let (resolver, mut bench) = named();
-    resolver.end(&mut bench, Ok(&[peer(1)]));
+    let mut bench = named(name());
+    bench.found(Ok(&[peer(1)]));
     bench.refuse(peer(1));
     bench.pass(5 * SECOND);
-    resolver.end(&mut bench, not_found());
+    bench.found(not_found());
     bench.refuse(peer(1));
     // A lookup that hangs fails after 5 s.
-    bench.pass_until(|_| resolver.lookups() == 3);
+    bench.pass_until(|bench| bench.lookups() == 3);
     bench.pass(LONGEST_LOOKUP - SECOND);
     assert!(bench.sockets(peer(1)).is_empty());
     bench.pass(SECOND + 10 * MILLI);
@@ -133,11 +107,49 @@ fn uses_the_addresses_from_before_while_lookups_fail() {
 }
 
 #[test]
+fn wake_ups_do_not_prolong_a_lookup() {
+    let mut bench = named(name().or(distributor()));
+    for _ in 0..=LONGEST_LOOKUP.as_millis() / 100 {
+        bench.world().events.push(SystemEvent::Wake);
+        bench.turn();
+        bench.pass(100 * MILLI);
+    }
+    bench.open(distributor());
+}
+
+#[test]
+fn tries_several_distributors_in_turn() {
+    let second = "second.test:9000".parse::<DistributorAddress>().unwrap();
+    let mut bench = named(name().or(second).or(distributor()));
+    // The first name has no address, and the second is looked up at once.
+    bench.found(not_found());
+    assert_eq!(bench.lookups(), 2);
+    bench.found(Ok(&[peer(1)]));
+    bench.refuse(peer(1));
+    let link = bench.open(distributor());
+    bench.welcome(link, "e1", 5000);
+    // All are tried again after a loss.
+    bench.end(link);
+    assert_eq!(bench.lookups(), 3);
+    bench.found(Ok(&[peer(2)]));
+    bench.open(peer(2));
+}
+
+#[test]
+fn a_lookup_that_took_too_long_serves_the_next_round() {
+    let mut bench = named(name());
+    bench.pass(LONGEST_LOOKUP + 6 * SECOND);
+    assert_eq!(bench.lookups(), 1, "at most one at a time");
+    bench.found(Ok(&[peer(1)]));
+    bench.open(peer(1));
+}
+
+#[test]
 fn a_node_that_stops_ends_its_search() {
-    let (resolver, mut bench) = named();
+    let mut bench = named(name());
     bench.node.context(bench.reactor.net()).stop();
-    resolver.end(&mut bench, Ok(&[peer(1)]));
+    bench.found(Ok(&[peer(1)]));
     bench.pass(60 * SECOND);
     assert!(bench.sockets(peer(1)).is_empty());
-    assert_eq!(resolver.lookups(), 1);
+    assert_eq!(bench.lookups(), 1);
 }

@@ -43,11 +43,13 @@ pub enum Fault {
     DiskRemoveFails,
     DiskReadFails,
     DiskSlow,
+    LookupFails,
+    LookupSlow,
 }
 
 impl Fault {
     /// All faults, in the order of their numbers.
-    pub const ALL: [Fault; 34] = [
+    pub const ALL: [Fault; 36] = [
         Fault::ShortRead,
         Fault::OneByteRead,
         Fault::ReadWouldBlock,
@@ -82,6 +84,8 @@ impl Fault {
         Fault::DiskRemoveFails,
         Fault::DiskReadFails,
         Fault::DiskSlow,
+        Fault::LookupFails,
+        Fault::LookupSlow,
     ];
 
     /// Returns the maximum rate that a seed may draw, per 10,000 chances.

@@ -14,6 +14,7 @@ use slab::Slab;
 use super::faults::{Fault, Faults};
 use super::host::{Host, Paths};
 use super::ids::{HostId, ProcessId, SocketRef};
+use super::pending_lookup::PendingLookup;
 use super::process_state::ProcessState;
 use super::random::Random;
 use super::socket::{Edges, Facts, Kind, Phase, SocketState, Stream};
@@ -36,6 +37,9 @@ pub(super) struct Inner {
     pub(super) next_serial: u64,
     pub(super) agenda: BinaryHeap<Reverse<Entry>>,
     pub(super) entries: u64,
+    /// Addresses by name.
+    pub(super) names: BTreeMap<String, Vec<SocketAddr>>,
+    pub(super) lookups: Slab<PendingLookup>,
     pub(super) trace: Trace,
     pub(super) poll_fd: Rc<File>,
 }
@@ -76,6 +80,10 @@ pub(super) enum Step {
     Notify {
         of: SocketRef,
         edges: Edges,
+    },
+    /// Ends a lookup of a name.
+    LookedUp {
+        id: usize,
     },
 }
 
@@ -121,6 +129,8 @@ impl Inner {
             next_serial: 0,
             agenda: BinaryHeap::new(),
             entries: 0,
+            names: BTreeMap::new(),
+            lookups: Slab::new(),
             trace: Trace::new(),
             poll_fd: Rc::new(File::open("/dev/null")?),
         })

@@ -16,6 +16,8 @@ mod host;
 mod ids;
 mod inner;
 mod kernel;
+mod names;
+mod pending_lookup;
 mod process;
 mod process_state;
 mod random;

@@ -12,8 +12,9 @@ use super::ids::ProcessId;
 use super::inner::Inner;
 use super::process::Process;
 use super::socket::Edges;
+use crate::host_port::HostPort;
 use crate::reactor::{Limits, Reactor};
-use crate::sys::{Event, SocketId, System, TcpOptions, Waker};
+use crate::sys::{Event, Lookup, SocketId, System, TcpOptions, Waker};
 use crate::time::Time;
 
 /// Maximum number of events of one poll.
@@ -103,6 +104,10 @@ impl System for Process {
 
     fn random(&mut self) -> u64 {
         self.world.borrow_mut().random.bits()
+    }
+
+    fn look_up(&mut self, host_port: &HostPort) -> Lookup {
+        self.world.borrow_mut().look_up(self.id, host_port)
     }
 
     fn listen(

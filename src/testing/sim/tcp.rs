@@ -29,6 +29,7 @@ impl Inner {
             }
             Step::Probe { of, tries } => self.probe(of, tries),
             Step::Notify { of, edges } => self.notify(of, edges),
+            Step::LookedUp { id } => self.looked_up(id),
         }
     }
 

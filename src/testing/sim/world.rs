@@ -41,6 +41,12 @@ impl World {
         id
     }
 
+    /// Sets the addresses that lookups of `name` find, with their ports: `distributor:9000`.
+    pub fn set_name(&self, name: &str, addrs: &[SocketAddr]) {
+        let mut inner = self.0.borrow_mut();
+        inner.names.insert(name.to_owned(), addrs.to_vec());
+    }
+
     /// Starts a process on `host`, without sockets. Dropping it ends it, as a kill does: the kernel
     /// continues to serve its connections.
     pub fn start(&self, host: HostId) -> Process {

@@ -14,11 +14,12 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("path", &[]),
     ("rate_limit", &["time"]),
     ("histogram", &[]),
-    ("sys", &["time"]),
+    ("host_port", &[]),
+    ("sys", &["host_port", "time"]),
     // Replaces `sys` in tests.
-    ("testing", &["reactor", "sys", "time"]),
+    ("testing", &["host_port", "reactor", "sys", "time"]),
     ("store", &["sys"]),
-    ("reactor", &["sys", "time"]),
+    ("reactor", &["host_port", "sys", "time"]),
     ("metrics", &["histogram", "reactor"]),
     (
         "http",
@@ -40,7 +41,15 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     (
         "node",
-        &["http", "protocol", "rate_limit", "reactor", "sys", "time"],
+        &[
+            "host_port",
+            "http",
+            "protocol",
+            "rate_limit",
+            "reactor",
+            "sys",
+            "time",
+        ],
     ),
     (
         "gateway",

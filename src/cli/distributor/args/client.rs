@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cli::address::HostPort;
 use crate::cli::value::{duration, timeout, whole};
+use crate::host_port::HostPort;
 
 /// Address of the admin API, and authentication.
 #[derive(clap::Args, Debug)]

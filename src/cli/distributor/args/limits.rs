@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::admin::{AdminToken, Config};
-use crate::cli::address::{HostPort, address_or_none};
+use crate::cli::address::address_or_none;
 use crate::cli::value::{any_duration, duration, host, timeout, whole};
+use crate::host_port::HostPort;
 
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "HTTP")]

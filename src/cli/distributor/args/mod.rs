@@ -146,7 +146,7 @@ mod tests {
         let serve = parse(&[&["distributor", "serve"][..], &flags].concat()).unwrap();
         for server in [&plain, serve.subcommand_matches("serve").unwrap()] {
             let listen = server
-                .get_one::<crate::cli::address::HostPort>("listen")
+                .get_one::<crate::host_port::HostPort>("listen")
                 .unwrap();
             assert_eq!(listen.to_string(), "127.0.0.1:1");
         }

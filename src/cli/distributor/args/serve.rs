@@ -8,12 +8,12 @@ use clap::Parser;
 use humantime::format_duration;
 
 use super::limits::{ConnectionArgs, HttpArgs, NodeArgs, SessionArgs, TcpArgs, TurnArgs};
-use crate::cli::address::HostPort;
 use crate::cli::failure::Failure;
 use crate::cli::listen::PublicArgs;
 use crate::cli::log::LogArgs;
 use crate::cli::value::{address_range, host};
 use crate::distributor::{Access, AddressRange, Config, Tokens};
+use crate::host_port::HostPort;
 use crate::protocol::RegistrationLimits;
 use crate::reactor::Limits;
 use crate::reactor::TcpOptions;

@@ -9,12 +9,12 @@ use ureq::http::{Request, Response};
 use ureq::{Agent, Body};
 
 use super::show::array;
-use crate::cli::address::HostPort;
 use crate::cli::distributor::args::HttpClientArgs;
 use crate::cli::failure::Failure;
 use crate::cli::http_error::describe;
 use crate::cli::text_file;
 use crate::cli::value::shown;
+use crate::host_port::HostPort;
 
 pub(super) struct Client {
     agent: Agent,
