@@ -214,6 +214,7 @@ mod rate_limit;
 pub mod reactor;
 pub mod registry;
 #[cfg(any(test, feature = "cli", feature = "testing"))]
+#[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "for the state file"))]
 mod store;
 mod sys;
 #[cfg(any(test, feature = "testing"))]

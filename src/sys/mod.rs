@@ -3,6 +3,7 @@
 //! All code above it is the same on a kernel and in tests.
 
 #[cfg(any(test, feature = "cli", feature = "testing"))]
+#[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "for the state file"))]
 mod disk;
 mod lookup;
 mod os;

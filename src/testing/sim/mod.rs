@@ -8,8 +8,10 @@
 //! once, resets that destroy queued bytes, connections that are open on one side only, and errors
 //! of every call; disks that fail at each step, and lose unsynced data in a crash.
 
+#[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "for the state file"))]
 mod disk;
 mod faults;
+#[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "for the state file"))]
 mod files;
 mod handshake;
 mod host;
