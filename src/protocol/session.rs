@@ -220,8 +220,10 @@ pub fn write_session_list(
     out.extend_from_slice(b",\"params\":[");
     entries(out);
     let Stamp { epoch, rev, .. } = stamp;
-    let session = format_args!("\"epoch\":\"{epoch}\",\"rev\":{rev},\"complete\":{complete}");
-    text(out, format_args!("],\"session\":{{{session}"));
+    text(
+        out,
+        format_args!("],\"session\":{{\"epoch\":\"{epoch}\",\"rev\":{rev},\"complete\":{complete}"),
+    );
     end_session(out, stamp, ids, plain);
 }
 
@@ -242,12 +244,16 @@ pub fn write_delta<'l>(
     out.extend_from_slice(b"],\"left\":[");
     for (index, (id, cause)) in left.enumerate() {
         let comma = if index > 0 { "," } else { "" };
-        let entry = format_args!("{comma}{{\"id\":{id},\"cause\":\"{cause}\"}}");
-        text(out, entry);
+        text(
+            out,
+            format_args!("{comma}{{\"id\":{id},\"cause\":\"{cause}\"}}"),
+        );
     }
     let Stamp { epoch, rev, .. } = stamp;
-    let session = format_args!("\"epoch\":\"{epoch}\",\"from\":{from},\"rev\":{rev}");
-    text(out, format_args!("]}},\"session\":{{{session}"));
+    text(
+        out,
+        format_args!("]}},\"session\":{{\"epoch\":\"{epoch}\",\"from\":{from},\"rev\":{rev}"),
+    );
     end_session(out, stamp, ids, plain);
 }
 

@@ -75,6 +75,6 @@ fn answer(caller: &mut Wire, calls: &mut Calls) {
 }
 
 fn reply(caller: &mut Wire, key: i64) {
-    let reply = format_args!(r#"{{"key":{key},"errorcode":0,"results":"forged"}}"#);
+    let reply = format!(r#"{{"key":{key},"errorcode":0,"results":"forged"}}"#);
     caller.out.extend_from_slice(frame(reply).as_bytes());
 }
