@@ -23,16 +23,18 @@ struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    static BYTES: Cell<u64> = const { Cell::new(0) };
 }
 
-fn count() {
+fn count(bytes: usize) {
     ALLOCATIONS.with(|allocations| allocations.set(allocations.get() + 1));
+    BYTES.with(|all| all.set(all.get() + bytes as u64));
 }
 
 // SAFETY: every call is passed unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size());
         unsafe { System.alloc(layout) }
     }
 
@@ -41,7 +43,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, place: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        count();
+        count(new_size);
         unsafe { System.realloc(place, layout, new_size) }
     }
 }
@@ -390,4 +392,307 @@ fn routes_requests_without_allocation() {
 fn serves_async_requests_with_an_allocation_for_the_future_and_one_for_each_reply() {
     assert_eq!(allocations_of_requests("/task"), 300);
     assert_eq!(allocations_of_requests("/nested"), 600);
+}
+
+/// Allocations, and the bytes allocated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Allocated {
+    count: u64,
+    bytes: u64,
+}
+
+/// Adds what is allocated in the calls of [`Allocated::during`].
+impl Allocated {
+    fn during<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let (count, bytes) = (ALLOCATIONS.get(), BYTES.get());
+        let result = work();
+        self.count += ALLOCATIONS.get() - count;
+        self.bytes += BYTES.get() - bytes;
+        result
+    }
+}
+
+/// An entry that has as many bytes as all others.
+fn some_entry(n: usize) -> String {
+    format!(
+        r#"{{"port":{},"name":"service-{n:05}","urls":["GET/service-{n:05}"],"host":"10.0.0.1"}}"#,
+        20_000 + n
+    )
+}
+
+/// A node with a session, and the end of a Distributor that is played by the test.
+struct Follower {
+    reactor: Reactor,
+    node: Node<()>,
+    distributor: TcpStream,
+    revision: u64,
+}
+
+/// The id of the first entry, so that all ids have the same number of digits.
+const FIRST_ID: usize = 100_000;
+
+impl Follower {
+    fn new(members: usize) -> Follower {
+        let listener = std::net::TcpListener::bind(any_port()).unwrap();
+        let mut reactor = Reactor::new(Limits::default()).unwrap();
+        let config = node::Config {
+            distributor: Some(listener.local_addr().unwrap().into()),
+            ..node::Config::default()
+        };
+        let mut node = Node::new(config, ());
+        node.start(reactor.net()).unwrap();
+        let entries: Vec<String> = (0..members).map(some_entry).collect();
+        let ids: Vec<String> = (0..members).map(|n| (FIRST_ID + n).to_string()).collect();
+        let list = format!(
+            r#"{{"uri":"/distributes","method":"GET","key":0,"params":[{}],"session":{{"epoch":"e","rev":100000,"complete":true,"ids":[{}]}}}}¶"#,
+            entries.join(","),
+            ids.join(",")
+        );
+        let distributor = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            let mut byte = [0];
+            // The last byte of `¶`: the request is ASCII otherwise.
+            while !request.ends_with(&[0xB6]) {
+                stream.read_exact(&mut byte).unwrap();
+                request.push(byte[0]);
+            }
+            let request = &request[..request.len() - "¶".len()];
+            let request: Value = serde_json::from_slice(request).unwrap();
+            let reply = json!({
+                "key": request["key"],
+                "errorcode": 0,
+                "errormessage": "success",
+                "results": {"id": 0, "epoch": "e", "rev": 1, "heartbeat_ms": 3_600_000},
+            });
+            stream
+                .write_all(format!("{reply}¶{list}").as_bytes())
+                .unwrap();
+            stream
+        });
+        while node.context(reactor.net()).roster().members().len() < members {
+            reactor
+                .turn(Some(Duration::from_millis(1)), &mut node)
+                .unwrap();
+        }
+        Follower {
+            reactor,
+            node,
+            distributor: distributor.join().unwrap(),
+            revision: FIRST_ID as u64,
+        }
+    }
+
+    fn members(&mut self) -> usize {
+        let cx = self.node.context(self.reactor.net());
+        cx.roster().members().len()
+    }
+
+    fn turn(&mut self) {
+        let wait = Some(Duration::from_millis(1));
+        self.reactor.turn(wait, &mut self.node).unwrap();
+    }
+
+    /// Applies one change. Returns what its turns allocated.
+    fn change(&mut self, joined: Option<usize>, left: Option<usize>) -> Allocated {
+        let (from, rev) = (self.revision, self.revision + 1);
+        let entry = joined.map(some_entry).unwrap_or_default();
+        let id = joined
+            .map(|n| (FIRST_ID + n).to_string())
+            .unwrap_or_default();
+        let left = left.map(|n| format!(r#"{{"id":{},"cause":"closed"}}"#, FIRST_ID + n));
+        let left = left.unwrap_or_default();
+        let frame = format!(
+            r#"{{"uri":"/distributes","method":"PATCH","key":0,"params":{{"joined":[{entry}],"left":[{left}]}},"session":{{"epoch":"e","from":{from},"rev":{rev},"ids":[{id}]}}}}¶"#
+        );
+        self.revision = rev;
+        self.distributor.write_all(frame.as_bytes()).unwrap();
+        let before = self.members();
+        let mut allocated = Allocated::default();
+        while self.members() == before {
+            allocated.during(|| self.turn());
+        }
+        allocated
+    }
+}
+
+/// Returns what 100 leaves and joins allocate at a node with this many members, of which one more
+/// leaves and joins each time.
+fn allocated_by_changes_of_a_roster(members: usize) -> Allocated {
+    let mut follower = Follower::new(members);
+    let mut allocated = Allocated::default();
+    for round in 0..150 {
+        let n = round * 7919 % members;
+        let left = follower.change(None, Some(n));
+        let joined = follower.change(Some(n), None);
+        // The first ones fill the pools.
+        if round >= 50 {
+            for one in [left, joined] {
+                allocated.count += one.count;
+                allocated.bytes += one.bytes;
+            }
+        }
+    }
+    allocated
+}
+
+#[test]
+fn a_node_allocates_as_much_for_a_change_among_10_and_among_10_000_members() {
+    let few = allocated_by_changes_of_a_roster(10);
+    let many = allocated_by_changes_of_a_roster(10_000);
+    assert_eq!(few, many);
+}
+
+/// A Distributor, of whose nodes one watches the list.
+struct Watched {
+    reactor: Reactor,
+    distributor: Distributor,
+    watcher: TcpStream,
+    /// Nodes that watch nothing.
+    others: Vec<TcpStream>,
+    addr: SocketAddr,
+}
+
+impl Watched {
+    fn new(nodes: usize) -> Watched {
+        let hour = Duration::from_secs(3600);
+        let mut reactor = Reactor::new(Limits {
+            max_connections: 2 * nodes + 1000,
+            first_byte_timeout: hour,
+            ..Limits::default()
+        })
+        .unwrap();
+        // No heartbeats, and no more than one sample of acknowledgements, meanwhile.
+        let mut distributor = Distributor::new(Config {
+            heartbeat: hour,
+            silence: 3 * hour,
+            warm_up: Duration::ZERO,
+            ..Config::default()
+        });
+        let addr = distributor.listen(reactor.net(), any_port()).unwrap();
+        let watcher = client(addr);
+        let mut watched = Watched {
+            reactor,
+            distributor,
+            watcher,
+            others: Vec::new(),
+            addr,
+        };
+        // All connect while the list is empty, so that each receives a short one.
+        while watched.others.len() + 1 < nodes {
+            let connections = watched.others.len() + 2;
+            watched.others.push(client(addr));
+            if connections % 50 == 0 || connections == nodes {
+                watched.turn_until(|watched| watched.reactor.net().connections() == connections);
+            }
+        }
+        for n in 0..watched.others.len() {
+            watched.register(n, n);
+        }
+        let registration = session_registration(nodes, "delta");
+        watched.watcher.write_all(registration.as_bytes()).unwrap();
+        watched.turn_until(|watched| watched.distributor.registry().len() == nodes);
+        watched.read_change(nodes);
+        watched
+    }
+
+    /// Registers one of the others, and waits until it is listed.
+    fn register(&mut self, other: usize, number: usize) {
+        let registrations = self.distributor.stats().registrations;
+        let registration = session_registration(number, "none");
+        self.others[other]
+            .write_all(registration.as_bytes())
+            .unwrap();
+        self.turn_until(|watched| watched.distributor.stats().registrations > registrations);
+    }
+
+    fn turn_until(&mut self, done: impl Fn(&mut Watched) -> bool) {
+        while !done(self) {
+            let wait = Some(Duration::from_millis(1));
+            self.reactor.turn(wait, &mut self.distributor).unwrap();
+        }
+    }
+
+    /// Turns until the watcher has read an update with this text.
+    fn read_change(&mut self, number: usize) {
+        let mut scratch = vec![0; 1 << 16];
+        let mut bytes = Vec::with_capacity(1 << 16);
+        let wanted = format!("service-{number:05}");
+        while memchr::memmem::find(&bytes, wanted.as_bytes()).is_none() || !bytes.ends_with(&[0xB6])
+        {
+            let wait = Some(Duration::from_millis(1));
+            self.reactor.turn(wait, &mut self.distributor).unwrap();
+            bytes.extend_from_slice(read(&mut self.watcher, &mut scratch));
+        }
+    }
+
+    /// Returns what a join of a connection allocates until the watcher has it, and then its leave.
+    fn join_and_leave(&mut self, number: usize) -> Allocated {
+        let mut allocated = Allocated::default();
+        let mut joiner = client(self.addr);
+        let connections = self.reactor.net().connections() + 1;
+        // It receives the whole list, apart.
+        self.turn_until(|watched| watched.reactor.net().connections() == connections);
+        let mut scratch = vec![0; 1 << 16];
+        let mut is_read = false;
+        while !is_read {
+            let wait = Some(Duration::from_millis(1));
+            self.reactor.turn(wait, &mut self.distributor).unwrap();
+            is_read = read(&mut joiner, &mut scratch).ends_with(&[0xB6]);
+        }
+        let registration = session_registration(number, "none");
+        joiner.write_all(registration.as_bytes()).unwrap();
+        for _ in 0..2 {
+            let revision = self.distributor.registry().revision();
+            let pushes = self.distributor.stats().pushes;
+            while self.distributor.registry().revision() == revision
+                || self.distributor.stats().pushes == pushes
+            {
+                allocated.during(|| {
+                    let wait = Some(Duration::from_millis(1));
+                    self.reactor.turn(wait, &mut self.distributor).unwrap();
+                });
+            }
+            let _ = joiner.shutdown(std::net::Shutdown::Both);
+        }
+        let _ = read(&mut self.watcher, &mut scratch);
+        allocated
+    }
+}
+
+/// A registration that has as many bytes as all others with this `watch`.
+fn session_registration(n: usize, watch: &str) -> String {
+    let port = 20_000 + n;
+    format!(
+        r#"{{"uri":"/distributes","method":"POST","key":1,"params":{{"port":{port},"name":"service-{n:05}","urls":["GET/service-{n:05}"]}},"session":{{"version":1,"watch":"{watch}"}}}}¶"#
+    )
+}
+
+/// Raises the limit of open files as far as permitted, and returns it.
+fn file_limit() -> usize {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    })
+}
+
+#[test]
+fn a_distributor_allocates_as_much_for_a_join_among_100_and_among_9_000_nodes() {
+    // Each node takes two open files, since both its ends are in this process.
+    let many = 9_000.min(file_limit() / 2 - 200);
+    let [few, many] = [100, many].map(|nodes| {
+        let mut watched = Watched::new(nodes);
+        let mut all: Vec<Allocated> = (0..60)
+            .map(|round| watched.join_and_leave(10_000 + round))
+            .collect();
+        // Tables that grow do so rarely, and at other rounds in a longer list.
+        all.sort_unstable_by_key(|one| (one.bytes, one.count));
+        all[all.len() / 2]
+    });
+    assert!(few.count > 0, "a join allocates its entry");
+    assert_eq!(few, many);
 }

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::peer::Peer;
+use super::peers::Peers;
 use crate::protocol::{Drained, write_reply};
-use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{ConnId, Net, Owner, TimerId};
 use crate::time::Time;
 
@@ -67,7 +66,7 @@ impl Drains {
         &mut self,
         net: &mut Net,
         owner: Owner,
-        peers: &ConnMap<Peer>,
+        peers: &Peers,
         revision: u64,
         wait: Duration,
         requester: Requester,
@@ -85,8 +84,8 @@ impl Drains {
             untracked: 0,
             unacknowledged: Vec::new(),
         };
-        for (conn, peer) in peers.iter() {
-            if !peer.is_watching() || drain.is_of(conn) {
+        for (conn, peer) in peers.watching() {
+            if drain.is_of(conn) {
                 continue;
             }
             let Some(session) = &peer.session else {

@@ -110,6 +110,7 @@ impl Distributor {
                 self.drains.reconnected(instance, conn);
             }
         }
+        self.peers.registered(conn);
         let session = self.peers.get(conn).and_then(|peer| peer.session.as_ref());
         identity.instance = session.and_then(|session| session.instance.clone());
         let acked = session.map(|session| session.acked_revision);

@@ -12,6 +12,7 @@ mod identities;
 mod liveness;
 mod membership;
 mod peer;
+mod peers;
 mod persistence;
 mod pushes;
 mod retry_after;
@@ -28,7 +29,6 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::protocol::{Drained, ErrorCode, Packet, Refusal, write_draining, write_error};
-use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{Close, ListenOptions, ListenerId, Net, Owner, SharedFrame};
 use crate::registry::{EntryId, Registry};
 use crate::time::Time;
@@ -36,7 +36,7 @@ use admission::{Admission, Salt};
 use drains::Drains;
 use events::Events;
 use identities::Identities;
-use peer::Peer;
+use peers::Peers;
 use persistence::Persistence;
 use pushes::Pushes;
 use retry_after::retry_after;
@@ -64,7 +64,7 @@ pub struct Distributor {
     owner: Option<Owner>,
     config: Config,
     registry: Registry,
-    peers: ConnMap<Peer>,
+    peers: Peers,
     identities: Identities,
     admission: Admission,
     drains: Drains,

@@ -6,9 +6,9 @@ use super::events::{Journal, MAX_NAMES};
 use super::identities::{Identities, Unclaimed};
 use super::liveness::Health;
 use super::peer::Peer;
+use super::peers::Peers;
 use crate::protocol::Watch;
 use crate::reactor::Net;
-use crate::reactor::conn_map::ConnMap;
 use crate::registry::{Entry, EntryId, Registry};
 use crate::time::Time;
 
@@ -112,7 +112,7 @@ impl NodeState {
 pub struct View<'a> {
     pub(super) registry: &'a Registry,
     pub(super) identities: &'a Identities,
-    pub(super) peers: &'a ConnMap<Peer>,
+    pub(super) peers: &'a Peers,
     pub(super) journal: Option<&'a Journal>,
 }
 
@@ -155,10 +155,10 @@ impl<'a> View<'a> {
     }
 
     /// Returns the sessions that have not acknowledged the newest revision. Iterates over all
-    /// peers: call it once for many revisions.
+    /// watching peers: call it once for many revisions.
     pub fn unacknowledged(self) -> UnacknowledgedSessions<'a> {
         let newest = self.registry.revision();
-        let sessions = self.peers.iter().filter_map(|(_, peer)| {
+        let sessions = self.peers.watching().filter_map(|(_, peer)| {
             let from = peer.awaited_from().filter(|from| *from < newest)?;
             Some((from, peer.subject(self.registry).name))
         });

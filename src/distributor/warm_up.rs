@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::peer::Peer;
-use crate::reactor::conn_map::ConnMap;
+use super::peers::Peers;
 use crate::reactor::{Net, Owner, TimerId};
 use crate::registry::Registry;
 use crate::time::Time;
@@ -40,7 +40,7 @@ impl WarmUp {
 
     /// Ends the warm-up. The complete list is a new revision, which is sent only to sessions that
     /// have an incomplete one.
-    pub(super) fn end(&mut self, registry: &mut Registry, peers: &mut ConnMap<Peer>) {
+    pub(super) fn end(&mut self, registry: &mut Registry, peers: &mut Peers) {
         let before = registry.revision();
         *self = WarmUp::Over {
             last_incomplete: before,

@@ -58,6 +58,11 @@ impl<T> Table<T> {
         None
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     pub(super) fn get(&self, place: usize) -> Option<&T> {
         self.slots.get(place).map(|slot| &slot.value)
     }

@@ -13,8 +13,8 @@ use tracing::warn;
 
 use super::events::{Event, Events, MAX_NAMES, Pushed};
 use super::peer::Peer;
+use super::peers::Peers;
 use crate::protocol::{LIST_HEAD_BYTES, write_list_head};
-use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{Close, ConnId, Net, Owner, TimerId};
 use frames::Frames;
 use pacing::{Pacing, Sent};
@@ -37,7 +37,7 @@ pub(super) struct Context<'a> {
     pub(super) net: &'a mut Net,
     /// Owner of the connections that are pushed to.
     pub(super) owner: Owner,
-    pub(super) peers: &'a mut ConnMap<Peer>,
+    pub(super) peers: &'a mut Peers,
     pub(super) source: Source<'a>,
     pub(super) events: &'a mut Events,
 }
@@ -138,10 +138,7 @@ impl Pushes {
             asks_for_ack: self.frames.asks_for_ack,
             ..Pushed::default()
         };
-        for (conn, peer) in cx.peers.iter_mut() {
-            if !peer.is_watching() {
-                continue;
-            }
+        cx.peers.for_each_watching(|conn, peer| {
             if peer.session.is_some() {
                 pushed.total += 1;
             } else {
@@ -157,7 +154,7 @@ impl Pushes {
                 {
                     pushed.backlogged_names.push(entry.name.clone());
                 }
-                continue;
+                return;
             }
             pushed.sent += 1;
             if peer.is_behind(revision) {
@@ -172,7 +169,7 @@ impl Pushes {
                     sent.bytes_of_changes += frame.as_bytes().len();
                 }
             }
-        }
+        });
         self.pacing.begin(cx.net, cx.owner, entries, sent);
         let stats = &mut cx.events.stats;
         stats.pushes += 1;

@@ -86,6 +86,11 @@ impl<K> Index<K> {
         is_last
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lists.len()
+    }
+
     pub(super) fn clear(&mut self) {
         self.lists.clear();
     }

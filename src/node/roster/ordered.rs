@@ -198,6 +198,11 @@ impl Lists {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Removes the entries of all lists.
     pub(super) fn clear(&mut self) {
         self.entries.clear();

@@ -296,6 +296,38 @@ fn check(roster: &Roster, model: &Model) {
     let routes = roster.members().flat_map(routes_of);
     let slashes = routes.map(|route| route.slashes()).max();
     assert_eq!(roster.slashes.most(), slashes.unwrap_or(0));
+    for url in [
+        "GET/a/b/x",
+        "GET/a/b/c/d",
+        "GET/a/bc",
+        "GET/ab",
+        "POST/a/b/c",
+        "PUT/a",
+    ] {
+        let is_listed =
+            |path: &str| those(&|member| member.node.urls.iter().any(|own| own == path));
+        let mut prefix = url;
+        let expected = loop {
+            let found = is_listed(prefix);
+            match prefix.rfind('/') {
+                Some(at) if found.is_empty() => prefix = &prefix[..at],
+                _ => break found,
+            }
+        };
+        assert_eq!(found(roster.serving_prefix(&Route::parse(url))), expected);
+    }
+    for id in 0..=roster
+        .members()
+        .filter_map(|member| member.id)
+        .max()
+        .unwrap_or(0)
+        + 1
+    {
+        let place = roster.place_of_id(id);
+        let number = place.map(|place| roster.members[place].number);
+        let expected = those(&|member| member.id == Some(id));
+        assert_eq!(number.into_iter().collect::<Vec<u64>>(), expected);
+    }
     for port in 1..=3 {
         let addr = SocketAddr::from(([10, 0, 0, 1], port));
         let here = roster.members().filter(|member| member.addr == Some(addr));
@@ -306,6 +338,56 @@ fn check(roster: &Roster, model: &Model) {
         });
         assert_eq!(roster.listing(addr), expected);
     }
+}
+
+/// Compares all lookups with those of a roster to which the same members were only added.
+fn check_rebuilt(roster: &Roster) {
+    let mut rebuilt = Roster::default();
+    roster
+        .members()
+        .for_each(|member| rebuilt.add(member.clone()));
+    let list = |members: Members<'_>| -> Vec<(Option<u64>, String)> {
+        members
+            .map(|member| (member.id, member.entry.to_string()))
+            .collect()
+    };
+    let lookups = |roster: &Roster| {
+        let mut lists = vec![list(roster.members())];
+        for member in roster.members() {
+            lists.push(list(roster.named(&member.node.name)));
+            for route in routes_of(member) {
+                lists.push(list(roster.serving(&route)));
+                let longer = format!("{}/x/y", route.path);
+                let longer = Route::new(&*route.method, longer.as_str());
+                lists.push(list(roster.serving_prefix(&longer)));
+            }
+        }
+        lists
+    };
+    assert_eq!(lookups(roster), lookups(&rebuilt));
+    for member in roster.members() {
+        let addr = member.addr.unwrap();
+        assert_eq!(roster.listing(addr), rebuilt.listing(addr));
+        let is_found = |roster: &Roster| {
+            let place = member.id.and_then(|id| roster.place_of_id(id));
+            place.map(|place| roster.members[place].entry.clone())
+        };
+        assert_eq!(is_found(roster), is_found(&rebuilt));
+    }
+    // No index keeps a member that has left.
+    let sizes = |roster: &Roster| {
+        [
+            roster.members.len(),
+            roster.lists.len(),
+            roster.by_name.len(),
+            roster.by_route.len(),
+            roster.by_addr.len(),
+            roster.plain_by_addr.len(),
+            roster.from_before.len(),
+            roster.slashes.most(),
+        ]
+    };
+    assert_eq!(sizes(roster), sizes(&rebuilt));
 }
 
 proptest! {
@@ -353,6 +435,7 @@ proptest! {
                 }
             }
             check(&roster, &model);
+            check_rebuilt(&roster);
         }
     }
 }
