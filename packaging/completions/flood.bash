@@ -61,7 +61,7 @@ _flood() {
             return 0
             ;;
         flood__subcmd__churn)
-            opts="-h --nodes --watch --rate --duration --rounds --unlisted --to --spawn --pid --baseline --timeout --source-addresses --json --html --http-readers --http --help"
+            opts="-h --nodes --watch --rate --duration --rounds --unlisted --to --spawn --pid --baseline --timeout --source-addresses --json --html --embedded --http-readers --http --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -68,6 +68,7 @@ complete -c flood -n "__fish_flood_using_subcommand churn" -l unlisted -d 'Regis
 complete -c flood -n "__fish_flood_using_subcommand churn" -l spawn -d 'Start a server for the run, in a process of its own'
 complete -c flood -n "__fish_flood_using_subcommand churn" -l baseline -d 'Compare with a bare server that sends the same bytes to the same sockets, in turn'
 complete -c flood -n "__fish_flood_using_subcommand churn" -l json -d 'Print JSON instead of the table'
+complete -c flood -n "__fish_flood_using_subcommand churn" -l embedded -d 'Also turn a node that watches and a loop that does nothing, and report the longest turn of each'
 complete -c flood -n "__fish_flood_using_subcommand churn" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c flood -n "__fish_flood_using_subcommand slow" -l stuck -d 'Nodes that watch and never read' -r
 complete -c flood -n "__fish_flood_using_subcommand slow" -l nodes -d 'Nodes that watch and read' -r

@@ -85,6 +85,34 @@ fn storm_converges_for_every_watch_mode() {
 }
 
 #[test]
+fn churn_shows_the_longest_turn_of_an_embedded_node() {
+    const ROWS: [&str; 4] = [
+        "longest turn of an embedded node",
+        "longest turn of a loop that does nothing",
+        "turn of an embedded node, p50",
+        "turn of a loop that does nothing, max",
+    ];
+    for comparison in ["", "--baseline"] {
+        let flags = "churn --spawn --embedded --nodes 20 --rate 50 --duration 400ms --rounds 2";
+        let report = measure(&format!("{flags} {comparison}"));
+        for name in ROWS {
+            let figure = figure(&report, name);
+            assert!(figure["value"].as_f64() > Some(0.0), "{figure}");
+            assert!(figure["baseline"].is_null(), "{figure}");
+        }
+        // The node is not in the list that the watchers receive.
+        assert_eq!(value(&report, "joins that reached all watchers"), 20.0);
+        assert_eq!(report["settings"]["embedded"], "a node and an idle loop");
+    }
+    let report = measure("churn --spawn --nodes 5 --rate 50 --duration 100ms --rounds 1");
+    let figures = report["figures"].as_array().unwrap();
+    let is_turn = |figure: &&Value| figure["name"].as_str().unwrap().contains("turn of");
+    assert_eq!(figures.iter().find(is_turn), None);
+    let error = error_of(flood("slow --embedded"), 2);
+    assert!(error.contains("--embedded"), "{error}");
+}
+
+#[test]
 fn omits_ratios_without_a_baseline() {
     let flags = "storm --spawn --nodes 3 --rounds 1";
     let report = measure(flags);

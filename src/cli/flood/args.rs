@@ -27,6 +27,7 @@ Examples:
   flood idle --spawn --connections 5000
   flood slow --spawn --nodes 500 --stuck 20
   flood churn --spawn --http-readers 500
+  flood churn --spawn --embedded
 
 The table is printed on standard output, everything else on standard error. Ctrl-C ends a run early.
 
@@ -156,6 +157,10 @@ pub(crate) struct StormArgs {
 pub(crate) struct ChurnArgs {
     #[command(flatten)]
     pub(crate) load: LoadArgs,
+    /// Also turn a node that watches and a loop that does nothing, and report the longest turn of
+    /// each
+    #[arg(long, help_heading = "Load")]
+    pub(crate) embedded: bool,
     #[command(flatten)]
     pub(crate) http: HttpArgs,
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::args::{ChurnArgs, HttpArgs, LoadArgs, Role, SlowArgs, name_of};
 use super::bare::Task;
+use super::embedded::Probe;
 use super::frames::{Names, Node};
 use super::pool::Pool;
 use super::record::Merge::{Least, Mean, Median};
@@ -28,17 +29,18 @@ const MIN_STAY: Duration = Duration::from_millis(100);
 const GOLDEN_RATIO: f64 = 0.618_033_988_749_895;
 
 pub(crate) fn run(args: &ChurnArgs) -> Result<Report, Failure> {
-    run_with(&args.load, Some(&args.http), None)
+    run_with(&args.load, Some(&args.http), None, args.embedded)
 }
 
 pub(crate) fn run_slow(args: &SlowArgs) -> Result<Report, Failure> {
-    run_with(&args.load, None, Some(args.stuck))
+    run_with(&args.load, None, Some(args.stuck), false)
 }
 
 fn run_with(
     args: &LoadArgs,
     http: Option<&HttpArgs>,
     stuck: Option<usize>,
+    is_embedded: bool,
 ) -> Result<Report, Failure> {
     let all = args.nodes + stuck.unwrap_or(0);
     let run = Run::start(Role::Distributor, &args.server, http, all, SPARE)?;
@@ -48,6 +50,7 @@ fn run_with(
     let churn = Churn {
         args,
         is_slow,
+        is_embedded,
         watchers: all - stuck,
         stuck,
     };
@@ -59,6 +62,7 @@ fn run_with(
         ("for", humantime::format_duration(args.duration).to_string()),
         ("rounds", args.rounds.to_string()),
     ]);
+    settings.extend(is_embedded.then(|| ("embedded", "a node and an idle loop".to_owned())));
     let scenario = Scenario {
         name: if is_slow { "slow" } else { "churn" },
         settings,
@@ -74,6 +78,8 @@ fn run_with(
 struct Churn<'a> {
     args: &'a LoadArgs,
     is_slow: bool,
+    /// A node and a loop that does nothing turn meanwhile, each in a thread of its own.
+    is_embedded: bool,
     /// Members that watch and read.
     watchers: usize,
     /// Members that watch and do not read.
@@ -101,11 +107,16 @@ impl Churn<'_> {
             pool.heartbeats_paused = false;
         }
         pool.joins.clear_times();
+        let is_probed = self.is_embedded && run.subject == Subject::Server;
+        let probe = is_probed.then(|| Probe::start(run, pool)).transpose()?;
         let (updates, bytes) = (pool.received.updates, pool.bytes());
         quiet_cpu(pool, run)?;
         let start = Instant::now();
         let ended = self.join_and_leave(pool, run);
         let time = start.elapsed();
+        if let Some(probe) = probe {
+            probe.report(record)?;
+        }
         let is_complete = ended.is_ok();
         if !is_complete && !run.is_stopped() {
             return ended;

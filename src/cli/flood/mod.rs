@@ -5,6 +5,7 @@ mod bare;
 mod capacity;
 mod chart;
 mod churn;
+mod embedded;
 mod escape;
 mod frames;
 mod group;
