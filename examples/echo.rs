@@ -12,65 +12,37 @@
 
 #![allow(clippy::print_stdout)]
 
-use std::io;
-use std::net::SocketAddr;
+use std::env;
 
-use clap::Parser;
-use pilcrow::node::{Config, Context, Event, Node, ReplyTo, Request, Service};
-use pilcrow::protocol::{ErrorCode, Route};
-use pilcrow::reactor::{Limits, Reactor};
+use pilcrow::node::{Error, Event, Node};
+use pilcrow::protocol::Route;
 
-/// A node that answers GET/echo with the params of the request
-#[derive(Parser)]
-struct Args {
-    /// The address to listen on
-    #[arg(long, default_value = "127.0.0.1:9020")]
-    listen: SocketAddr,
-    /// The address of the Distributor
-    #[arg(long, default_value = "127.0.0.1:9000")]
-    distributor: SocketAddr,
+fn main() -> Result<(), Error> {
+    Node::builder("echo")
+        .listen(flag("--listen", "127.0.0.1:9020"))
+        .distributor(flag("--distributor", "127.0.0.1:9000"))
+        .get("/echo", |cx, request| {
+            let replied = cx.reply(&request.raw_params)?;
+            if cx.roster().named("logs").next().is_some() {
+                cx.notify("logs", &Route::post("/logs"), "echo served a request");
+            }
+            Ok(replied)
+        })
+        .on_start(|cx| {
+            if let Some(addr) = cx.local_addr() {
+                println!("listening on {addr}");
+            }
+        })
+        .on_event(|_cx, event| {
+            if let Event::Link(state) = event {
+                println!("link: {state:?}");
+            }
+        })
+        .run()
 }
 
-struct Echo;
-
-impl Service for Echo {
-    fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
-        if request.route != Route::get("/echo") {
-            cx.refuse(
-                reply_to,
-                ErrorCode::NotFound,
-                "this node serves only GET /echo",
-            );
-            return;
-        }
-        cx.reply(reply_to, request.raw_params);
-        if cx.roster().named("logs").next().is_some() {
-            cx.notify("logs", &Route::post("/logs"), "echo served a request");
-        }
-    }
-
-    fn on_event(&mut self, _cx: &mut Context<'_>, event: Event) {
-        if let Event::Link(state) = event {
-            println!("link: {state:?}");
-        }
-    }
-}
-
-fn main() -> io::Result<()> {
-    let args = Args::parse();
-    let mut reactor = Reactor::new(Limits::default())?;
-    let config = Config {
-        name: "echo".to_owned(),
-        routes: vec![Route::get("/echo")],
-        listen: Some(args.listen),
-        distributor: Some(args.distributor.into()),
-        ..Config::default()
-    };
-    let mut node = Node::new(config, Echo);
-    if let Some(addr) = node.start(reactor.net())? {
-        println!("listening on {addr}");
-    }
-    loop {
-        reactor.turn(None, &mut node)?;
-    }
+/// Returns the value of a flag.
+fn flag(name: &str, default: &str) -> String {
+    let mut args = env::args().skip_while(|arg| arg != name).skip(1);
+    args.next().unwrap_or_else(|| default.to_owned())
 }

@@ -6,79 +6,48 @@
 //! sleeps: it turns the reactor between two steps of its own work, for programs that cannot afford
 //! a wake-up.
 //!
-//! Both serve `GET/count` and register with the Distributor; `--seconds N` ends them after a while.
+//! Both serve `GET/count` and register with the Distributor. `--seconds N` ends them after a while;
+//! `--listen`, `--udp` and `--distributor` change addresses.
 
 #![allow(clippy::print_stdout)]
 
+use std::env;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
-use clap::{Parser, ValueEnum};
 use mio::net::UdpSocket;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use pilcrow::node::{Config, Context, Node, ReplyTo, Request, Service};
-use pilcrow::protocol::Route;
+use pilcrow::node::{Error, Node, Routes};
 use pilcrow::reactor::{Limits, Reactor};
 
-/// A node inside a host loop
-#[derive(Parser)]
-struct Args {
-    /// Host loop that turns the reactor
-    way: Way,
-    /// The address that the node listens on
-    #[arg(long, default_value = "127.0.0.1:0")]
-    listen: SocketAddr,
-    /// The address of the host's UDP socket
-    #[arg(long, default_value = "127.0.0.1:9030")]
-    udp: SocketAddr,
-    /// The address of the Distributor
-    #[arg(long, default_value = "127.0.0.1:9000")]
-    distributor: SocketAddr,
-    /// Stop after this long
-    #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
-    seconds: u64,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Way {
-    /// The host sleeps on the reactor's fd beside its own socket
-    Nested,
-    /// The host never sleeps
-    Spinning,
-}
-
-struct Count;
-
-impl Service for Count {
-    fn on_request(&mut self, cx: &mut Context<'_>, _request: &Request<'_>, reply_to: ReplyTo) {
-        let nodes = cx.roster().members().len();
-        cx.reply(reply_to, &nodes);
-    }
-}
-
-fn main() -> io::Result<()> {
-    let args = Args::parse();
+fn main() -> Result<(), Error> {
     let mut reactor = Reactor::new(Limits::default())?;
-    let config = Config {
-        name: "count".to_owned(),
-        routes: vec![Route::get("/count")],
-        listen: Some(args.listen),
-        distributor: Some(args.distributor.into()),
-        ..Config::default()
-    };
-    let mut node = Node::new(config, Count);
-    if let Some(addr) = node.start(reactor.net())? {
+    let mut node = Node::builder("count")
+        .listen(flag("--listen", "127.0.0.1:0"))
+        .distributor(flag("--distributor", "127.0.0.1:9000"))
+        .get("/count", |cx, _request| Ok(cx.roster().members().len()))
+        .build(reactor.net())?;
+    if let Some(addr) = node.local_addr(reactor.net()) {
         println!("listening on {addr}");
     }
-    let until = Instant::now().checked_add(Duration::from_secs(args.seconds));
-    let goes_on = || until.is_none_or(|until| Instant::now() < until);
-    match args.way {
-        Way::Nested => nested(&mut reactor, &mut node, args.udp, goes_on),
-        Way::Spinning => spinning(&mut reactor, &mut node, goes_on),
+    let seconds = flag("--seconds", "3153600000").parse();
+    let seconds = Duration::from_secs(seconds.map_err(Error::internal)?);
+    let start = Instant::now();
+    let goes_on = || start.elapsed() < seconds;
+    match env::args().nth(1).as_deref() {
+        Some("nested") => nested(&mut reactor, &mut node, goes_on)?,
+        Some("spinning") => spinning(&mut reactor, &mut node, goes_on)?,
+        _ => println!("the first argument is nested or spinning"),
     }
+    Ok(())
+}
+
+/// Returns the value of a flag.
+fn flag(name: &str, default: &str) -> String {
+    let mut args = env::args().skip_while(|arg| arg != name).skip(1);
+    args.next().unwrap_or_else(|| default.to_owned())
 }
 
 const REACTOR: Token = Token(0);
@@ -86,12 +55,12 @@ const UDP: Token = Token(1);
 
 fn nested(
     reactor: &mut Reactor,
-    node: &mut Node<Count>,
-    udp: SocketAddr,
+    node: &mut Node<Routes>,
     goes_on: impl Fn() -> bool,
 ) -> io::Result<()> {
+    let udp = flag("--udp", "127.0.0.1:9030").parse();
     let mut host = Poll::new()?;
-    let mut udp = UdpSocket::bind(udp)?;
+    let mut udp = UdpSocket::bind(udp.map_err(io::Error::other)?)?;
     println!("answering datagrams on {}", udp.local_addr()?);
     let fd = reactor.as_fd().as_raw_fd();
     host.registry()
@@ -126,7 +95,7 @@ fn nested(
 
 fn spinning(
     reactor: &mut Reactor,
-    node: &mut Node<Count>,
+    node: &mut Node<Routes>,
     goes_on: impl Fn() -> bool,
 ) -> io::Result<()> {
     let mut steps = 0_u64;

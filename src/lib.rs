@@ -20,70 +20,55 @@
 //! ```
 //!
 //! The node connects as soon as the Distributor is available, and again after a loss. Meanwhile it
-//! serves and calls the nodes of its last list. [`Service`] has the callbacks, [`node::Config`] the
-//! settings. All callbacks run on the thread that turns the reactor, so they must not block. To
-//! reply later, store the [`ReplyTo`].
+//! serves and calls the nodes of its last list. [`Builder`] has the settings. All handlers run on
+//! the thread that turns the reactor, so they must not block.
 //!
 //! # Calls
 //!
-//! [`Context::call`] calls a node that serves a route, and [`Service::on_result`] receives the
-//! result, exactly once. This service makes one call and leaves:
+//! An async handler calls other nodes, sleeps, and waits for nodes, while other requests are
+//! served. `?` passes an error on to the caller. This node prices orders with another one:
 //!
-//! ```
-//! use std::time::Duration;
-//!
-//! use pilcrow::node::{CallError, CallId, Context, Event, LinkState, Service};
-//! use pilcrow::protocol::{Reply, Route};
-//!
-//! const GOODS: Route<'static> = Route::get("/goods");
-//!
-//! struct Customer;
-//!
-//! impl Service for Customer {
-//!     fn on_event(&mut self, cx: &mut Context<'_>, event: Event) {
-//!         match event {
-//!             Event::Link(LinkState::Registered) => {
-//!                 cx.wait_for(&[GOODS], Duration::from_secs(10));
-//!             }
-//!             Event::Waited(_, true) => {
-//!                 cx.call(&GOODS, &"apples", Duration::from_secs(1));
-//!             }
-//!             Event::Drained(_) | Event::DrainedUnproven => cx.stop(),
-//!             _ => {}
-//!         }
-//!     }
-//!
-//!     fn on_result(
-//!         &mut self,
-//!         cx: &mut Context<'_>,
-//!         _call: CallId,
-//!         result: Result<Reply<'_>, CallError<'_>>,
-//!     ) {
-//!         match result {
-//!             Ok(reply) => println!("{}", reply.raw_results()),
-//!             Err(error) => println!("{error}"),
-//!         }
-//!         cx.drain(Duration::from_secs(10));
-//!     }
+//! ```no_run
+//! # use std::time::Duration;
+//! # use pilcrow::node::{Error, Node};
+//! # use serde::Deserialize;
+//! #[derive(Deserialize)]
+//! struct Order {
+//!     goods: String,
+//!     count: u64,
 //! }
+//!
+//! # fn main() -> Result<(), Error> {
+//! Node::builder("orders")
+//!     .listen("127.0.0.1:9020")
+//!     .distributor("distributor.internal:9000")
+//!     .post_async("/orders", async |cx, request| {
+//!         let order: Order = request.params()?;
+//!         let call = cx.get("/prices").params(&order.goods);
+//!         let price: u64 = call.timeout(Duration::from_secs(1)).await?.results()?;
+//!         Ok(price * order.count)
+//!     })
+//!     .run()
+//! # }
 //! ```
 //!
-//! Other threads call through a [`node::Handle`].
+//! Plain handlers call with [`Call::then`]. Other threads call through a [`node::Handle`].
+//! [`Service`] is the interface below, for services that count nanoseconds.
 //!
 //! # Errors
 //!
-//! A service rejects a request with [`Context::refuse`] and an [`ErrorCode`]; its caller receives
-//! [`CallError::Refused`]. [`CallError::may_have_run`] tells whether a request may have had an
-//! effect, as after [`CallError::Deadline`] and [`CallError::ConnectionLost`]. A request that
-//! certainly did not reach its node is sent to another one; [`Context::call_idempotent`] does so in
-//! either case.
+//! A handler returns an [`Error`] with a code of the protocol or of its own: [`Error::own`]. Its
+//! caller receives [`CallError::Refused`]. [`CallError::may_have_run`] tells whether a request may
+//! have had an effect, as after [`CallError::Deadline`] and [`CallError::ConnectionLost`]. A
+//! request that certainly did not reach its node is sent to another one; [`Call::idempotent`] does
+//! so in either case.
 //!
 //! # Shutting down
 //!
-//! [`Context::drain`] removes the node from the list while it continues to serve. After
-//! [`Event::Drained`] no node with a session calls it any more: then call [`Context::stop`], and
-//! turn the reactor until [`Net::connections`] is zero. A node that stops without draining may lose
-//! the requests that other nodes are sending.
+//! [`Builder::run`] ends on SIGINT and SIGTERM: the node leaves the list while it continues to
+//! serve, until no node with a session calls it any more; then it finishes its requests and closes
+//! its connections. [`Context::shut_down`] does so on a reactor of your own. A node that is killed
+//! may lose the requests that other nodes are sending.
 //!
 //! # Testing a service
 //!
@@ -91,55 +76,34 @@
 //! a test runs in one thread:
 //!
 //! ```
-//! use std::time::Duration;
+//! use std::cell::RefCell;
+//! use std::rc::Rc;
 //!
-//! use pilcrow::node::{CallError, CallId, Config, Context, Node, ReplyTo, Request, Service};
-//! use pilcrow::protocol::{ErrorCode, Reply, Route};
+//! use pilcrow::node::{Error, Node};
 //! use pilcrow::reactor::{Limits, Reactor};
 //!
-//! struct Doubles;
-//!
-//! impl Service for Doubles {
-//!     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
-//!         match request.params::<i64>() {
-//!             Ok(number) => cx.reply(reply_to, &(2 * number)),
-//!             Err(_) => cx.refuse(reply_to, ErrorCode::InvalidParameters, "not an integer"),
-//!         }
-//!     }
-//! }
-//!
-//! /// Stores the results of its calls.
-//! #[derive(Default)]
-//! struct Tester(Vec<Result<String, String>>);
-//!
-//! impl Service for Tester {
-//!     fn on_result(
-//!         &mut self,
-//!         _cx: &mut Context<'_>,
-//!         _call: CallId,
-//!         result: Result<Reply<'_>, CallError<'_>>,
-//!     ) {
-//!         let result = result.map(|reply| reply.raw_results().to_owned());
-//!         self.0.push(result.map_err(|error| error.to_string()));
-//!     }
-//! }
-//!
 //! let mut reactor = Reactor::new(Limits::default())?;
-//! let any_port = Some(([127, 0, 0, 1], 0).into());
-//! let config = Config { listen: any_port, ..Config::default() };
-//! let mut doubles = Node::new(config, Doubles);
-//! let mut tester = Node::new(Config::default(), Tester::default());
-//! let addr = doubles.start(reactor.net())?.expect("it listens");
-//! tester.start(reactor.net())?;
+//! let mut doubles = Node::builder("doubles")
+//!     .listen("127.0.0.1:0")
+//!     .get("/doubles", |_cx, request| Ok(2 * request.params::<i64>()?))
+//!     .build(reactor.net())?;
+//! let addr = doubles.local_addr(reactor.net()).expect("it listens");
 //!
-//! let route = Route::get("/doubles");
-//! let deadline = Duration::from_secs(10);
-//! tester.context(reactor.net()).call_at(addr, &route, &21, deadline);
-//! while tester.service().0.is_empty() {
+//! let mut tester = Node::builder("tester").build(reactor.net())?;
+//! let results = Rc::new(RefCell::new(Vec::new()));
+//! let received = Rc::clone(&results);
+//! tester.with_service(reactor.net(), |cx| {
+//!     let call = cx.get("/doubles").params(&21).to(addr);
+//!     call.then(move |_cx, result| {
+//!         let result = result.map(|reply| reply.raw_results().to_owned());
+//!         received.borrow_mut().push(result.map_err(|error| error.to_string()));
+//!     });
+//! });
+//! while results.borrow().is_empty() {
 //!     reactor.turn(None, &mut (&mut doubles, &mut tester))?;
 //! }
-//! assert_eq!(tester.service().0, [Ok("42".to_owned())]);
-//! # Ok::<(), std::io::Error>(())
+//! assert_eq!(*results.borrow(), [Ok("42".to_owned())]);
+//! # Ok::<(), Error>(())
 //! ```
 //!
 //! # Modules
@@ -167,22 +131,19 @@
 //! a tuple of handlers is one: see [`Composite`](reactor::Composite). `ARCHITECTURE.md` in the
 //! repository has a map of the sources.
 //!
+//! [`Builder::run`]: node::Builder::run
+//! [`Builder`]: node::Builder
+//! [`Call::idempotent`]: node::Call::idempotent
+//! [`Call::then`]: node::Call::then
 //! [`CallError::ConnectionLost`]: node::CallError::ConnectionLost
 //! [`CallError::Deadline`]: node::CallError::Deadline
 //! [`CallError::Refused`]: node::CallError::Refused
 //! [`CallError::may_have_run`]: node::CallError::may_have_run
-//! [`Context::call_idempotent`]: node::Context::call_idempotent
-//! [`Context::call`]: node::Context::call
-//! [`Context::drain`]: node::Context::drain
-//! [`Context::refuse`]: node::Context::refuse
-//! [`Context::stop`]: node::Context::stop
-//! [`ErrorCode`]: protocol::ErrorCode
-//! [`Event::Drained`]: node::Event::Drained
+//! [`Context::shut_down`]: node::Context::shut_down
+//! [`Error::own`]: node::Error::own
+//! [`Error`]: node::Error
 //! [`Handler`]: reactor::Handler
-//! [`Net::connections`]: reactor::Net::connections
 //! [`Reactor`]: reactor::Reactor
-//! [`ReplyTo`]: node::ReplyTo
-//! [`Service::on_result`]: node::Service::on_result
 //! [`Service`]: node::Service
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

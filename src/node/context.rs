@@ -10,6 +10,7 @@ use super::call::{Call, CallAll};
 use super::calls::{CallId, NewCall, Target};
 use super::correlation::Correlation;
 use super::event::LinkState;
+use super::handle::Handle;
 use super::node_core::Core;
 use super::roster::Roster;
 use super::served::{ReplyTo, refuse};
@@ -108,6 +109,18 @@ impl<'a> Context<'a> {
         self.core.link.state()
     }
 
+    /// Returns the address that the node listens on.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.net.local_addr(self.core.listener?)
+    }
+
+    /// Returns a handle with which other threads make calls through the node.
+    pub fn handle(&self) -> Handle {
+        let calls = self.core.posted.0.clone();
+        let waker = self.net.waker();
+        Handle { calls, waker }
+    }
+
     /// Replies to a request. Does nothing if its caller is gone, or if `results` cannot be encoded.
     pub fn reply(&mut self, to: ReplyTo, results: &(impl Serialize + ?Sized)) {
         self.net
@@ -127,6 +140,21 @@ impl<'a> Context<'a> {
     /// Prepares a call with the method `POST`, as [`Context::request`].
     pub fn post(&mut self, path: &str) -> Call<&mut Context<'a>> {
         self.request("POST", path)
+    }
+
+    /// Prepares a call with the method `PUT`, as [`Context::request`].
+    pub fn put(&mut self, path: &str) -> Call<&mut Context<'a>> {
+        self.request("PUT", path)
+    }
+
+    /// Prepares a call with the method `PATCH`, as [`Context::request`].
+    pub fn patch(&mut self, path: &str) -> Call<&mut Context<'a>> {
+        self.request("PATCH", path)
+    }
+
+    /// Prepares a call with the method `DELETE`, as [`Context::request`].
+    pub fn delete(&mut self, path: &str) -> Call<&mut Context<'a>> {
+        self.request("DELETE", path)
     }
 
     /// Prepares a call of a route. [`Call::send`] makes it.

@@ -29,7 +29,7 @@ pub(super) struct PostedCall {
 
 impl Handle {
     /// Posts a call, as [`Context::call`](super::Context::call). The channel receives exactly one
-    /// result; it closes without one if the node is gone or `params` cannot be encoded.
+    /// result; it closes without one if the node is gone.
     pub fn call(
         &self,
         route: &Route<'_>,
@@ -57,18 +57,24 @@ impl Handle {
         is_idempotent: bool,
     ) -> Receiver<Result<Reply<'static>, CallError<'static>>> {
         let (posted_by, result) = mpsc::channel();
-        if let Ok(params) = to_raw_value(params) {
-            let call = PostedCall {
-                route: route.clone().into_owned(),
-                params,
-                deadline,
-                is_idempotent,
-                posted_by: Box::new(posted_by),
-            };
-            // If the node is gone, the channel of the result closes with the call.
-            if self.calls.send(call).is_ok() {
-                let _ = self.waker.wake();
+        let params = match to_raw_value(params) {
+            Ok(params) => params,
+            Err(error) => {
+                // The receiver is in this function.
+                let _ = posted_by.send(Err(CallError::InvalidParams(error.to_string())));
+                return result;
             }
+        };
+        let call = PostedCall {
+            route: route.clone().into_owned(),
+            params,
+            deadline,
+            is_idempotent,
+            posted_by: Box::new(posted_by),
+        };
+        // If the node is gone, the channel of the result closes with the call.
+        if self.calls.send(call).is_ok() {
+            let _ = self.waker.wake();
         }
         result
     }

@@ -4,19 +4,8 @@
 //! calls other nodes. It works with a [`Distributor`](crate::distributor::Distributor) of this
 //! crate, and with a plain one: a program in Node.js that sends lists and has no sessions.
 //!
-//! ```no_run
-//! use pilcrow::node::{Error, Node};
-//!
-//! fn main() -> Result<(), Error> {
-//!     Node::builder("goods")
-//!         .listen("127.0.0.1:9010")
-//!         .distributor("127.0.0.1:9000") // again for more; names are resolved
-//!         .get("/goods", |_cx, _request| Ok(["apples", "pears"]))
-//!         .run() // own reactor; SIGINT and SIGTERM drain, then it returns
-//! }
-//! ```
-//!
-//! The routes determine what the node registers: see [`Builder`].
+//! The first page of the [crate](crate) has a node in ten lines. The routes determine what a node
+//! registers: see [`Builder`].
 //!
 //! # Handlers
 //!
@@ -26,53 +15,7 @@
 //! thread.
 //!
 //! ```no_run
-//! # use std::collections::BTreeMap;
-//! # use std::time::Duration;
-//! # use pilcrow::node::{Error, Node};
-//! # use pilcrow::reactor::{Limits, Reactor};
-//! # use serde::{Deserialize, Serialize};
-//! # const MILLISECOND: Duration = Duration::from_millis(1);
-//! # const SECOND: Duration = Duration::from_secs(1);
-//! # const MINUTE: Duration = Duration::from_secs(60);
-//! # #[derive(Default)]
-//! # struct Orders(BTreeMap<u64, Order>);
-//! # impl Orders {
-//! #     fn expire(&mut self) {
-//! #         self.0.clear();
-//! #     }
-//! # }
-//! # #[derive(Serialize, Deserialize)]
-//! # struct Order {
-//! #     count: u64,
-//! # }
-//! # #[derive(Deserialize)]
-//! # struct Price(u64);
-//! # #[derive(Deserialize)]
-//! # struct Stock(u64);
-//! # #[derive(Serialize)]
-//! # struct Receipt {
-//! #     total: u64,
-//! #     left: u64,
-//! # }
-//! # fn main() -> Result<(), Error> {
-//! # let mut reactor = Reactor::new(Limits::default())?;
-//! let mut node = Node::builder("orders")
-//!     .listen("0.0.0.0:9020")
-//!     .distributor("distributor.internal:9000")
-//!     .state(Orders::default()) // cx.state() in every handler
-//!     .post_async("/orders", async |cx, request| {
-//!         let order: Order = request.params()?; // a decode error answers InvalidParameters
-//!         let price: Price = cx.get("/prices").params(&order).timeout(SECOND).await?.results()?;
-//!         let stock: Stock = cx.get("/stock/7").idempotent().await?.results()?;
-//!         cx.sleep(MILLISECOND).await;
-//!         Ok(Receipt { total: price.0 * order.count, left: stock.0 - order.count })
-//!     })
-//!     .every(MINUTE, |cx| cx.state().expire())
-//!     .build(reactor.net())?; // for a shared reactor, turned by you
-//! loop {
-//!     reactor.turn(None, &mut node)?;
-//! }
-//! # }
+#![cfg_attr(doc, doc = include_str!("../../examples/orders.rs"))]
 //! ```
 //!
 //! A task ends when its caller's deadline passes; dropping it cancels its calls. If the caller is
@@ -91,38 +34,7 @@
 //! them. Each callback receives a [`Context`]; between turns, [`Node::context`] returns one.
 //!
 //! ```no_run
-//! use pilcrow::node::{Config, Context, Node, ReplyTo, Request, Service};
-//! use pilcrow::protocol::{ErrorCode, Route};
-//! use pilcrow::reactor::{Limits, Reactor};
-//!
-//! const GOODS: Route<'static> = Route::get("/goods");
-//!
-//! struct Goods;
-//!
-//! impl Service for Goods {
-//!     fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
-//!         if request.route == GOODS {
-//!             cx.reply(reply_to, &["apples", "pears"]);
-//!         } else {
-//!             cx.refuse(reply_to, ErrorCode::NotFound, "no such route");
-//!         }
-//!     }
-//! }
-//!
-//! fn main() -> std::io::Result<()> {
-//!     let mut reactor = Reactor::new(Limits::default())?;
-//!     let config = Config {
-//!         name: "goods".to_owned(),
-//!         routes: vec![GOODS],
-//!         listen: Some(([127, 0, 0, 1], 9010).into()),
-//!         ..Config::default()
-//!     };
-//!     let mut node = Node::new(config, Goods);
-//!     node.start(reactor.net())?;
-//!     loop {
-//!         reactor.turn(None, &mut node)?;
-//!     }
-//! }
+#![cfg_attr(doc, doc = include_str!("../../examples/callbacks.rs"))]
 //! ```
 //!
 //! # Sharing a loop

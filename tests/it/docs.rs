@@ -371,18 +371,38 @@ fn assert_generated(path: &str, generate: impl FnOnce(&str) -> String) {
     }
 }
 
-/// The node is written once, as an example. The first page of the rustdoc includes that file; the
-/// other copies are without its header.
+/// Each program is written once, as an example. The rustdoc includes these files; the copies in
+/// pages are without the header.
 #[test]
-fn node_in_rust_is_the_same_everywhere() {
-    let example = fs::read_to_string(root().join("examples/goods.rs")).unwrap();
-    let (_, example) = example.split_once("\n\n").unwrap();
-    for path in ["README.md", "docs/nodes/rust.md"] {
+fn programs_of_pages_are_the_examples() {
+    for (path, name) in [("README.md", "goods"), ("docs/nodes/rust.md", "service")] {
+        let example = fs::read_to_string(root().join(format!("examples/{name}.rs"))).unwrap();
+        let (_, example) = example.split_once("\n\n").unwrap();
         assert_generated(path, |page| {
             let (before, rest) = page.split_once("```rust,no_run\n").unwrap();
             let (_, after) = rest.split_once("```").unwrap();
             format!("{before}```rust,no_run\n{example}```{after}")
         });
+    }
+}
+
+#[test]
+fn nodes_are_as_short_as_promised() {
+    for (name, most) in [("goods", 12), ("service", 60)] {
+        let example = fs::read_to_string(root().join(format!("examples/{name}.rs"))).unwrap();
+        assert!(example.lines().count() <= most, "{name}");
+    }
+}
+
+#[test]
+fn page_of_nodes_lists_all_examples() {
+    let page = fs::read_to_string(root().join("docs/nodes/rust.md")).unwrap();
+    for entry in fs::read_dir(root().join("examples")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let is_listed =
+            page.contains(&format!("| `{name}`")) || page.contains(&format!("| `{name} "));
+        assert!(is_listed, "{name}");
     }
 }
 

@@ -333,3 +333,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_posted_call_reports_params_that_cannot_be_encoded() {
+    let mut bench = Bench::registered(&[]);
+    let handle = bench.node.context(bench.reactor.net()).handle();
+    let params = std::collections::BTreeMap::from([((1, 2), 3)]);
+    let result = handle.call(&Route::get("/goods"), &params, SECOND).recv();
+    assert!(matches!(result, Ok(Err(CallError::InvalidParams(_)))));
+}
