@@ -10,6 +10,7 @@ use super::responses::{HttpSide, JSON};
 use super::trace::trace_of;
 use crate::http::{App, Http, Request, ResponseTo};
 use crate::node::CallId;
+use crate::protocol::packet::MAX_REQUEST_ID_BYTES;
 use crate::protocol::{Route, TraceContext};
 use crate::reactor::Net;
 
@@ -20,7 +21,6 @@ const MAX_PACKET_BYTES: usize = 1 << 20;
 const ENVELOPE_BYTES: usize = 512;
 /// Size of a trace context in a packet without its `tracestate`.
 const TRACE_BYTES: usize = 96;
-const MAX_REQUEST_ID_BYTES: usize = 128;
 
 impl App for HttpSide<'_> {
     fn on_request(&mut self, http: &mut Http<'_>, request: &Request<'_>, to: ResponseTo) {

@@ -104,7 +104,8 @@ impl Builder<()> {
     /// return. Call it before adding handlers.
     pub fn state<T: 'static>(self, state: T) -> Builder<T> {
         let has_handlers = !self.routes.is_empty() || !self.hooks.is_empty();
-        let mistake = has_handlers.then_some("the state is set after the first handler");
+        let mistake = has_handlers
+            .then_some("state() was called after a handler: call it before all of them");
         Builder {
             config: self.config,
             listen: self.listen,
@@ -264,7 +265,10 @@ impl<T: 'static> Builder<T> {
     pub fn catch_all(mut self) -> Self {
         match self.routes.last_mut() {
             Some((template, _)) => template.is_catch_all = true,
-            None => self.mistake = Some("catch_all() follows no route"),
+            None => {
+                self.mistake =
+                    Some("catch_all() was called before a route: call it after its route")
+            }
         }
         self
     }
@@ -328,7 +332,7 @@ impl<T: 'static> Builder<T> {
     pub fn build(self, net: &mut Net) -> Result<Node<Routes<T>>, Error> {
         let mut config = self.config;
         if let Some(mistake) = self.mistake {
-            return Err(Error::internal(mistake));
+            return Err(Error::new(ErrorCode::InvalidParameters, mistake));
         }
         if let Some(code) = self.error_codes.iter().find(|code| **code < FIRST_OWN_CODE) {
             let message = too_small(*code, "Builder::error_codes");
@@ -391,16 +395,31 @@ fn to_listen_on(net: &mut Net, what: &str, text: &str) -> Result<SocketAddr, Err
     addr.ok_or_else(|| Error::internal(format!("{text} has no address to listen on")))
 }
 
-/// Rejects a name or routes that the Distributor would reject.
+/// Rejects a name or routes that the Distributor would reject, with its reason.
 fn check_registration(name: &str, routes: &[Route<'static>]) -> Result<(), Error> {
+    check(name, &[], "")?;
+    for route in routes {
+        check(
+            name,
+            std::slice::from_ref(route),
+            &format!("invalid route {route}: "),
+        )?;
+    }
+    check(name, routes, "")
+}
+
+fn check(name: &str, urls: &[Route<'static>], what: &str) -> Result<(), Error> {
     #[derive(Serialize)]
     struct Params<'a> {
         name: &'a str,
         urls: &'a [Route<'static>],
     }
-    let params = serde_json::value::to_raw_value(&Params { name, urls: routes })?;
+    let params = serde_json::value::to_raw_value(&Params { name, urls })?;
     match Registration::check(Some(&params), &RegistrationLimits::default()) {
         Ok(_) => Ok(()),
-        Err(refusal) => Err(Error::new(refusal.code, refusal.message)),
+        Err(refusal) => Err(Error::new(
+            refusal.code,
+            format!("{what}{}", refusal.message),
+        )),
     }
 }

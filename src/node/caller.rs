@@ -424,8 +424,15 @@ impl Caller {
         if peer.is_plain {
             most = most.min(self.max_plain_in_flight_bytes);
         }
-        peer.unsent_bytes(net) <= most
-            && net.send_with(conn, |out| write_request(out, route, 0, None, params))
+        if peer.unsent_bytes(net) > most {
+            return false;
+        }
+        net.send_with(conn, |out| {
+            let written = write_request(out, route, 0, None, params);
+            written.inspect_err(|error| {
+                tracing::error!(%route, %error, "notification cannot be encoded");
+            })
+        })
     }
 
     /// Stops assigning calls, and closes all connections once their queues are written.

@@ -13,10 +13,10 @@ use super::event::LinkState;
 use super::handle::Handle;
 use super::node_core::Core;
 use super::roster::Roster;
-use super::served::{ReplyTo, refuse};
+use super::served::{ReplyTo, refuse, send_error, send_results};
 use super::waiter::Waiter;
 use super::waits::WaitId;
-use crate::protocol::{ErrorCode, Route, Token, TraceContext, write_reply};
+use crate::protocol::{ErrorCode, Route, Token, TraceContext};
 use crate::reactor::{ConnId, ConnectOptions, ListenOptions, ListenerId, Net, Owner, TimerId};
 use crate::time::Time;
 
@@ -121,10 +121,13 @@ impl<'a> Context<'a> {
         Handle { calls, waker }
     }
 
-    /// Replies to a request. Does nothing if its caller is gone, or if `results` cannot be encoded.
+    /// Replies to a request. Does nothing if its caller is gone. If `results` cannot be encoded,
+    /// the reply is [`ErrorCode::Internal`], which is logged.
     pub fn reply(&mut self, to: ReplyTo, results: &(impl Serialize + ?Sized)) {
-        self.net
-            .send_with(to.conn, |out| write_reply(out, to.key.as_str(), results));
+        if let Err(error) = send_results(self.net, &to, results) {
+            error.log(None, self.correlation, false);
+            send_error(self.net, &to, &error);
+        }
     }
 
     /// Replies to a request with an error. Does nothing if its caller is gone.
@@ -238,7 +241,8 @@ impl<'a> Context<'a> {
     }
 
     /// Sets the request id of the calls made through this context. It appears in the logs of all
-    /// nodes involved. Calls made while a request is served have the id of that request.
+    /// nodes involved. Calls made while a request is served have the id of that request. Nodes
+    /// ignore one of more than 128 bytes.
     pub fn set_request_id(&mut self, request_id: &'a str) {
         self.correlation.request_id = Some(request_id);
     }

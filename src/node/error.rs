@@ -96,11 +96,11 @@ impl Error {
     /// Logs the failure of a handler, if its caller is not to blame or does not learn of it.
     pub(super) fn log(
         &self,
-        method: &str,
-        path: &str,
+        route: Option<(&str, &str)>,
         correlation: Correlation<'_>,
         was_answered: bool,
     ) {
+        let (method, path) = route.unzip();
         let errorcode = self.code;
         let error = &*self.message;
         let (request_id, trace_id) = (correlation.request_id, correlation.trace_id());

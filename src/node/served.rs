@@ -13,7 +13,7 @@ use super::correlation::Correlation;
 use super::error::Error;
 use crate::protocol::{
     DecodeError, ErrorCode, Packet, Part, Route, TraceContext, key_of_request, write_error_reply,
-    write_own_error_reply,
+    write_own_error_reply, write_reply,
 };
 use crate::reactor::{ConnId, Net};
 use crate::time::Time;
@@ -193,6 +193,20 @@ pub(super) fn parsed<T: FromStr>(name: &str, text: Option<&str>) -> Result<T, Er
         let message = format!("invalid {name} in the path: {text}");
         Error::new(ErrorCode::InvalidParameters, message)
     })
+}
+
+/// Sends a reply with results. Sends nothing if they cannot be encoded.
+pub(super) fn send_results(
+    net: &mut Net,
+    to: &ReplyTo,
+    results: &(impl Serialize + ?Sized),
+) -> Result<(), Error> {
+    let mut sent = Ok(());
+    net.send_with(to.conn, |out| {
+        let written = write_reply(out, to.key.as_str(), results);
+        written.map_err(|error| sent = Err(unencodable(&error)))
+    });
+    sent
 }
 
 /// Sends a reply with an error.

@@ -43,6 +43,8 @@ struct Notes {
     events: Vec<String>,
     requests: usize,
     forwards: bool,
+    /// Replies with results that cannot be encoded.
+    garbles: bool,
     /// Arms a timer for each request.
     arms: bool,
     timers: Vec<u64>,
@@ -58,6 +60,10 @@ impl Service for Notes {
         }
         if self.forwards {
             cx.call(&Route::get("/goods"), &json!({}), 10 * SECOND);
+        }
+        if self.garbles {
+            let unencodable = std::collections::BTreeMap::from([((1, 2), 3)]);
+            return cx.reply(reply_to, &unencodable);
         }
         cx.reply(reply_to, &request.route.path);
     }

@@ -9,6 +9,9 @@ use super::error_code::{ErrorCode, Refusal};
 use super::json::decode;
 use super::trace::TraceContext;
 
+/// Maximum length of the id of a request.
+pub(crate) const MAX_REQUEST_ID_BYTES: usize = 128;
+
 /// The envelope of one packet. Its parts are kept as received; `null` counts as absent.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub struct Packet<'a> {
@@ -88,9 +91,10 @@ impl<'a> Packet<'a> {
         self.deadline_ms?.get().parse().ok()
     }
 
-    /// Returns the id of the request in logs, if it is a string.
+    /// Returns the id of the request in logs, if it is a string of at most 128 bytes. Every node
+    /// that takes part in the request copies it.
     pub fn request_id(&self) -> Option<Cow<'a, str>> {
-        decode(self.request_id?)
+        decode(self.request_id?).filter(|id: &Cow<'_, str>| id.len() <= MAX_REQUEST_ID_BYTES)
     }
 
     /// Returns the trace context, if it is valid. One without a valid `tracestate` has none.
@@ -126,6 +130,16 @@ mod tests {
         assert_eq!(packet.key().unwrap().get(), "7");
         assert_eq!(packet.params().unwrap().get(), r#"{"a":1}"#);
         assert!(!packet.is_reply());
+    }
+
+    #[test]
+    fn ignores_request_ids_that_are_too_long() {
+        for (len, is_used) in [(0, true), (128, true), (129, false), (1 << 20, false)] {
+            let id = "x".repeat(len);
+            let text = format!(r#"{{"uri":"/a","request_id":"{id}"}}"#);
+            let packet = Packet::parse(text.as_bytes()).unwrap();
+            assert_eq!(packet.request_id().is_some(), is_used, "{len}");
+        }
     }
 
     #[test]

@@ -207,6 +207,10 @@ fn answers_with_the_error_of_a_handler() {
             })
             .get_async("/task/results", async |_cx, _request| Ok(unencodable()))
             .get_async("/task/reply", async |cx, _request| cx.reply(&unencodable()))
+            .get_async("/with/panic", async |cx, _request| {
+                cx.with(|_cx| -> u8 { panic!("out of {}", "apples") }).await;
+                Ok(())
+            })
             .get_async("/task/panic", async |cx, _request| -> Result<(), Error> {
                 cx.sleep(MILLI).await;
                 panic!("out of {}", "apples")
@@ -236,7 +240,7 @@ fn answers_with_the_error_of_a_handler() {
             "{message}"
         );
     }
-    for path in ["/panic", "/task/panic", "/panic"] {
+    for path in ["/panic", "/task/panic", "/with/panic", "/panic"] {
         let (code, message, _) = bench.fail(path, &null);
         assert_eq!(
             (code, &*message),
@@ -544,8 +548,11 @@ fn refuses_what_cannot_be_registered_or_routed() {
         (goods().get("/", ok), ".catch_all()"),
         (goods().get("/{*rest}", ok), ".catch_all()"),
         (goods().get("/{id}", ok), ".catch_all()"),
-        (goods().catch_all(), "follows no route"),
-        (goods().get("goods", ok), "urls: not METHOD/path"),
+        (goods().catch_all(), "catch_all() was called before a route"),
+        (
+            goods().get("/a", ok).get("goods", ok),
+            "invalid route GETgoods: urls: not METHOD/path",
+        ),
         (goods().get("/a/../b", ok), "urls: a segment .. in the path"),
         (
             goods().route("get", "/a", ok),
@@ -571,7 +578,10 @@ fn refuses_what_cannot_be_registered_or_routed() {
             goods().distributor("distributor"),
             "invalid address of the Distributor, \"distributor\": missing port",
         ),
-        (goods().get("/a", ok).state(()), "after the first handler"),
+        (
+            goods().get("/a", ok).state(()),
+            "state() was called after a handler",
+        ),
     ] {
         let message = error(builder);
         assert!(message.contains(words), "{message}");
@@ -595,6 +605,36 @@ fn refuses_what_cannot_be_registered_or_routed() {
             .contains(&format!("cannot listen on {addr}")),
         "{error}"
     );
+}
+
+#[test]
+fn a_second_stop_does_not_wait_for_requests() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let stop = Stop::new();
+    let from_handler = stop.clone();
+    Node::builder("slow")
+        .listen("127.0.0.1:0")
+        .drain_timeout(HOUR)
+        .get_async("/slow", async move |cx, _request| {
+            from_handler.stop();
+            let second = from_handler.clone();
+            cx.spawn(async move |cx: TaskContext| {
+                cx.sleep(10 * MILLI).await;
+                second.stop();
+                Ok(())
+            })?;
+            cx.sleep(HOUR).await;
+            Ok(())
+        })
+        .on_start(|cx| {
+            let addr = cx.local_addr().unwrap();
+            cx.get("/slow")
+                .to(addr)
+                .timeout(HOUR)
+                .then(|_cx, _result| {});
+        })
+        .run_until(stop)
+        .unwrap();
 }
 
 #[test]

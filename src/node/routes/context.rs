@@ -19,9 +19,9 @@ use super::super::context::Context;
 use super::super::correlation::OwnedCorrelation;
 use super::super::error::Error;
 use super::super::panics::caught;
-use super::super::served::{Replied, ReplyTo, no_destination, send_error, unencodable};
+use super::super::served::{Replied, ReplyTo, no_destination, send_error, send_results};
 use super::super::tasks::{TaskContext, TaskData, poll_guarded, too_many};
-use crate::protocol::{Reply, write_reply};
+use crate::protocol::Reply;
 use crate::reactor::TimerId;
 use crate::time::Time;
 
@@ -155,7 +155,7 @@ impl<'a, T: 'static> ServiceContext<'a, T> {
     /// cannot be encoded, or if the request was already replied to.
     pub fn reply(&mut self, results: &(impl Serialize + ?Sized)) -> Result<Replied, Error> {
         let to = self.reply_to.as_ref().ok_or_else(no_destination)?;
-        send_results(&mut self.cx, to, results)?;
+        send_results(self.cx.net, to, results)?;
         self.reply_to = None;
         Ok(Replied::new())
     }
@@ -182,9 +182,9 @@ impl<'a, T: 'static> ServiceContext<'a, T> {
     /// logged, and answered with [`Internal`](crate::protocol::ErrorCode::Internal). Does nothing
     /// if the caller is gone.
     pub fn reply_to<R: Serialize>(&mut self, to: ReplyTo, result: Result<R, Error>) {
-        let sent = result.and_then(|results| send_results(&mut self.cx, &to, &results));
+        let sent = result.and_then(|results| send_results(self.cx.net, &to, &results));
         if let Err(error) = sent {
-            error.log("", "", self.cx.correlation, false);
+            error.log(None, self.cx.correlation, false);
             send_error(self.cx.net, &to, &error);
         }
     }
@@ -208,11 +208,11 @@ impl<'a, T: 'static> ServiceContext<'a, T> {
     fn finish_with<R: Serialize>(&mut self, method: &str, path: &str, result: Result<R, Error>) {
         let was_answered = self.reply_to.is_none() && self.is_taken.is_none();
         let result = result.and_then(|results| match &self.reply_to {
-            Some(to) => send_results(&mut self.cx, to, &results),
+            Some(to) => send_results(self.cx.net, to, &results),
             None => Ok(()),
         });
         if let Err(error) = result {
-            error.log(method, path, self.cx.correlation, was_answered);
+            error.log(Some((method, path)), self.cx.correlation, was_answered);
             if let Some(to) = self.reply_to.take().or(self.is_taken.take()) {
                 send_error(self.cx.net, &to, &error);
             }
@@ -354,19 +354,6 @@ impl<'a, T: 'static> ServiceContext<'a, T> {
     }
 }
 
-fn send_results(
-    cx: &mut Context<'_>,
-    to: &ReplyTo,
-    results: &(impl Serialize + ?Sized),
-) -> Result<(), Error> {
-    let mut sent = Ok(());
-    cx.net.send_with(to.conn, |out| {
-        let written = write_reply(out, to.key.as_str(), results);
-        written.map_err(|error| sent = Err(unencodable(&error)))
-    });
-    sent
-}
-
 impl<T: 'static> Pending<T> {
     /// Passes a result to the continuation of its call. Returns the result if it has none.
     pub(super) fn resume<'r>(
@@ -417,7 +404,9 @@ impl<T: 'static> Pending<T> {
                 let mut cx = ServiceContext::new(cx, shared, state, self, None);
                 let _ = caught(|| act(&mut cx));
             }
-            Err(_) => tracing::error!("callback skipped: a task has leaked the borrowed state"),
+            Err(_) => tracing::error!(
+                "callback skipped: a task never returned the state that it borrowed"
+            ),
         }
     }
 }

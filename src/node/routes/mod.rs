@@ -144,8 +144,9 @@ impl<T: 'static> Service for Routes<T> {
                     path_params: &found.params,
                 };
                 let Ok(state) = self.state.try_borrow_mut() else {
-                    let error = Error::internal("a task has leaked the borrowed state");
-                    error.log(&route.method, &route.path, request.correlation(), false);
+                    let error = Error::internal("a task never returned the state that it borrowed");
+                    let route = Some((&*route.method, &*route.path));
+                    error.log(route, request.correlation(), false);
                     return send_error(cx.net, &reply_to, &error);
                 };
                 let (shared, pending) = (&self.state, &mut self.pending);

@@ -3,6 +3,7 @@
 use std::cell::{RefCell, RefMut};
 use std::fmt;
 use std::future::{pending, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -128,7 +129,7 @@ impl<T: 'static> TaskContext<T> {
     }
 
     /// Calls `act` with the operations of the node that are not asynchronous, such as the roster,
-    /// notifications and drains, and returns what it returns.
+    /// notifications and drains, and returns what it returns. If it panics, so does the task.
     pub async fn with<R: 'static>(&self, act: impl FnOnce(&mut Context<'_>) -> R + 'static) -> R {
         let result = Rc::new(RefCell::new(None));
         let returned = Rc::clone(&result);
@@ -140,15 +141,18 @@ impl<T: 'static> TaskContext<T> {
                     cx.request_deadline = task.deadline;
                     cx.correlation = task.correlation();
                 }
-                returned.replace(Some(act(&mut cx)));
+                let acted = catch_unwind(AssertUnwindSafe(|| act(&mut cx)));
+                returned.replace(Some(acted));
             }
         });
         let mut waiting = Waiting::new(&self.hub, Start::Act(act));
         poll_fn(|cx| waiting.poll(cx)).await;
         let value = result.take();
         match value {
-            Some(value) => value,
-            // `act` has panicked: the task cannot go on.
+            Some(Ok(value)) => value,
+            // The task panics in its place.
+            Some(Err(panic)) => resume_unwind(panic),
+            // The context is of another node.
             None => pending().await,
         }
     }
@@ -236,7 +240,8 @@ impl<T: 'static> TaskContext<T> {
             return;
         };
         if let Some(task) = &*self.hub.current.borrow() {
-            error.log(task.method(), task.path(), task.correlation(), !is_open);
+            let route = Some((task.method(), task.path()));
+            error.log(route, task.correlation(), !is_open);
         }
         if let Some(to) = self.take_reply_to() {
             let key = to.key.as_str();

@@ -82,3 +82,17 @@ fn does_not_report_the_end_of_its_own_stop_as_a_loss() {
     assert!(bench.events().is_empty());
     assert_eq!(bench.reactor.net().connections(), 0);
 }
+
+#[test]
+fn answers_internal_if_results_cannot_be_encoded() {
+    let mut bench = Bench::registered(&[1]);
+    bench.node.service.garbles = true;
+    let caller = bench.accept();
+    bench.receive(caller, &json!({"uri": "/x", "method": "GET", "key": 5}));
+    let replies = bench.sent(caller);
+    assert_eq!(replies.len(), 1);
+    assert_eq!(
+        (&replies[0]["key"], &replies[0]["errorcode"]),
+        (&json!(5), &json!(8))
+    );
+}
