@@ -34,7 +34,10 @@ impl Default for Config {
 
 /// The token that admits to all requests, including changes. Only its hash is kept.
 #[derive(Clone)]
-pub struct AdminToken([u8; 32]);
+pub struct AdminToken {
+    digest: [u8; 32],
+    is_short: bool,
+}
 
 impl AdminToken {
     /// Parses the first line of a file that is neither empty nor a comment.
@@ -44,22 +47,23 @@ impl AdminToken {
         let mut lines = text.lines().map(str::trim);
         let token = lines
             .find(|line| !line.is_empty() && !line.starts_with('#'))
-            .ok_or("no token: write one as the first line")?;
-        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err("invalid token: use printable ASCII characters without spaces");
-        }
-        if token.len() < Token::MIN_BYTES {
-            return Err(
-                "invalid token: tokens of fewer than 16 characters can be guessed, use a longer one",
-            );
-        }
-        Ok(AdminToken(Sha256::digest(token).into()))
+            .ok_or("no token in the file; write one on its first line")?;
+        Token::check(token)?;
+        Ok(AdminToken {
+            digest: Sha256::digest(token).into(),
+            is_short: token.len() < Token::MIN_BYTES,
+        })
+    }
+
+    /// Returns whether the token has fewer than 16 bytes.
+    pub fn is_short(&self) -> bool {
+        self.is_short
     }
 
     /// Returns whether this is the token. Takes constant time, however much of it matches.
     pub(super) fn matches(&self, token: &str) -> bool {
         let digest: [u8; 32] = Sha256::digest(token).into();
-        constant_time_eq_32(&self.0, &digest)
+        constant_time_eq_32(&self.digest, &digest)
     }
 }
 
@@ -78,13 +82,16 @@ mod tests {
         let token = AdminToken::parse("# mine\n\n  0123456789abcdef \nmore\n").unwrap();
         assert!(token.matches("0123456789abcdef"));
         assert!(!token.matches("0123456789abcde"));
+        assert!(!token.is_short());
+        assert!(AdminToken::parse("0123456789abcde").unwrap().is_short());
         assert!(!token.matches("") && !token.matches("more"));
         assert_eq!(format!("{token:?}"), "AdminToken");
         for (text, why) in [
             ("", "no token"),
             ("# only\n", "no token"),
-            ("short", "guessed"),
             ("0123456789abcdéf0", "printable"),
+            ("0123456789abcdef 0", "without spaces"),
+            (&"a".repeat(513), "too long"),
         ] {
             let error = AdminToken::parse(text).unwrap_err();
             assert!(error.contains(why), "{text}: {error}");

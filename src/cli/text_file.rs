@@ -8,6 +8,7 @@ use tracing::warn;
 
 use crate::cli::failure::{Failure, reason};
 use crate::cli::value::shown_path;
+use crate::protocol::Token;
 use crate::store;
 use crate::sys::{Disk, OsDisk};
 
@@ -88,12 +89,11 @@ pub(crate) fn token(file: Option<&Path>) -> Result<Option<String>, Failure> {
     let mut words = text
         .lines()
         .filter_map(|line| line.split_whitespace().next());
-    let Some(token) = words.find(|word| !word.starts_with('#')) else {
-        return Err(Failure::usage(format!(
-            "--token-file {}: no token in the file; write one on its first line",
-            shown_path(file)
-        )));
-    };
+    let token = words.find(|word| !word.starts_with('#'));
+    let token = token.ok_or("no token in the file; write one on its first line");
+    let token = token.and_then(|token| Token::check(token).map(|()| token));
+    let token =
+        token.map_err(|why| Failure::usage(format!("--token-file {}: {why}", shown_path(file))))?;
     warn_if_public(file);
     Ok(Some(token.to_owned()))
 }

@@ -55,6 +55,18 @@ pub struct Token<'a>(Cow<'a, str>);
 impl Token<'_> {
     /// Minimum length of a token that is hard to guess.
     pub(crate) const MIN_BYTES: usize = 16;
+    const MAX_BYTES: usize = 512;
+
+    /// Checks the text of a token in a file. The error never contains any of the text.
+    pub(crate) fn check(text: &str) -> Result<(), &'static str> {
+        if text.len() > Self::MAX_BYTES {
+            return Err("token too long: use at most 512 bytes");
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("invalid character in the token: use printable ASCII without spaces");
+        }
+        Ok(())
+    }
 
     /// Returns the secret.
     pub fn reveal(&self) -> &str {

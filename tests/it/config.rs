@@ -612,7 +612,7 @@ fn invalid_token_file_leaves_all_tokens_unchanged() {
     ]);
     let program = &distributor.program;
     fs::write(&tokens, "first-token-0123456789\nsecond-token-0123456789\n").unwrap();
-    fs::write(&admin, "short\n").unwrap();
+    fs::write(&admin, "two words\n").unwrap();
     let report = hang_up(program, "tokens unchanged");
     let error = report["error"].as_str().unwrap();
     assert!(error.contains("--admin-token-file"), "{error}");

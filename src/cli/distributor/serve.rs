@@ -131,11 +131,13 @@ impl Server for DistributorServer {
                 None => None,
             };
             let version = env!("CARGO_PKG_VERSION");
+            let kept = state.as_deref().map(Path::to_string_lossy);
+            let kept = kept.as_deref().unwrap_or("none: the list is not kept");
             if is_block && io::stderr().is_terminal() {
                 // The block is enough for the same terminal.
-                debug!(max_connections, version, "serving");
+                debug!(max_connections, version, state = kept, "serving");
             } else {
-                info!(max_connections, version, "serving");
+                info!(max_connections, version, state = kept, "serving");
             }
             let announcement = Announcement {
                 nodes: &bound,
@@ -263,22 +265,29 @@ fn read_node_tokens(files: &[PathBuf]) -> Result<Option<Tokens>, Failure> {
             }
             Ok(tokens)
         })?;
-        if tokens.short() > 0 {
-            let (file, short) = (&*file.to_string_lossy(), tokens.short());
-            warn!(
-                file,
-                short, "tokens of fewer than 16 characters can be guessed"
-            );
-        }
+        warn_of_short(file, tokens.short());
         all.get_or_insert_default().extend(tokens);
     }
     Ok(all)
 }
 
 fn read_admin_token(file: &Path) -> Result<AdminToken, Failure> {
-    parse_tokens("--admin-token-file", file, |text| {
+    let token = parse_tokens("--admin-token-file", file, |text| {
         AdminToken::parse(text).map_err(ToOwned::to_owned)
-    })
+    })?;
+    warn_of_short(file, token.is_short().into());
+    Ok(token)
+}
+
+/// Warns of the tokens of a file that can be guessed.
+fn warn_of_short(file: &Path, short: usize) {
+    if short > 0 {
+        let file = &*file.to_string_lossy();
+        warn!(
+            file,
+            short, "tokens of fewer than 16 characters can be guessed"
+        );
+    }
 }
 
 fn parse_tokens<T>(

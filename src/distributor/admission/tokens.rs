@@ -49,8 +49,6 @@ fn has_prefix(url: &str, prefix: &str) -> bool {
     }
 }
 
-const MAX_BYTES: usize = 512;
-
 impl Tokens {
     /// Parses a token file.
     ///
@@ -67,22 +65,19 @@ impl Tokens {
             let Some(token) = words.next().filter(|token| !token.starts_with('#')) else {
                 continue;
             };
-            let wrong = |what: &str| Err(format!("line {}: {what}", number + 1));
-            if token.len() > MAX_BYTES {
-                return wrong("token too long: use at most 512 bytes");
-            }
-            if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-                return wrong("invalid character in the token: use printable ASCII");
-            }
+            let wrong = |what: &str| format!("line {}: {what}", number + 1);
+            Token::check(token).map_err(wrong)?;
             let words: Vec<&str> = words.collect();
             if words.iter().any(|word| word.starts_with('#')) {
-                return wrong("comment after a token: move it to a line of its own");
+                return Err(wrong("comment after a token: move it to a line of its own"));
             }
             let mut words = words.into_iter();
             let name_prefix = words.next().filter(|prefix| *prefix != "*");
             let url_prefixes: Vec<Box<str>> = words.map(Into::into).collect();
             if url_prefixes.iter().any(|prefix| !prefix.contains('/')) {
-                return wrong("invalid URL prefix: write METHOD/path, or /path for every method");
+                return Err(wrong(
+                    "invalid URL prefix: write METHOD/path, or /path for every method",
+                ));
             }
             tokens.short += usize::from(token.len() < Token::MIN_BYTES);
             let scope = Scope {
