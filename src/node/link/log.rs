@@ -13,6 +13,8 @@ pub(super) struct RegistrationLog {
     is_lost: bool,
     /// Connecting has failed since the last registration.
     is_unreachable: bool,
+    /// A registration has had no answer since the last that had one.
+    is_unanswered: bool,
     /// Errorcode of the last rejection, until the registration is accepted.
     rejected: Option<i64>,
 }
@@ -38,6 +40,7 @@ impl RegistrationLog {
         }
         self.is_lost = false;
         self.is_unreachable = false;
+        self.is_unanswered = false;
         self.rejected = None;
     }
 
@@ -45,15 +48,26 @@ impl RegistrationLog {
         let errorcode = reply.errorcode;
         let message = reply.message();
         if self.rejected.replace(errorcode) == Some(errorcode) {
-            debug!(node, errorcode, %message, "registration rejected again");
+            debug!(node, errorcode, error = %message, "registration rejected again");
         } else {
-            warn!(node, errorcode, %message, "registration rejected, retrying");
+            warn!(node, errorcode, error = %message, "registration rejected, retrying");
         }
     }
 
     pub(super) fn unreachable(&mut self, node: &str, address: SocketAddr, error: CloseReason) {
         if !std::mem::replace(&mut self.is_unreachable, true) {
             warn!(node, %address, %error, "failed to connect to the Distributor, retrying");
+        }
+    }
+
+    /// Logs that a Distributor, or a server of another protocol, does not answer the registration.
+    pub(super) fn unanswered(&mut self, node: &str, address: Option<SocketAddr>, error: &str) {
+        if !std::mem::replace(&mut self.is_unanswered, true) {
+            let address = address.map(tracing::field::display);
+            warn!(
+                node,
+                address, error, "the Distributor did not answer the registration, retrying"
+            );
         }
     }
 

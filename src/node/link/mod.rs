@@ -232,6 +232,10 @@ impl DistributorLink {
         {
             self.log.unreachable(&self.config.name, address, why);
         }
+        if matches!(self.phase, Phase::Registering { .. }) && why != CloseReason::Local {
+            let (name, address) = (&self.config.name, self.addresses.current());
+            self.log.unanswered(name, address, &why.to_string());
+        }
         self.enter(net, Phase::Apart);
         if let Drain::Pending { until, .. } = self.drain {
             self.set_drain(net, Drain::Unproven, Some(until));
@@ -279,7 +283,8 @@ impl DistributorLink {
                 self.apply_plain_list(net.now());
             }
             Phase::Registering { .. } => {
-                debug!("the Distributor did not answer, reconnecting");
+                let (name, address) = (&self.config.name, self.addresses.current());
+                self.log.unanswered(name, address, "no answer in time");
                 self.disconnect(net);
             }
             Phase::Plain { merges_until, .. } => {
