@@ -12,6 +12,14 @@ pub(crate) fn resolve(flag: &str, host_port: &HostPort) -> Result<Vec<SocketAddr
         .map_err(|error| Failure::failed(format!("{flag} {host_port}: {}", unresolved(&error))))
 }
 
+/// Returns the addresses of localhost or of an address, none for another name.
+pub(crate) fn without_lookup(host_port: &HostPort) -> Vec<SocketAddr> {
+    if host_port.address().is_none() && host_port.host() != "localhost" {
+        return Vec::new();
+    }
+    crate::sys::resolve(host_port).unwrap_or_default()
+}
+
 /// Formats the failure of a lookup.
 pub(crate) fn unresolved(error: &io::Error) -> String {
     let why = reason(error);

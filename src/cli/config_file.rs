@@ -13,7 +13,7 @@ use toml::de::{DeTable, DeValue};
 use crate::cli::failure::Failure;
 use crate::cli::text_file;
 use crate::cli::usage_error::message;
-use crate::cli::value::shown;
+use crate::cli::value::{shown, shown_path};
 use crate::host_port::HostPort;
 
 const MAX_BYTES: u64 = 1 << 20;
@@ -39,13 +39,17 @@ impl ConfigFile {
         let text = text_file::read("--config", path, MAX_BYTES)?;
         let place = |at: usize| {
             let line = text.get(..at).unwrap_or(&text).matches('\n').count() + 1;
-            format!("{}:{line}", path.display())
+            format!("{}:{line}", shown_path(path))
         };
         let invalid = |at, why: String| Failure::usage(format!("{}: {why}", place(at)));
         let table = DeTable::parse(&text).map_err(|error| {
             let at = error.span().map_or(text.len(), |span| span.start);
             let line = line_at(&text, at);
-            invalid(at, format!("invalid TOML: {line}: {}", error.message()))
+            let why = match error.message() {
+                "duplicate key" => "duplicate key; remove one",
+                other => other,
+            };
+            invalid(at, format!("invalid TOML: {line}: {why}"))
         })?;
         let mut in_order: Vec<_> = table.get_ref().iter().collect();
         in_order.sort_by_key(|(key, _)| key.span().start);
@@ -96,6 +100,9 @@ fn advice(command: &Command, key: &str, value: &DeValue<'_>) -> String {
         Some(ContextValue::String(flag)) => {
             format!("did you mean {}?", flag.trim_start_matches('-'))
         }
+        _ if matches!(key, "config" | "print-config" | "help" | "version") => {
+            "it is a flag only, remove it".to_owned()
+        }
         _ => "keys are the names of flags (see --help)".to_owned(),
     }
 }
@@ -111,12 +118,16 @@ fn flag_values(arg: &Arg, value: &Spanned<DeValue<'_>>) -> Result<Vec<String>, (
             let mut expected = match kind {
                 Kind::Switch => "true or false".to_owned(),
                 Kind::Number => "a whole number".to_owned(),
-                Kind::Text if value_name == "TIME" => "TIME in quotes, as in \"10s\"".to_owned(),
                 Kind::Text => format!("{value_name} in quotes"),
             };
             if is_list(arg) {
                 expected += " or an array of them";
             }
+            expected += match value_name {
+                "TIME" => ", as in \"10s\"",
+                "ADDR" => ", as in \"127.0.0.1:9000\"",
+                _ => "",
+            };
             let got = toml_text(value.get_ref());
             let why = format!("{got}: wrong type; write {expected}");
             (value.span().start, why)

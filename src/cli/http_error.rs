@@ -4,6 +4,17 @@ use std::io;
 
 use crate::cli::failure::reason;
 
+const LOOKUP: &str = "failed to lookup address information: ";
+
+/// Returns whether the name has no address.
+pub(crate) fn is_lookup(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::Io(error) => reason(error).starts_with(LOOKUP),
+        ureq::Error::HostNotFound => true,
+        _ => false,
+    }
+}
+
 /// Formats a failed request.
 pub(crate) fn describe(error: &ureq::Error) -> String {
     match error {
@@ -12,7 +23,7 @@ pub(crate) fn describe(error: &ureq::Error) -> String {
         }
         ureq::Error::Io(error) => {
             let why = reason(error);
-            match why.strip_prefix("failed to lookup address information: ") {
+            match why.strip_prefix(LOOKUP) {
                 Some(why) => format!("cannot resolve the name: {why}"),
                 None => format!("cannot connect: {why}"),
             }

@@ -3,7 +3,7 @@
 
 use std::env;
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::process;
 
@@ -49,6 +49,15 @@ impl ListenAddress {
         self.socket.is_some()
     }
 
+    /// Returns whether a client that connects to the address reaches this listener.
+    pub(crate) fn is_reached_by(&self, address: SocketAddr) -> bool {
+        let is_local = |listener: SocketAddr| {
+            !listener.ip().is_unspecified() || address.ip().to_canonical().is_loopback()
+        };
+        let mut addresses = self.addresses();
+        addresses.any(|listener| is_local(listener) && overlap(listener, address))
+    }
+
     pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.addresses.iter().copied()
     }
@@ -79,9 +88,10 @@ pub(crate) fn inherited() -> Result<Vec<ListenAddress>, Failure> {
         let name = names.next().unwrap_or_default();
         let invalid = |error: io::Error| {
             Failure::usage(format!(
-                "LISTEN_FDS: invalid socket {} {name:?}: {error}; expected listening TCP sockets, \
+                "LISTEN_FDS: invalid socket {} {name:?}: {}; expected listening TCP sockets, \
                  as of ListenStream=ADDRESS:PORT in systemd",
-                index + 1
+                index + 1,
+                reason(&error)
             ))
         };
         let Some(socket) = fds.take_tcp_listener(index).map_err(invalid)? else {
@@ -163,20 +173,20 @@ pub(crate) struct Listening {
 impl Listening {
     /// Returns the flag of this program that keeps the address from being used.
     fn holder(&self, address: SocketAddr) -> Option<&str> {
-        let overlaps = |bound: SocketAddr| {
-            // On Linux, :: includes all addresses of IPv4.
-            let includes = |all: SocketAddr, one: SocketAddr| {
-                all.ip().is_unspecified() && (all.is_ipv6() || one.is_ipv4())
-            };
-            bound.port() == address.port()
-                && (bound.ip() == address.ip()
-                    || includes(bound, address)
-                    || includes(address, bound))
-        };
         let mut bound = self.bound.iter();
-        let found = bound.find(|(bound, _)| overlaps(*bound));
+        let found = bound.find(|(bound, _)| overlap(*bound, address));
         found.map(|(_, source)| source.as_str())
     }
+}
+
+/// Returns whether listening on one of these addresses takes the other.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    // On Linux, :: includes all addresses of IPv4.
+    let includes =
+        |all: IpAddr, one: IpAddr| all.is_unspecified() && (all.is_ipv6() || one.is_ipv4());
+    let (ip, other_ip) = (one.ip().to_canonical(), other.ip().to_canonical());
+    one.port() == other.port()
+        && (ip == other_ip || includes(ip, other_ip) || includes(other_ip, ip))
 }
 
 /// Listens on all addresses with `listen`, which returns the address with the port in use. Returns
@@ -225,7 +235,7 @@ pub(crate) fn bind_all(
             if chosen_port.is_none() {
                 return Err(cannot_listen(&source, address, &error, listening));
             }
-            warn!(%address, %error, source, "not listening on one address of a name");
+            warn!(%address, error = %reason(&error), source, "not listening on one address of a name");
         }
     }
     Ok(all)

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::cli::failure::Failure;
+use crate::cli::failure::{Failure, reason};
 
 /// Prints text, with its line ends, on standard output. A closed pipe is not an error.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
@@ -12,7 +12,8 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
         .and_then(|()| stdout.flush());
     match printed {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::failed(format!(
-            "cannot write to standard output: {error}"
+            "cannot write to standard output: {}",
+            reason(&error)
         ))),
         _ => Ok(()),
     }

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 use tracing::warn;
 
+use crate::cli::failure::reason;
+
 /// The service manager that started this program, if it accepts notifications.
 #[derive(Clone)]
 pub(crate) struct ServiceManager(Option<Arc<UnixDatagram>>);
@@ -23,7 +25,7 @@ impl ServiceManager {
         }
         let socket = connect(&path);
         if let Err(error) = &socket {
-            warn!(path, %error, "failed to connect to NOTIFY_SOCKET");
+            warn!(path, error = %reason(error), "failed to connect to NOTIFY_SOCKET");
         }
         ServiceManager(socket.ok().map(Arc::new))
     }
@@ -47,7 +49,7 @@ impl ServiceManager {
         if let Some(socket) = &self.0
             && let Err(error) = socket.send(lines.as_bytes())
         {
-            warn!(%error, notification = lines.trim_end(), "failed to notify the service manager");
+            warn!(error = %reason(&error), notification = lines.trim_end(), "failed to notify the service manager");
         }
     }
 }

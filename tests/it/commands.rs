@@ -83,11 +83,29 @@ fn nodes_exits_with_1_if_it_finds_nothing() {
     let _goods = admin.distributor.join("goods", 9010);
     let at = admin.distributor.addr.to_string();
     for (words, why) in [
-        (&["shop"][..], "no node has the name \"shop\", of 1 nodes"),
-        (&["--url", "GET/x"], "no node lists \"GET/x\", of 1 nodes"),
+        (
+            &["shop"][..],
+            "no node has the name shop, of 1 nodes; distributor nodes lists all",
+        ),
+        (
+            &["--url", "GET/x"],
+            "no node lists GET/x, of 1 nodes; distributor nodes lists all",
+        ),
         (
             &["goods", "--url", "/x"],
-            "no node with the name \"goods\" lists \"/x\", of 1 nodes",
+            "no node with the name goods lists /x, of 1 nodes; distributor nodes lists all",
+        ),
+        (
+            &["--url", "get/goods"],
+            "no node lists get/goods, of 1 nodes; methods are in capitals, as in GET/goods",
+        ),
+        (
+            &["--url", "goods"],
+            "no node lists goods, of 1 nodes; write METHOD/path or /path, as in GET/goods or /goods",
+        ),
+        (
+            &[""],
+            "no node has the name \"\", of 1 nodes; distributor nodes lists all",
         ),
     ] {
         let words = [&["nodes"], words].concat();
@@ -210,7 +228,7 @@ fn why_prints_the_events_of_a_node() {
     );
     let (code, stdout, _) = run_at(&admin, &["why", "missing"]);
     assert_eq!(code, Some(0));
-    assert!(stdout.starts_with("no event of \"missing\""), "{stdout}");
+    assert!(stdout.starts_with("no event of missing"), "{stdout}");
 }
 
 #[test]
@@ -341,13 +359,26 @@ fn drain_reports_acknowledgements() {
     assert_eq!(code, Some(0), "{stderr}");
     assert!(
         stdout.starts_with(
-            "drained 1 node named \"goods\" in revision 2: acknowledged by 0 of 0 sessions"
+            "drained 1 node named goods in revision 2: acknowledged by 0 of 0 sessions"
         ),
         "{stdout}"
     );
     let (code, _, stderr) = run_at(&admin, &[&["drain", "goods"][..], &token].concat());
     assert_eq!(code, Some(1));
-    assert!(stderr.contains("404: no matching node"), "{stderr}");
+    let unknown = "404: no node has the name goods; distributor nodes lists all\n";
+    assert!(stderr.ends_with(unknown), "{stderr}");
+    let other = folder.join("other");
+    std::fs::write(&other, "fedcba9876543210-admin\n").unwrap();
+    let words = ["drain", "goods", "--token-file", &other];
+    let (code, _, stderr) = run_at(&admin, &words);
+    assert_eq!(code, Some(1));
+    assert!(
+        stderr.ends_with(
+            "403: unknown admin token; pass the token of the Distributor's --admin-token-file \
+             with --token-file FILE\n"
+        ),
+        "{stderr}"
+    );
 
     // Sessions that do not acknowledge, one of them drained. Nothing is late without a wait.
     let session = json!({"version": 1, "watch": "list"});
@@ -518,12 +549,16 @@ fn call_prints_results_of_a_node() {
     assert_eq!(code, Some(1), "{stderr}");
     let outcome: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(outcome["outcome"], "unavailable");
-    assert_eq!(outcome["message"], "no node lists the route");
+    assert_eq!(
+        outcome["message"],
+        "not listed: no node has this route; distributor nodes lists all routes"
+    );
     let (code, _, stderr) = call(&["get/goods"]);
     assert_eq!(code, Some(1));
     assert_eq!(
         stderr,
-        "distributor: get/goods: no node lists the route; methods are in capitals, as in GET/goods\n"
+        "distributor: get/goods: not listed: no node has this route; methods are in capitals, as in \
+         GET/goods\n"
     );
 
     let unused = ReservedPort::new();
@@ -598,7 +633,11 @@ fn call_reaches_another_node_than_one_that_is_gone() {
     assert_eq!(code, Some(1));
     assert_eq!(
         stderr,
-        "distributor: GET/goods: no node that lists the route is reachable\n"
+        format!(
+            "distributor: GET/goods: listed but unreachable: tried {gone}; check that the node \
+             runs, and the way to it\n",
+            gone = gone.addr
+        )
     );
     let _node = GoodsNode::start(admin.distributor.addr, None);
     wait_until("the node", || admin.get("/nodes").body.contains("GET/none"));

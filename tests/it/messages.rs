@@ -234,6 +234,12 @@ fn addresses_show_the_value_and_the_accepted_form() {
     const FORM: &str = "use ADDRESS:PORT or NAME:PORT, as in";
     for (value, why) in [
         ("9000", format!("invalid address; {FORM} 127.0.0.1:9000")),
+        ("[::1]", format!("invalid address; {FORM} 127.0.0.1:9000")),
+        (
+            "http://localhost:9000",
+            format!("invalid address; {FORM} 127.0.0.1:9000"),
+        ),
+        ("", format!("invalid address; {FORM} 127.0.0.1:9000")),
         ("*:9000", format!("invalid address; {FORM} 127.0.0.1:9000")),
         (
             "db.internal",
@@ -252,9 +258,28 @@ fn addresses_show_the_value_and_the_accepted_form() {
         ] {
             let message = error_of_line(&format!("{flag} {value}"), 2);
             let name = flag.split(' ').next_back().unwrap();
+            let value = if value.is_empty() { "\"\"" } else { value };
             let expected = format!("{name} {value}: {why}");
             assert!(message.starts_with(&expected), "{message}");
         }
+    }
+    const AT: &str = "use ADDRESS:PORT or NAME:PORT, as in";
+    for (value, why) in [
+        ("::1", format!("missing port; {AT} [::1]:9001")),
+        ("9001", format!("invalid address; {AT} 127.0.0.1:9001")),
+        ("[::1]", format!("invalid address; {AT} 127.0.0.1:9001")),
+        ("localhost:70000", "invalid port; use 0 to 65535".to_owned()),
+        (
+            "http://a:1/nodes",
+            format!("invalid address; {AT} 127.0.0.1:9001"),
+        ),
+        (
+            "https://a:1",
+            "TLS is not supported; use ADDRESS:PORT".to_owned(),
+        ),
+    ] {
+        let message = error_of_line(&format!("distributor nodes --http {value}"), 2);
+        assert_eq!(message, format!("--http {value}: {why}"));
     }
     for value in ["10.0.0.0/33", "shop/8", "10.0.0.0/", "::1/129"] {
         let message = error_of_line(&format!("distributor --allow-from {value}"), 2);
@@ -288,6 +313,7 @@ fn a_listener_of_the_program_itself_is_named() {
     let port = ReservedPort::new();
     let addr = port.addr;
     let by_name = format!("localhost:{}", addr.port());
+    let mapped = format!("[::ffff:127.0.0.1]:{}", addr.port());
     let taken = |flag: &str, holder: &str| {
         format!(
             "{flag}: cannot listen on {addr}: {holder} of this program uses it; choose another \
@@ -320,6 +346,24 @@ fn a_listener_of_the_program_itself_is_named() {
         (
             format!("gateway --listen {addr},{by_name}"),
             taken(&format!("--listen {by_name}"), &format!("--listen {addr}")),
+        ),
+        (
+            format!("distributor --listen {addr} --http {mapped}"),
+            taken(&format!("--listen {addr}"), &format!("--http {mapped}")),
+        ),
+        (
+            format!("gateway --listen {addr} --admin-listen {addr}"),
+            taken(
+                &format!("--admin-listen {addr}"),
+                &format!("--listen {addr}"),
+            ),
+        ),
+        (
+            format!("gateway --listen {addr} --distributor {by_name}"),
+            format!(
+                "--distributor {by_name}: this gateway itself listens there (--listen); give the \
+                 address of the Distributor"
+            ),
         ),
         (
             format!("gateway --listen {addr} --distributor {addr}"),
@@ -366,6 +410,114 @@ fn paths_are_quoted_only_if_they_have_spaces() {
             let path = folder.join(name);
             let message = error_of(&mut command(program, &[flags, &[&path]].concat()), 1);
             let begin = format!("{flag} {quote}{path}{quote}: ");
+            assert!(message.starts_with(&begin), "{message}");
+        }
+    }
+    let path = folder.join("a file.toml");
+    std::fs::write(&path, "max-depth = 0\n").unwrap();
+    for program in ["distributor", "gateway"] {
+        let message = error_of(&mut command(program, &["--config", &path]), 2);
+        assert!(message.starts_with(&format!("\"{path}\":1: ")), "{message}");
+    }
+}
+
+#[test]
+fn a_folder_is_not_a_file_for_the_page() {
+    let folder = Folder::new();
+    let path = folder.join("");
+    let message = error_of_line(&format!("flood storm --spawn --html {path}"), 2);
+    let why = "this is a folder; give the path of a file in it";
+    assert_eq!(message, format!("--html {path}: {why}"));
+}
+
+#[test]
+fn configuration_files_name_the_key_and_the_accepted_type() {
+    let folder = Folder::new();
+    let path = folder.join("config.toml");
+    for (text, why) in [
+        (
+            "listen = 9000",
+            "--listen 9000: wrong type; write ADDR in quotes or an array of them, as in \
+             \"127.0.0.1:9000\"",
+        ),
+        (
+            "warm-up = 5",
+            "--warm-up 5: wrong type; write TIME in quotes, as in \"10s\"",
+        ),
+        (
+            "max-entries = 1.5",
+            "--max-entries 1.5: wrong type; write a whole number",
+        ),
+        (
+            "allow-anonymous = \"yes\"",
+            "--allow-anonymous \"yes\": wrong type; write true or false",
+        ),
+        ("lisen = \"x\"", "unknown key lisen; did you mean listen?"),
+        (
+            "color = 1",
+            "unknown key color; keys are the names of flags (see --help)",
+        ),
+        (
+            "print-config = true",
+            "unknown key print-config; it is a flag only, remove it",
+        ),
+        (
+            "config = \"x\"",
+            "unknown key config; it is a flag only, remove it",
+        ),
+        (
+            "[server]",
+            "unknown key server; tables are not supported, write all keys at the top level",
+        ),
+        (
+            "warm-up = \"1s\"\nwarm-up = \"2s\"",
+            "invalid TOML: warm-up = \"2s\": duplicate key; remove one",
+        ),
+        (
+            "warm-up",
+            "invalid TOML: warm-up: key with no value, expected `=`",
+        ),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let message = error_of(&mut command("distributor", &["--config", &path]), 2);
+        let line = text.lines().count();
+        assert_eq!(message, format!("{path}:{line}: {why}"));
+    }
+}
+
+#[test]
+fn invalid_tokens_are_rejected_by_all_programs() {
+    let folder = Folder::new();
+    let file = folder.join("tokens");
+    let long = "a".repeat(513);
+    for (text, why) in [
+        (
+            "tökens-of-the-fleet\n",
+            "invalid character in the token: use printable ASCII without spaces",
+        ),
+        (&*long, "token too long: use at most 512 bytes"),
+        ("# none\n", "no token in the file; write one "),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        for words in [
+            &["distributor", "--token-file"][..],
+            &["distributor", "--admin-token-file"],
+            &["gateway", "--token-file"],
+            &[
+                "distributor",
+                "nodes",
+                "--http",
+                "127.0.0.1:1",
+                "--token-file",
+            ],
+            &["distributor", "call", "GET/goods", "--token-file"],
+        ] {
+            let (program, flags) = words.split_first().unwrap();
+            let flag = flags.last().unwrap();
+            let flags = [flags, &[&*file]].concat();
+            let message = error_of(&mut command(program, &flags), 2);
+            let message = message.replace("line 1: ", "");
+            let begin = format!("{flag} {file}: {why}");
             assert!(message.starts_with(&begin), "{message}");
         }
     }
@@ -439,17 +591,54 @@ fn short_tokens_are_warned_of_in_one_way() {
         ("distributor", &["--http", "none"][..]),
         ("gateway", &["--distributor", "127.0.0.1:1"]),
     ] {
-        for source in [["--token-file", &tokens], ["--config", &config]] {
+        let mut sources = vec![["--token-file", &tokens], ["--config", &config]];
+        if program == "distributor" {
+            sources.push(["--admin-token-file", &tokens]);
+        }
+        for source in sources {
             let flags = [&["--listen", "127.0.0.1:0"], more, &source].concat();
             let running = Program::start(&mut command(program, &flags));
             let line = running.wait_for_log(&["WARN", WARNING, "short=1"]);
             assert!(!line.contains("sesame"), "{line}");
         }
     }
-    // That of the administrator is rejected.
-    let message = error_of(
-        &mut command("distributor", &["--admin-token-file", &tokens]),
-        2,
-    );
-    assert!(message.contains(WARNING), "{message}");
+}
+
+#[test]
+fn rejected_and_unanswered_registrations_are_logged_with_the_reason() {
+    let folder = Folder::new();
+    let tokens = folder.join("tokens");
+    std::fs::write(&tokens, "0123456789abcdef\n").unwrap();
+    let flags = [
+        "--listen",
+        "127.0.0.1:0",
+        "--http",
+        "127.0.0.1:0",
+        "--token-file",
+        &tokens,
+    ];
+    let mut distributor = Program::start(&mut distributor_command(&flags));
+    let http = distributor.wait_for_line("http", |line| {
+        let address = line.strip_prefix("http on http://")?;
+        Some(address.trim_end_matches('/').to_owned())
+    });
+    let nodes = distributor.wait_for_line("address", |line| {
+        line.strip_prefix("listening on ").map(ToOwned::to_owned)
+    });
+    let gateway = |address: &str| {
+        let flags = ["--listen", "127.0.0.1:0", "--log-format", "json"];
+        let flags = [&flags[..], &["--distributor", address]].concat();
+        Program::start(&mut command("gateway", &flags))
+    };
+    let rejected = gateway(&nodes);
+    let line = rejected.wait_for_log(&["registration rejected, retrying"]);
+    // An object with a key twice has the last value for most readers.
+    assert_eq!(line.matches("\"message\":").count(), 1, "{line}");
+    let error = "\"error\":\"authentication required: set `session.token`\"";
+    assert!(line.contains(error), "{line}");
+    // The port for HTTP.
+    let unanswered = gateway(&http);
+    let phrase = "the Distributor did not answer the registration, retrying";
+    let line = unanswered.wait_for_log(&["WARN", phrase]);
+    assert!(line.contains(&format!("\"address\":\"{http}\"")), "{line}");
 }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use tracing::{info, warn};
 
 use crate::admin::{AdminApi, Config};
-use crate::cli::failure::Failure;
+use crate::cli::failure::{Failure, reason};
 use crate::cli::listen::{self, ListenAddress, Listening, Place, bind_all};
 use crate::cli::settings::Settings;
 use crate::distributor::Distributor;
@@ -125,7 +125,7 @@ fn bind_default(
 fn warn_of(address: SocketAddr, error: &io::Error) {
     warn!(
         %address,
-        %error,
+        error = %reason(error),
         "admin API not opened at its default address: set --http ADDR or --http none"
     );
 }

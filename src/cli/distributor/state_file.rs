@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::fs::{FlockOperation, flock, fstat, stat};
 use tracing::{info, warn};
 
-use crate::cli::failure::Failure;
+use crate::cli::failure::{Failure, reason};
 use crate::cli::value::shown_path;
 use crate::distributor::{Config, Restored, Snapshot, SnapshotCounts, SnapshotSink};
 use crate::store;
@@ -81,7 +81,7 @@ impl Lock {
             Err(error) => {
                 if !mem::replace(&mut self.warned, true) {
                     let path = &*self.path.to_string_lossy();
-                    warn!(path, %error, "failed to lock state file: do not share it");
+                    warn!(path, error = %reason(&error), "failed to lock state file: do not share it");
                 }
             }
         }
@@ -111,10 +111,10 @@ pub(crate) fn load(path: &Path, config: &Config) -> Option<Restored> {
             return None;
         }
         Err(error) if error.kind() == ErrorKind::InvalidInput => {
-            warn!(path = shown, %error, "unusable state file: the list is not persisted");
+            warn!(path = shown, error = %reason(&error), "unusable state file: the list is not persisted");
             return None;
         }
-        Err(error) => error.to_string(),
+        Err(error) => reason(&error),
     };
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     match store::set_aside(&mut disk, path, now.unwrap_or_default().as_secs()) {
@@ -123,7 +123,7 @@ pub(crate) fn load(path: &Path, config: &Config) -> Option<Restored> {
             warn!(path = shown, aside, why, "invalid state file set aside");
         }
         Err(error) => {
-            warn!(path = shown, why, %error, "invalid state file not set aside: it may be overwritten");
+            warn!(path = shown, why, error = %reason(&error), "invalid state file not set aside: it may be overwritten");
         }
     }
     None
@@ -263,7 +263,7 @@ impl Writer {
                 if is_first || now - failing.logged_at >= LOG_INTERVAL {
                     failing.logged_at = now;
                     let failures = failing.failures;
-                    warn!(path, %error, failures, "failed to write state file, retrying");
+                    warn!(path, error = %reason(&error), failures, "failed to write state file, retrying");
                 }
             }
         }

@@ -19,6 +19,7 @@ use super::report::{Line, Report, TimeLine};
 use super::server::{PEAK, RESIDENT, Server, first_reachable};
 use crate::cli::failure::{Failure, failed};
 use crate::cli::text_file::check_folder;
+use crate::cli::value::shown_path;
 use crate::reactor::TcpOptions;
 use crate::reactor::{Handler, Limits, Net, Reactor};
 
@@ -81,6 +82,11 @@ impl Run {
         others: usize,
     ) -> Result<Run, Failure> {
         if let Some(file) = &args.html {
+            if file.is_dir() {
+                let file = shown_path(file);
+                let why = "this is a folder; give the path of a file in it";
+                return Err(Failure::usage(format!("--html {file}: {why}")));
+            }
             check_folder("--html", file)?;
         }
         // Done early: if SIGINT is ignored, as in background jobs of scripts, one that arrives

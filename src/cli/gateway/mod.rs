@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::FromArgMatches;
 use tracing::{debug, info};
 
+use crate::cli::address::without_lookup;
 use crate::cli::failure::{Failure, failed};
 use crate::cli::generate::Generate;
 use crate::cli::listen::{self, ListenAddress, Listening, Place, bind_all, reject_public};
@@ -68,7 +69,7 @@ impl Server for GatewayServer {
     fn check(args: &Args) -> Result<(), Failure> {
         if args.admin_listen.len() > 1 && args.admin_listen.contains(&None) {
             return Err(Failure::usage(
-                "--admin-listen none: beside an address; remove one of them",
+                "--admin-listen none: combined with an address; remove one of them",
             ));
         }
         Ok(())
@@ -85,14 +86,15 @@ impl Server for GatewayServer {
         inherited: Vec<ListenAddress>,
         token: Option<Token<'static>>,
     ) -> Result<(Limits, Start<Self>), Failure> {
-        if args.listen.contains(&args.distributor) && inherited.is_empty() {
+        let addresses = listen::addresses(settings, "--listen", &args.listen, inherited)?;
+        let mut at = without_lookup(&args.distributor).into_iter();
+        if at.any(|at| addresses.iter().any(|listen| listen.is_reached_by(at))) {
             return Err(Failure::usage(format!(
                 "--distributor {}: this gateway itself listens there (--listen); give the address \
                  of the Distributor",
                 args.distributor
             )));
         }
-        let addresses = listen::addresses(settings, "--listen", &args.listen, inherited)?;
         let admin: Vec<HostPort> = args.admin_listen.iter().flatten().cloned().collect();
         let admin = listen::addresses(settings, "--admin-listen", &admin, Vec::new())?;
         if !args.public.allow_anonymous {

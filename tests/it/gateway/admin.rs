@@ -215,7 +215,10 @@ fn listens_for_health_checks_on_request_only() {
 
     for (flags, words) in [
         (&["--admin-listen", "0.0.0.0:0"][..], "--allow-anonymous"),
-        (&["--admin-listen", "none,127.0.0.1:0"], "beside an address"),
+        (
+            &["--admin-listen", "none,127.0.0.1:0"],
+            "combined with an address",
+        ),
         (&["--admin-listen", "8001"], "ADDRESS:PORT"),
     ] {
         let mut program = Program::start(&mut gateway_command(flags));

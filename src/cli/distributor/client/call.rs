@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::list;
-use super::show::print_value;
+use super::show::{form_of_url, print_value};
 use crate::Time;
 use crate::cli::address::resolve;
 use crate::cli::distributor::args::CallArgs;
@@ -26,6 +26,8 @@ struct Caller<'a> {
     until: Time,
     /// Addresses of nodes that list the route and were not called yet.
     addresses: Vec<SocketAddr>,
+    /// Message if none of them is reachable.
+    unreachable: String,
     outcome: Option<Value>,
 }
 
@@ -55,7 +57,7 @@ impl Service for Caller<'_> {
                 "lost",
                 "the connection was lost; the request may have been served",
             ),
-            Err(_) => (UNAVAILABLE, UNREACHABLE),
+            Err(_) => (UNAVAILABLE, &*self.unreachable),
         };
         let reply = match &result {
             Ok(reply) | Err(CallError::Refused(reply)) => Some(reply),
@@ -67,7 +69,8 @@ impl Service for Caller<'_> {
 
 /// The outcome of a call that was certainly not served.
 const UNAVAILABLE: &str = "unavailable";
-const UNREACHABLE: &str = "no node that lists the route is reachable";
+/// Number of addresses in a message.
+const MAX_ADDRESSES: usize = 4;
 
 fn as_json(outcome: &str, reply: Option<&Reply<'_>>, message: &str) -> Value {
     let results = reply.map(|reply| serde_json::from_str(reply.raw_results()));
@@ -77,6 +80,27 @@ fn as_json(outcome: &str, reply: Option<&Reply<'_>>, message: &str) -> Value {
         "message": reply.map_or(message.into(), Reply::message),
         "results": results.and_then(Result::<Value, _>::ok),
     })
+}
+
+/// Formats the addresses of nodes of which none is reachable.
+fn unreachable(addresses: &[SocketAddr]) -> String {
+    let mut shown: Vec<String> = Vec::new();
+    for address in addresses.iter().map(ToString::to_string) {
+        if !shown.contains(&address) {
+            shown.push(address);
+        }
+    }
+    let more = shown.len().saturating_sub(MAX_ADDRESSES);
+    shown.truncate(MAX_ADDRESSES);
+    if more > 0 {
+        shown.push(format!("{more} more"));
+    }
+    let tried = if shown.is_empty() {
+        "its host has no address".to_owned()
+    } else {
+        format!("tried {}", shown.join(", "))
+    };
+    format!("listed but unreachable: {tried}; check that the node runs, and the way to it")
 }
 
 /// Returns the nodes that list the longest listed prefix of a route.
@@ -97,12 +121,9 @@ fn call(
     deadline: Duration,
 ) -> Result<Value, Failure> {
     if nodes.is_empty() {
-        let mut message = "no node lists the route".to_owned();
-        let method = route.method.to_uppercase();
-        if method != route.method {
-            let route = Route::new(method, &*route.path);
-            message += &format!("; methods are in capitals, as in {route}");
-        }
+        let form = form_of_url(&route.to_string());
+        let remedy = form.unwrap_or_else(|| "distributor nodes lists all routes".to_owned());
+        let message = format!("not listed: no node has this route; {remedy}");
         return Ok(as_json(UNAVAILABLE, None, &message));
     }
     let addresses = nodes.iter().filter_map(|node| {
@@ -110,6 +131,7 @@ fn call(
         (&*node.host, node.port?).to_socket_addrs().ok()
     });
     let mut addresses: Vec<SocketAddr> = addresses.flatten().collect();
+    let unreachable = unreachable(&addresses);
     let cannot_turn = failed("cannot run the event loop");
     let tries = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
     let usual = Limits::default();
@@ -123,13 +145,14 @@ fn call(
     let first = reactor.net().random() % u64::from(tries.max(1));
     addresses.rotate_left(usize::try_from(first).unwrap_or(0));
     let Some(address) = addresses.pop() else {
-        return Ok(as_json(UNAVAILABLE, None, UNREACHABLE));
+        return Ok(as_json(UNAVAILABLE, None, &unreachable));
     };
     let caller = Caller {
         route,
         params,
         until: reactor.now() + deadline,
         addresses,
+        unreachable,
         outcome: None,
     };
     // It only calls, and knows no Distributor.
@@ -178,5 +201,9 @@ pub(super) fn run(args: &CallArgs) -> Result<(), Failure> {
     }
     let code = outcome.get("errorcode").and_then(Value::as_i64);
     let code = code.map_or(String::new(), |code| format!("errorcode {code}: "));
-    Err(Failure::failed(format!("{url}: {code}{}", text("message"))))
+    Err(Failure::failed(format!(
+        "{}: {code}{}",
+        shown(url),
+        text("message")
+    )))
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::show::{array, printable};
 use crate::cli::terminal::{BAD, GOOD, PLAIN, Terminal, WARNING};
+use crate::cli::value::shown;
 
 /// Maximum number of names of events in one line. The JSON has all.
 const MAX_NAMES: usize = 8;
@@ -21,7 +22,7 @@ pub(super) fn why(why: &Value, name: Option<&str>, terminal: Terminal) -> String
     let events: Vec<&Value> = array(why, "events").collect();
     if events.is_empty() {
         return match name {
-            Some(name) => format!("no event of {name:?} among the last 10000\n"),
+            Some(name) => format!("no event of {} among the last 10000\n", shown(name)),
             None => "no events yet\n".to_owned(),
         };
     }

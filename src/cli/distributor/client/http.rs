@@ -11,7 +11,7 @@ use ureq::{Agent, Body};
 use super::show::array;
 use crate::cli::distributor::args::HttpClientArgs;
 use crate::cli::failure::Failure;
-use crate::cli::http_error::describe;
+use crate::cli::http_error::{describe, is_lookup};
 use crate::cli::text_file;
 use crate::cli::value::shown;
 use crate::host_port::HostPort;
@@ -42,6 +42,8 @@ const READINESS: &str = "/readyz";
 pub(super) const DRAIN: &str = "/drain";
 
 const NOT_A_DISTRIBUTOR: &str = "not a response of a Distributor";
+const ADMIN_TOKEN: &str =
+    "pass the token of the Distributor's --admin-token-file with --token-file FILE";
 const REMEDY: &str = "start a Distributor, or set the address of its admin API with --http ADDR";
 
 /// Pairs of a query. Those without a value are left out.
@@ -72,20 +74,25 @@ impl Client {
             .as_deref()
             .or(given.as_deref())
             .unwrap_or_default();
-        let invalid = |why| Err(Failure::usage(format!("--http {}: {why}", shown(given))));
+        let invalid = |why: &str| Err(Failure::usage(format!("--http {}: {why}", shown(given))));
         let address = given.strip_prefix("http://").unwrap_or(given);
         let address = address.trim_end_matches('/');
         if address.starts_with("https://") {
             return invalid("TLS is not supported; use ADDRESS:PORT");
         }
         // Without a port it may be a proxy, on port 80.
-        let with_port = if address.contains(':') {
+        let is_port = address.bytes().all(|byte| byte.is_ascii_digit());
+        let with_port = if address.contains(':') || is_port {
             address.to_owned()
         } else {
             format!("{address}:80")
         };
-        if with_port.parse::<HostPort>().is_err() {
+        if address.contains('/') {
             return invalid("invalid address; use ADDRESS:PORT or NAME:PORT, as in 127.0.0.1:9001");
+        }
+        if with_port.parse::<HostPort>().is_err() {
+            let why = address.parse::<HostPort>().err().unwrap_or_default();
+            return invalid(&why.replace(":9000", ":9001"));
         }
         let token = text_file::token(args.token_file.as_deref())?;
         let config = Agent::config_builder()
@@ -97,7 +104,7 @@ impl Client {
             .build();
         Ok(Client {
             agent: config.into(),
-            base: format!("http://{address}"),
+            base: format!("http://{with_port}"),
             authorization: token.map(|token| format!("Bearer {token}")),
             default,
         })
@@ -214,16 +221,23 @@ impl Client {
         let text = self.body(response)?;
         let why = match (status, &self.authorization, path) {
             _ if !is_text => format!("{NOT_A_DISTRIBUTOR}; {REMEDY}"),
-            (401, None, DRAIN) => {
-                "authentication required; pass the token of the Distributor's --admin-token-file \
-                 with --token-file FILE"
-                    .to_owned()
+            (401, None, DRAIN) => format!("authentication required; {ADMIN_TOKEN}"),
+            (403, Some(_), DRAIN) if text.starts_with("unknown") => {
+                format!("unknown admin token; {ADMIN_TOKEN}")
             }
             (401, None, _) => {
                 "authentication required; pass a token with --token-file FILE".to_owned()
             }
             (401, Some(_), _) => {
                 "unknown token; pass one of the Distributor with --token-file FILE".to_owned()
+            }
+            (404, _, DRAIN) => {
+                let name = pairs.iter().find(|(key, _)| *key == "name");
+                let name = name.and_then(|(_, name)| *name).unwrap_or_default();
+                format!(
+                    "no node has the name {}; distributor nodes lists all",
+                    shown(name)
+                )
             }
             _ => text.trim().to_owned(),
         };
@@ -237,7 +251,12 @@ impl Client {
     }
 
     fn unreachable(&self, error: &ureq::Error) -> Failure {
-        self.failed(&format!("{}; {REMEDY}", describe(error)))
+        let remedy = if is_lookup(error) {
+            "check its spelling and DNS, or use an address"
+        } else {
+            REMEDY
+        };
+        self.failed(&format!("{}; {remedy}", describe(error)))
     }
 
     fn failed(&self, why: &str) -> Failure {

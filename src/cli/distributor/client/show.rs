@@ -9,6 +9,8 @@ use crate::cli::failure::Failure;
 use crate::cli::print::print;
 use crate::cli::table::{Align, Cell, Table};
 use crate::cli::terminal::{Terminal, WARNING};
+use crate::cli::value::shown;
+use crate::protocol::Route;
 
 /// Prints a value as JSON, or as text.
 pub(super) fn print_value(
@@ -46,22 +48,28 @@ pub(super) fn nodes(list: &Value, terminal: Terminal) -> String {
     let heads = ["NAME", "ADDRESS", "SESSION", "ACKED", "AGE", "URLS"];
     let mut rows = vec![heads.map(|head| Cell::from(head.to_owned())).into()];
     rows.extend(array(list, "nodes").map(|node| node_cells(node).into()));
-    let shown = rows.len() - 1;
+    let count = rows.len() - 1;
     let table = Table {
         rows,
         align: Align::Left,
         shrinks: &SHRINKS,
     };
-    let mut text = table.format(terminal);
-    let _ = write!(text, "{shown} of {} nodes", list["entries"]);
+    let text = table.format(terminal);
+    let mut total = format!("{count} of {} nodes", list["entries"]);
     if !list["rev"].is_null() {
-        let _ = write!(text, ", revision {}", list["rev"]);
+        let _ = write!(total, ", revision {}", list["rev"]);
     }
-    text.push_str(match list["complete"].as_bool() {
-        Some(false) => "; warming up: the list may not be complete\n",
-        _ => "\n",
-    });
-    text
+    if list["complete"] == false {
+        const WHY: &str = "warming up: the list may not be complete";
+        let is_narrow = |width| total.len() + "; ".len() + WHY.len() > width;
+        let end = if terminal.width.is_some_and(is_narrow) {
+            "\n"
+        } else {
+            "; "
+        };
+        total = total + end + WHY;
+    }
+    format!("{text}{total}\n")
 }
 
 fn node_cells(node: &Value) -> [Cell; 6] {
@@ -100,21 +108,38 @@ pub(super) fn nothing_found(list: &Value, name: Option<&str>, url: Option<&str>)
     if array(list, "nodes").next().is_some() {
         return None;
     }
-    let wanted = match (name, url) {
+    let wanted = match (name.map(shown), url.map(shown)) {
         (None, None) => return None,
-        (Some(name), None) => format!("no node has the name {name:?}"),
-        (None, Some(url)) => format!("no node lists {url:?}"),
-        (Some(name), Some(url)) => format!("no node with the name {name:?} lists {url:?}"),
+        (Some(name), None) => format!("no node has the name {name}"),
+        (None, Some(url)) => format!("no node lists {url}"),
+        (Some(name), Some(url)) => format!("no node with the name {name} lists {url}"),
     };
-    Some(format!("{wanted}, of {} nodes", list["entries"]))
+    let form = url.and_then(form_of_url);
+    let remedy = form.unwrap_or_else(|| "distributor nodes lists all".to_owned());
+    Some(format!("{wanted}, of {} nodes; {remedy}", list["entries"]))
+}
+
+/// Returns the form of URLs, if this one cannot be in a list.
+pub(super) fn form_of_url(url: &str) -> Option<String> {
+    let route = Route::parse(url);
+    let method = route.method.to_uppercase();
+    if !route.path.starts_with('/') {
+        Some("write METHOD/path or /path, as in GET/goods or /goods".to_owned())
+    } else if method != route.method {
+        let route = Route::new(method, &*route.path);
+        Some(format!("methods are in capitals, as in {route}"))
+    } else {
+        None
+    }
 }
 
 /// Formats the result of a drain.
 pub(super) fn drained(drained: &Value, name: &str, is_awaited: bool) -> String {
     let entries = array(drained, "drained").count();
     let mut text = format!(
-        "drained {} named {name:?} in revision {}: acknowledged by {} of {} sessions",
+        "drained {} named {} in revision {}: acknowledged by {} of {} sessions",
         count(entries, "node", "nodes"),
+        shown(name),
         drained["rev"],
         drained["acked"],
         drained["of"]
@@ -222,6 +247,24 @@ mod tests {
             lines[4],
             "2 of 2 nodes, revision 3; warming up: the list may not be complete"
         );
+    }
+
+    #[test]
+    fn last_line_fits_the_terminal() {
+        let list = json!({"rev": 3, "entries": 2, "complete": false, "nodes": []});
+        let at = |width| {
+            let terminal = Terminal {
+                width: Some(width),
+                ..FILE
+            };
+            nodes(&list, terminal)
+        };
+        let (total, why) = (
+            "0 of 2 nodes, revision 3",
+            "warming up: the list may not be complete",
+        );
+        assert!(at(66).ends_with(&format!("\n{total}; {why}\n")));
+        assert!(at(65).ends_with(&format!("\n{total}\n{why}\n")));
     }
 
     #[test]
