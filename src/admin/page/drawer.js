@@ -210,6 +210,8 @@ function setUpDrawer() {
     drawDrawer();
   });
   for (const topic of ['nodes', 'status', 'admin']) on(topic, draw);
+  // They may include events that are newer than the history, and are not announced one by one.
+  on('events', loadHistory);
   let timer = null;
   on('event', (event) => {
     if (!view.node || event.name !== view.node.name) return;
