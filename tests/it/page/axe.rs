@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::browser::Browser;
+use super::browser::{Browser, Chromium};
 use super::fleet::Fleet;
 use super::{PHONE, WIDE};
 use crate::support::{Folder, skip_or_require};
@@ -41,13 +41,14 @@ fn is_accessible() {
         skip_or_require("axe", "axe-core cannot be fetched from npm");
         return;
     };
-    let Some(mut browser) = Browser::start() else {
+    let Some(chromium) = Chromium::shared() else {
         return;
     };
-    // The policy of the page forbids some of what axe does.
-    browser.command("Page.setBypassCSP", &json!({"enabled": true}));
     let empty = Fleet::start(0);
     let fleet = Fleet::start(60);
+    let mut browser = chromium.open_tab();
+    // The policy of the page forbids some of what axe does.
+    browser.command("Page.setBypassCSP", &json!({"enabled": true}));
     let pages = [
         (empty.url(), WIDE, "light"),
         (fleet.url(), WIDE, "light"),
@@ -87,7 +88,7 @@ pub(super) fn assert_serious_findings_absent(browser: &mut Browser, axe: &str, w
 
 fn serious_findings(browser: &mut Browser, axe: &str) -> Value {
     browser.evaluate(&format!("{axe}; 0"));
-    let script = "axe.run().then(({ violations }) => violations\
+    let script = "axe.run({ resultTypes: ['violations'] }).then(({ violations }) => violations\
         .filter(({ impact }) => impact === 'serious' || impact === 'critical')\
         .map(({ id, help, nodes }) => [id, help, ...nodes.map(({ html, failureSummary }) => html.slice(0, 200) + failureSummary)]))";
     browser.evaluate(script)

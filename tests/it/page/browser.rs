@@ -1,38 +1,60 @@
 //! A browser without a window, driven by its DevTools protocol.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 
-use crate::support::{Folder, skip_or_require, wait_until};
+use crate::support::{DEADLINE, Folder, skip_or_require, wait_until};
 
-/// Only one browser runs at a time: two starve the machine.
-static TURN: Mutex<()> = Mutex::new(());
+/// As many tests use the browser at a time: more starve the machine.
+const TABS: usize = 2;
 
-/// A Chromium that is driven over a pipe: JSON, each packet ended by a zero.
-pub struct Browser {
+/// The Chromium of the tests that run now.
+static SHARED: Mutex<Weak<Chromium>> = Mutex::new(Weak::new());
+
+/// A Chromium that is driven over a pipe: JSON, each packet ended by a zero. It ends with the last
+/// test that holds it, waiting or not.
+pub struct Chromium {
     child: Child,
-    commands: ChildStdin,
-    replies: BufReader<ChildStdout>,
-    last_id: u64,
-    session: Option<String>,
-    /// Exceptions and errors of the page.
-    pub problems: Vec<String>,
+    commands: Mutex<ChildStdin>,
+    last_id: AtomicU64,
+    sessions: Arc<Sessions>,
+    /// Replies to commands for the browser rather than for a tab.
+    replies: Mutex<Receiver<Value>>,
+    open_tabs: Mutex<usize>,
+    tab_closed: Condvar,
     _profile: Folder,
-    _turn: MutexGuard<'static, ()>,
 }
 
-impl Browser {
-    /// Starts the Chromium that is installed. Skips the test where there is none.
+/// The tab that each packet is for. The browser itself has the empty name.
+#[derive(Default)]
+struct Sessions(Mutex<HashMap<String, Sender<Value>>>);
+
+impl Chromium {
+    /// Returns the Chromium that is running, or starts the one that is installed. Skips the test
+    /// where there is none.
     #[track_caller]
-    pub fn start() -> Option<Browser> {
-        let Some(name) = installed() else {
+    pub fn shared() -> Option<Arc<Chromium>> {
+        let Some(name) = *INSTALLED else {
             skip_or_require("chromium", "Chromium is not installed");
             return None;
         };
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = lock(&SHARED);
+        let chromium = shared
+            .upgrade()
+            .unwrap_or_else(|| Arc::new(Chromium::start(name)));
+        *shared = Arc::downgrade(&chromium);
+        Some(chromium)
+    }
+
+    fn start(name: &str) -> Chromium {
         let profile = Folder::new();
         // It reads from fd 3 and writes to fd 4.
         let mut child = Command::new("sh")
@@ -51,53 +73,148 @@ impl Browser {
                 "--disable-background-networking",
                 "--disable-component-update",
                 "--disable-sync",
+                // Pages of the address bar, in a process for each window.
+                "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup",
                 "--hide-scrollbars",
                 "--remote-debugging-pipe",
             ])
             .arg(format!("--user-data-dir={}", profile.join("profile")))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .process_group(0)
             .spawn()
             .unwrap();
-        let mut browser = Browser {
-            commands: child.stdin.take().unwrap(),
-            replies: BufReader::new(child.stdout.take().unwrap()),
+        let sessions = Arc::<Sessions>::default();
+        let replies = sessions.add("");
+        sessions.read(child.stdout.take().unwrap());
+        Chromium {
+            commands: Mutex::new(child.stdin.take().unwrap()),
             child,
-            last_id: 0,
-            session: None,
-            problems: Vec::new(),
+            last_id: AtomicU64::new(0),
+            sessions,
+            replies: Mutex::new(replies),
+            open_tabs: Mutex::new(0),
+            tab_closed: Condvar::new(),
             _profile: profile,
-            _turn: turn,
-        };
-        let permissions = json!({"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]});
-        browser.command("Browser.grantPermissions", &permissions);
-        let target = browser.command("Target.createTarget", &json!({"url": "about:blank"}));
+        }
+    }
+
+    /// Opens an empty tab, once fewer than [`TABS`] are open.
+    #[track_caller]
+    pub fn open_tab(self: Arc<Chromium>) -> Browser {
+        let mut open_tabs = self
+            .tab_closed
+            .wait_while(lock(&self.open_tabs), |open| *open == TABS)
+            .unwrap_or_else(PoisonError::into_inner);
+        *open_tabs += 1;
+        drop(open_tabs);
+        let id = |value: &Value| value.as_str().unwrap().to_owned();
+        let context = self.command("Target.createBrowserContext", &json!({}));
+        let context = id(&context["browserContextId"]);
+        let permissions = ["clipboardReadWrite", "clipboardSanitizedWrite"];
+        let granted = json!({"permissions": permissions, "browserContextId": context});
+        self.command("Browser.grantPermissions", &granted);
+        let created = json!({"url": "about:blank", "browserContextId": context});
+        let target = self.command("Target.createTarget", &created);
         let attach = json!({"targetId": target["targetId"], "flatten": true});
-        let attached = browser.command("Target.attachToTarget", &attach);
-        browser.session = attached["sessionId"].as_str().map(ToOwned::to_owned);
+        let session = id(&self.command("Target.attachToTarget", &attach)["sessionId"]);
+        let mut browser = Browser {
+            packets: self.sessions.add(&session),
+            chromium: self,
+            context,
+            session,
+            problems: Vec::new(),
+        };
         for domain in ["Runtime.enable", "Log.enable", "Page.enable"] {
             browser.command(domain, &json!({}));
         }
-        Some(browser)
+        let focused = json!({"enabled": true});
+        browser.command("Emulation.setFocusEmulationEnabled", &focused);
+        browser
+    }
+
+    /// Runs a command for the browser itself.
+    #[track_caller]
+    fn command(&self, method: &str, params: &Value) -> Value {
+        let replies = lock(&self.replies);
+        let id = self.send("", method, params);
+        loop {
+            let packet = next(&replies, method);
+            if packet["id"] == id {
+                return result_of(packet, method);
+            }
+        }
+    }
+
+    fn send(&self, session: &str, method: &str, params: &Value) -> u64 {
+        let id = self.last_id.fetch_add(1, Ordering::Relaxed);
+        let mut command = json!({"id": id, "method": method, "params": params});
+        if !session.is_empty() {
+            command["sessionId"] = json!(session);
+        }
+        // An error shows in the wait for the reply.
+        let _ = write!(lock(&self.commands), "{command}\0");
+        id
+    }
+}
+
+impl Drop for Chromium {
+    fn drop(&mut self) {
+        // Its helper processes too, which write to the profile.
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+        let _ = self.child.wait();
+    }
+}
+
+impl Sessions {
+    fn add(&self, session: &str) -> Receiver<Value> {
+        let (sender, packets) = channel();
+        lock(&self.0).insert(session.to_owned(), sender);
+        packets
+    }
+
+    /// Reads packets for all sessions until the browser ends.
+    fn read(self: &Arc<Sessions>, output: impl Read + Send + 'static) {
+        let sessions = Arc::clone(self);
+        std::thread::spawn(move || {
+            let mut output = BufReader::new(output);
+            let mut packet = Vec::new();
+            while output.read_until(0, &mut packet).is_ok() && packet.pop() == Some(0) {
+                let packet: Value = serde_json::from_slice(&std::mem::take(&mut packet)).unwrap();
+                let session = packet["sessionId"].as_str().unwrap_or_default();
+                if let Some(receiver) = lock(&sessions.0).get(session) {
+                    let _ = receiver.send(packet);
+                }
+            }
+            lock(&sessions.0).clear();
+        });
+    }
+}
+
+/// A tab with storage and permissions of its own.
+pub struct Browser {
+    chromium: Arc<Chromium>,
+    context: String,
+    session: String,
+    packets: Receiver<Value>,
+    /// Exceptions and errors of the page.
+    pub problems: Vec<String>,
+}
+
+impl Browser {
+    /// Opens a tab in the shared browser. Skips the test where there is none.
+    #[track_caller]
+    pub fn start() -> Option<Browser> {
+        Some(Chromium::shared()?.open_tab())
     }
 
     #[track_caller]
     pub fn command(&mut self, method: &str, params: &Value) -> Value {
-        self.last_id += 1;
-        let id = self.last_id;
-        let mut command = json!({"id": id, "method": method, "params": params});
-        if let Some(session) = &self.session {
-            command["sessionId"] = json!(session);
-        }
-        write!(self.commands, "{command}\0").unwrap();
+        let id = self.chromium.send(&self.session, method, params);
         loop {
-            let mut packet = Vec::new();
-            self.replies.read_until(0, &mut packet).unwrap();
-            assert_eq!(packet.pop(), Some(0), "the browser ended");
-            let packet: Value = serde_json::from_slice(&packet).unwrap();
+            let packet = next(&self.packets, method);
             if packet["id"] == id {
-                assert!(packet.get("error").is_none(), "{method}: {packet}");
-                return packet["result"].clone();
+                return result_of(packet, method);
             }
             let params = &packet["params"];
             match packet["method"].as_str() {
@@ -187,6 +304,15 @@ impl Browser {
         }
     }
 
+    /// Returns what `copy` writes to the clipboard, which all tabs share.
+    #[track_caller]
+    pub fn copied(&mut self, copy: impl FnOnce(&mut Browser)) -> Value {
+        static CLIPBOARD: Mutex<()> = Mutex::new(());
+        let _turn = lock(&CLIPBOARD);
+        copy(self);
+        self.evaluate("navigator.clipboard.readText()")
+    }
+
     /// Moves the pointer to shares of the width and height of an element.
     pub fn hover(&mut self, selector: &str, (x, y): (f64, f64)) {
         let place = format!(
@@ -221,13 +347,35 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let context = json!({"browserContextId": self.context});
+        self.chromium
+            .send("", "Target.disposeBrowserContext", &context);
+        lock(&self.chromium.sessions.0).remove(&self.session);
+        *lock(&self.chromium.open_tabs) -= 1;
+        self.chromium.tab_closed.notify_one();
     }
 }
 
-/// Returns the name of a Chromium that is installed.
-fn installed() -> Option<&'static str> {
+/// Waits for a packet.
+#[track_caller]
+fn next(packets: &Receiver<Value>, method: &str) -> Value {
+    let packet = packets.recv_timeout(DEADLINE);
+    packet.unwrap_or_else(|error| panic!("the browser does not answer {method}: {error}"))
+}
+
+#[track_caller]
+fn result_of(mut packet: Value, method: &str) -> Value {
+    assert!(packet.get("error").is_none(), "{method}: {packet}");
+    packet["result"].take()
+}
+
+/// A test that fails leaves the browser as it is.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The name of a Chromium that is installed.
+static INSTALLED: LazyLock<Option<&str>> = LazyLock::new(|| {
     let names = [
         "chromium",
         "chromium-browser",
@@ -242,4 +390,4 @@ fn installed() -> Option<&'static str> {
             .stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     })
-}
+});

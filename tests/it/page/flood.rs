@@ -1,22 +1,45 @@
 //! The page of `flood --html`.
 
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+use std::{fs, thread};
 
 use serde_json::{Value, json};
 
 use super::axe::{assert_serious_findings_absent, axe};
-use super::browser::Browser;
+use super::browser::{Browser, Chromium};
 use super::{PHONE, WIDE, texts};
 use crate::support::{Folder, program};
 
-/// Runs a load, and returns the url of its page.
+/// Pages that several tests look at.
+static STORM: LazyLock<String> =
+    LazyLock::new(|| page_of("storm --spawn --nodes 200 --rounds 2 --baseline"));
+static CHURN: LazyLock<String> = LazyLock::new(|| {
+    page_of("churn --spawn --nodes 20 --rate 80 --duration 1s --rounds 2 --baseline")
+});
+
+/// Runs a load, and returns its page.
 #[track_caller]
-fn page_of(folder: &Folder, name: &str, flags: &str) -> String {
-    let file = folder.join(&format!("{name}.html"));
+fn page_of(flags: &str) -> String {
+    let folder = Folder::new();
+    let file = folder.join("page.html");
+    run(flags, &file);
+    fs::read_to_string(file).unwrap()
+}
+
+/// Runs a load that writes its page to this file.
+#[track_caller]
+fn run(flags: &str, file: &str) {
     let mut command = Command::new(program("flood"));
     command.args(flags.split_whitespace());
-    command.args(["--html", &file]).stdout(Stdio::null());
+    command.args(["--html", file]).stdout(Stdio::null());
     assert!(command.status().unwrap().success(), "{flags}");
+}
+
+/// Writes a page to a file, and returns its url.
+fn url_of(page: &str, folder: &Folder) -> String {
+    let file = folder.join("page.html");
+    fs::write(&file, page).unwrap();
     format!("file://{file}")
 }
 
@@ -46,23 +69,26 @@ const LAYOUT: &str = "(() => {
 
 #[test]
 fn report_is_readable_at_every_width() {
-    let Some(mut browser) = Browser::start() else {
+    let Some(chromium) = Chromium::shared() else {
         return;
     };
+    let loads: [(&str, fn() -> String); 4] = [
+        ("storm", || STORM.clone()),
+        ("churn", || CHURN.clone()),
+        ("rpc", || {
+            page_of("rpc --spawn --connections 4 --duration 500ms --rounds 2 --baseline")
+        }),
+        ("idle", || {
+            page_of("idle --spawn --connections 50 --duration 1s")
+        }),
+    ];
+    let pages = loads.map(|(name, page)| (name, thread::spawn(page)));
+    let pages = pages.map(|(name, page)| (name, page.join().unwrap()));
     let folder = Folder::new();
-    for (name, flags) in [
-        ("storm", "storm --spawn --nodes 200 --rounds 2 --baseline"),
-        (
-            "churn",
-            "churn --spawn --nodes 20 --rate 40 --duration 2s --rounds 2 --baseline",
-        ),
-        (
-            "rpc",
-            "rpc --spawn --connections 4 --duration 1s --rounds 2 --baseline",
-        ),
-        ("idle", "idle --spawn --connections 50 --duration 1s"),
-    ] {
-        let url = page_of(&folder, name, flags);
+    let mut browser = chromium.open_tab();
+    for (name, page) in &pages {
+        // A page of its own for the browser, not a change of the one before.
+        let url = url_of(page, &folder) + "?" + name;
         for (size, scheme) in [(PHONE, "light"), (PHONE, "dark"), (WIDE, "light")] {
             open(&mut browser, &url, size, scheme);
             browser.evaluate(include_str!("checks.js"));
@@ -80,19 +106,22 @@ fn report_is_readable_at_every_width() {
 
 #[test]
 fn report_shows_its_origin_and_both_themes() {
-    let Some(mut browser) = Browser::start() else {
+    let Some(chromium) = Chromium::shared() else {
         return;
     };
     let folder = Folder::new();
+    let file = folder.join("a page.html");
     let flags = "rpc --spawn --connections 2 --duration 100ms --rounds 1 --params {\"a\":\"<b>&\"}";
-    let url = page_of(&folder, "a page", flags);
-    open(&mut browser, &url.replace(' ', "%20"), WIDE, "light");
+    run(flags, &file);
+    let url = format!("file://{}", file.replace(' ', "%20"));
+    let mut browser = chromium.open_tab();
+    open(&mut browser, &url, WIDE, "light");
     let terms = ["Command line", "Host", "Machine", "Date", "Version"];
     assert_eq!(browser.evaluate(&texts("dt")), json!(terms));
     let command_line = format!(
         "flood {} --html '{}'",
         flags.replace("{", "'{").replace("}", "}'"),
-        &url["file://".len()..]
+        file
     );
     let values = browser.evaluate(&texts("dd"));
     assert_eq!(values[0], command_line);
@@ -102,18 +131,18 @@ fn report_shows_its_origin_and_both_themes() {
 
     let ground = "getComputedStyle(document.body).backgroundColor";
     let light = browser.evaluate(ground);
-    open(&mut browser, &url.replace(' ', "%20"), WIDE, "dark");
+    open(&mut browser, &url, WIDE, "dark");
     assert_ne!(browser.evaluate(ground), light);
 }
 
 #[test]
 fn curves_show_values_at_the_pointer_and_by_keys() {
-    let Some(mut browser) = Browser::start() else {
+    let Some(chromium) = Chromium::shared() else {
         return;
     };
     let folder = Folder::new();
-    let flags = "storm --spawn --nodes 50 --rounds 1 --baseline";
-    let url = page_of(&folder, "storm", flags);
+    let url = url_of(&STORM, &folder);
+    let mut browser = chromium.open_tab();
     open(&mut browser, &url, WIDE, "light");
     browser.evaluate("document.querySelector('.plot').scrollIntoView()");
     let readout = "(() => { const [readout] = document.querySelectorAll('.readout'); \
@@ -170,12 +199,12 @@ fn report_is_accessible() {
         // The test of the admin page reports that.
         return;
     };
-    let Some(mut browser) = Browser::start() else {
+    let Some(chromium) = Chromium::shared() else {
         return;
     };
     let folder = Folder::new();
-    let flags = "churn --spawn --nodes 10 --rate 40 --duration 400ms --rounds 1 --baseline";
-    let url = page_of(&folder, "churn", flags);
+    let url = url_of(&CHURN, &folder);
+    let mut browser = chromium.open_tab();
     for (size, scheme) in [(WIDE, "light"), (WIDE, "dark"), (PHONE, "light")] {
         open(&mut browser, &url, size, scheme);
         browser.evaluate("document.querySelector('.plot').focus()");

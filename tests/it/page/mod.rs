@@ -7,7 +7,7 @@ mod flood;
 
 use serde_json::json;
 
-use self::browser::Browser;
+use self::browser::{Browser, Chromium};
 use self::fleet::{ADMIN_TOKEN, Fleet};
 use crate::admin::AdminServer;
 use crate::support::{Client, Distributor, Folder, ReservedPort};
@@ -23,11 +23,12 @@ fn texts(selector: &str) -> String {
 
 #[test]
 fn fits_all_widths_with_any_number_of_nodes() {
-    let Some(mut browser) = Browser::start() else {
+    let Some(chromium) = Chromium::shared() else {
         return;
     };
-    for count in [0, 5, 300, 5000] {
-        let fleet = Fleet::start(count);
+    let fleets = [0, 5, 300, 5000].map(|count| (count, Fleet::start(count)));
+    let mut browser = chromium.open_tab();
+    for (count, fleet) in fleets {
         for size in SIZES {
             let scheme = if count == 300 { "dark" } else { "light" };
             browser.open(&fleet.url(), size, scheme);
@@ -106,9 +107,10 @@ fn follows_joins_and_departures() {
     browser.wait_for("!document.querySelector('#empty').hidden");
     let shown = browser.evaluate("document.querySelector('.command code').textContent");
     assert!(shown.as_str().unwrap().ends_with(&line), "{shown}");
-    browser.click(".command .copy");
-    browser.wait_for("document.querySelector('.command .copy').textContent === 'Copied'");
-    let copied = browser.evaluate("navigator.clipboard.readText()");
+    let copied = browser.copied(|browser| {
+        browser.click(".command .copy");
+        browser.wait_for("document.querySelector('.command .copy').textContent === 'Copied'");
+    });
     assert_eq!(copied, shown);
     // The packet of that line registers a node.
     let packet = shown.as_str().unwrap().split('\'').nth(1).unwrap();
@@ -207,10 +209,11 @@ fn shows_how_to_register_with_a_token() {
 
 #[test]
 fn keeps_filters_in_the_address_bar() {
-    let Some(mut browser) = Browser::start() else {
+    let Some(chromium) = Chromium::shared() else {
         return;
     };
     let mut fleet = Fleet::start(50);
+    let mut browser = chromium.open_tab();
     let plain = fleet.admin.distributor.join("goods", 12_345);
     browser.open(&fleet.url(), WIDE, "light");
     let names = texts(".service .name .text");
@@ -345,11 +348,11 @@ fn opens_a_node_by_keyboard() {
             .len(),
         60
     );
-    browser.evaluate("document.querySelector('[aria-label=\"Copy address\"]').click()");
-    browser.wait_for(
-        "document.querySelector('[aria-label=\"Copy address\"]').textContent === 'Copied'",
-    );
-    let copied = browser.evaluate("navigator.clipboard.readText()");
+    let button = "document.querySelector('[aria-label=\"Copy address\"]')";
+    let copied = browser.copied(|browser| {
+        browser.evaluate(&format!("{button}.click()"));
+        browser.wait_for(&format!("{button}.textContent === 'Copied'"));
+    });
     assert_eq!(copied, "127.0.0.1:9030");
     browser.evaluate(include_str!("checks.js"));
     assert_eq!(browser.evaluate("checks.brokenWords()"), json!([]));
@@ -359,6 +362,10 @@ fn opens_a_node_by_keyboard() {
     let address = browser.evaluate("location.href");
     browser.open(address.as_str().unwrap(), WIDE, "dark");
     browser.wait_for("document.querySelectorAll('.urls li').length === 50");
+    // All events are loaded after the history, which then lacks those in between.
+    browser.wait_for("document.querySelector('#events li') && !drawer.isLoading");
+    browser.evaluate("drawer.history = []; drawDrawer(); loadEvents(); 0");
+    browser.wait_for("document.querySelectorAll('.history li').length === 1");
     drop(many);
     browser.wait_for("document.querySelector('#drawer .pill').textContent === 'left'");
     browser.wait_for("document.querySelectorAll('.history li').length === 2");
@@ -393,10 +400,11 @@ fn opens_a_node_by_keyboard() {
 
 #[test]
 fn drains_with_the_admin_token() {
-    let Some(mut browser) = Browser::start() else {
+    let Some(chromium) = Chromium::shared() else {
         return;
     };
     let fleet = Fleet::start(26);
+    let mut browser = chromium.open_tab();
     browser.open(&format!("{}?open=auth", fleet.url()), WIDE, "light");
     browser.wait_for("document.querySelectorAll('.row.child').length === 2");
     browser.click(".row.child");
@@ -466,10 +474,11 @@ fn remembers_the_theme() {
 
 #[test]
 fn charts_show_values_that_are_pointed_at() {
-    let Some(mut browser) = Browser::start() else {
+    let Some(chromium) = Chromium::shared() else {
         return;
     };
     let fleet = Fleet::start(5);
+    let mut browser = chromium.open_tab();
     browser.open(&fleet.url(), WIDE, "light");
     browser.wait_for("document.querySelectorAll('.chart .line').length >= 2");
     let scales = browser.evaluate(&texts(".chart:first-child .scale"));
