@@ -31,9 +31,6 @@ _flood() {
             flood,rpc)
                 cmd="flood__subcmd__rpc"
                 ;;
-            flood,serve)
-                cmd="flood__subcmd__serve"
-                ;;
             flood,slow)
                 cmd="flood__subcmd__slow"
                 ;;
@@ -47,7 +44,7 @@ _flood() {
 
     case "${cmd}" in
         flood)
-            opts="-h -V --help --version storm churn slow rpc idle completions man serve"
+            opts="-h -V --help --version storm churn slow rpc idle completions man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -247,20 +244,6 @@ _flood() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        flood__subcmd__serve)
-            opts="-h --with-http --help distributor echo-node bare"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
                 *)
                     COMPREPLY=()
                     ;;

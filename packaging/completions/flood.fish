@@ -8,6 +8,11 @@ function __fish_flood_needs_command
     set -l cmd (commandline -opc)
     set -e cmd[1]
     argparse -s (__fish_flood_global_optspecs) -- $cmd 2>/dev/null
+    or begin
+    set -e cmd[-1]
+    argparse -s (__fish_flood_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    end
     or return
     if set -q argv[1]
         # Also print the command, so this can be used to figure out what it is.
@@ -24,7 +29,7 @@ function __fish_flood_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c flood -n "__fish_flood_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c flood -n "__fish_flood_needs_command" -s h -l help -d 'Print help'
 complete -c flood -n "__fish_flood_needs_command" -s V -l version -d 'Print version'
 complete -c flood -n "__fish_flood_needs_command" -f -a "storm" -d 'All nodes connect and register at once; then all but one leave at once'
 complete -c flood -n "__fish_flood_needs_command" -f -a "churn" -d 'Nodes join and leave by a schedule while others watch'
@@ -33,7 +38,6 @@ complete -c flood -n "__fish_flood_needs_command" -f -a "rpc" -d 'Requests to a 
 complete -c flood -n "__fish_flood_needs_command" -f -a "idle" -d 'Connections that do nothing, and what they cost'
 complete -c flood -n "__fish_flood_needs_command" -f -a "completions" -d 'Print a completion script for a shell'
 complete -c flood -n "__fish_flood_needs_command" -f -a "man" -d 'Print a manual page, as for man -l -'
-complete -c flood -n "__fish_flood_needs_command" -f -a "serve" -d 'A server for --spawn or --baseline'
 complete -c flood -n "__fish_flood_using_subcommand storm" -l nodes -d 'Nodes that connect at once' -r
 complete -c flood -n "__fish_flood_using_subcommand storm" -l watch -d 'Registration of the nodes' -r -f -a "plain\t'No session; receives whole lists'
 list\t'Session that receives whole lists'
@@ -119,5 +123,3 @@ complete -c flood -n "__fish_flood_using_subcommand idle" -l json -d 'Print JSON
 complete -c flood -n "__fish_flood_using_subcommand idle" -s h -l help -d 'Print help'
 complete -c flood -n "__fish_flood_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c flood -n "__fish_flood_using_subcommand man" -s h -l help -d 'Print help'
-complete -c flood -n "__fish_flood_using_subcommand serve" -l with-http
-complete -c flood -n "__fish_flood_using_subcommand serve" -s h -l help -d 'Print help'

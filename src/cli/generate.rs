@@ -10,6 +10,7 @@ use clap_mangen::roff::{Roff, roman};
 use crate::cli::failure::{Failure, failed};
 use crate::cli::print::print;
 use crate::cli::value::shown;
+use crate::cli::version::VERSION;
 
 // Commands of all programs. Not a doc comment, which would replace the description of the program.
 #[derive(Subcommand, Debug)]
@@ -28,18 +29,44 @@ pub(crate) enum Generate {
 
 impl Generate {
     /// Prints what it generates from the command line of a program.
-    pub(crate) fn run(&self, mut program: Command) -> Result<(), Failure> {
+    pub(crate) fn run(&self, program: Command) -> Result<(), Failure> {
         let text = match self {
-            Generate::Completions { shell } => {
-                let mut script = Vec::new();
-                let name = program.get_name().to_owned();
-                clap_complete::generate(*shell, &mut program, name, &mut script);
-                script
-            }
+            Generate::Completions { shell } => completions(program, *shell),
             Generate::Man { command } => manual_page(program, command.as_deref())?,
         };
         print(&String::from_utf8_lossy(&text))
     }
+}
+
+/// Returns the completion script of a program.
+fn completions(program: Command, shell: Shell) -> Vec<u8> {
+    let name = program.get_name().to_owned();
+    let mut program = without_hidden(program);
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut program, &name, &mut script);
+    if shell != Shell::Fish {
+        return script;
+    }
+    // The script finds no values for a flag before the command: parsing its words fails because
+    // the value is missing. Without the flag it succeeds.
+    let parse =
+        format!("    argparse -s (__fish_{name}_global_optspecs) -- $cmd 2>/dev/null\n    or ");
+    let parse_again = format!("{parse}begin\n    set -e cmd[-1]\n{parse}return\n    end\n    or ");
+    let script = String::from_utf8_lossy(&script);
+    script.replacen(&parse, &parse_again, 1).into_bytes()
+}
+
+/// Removes the hidden commands of a program, which completions would have.
+fn without_hidden(program: Command) -> Command {
+    let commands = || program.get_subcommands();
+    if !commands().any(Command::is_hide_set) {
+        return program;
+    }
+    Command::new(program.get_name().to_owned())
+        .version(VERSION)
+        .disable_help_subcommand(true)
+        .args(program.get_arguments())
+        .subcommands(commands().filter(|one| !one.is_hide_set()).cloned())
 }
 
 /// Returns the manual page of a program, or of one of its commands, in the format of troff.

@@ -371,4 +371,40 @@ fn bash_completes_commands_and_values() {
     assert_eq!(complete("distributor", &["nodes", "--u"]), "--url");
     assert_eq!(complete("gateway", &["--log-level", "w"]), "warn");
     assert_eq!(complete("flood", &["ch"]), "churn");
+    // Without the hidden command.
+    assert_eq!(complete("flood", &["s"]), "storm slow");
+}
+
+#[test]
+fn fish_completes_commands_and_values() {
+    let complete = |program: &str, line: &str| {
+        let packaging = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/completions");
+        let run = format!("source {packaging}/{program}.fish; complete -C '{line}'");
+        let output = match Command::new("fish")
+            .args(["--no-config", "-c", &run])
+            .output()
+        {
+            Ok(output) => String::from_utf8(output.stdout).unwrap(),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                skip_or_require("fish", "fish is not installed");
+                return None;
+            }
+            Err(error) => panic!("{error}"),
+        };
+        let words = output.lines().filter_map(|line| line.split('\t').next());
+        Some(words.collect::<Vec<_>>().join(" "))
+    };
+    for (program, line, expected) in [
+        ("distributor", "distributor no", "nodes"),
+        ("distributor", "distributor nodes --u", "--url"),
+        ("distributor", "distributor --log-level w", "warn"),
+        ("distributor", "distributor serve --log-level w", "warn"),
+        ("gateway", "gateway --log-level w", "warn"),
+        ("flood", "flood s", "slow storm"),
+        ("flood", "flood storm --watch de", "delta"),
+    ] {
+        if let Some(words) = complete(program, line) {
+            assert_eq!(words, expected, "{line}");
+        }
+    }
 }
