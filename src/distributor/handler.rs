@@ -186,8 +186,11 @@ impl Handler for Distributor {
             pushes.on_turn_end(cx);
             let owner = self.claim_owner(net);
             if self.persistence.is_due(net, owner) {
-                let snapshot = self.snapshot();
-                self.persistence.persist(snapshot);
+                self.persistence.persist_changes(
+                    self.admission.salt(),
+                    &self.registry,
+                    &self.identities,
+                );
             }
         }
     }

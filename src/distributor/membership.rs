@@ -115,7 +115,7 @@ impl Distributor {
         identity.instance = session.and_then(|session| session.instance.clone());
         let acked = session.map(|session| session.acked_revision);
         self.identities.hold(id, conn, identity);
-        self.persistence.changed();
+        self.persistence.changed(id);
         if let (Some(_), Some(revision)) = (&request, acked) {
             self.drains.acknowledged(net, conn, revision);
         }
@@ -142,7 +142,7 @@ impl Distributor {
         cause: Cause,
         reason: &'static str,
     ) {
-        self.persistence.changed();
+        self.persistence.changed(id);
         self.identities.remove(id);
         let Some(entry) = self.registry.leave(id, cause) else {
             return;

@@ -252,7 +252,8 @@ impl Distributor {
     /// ```
     pub fn persist_to(&mut self, net: &mut Net, sink: impl SnapshotSink + 'static) {
         let owner = self.claim_owner(net);
-        self.persistence.start(net, owner, Box::new(sink));
+        let list = self.snapshot();
+        self.persistence.start(net, owner, Box::new(sink), list);
     }
 
     /// Returns a snapshot of the list, as the sink would receive it now.

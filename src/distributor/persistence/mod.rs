@@ -5,7 +5,10 @@ mod snapshot;
 use std::fmt;
 use std::time::Duration;
 
+use crate::distributor::admission::Salt;
+use crate::distributor::identities::Identities;
 use crate::reactor::{Net, Owner, TimerId};
+use crate::registry::{EntryId, Registry};
 use crate::time::Time;
 
 pub use snapshot::{Restored, Snapshot, Unreadable};
@@ -43,6 +46,10 @@ pub(super) const TAG: u64 = 4;
 #[derive(Default)]
 pub(super) struct Persistence {
     sink: Option<Box<dyn SnapshotSink>>,
+    /// The list that the sink last received.
+    list: Snapshot,
+    /// Entries that changed since.
+    changed: Vec<EntryId>,
     is_changed: bool,
     persisted_at: Option<Time>,
     timer: Option<TimerId>,
@@ -51,14 +58,24 @@ pub(super) struct Persistence {
 impl Persistence {
     /// Sets the sink. It receives the first snapshot in the next turn, even an empty one, so that a
     /// failing sink is detected early.
-    pub(super) fn start(&mut self, net: &mut Net, owner: Owner, sink: Box<dyn SnapshotSink>) {
+    pub(super) fn start(
+        &mut self,
+        net: &mut Net,
+        owner: Owner,
+        sink: Box<dyn SnapshotSink>,
+        list: Snapshot,
+    ) {
         self.sink = Some(sink);
+        self.list = list;
         self.is_changed = true;
         self.arm(net, owner, net.now());
     }
 
-    /// Records that the list, or an identity, changed.
-    pub(super) fn changed(&mut self) {
+    /// Records that an entry, or its identity, changed.
+    pub(super) fn changed(&mut self, entry: EntryId) {
+        if self.sink.is_some() {
+            self.changed.push(entry);
+        }
         self.is_changed = true;
     }
 
@@ -79,6 +96,21 @@ impl Persistence {
             net.disarm(timer);
         }
         true
+    }
+
+    /// Passes the list to the sink. Encodes only what has changed since it was last passed.
+    pub(super) fn persist_changes(
+        &mut self,
+        salt: Salt,
+        registry: &Registry,
+        identities: &Identities,
+    ) {
+        for entry in self.changed.drain(..) {
+            self.list.update(entry, registry, identities);
+        }
+        self.list.salt = salt;
+        let snapshot = self.list.clone();
+        self.persist(snapshot);
     }
 
     /// Passes a snapshot to the sink.

@@ -7,7 +7,9 @@
 use std::fmt;
 use std::io::Write;
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use rpds::RedBlackTreeMapSync;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -15,12 +17,17 @@ use sha2::{Digest, Sha256};
 use crate::distributor::admission::{Salt, TokenMark};
 use crate::distributor::identities::{Identities, Identity};
 use crate::protocol::{ListedNode, Registration, RegistrationLimits, is_instance};
-use crate::registry::{Entry, Registry};
+use crate::registry::{Entry, EntryId, Registry};
 
 /// The list at a moment, to be persisted: see [`SnapshotSink`](super::SnapshotSink).
-#[derive(Clone, PartialEq, Eq, Debug)]
+///
+/// Clones share memory.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Snapshot {
-    body: Vec<u8>,
+    pub(super) salt: Salt,
+    /// The line of each entry, in the order of the list. Snapshots share the lines that are the
+    /// same in both, so that one costs what has changed since the last.
+    lines: RedBlackTreeMapSync<EntryId, Arc<[u8]>>,
 }
 
 /// The list of an earlier run: see
@@ -55,9 +62,6 @@ impl fmt::Display for Unreadable {
 }
 
 impl std::error::Error for Unreadable {}
-
-/// Approximate number of bytes per entry besides its JSON.
-const BYTES_BESIDE_ENTRY: usize = 160;
 
 const FORMAT: &str = "pilcrow distributor state";
 const VERSION: u32 = 1;
@@ -193,52 +197,66 @@ impl Snapshot {
         registry: &Registry,
         identities: &Identities,
     ) -> Snapshot {
-        let bytes = registry.encoded_bytes() + BYTES_BESIDE_ENTRY * registry.len();
-        let mut snapshot = Snapshot::empty(salt, bytes);
-        for (id, entry) in registry.iter() {
-            if let Some(identity) = identities.get(id) {
-                snapshot.push(entry, identity);
-            }
+        let mut snapshot = Snapshot {
+            salt,
+            ..Snapshot::default()
+        };
+        for (id, _) in registry.iter() {
+            snapshot.update(id, registry, identities);
         }
         snapshot
     }
 
-    fn empty(salt: Salt, bytes: usize) -> Snapshot {
-        let mut body = Vec::with_capacity(bytes + 64);
-        // Writing to memory does not fail, here and below.
-        let _ = writeln!(body, "{{\"salt\":\"{}\"}}", salt.0);
-        Snapshot { body }
-    }
-
-    fn push(&mut self, entry: &Entry, identity: &Identity) {
-        let body = &mut self.body;
-        let _ = write!(body, "{{\"address\":\"{}\"", identity.address);
-        if let Some(instance) = &identity.instance {
-            // Letters and digits need no escapes.
-            let _ = write!(body, ",\"instance\":\"{instance}\"");
+    /// Replaces the line of an entry by its present one. Removes it if the entry has left.
+    pub(super) fn update(&mut self, id: EntryId, registry: &Registry, identities: &Identities) {
+        match registry.get(id).zip(identities.get(id)) {
+            Some((entry, identity)) => self.lines.insert_mut(id, line(entry, identity)),
+            None => {
+                self.lines.remove_mut(&id);
+            }
         }
-        if let Some(token) = &identity.token {
-            let _ = write!(body, ",\"token\":\"{}\"", token.0);
-        }
-        body.extend_from_slice(b",\"entry\":");
-        body.extend_from_slice(&entry.encoded);
-        body.extend_from_slice(b"}\n");
     }
 
     /// Returns the bytes of the file. Computes a hash, so call it on another thread than the
     /// loop's.
     pub fn into_bytes(self) -> Vec<u8> {
-        let header = Header {
-            format: FORMAT,
-            version: VERSION,
-            bytes: self.body.len(),
-            sha256: &hash(&self.body),
-        };
-        let mut file = serde_json::to_vec(&header).unwrap_or_default();
-        file.push(b'\n');
-        file.extend_from_slice(&self.body);
-        file
+        let preface = format!("{{\"salt\":\"{}\"}}\n", self.salt.0);
+        let lines = self.lines.values().map(|line| &**line);
+        let body: Vec<&[u8]> = [preface.as_bytes()].into_iter().chain(lines).collect();
+        with_header(&body.concat())
     }
+}
+
+/// Encodes an entry with the identity of its node.
+fn line(entry: &Entry, identity: &Identity) -> Arc<[u8]> {
+    let mut line = Vec::new();
+    // Writing to memory does not fail, here and below.
+    let _ = write!(line, "{{\"address\":\"{}\"", identity.address);
+    if let Some(instance) = &identity.instance {
+        // Letters and digits need no escapes.
+        let _ = write!(line, ",\"instance\":\"{instance}\"");
+    }
+    if let Some(token) = &identity.token {
+        let _ = write!(line, ",\"token\":\"{}\"", token.0);
+    }
+    line.extend_from_slice(b",\"entry\":");
+    line.extend_from_slice(&entry.encoded);
+    line.extend_from_slice(b"}\n");
+    line.into()
+}
+
+/// Returns the body of a file after its header.
+fn with_header(body: &[u8]) -> Vec<u8> {
+    let header = Header {
+        format: FORMAT,
+        version: VERSION,
+        bytes: body.len(),
+        sha256: &hash(body),
+    };
+    let mut file = serde_json::to_vec(&header).unwrap_or_default();
+    file.push(b'\n');
+    file.extend_from_slice(body);
+    file
 }
 
 fn hash(bytes: &[u8]) -> String {
@@ -289,11 +307,13 @@ mod tests {
     }
 
     fn encode(entries: &[(Entry, Identity)]) -> Vec<u8> {
-        let mut snapshot = Snapshot::empty(Salt::new(1, 2), 0);
+        let mut registry = Registry::default();
+        let mut identities = Identities::default();
         for (entry, identity) in entries {
-            snapshot.push(entry, identity);
+            let id = registry.join(entry.clone()).unwrap();
+            identities.restore(id, identity.clone(), &registry);
         }
-        snapshot.into_bytes()
+        Snapshot::new(Salt::new(1, 2), &registry, &identities).into_bytes()
     }
 
     fn decode(bytes: &[u8]) -> Result<Restored, Unreadable> {
@@ -360,24 +380,21 @@ mod tests {
         };
         let restored = Restored::decode(&encode(&entries), &limits).unwrap();
         assert_eq!((restored.len(), restored.left_out()), (1, 2));
-        let mut snapshot = Snapshot::empty(Salt::new(1, 2), 0);
         let bad = |encoded: &str, instance: &str| {
             let mut bad = entries[0].clone();
             bad.0.encoded = encoded.as_bytes().into();
             bad.1.instance = Some(instance.into());
             bad
         };
-        for bad in [
+        let all = [
             bad("[1]", "a"),
             bad(r#"{"port":1}"#, "a"),
             bad(r#"{"port":1,"host":7}"#, "a"),
             bad(r#"{"port":1,"host":"h","urls":["GET/../x"]}"#, "a"),
             bad(r#"{"port":1,"host":"h"}"#, "not-one"),
             entries[1].clone(),
-        ] {
-            snapshot.push(&bad.0, &bad.1);
-        }
-        let restored = decode(&snapshot.into_bytes()).unwrap();
+        ];
+        let restored = decode(&encode(&all)).unwrap();
         assert_eq!(restored.left_out(), 5);
         assert_eq!(restored.entries, entries[1..2]);
     }
@@ -395,11 +412,9 @@ mod tests {
             file[at] ^= 1 << bit;
             prop_assert!(decode(&file).is_err());
             // The same after a valid header.
-            let snapshot = Snapshot { body: noise };
-            let _ = decode(&snapshot.into_bytes());
+            let _ = decode(&with_header(&noise));
             let body_at = file.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-            let snapshot = Snapshot { body: file[body_at..].to_vec() };
-            let _ = decode(&snapshot.into_bytes());
+            let _ = decode(&with_header(&file[body_at..]));
         }
     }
 }

@@ -44,6 +44,56 @@ fn hands_over_the_last_change_and_at_most_one_snapshot_per_50_ms() {
     assert!(last >= 50 * MILLI && last <= 60 * MILLI, "{last:?}");
 }
 
+/// Keeps the newest snapshot.
+#[derive(Clone, Default)]
+struct Newest(Rc<RefCell<Snapshot>>);
+
+impl SnapshotSink for Newest {
+    fn persist(&mut self, snapshot: Snapshot) {
+        *self.0.borrow_mut() = snapshot;
+    }
+}
+
+#[test]
+fn hands_over_the_whole_list_although_it_encodes_changes_only() {
+    let restored = {
+        let mut bench = Bench::new();
+        bench.crowd(5);
+        let state = bench.distributor.snapshot().into_bytes();
+        Restored::decode(&state, &RegistrationLimits::default()).unwrap()
+    };
+    let mut bench = Bench::restoring(restored);
+    let sink = Newest::default();
+    bench
+        .distributor
+        .persist_to(bench.reactor.net(), sink.clone());
+    let check = |bench: &mut Bench| {
+        bench.pass(60 * MILLI);
+        let newest = sink.0.borrow().clone().into_bytes();
+        assert_eq!(newest, bench.distributor.snapshot().into_bytes());
+    };
+    check(&mut bench);
+    // Joins, an entry that is claimed with another identity, a change, and leaves.
+    let joined: Vec<_> = (0..4)
+        .map(|number| {
+            let socket = bench.join(&format!("new {number}"), &Value::Null);
+            check(&mut bench);
+            socket
+        })
+        .collect();
+    bench.join("n1", &json!({"watch": "none", "instance": "a1"}));
+    check(&mut bench);
+    for socket in joined {
+        bench.world().end(socket);
+        bench.settle();
+        check(&mut bench);
+    }
+    // The nodes that do not return leave at the end of the warm-up.
+    bench.pass(11 * SECOND);
+    check(&mut bench);
+    assert_eq!(bench.left(Cause::Absent), 4);
+}
+
 #[test]
 fn restores_the_list_after_a_restart() {
     let mut bench = Bench::new();
