@@ -635,7 +635,7 @@ fn call_reaches_another_node_than_one_that_is_gone() {
         stderr,
         format!(
             "distributor: GET/goods: listed but unreachable: tried {gone}; check that the node \
-             runs, and the way to it\n",
+             runs and is reachable from here\n",
             gone = gone.addr
         )
     );

@@ -3,7 +3,9 @@
 use std::net::TcpListener;
 use std::process::Command;
 
-use crate::support::{Folder, Program, ReservedPort, command, distributor_command, output_of};
+use crate::support::{
+    Folder, Program, ReservedPort, command, distributor_command, is_in_own_network, output_of,
+};
 
 /// Runs a command that must fail with this exit code. Returns its one line without the name of the
 /// program.
@@ -562,6 +564,39 @@ fn a_refused_connection_has_its_address_purpose_and_remedy() {
     let line = gateway.wait_for_log(&log);
     let fields = format!("address={addr} error=connection refused");
     assert!(line.ends_with(&fields), "{line}");
+}
+
+#[test]
+fn a_name_without_an_address_is_reported_as_such() {
+    let test = "messages::a_name_without_an_address_is_reported_as_such";
+    if !is_in_own_network(test, "true") {
+        return;
+    }
+    for (line, begin) in [
+        (
+            "distributor nodes --http none.invalid:1",
+            "admin API at http://none.invalid:1: cannot resolve the name: ",
+        ),
+        (
+            "distributor nodes --http none.invalid",
+            "admin API at http://none.invalid:80: cannot resolve the name: ",
+        ),
+        (
+            "distributor nodes --distributor none.invalid:1",
+            "--distributor none.invalid:1: cannot resolve the name: ",
+        ),
+        (
+            "flood storm --to none.invalid:1",
+            "--to none.invalid:1: cannot resolve the name: ",
+        ),
+    ] {
+        let message = error_of_line(line, 1);
+        assert!(message.starts_with(begin), "{message}");
+        assert!(
+            message.ends_with("; check its spelling and DNS, or use an address"),
+            "{message}"
+        );
+    }
 }
 
 #[test]

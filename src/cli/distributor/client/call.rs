@@ -100,7 +100,7 @@ fn unreachable(addresses: &[SocketAddr]) -> String {
     } else {
         format!("tried {}", shown.join(", "))
     };
-    format!("listed but unreachable: {tried}; check that the node runs, and the way to it")
+    format!("listed but unreachable: {tried}; check that the node runs and is reachable from here")
 }
 
 /// Returns the nodes that list the longest listed prefix of a route.
