@@ -127,7 +127,7 @@ impl Bench {
             let stream = TcpStream::connect(self.addr).unwrap();
             stream.set_nonblocking(true).unwrap();
             all.push(stream);
-            if all.len() % 100 == 0 || all.len() == count {
+            if all.len().is_multiple_of(100) || all.len() == count {
                 let count = all.len();
                 while self.reactor.net().connections() < count {
                     self.turn(Duration::from_millis(1));
