@@ -1,16 +1,30 @@
 //! `list_encode`: encoding a list and a change of it, beside bare copying of the same bytes.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
+
+mod side_by_side;
 
 use std::hint::black_box;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use pilcrow::registry::{Capacity, Cause, Entry, EntryId, Registry, write_entries};
-
-criterion_group!(benches, snapshot, delta, change);
-criterion_main!(benches);
+use side_by_side::{compare, cpu_of_all, is_selected, measure, print_head};
 
 const NODES: usize = 1000;
+const ROUNDS: usize = 50;
+
+fn main() {
+    print_head();
+    let rows: [(&str, fn(&str)); 3] = [
+        ("list_encode/list of 1,000", snapshot),
+        ("list_encode/delta of 10 joined and 10 left", delta),
+        ("list_encode/one leaves and another joins", change),
+    ];
+    for (row, run) in rows {
+        if is_selected(row) {
+            run(row);
+        }
+    }
+}
 
 fn entry(n: usize) -> Entry {
     let encoded = format!(
@@ -32,36 +46,29 @@ fn registry() -> (Registry, Vec<EntryId>) {
     (registry, ids)
 }
 
-fn snapshot(criterion: &mut Criterion) {
-    let (registry, _) = registry();
-    let mut list = Vec::new();
-    write_entries(&mut list, registry.listed());
-    let pieces: Vec<Vec<u8>> = (0..NODES).map(|n| entry(n).encoded.into()).collect();
-
-    let mut group = criterion.benchmark_group("list_encode/list of 1,000");
-    group.throughput(Throughput::Bytes(list.len() as u64));
-    let mut out = Vec::with_capacity(2 * list.len());
-    group.bench_function("bare copy of its pieces", |bencher| {
-        bencher.iter(|| {
-            out.clear();
-            for piece in black_box(&pieces) {
-                out.extend_from_slice(piece);
-                out.push(b',');
-            }
-            out.len()
-        });
-    });
-    group.bench_function("registry", |bencher| {
-        bencher.iter(|| {
-            out.clear();
-            write_entries(&mut out, black_box(&registry).listed());
-            out.len()
-        });
-    });
-    group.finish();
+/// Copies the pieces of a list, each with a comma.
+fn copy(pieces: &[Vec<u8>], out: &mut Vec<u8>) -> usize {
+    out.clear();
+    for piece in pieces {
+        out.extend_from_slice(piece);
+        out.push(b',');
+    }
+    out.len()
 }
 
-fn delta(criterion: &mut Criterion) {
+fn snapshot(row: &str) {
+    let (registry, _) = registry();
+    let pieces: Vec<Vec<u8>> = (0..NODES).map(|n| entry(n).encoded.into()).collect();
+    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    let encode = || {
+        ours.clear();
+        write_entries(&mut ours, black_box(&registry).listed());
+        ours.len()
+    };
+    compare_with_copy(row, 100, encode, || copy(black_box(&pieces), &mut bare));
+}
+
+fn delta(row: &str) {
     let (mut registry, mut ids) = registry();
     let revision = registry.revision();
     for n in 0..10 {
@@ -69,40 +76,39 @@ fn delta(criterion: &mut Criterion) {
         ids.push(registry.join(entry(n)).unwrap());
     }
     let pieces: Vec<Vec<u8>> = (0..10).map(|n| entry(n).encoded.into()).collect();
-
-    let mut group = criterion.benchmark_group("list_encode/delta of 10 joined and 10 left");
-    let mut out = Vec::with_capacity(4096);
-    group.bench_function("bare copy of its pieces", |bencher| {
-        bencher.iter(|| {
-            out.clear();
-            for piece in black_box(&pieces) {
-                out.extend_from_slice(piece);
-                out.push(b',');
-            }
-            out.len()
-        });
-    });
-    group.bench_function("registry", |bencher| {
-        bencher.iter(|| {
-            out.clear();
-            let delta = registry.delta_since(black_box(revision)).unwrap();
-            write_entries(&mut out, registry.select(&delta.joined));
-            out.len() + delta.left.len()
-        });
-    });
-    group.finish();
+    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    let encode = || {
+        ours.clear();
+        let delta = registry.delta_since(black_box(revision)).unwrap();
+        write_entries(&mut ours, registry.select(&delta.joined));
+        ours.len() + delta.left.len()
+    };
+    compare_with_copy(row, 10_000, encode, || copy(black_box(&pieces), &mut bare));
 }
 
-fn change(criterion: &mut Criterion) {
+fn compare_with_copy(
+    row: &str,
+    times: u32,
+    mut encode: impl FnMut() -> usize,
+    mut copy: impl FnMut() -> usize,
+) {
+    compare(
+        row,
+        ROUNDS,
+        times,
+        || cpu_of_all(times, &mut encode),
+        || cpu_of_all(times, &mut copy),
+    );
+}
+
+fn change(row: &str) {
     let (mut registry, mut ids) = registry();
-    let mut group = criterion.benchmark_group("list_encode/one leaves and another joins");
     let mut next = 0;
-    group.bench_function("registry of 1,000", |bencher| {
-        bencher.iter(|| {
+    measure(row, ROUNDS, 10_000, || {
+        cpu_of_all(10_000, || {
             next = (next + 1) % NODES;
             registry.leave(ids[next], Cause::Closed);
             ids[next] = registry.join(entry(next)).unwrap();
-        });
+        })
     });
-    group.finish();
 }

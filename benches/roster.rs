@@ -19,20 +19,18 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use criterion::{Criterion, criterion_group};
 use pilcrow::Time;
 use pilcrow::node::{Config, Node};
 use pilcrow::protocol::Route;
 use pilcrow::reactor::{Limits, Reactor};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use side_by_side::{cpu_of, is_selected};
-
-criterion_group!(benches, roster_lookup, roster_update);
+use side_by_side::{compare, cpu_of, cpu_of_all, is_selected, print_head};
 
 fn main() {
-    benches();
-    Criterion::default().configure_from_args().final_summary();
+    print_head();
+    roster_lookup();
+    roster_update();
     if is_selected("roster_update") {
         print_changes();
     }
@@ -155,32 +153,33 @@ fn list(revision: u64, entries: &[String]) -> String {
     )
 }
 
-fn roster_update(criterion: &mut Criterion) {
+fn roster_update() {
     for nodes in [10, NODES, 10 * NODES] {
-        let mut group = criterion.benchmark_group(format!("roster_update of {nodes}"));
-        group.sample_size(20);
+        let row = format!("roster_update of {nodes}/list with one changed");
+        if !is_selected(&row) {
+            continue;
+        }
         let entries: Vec<String> = (0..nodes).map(entry).collect();
         let mut bench = Bench::new(&entries);
         let frame = list(1, &entries);
         let json = frame.trim_end_matches('¶');
-        group.bench_function("bare parse of a list", |bencher| {
-            bencher.iter(|| {
-                serde_json::from_str::<HashMap<&str, &RawValue>>(black_box(json)).unwrap()
-            });
-        });
         // The first entry has a name of its own in each revision.
         let mut changed = entries.clone();
-        group.bench_function("roster, list with one changed", |bencher| {
-            bencher.iter_custom(|iterations| {
-                let update = |_| {
-                    let revision = bench.revision + 1;
-                    changed[0] = entry(nodes + usize::try_from(revision % 2).unwrap());
-                    bench.update(list(revision, &changed))
-                };
-                (0..iterations).map(update).sum()
-            });
-        });
-        group.finish();
+        compare(
+            &row,
+            20,
+            1,
+            || {
+                let revision = bench.revision + 1;
+                changed[0] = entry(nodes + usize::try_from(revision % 2).unwrap());
+                bench.update(list(revision, &changed))
+            },
+            || {
+                cpu_of_all(1, || {
+                    serde_json::from_str::<HashMap<&str, &RawValue>>(black_box(json)).unwrap()
+                })
+            },
+        );
     }
 }
 
@@ -220,7 +219,11 @@ fn print_changes() {
     }
 }
 
-fn roster_lookup(criterion: &mut Criterion) {
+fn roster_lookup() {
+    let rows = ["METHOD/path", "longest prefix"].map(|row| format!("roster_lookup/{row}"));
+    if !rows.iter().any(|row| is_selected(row)) {
+        return;
+    }
     let entries: Vec<String> = (0..NODES).map(entry).collect();
     let mut bench = Bench::new(&entries);
     let cx = bench.node.context(bench.reactor.net());
@@ -233,28 +236,47 @@ fn roster_lookup(criterion: &mut Criterion) {
         .flat_map(|(n, path)| ["GET", "POST"].map(|method| (format!("{method}{path}"), vec![n])))
         .collect();
     let urls: Vec<String> = paths.iter().map(|path| format!("GET{path}")).collect();
-
-    let mut group = criterion.benchmark_group("roster_lookup");
-    let mut next = 0;
-    group.bench_function("bare hash map", |bencher| {
-        bencher.iter(|| {
-            next = (next + 1) % NODES;
-            bare.get(black_box(&urls[next])).map_or(0, Vec::len)
-        });
-    });
-    group.bench_function("roster, METHOD/path", |bencher| {
-        bencher.iter(|| {
-            next = (next + 1) % NODES;
-            let route = Route::new(black_box("GET"), black_box(&paths[next]));
+    let [by_path, by_prefix] = &rows;
+    beside_hash_map(
+        by_path,
+        |n| {
+            let route = Route::new(black_box("GET"), black_box(&paths[n]));
             roster.serving(&route).count()
-        });
-    });
-    group.bench_function("roster, longest prefix", |bencher| {
-        bencher.iter(|| {
-            next = (next + 1) % NODES;
-            let route = Route::new(black_box("GET"), black_box(&longer[next]));
+        },
+        |n| bare.get(black_box(&urls[n])).map_or(0, Vec::len),
+    );
+    beside_hash_map(
+        by_prefix,
+        |n| {
+            let route = Route::new(black_box("GET"), black_box(&longer[n]));
             roster.serving_prefix(&route).count()
-        });
-    });
-    group.finish();
+        },
+        |n| bare.get(black_box(&urls[n])).map_or(0, Vec::len),
+    );
+}
+
+/// Compares two look-ups of a node by its number.
+fn beside_hash_map(row: &str, ours: impl Fn(usize) -> usize, bare: impl Fn(usize) -> usize) {
+    const LOOKUPS: u32 = 100_000;
+    if !is_selected(row) {
+        return;
+    }
+    let (mut our_next, mut bare_next) = (0, 0);
+    compare(
+        row,
+        50,
+        LOOKUPS,
+        || {
+            cpu_of_all(LOOKUPS, || {
+                our_next = (our_next + 1) % NODES;
+                ours(our_next)
+            })
+        },
+        || {
+            cpu_of_all(LOOKUPS, || {
+                bare_next = (bare_next + 1) % NODES;
+                bare(bare_next)
+            })
+        },
+    );
 }

@@ -1,119 +1,123 @@
 //! `timer_wheel`: arming, disarming and expiry with a million timers armed.
 
-#![allow(clippy::indexing_slicing, clippy::cast_possible_truncation)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout
+)]
+
+mod side_by_side;
 
 use std::hint::black_box;
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 // Not in the interface of `pilcrow`.
 use pilcrow_testing::Time;
 use pilcrow_testing::fuzzing::TimerWheel;
 use pilcrow_testing::reactor::TimerId;
+use side_by_side::{cpu_of, cpu_of_all, is_selected, measure, print_head};
 
 const TIMERS: u32 = 1_000_000;
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
 
-criterion_group!(benches, hot_pair, random_access, expiry);
-criterion_main!(benches);
+const ROUNDS: usize = 10;
 
-fn hot_pair(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("timer_wheel/hot_pair");
-    let (mut wheel, _ids) = armed_wheel(HOUR);
-    group.bench_function("arm_then_disarm", |bencher| {
-        bencher.iter(|| {
-            let id = wheel.arm(black_box(Time::from_millis(30_000)), 0);
-            wheel.disarm(black_box(id))
-        });
-    });
-    group.finish();
+fn main() {
+    print_head();
+    hot_pair();
+    random_access();
+    expiry();
 }
 
-fn random_access(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("timer_wheel/random_access");
-
-    // One disarm and one arm per iteration, as when a lease is renewed.
-    let (mut wheel, mut ids) = armed_wheel(HOUR);
-    let length = ids.len();
-    let mut random = Random(2);
-    group.bench_function("disarm_then_arm", |bencher| {
-        bencher.iter(|| {
-            let id = &mut ids[random.position(length)];
-            let payload = wheel.disarm(*id).unwrap_or_default();
-            *id = wheel.arm(random.deadline(HOUR), payload);
-        });
+fn hot_pair() {
+    let row = "timer_wheel/hot_pair/arm_then_disarm";
+    if !is_selected(row) {
+        return;
+    }
+    let (mut wheel, _ids) = armed_wheel(HOUR);
+    measure(row, ROUNDS, TIMERS, || {
+        cpu_of_all(TIMERS, || {
+            let id = wheel.arm(black_box(Time::from_millis(30_000)), 0);
+            wheel.disarm(black_box(id))
+        })
     });
+}
 
-    group.sample_size(10);
-    group.throughput(Throughput::Elements(u64::from(TIMERS)));
-    group.bench_function("arm_all", |bencher| {
-        bencher.iter_batched_ref(
-            || {
-                // Room for every timer, in the scattered order of a wheel in use.
-                let (mut wheel, mut ids) = armed_wheel(HOUR);
-                Random(3).shuffle(&mut ids);
-                for id in ids {
-                    wheel.disarm(id);
-                }
-                (wheel, Random(4))
-            },
-            |(wheel, random)| {
+fn random_access() {
+    // One disarm and one arm each, as when a lease is renewed.
+    let row = "timer_wheel/random_access/disarm_then_arm";
+    if is_selected(row) {
+        let (mut wheel, mut ids) = armed_wheel(HOUR);
+        let length = ids.len();
+        let mut random = Random(2);
+        measure(row, ROUNDS, TIMERS, || {
+            cpu_of_all(TIMERS, || {
+                let id = &mut ids[random.position(length)];
+                let payload = wheel.disarm(*id).unwrap_or_default();
+                *id = wheel.arm(random.deadline(HOUR), payload);
+            })
+        });
+    }
+    let row = "timer_wheel/random_access/arm_all";
+    if is_selected(row) {
+        measure(row, ROUNDS, TIMERS, || {
+            // Room for every timer, in the scattered order of a wheel in use.
+            let (mut wheel, mut ids) = armed_wheel(HOUR);
+            Random(3).shuffle(&mut ids);
+            for id in ids {
+                wheel.disarm(id);
+            }
+            let mut random = Random(4);
+            cpu_of(|| {
                 for payload in 0..TIMERS {
                     black_box(wheel.arm(random.deadline(HOUR), payload));
                 }
-            },
-            BatchSize::PerIteration,
-        );
-    });
-    group.bench_function("disarm_all", |bencher| {
-        bencher.iter_batched_ref(
-            || {
-                let (wheel, mut ids) = armed_wheel(HOUR);
-                Random(5).shuffle(&mut ids);
-                (wheel, ids)
-            },
-            |(wheel, ids)| {
-                for id in ids {
-                    black_box(wheel.disarm(*id));
-                }
-            },
-            BatchSize::PerIteration,
-        );
-    });
-    group.finish();
-}
-
-fn expiry(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("timer_wheel/expiry");
-    group.sample_size(10);
-    group.throughput(Throughput::Elements(u64::from(TIMERS)));
-    for (name, span) in [("within_a_minute", MINUTE), ("within_an_hour", HOUR)] {
-        group.bench_function(name, |bencher| {
-            bencher.iter_batched_ref(
-                || armed_wheel(span).0,
-                |wheel| {
-                    while let Some(now) = wheel.next_deadline() {
-                        while let Some(expired) = wheel.pop_expired(now) {
-                            black_box(expired);
-                        }
-                    }
-                },
-                BatchSize::PerIteration,
-            );
+            })
         });
     }
-    group.bench_function("after_a_leap_of_an_hour", |bencher| {
-        bencher.iter_batched_ref(
-            || armed_wheel(HOUR).0,
-            |wheel| {
+    let row = "timer_wheel/random_access/disarm_all";
+    if is_selected(row) {
+        measure(row, ROUNDS, TIMERS, || {
+            let (mut wheel, mut ids) = armed_wheel(HOUR);
+            Random(5).shuffle(&mut ids);
+            cpu_of(|| {
+                for id in &ids {
+                    black_box(wheel.disarm(*id));
+                }
+            })
+        });
+    }
+}
+
+fn expiry() {
+    for (name, span) in [("within_a_minute", MINUTE), ("within_an_hour", HOUR)] {
+        let row = format!("timer_wheel/expiry/{name}");
+        if !is_selected(&row) {
+            continue;
+        }
+        measure(&row, ROUNDS, TIMERS, || {
+            let mut wheel = armed_wheel(span).0;
+            cpu_of(|| {
+                while let Some(now) = wheel.next_deadline() {
+                    while let Some(expired) = wheel.pop_expired(now) {
+                        black_box(expired);
+                    }
+                }
+            })
+        });
+    }
+    let row = "timer_wheel/expiry/after_a_leap_of_an_hour";
+    if is_selected(row) {
+        measure(row, ROUNDS, TIMERS, || {
+            let mut wheel = armed_wheel(HOUR).0;
+            cpu_of(|| {
                 while let Some(expired) = wheel.pop_expired(Time::from_millis(HOUR)) {
                     black_box(expired);
                 }
-            },
-            BatchSize::PerIteration,
-        );
-    });
-    group.finish();
+            })
+        });
+    }
 }
 
 /// Returns a wheel with deadlines spread evenly over `span` milliseconds.

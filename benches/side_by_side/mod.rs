@@ -5,6 +5,7 @@
 
 pub(crate) mod client;
 
+use std::hint::black_box;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -41,6 +42,15 @@ pub(crate) fn print_head() {
     );
 }
 
+/// Returns the processor time that `work` takes as often as this.
+pub(crate) fn cpu_of_all<R>(times: u32, mut work: impl FnMut() -> R) -> Duration {
+    cpu_of(|| {
+        for _ in 0..times {
+            black_box(work());
+        }
+    })
+}
+
 /// Runs both in alternation, and prints the cost of one of `units`.
 pub(crate) fn compare(
     row: &str,
@@ -59,9 +69,27 @@ pub(crate) fn compare(
     let median = |times: &[Duration]| times[times.len() / 2];
     println!(
         "{row:<52} {:>11} {:>11} {:>6.2}x {:>8.2}x",
-        format!("{:.3?}", our_times[0] / units),
-        format!("{:.3?}", bare_times[0] / units),
+        one_of(units, our_times[0]),
+        one_of(units, bare_times[0]),
         our_times[0].as_secs_f64() / bare_times[0].as_secs_f64(),
         median(&our_times).as_secs_f64() / median(&bare_times).as_secs_f64(),
     );
+}
+
+/// Prints the cost of one of `units`, where nothing bare does the same.
+pub(crate) fn measure(row: &str, rounds: usize, units: u32, mut ours: impl FnMut() -> Duration) {
+    let least = (0..rounds).map(|_| ours()).min().unwrap();
+    println!("{row:<52} {:>11}", one_of(units, least));
+}
+
+/// One part of a time, to fractions of a nanosecond.
+fn one_of(units: u32, time: Duration) -> String {
+    let nanos = time.as_secs_f64() * 1e9 / f64::from(units);
+    if nanos < 1e3 {
+        format!("{nanos:.1}ns")
+    } else if nanos < 1e6 {
+        format!("{:.3}µs", nanos / 1e3)
+    } else {
+        format!("{:.3}ms", nanos / 1e6)
+    }
 }
