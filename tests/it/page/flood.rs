@@ -72,7 +72,8 @@ fn report_is_readable_at_every_width() {
     let Some(chromium) = Chromium::shared() else {
         return;
     };
-    let loads: [(&str, fn() -> String); 4] = [
+    type Load = (&'static str, fn() -> String);
+    let loads: [Load; 4] = [
         ("storm", || STORM.clone()),
         ("churn", || CHURN.clone()),
         ("rpc", || {
