@@ -69,13 +69,10 @@ fn start_fleet() -> SocketAddr {
         let mut distributor = Distributor::new(distributor::Config::default());
         let addr = distributor.listen(reactor.net(), ANY_PORT.parse().unwrap());
         let addr = addr.unwrap();
-        let config = node::Config {
-            name: "goods".to_owned(),
-            routes: vec![Route::get("/goods")],
-            listen: Some(ANY_PORT.parse().unwrap()),
-            distributor: Some(addr.into()),
-            ..node::Config::default()
-        };
+        let config = node::Config::new("goods")
+            .routes([Route::get("/goods")])
+            .listen(ANY_PORT.parse::<SocketAddr>().unwrap())
+            .distributor(addr);
         let mut node = Node::new(config, Goods);
         node.start(reactor.net()).unwrap();
         started.send(addr).unwrap();
@@ -123,10 +120,7 @@ impl App for Echo {
 impl Ours {
     fn new(distributor: SocketAddr) -> Ours {
         let mut reactor = Reactor::new(Limits::default()).unwrap();
-        let mut gateway = Gateway::new(gateway::Config {
-            http: limits(),
-            ..gateway::Config::new(distributor)
-        });
+        let mut gateway = Gateway::new(gateway::Config::new(distributor).http(limits()));
         let addr = gateway.listen(reactor.net(), ANY_PORT.parse().unwrap());
         let addr = addr.unwrap();
         gateway.start(reactor.net()).unwrap();

@@ -102,12 +102,12 @@ impl Fleet {
             ..Limits::default()
         };
         let mut reactor = Reactor::new(limits).unwrap();
-        let mut distributor = Distributor::new(Config {
-            heartbeat: HOUR,
-            silence: HOUR,
-            warm_up: Duration::ZERO,
-            ..Config::default()
-        });
+        let mut distributor = Distributor::new(
+            Config::default()
+                .heartbeat(HOUR)
+                .silence(HOUR)
+                .warm_up(Duration::ZERO),
+        );
         let ours = distributor.listen(reactor.net(), any_port).unwrap();
         let listener = TcpListener::bind(any_port).unwrap();
         let bare_addr = listener.local_addr().unwrap();

@@ -64,12 +64,12 @@ fn changes(nodes: usize, persists: bool) -> (Vec<Duration>, Vec<Duration>) {
         ..Limits::default()
     };
     let mut reactor = Reactor::new(limits).unwrap();
-    let mut distributor = Distributor::new(Config {
-        heartbeat: hour,
-        silence: 3 * hour,
-        warm_up: Duration::ZERO,
-        ..Config::default()
-    });
+    let mut distributor = Distributor::new(
+        Config::default()
+            .heartbeat(hour)
+            .silence(3 * hour)
+            .warm_up(Duration::ZERO),
+    );
     distributor.keep_journal(reactor.net());
     if persists {
         distributor.persist_to(reactor.net(), Dropping);

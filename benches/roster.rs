@@ -65,10 +65,7 @@ impl Bench {
     fn new(entries: &[String]) -> Bench {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut reactor = Reactor::new(Limits::default()).unwrap();
-        let config = Config {
-            distributor: Some(listener.local_addr().unwrap().into()),
-            ..Config::default()
-        };
+        let config = Config::default().distributor(listener.local_addr().unwrap());
         let mut node = Node::new(config, ());
         node.start(reactor.net()).unwrap();
         let list = list(1, entries);

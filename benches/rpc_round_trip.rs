@@ -192,10 +192,7 @@ struct Ours {
 impl Ours {
     fn new(echo: Echo) -> Ours {
         let mut reactor = Reactor::new(Limits::default()).unwrap();
-        let config = Config {
-            listen: Some(ANY_PORT.parse().unwrap()),
-            ..Config::default()
-        };
+        let config = Config::default().listen(ANY_PORT.parse::<SocketAddr>().unwrap());
         let mut node = Node::new(config, echo);
         let addr = node.start(reactor.net()).unwrap().unwrap();
         Ours {

@@ -8,6 +8,7 @@
 //! ```
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use pilcrow::node::{
@@ -64,13 +65,10 @@ impl Service for Sums {
 fn main() -> io::Result<()> {
     let mut reactor = Reactor::new(Limits::default())?;
     let distributor: DistributorAddress = "localhost:9000".parse().map_err(io::Error::other)?;
-    let config = Config {
-        name: "sums".to_owned(),
-        routes: vec![SUM, TOTAL],
-        listen: Some(([127, 0, 0, 1], 9031).into()),
-        distributor: Some(distributor),
-        ..Config::default()
-    };
+    let config = Config::new("sums")
+        .routes([SUM, TOTAL])
+        .listen(SocketAddr::from(([127, 0, 0, 1], 9031)))
+        .distributor(distributor);
     let mut node = Node::new(config, Sums::default());
     node.start(reactor.net())?;
     loop {

@@ -174,6 +174,7 @@ pub mod protocol;
 mod rate_limit;
 pub mod reactor;
 pub mod registry;
+mod setters;
 #[cfg(any(test, feature = "cli", feature = "testing"))]
 #[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "for the state file"))]
 mod store;

@@ -268,21 +268,18 @@ fn calls_without_allocation_on_either_side() {
     let mut reactor = Reactor::new(Limits::default()).unwrap();
     // No heartbeats meanwhile: they would be counted.
     let hour = Duration::from_secs(3600);
-    let mut distributor = Distributor::new(Config {
-        heartbeat: hour,
-        silence: 3 * hour,
-        warm_up: hour,
-        ..Config::default()
-    });
+    let mut distributor = Distributor::new(
+        Config::default()
+            .heartbeat(hour)
+            .silence(3 * hour)
+            .warm_up(hour),
+    );
     let addr = distributor.listen(reactor.net(), any_port()).unwrap();
     let nodes = [0, 1].map(|_| {
-        let config = node::Config {
-            name: "work".to_owned(),
-            routes: vec![Route::get("/work"), Route::get("/never")],
-            listen: Some(any_port()),
-            distributor: Some(addr.into()),
-            ..node::Config::default()
-        };
+        let config = node::Config::new("work")
+            .routes([Route::get("/work"), Route::get("/never")])
+            .listen(any_port())
+            .distributor(addr);
         let mut node = Node::new(config, Counter::default());
         node.start(reactor.net()).unwrap();
         node
@@ -435,10 +432,7 @@ impl Follower {
     fn new(members: usize) -> Follower {
         let listener = std::net::TcpListener::bind(any_port()).unwrap();
         let mut reactor = Reactor::new(Limits::default()).unwrap();
-        let config = node::Config {
-            distributor: Some(listener.local_addr().unwrap().into()),
-            ..node::Config::default()
-        };
+        let config = node::Config::default().distributor(listener.local_addr().unwrap());
         let mut node = Node::new(config, ());
         node.start(reactor.net()).unwrap();
         let entries: Vec<String> = (0..members).map(some_entry).collect();
@@ -572,12 +566,12 @@ impl Watched {
         })
         .unwrap();
         // No heartbeats, and no more than one sample of acknowledgements, meanwhile.
-        let mut distributor = Distributor::new(Config {
-            heartbeat: hour,
-            silence: 3 * hour,
-            warm_up: Duration::ZERO,
-            ..Config::default()
-        });
+        let mut distributor = Distributor::new(
+            Config::default()
+                .heartbeat(hour)
+                .silence(3 * hour)
+                .warm_up(Duration::ZERO),
+        );
         if persists {
             distributor.persist_to(reactor.net(), Dropping);
         }

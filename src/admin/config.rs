@@ -6,9 +6,12 @@ use constant_time_eq::constant_time_eq_32;
 use sha2::{Digest, Sha256};
 
 use crate::protocol::Token;
+use crate::setters::setters;
 
-/// Configuration of an [`AdminApi`](super::AdminApi).
+/// Configuration of an [`AdminApi`](super::AdminApi). Begin with the default, and set what
+/// differs.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Config {
     /// Host names that requests may use besides `localhost` and addresses. Requests to other names
     /// are rejected: a page of another origin may have sent them.
@@ -19,6 +22,15 @@ pub struct Config {
     pub max_connections: usize,
     /// Maximum number of event streams.
     pub max_streams: usize,
+}
+
+impl Config {
+    setters! {
+        hosts: Vec<String>,
+        admin_token: impl Into<Option<AdminToken>>,
+        max_connections: usize,
+        max_streams: usize,
+    }
 }
 
 impl Default for Config {

@@ -5,9 +5,12 @@ use std::time::Duration;
 use super::admission::Access;
 use crate::protocol::RegistrationLimits;
 use crate::registry::Capacity;
+use crate::setters::setters;
 
-/// Configuration of a [`Distributor`](super::Distributor).
+/// Configuration of a [`Distributor`](super::Distributor). Begin with the default, and set what
+/// differs.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Config {
     /// Rules of admission: which peers may register and receive the list.
     pub access: Access,
@@ -31,6 +34,19 @@ pub struct Config {
     /// after a stall in which nodes may have given up this process. Nodes of the last run that have
     /// not reconnected when it ends are removed.
     pub warm_up: Duration,
+}
+
+impl Config {
+    setters! {
+        access: Access,
+        registration: RegistrationLimits,
+        capacity: Capacity,
+        max_connections: impl Into<Option<usize>>,
+        loopback_host: impl Into<Option<String>>,
+        heartbeat: Duration,
+        silence: Duration,
+        warm_up: Duration,
+    }
 }
 
 impl Default for Config {

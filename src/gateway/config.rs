@@ -5,9 +5,12 @@ use std::time::Duration;
 use crate::http;
 use crate::node::{self, DistributorAddress};
 use crate::protocol::Token;
+use crate::setters::setters;
 
-/// Configuration of a [`Gateway`](super::Gateway).
+/// Configuration of a [`Gateway`](super::Gateway). Begin with [`Config::new`], and set what
+/// differs.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Config {
     /// The name to register. Plain gateways ignore nodes with the name `gate`.
     pub name: String,
@@ -62,6 +65,19 @@ impl Config {
             max_plain_in_flight_bytes: node::Config::default().max_plain_in_flight_bytes,
             http: http::Limits::default(),
         }
+    }
+
+    setters! {
+        name: impl Into<String>,
+        distributor: impl Into<DistributorAddress>,
+        token: impl Into<Option<Token<'static>>>,
+        deadline: Duration,
+        cors_origin: impl Into<Option<String>>,
+        map_errorcodes: bool,
+        remember_routes: Duration,
+        max_reply_bytes: usize,
+        max_plain_in_flight_bytes: usize,
+        http: http::Limits,
     }
 }
 

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use super::address::DistributorAddress;
 use crate::protocol::{Route, Token};
+use crate::setters::setters;
 
-/// Configuration of a [`Node`](super::Node).
+/// Configuration of a [`Node`](super::Node). Begin with [`Config::new`], and set what differs.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Config {
     /// Name under which other nodes find it. Several nodes may have the same name.
     pub name: String,
@@ -48,6 +50,43 @@ pub struct Config {
     /// Time after the loss of a Distributor without sessions in which new lists are merged with the
     /// previous view: such a Distributor begins with an empty list.
     pub merge: Duration,
+}
+
+impl Config {
+    /// Returns the defaults, with this name.
+    pub fn new(name: impl Into<String>) -> Config {
+        Config::default().name(name)
+    }
+
+    /// Sets [`distributor`](Self#structfield.distributor).
+    #[must_use]
+    pub fn distributor(mut self, distributor: impl Into<DistributorAddress>) -> Self {
+        self.distributor = Some(distributor.into());
+        self
+    }
+
+    /// Sets [`routes`](Self#structfield.routes).
+    #[must_use]
+    pub fn routes(mut self, routes: impl IntoIterator<Item = Route<'static>>) -> Self {
+        self.routes = Vec::from_iter(routes);
+        self
+    }
+
+    setters! {
+        name: impl Into<String>,
+        listen: impl Into<Option<SocketAddr>>,
+        advertised_port: impl Into<Option<u16>>,
+        token: impl Into<Option<Token<'static>>>,
+        max_in_flight_per_peer: usize,
+        max_tasks: usize,
+        call_timeout: Duration,
+        max_plain_in_flight_bytes: usize,
+        max_frame_bytes: usize,
+        max_list_bytes: usize,
+        retry: Duration,
+        registration_timeout: Duration,
+        merge: Duration,
+    }
 }
 
 impl Default for Config {

@@ -18,6 +18,7 @@ pub enum LinkState {
 
 /// A change around a node.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Event {
     /// The link to the Distributor changed its state.
     Link(LinkState),

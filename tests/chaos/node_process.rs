@@ -20,12 +20,10 @@ fn runs_a_node() {
     };
     set_parent_process_death_signal(Some(Signal::KILL)).unwrap();
     let mut reactor = Reactor::new(Limits::default()).unwrap();
-    let config = Config {
-        name: std::env::var(NAME).unwrap(),
-        listen: Some(SocketAddr::from(([0, 0, 0, 0], 0))),
-        distributor: Some(distributor.parse::<SocketAddr>().unwrap().into()),
-        ..Config::default()
-    };
+    let config = Config::default()
+        .name(std::env::var(NAME).unwrap())
+        .listen(SocketAddr::from(([0, 0, 0, 0], 0)))
+        .distributor(distributor.parse::<SocketAddr>().unwrap());
     let mut node = Node::new(config, ());
     node.start(reactor.net()).unwrap();
     let mut printed = usize::MAX;

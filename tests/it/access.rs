@@ -323,14 +323,11 @@ fn node_sends_its_token() {
     let distributor = Distributor::start(&["--token-file", &file]);
     for (token, is_right) in [(Some(GOODS), true), (Some("wrong"), false), (None, false)] {
         let mut reactor = Reactor::new(Limits::default()).unwrap();
-        let config = Config {
-            name: "goods".to_owned(),
-            routes: vec![Route::get("/goods")],
-            listen: Some(([127, 0, 0, 1], 0).into()),
-            distributor: Some(distributor.addr.into()),
-            token: token.map(Into::into),
-            ..Config::default()
-        };
+        let config = Config::new("goods")
+            .routes([Route::get("/goods")])
+            .listen(SocketAddr::from(([127, 0, 0, 1], 0)))
+            .distributor(distributor.addr)
+            .token(token.map(Into::into));
         let shown = format!("{config:?}");
         assert!(token.is_none_or(|token| !shown.contains(token)), "{shown}");
         let mut node = Node::new(config, Recorded::default());

@@ -495,14 +495,11 @@ impl GoodsNode {
         let (stop, stopped) = mpsc::channel::<()>();
         let thread = thread::spawn(move || {
             let mut reactor = Reactor::new(Limits::default()).unwrap();
-            let config = Config {
-                name: "goods".to_owned(),
-                routes: vec![Route::get("/goods"), Route::get("/none")],
-                listen: Some(([127, 0, 0, 1], 0).into()),
-                distributor: Some(distributor.into()),
-                token: token.map(Into::into),
-                ..Config::default()
-            };
+            let config = Config::new("goods")
+                .routes([Route::get("/goods"), Route::get("/none")])
+                .listen(SocketAddr::from(([127, 0, 0, 1], 0)))
+                .distributor(distributor)
+                .token(token.map(Into::into));
             let mut node = Node::new(config, Goods);
             node.start(reactor.net()).unwrap();
             while matches!(stopped.try_recv(), Err(TryRecvError::Empty)) {

@@ -350,13 +350,10 @@ fn runs_a_distributor_admin_api_gateway_and_two_nodes_on_one_reactor() {
     let gateway_addr = gateway.listen(net, any_port()).unwrap();
     gateway.start(net).unwrap();
     let [mut goods, mut prices] = ["goods", "prices"].map(|name| {
-        let config = node::Config {
-            name: name.to_owned(),
-            routes: vec![Route::new("GET", format!("/{name}"))],
-            listen: Some(any_port()),
-            distributor: Some(addr.into()),
-            ..node::Config::default()
-        };
+        let config = node::Config::new(name)
+            .routes([Route::new("GET", format!("/{name}"))])
+            .listen(any_port())
+            .distributor(addr);
         let mut node = Node::new(config, Named(name));
         node.start(net).unwrap();
         node

@@ -108,14 +108,11 @@ const SOON_COMPLETE: [&str; 2] = ["--warm-up", "100ms"];
 const CALL: Duration = DEADLINE;
 
 fn config(distributor: SocketAddr) -> Config {
-    Config {
-        name: "work".to_owned(),
-        routes: vec![Route::get("/work")],
-        listen: Some("127.0.0.1:0".parse().unwrap()),
-        distributor: Some(distributor.into()),
-        retry: 300 * MILLI,
-        ..Config::default()
-    }
+    Config::new("work")
+        .routes([Route::get("/work")])
+        .listen("127.0.0.1:0".parse::<SocketAddr>().unwrap())
+        .distributor(distributor)
+        .retry(300 * MILLI)
 }
 
 impl Town {
@@ -147,11 +144,7 @@ impl Town {
         let mut town = Town::new();
         town.add(config.clone());
         for _ in 0..callers {
-            town.add(Config {
-                name: "caller".to_owned(),
-                routes: Vec::new(),
-                ..config.clone()
-            });
+            town.add(config.clone().name("caller").routes(Vec::new()));
         }
         town.turn_until("all nodes list the worker", |town| town.all_know(1));
         town
@@ -402,10 +395,7 @@ fn continues_calls_while_the_distributor_is_stopped() {
         "4s",
     ];
     let distributor = Distributor::start(&flags);
-    let config = Config {
-        registration_timeout: 300 * MILLI,
-        ..config(distributor.addr)
-    };
+    let config = config(distributor.addr).registration_timeout(300 * MILLI);
     let mut town = Town::around_one(5, &config);
     town.call_for(100 * MILLI);
     distributor.program.signal(Signal::STOP);
@@ -571,10 +561,7 @@ fn works_with_a_plain_distributor() {
         return;
     };
     let port = port_of(&mut plain);
-    let config = Config {
-        merge: Duration::from_secs(5),
-        ..config(SocketAddr::from(([127, 0, 0, 1], port)))
-    };
+    let config = config(SocketAddr::from(([127, 0, 0, 1], port))).merge(Duration::from_secs(5));
     let mut town = Town::around_one(3, &config);
     town.call_for(200 * MILLI);
     plain.kill();

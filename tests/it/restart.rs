@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fs;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
@@ -265,13 +266,11 @@ fn nodes_lose_no_member_in_a_restart() {
     let mut nodes: Vec<Node<()>> = (0..4)
         .map(|number| {
             let mut node = Node::new(
-                Config {
-                    name: format!("node{number}"),
-                    listen: Some(([127, 0, 0, 1], 0).into()),
-                    distributor: Some(place.port.addr.into()),
-                    retry: Duration::from_millis(100),
-                    ..Config::default()
-                },
+                Config::default()
+                    .name(format!("node{number}"))
+                    .listen(SocketAddr::from(([127, 0, 0, 1], 0)))
+                    .distributor(place.port.addr)
+                    .retry(Duration::from_millis(100)),
                 (),
             );
             node.start(reactor.net()).unwrap();

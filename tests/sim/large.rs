@@ -111,16 +111,16 @@ fn large() {
         ..Limits::default()
     };
     let mut reactor = Reactor::simulated(process, limits);
-    let mut distributor = Distributor::new(Config {
-        capacity: Capacity {
-            max_entries: connections + 1000,
-            ..Capacity::default()
-        },
-        // Heartbeats are rare: the test is about lists.
-        heartbeat: 600 * SECOND,
-        silence: 1800 * SECOND,
-        ..Config::default()
-    });
+    let mut distributor = Distributor::new(
+        Config::default()
+            .capacity(Capacity {
+                max_entries: connections + 1000,
+                ..Capacity::default()
+            })
+            // Heartbeats are rare: the test is about lists.
+            .heartbeat(600 * SECOND)
+            .silence(1800 * SECOND),
+    );
     let addr: SocketAddr = ([10, 0, 0, 1], 9000).into();
     distributor
         .listen(reactor.net(), addr)

@@ -87,13 +87,10 @@ impl Shopkeeper {
             releases: Arc::clone(&releases),
             dies: Arc::clone(&dies),
         };
-        let config = Config {
-            name: name.to_owned(),
-            routes: routes.iter().map(|route| Route::parse(route)).collect(),
-            listen: Some("127.0.0.1:0".parse().unwrap()),
-            distributor: Some(distributor.into()),
-            ..Config::default()
-        };
+        let config = Config::new(name)
+            .routes(routes.iter().map(|route| Route::parse(route)))
+            .listen("127.0.0.1:0".parse::<SocketAddr>().unwrap())
+            .distributor(distributor);
         let (sender, receiver) = mpsc::channel();
         let thread = thread::spawn(move || {
             let mut reactor = Reactor::new(Limits::default()).unwrap();
@@ -222,10 +219,8 @@ fn start_within(distributor: SocketAddr, http: pilcrow::http::Limits) -> SocketA
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let mut reactor = Reactor::new(Limits::default()).unwrap();
-        let mut gateway = pilcrow::gateway::Gateway::new(pilcrow::gateway::Config {
-            http,
-            ..pilcrow::gateway::Config::new(distributor)
-        });
+        let mut gateway =
+            pilcrow::gateway::Gateway::new(pilcrow::gateway::Config::new(distributor).http(http));
         let any_port = "127.0.0.1:0".parse().unwrap();
         sender
             .send(gateway.listen(reactor.net(), any_port).unwrap())
