@@ -35,13 +35,10 @@ impl Bench {
             node_process: process.id(),
             reactor: Reactor::simulated(process, Limits::default()),
             node: Node::new(
-                Config {
-                    name: "n".to_owned(),
-                    advertised_port: Some(7000),
-                    distributor: Some(address().into()),
-                    max_list_bytes: 1 << 20,
-                    ..Config::default()
-                },
+                Config::new("n")
+                    .advertised_port(7000)
+                    .distributor(address())
+                    .max_list_bytes(1 << 20),
                 (),
             ),
             distributor: world.start(host),
