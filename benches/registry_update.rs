@@ -16,7 +16,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use pilcrow::distributor::{Config, Distributor, Snapshot, SnapshotSink};
-use pilcrow::reactor::{Limits, Reactor};
+use pilcrow::reactor::{Limits, Reactor, TcpOptions};
 use side_by_side::{cpu_of, is_selected};
 
 /// Number of joins, and of leaves, at each size.
@@ -61,6 +61,12 @@ fn changes(nodes: usize, persists: bool) -> (Vec<Duration>, Vec<Duration>) {
         max_connections: 20_000,
         // The nodes that join later send nothing until then.
         first_byte_timeout: hour,
+        // Probes of thousands of connections overflow the queue of the loopback device.
+        tcp: TcpOptions {
+            keepalive_idle: hour,
+            user_timeout: hour,
+            ..TcpOptions::default()
+        },
         ..Limits::default()
     };
     let mut reactor = Reactor::new(limits).unwrap();
