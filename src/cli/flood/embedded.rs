@@ -18,6 +18,9 @@ use crate::reactor::{ConnId, Handler, Limits, Net, Reactor};
 
 /// Time that a turn waits for events. A service does its own work between two turns.
 const WAIT: Duration = Duration::from_millis(1);
+/// Time without an update after which the first lists are complete: one may come before the
+/// session begins, and one after.
+const SETTLED: Duration = Duration::from_millis(200);
 /// Maximum length of a list that nodes accept.
 const MAX_LIST_BYTES: usize = 16 << 20;
 
@@ -158,8 +161,12 @@ fn turn_node(to: SocketAddr, progress: &Progress) -> io::Result<Turns> {
         turns.turn(&mut reactor, &mut node)?;
         if !progress.is_ready() {
             turns = Turns::default();
+            let now = reactor.net().now();
             let cx = node.context(reactor.net());
-            let has_list = cx.roster().updated_at().is_some();
+            let has_list = cx
+                .roster()
+                .updated_at()
+                .is_some_and(|at| at + SETTLED <= now);
             let is_ready = cx.link() == LinkState::Registered && has_list;
             progress.is_ready.store(is_ready, Ordering::Relaxed);
         }
