@@ -26,6 +26,13 @@ fn target() -> PathBuf {
     temporary.parent().unwrap_or(temporary).to_owned()
 }
 
+/// The packages of the copy that the simulation needs.
+const PACKAGES: [&str; 3] = [
+    "pilcrow-testing",
+    "pilcrow-simulation",
+    "pilcrow-test-client",
+];
+
 /// Builds the simulation of the copy in the target folder of the project, which shares
 /// dependencies.
 fn build(copy: &Path) -> PathBuf {
@@ -34,6 +41,12 @@ fn build(copy: &Path) -> PathBuf {
         .args(["test", "--frozen", "--release", "--no-run"])
         .args(["--package", "pilcrow-simulation", "--test", "sim"])
         .args(["--quiet", "--message-format", "json-render-diagnostics"])
+        // Another profile: Cargo would otherwise take the packages of the copy for those of the
+        // project, and not build these again after a change.
+        .args(PACKAGES.iter().flat_map(|package| {
+            let debug = format!("profile.release.package.{package}.debug='line-tables-only'");
+            ["--config".to_owned(), debug]
+        }))
         .arg("--target-dir")
         .arg(target())
         .current_dir(copy)
