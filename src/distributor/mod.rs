@@ -187,7 +187,10 @@ impl Distributor {
         self.begin_warm_up(net);
         for (entry, identity) in restored.entries {
             match self.registry.join(entry) {
-                Ok(id) => self.identities.restore(id, identity, &self.registry),
+                Ok(id) => {
+                    self.identities.restore(id, identity, &self.registry);
+                    self.persistence.changed(id);
+                }
                 Err(_) => left_out += 1,
             }
         }

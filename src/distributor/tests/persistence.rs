@@ -95,6 +95,23 @@ fn hands_over_the_whole_list_although_it_encodes_changes_only() {
 }
 
 #[test]
+fn hands_over_entries_that_are_restored_later() {
+    let state = {
+        let mut bench = Bench::new();
+        bench.crowd(5);
+        bench.distributor.snapshot().into_bytes()
+    };
+    let restored = Restored::decode(&state, &RegistrationLimits::default()).unwrap();
+    let mut bench = Bench::new();
+    let sink = Newest::default();
+    let net = bench.reactor.net();
+    bench.distributor.persist_to(net, sink.clone());
+    bench.distributor.restore(net, restored);
+    bench.pass(60 * MILLI);
+    assert_eq!(sink.0.borrow().clone().into_bytes(), state);
+}
+
+#[test]
 fn restores_the_list_after_a_restart() {
     let mut bench = Bench::new();
     let crowd = bench.crowd(3);
