@@ -534,7 +534,7 @@ fn sighup_reloads_the_admin_token() {
         status("0123456789abcdef-new") == 404
     });
     assert_eq!(status("0123456789abcdef-old"), 403);
-    hang_up("short\n", "invalid token file, tokens unchanged");
+    hang_up("not a token\n", "invalid token file, tokens unchanged");
     assert_eq!(status("0123456789abcdef-new"), 404);
 }
 

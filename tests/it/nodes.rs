@@ -17,7 +17,9 @@ use pilcrow::reactor::{Limits, Reactor};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{DEADLINE, Distributor, Program, in_background, node_is_missing, wait_until};
+use crate::support::{
+    DEADLINE, Distributor, Program, ReservedPort, in_background, node_is_missing, wait_until,
+};
 
 const MILLI: Duration = Duration::from_millis(1);
 
@@ -557,17 +559,20 @@ fn port_of(program: &mut Program) -> u16 {
 
 #[test]
 fn works_with_a_plain_distributor() {
-    let Some(mut plain) = peer("plain_distributor.js", &["--port", "0"]) else {
+    // Reserved while the Distributor is gone.
+    let reserved = ReservedPort::new();
+    let port = reserved.addr.port().to_string();
+    let Some(mut plain) = peer("plain_distributor.js", &["--port", &port]) else {
         return;
     };
-    let port = port_of(&mut plain);
-    let config = config(SocketAddr::from(([127, 0, 0, 1], port))).merge(Duration::from_secs(5));
+    port_of(&mut plain);
+    let config = config(reserved.addr).merge(Duration::from_secs(5));
     let mut town = Town::around_one(3, &config);
     town.call_for(200 * MILLI);
     plain.kill();
     town.call_until("all nodes have lost the Distributor", Town::all_are_lost);
     town.call_for(500 * MILLI);
-    let _plain = peer("plain_distributor.js", &["--port", &port.to_string()]);
+    let _plain = peer("plain_distributor.js", &["--port", &port]);
     town.call_until("all nodes are registered again", |town| {
         town.all_are_back(4)
     });
