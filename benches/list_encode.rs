@@ -12,9 +12,11 @@ use side_by_side::{compare, cpu_of_all, is_selected, measure, print_head};
 const NODES: usize = 1000;
 const ROUNDS: usize = 50;
 
+type Row = (&'static str, fn(&str));
+
 fn main() {
     print_head();
-    let rows: [(&str, fn(&str)); 3] = [
+    let rows: [Row; 3] = [
         ("list_encode/list of 1,000", snapshot),
         ("list_encode/delta of 10 joined and 10 left", delta),
         ("list_encode/one leaves and another joins", change),

@@ -596,7 +596,7 @@ impl Watched {
         while watched.others.len() + 1 < nodes {
             let connections = watched.others.len() + 2;
             watched.others.push(client(addr));
-            if connections % 50 == 0 || connections == nodes {
+            if connections.is_multiple_of(50) || connections == nodes {
                 watched.turn_until(|watched| watched.reactor.net().connections() == connections);
             }
         }

@@ -1,5 +1,7 @@
 //! A client, in a thread of its own, with a fixed number of requests in flight on each connection.
 
+#![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread::{self, JoinHandle};

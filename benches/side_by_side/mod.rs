@@ -1,7 +1,7 @@
 //! Compares ours with the bare system calls in one run: in alternate rounds, so that other load
 //! affects both alike, and by processor time of one thread, so that waiting does not count.
 
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 pub(crate) mod client;
 
