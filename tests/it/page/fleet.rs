@@ -72,6 +72,11 @@ impl Fleet {
             "1h",
             "--first-byte-timeout",
             "1h",
+            // A busy kernel may lose probes of thousands of idle connections.
+            "--keepalive-idle",
+            "1h",
+            "--tcp-user-timeout",
+            "1h",
         ]);
         let mut fleet = Fleet {
             admin,
