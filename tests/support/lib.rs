@@ -361,17 +361,27 @@ pub struct ReservedPort {
 
 impl ReservedPort {
     pub fn new() -> ReservedPort {
-        use socket2::{Domain, Socket, Type};
-        // A socket that is bound and not listening does not block a listener that reuses addresses.
-        let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        bound.set_reuse_address(true).unwrap();
-        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-        bound.bind(&any_port.into()).unwrap();
-        let addr = bound.local_addr().unwrap().as_socket().unwrap();
+        // Of all addresses: some listen on all, and fail if a client has the port on another one.
+        let bound = ReservedPort::bind(([0; 16], 0).into())
+            .or_else(|_| ReservedPort::bind(([127, 0, 0, 1], 0).into()))
+            .unwrap();
+        let port = bound.local_addr().unwrap().as_socket().unwrap().port();
         ReservedPort {
             _bound: bound,
-            addr,
+            addr: ([127, 0, 0, 1], port).into(),
         }
+    }
+
+    /// A socket that is bound and not listening does not block a listener that reuses addresses.
+    fn bind(addr: SocketAddr) -> std::io::Result<socket2::Socket> {
+        use socket2::{Domain, Socket, Type};
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        if addr.is_ipv6() {
+            socket.set_only_v6(false)?;
+        }
+        socket.bind(&addr.into())?;
+        Ok(socket)
     }
 }
 
