@@ -1,5 +1,6 @@
 //! A server that answers the requests that it received, and requests that it did not.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use pilcrow::testing::sim::{Process, Socket};
@@ -12,6 +13,9 @@ use crate::wire::Wire;
 
 /// The number of every forger in the record of calls.
 pub const FORGER: ActorId = ActorId::MAX;
+
+/// More than there are nodes, and faults in a row.
+const MAX_ACCEPTS: usize = 1000;
 
 /// A node numbers its calls in the high bits of their keys, and reuses the low ones.
 const NEXT_KEY: i64 = 1 << 21;
@@ -42,8 +46,13 @@ impl Forger {
     }
 
     pub fn poke(&mut self, process: &mut Process, calls: &mut Calls) {
-        while let Ok((socket, _)) = process.accept(self.listener) {
-            self.callers.push(Wire::new(socket));
+        // No event follows an accept that fails, so it is repeated.
+        for _ in 0..MAX_ACCEPTS {
+            match process.accept(self.listener) {
+                Ok((socket, _)) => self.callers.push(Wire::new(socket)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(_) => {}
+            }
         }
         self.callers.retain_mut(|caller| {
             let read = caller.read(process);
