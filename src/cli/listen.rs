@@ -235,7 +235,10 @@ pub(crate) fn bind_all(
             if chosen_port.is_none() {
                 return Err(cannot_listen(&source, address, &error, listening));
             }
-            warn!(%address, error = %reason(&error), source, "not listening on one address of a name");
+            warn!(
+                %address, error = %reason(&error), source,
+                "not listening on one address of a name"
+            );
         }
     }
     Ok(all)

@@ -49,7 +49,10 @@ impl ServiceManager {
         if let Some(socket) = &self.0
             && let Err(error) = socket.send(lines.as_bytes())
         {
-            warn!(error = %reason(&error), notification = lines.trim_end(), "failed to notify the service manager");
+            warn!(
+                error = %reason(&error), notification = lines.trim_end(),
+                "failed to notify the service manager"
+            );
         }
     }
 }

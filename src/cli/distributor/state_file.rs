@@ -81,7 +81,10 @@ impl Lock {
             Err(error) => {
                 if !mem::replace(&mut self.warned, true) {
                     let path = &*self.path.to_string_lossy();
-                    warn!(path, error = %reason(&error), "failed to lock state file: do not share it");
+                    warn!(
+                        path, error = %reason(&error),
+                        "failed to lock state file: do not share it"
+                    );
                 }
             }
         }
@@ -111,7 +114,10 @@ pub(crate) fn load(path: &Path, config: &Config) -> Option<Restored> {
             return None;
         }
         Err(error) if error.kind() == ErrorKind::InvalidInput => {
-            warn!(path = shown, error = %reason(&error), "unusable state file: the list is not persisted");
+            warn!(
+                path = shown, error = %reason(&error),
+                "unusable state file: the list is not persisted"
+            );
             return None;
         }
         Err(error) => reason(&error),
@@ -123,7 +129,10 @@ pub(crate) fn load(path: &Path, config: &Config) -> Option<Restored> {
             warn!(path = shown, aside, why, "invalid state file set aside");
         }
         Err(error) => {
-            warn!(path = shown, why, error = %reason(&error), "invalid state file not set aside: it may be overwritten");
+            warn!(
+                path = shown, why, error = %reason(&error),
+                "invalid state file not set aside: it may be overwritten"
+            );
         }
     }
     None
@@ -263,7 +272,10 @@ impl Writer {
                 if is_first || now - failing.logged_at >= LOG_INTERVAL {
                     failing.logged_at = now;
                     let failures = failing.failures;
-                    warn!(path, error = %reason(&error), failures, "failed to write state file, retrying");
+                    warn!(
+                        path, error = %reason(&error), failures,
+                        "failed to write state file, retrying"
+                    );
                 }
             }
         }
