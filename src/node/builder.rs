@@ -12,6 +12,7 @@ use super::calls::CallId;
 use super::config::Config;
 use super::error::{Error, FIRST_OWN_CODE, too_small};
 use super::event::Event;
+use super::link::LONGEST_LOOKUP;
 use super::routes::{Connections, Handler, Hooks, RoutedRequest, Routes, ServiceContext};
 use super::service_node::Node;
 use super::tasks::{TaskContext, TaskRequest};
@@ -373,9 +374,6 @@ impl<T: 'static> Builder<T> {
         Ok(node)
     }
 }
-
-/// Time for the lookup of a name to listen on.
-const LONGEST_LOOKUP: Duration = Duration::from_secs(5);
 
 /// Returns an address to listen on. Of those of a name it is one of IPv4, if there is any: the
 /// Distributor lists a node by the address that it connects from.
