@@ -127,6 +127,8 @@ impl HttpSide<'_> {
         // `HEAD` is served as `GET`, without the body of the response.
         let of_get = (route.method == "HEAD").then(|| Route::get(request.path()));
         let mut routes = [Some(&route), of_get.as_ref()].into_iter().flatten();
+        // A node may have left in this turn: its routes are gone, not unknown.
+        self.node.pass_events(net);
         let now = net.now();
         let (service, roster, _) = self.node.parts();
         let is_served = |route: &&Route<'_>| roster.serving_prefix(route).next().is_some();

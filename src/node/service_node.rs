@@ -128,6 +128,14 @@ impl<S: Service> Node<S> {
         Handle { calls, waker }
     }
 
+    /// Passes the events so far to the service. Call it before the end of a turn if what the
+    /// service knows must agree with the roster.
+    pub(crate) fn pass_events(&mut self, net: &mut Net) {
+        for event in std::mem::take(&mut self.core.events) {
+            self.service_part(net, |service, cx| service.on_event(cx, event));
+        }
+    }
+
     pub(super) fn service_part<R>(
         &mut self,
         net: &mut Net,
@@ -327,9 +335,7 @@ impl<S: Service> Handler for Node<S> {
 
     /// Passes events and results to the service. Their effects are handled in the next turn.
     fn on_turn_end(&mut self, net: &mut Net) {
-        for event in std::mem::take(&mut self.core.events) {
-            self.service_part(net, |service, cx| service.on_event(cx, event));
-        }
+        self.pass_events(net);
         for _ in 0..self.core.caller.completed.len() {
             if let Some((call, error)) = self.core.caller.completed.pop_front() {
                 self.give_result(net, call, Err(error));

@@ -483,6 +483,28 @@ fn answers_502_for_a_get_that_a_node_had_read_before_it_died() {
     assert_eq!(gateway.get("/deadly").status, 503);
 }
 
+#[test]
+fn answers_503_in_the_turn_in_which_a_node_leaves() {
+    let distributor = Distributor::start(&[]);
+    let mut shop = Shopkeeper::start(distributor.addr, "shop", &["GET/goods"]);
+    let gateway = Gateway::start(distributor.addr, &[]);
+    gateway.wait_for("/goods");
+    let mut client = gateway.connect();
+    client.send(&request("GET", "/goods", "", ""));
+    assert_eq!(client.answer().status, 200);
+    gateway.program.freeze();
+    shop.kill();
+    wait_until("the departure", || {
+        let list = pilcrow_test_client::Client::connect(distributor.addr).next_list();
+        !list.contains(&"shop".to_owned())
+    });
+    // The Distributor has written the change before it accepts another connection.
+    pilcrow_test_client::Client::connect(distributor.addr).next_list();
+    client.send(&request("GET", "/goods", "", ""));
+    gateway.program.thaw();
+    assert_eq!(client.answer().status, 503);
+}
+
 /// Accepts a connection. Fails if none arrives in time.
 fn accept(listener: &TcpListener) -> TcpStream {
     listener.set_nonblocking(true).unwrap();
