@@ -757,6 +757,9 @@ fn answers_a_drain_when_all_watchers_have_acknowledged_it() {
     let mut node = Node::join(&distributor, "node", delta());
     let stay = ["watcher", "late", "untracked", "none"];
     late.acks = false;
+    for member in [&mut watcher, &mut late] {
+        member.wait_for_names(&["watcher", "late", "untracked", "none", "node"]);
+    }
 
     let key = node.begin_drain(60_000);
     let drain_answers = |frames: &[Value]| frames.iter().filter(|f| f["key"] == key).count();
