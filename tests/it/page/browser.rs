@@ -377,6 +377,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The name of a Chromium that is installed.
 static INSTALLED: LazyLock<Option<&str>> = LazyLock::new(|| {
     let names = [
+        // Without its window, a page takes two thirds of the processor time.
+        "chromium-headless-shell",
         "chromium",
         "chromium-browser",
         "google-chrome",
