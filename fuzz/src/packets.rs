@@ -111,12 +111,15 @@ fn sessions(script: &mut Script<'_>) {
         epoch: some(script).map(Into::into),
         rev: (script.pick(2) == 1).then(|| number(script)),
         token: some(script).map(Token::from),
+        only: None,
     };
     let text = serde_json::to_string(&request).expect("it is JSON");
     let raw = RawValue::from_string(text).expect("it is JSON");
     assert_eq!(SessionRequest::parse(&raw), Ok(request));
 
     let registered = Registered {
+        features: Vec::new(),
+        only: None,
         id: number(script),
         epoch: script.text().into(),
         rev: number(script),

@@ -331,7 +331,7 @@ impl Distributor {
         conn: ConnId,
         packet: &Packet<'_>,
     ) -> Result<(), Refusal> {
-        let applied = Applied::parse(packet.session());
+        let applied = Applied::parse(packet.session())?;
         let peer = self.peers.get_mut(conn);
         let sent = peer.as_ref().and_then(|peer| peer.listed_revision);
         let session = peer.and_then(|peer| peer.session.as_mut());

@@ -241,6 +241,8 @@ impl Distributor {
             epoch: Cow::Borrowed(&self.epoch),
             rev: self.registry.revision(),
             heartbeat_ms: super::millis(self.config.heartbeat),
+            features: Vec::new(),
+            only: None,
         };
         let key = packet.key().map_or("null", RawValue::get);
         net.send_with(conn, |out| write_reply(out, key, &results));

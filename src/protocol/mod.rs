@@ -13,6 +13,7 @@ pub(crate) mod packet;
 pub(crate) mod registration;
 mod route;
 pub(crate) mod session;
+pub(crate) mod subscription;
 mod trace;
 pub(crate) mod update;
 
@@ -34,6 +35,7 @@ pub(crate) use session::{
     write_draining, write_session_list,
 };
 pub use session::{Drained, Token};
+pub use subscription::Subscription;
 pub use trace::TraceContext;
 pub use update::ListedNode;
 pub(crate) use update::{Left, Update, UpdateSession};
@@ -42,3 +44,5 @@ pub(crate) use update::{Left, Update, UpdateSession};
 pub(crate) const DISTRIBUTES: &str = "/distributes";
 /// The uri for heartbeats of nodes with a session.
 pub(crate) const HEARTBEAT: &str = "/distributes/heartbeat";
+/// The feature of a Distributor that knows subscriptions.
+pub(crate) const ONLY: &str = "only";

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::error_code::{ErrorCode, Refusal};
+use super::subscription::Subscription;
 
 /// The updates that a node requests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
@@ -43,6 +44,9 @@ pub struct SessionRequest<'a> {
     /// The token, if one is required.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Token<'a>>,
+    /// The entries that it receives; `None` for all.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub only: Option<Subscription>,
 }
 
 /// A secret that admits a node. Create it from a `String` or `&str`.
@@ -109,7 +113,12 @@ pub(crate) fn is_instance(text: &str) -> bool {
 impl<'a> SessionRequest<'a> {
     /// Reads the `session` of a registration.
     pub fn parse(raw: &'a RawValue) -> Result<SessionRequest<'a>, Refusal> {
-        let request: SessionRequest<'a> = object("session", raw.get())?;
+        let mut request: SessionRequest<'a> = object("session", raw.get())?;
+        request.only = Subscription::parse(raw)?;
+        if request.only.is_some() && request.watch == Watch::None {
+            let message = "session: only without updates: set watch to list or delta";
+            return Err(Refusal::new(ErrorCode::InvalidParameters, message));
+        }
         if !request.instance.as_deref().is_none_or(is_instance) {
             let message = "session: invalid instance: use 1 to 64 letters and digits";
             return Err(Refusal::new(ErrorCode::InvalidParameters, message));
@@ -119,17 +128,28 @@ impl<'a> SessionRequest<'a> {
 }
 
 /// The `session` of a heartbeat: the revision that was last applied.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
 pub struct Applied {
     /// The revision.
     #[serde(default)]
     pub rev: u64,
+    /// The subscription that replaces the current one; `None` to keep it.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub only: Option<Subscription>,
 }
 
 impl Applied {
-    /// Reads the `session` of a heartbeat; `None` if it is absent or invalid.
-    pub fn parse(raw: Option<&RawValue>) -> Option<Applied> {
-        object("session", raw?.get()).ok()
+    /// Reads the `session` of a heartbeat; `None` if it is absent or has no valid revision. Returns
+    /// the error of an invalid subscription.
+    pub fn parse(raw: Option<&RawValue>) -> Result<Option<Applied>, Refusal> {
+        let Some(raw) = raw else {
+            return Ok(None);
+        };
+        let Ok(mut applied) = object::<Applied>("session", raw.get()) else {
+            return Ok(None);
+        };
+        applied.only = Subscription::parse(raw)?;
+        Ok(Some(applied))
     }
 }
 
@@ -185,6 +205,13 @@ pub struct Registered<'a> {
     pub rev: u64,
     /// Interval of heartbeats, in milliseconds.
     pub heartbeat_ms: u64,
+    /// The names of the additions to the protocol that the Distributor knows. Sent to sessions that
+    /// use one.
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<Cow<'a, str>>,
+    /// False if the Distributor has too many subscriptions, and sends all entries to this session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<bool>,
 }
 
 /// The `results` of a drain: which sessions have acknowledged it.

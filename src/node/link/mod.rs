@@ -215,6 +215,7 @@ impl DistributorLink {
             epoch: known.map(|(epoch, _)| epoch.into()),
             rev: known.map(|(_, rev)| rev),
             token: self.config.token.clone(),
+            only: None,
         };
         net.send_with(conn, |out| {
             packets::registration(out, key, &self.config, self.port, &session)
