@@ -213,7 +213,7 @@ impl Distributor {
         id: EntryId,
     ) {
         self.record_session_end(net, conn);
-        let opened_at_push = self.pushes.pushed_revision;
+        let opened_at_push = self.pushes.pushed_to_sessions();
         let Some(peer) = self.peers.get_mut(conn) else {
             return;
         };

@@ -42,8 +42,6 @@ pub struct Net {
     pub(super) closed: Vec<ConnId>,
     pub(super) refused_connections: usize,
     pub(super) output_pool: BufferPool,
-    /// The last flush ran out of time.
-    pub(super) was_flush_cut: bool,
     /// Totals by owner.
     pub(super) owners: Vec<OwnerTotals>,
     pub(super) counters: Counters,
@@ -56,6 +54,8 @@ pub(super) struct OwnerTotals {
     pub(super) connections: usize,
     /// Part of [`Counters::flush_time`].
     pub(super) flush_time: Duration,
+    /// The last flush ran out of time before it had written to all of them.
+    pub(super) was_flush_cut: bool,
 }
 
 /// Purpose of a timer in the wheel.
@@ -85,7 +85,6 @@ impl Net {
             closed: Vec::new(),
             refused_connections: 0,
             output_pool: BufferPool::default(),
-            was_flush_cut: false,
             owners: vec![OwnerTotals::default()],
             counters: Counters::default(),
         }
@@ -147,6 +146,11 @@ impl Net {
     /// Returns the time of this turn. It is the same in all callbacks of a turn.
     pub fn now(&self) -> Time {
         self.now
+    }
+
+    /// Reads the clock, which advances within a turn.
+    pub(crate) fn clock(&mut self) -> Time {
+        self.system.now().max(self.now)
     }
 
     /// Returns the waker of the reactor.
@@ -299,9 +303,10 @@ impl Net {
         self.connections.insert(connection);
     }
 
-    /// Returns whether the last turn ran out of time while writing, so that this one resumes it.
-    pub(crate) fn has_unflushed(&self) -> bool {
-        self.was_flush_cut
+    /// Returns whether the last turn ran out of time before it had written to all connections of
+    /// this owner, so that this one resumes it.
+    pub(crate) fn has_unflushed(&self, owner: Owner) -> bool {
+        self.totals_of(owner).was_flush_cut
     }
 
     /// Stops passing the connection's input to the handler, until [`Net::resume`].

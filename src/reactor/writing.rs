@@ -20,7 +20,9 @@ const BYTES_PER_CLOCK: usize = 256 << 10;
 impl Net {
     /// Writes the queues until they are empty or the time of the turn for writing is over.
     pub(super) fn flush(&mut self, handler: &mut dyn Handler) {
-        self.was_flush_cut = false;
+        for totals in &mut self.owners {
+            totals.was_flush_cut = false;
+        }
         let Some(first) = self.dirty.front().copied() else {
             return;
         };
@@ -53,11 +55,14 @@ impl Net {
         self.charge(owner, now.saturating_since(since));
         self.counters.flush_time += now.saturating_since(started);
 
-        self.was_flush_cut = !self.dirty.is_empty();
         // The remaining connections have unwritten bytes too: `on_drained` follows for them.
         for index in 0..self.dirty.len() {
             if let Some(id) = self.dirty.get(index).copied() {
                 self.set_backlogged(id);
+                let owner = self.owner_of(id);
+                if let Some(totals) = self.owners.get_mut(owner.index()) {
+                    totals.was_flush_cut = true;
+                }
             }
         }
     }

@@ -139,6 +139,12 @@ pub struct Stats {
     pub wrong_protocol: u64,
     /// Pushes of one or several changes to all watching peers.
     pub pushes: u64,
+    /// Pushes that waited because pushing takes too large a share of the time.
+    pub folds_by_budget: u64,
+    /// Pushes that waited for that reason as long as a push may, and then began.
+    pub folds_by_debt: u64,
+    /// Pushes to plain peers that waited for the minimum time between two lists to them.
+    pub folds_by_plain_pause: u64,
     /// Lists and deltas queued for peers.
     pub lists_sent: u64,
     /// Pushes of a list that exceeds the read buffer of plain peers.

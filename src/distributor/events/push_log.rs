@@ -69,7 +69,8 @@ impl PushLog {
         self.changed_at.get_or_insert(now);
     }
 
-    pub(in crate::distributor) fn begin(&mut self, pushed: Pushed) {
+    /// Records a push. One that sends the revision of the last push to other peers adds to it.
+    pub(in crate::distributor) fn begin(&mut self, mut pushed: Pushed) {
         if let Some(changed_at) = self.changed_at.take()
             && pushed.asks_for_ack
             && pushed.total > 0
@@ -82,6 +83,15 @@ impl PushLog {
                 changed_at,
                 awaited: pushed.total,
             });
+        }
+        if let Some(last) = self.last.back_mut()
+            && last.revision == pushed.revision
+        {
+            last.sent += pushed.sent;
+            last.backlogged += pushed.backlogged;
+            last.backlogged_names.append(&mut pushed.backlogged_names);
+            last.backlogged_names.truncate(MAX_NAMES);
+            return;
         }
         if self.last.len() >= MAX_PUSHES {
             self.last.pop_front();

@@ -3,6 +3,7 @@
 //! The list is state, not a log: a backlogged peer is skipped, and receives the newest list after
 //! it has read the previous one. A connection never holds more than one unwritten list.
 
+mod budget;
 mod frames;
 mod pacing;
 
@@ -25,8 +26,6 @@ const PLAIN_READ_BYTES: usize = 64 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Pushes {
     frames: Frames,
-    /// Last revision that was pushed to all watching peers, except backlogged ones.
-    pub(super) pushed_revision: u64,
     /// Connections that receive a list at the end of this turn, even if it has not changed.
     scheduled: Vec<ConnId>,
     pacing: Pacing,
@@ -67,8 +66,10 @@ impl Pushes {
     /// Sends the newest list to a connection that is no longer backlogged, if it was skipped.
     pub(super) fn catch_up(&mut self, mut cx: Context<'_>, conn: ConnId) {
         self.send_scheduled(&mut cx, conn);
-        let pushed = self.pushed_revision;
-        let is_behind = |peer: &Peer| peer.listed_revision.is_none_or(|listed| listed < pushed);
+        let is_behind = |peer: &Peer| {
+            let pushed = self.pacing.pushed_to(peer);
+            peer.listed_revision.is_none_or(|listed| listed < pushed)
+        };
         let peer = cx.peers.get(conn);
         if peer.is_some_and(|peer| peer.is_watching() && is_behind(peer)) {
             self.send_update(&mut cx, conn);
@@ -100,7 +101,7 @@ impl Pushes {
             return cx.net.resume(conn);
         }
         let revision = cx.source.registry.revision();
-        let push_follows = revision != self.pushed_revision && peer.is_behind(revision);
+        let push_follows = revision != self.pacing.pushed_to(peer) && peer.is_behind(revision);
         if peer.is_list_due && !push_follows {
             self.send_update(cx, conn);
         }
@@ -124,11 +125,12 @@ impl Pushes {
         if let (Some(took), Some(journal)) = (self.pacing.settle(cx.net, cx.owner), journal) {
             journal.push_writing.record(took);
         }
-        let (revision, entries) = (registry.revision(), registry.len());
-        if revision == self.pushed_revision || !self.pacing.allows(cx.net, cx.owner, entries) {
+        let revision = registry.revision();
+        let stats = &mut cx.events.stats;
+        let Some(due) = self.pacing.due(cx.net, cx.owner, revision, stats) else {
             return;
-        }
-        self.pushed_revision = revision;
+        };
+        let began = cx.net.clock();
         self.frames.set_revision(cx.source, cx.net.now());
         let names_backlogged = cx.events.journal.is_some();
         let mut sent = Sent::default();
@@ -143,6 +145,9 @@ impl Pushes {
                 pushed.total += 1;
             } else {
                 pushed.untracked += 1;
+            }
+            if !due.includes(peer) {
+                return;
             }
             let is_backlogged = cx.net.is_backlogged(conn);
             if is_backlogged {
@@ -170,7 +175,10 @@ impl Pushes {
                 }
             }
         });
-        self.pacing.begin(cx.net, cx.owner, entries, sent);
+        sent.watching_plain_peers = pushed.untracked;
+        let encoding = cx.net.clock().saturating_since(began);
+        let now = cx.net.now();
+        self.pacing.begin(now, due, revision, encoding, sent);
         let stats = &mut cx.events.stats;
         stats.pushes += 1;
         let bytes = self.frames.plain_list_bytes();
@@ -202,6 +210,11 @@ impl Pushes {
                 }
             }
         }
+    }
+
+    /// Returns the last revision that was pushed to all watching sessions, except backlogged ones.
+    pub(super) fn pushed_to_sessions(&self) -> u64 {
+        self.pacing.pushed_to_sessions()
     }
 
     /// Returns the sizes of its collections: connections with a scheduled list, deltas, old lists

@@ -1,236 +1,234 @@
-//! Pacing: the start of the next push. It is immediate when all is quiet, and under churn late
-//! enough to leave time for other work.
+//! Pacing: the start of the next push. It is immediate while pushing leaves time for other work.
 
 use std::time::Duration;
 
+use super::budget::Budget;
+use crate::distributor::events::Stats;
+use crate::distributor::peer::Peer;
 use crate::reactor::{Net, Owner, TimerId};
 use crate::time::Time;
 
-/// Time that a push of mostly whole lists reserves before the next push, as a multiple of the time
-/// to write it. A mass join then costs a few lists, and not one list per join.
-const LIST_TAKES_UP: u32 = 4;
-/// The same for a push of mostly changes. It saves less to wait here: each change is sent once to
-/// each peer in any case.
-const CHANGES_TAKE_UP: u32 = 2;
-/// Number of pushes that may begin ahead of the reserved time: a join and a leave after it are both
-/// sent at once.
-const PUSHES_AHEAD: u32 = 2;
-/// Minimum pause after a push to plain peers: they lose lists that pile up while they are busy.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+/// Cost of a push of mostly whole lists, as a multiple of the time that it takes. They take half of
+/// the time at most: a mass join then costs a few lists, and not one list per join.
+const LISTS_COST: f64 = 1.5;
+/// Minimum time between two lists to plain peers: they lose lists that pile up while they are busy.
+pub(super) const PLAIN_PAUSE: Duration = Duration::from_millis(10);
 /// Maximum time that a push waits, even if the loop has other data to write.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const MAX_WAIT: Duration = Duration::from_secs(1);
+
+/// Time after which to look again for the end of the writing.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// Tag of its timer.
 pub(in crate::distributor) const TAG: u64 = 0;
 
 #[derive(Debug, Default)]
 pub(super) struct Pacing {
-    last: Option<LastPush>,
-    /// End of the time that the pushes so far reserve.
-    taken_until: Time,
+    budget: Budget,
+    sessions: Class,
+    plain_peers: Class,
+    /// Time before which plain peers receive no push.
+    plain_pause_ends_at: Time,
+    /// The last push, until it is written.
+    writing: Option<Writing>,
+    /// Times of the loop at the end of the last turn.
+    seen: Seen,
     timer: Option<(TimerId, Time)>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct LastPush {
-    began_at: Time,
-    /// Number of entries at that time.
-    entries: usize,
-    /// Flush time of the owner before the push. Its growth until all is written is the cost of the
-    /// push.
-    flush_time_before: Duration,
-    /// Time that it reserves; `None` until it is written.
-    takes_up: Option<Duration>,
-    sent: Sent,
+/// Peers that are pushed to at the same time.
+#[derive(Debug, Default)]
+struct Class {
+    /// Last revision that was pushed to all watching peers, except backlogged ones.
+    pushed_revision: u64,
+    /// Time since which a newer revision waits.
+    waits_since: Option<Time>,
+    /// Its wait is counted.
+    is_counted: bool,
 }
 
-/// Totals of a push that determine the time of the next one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Writing {
+    /// A list that a joining node receives with the push of its own entry makes no push of lists.
+    has_mostly_lists: bool,
+    took: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    turn_time: Duration,
+    flush_time: Duration,
+    /// Time that the push of the last turn took before it was written.
+    encoding: Duration,
+}
+
+/// The classes of peers that a push is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Due {
+    sessions: bool,
+    plain_peers: bool,
+}
+
+/// Totals of a push that determine its cost.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Sent {
     pub(super) bytes_of_lists: usize,
     pub(super) bytes_of_changes: usize,
     /// Number of plain peers that received a list.
     pub(super) plain_peers: u64,
+    /// Number of plain peers that watch the list.
+    pub(super) watching_plain_peers: u64,
 }
 
 impl Pacing {
-    /// Records that a push began in this turn, before any of it is written.
-    pub(super) fn begin(&mut self, net: &mut Net, owner: Owner, entries: usize, sent: Sent) {
-        self.last = Some(LastPush {
-            began_at: net.now(),
-            entries,
-            flush_time_before: net.flush_time_of(owner),
-            takes_up: None,
-            sent,
-        });
-        if let Some((timer, _)) = self.timer.take() {
-            net.disarm(timer);
-        }
-    }
-
-    /// Returns the time that writing the last push took, as soon as it is known. Returns it once.
-    /// Call it in every turn: data that the loop writes later is not part of the push.
+    /// Charges what was written since the last call. Returns the time that the last push took, once
+    /// it is written. Call it in every turn.
     pub(super) fn settle(&mut self, net: &Net, owner: Owner) -> Option<Duration> {
-        if let Some(last) = &mut self.last
-            && last.takes_up.is_none()
-            && last.began_at < net.now()
-            && !net.has_unflushed()
-        {
-            let flush_time = net.flush_time_of(owner);
-            let took = flush_time.saturating_sub(last.flush_time_before);
-            let takes_up = (took * last.sent.takes_up()).min(LONGEST_PAUSE);
-            last.takes_up = Some(takes_up);
-            self.taken_until = self.taken_until.max(last.began_at) + takes_up;
-            return Some(took);
+        let (turn_time, flush_time) = (net.counters().turn_time, net.flush_time_of(owner));
+        let turned = turn_time.saturating_sub(self.seen.turn_time);
+        let flushed = flush_time.saturating_sub(self.seen.flush_time);
+        let mut pushing = self.seen.encoding;
+        if let Some(writing) = &mut self.writing {
+            pushing += flushed;
+            writing.took += pushing;
         }
-        None
+        self.seen = Seen {
+            turn_time,
+            flush_time,
+            encoding: Duration::ZERO,
+        };
+        self.budget
+            .refill(net.now(), turned.saturating_sub(pushing));
+        let writing = self.writing?;
+        self.budget.charge(writing.cost(pushing));
+        if net.has_unflushed(owner) {
+            return None;
+        }
+        self.writing.take().map(|writing| writing.took)
     }
 
-    /// Returns whether a push of this many entries may begin in this turn. Otherwise a timer causes
-    /// a turn in which it may.
-    pub(super) fn allows(&mut self, net: &mut Net, owner: Owner, entries: usize) -> bool {
-        let Some(last) = self.last else {
-            return true;
-        };
-        let next_at = self.next_at(&last, entries);
-        if next_at <= net.now() {
-            return true;
+    /// Returns the classes of peers that are to be pushed this revision in this turn, if any. If
+    /// others wait, a timer causes a turn in which they may be.
+    pub(super) fn due(
+        &mut self,
+        net: &mut Net,
+        owner: Owner,
+        revision: u64,
+        stats: &mut Stats,
+    ) -> Option<Due> {
+        let now = net.now();
+        let is_writing = self.writing.is_some();
+        let refilled_at = now + self.budget.wait();
+        // The end of the writing is known in the turn after it.
+        let free_at = refilled_at.max(if is_writing { now + LOOK_AGAIN } else { now });
+        let pause_ends_at = self.plain_pause_ends_at;
+        let mut due = Due::default();
+        let mut look_at: Option<Time> = None;
+        for (class, pause_ends_at, is_due) in [
+            (&mut self.sessions, Time::ZERO, &mut due.sessions),
+            (&mut self.plain_peers, pause_ends_at, &mut due.plain_peers),
+        ] {
+            if class.pushed_revision == revision {
+                continue;
+            }
+            let latest = *class.waits_since.get_or_insert(now) + MAX_WAIT;
+            let at = free_at.min(latest).max(pause_ends_at);
+            if at <= now {
+                *is_due = true;
+                let has_waited = class.is_counted;
+                let is_in_debt = refilled_at > now || (has_waited && self.budget.take_cut());
+                stats.folds_by_debt += u64::from(is_in_debt);
+                continue;
+            }
+            if !std::mem::replace(&mut class.is_counted, true) {
+                stats.folds_by_budget += u64::from(refilled_at > now);
+                stats.folds_by_plain_pause += u64::from(pause_ends_at > now);
+            }
+            look_at = Some(look_at.map_or(at, |other| other.min(at)));
         }
-        // The cost of the last push is known soon after it is written.
-        let look_at = last
-            .takes_up
-            .map_or(net.now() + SHORTEST_PAUSE, |_| next_at);
-        if self.timer.is_none_or(|(_, rings_at)| rings_at > look_at) {
-            let timer = (net.arm(owner, look_at, TAG), look_at);
+        if let Some(at) = look_at {
+            self.look_at(net, owner, at);
+        }
+        (due != Due::default()).then_some(due)
+    }
+
+    fn look_at(&mut self, net: &mut Net, owner: Owner, at: Time) {
+        if self.timer.is_none_or(|(_, rings_at)| rings_at > at) {
+            let timer = (net.arm(owner, at, TAG), at);
             if let Some((later, _)) = self.timer.replace(timer) {
                 net.disarm(later);
             }
         }
-        false
     }
 
-    /// Returns the time at which a push of this many entries may begin. If most entries have left,
-    /// the next push is shorter than the last one, and waits only for its share.
-    fn next_at(&self, last: &LastPush, entries: usize) -> Time {
-        let latest = last.began_at + LONGEST_PAUSE;
-        let Some(takes_up) = last.takes_up else {
-            return latest;
-        };
-        let earliest = if last.sent.plain_peers == 0 {
-            last.began_at
-        } else {
-            last.began_at + SHORTEST_PAUSE
-        };
-        let ahead = self.taken_until.saturating_since(last.began_at);
-        let waits = ahead.saturating_sub(takes_up * PUSHES_AHEAD);
-        let share = entries as f64 / last.entries.max(1) as f64;
-        let waits = waits.mul_f64(share.min(1.0));
-        (last.began_at + waits).clamp(earliest, latest)
+    /// Records that a push of `revision` began in this turn. Call it once all of it is queued;
+    /// `encoding` is the time that this took.
+    pub(super) fn begin(
+        &mut self,
+        now: Time,
+        due: Due,
+        revision: u64,
+        encoding: Duration,
+        sent: Sent,
+    ) {
+        if due.sessions {
+            self.sessions.begin(revision);
+        }
+        if due.plain_peers || sent.watching_plain_peers == 0 {
+            self.plain_peers.begin(revision);
+        }
+        if sent.plain_peers > 0 {
+            self.plain_pause_ends_at = now + PLAIN_PAUSE;
+        }
+        let writing = self.writing.get_or_insert_default();
+        writing.has_mostly_lists = sent.bytes_of_lists > sent.bytes_of_changes;
+        self.seen.encoding = encoding;
     }
 
     pub(super) fn timer_fired(&mut self, timer: TimerId) {
         self.timer.take_if(|(armed, _)| *armed == timer);
     }
-}
 
-impl Sent {
-    /// Returns the factor between the duration of writing it and the time that it reserves. The
-    /// list that a joining node receives with the push of its own entry does not count: that is
-    /// still a push of changes.
-    fn takes_up(self) -> u32 {
-        if self.bytes_of_changes > self.bytes_of_lists {
-            CHANGES_TAKE_UP
+    /// Returns the last revision that was pushed to the class of this peer.
+    pub(super) fn pushed_to(&self, peer: &Peer) -> u64 {
+        if peer.session.is_some() {
+            self.sessions.pushed_revision
         } else {
-            LIST_TAKES_UP
+            self.plain_peers.pushed_revision
+        }
+    }
+
+    /// Returns the last revision that was pushed to sessions.
+    pub(super) fn pushed_to_sessions(&self) -> u64 {
+        self.sessions.pushed_revision
+    }
+}
+
+impl Class {
+    fn begin(&mut self, revision: u64) {
+        *self = Class {
+            pushed_revision: revision,
+            ..Class::default()
+        };
+    }
+}
+
+impl Due {
+    pub(super) fn includes(self, peer: &Peer) -> bool {
+        if peer.session.is_some() {
+            self.sessions
+        } else {
+            self.plain_peers
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MS: Duration = Duration::from_millis(1);
-
-    const LISTS: Sent = Sent {
-        bytes_of_lists: 2,
-        bytes_of_changes: 1,
-        plain_peers: 0,
-    };
-    const CHANGES: Sent = Sent {
-        bytes_of_lists: 1,
-        bytes_of_changes: 2,
-        plain_peers: 0,
-    };
-
-    /// Returns the start of each push, as early as allowed, if each takes this long.
-    fn begin(took: Duration, sent: Sent, count: usize) -> Vec<Duration> {
-        let mut pacing = Pacing::default();
-        let mut now = Time::ZERO + 1000 * MS;
-        let began = now;
-        let mut all = Vec::new();
-        for _ in 0..count {
-            all.push(now.saturating_since(began));
-            let takes_up = took * sent.takes_up();
-            let last = LastPush {
-                began_at: now,
-                entries: 100,
-                flush_time_before: Duration::ZERO,
-                takes_up: Some(takes_up),
-                sent,
-            };
-            pacing.taken_until = pacing.taken_until.max(now) + takes_up;
-            now = pacing.next_at(&last, 100).max(now + took);
+impl Writing {
+    fn cost(self, took: Duration) -> Duration {
+        if self.has_mostly_lists {
+            took.mul_f64(LISTS_COST)
+        } else {
+            took
         }
-        all
-    }
-
-    #[test]
-    fn limits_pushes_of_lists_to_a_quarter_of_the_time_after_early_ones() {
-        let began = begin(5 * MS, LISTS, 6);
-        assert_eq!(began, [0, 5, 10, 20, 40, 60].map(|at| at * MS));
-    }
-
-    #[test]
-    fn limits_pushes_of_changes_to_half_of_the_time() {
-        let began = begin(5 * MS, CHANGES, 6);
-        assert_eq!(began, [0, 5, 10, 15, 20, 30].map(|at| at * MS));
-    }
-
-    #[test]
-    fn leaves_plain_peers_time_to_read() {
-        let to_one = Sent {
-            plain_peers: 1,
-            ..CHANGES
-        };
-        let began = begin(MS / 10, to_one, 4);
-        assert_eq!(began, [0, 10, 20, 30].map(|at| at * MS));
-        assert!(begin(MS / 10, LISTS, 4)[3] < 10 * MS);
-    }
-
-    #[test]
-    fn delays_a_push_of_few_entries_by_its_share() {
-        let last = LastPush {
-            began_at: Time::ZERO,
-            entries: 1000,
-            flush_time_before: Duration::ZERO,
-            takes_up: Some(100 * MS),
-            sent: LISTS,
-        };
-        let pacing = Pacing {
-            taken_until: Time::ZERO + 400 * MS,
-            ..Pacing::default()
-        };
-        let waits = |entries| pacing.next_at(&last, entries).saturating_since(Time::ZERO);
-        assert_eq!(waits(1000), 200 * MS);
-        assert_eq!(waits(2000), 200 * MS);
-        assert_eq!(waits(10), 2 * MS);
-    }
-
-    #[test]
-    fn delays_no_push_by_more_than_a_second() {
-        let began = begin(900 * MS, LISTS, 5);
-        let gaps = began.windows(2).map(|pair| pair[1] - pair[0]);
-        assert!(gaps.into_iter().all(|gap| gap <= LONGEST_PAUSE));
     }
 }

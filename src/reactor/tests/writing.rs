@@ -182,7 +182,7 @@ fn stops_writing_after_its_time_and_resumes_after_reading() {
         connections.iter().filter(written).count()
     };
     assert_eq!(served(&bench), 16);
-    assert!(bench.reactor.net().has_unflushed());
+    assert!(bench.reactor.net().has_unflushed(Owner::default()));
     assert!(bench.reactor.net().is_backlogged(connections[99].0));
 
     let (_, first) = connections[0];
@@ -247,7 +247,9 @@ fn does_not_call_on_drained_for_frames_of_this_turn() {
     let mut bench = Bench::new();
     let (_, socket) = bench.accept();
     bench.handler.react = Some(Box::new(|net, conn, _| send(net, conn, "reply")));
-    bench.handler.on_turn_end = Some(Box::new(|net| assert!(!net.has_unflushed())));
+    bench.handler.on_turn_end = Some(Box::new(|net| {
+        assert!(!net.has_unflushed(Owner::default()))
+    }));
     for _ in 0..50 {
         bench.world().arrive(socket, "{}¶".as_bytes());
         bench.turn();
