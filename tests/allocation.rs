@@ -14,7 +14,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use pilcrow::distributor::{Config, Distributor, Snapshot, SnapshotSink};
-use pilcrow::node::{self, CallError, CallId, Context, LinkState, Node, ReplyTo, Request, Service};
+use pilcrow::node::{
+    self, CallError, CallId, Context, Interest, LinkState, Node, ReplyTo, Request, Service,
+};
 use pilcrow::protocol::{Reply, Route};
 use pilcrow::reactor::{
     ConnId, Handler, Limits, ListenOptions, Net, Reactor, SharedFrame, TcpOptions,
@@ -267,6 +269,12 @@ impl Town {
 
 #[test]
 fn calls_without_allocation_on_either_side() {
+    for interest in [Interest::All, Interest::Calls] {
+        call_without_allocation(&interest);
+    }
+}
+
+fn call_without_allocation(interest: &Interest) {
     let mut reactor = Reactor::new(Limits::default()).unwrap();
     // No heartbeats meanwhile: they would be counted.
     let hour = Duration::from_secs(3600);
@@ -281,6 +289,7 @@ fn calls_without_allocation_on_either_side() {
         let config = node::Config::new("work")
             .routes([Route::get("/work"), Route::get("/never")])
             .listen(any_port())
+            .interest(interest.clone())
             .distributor(addr);
         let mut node = Node::new(config, Counter::default());
         node.start(reactor.net()).unwrap();
@@ -290,7 +299,10 @@ fn calls_without_allocation_on_either_side() {
     let all_know = |town: &mut Town, reactor: &mut Reactor| {
         town.nodes.iter_mut().all(|node| {
             let cx = node.context(reactor.net());
-            cx.link() == LinkState::Registered && cx.roster().members().len() == 2
+            let roster = cx.roster();
+            let known = [Route::get("/work"), Route::get("/never")];
+            let mut known = known.iter().map(|route| roster.serving(route).len());
+            known.all(|count| count == 2) && cx.link() == LinkState::Registered
         })
     };
     while !all_know(&mut town, &mut reactor) {

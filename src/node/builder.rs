@@ -12,6 +12,7 @@ use super::calls::CallId;
 use super::config::Config;
 use super::error::{Error, FIRST_OWN_CODE, too_small};
 use super::event::Event;
+use super::interest::Interest;
 use super::link::LONGEST_LOOKUP;
 use super::routes::{Connections, Handler, Hooks, RoutedRequest, Routes, ServiceContext};
 use super::service_node::Node;
@@ -85,6 +86,7 @@ impl Builder<()> {
         Builder {
             config: Config {
                 name,
+                interest: Interest::Calls,
                 ..Config::default()
             },
             listen: None,
@@ -170,6 +172,13 @@ impl<T: 'static> Builder<T> {
     /// that ends with the lookup.
     pub fn distributor(mut self, addr: impl ToString) -> Self {
         self.distributors.push(addr.to_string());
+        self
+    }
+
+    /// Sets the nodes that this one knows: its roster and its events have no others. The default is
+    /// [`Interest::Calls`].
+    pub fn subscribe(mut self, interest: Interest) -> Self {
+        self.config.interest = interest;
         self
     }
 

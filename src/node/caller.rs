@@ -1,5 +1,8 @@
 //! Calls: each is assigned to a peer, and reassigned if that peer cannot have served it.
 
+mod notifications;
+mod waits;
+
 use std::collections::VecDeque;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -16,7 +19,8 @@ use super::correlation::Correlation;
 use super::peers::Peers;
 use super::roster::Roster;
 use super::tag::Tag;
-use crate::protocol::{Route, write_request, write_request_head};
+use super::waiting::Waiting;
+use crate::protocol::{Route, write_request_head};
 use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{Close, CloseReason, ConnId, ConnectOptions, Net, Owner};
 
@@ -34,6 +38,7 @@ pub(super) struct Caller {
     pub(super) completed: VecDeque<(CompletedCall, CallError<'static>)>,
     pub(super) peers: Peers,
     conns: ConnMap<usize>,
+    waiting: Waiting,
     is_stopped: bool,
 }
 
@@ -52,6 +57,7 @@ impl Caller {
             completed: VecDeque::new(),
             peers: Peers::default(),
             conns: ConnMap::default(),
+            waiting: Waiting::default(),
             is_stopped: false,
         }
     }
@@ -89,12 +95,20 @@ impl Caller {
         self.calls.take_buffer()
     }
 
-    pub(super) fn call(&mut self, net: &mut Net, roster: &Roster, new: NewCall) -> CallId {
+    /// Makes a call. If it `awaits` an interest, it is assigned when that is in view.
+    pub(super) fn call(
+        &mut self,
+        net: &mut Net,
+        roster: &Roster,
+        new: NewCall,
+        awaits: Option<u64>,
+    ) -> CallId {
         let id = self.calls.next_id();
         let (slot, refusal) = self.calls.insert(net, self.owner, new);
-        match refusal {
-            None => self.attempt(net, roster, slot),
-            Some(error) => self.complete(net, slot, error),
+        match (refusal, awaits) {
+            (Some(error), _) => self.complete(net, slot, error),
+            (None, None) => self.attempt(net, roster, slot),
+            (None, Some(number)) => self.wait(net, slot, number),
         }
         id
     }
@@ -109,9 +123,9 @@ impl Caller {
         new: impl Fn(SocketAddr, Text) -> NewCall,
         mut each: impl FnMut(SocketAddr, CallId),
     ) {
-        for addr in roster.named(name).filter_map(|member| member.addr) {
+        for addr in roster.known_name(name).filter_map(|member| member.addr) {
             let copy = text.copy(self.take_buffer());
-            each(addr, self.call(net, roster, new(addr, copy)));
+            each(addr, self.call(net, roster, new(addr, copy), None));
         }
     }
 
@@ -168,10 +182,11 @@ impl Caller {
             }
             Target::Anyone => {
                 let (route, _) = call.text.parts();
-                let candidates = roster.serving_prefix(&route);
+                let candidates = roster.known_prefix(&route);
                 self.peers
                     .choose(&candidates, call, self.max_in_flight, net)?
             }
+            Target::None => return None,
         };
         Some((place, self.connection(net, place)?))
     }
@@ -355,8 +370,9 @@ impl Caller {
         self.peers.forget_if_idle(net, place);
     }
 
-    /// Removes a call from its peer.
+    /// Removes a call from its peer, or from those that wait for the view.
     fn end_attempt(&mut self, slot: usize) {
+        self.end_wait(slot);
         if let Some(call) = self.calls.get(slot)
             && let Some(attempt) = call.attempt
             && let Some(peer) = self.peers.get_mut(attempt.peer)
@@ -404,34 +420,6 @@ impl Caller {
             id: call.id,
             responder: call.responder,
             waiter: call.waiter,
-        })
-    }
-
-    /// Sends a request without a reply. Returns whether there was room for it: notifications never
-    /// fill the queue, calls take precedence.
-    pub(super) fn notify(
-        &mut self,
-        net: &mut Net,
-        addr: SocketAddr,
-        route: &Route<'_>,
-        params: &(impl Serialize + ?Sized),
-    ) -> bool {
-        let place = self.peers.at(addr);
-        let (Some(conn), Some(peer)) = (self.connection(net, place), self.peers.get(place)) else {
-            return false;
-        };
-        let mut most = net.limits().max_unsent_bytes / 4;
-        if peer.is_plain {
-            most = most.min(self.max_plain_in_flight_bytes);
-        }
-        if peer.unsent_bytes(net) > most {
-            return false;
-        }
-        net.send_with(conn, |out| {
-            let written = write_request(out, route, 0, None, params);
-            written.inspect_err(|error| {
-                tracing::error!(%route, %error, "notification cannot be encoded");
-            })
         })
     }
 

@@ -42,6 +42,8 @@ pub(super) enum Target {
     Anyone,
     /// Only this address.
     At(SocketAddr),
+    /// No node: the call only waits for its interest to be in view, and ends as unavailable.
+    None,
 }
 
 /// Maximum number of attempts of a call, each at another peer.
@@ -56,6 +58,8 @@ pub(super) struct Call {
     timer: TimerId,
     pub(super) text: Text,
     pub(super) attempt: Option<Attempt>,
+    /// Number of the interest that it waits for, before its first attempt.
+    pub(super) awaits: Option<u64>,
     /// Peer that it was last assigned to.
     pub(super) responder: Option<SocketAddr>,
     /// Calls before and after it in the list of its peer.
@@ -81,8 +85,8 @@ pub(super) struct Attempt {
     pub(super) read_before: u64,
 }
 
-/// The calls that are assigned to one peer, linked by their slots: when the connection of a peer
-/// ends, only these are looked at.
+/// The calls that are assigned to one peer, or that wait for the view, linked by their slots: when
+/// the connection of a peer ends, only these are looked at.
 #[derive(PartialEq, Eq, Debug, Default)]
 pub(super) struct AssignedCalls {
     first: Option<usize>,
@@ -245,6 +249,7 @@ impl Calls {
             timer: net.arm(owner, new.deadline, Tag::Call(id.0).pack()),
             text: new.text,
             attempt: None,
+            awaits: None,
             responder: None,
             neighbours: Neighbours::default(),
             attempts: 0,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::address::DistributorAddress;
+use super::interest::Interest;
 use crate::protocol::{Route, Token};
 use crate::setters::setters;
 
@@ -23,6 +24,9 @@ pub struct Config {
     pub advertised_port: Option<u16>,
     /// Address of the Distributor. With `None` the roster stays empty.
     pub distributor: Option<DistributorAddress>,
+    /// The nodes that it knows. The default of [`Node::builder`](super::Node::builder) is
+    /// [`Interest::Calls`].
+    pub interest: Interest,
     /// Token, if the Distributor requires one.
     pub token: Option<Token<'static>>,
     /// Maximum number of calls to one peer without a result. Further calls are not queued: they are
@@ -76,6 +80,7 @@ impl Config {
         name: impl Into<String>,
         listen: impl Into<Option<SocketAddr>>,
         advertised_port: impl Into<Option<u16>>,
+        interest: Interest,
         token: impl Into<Option<Token<'static>>>,
         max_in_flight_per_peer: usize,
         max_tasks: usize,
@@ -97,6 +102,7 @@ impl Default for Config {
             listen: None,
             advertised_port: None,
             distributor: None,
+            interest: Interest::All,
             token: None,
             max_in_flight_per_peer: 1024,
             max_tasks: 10_000,

@@ -207,6 +207,10 @@ impl<'a> Context<'a> {
     }
 
     /// Calls every node with this name, each once, and adds the calls to `calls`.
+    ///
+    /// It calls the nodes that are known now. Under [`Interest::Calls`](super::Interest::Calls) the
+    /// first call of a name only subscribes to it; [`Call::to_all`] waits for the nodes, if its
+    /// results are awaited or passed to `then`.
     pub fn call_all(
         &mut self,
         name: &str,
@@ -217,6 +221,7 @@ impl<'a> Context<'a> {
     ) {
         let deadline = self.deadline(deadline);
         let (caller, roster) = (&mut self.core.caller, &self.core.link.roster);
+        roster.interests().want_name(name);
         let text = caller.encode(route, params, self.correlation);
         let new = |addr, text| NewCall {
             target: Target::At(addr),
@@ -261,23 +266,24 @@ impl<'a> Context<'a> {
 
     /// Notifies every node with this name, without a reply. Notifications that cannot be sent are
     /// lost. Returns the number of nodes that were notified.
+    ///
+    /// Under [`Interest::Calls`](super::Interest::Calls), the first notification of a name is
+    /// queued until the Distributor has answered the subscription, and not counted.
     pub fn notify(
         &mut self,
         name: &str,
         route: &Route<'_>,
         params: &(impl Serialize + ?Sized),
     ) -> usize {
-        let caller = &mut self.core.caller;
-        (self.core.link.roster.named(name))
-            .filter_map(|member| member.addr)
-            .filter(|addr| caller.notify(self.net, *addr, route, params))
-            .count()
+        let roster = &self.core.link.roster;
+        let awaits = roster.interests().want_name(name);
+        (self.core.caller).notify_all(self.net, roster, name, route, params, awaits)
     }
 
     /// Waits until each of `routes` is listed by a node that can be called. Returns at once;
     /// [`Event::Waited`](super::Event::Waited) follows, after `timeout` at the latest.
     pub fn wait_for(&mut self, routes: &[Route<'_>], timeout: Duration) -> WaitId {
-        let id = self.core.waits.add(self.net, routes, timeout);
+        let id = self.core.wait_for(self.net, routes, timeout);
         self.core.take_events(self.net);
         id
     }
@@ -341,7 +347,7 @@ impl<'a> Context<'a> {
             is_idempotent: call.is_idempotent,
             waiter: Waiter::Service,
         };
-        (self.core.caller).call(self.net, &self.core.link.roster, new)
+        self.core.call(self.net, new)
     }
 
     /// Calls each node with a name. Returns their addresses and the calls.
@@ -360,11 +366,12 @@ impl<'a> Context<'a> {
         let mut calls = Vec::new();
         let each = |addr, id| calls.push((addr, id));
         let (caller, roster) = (&mut self.core.caller, &self.core.link.roster);
+        roster.interests().want_name(&all.name);
         caller.call_all(self.net, roster, &all.name, &call.text, new, each);
         calls
     }
 
-    fn call_deadline(&self, timeout: Option<Duration>) -> Time {
+    pub(super) fn call_deadline(&self, timeout: Option<Duration>) -> Time {
         self.deadline(timeout.unwrap_or(self.core.link.config.call_timeout))
     }
 
@@ -383,7 +390,7 @@ impl<'a> Context<'a> {
             is_idempotent,
             waiter: Waiter::Service,
         };
-        (self.core.caller).call(self.net, &self.core.link.roster, new)
+        self.core.call(self.net, new)
     }
 
     /// Returns the end of `wait`, or the deadline of the request that is being served.

@@ -26,9 +26,10 @@ pub enum Event {
     /// [`Config::retry`](super::Config::retry), or after up to ten times as long if it is rejected
     /// repeatedly with [`ErrorCode::NotAllowed`](crate::protocol::ErrorCode::NotAllowed).
     RegistrationRefused(Reply<'static>),
-    /// A node joined.
+    /// A node of the [`Interest`](super::Interest) joined.
     Joined(Member),
-    /// A node left.
+    /// A node left, or changed so that it does not match the [`Interest`](super::Interest) any
+    /// more.
     Left(Member),
     /// A [wait](super::Context::wait_for) ended: all its routes are served (`true`), or it timed
     /// out.

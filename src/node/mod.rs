@@ -60,6 +60,7 @@ mod event;
 mod handle;
 #[cfg(feature = "http")]
 mod health;
+mod interest;
 mod link;
 mod node_core;
 mod panics;
@@ -79,6 +80,7 @@ mod task_turn;
 mod tasks;
 mod template;
 mod waiter;
+mod waiting;
 mod waits;
 mod window;
 
@@ -95,6 +97,7 @@ pub use context::Context;
 pub use error::Error;
 pub use event::{Event, LinkState};
 pub use handle::Handle;
+pub use interest::Interest;
 pub use roster::{Member, Members, Roster};
 pub use routes::{Connections, RoutedRequest, Routes, ServiceContext};
 pub use run::Stop;

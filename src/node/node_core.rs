@@ -1,12 +1,12 @@
 //! The parts of a node below its service, and the flow between them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
 use super::caller::Caller;
-use super::calls::{NewCall, Target};
+use super::calls::{CallId, NewCall, Target, Text};
 use super::config::Config;
 use super::correlation::Correlation;
 use super::event::Event;
@@ -15,7 +15,7 @@ use super::link::DistributorLink;
 use super::shutdown::{PLAIN_DRAIN, Shutdown};
 use super::slot_key::SlotKey;
 use super::tag::Tag;
-use super::tasks::{Executor, Hub, WaitResult};
+use super::tasks::{Executor, Hub, StartCall, WaitResult};
 use super::waiter::Waiter;
 use super::waits::{WaitId, Waits};
 #[cfg(feature = "http")]
@@ -23,8 +23,10 @@ use super::{
     event::LinkState,
     health::{Health, Readiness},
 };
+use crate::protocol::Route;
 use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{Close, CloseReason, ConnId, ListenerId, Net, Owner, TimerId};
+use crate::time::Time;
 
 #[derive(Debug)]
 pub(super) struct Core {
@@ -36,6 +38,10 @@ pub(super) struct Core {
     pub(super) clients: ConnMap<()>,
     pub(super) link: DistributorLink,
     pub(super) caller: Caller,
+    /// Number of the newest interest in view that the caller knows of.
+    viewed: u64,
+    /// Calls of all nodes with a name, from tasks, that wait for these nodes to be in view.
+    pub(super) group_calls: BTreeMap<CallId, StartCall>,
     pub(super) waits: Waits,
     pub(super) shutdown: Shutdown,
     pub(super) tasks: Executor,
@@ -77,6 +83,8 @@ impl Core {
             has_started: false,
             listener: None,
             clients: ConnMap::default(),
+            viewed: 0,
+            group_calls: BTreeMap::new(),
             waits: Waits::default(),
             events: Vec::new(),
             posted: mpsc::channel(),
@@ -93,6 +101,7 @@ impl Core {
             self.caller.owner = node;
             self.waits.owner = node;
             self.tasks.set_reactor(net.waker());
+            self.link.roster.interests().set_waker(net.waker());
             let service = net.new_owner();
             Owners { node, service }
         })
@@ -191,6 +200,58 @@ impl Core {
         self.link.woken(net);
     }
 
+    /// Makes a call. The first call of a route waits until the nodes that serve it are in view.
+    pub(super) fn call(&mut self, net: &mut Net, new: NewCall) -> CallId {
+        let roster = &self.link.roster;
+        let awaits = match new.target {
+            Target::Anyone => roster.interests().want_route(&new.text.parts().0),
+            Target::At(_) | Target::None => None,
+        };
+        self.caller.call(net, roster, new, awaits)
+    }
+
+    /// Starts a call that ends when all nodes with this name are in view, or at the deadline.
+    /// `None` if they are.
+    pub(super) fn await_name(
+        &mut self,
+        net: &mut Net,
+        name: &str,
+        deadline: Time,
+        waiter: Waiter,
+    ) -> Option<CallId> {
+        let awaits = self.link.roster.interests().want_name(name)?;
+        let new = NewCall {
+            target: Target::None,
+            text: Text::new(self.caller.take_buffer(), "", ""),
+            deadline,
+            is_idempotent: false,
+            waiter,
+        };
+        let roster = &self.link.roster;
+        Some(self.caller.call(net, roster, new, Some(awaits)))
+    }
+
+    /// Waits for routes. See [`Context::wait_for`](super::Context::wait_for).
+    pub(super) fn wait_for(
+        &mut self,
+        net: &mut Net,
+        routes: &[Route<'_>],
+        timeout: Duration,
+    ) -> WaitId {
+        for route in routes {
+            self.link.roster.interests().want_route(route);
+        }
+        self.waits.add(net, routes, timeout)
+    }
+
+    /// Subscribes to what was called for the first time in this turn.
+    pub(super) fn subscribe(&mut self, net: &mut Net) {
+        if !self.link.is_viewed() {
+            self.link.subscribe(net);
+            self.take_events(net);
+        }
+    }
+
     /// Collects the events of a step of the link or of a new wait.
     pub(super) fn take_events(&mut self, net: &mut Net) {
         let had_events = !self.events.is_empty();
@@ -198,6 +259,10 @@ impl Core {
         if let Some(is_new_epoch) = self.link.listed.take() {
             let roster = &mut self.link.roster;
             self.caller.peers.list(net, roster, is_new_epoch);
+        }
+        let viewed = self.link.roster.interests().viewed();
+        if std::mem::replace(&mut self.viewed, viewed) != viewed {
+            self.caller.view_grew(net, &self.link.roster, viewed);
         }
         let done = self.waits.take_done(net, &self.link.roster);
         for id in done {
@@ -270,6 +335,8 @@ impl Core {
         }
         self.link.stop(net);
         self.caller.stop(net);
+        // No answer comes any more.
+        self.caller.view_grew(net, &self.link.roster, u64::MAX);
         for (conn, ()) in self.clients.iter() {
             net.close(conn, Close::AfterFlush);
         }
@@ -302,7 +369,7 @@ impl Core {
                 is_idempotent: call.is_idempotent,
                 waiter: Waiter::Thread(call.posted_by),
             };
-            self.caller.call(net, &self.link.roster, new);
+            self.call(net, new);
         }
         self.wake_next_turn(net);
     }

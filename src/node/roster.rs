@@ -4,6 +4,7 @@
 //! indexes are kept up to date, and never built anew for a change.
 
 mod index;
+mod interests;
 mod member;
 mod members;
 mod ordered;
@@ -12,15 +13,19 @@ mod slashes;
 #[cfg(test)]
 mod tests;
 
+use std::cell::{RefCell, RefMut};
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use serde_json::value::RawValue;
 use slab::Slab;
 
+use super::interest::Interest;
 use super::table::Table;
-use crate::protocol::{Left, Route, Update, UpdateSession};
+use crate::protocol::{Left, Route, Subscription, Update, UpdateSession};
 use crate::time::Time;
 use index::{Index, RouteKey};
+use interests::Interests;
 use ordered::{List, Lists, Rank};
 use slashes::Slashes;
 
@@ -43,7 +48,10 @@ pub(super) struct Listing {
     pub(super) is_plain: bool,
 }
 
-/// All live nodes as this node knows them. Lookups do not allocate.
+/// The live nodes that this node knows: those of its [`Interest`]. Lookups do not allocate.
+///
+/// Under [`Interest::Calls`], the first lookup of a name or route subscribes to its nodes. They
+/// join when the Distributor has answered.
 #[derive(Debug, Default)]
 pub struct Roster {
     /// Members, by a place that is stable while the member is listed.
@@ -66,9 +74,17 @@ pub struct Roster {
     /// Epoch of the last update with a session; empty if there was none.
     epoch: String,
     rev: u64,
+    interests: RefCell<Interests>,
 }
 
 impl Roster {
+    pub(super) fn new(interest: Interest) -> Roster {
+        Roster {
+            interests: RefCell::new(Interests::new(interest)),
+            ..Roster::default()
+        }
+    }
+
     /// Returns all nodes, in the order of the list.
     pub fn members(&self) -> Members<'_> {
         self.of(self.all)
@@ -88,21 +104,39 @@ impl Roster {
 
     /// Returns the nodes with this name, in the order of the list.
     pub fn named(&self, name: &str) -> Members<'_> {
+        self.interests().want_name(name);
+        self.known_name(name)
+    }
+
+    /// Returns the nodes of [`Roster::named`] that are known, without subscribing to more.
+    pub(super) fn known_name(&self, name: &str) -> Members<'_> {
         self.of(self.by_name.list(name))
     }
 
     /// Returns the nodes that list exactly this route, in the order of the list.
     pub fn serving<'r>(&'r self, route: &Route<'_>) -> Members<'r> {
+        self.interests().want_route(route);
         self.of(self.by_route.list(route))
     }
 
     /// Returns the nodes that list the longest listed prefix of this route. Only whole segments
     /// count: `/goods` is a prefix of `/goods/17`, not of `/goodsbye`.
     pub fn serving_prefix<'r>(&'r self, route: &Route<'_>) -> Members<'r> {
+        self.interests().want_route(route);
+        self.known_prefix(route)
+    }
+
+    /// Returns the nodes of [`Roster::serving_prefix`] that are known, without subscribing to more.
+    pub(super) fn known_prefix<'r>(&'r self, route: &Route<'_>) -> Members<'r> {
         // No node lists more slashes: a client that sends many causes no further lookups.
         let prefixes = route.prefixes(self.slashes.most());
         let mut lists = prefixes.map(|prefix| self.by_route.list(&prefix));
         self.of(lists.find(|list| !list.is_empty()).unwrap_or_default())
+    }
+
+    /// Returns what the node looks for.
+    pub(super) fn interests(&self) -> RefMut<'_, Interests> {
+        self.interests.borrow_mut()
     }
 
     fn of(&self, list: List) -> Members<'_> {
@@ -157,11 +191,13 @@ impl Roster {
     }
 
     /// Applies an update with a session. Returns the changes, and whether the epoch is new. `None`
-    /// if it does not start from this position: the whole list is needed.
+    /// if it does not start from this position: the whole list is needed. With `may_repeat`, a
+    /// delta may end at the revision of the view.
     pub(super) fn apply(
         &mut self,
         update: &Update<'_>,
         session: &UpdateSession<'_>,
+        may_repeat: bool,
         now: Time,
     ) -> Option<(Changes, bool)> {
         let is_new_epoch = self.epoch != session.epoch;
@@ -171,7 +207,7 @@ impl Roster {
                 self.apply_list(entries, Some(session), merges, now)
             }
             Update::Delta { joined, left, .. }
-                if !is_new_epoch && session.from == Some(self.rev) =>
+                if !is_new_epoch && self.continues(session, may_repeat) =>
             {
                 self.apply_delta(joined, session, left, now)
             }
@@ -183,6 +219,13 @@ impl Roster {
         }
         self.rev = session.rev;
         Some((changes, is_new_epoch))
+    }
+
+    /// Returns whether a delta contains the changes after this revision. It may start earlier, as
+    /// sessions with equal subscriptions share it.
+    fn continues(&self, delta: &UpdateSession<'_>, may_repeat: bool) -> bool {
+        let is_newer = delta.rev > self.rev || may_repeat && delta.rev == self.rev;
+        is_newer && delta.from.is_some_and(|from| from <= self.rev)
     }
 
     /// Applies a whole list; without a session it has no ids. With `merges`, nodes that are missing
@@ -199,6 +242,7 @@ impl Roster {
         for (place, member) in old.iter().flatten().enumerate() {
             places.insert(places.hash(&*member.entry), place);
         }
+        let only = self.interests().wanted();
         let mut changes = Changes::default();
         for (index, entry) in entries.iter().enumerate() {
             let id = session.and_then(|session| session.ids.get(index).copied());
@@ -209,13 +253,13 @@ impl Roster {
             };
             let known = places.find(places.hash(entry.get()), is_it);
             let known = known.and_then(|found| places.remove(found));
-            let member = known.and_then(|place| old.get_mut(place)?.take());
-            let member = member.unwrap_or_else(|| {
-                let member = Member::new(entry, id, is_plain);
-                changes.joined.push(member.clone());
-                member
+            let known = known.and_then(|place| old.get_mut(place)?.take());
+            let member = known_or_new(known, &only, &mut changes, || {
+                Member::new(entry, id, is_plain)
             });
-            self.add(member.listed(id, is_plain));
+            if let Some(member) = member {
+                self.add(member.listed(id, is_plain));
+            }
         }
         let rest = old.into_iter().flatten();
         if merges {
@@ -243,6 +287,7 @@ impl Roster {
         left: &[Left],
         now: Time,
     ) -> Changes {
+        let only = self.interests().wanted();
         let mut changes = Changes::default();
         for gone in left {
             let place = self.place_of_id(gone.id);
@@ -261,12 +306,12 @@ impl Roster {
                 Some(known) => Some(known),
                 None => self.take_from_before(entry.get()),
             };
-            let member = known.unwrap_or_else(|| {
-                let member = Member::new(entry, Some(*id), is_plain);
-                changes.joined.push(member.clone());
-                member
+            let member = known_or_new(known, &only, &mut changes, || {
+                Member::new(entry, Some(*id), is_plain)
             });
-            self.add(member.listed(Some(*id), is_plain));
+            if let Some(member) = member {
+                self.add(member.listed(Some(*id), is_plain));
+            }
         }
         self.updated_at = Some(now);
         changes
@@ -361,6 +406,29 @@ impl Roster {
         self.slashes = Slashes::default();
         all
     }
+}
+
+/// Returns the known member, or a new one, which joins, if it matches the subscription. A known one
+/// that does not match leaves.
+fn known_or_new(
+    known: Option<Member>,
+    only: &Option<Rc<Subscription>>,
+    changes: &mut Changes,
+    new: impl FnOnce() -> Member,
+) -> Option<Member> {
+    let is_known = known.is_some();
+    let member = known.unwrap_or_else(new);
+    let matches = |only: &Rc<Subscription>| only.matches(&member.node.name, &member.node.urls);
+    if !only.as_ref().is_none_or(matches) {
+        if is_known {
+            changes.left.push(member);
+        }
+        return None;
+    }
+    if !is_known {
+        changes.joined.push(member.clone());
+    }
+    Some(member)
 }
 
 /// Returns the routes that an entry lists; words without a path are none.

@@ -196,7 +196,12 @@ impl<S: Service> Node<S> {
             }
             Waiter::Task(key) => {
                 self.core.tasks.stay_awake();
-                self.core.hub.call_ended(key, call.id, result);
+                match self.core.group_calls.remove(&call.id) {
+                    Some(group) => {
+                        task_turn::call_all_from_task(&mut self.core, net, key, group);
+                    }
+                    None => self.core.hub.call_ended(key, call.id, result),
+                }
             }
             Waiter::Service => {
                 self.service_part(net, |service, cx| {
@@ -346,6 +351,7 @@ impl<S: Service> Handler for Node<S> {
         }
         let has_ready_tasks = task_turn::run_ready(&mut self.core, net);
         self.service_part(net, |service, cx| service.on_turn_end(cx));
+        self.core.subscribe(net);
         if has_ready_tasks || !self.core.events.is_empty() || !self.core.caller.completed.is_empty()
         {
             self.core.wake_next_turn(net);

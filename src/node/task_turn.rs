@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::task::Context;
 
-use super::calls::{NewCall, Target};
+use super::calls::{CallId, NewCall, Target};
 use super::error::Error;
 use super::node_core::Core;
 use super::panics::caught;
@@ -204,7 +204,7 @@ fn begin(core: &mut Core, net: &mut Net, key: SlotKey, start: Start) {
             core.hub.started(key, Started::Timer(timer));
         }
         Start::Routes(routes, timeout) => {
-            let id = core.waits.add(net, &routes, timeout);
+            let id = core.wait_for(net, &routes, timeout);
             core.hub.started(key, Started::Routes(id));
             core.take_events(net);
         }
@@ -219,39 +219,57 @@ fn begin(core: &mut Core, net: &mut Net, key: SlotKey, start: Start) {
     }
 }
 
-fn call_from_task(core: &mut Core, net: &mut Net, key: SlotKey, call: StartCall) {
-    let deadline = earlier(net.now() + call.timeout, call.deadline);
-    let is_idempotent = call.is_idempotent;
-    let new = |target, text| NewCall {
-        target,
-        text,
-        deadline,
-        is_idempotent,
-        waiter: Waiter::Task(key),
-    };
+fn call_from_task(core: &mut Core, net: &mut Net, key: SlotKey, mut call: StartCall) {
     // The buffer of the text becomes one of the caller's; a spare one replaces it.
     core.hub.give_buffer(core.caller.take_buffer());
-    let roster = &core.link.roster;
+    let deadline = earlier(net.now() + call.timeout, call.deadline);
     match call.to {
         To::One(target) => {
-            let id = core.caller.call(net, roster, new(target, call.text));
+            let new = NewCall {
+                target,
+                text: call.text,
+                deadline,
+                is_idempotent: call.is_idempotent,
+                waiter: Waiter::Task(key),
+            };
+            let id = core.call(net, new);
             core.hub.started(key, Started::Call(id));
         }
-        To::All(name) => {
-            let mut calls = Vec::new();
-            let new = |addr, text| new(Target::At(addr), text);
-            let each = |addr, id| calls.push((id, addr));
-            (core.caller).call_all(net, roster, &name, &call.text, new, each);
-            core.hub.give_buffer(call.text.into_buffer());
-            core.tasks.stay_awake();
-            core.hub.started_all(key, calls);
-        }
+        To::All(ref name) => match core.await_name(net, name, deadline, Waiter::Task(key)) {
+            Some(id) => {
+                call.deadline = Some(deadline);
+                core.group_calls.insert(id, call);
+                core.hub.started(key, Started::Call(id));
+            }
+            None => call_all_from_task(core, net, key, call),
+        },
     }
+}
+
+/// Calls the nodes with a name that are known.
+pub(super) fn call_all_from_task(core: &mut Core, net: &mut Net, key: SlotKey, call: StartCall) {
+    let To::All(name) = call.to else {
+        return;
+    };
+    let deadline = earlier(net.now() + call.timeout, call.deadline);
+    let new = |addr, text| NewCall {
+        target: Target::At(addr),
+        text,
+        deadline,
+        is_idempotent: call.is_idempotent,
+        waiter: Waiter::Task(key),
+    };
+    let mut calls = Vec::new();
+    let each = |addr, id| calls.push((id, addr));
+    (core.caller).call_all(net, &core.link.roster, &name, &call.text, new, each);
+    core.hub.give_buffer(call.text.into_buffer());
+    core.tasks.stay_awake();
+    core.hub.started_all(key, calls);
 }
 
 fn cancel(core: &mut Core, net: &mut Net, started: Started) {
     match started {
-        Started::Call(id) => core.caller.cancel(net, id),
+        Started::Call(id) => cancel_call(core, net, id),
         Started::Calls(calls) => {
             for (id, _) in calls {
                 core.caller.cancel(net, id);
@@ -262,6 +280,11 @@ fn cancel(core: &mut Core, net: &mut Net, started: Started) {
         }
         Started::Routes(id) => core.waits.cancel(net, id),
     }
+}
+
+fn cancel_call(core: &mut Core, net: &mut Net, id: CallId) {
+    core.group_calls.remove(&id);
+    core.caller.cancel(net, id);
 }
 
 fn earlier(time: Time, deadline: Option<Time>) -> Time {

@@ -7,6 +7,7 @@ mod names;
 mod own;
 mod peers;
 mod registration;
+mod subscriptions;
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;

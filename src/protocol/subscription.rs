@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::error_code::{ErrorCode, Refusal};
 use super::json::Text;
+use super::route::Route;
 
 /// The `only` of a session. An entry matches if its name is one of the names, one of its urls is
 /// one of the urls, or one of its urls is under one of the prefixes. The empty one matches none.
@@ -49,6 +50,53 @@ struct Lists<'a> {
 }
 
 impl Subscription {
+    /// Returns the subscription that matches nothing.
+    pub fn new() -> Subscription {
+        Subscription::default()
+    }
+
+    /// Adds names: entries with one of them match.
+    #[must_use]
+    pub fn names(mut self, names: impl IntoIterator<Item = impl ToString>) -> Self {
+        self.names.extend(texts(names));
+        self
+    }
+
+    /// Adds urls, as in `GET/goods`, or routes: entries that list one of them match.
+    #[must_use]
+    pub fn urls(mut self, urls: impl IntoIterator<Item = impl ToString>) -> Self {
+        self.urls.extend(texts(urls));
+        self
+    }
+
+    /// Adds prefixes of urls: entries that list a url under one of them match. Only whole segments
+    /// count: `GET/stock/7` is under `GET/stock/` and under `GET/stock`, not under `GET/sto`.
+    #[must_use]
+    pub fn prefixes(mut self, prefixes: impl IntoIterator<Item = impl ToString>) -> Self {
+        self.prefixes.extend(texts(prefixes));
+        self
+    }
+
+    pub(crate) fn add_name(&mut self, name: &str) {
+        self.names.insert(name.into());
+    }
+
+    /// Adds all urls that may serve routes under this one, whose path has one segment: the url
+    /// itself, those under it, and the one of the method that serves every path.
+    pub(crate) fn add_segment(&mut self, route: &Route<'_>) {
+        let url = route.to_string();
+        self.urls.insert(format!("{}/", route.method).into());
+        self.prefixes.insert(format!("{url}/").into());
+        self.urls.insert(url.into());
+    }
+
+    /// Returns whether a Distributor accepts the subscription.
+    pub(crate) fn fits(&self) -> bool {
+        let kinds = [&self.names, &self.urls, &self.prefixes];
+        let bytes = serde_json::to_string(self).map_or(usize::MAX, |text| text.len());
+        kinds.iter().all(|kind| kind.len() <= MAX_OF_A_KIND) && bytes <= MAX_SUBSCRIPTION_BYTES
+    }
+
     /// Reads the subscription of a `session`; `None` if it has none.
     pub(crate) fn parse(session: &RawValue) -> Result<Option<Subscription>, Refusal> {
         let invalid = || {
@@ -87,17 +135,21 @@ impl Subscription {
     }
 
     /// Returns whether an entry with this name and these urls matches.
-    pub(crate) fn matches(&self, name: &str, urls: &[Box<str>]) -> bool {
-        let has_url = |url: &Box<str>| {
+    pub(crate) fn matches(&self, name: &str, urls: &[impl AsRef<str>]) -> bool {
+        let has_url = |url: &str| {
             self.urls.contains(url) || self.prefixes.iter().any(|prefix| is_under(url, prefix))
         };
-        self.names.contains(name) || urls.iter().any(has_url)
+        self.names.contains(name) || urls.iter().any(|url| has_url(url.as_ref()))
     }
 
     /// Returns the number of its names, urls and prefixes.
     pub(crate) fn len(&self) -> usize {
         self.names.len() + self.urls.len() + self.prefixes.len()
     }
+}
+
+fn texts(from: impl IntoIterator<Item = impl ToString>) -> impl Iterator<Item = Box<str>> {
+    from.into_iter().map(|text| text.to_string().into())
 }
 
 /// Returns whether a url begins with the prefix, and the prefix ends with a segment of it.
@@ -134,10 +186,10 @@ mod tests {
             (r#"{"names":["g\u006fods"]}"#, true),
             ("{}", false),
         ] {
-            let urls = ["PUT/x".into(), "GET/a/b".into()];
+            let urls = ["PUT/x", "GET/a/b"];
             assert_eq!(only(text).matches("goods", &urls), matches, "{text}");
         }
-        assert!(!only("{}").matches("", &[]));
+        assert!(!only("{}").matches("", &[""; 0]));
     }
 
     #[test]

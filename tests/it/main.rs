@@ -24,6 +24,7 @@ mod gateway;
 mod health;
 mod help;
 mod http;
+mod interests;
 mod limits;
 mod messages;
 mod names;

@@ -291,8 +291,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "CallOutlivesTask",
         file: "src/node/task_turn.rs",
-        find: "Started::Call(id) => core.caller.cancel(net, id),",
-        replace: "Started::Call(id) => if !MUTANT { core.caller.cancel(net, id) },",
+        find: "Started::Call(id) => cancel_call(core, net, id),",
+        replace: "Started::Call(id) => if !MUTANT { cancel_call(core, net, id) },",
         promise: 6,
     },
     // A task goes on after the deadline of its caller.

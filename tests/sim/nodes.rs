@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use pilcrow::Time;
 use pilcrow::node::{
-    CallError, Error, Event, LinkState, Node, Replied, RoutedRequest, Routes, ServiceContext,
-    TaskContext, TaskRequest, join,
+    CallError, Error, Event, Interest, LinkState, Node, Replied, RoutedRequest, Routes,
+    ServiceContext, TaskContext, TaskRequest, join,
 };
 use pilcrow::protocol::{ErrorCode, Reply};
 use pilcrow::reactor::{CloseReason, ConnId, Handler, Limits, Net, Origin, Reactor, TimerId};
@@ -311,6 +311,7 @@ impl NodeProcess {
             .listen(addr)
             .distributor(NO_DISTRIBUTOR)
             .distributor(DISTRIBUTOR)
+            .subscribe(Interest::All)
             .state(echo)
             .on_event(record)
             .on_result(|cx, call, _result| {

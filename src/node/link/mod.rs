@@ -8,6 +8,9 @@ mod packets;
 mod phase;
 mod retry;
 mod status;
+mod subscription;
+mod subscription_state;
+mod updates;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,15 +19,16 @@ use tracing::debug;
 
 use super::config::Config;
 use super::event::{Event, LinkState};
-use super::roster::{Changes, Roster};
+use super::interest::Interest;
+use super::roster::Roster;
 use super::tag::Tag;
 use crate::protocol::{ErrorCode, Registered, Reply, SessionRequest, Token, Update, Watch};
 use crate::reactor::{Close, CloseReason, ConnId, ConnectOptions, Net, Owner, TimerId};
-use crate::time::Time;
 use addresses::{Addresses, Step};
 use log::RegistrationLog;
 use phase::{Drain, Phase};
 use retry::{Retry, usual_pause};
+use subscription_state::SubscriptionState;
 
 pub(super) use addresses::LONGEST_LOOKUP;
 
@@ -33,6 +37,7 @@ pub(super) struct DistributorLink {
     pub(super) owner: Owner,
     pub(super) config: Config,
     pub(super) roster: Roster,
+    subscription: SubscriptionState,
     addresses: Addresses,
     phase: Phase,
     timer: Option<TimerId>,
@@ -59,11 +64,17 @@ const SILENT_HEARTBEATS: u32 = 3;
 
 impl DistributorLink {
     pub(super) fn new(config: Config) -> DistributorLink {
+        // Without a Distributor there is nothing to subscribe to.
+        let interest = match &config.distributor {
+            Some(_) => config.interest.clone(),
+            None => Interest::All,
+        };
         DistributorLink {
             owner: Owner::default(),
             addresses: Addresses::new(config.distributor.as_ref()),
             config,
-            roster: Roster::default(),
+            roster: Roster::new(interest),
+            subscription: SubscriptionState::default(),
             phase: Phase::Apart,
             timer: None,
             drain: Drain::None,
@@ -207,7 +218,23 @@ impl DistributorLink {
 
     pub(super) fn opened(&mut self, net: &mut Net, conn: ConnId) {
         let key = self.take_key();
-        let known = self.roster.position();
+        // A view is resumed only under the subscription with which it was received.
+        let resumes = self.is_viewed() && self.roster.position().is_some();
+        let last = self.roster.interests().last();
+        self.subscription.registering(last, resumes);
+        self.send_registration(net, conn, key, resumes);
+        let list = Vec::new();
+        self.enter(net, Phase::Registering { conn, key, list });
+        self.arm(net, self.config.registration_timeout);
+    }
+
+    fn send_registration(&self, net: &mut Net, conn: ConnId, key: u64, resumes: bool) {
+        let known = if resumes {
+            self.roster.position()
+        } else {
+            None
+        };
+        let only = self.roster.interests().wanted();
         let session = SessionRequest {
             version: 1,
             watch: Watch::Delta,
@@ -215,14 +242,11 @@ impl DistributorLink {
             epoch: known.map(|(epoch, _)| epoch.into()),
             rev: known.map(|(_, rev)| rev),
             token: self.config.token.clone(),
-            only: None,
+            only: only.as_deref().cloned(),
         };
         net.send_with(conn, |out| {
             packets::registration(out, key, &self.config, self.port, &session)
         });
-        let list = Vec::new();
-        self.enter(net, Phase::Registering { conn, key, list });
-        self.arm(net, self.config.registration_timeout);
     }
 
     pub(super) fn closed(&mut self, net: &mut Net, why: CloseReason) {
@@ -238,6 +262,7 @@ impl DistributorLink {
             self.log.unanswered(name, address, &why.to_string());
         }
         self.enter(net, Phase::Apart);
+        self.subscription = SubscriptionState::default();
         if let Drain::Pending { until, .. } = self.drain {
             self.set_drain(net, Drain::Unproven, Some(until));
         }
@@ -296,29 +321,6 @@ impl DistributorLink {
         }
     }
 
-    fn apply_plain_list(&mut self, now: Time) {
-        let (list, merges) = match &self.phase {
-            // The kind of Distributor is not known yet: some nodes are better than none.
-            Phase::Registering { list, .. } => (list, true),
-            Phase::Plain {
-                list, merges_until, ..
-            } => (list, merges_until.is_some_and(|until| now < until)),
-            _ => return,
-        };
-        if let Some(Update::List { entries, .. }) = Update::parse(list) {
-            let changes = self.roster.apply_list(&entries, None, merges, now);
-            self.note_list(changes, true);
-        }
-    }
-
-    fn note_list(&mut self, changes: Changes, is_new_epoch: bool) {
-        self.events
-            .extend(changes.left.into_iter().map(Event::Left));
-        self.events
-            .extend(changes.joined.into_iter().map(Event::Joined));
-        self.listed = Some(is_new_epoch);
-    }
-
     fn beat(&mut self, net: &mut Net) {
         let Phase::Session {
             conn,
@@ -333,7 +335,7 @@ impl DistributorLink {
             return self.disconnect(net);
         }
         let (key, rev) = (self.take_key(), self.roster.rev());
-        net.send_with(conn, |out| packets::heartbeat(out, Some(key), rev));
+        net.send_with(conn, |out| packets::heartbeat(out, Some(key), rev, None));
         self.arm_heartbeat(net, heartbeat);
     }
 
@@ -363,6 +365,9 @@ impl DistributorLink {
         if is_of_registration {
             return self.registration_answered(net, reply);
         }
+        if let Some(change) = self.subscription.take_change(reply.key()) {
+            return self.change_answered(net, change, reply);
+        }
         if let Drain::Pending { key, until } = self.drain
             && reply.key() == Some(key)
         {
@@ -370,15 +375,19 @@ impl DistributorLink {
         }
     }
 
+    fn registration_rejected(&mut self, net: &mut Net, reply: Reply<'_>) {
+        self.log.rejected(&self.config.name, &reply);
+        if reply.errorcode == ErrorCode::NotAllowed as i64 {
+            self.retry.not_allowed = self.retry.not_allowed.saturating_add(1);
+        }
+        self.disconnect(net);
+        let reply = reply.into_owned();
+        self.events.push(Event::RegistrationRefused(reply));
+    }
+
     fn registration_answered(&mut self, net: &mut Net, reply: Reply<'_>) {
         if reply.errorcode != 0 {
-            self.log.rejected(&self.config.name, &reply);
-            if reply.errorcode == ErrorCode::NotAllowed as i64 {
-                self.retry.not_allowed = self.retry.not_allowed.saturating_add(1);
-            }
-            self.disconnect(net);
-            let reply = reply.into_owned();
-            return self.events.push(Event::RegistrationRefused(reply));
+            return self.registration_rejected(net, reply);
         }
         let registered = serde_json::from_str::<Registered<'_>>(reply.raw_results());
         let (Ok(registered), Some(conn)) = (registered, self.phase.conn()) else {
@@ -386,6 +395,8 @@ impl DistributorLink {
         };
         let heartbeat = Duration::from_millis(registered.heartbeat_ms.max(1));
         self.roster.begin_session(&registered.epoch);
+        self.subscription.registered(&registered);
+        self.limit_view();
         let session = Phase::Session {
             conn,
             heartbeat,
@@ -393,47 +404,5 @@ impl DistributorLink {
         };
         self.enter(net, session);
         self.arm_heartbeat(net, heartbeat);
-    }
-
-    fn update(&mut self, net: &mut Net, frame: &[u8], update: &Update<'_>) {
-        let session = match update {
-            Update::Draining { retry_after_ms } => {
-                self.retry.told = retry_after_ms.map(Duration::from_millis);
-                return;
-            }
-            Update::List { session: None, .. } => {
-                return self.plain_list(frame, net.now());
-            }
-            Update::List {
-                session: Some(session),
-                ..
-            }
-            | Update::Delta { session, .. } => session,
-        };
-        let applied = self.roster.apply(update, session, net.now());
-        let Some(conn) = self.phase.conn() else {
-            return;
-        };
-        let Some((changes, is_new_epoch)) = applied else {
-            let key = self.take_key();
-            net.send_with(conn, |out| packets::list_request(out, key));
-            return;
-        };
-        self.note_list(changes, is_new_epoch);
-        if session.ack {
-            let rev = self.roster.rev();
-            net.send_with(conn, |out| packets::heartbeat(out, None, rev));
-        }
-    }
-
-    fn plain_list(&mut self, frame: &[u8], now: Time) {
-        if let Phase::Registering { list, .. } | Phase::Plain { list, .. } = &mut self.phase {
-            list.clear();
-            list.extend_from_slice(frame);
-        }
-        let is_registering = matches!(self.phase, Phase::Registering { .. });
-        if !(is_registering && self.was_registered) {
-            self.apply_plain_list(now);
-        }
     }
 }

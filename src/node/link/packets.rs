@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::super::config::Config;
 use crate::protocol::{
-    DISTRIBUTES, DrainRequest, HEARTBEAT, Route, SessionRequest, write_request, write_request_head,
+    DISTRIBUTES, DrainRequest, HEARTBEAT, Route, SessionRequest, Subscription, write_request,
+    write_request_head,
 };
 
 /// Writes a registration. The list has the fields of its params in this order.
@@ -37,12 +38,23 @@ pub(super) fn registration(
     out.write_all(b"}")
 }
 
-/// Writes a heartbeat, which also acknowledges a revision. Without a key it has no reply.
-pub(super) fn heartbeat(out: &mut impl Write, key: Option<u64>, rev: u64) -> io::Result<()> {
+/// Writes a heartbeat, which also acknowledges a revision. Without a key it has no reply. With a
+/// subscription it replaces the current one.
+pub(super) fn heartbeat(
+    out: &mut impl Write,
+    key: Option<u64>,
+    rev: u64,
+    only: Option<&Subscription>,
+) -> io::Result<()> {
     write!(out, "{{\"uri\":\"{HEARTBEAT}\",\"method\":\"POST\"")?;
     out.write_all(b",\"key\":")?;
     serde_json::to_writer(&mut *out, &key)?;
-    write!(out, ",\"session\":{{\"rev\":{rev}}}}}")
+    write!(out, ",\"session\":{{\"rev\":{rev}")?;
+    if let Some(only) = only {
+        out.write_all(b",\"only\":")?;
+        serde_json::to_writer(&mut *out, only)?;
+    }
+    out.write_all(b"}}")
 }
 
 /// Writes a request for the whole list.

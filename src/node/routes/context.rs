@@ -21,6 +21,7 @@ use super::super::error::Error;
 use super::super::panics::caught;
 use super::super::served::{Replied, ReplyTo, no_destination, send_error, send_results};
 use super::super::tasks::{TaskContext, TaskData, poll_guarded, too_many};
+use super::super::waiter::Waiter;
 use crate::protocol::Reply;
 use crate::reactor::TimerId;
 use crate::time::Time;
@@ -324,8 +325,27 @@ impl<'a, T: 'static> ServiceContext<'a, T> {
         id
     }
 
+    /// Makes the calls when all nodes with the name are in view, or at the deadline.
+    pub(super) fn make_all_then(&mut self, mut call: CallAll<()>, act: ResumeAll<T>) {
+        let deadline = self.cx.call_deadline(call.call.timeout);
+        let (core, net) = (&mut *self.cx.core, &mut *self.cx.net);
+        match core.await_name(net, &call.name, deadline, Waiter::Service) {
+            Some(id) => {
+                let act = move |cx: &mut ServiceContext<'_, T>, _: CallResult<'_>| {
+                    call.call.timeout = Some(deadline.saturating_since(cx.net.now()));
+                    cx.make_all_now(call, act);
+                };
+                let scope = self.scope();
+                let then = Then::One(Box::new(act) as Resume<T>);
+                let continuation = Continuation { scope, then };
+                self.pending.continuations.insert(id, continuation);
+            }
+            None => self.make_all_now(call, act),
+        }
+    }
+
     /// Makes the calls. [`Pending::resume`] collects their results.
-    pub(super) fn make_all_then(&mut self, call: CallAll<()>, act: ResumeAll<T>) {
+    fn make_all_now(&mut self, call: CallAll<()>, act: ResumeAll<T>) {
         let calls = self.cx.make_all(call);
         let Some((_, first)) = calls.first().copied() else {
             return self.after(Duration::ZERO, |cx| act(cx, Vec::new()));

@@ -82,6 +82,7 @@ pub(in crate::node) enum Start {
     Act(Act),
 }
 
+#[derive(Debug)]
 pub(in crate::node) struct StartCall {
     pub(in crate::node) text: Text,
     pub(in crate::node) to: To,
@@ -92,6 +93,7 @@ pub(in crate::node) struct StartCall {
     pub(in crate::node) trace: Option<Box<TraceContext<'static>>>,
 }
 
+#[derive(Debug)]
 pub(in crate::node) enum To {
     One(Target),
     /// Each node with this name.
