@@ -13,15 +13,19 @@ mod side_by_side;
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use memchr::memmem;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
-use pilcrow::node::{Config, Context, Node, ReplyTo, Request, Routes, Service};
-use pilcrow::protocol::{ErrorCode, Route};
+use pilcrow::node::{
+    Builder, CallError, CallId, Config, Context, Node, ReplyTo, Request, Routes, Service,
+};
+use pilcrow::protocol::{ErrorCode, Reply, Route};
 use pilcrow::reactor::{Limits, Reactor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -32,6 +36,7 @@ const ROUNDS: usize = 25;
 const REQUESTS: usize = 64_000;
 /// 64 bytes.
 const PARAMS: &str = r#"{"name":"apples","count":12,"note":"sixty-four bytes, all JSON"}"#;
+const TIMEOUT: Duration = Duration::from_secs(60);
 const ANY_PORT: &str = "127.0.0.1:0";
 
 fn main() {
@@ -53,21 +58,43 @@ fn main() {
         }
         let routes = format!("{load}, routes beside callbacks");
         if is_selected(&routes) {
-            beside_callbacks(&routes, connections, depth, Routed::new(false));
+            let mut callbacks = Ours::new(Echo::default());
+            beside_callbacks(
+                &routes,
+                connections,
+                depth,
+                Routed::new(false),
+                &mut callbacks,
+            );
         }
         let tasks = format!("{load}, async beside callbacks");
         if is_selected(&tasks) {
-            beside_callbacks(&tasks, connections, depth, Routed::new(true));
+            let mut callbacks = Ours::new(Echo::default());
+            beside_callbacks(
+                &tasks,
+                connections,
+                depth,
+                Routed::new(true),
+                &mut callbacks,
+            );
+        }
+        let calls = format!("{load}, async call beside callbacks");
+        if is_selected(&calls) {
+            let mut callbacks = Ours::new(Asking::default());
+            callbacks.node.service().asked = Some(callbacks.other_addr);
+            beside_callbacks(&calls, connections, depth, Routed::asking(), &mut callbacks);
         }
     }
 }
 
-/// Compares an echo with routes with one of callbacks.
-fn beside_callbacks(row: &str, connections: usize, depth: usize, mut routed: Routed) {
-    let mut callbacks = Ours::new(Echo {
-        served: 0,
-        notifies: false,
-    });
+/// Compares a service with routes with one of callbacks.
+fn beside_callbacks<S: Counting>(
+    row: &str,
+    connections: usize,
+    depth: usize,
+    mut routed: Routed,
+    callbacks: &mut Ours<S>,
+) {
     compare(
         row,
         ROUNDS,
@@ -76,8 +103,9 @@ fn beside_callbacks(row: &str, connections: usize, depth: usize, mut routed: Rou
             let client = client(connections, depth).start(routed.addr);
             routed.served.set(0);
             let cost = cpu_of(|| {
+                let both = &mut (&mut routed.node, &mut routed.other);
                 while routed.served.get() < REQUESTS {
-                    routed.reactor.turn(None, &mut routed.node).unwrap();
+                    routed.reactor.turn(None, both).unwrap();
                 }
             });
             client.join().unwrap();
@@ -92,11 +120,12 @@ fn beside_callbacks(row: &str, connections: usize, depth: usize, mut routed: Rou
     );
 }
 
-/// An echo with one route.
+/// An echo with one route, and another node on the same reactor.
 struct Routed {
     reactor: Reactor,
     node: Node<Routes>,
     addr: SocketAddr,
+    other: Node<Echo>,
     served: Rc<Cell<usize>>,
 }
 
@@ -117,15 +146,51 @@ impl Routed {
                 cx.reply(&request.raw_params())
             })
         };
+        let (other, _) = start(&mut reactor, Echo::default());
+        Routed::with(reactor, builder, other, served)
+    }
+
+    /// Returns a service whose handler forwards each request to the other node.
+    fn asking() -> Routed {
+        let mut reactor = Reactor::new(Limits::default()).unwrap();
+        let (other, asked) = start(&mut reactor, Echo::default());
+        let served = Rc::new(Cell::new(0));
+        let count = Rc::clone(&served);
+        let builder = Node::builder("asking").listen(ANY_PORT);
+        let builder = builder.get_async("/echo", async move |cx, request| {
+            let params = request.raw_params();
+            let call = cx.get("/echo").params(&params).timeout(TIMEOUT);
+            let reply = call.to(asked).await?;
+            count.set(count.get() + 1);
+            cx.reply(&reply.results::<&RawValue>()?)
+        });
+        Routed::with(reactor, builder, other, served)
+    }
+
+    fn with(
+        mut reactor: Reactor,
+        builder: Builder,
+        other: Node<Echo>,
+        served: Rc<Cell<usize>>,
+    ) -> Routed {
         let node = builder.build(reactor.net()).unwrap();
         let addr = node.local_addr(reactor.net()).unwrap();
         Routed {
             reactor,
             node,
             addr,
+            other,
             served,
         }
     }
+}
+
+/// Starts a node of callbacks, and returns its address.
+fn start<S: Service>(reactor: &mut Reactor, service: S) -> (Node<S>, SocketAddr) {
+    let config = Config::default().listen(ANY_PORT.parse::<SocketAddr>().unwrap());
+    let mut node = Node::new(config, service);
+    let addr = node.start(reactor.net()).unwrap().unwrap();
+    (node, addr)
 }
 
 fn beside(
@@ -158,7 +223,57 @@ fn beside(
     );
 }
 
+/// A service that counts its requests.
+trait Counting: Service {
+    fn served(&mut self) -> &mut usize;
+}
+
+impl Counting for Echo {
+    fn served(&mut self) -> &mut usize {
+        &mut self.served
+    }
+}
+
+impl Counting for Asking {
+    fn served(&mut self) -> &mut usize {
+        &mut self.served
+    }
+}
+
+/// Callbacks that forward each request to another node.
+#[derive(Default)]
+struct Asking {
+    asked: Option<SocketAddr>,
+    pending: HashMap<CallId, ReplyTo>,
+    served: usize,
+}
+
+impl Service for Asking {
+    fn on_request(&mut self, cx: &mut Context<'_>, request: &Request<'_>, reply_to: ReplyTo) {
+        if request.route != Route::get("/echo") {
+            let message = "this node serves only GET /echo";
+            return cx.refuse(reply_to, ErrorCode::NotFound, message);
+        }
+        let asked = self.asked.unwrap();
+        let id = cx.call_at(asked, &Route::get("/echo"), request.raw_params, TIMEOUT);
+        self.pending.insert(id, reply_to);
+    }
+
+    fn on_result(
+        &mut self,
+        cx: &mut Context<'_>,
+        call: CallId,
+        result: Result<Reply<'_>, CallError<'_>>,
+    ) {
+        let reply_to = self.pending.remove(&call).unwrap();
+        self.served += 1;
+        let reply = result.unwrap();
+        cx.reply(reply_to, reply.results::<&RawValue>().unwrap());
+    }
+}
+
 /// An echo of callbacks, with a count of requests.
+#[derive(Default)]
 struct Echo {
     served: usize,
     /// It looks for nodes to notify.
@@ -183,30 +298,35 @@ impl Service for Echo {
     }
 }
 
-struct Ours {
+/// A service of callbacks, and another node on the same reactor.
+struct Ours<S> {
     reactor: Reactor,
-    node: Node<Echo>,
+    node: Node<S>,
     addr: SocketAddr,
+    other: Node<Echo>,
+    other_addr: SocketAddr,
 }
 
-impl Ours {
-    fn new(echo: Echo) -> Ours {
+impl<S: Counting> Ours<S> {
+    fn new(service: S) -> Ours<S> {
         let mut reactor = Reactor::new(Limits::default()).unwrap();
-        let config = Config::default().listen(ANY_PORT.parse::<SocketAddr>().unwrap());
-        let mut node = Node::new(config, echo);
-        let addr = node.start(reactor.net()).unwrap().unwrap();
+        let (node, addr) = start(&mut reactor, service);
+        let (other, other_addr) = start(&mut reactor, Echo::default());
         Ours {
             reactor,
             node,
             addr,
+            other,
+            other_addr,
         }
     }
 
     /// Serves all requests of one client.
     fn serve(&mut self) {
-        self.node.service().served = 0;
-        while self.node.service().served < REQUESTS {
-            self.reactor.turn(None, &mut self.node).unwrap();
+        *self.node.service().served() = 0;
+        let both = &mut (&mut self.node, &mut self.other);
+        while *both.0.service().served() < REQUESTS {
+            self.reactor.turn(None, both).unwrap();
         }
     }
 }

@@ -550,6 +550,88 @@ fn a_node_allocates_as_much_for_a_change_among_10_and_among_10_000_members() {
     assert_eq!(few, many);
 }
 
+/// Counts the calls whose connection was lost.
+#[derive(Default)]
+struct Losing {
+    lost: usize,
+}
+
+impl Service for Losing {
+    fn on_result(
+        &mut self,
+        _cx: &mut Context<'_>,
+        _call: CallId,
+        result: Result<Reply<'_>, CallError<'_>>,
+    ) {
+        assert!(matches!(result, Err(CallError::ConnectionLost)));
+        self.lost += 1;
+    }
+}
+
+/// Number of calls in flight to the peer that is lost.
+const LOST: usize = 10;
+
+/// Returns what a node allocates when it loses a peer, while this many other calls are open.
+fn allocated_by_the_loss_of_a_peer(others: usize) -> Allocated {
+    let mut reactor = Reactor::new(Limits {
+        max_unsent_bytes: 64 << 20,
+        ..Limits::default()
+    })
+    .unwrap();
+    let config = node::Config::default().max_in_flight_per_peer(others + LOST);
+    let mut node = Node::new(config, Losing::default());
+    node.start(reactor.net()).unwrap();
+    let [silent, lost] = [0, 1].map(|_| std::net::TcpListener::bind(any_port()).unwrap());
+    let call = |node: &mut Node<Losing>, reactor: &mut Reactor, to: &std::net::TcpListener| {
+        let to = to.local_addr().unwrap();
+        let hour = Duration::from_secs(3600);
+        let mut cx = node.context(reactor.net());
+        cx.call_at(to, &Route::get("/never"), &7, hour);
+    };
+    // Accepts a connection, and reads as many requests.
+    let mut scratch = vec![0; 1 << 16];
+    let mut accept = |node: &mut Node<Losing>, reactor: &mut Reactor, from, requests| {
+        let from: &std::net::TcpListener = from;
+        reactor.turn(Some(Duration::from_millis(1)), node).unwrap();
+        let (mut stream, _) = from.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let mut read_requests = 0;
+        turn_until(reactor, node, || {
+            read_requests += count_frames(read(&mut stream, &mut scratch));
+            read_requests == requests
+        });
+        stream
+    };
+    for _ in 0..others {
+        call(&mut node, &mut reactor, &silent);
+    }
+    let _held = accept(&mut node, &mut reactor, &silent, others);
+    let mut all: Vec<Allocated> = (1..=50)
+        .map(|round| {
+            for _ in 0..LOST {
+                call(&mut node, &mut reactor, &lost);
+            }
+            drop(accept(&mut node, &mut reactor, &lost, LOST));
+            let mut allocated = Allocated::default();
+            while node.service().lost < round * LOST {
+                let wait = Some(Duration::from_millis(1));
+                allocated.during(|| reactor.turn(wait, &mut node).unwrap());
+            }
+            allocated
+        })
+        .collect();
+    assert_eq!(node.context(reactor.net()).calls_in_flight(), others);
+    all.sort_unstable_by_key(|one| (one.bytes, one.count));
+    all[all.len() / 2]
+}
+
+#[test]
+fn a_node_allocates_as_much_for_a_lost_peer_beside_10_and_beside_10_000_open_calls() {
+    let few = allocated_by_the_loss_of_a_peer(10);
+    let many = allocated_by_the_loss_of_a_peer(10_000);
+    assert_eq!(few, many);
+}
+
 /// Drops snapshots; a program writes them on another thread.
 struct Dropping;
 

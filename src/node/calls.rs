@@ -305,3 +305,50 @@ impl Calls {
         slots.sort_unstable_by_key(|slot| self.get(*slot).map(|call| call.id));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::reactor::{Limits, Reactor};
+
+    /// Returns the slots that are visited when a peer with three calls is lost.
+    fn visited(others: usize) -> Vec<usize> {
+        let mut reactor = Reactor::new(Limits::default()).unwrap();
+        let mut calls = Calls::default();
+        let (mut other, mut lost) = (AssignedCalls::default(), AssignedCalls::default());
+        let peers = std::iter::repeat_n(false, others);
+        for is_lost in peers.chain([true, false, true, false, true]) {
+            let new = NewCall {
+                target: Target::Anyone,
+                text: Text::new(calls.take_buffer(), "GET", "/goods"),
+                deadline: reactor.net().now() + Duration::from_secs(60),
+                is_idempotent: false,
+                waiter: Waiter::Service,
+            };
+            let (slot, refusal) = calls.insert(reactor.net(), Owner::default(), new);
+            assert_eq!(refusal, None);
+            calls.assign(if is_lost { &mut lost } else { &mut other }, slot);
+        }
+        // No call is found other than by the links of its peer.
+        let next = |slot: &usize| calls.calls[*slot].neighbours.next;
+        let linked = successors(lost.first, next).count();
+        let mut slots = Vec::new();
+        calls.assigned(&lost, &mut slots);
+        assert_eq!((linked, slots.len()), (3, 3));
+        for slot in &slots {
+            calls.unassign(&mut lost, *slot);
+        }
+        assert_eq!(lost, AssignedCalls::default());
+        let next = |slot: &usize| calls.calls[*slot].neighbours.next;
+        assert_eq!(successors(other.first, next).count(), others + 2);
+        slots.iter().map(|slot| slot - others).collect()
+    }
+
+    #[test]
+    fn visits_only_the_calls_of_the_lost_peer() {
+        assert_eq!(visited(10), [0, 2, 4]);
+        assert_eq!(visited(10_000), [0, 2, 4]);
+    }
+}

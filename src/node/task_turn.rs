@@ -6,7 +6,7 @@ use std::task::Context;
 use super::calls::{CallId, NewCall, Target};
 use super::error::Error;
 use super::node_core::Core;
-use super::panics::caught;
+use super::panics::caught_and_logged;
 use super::served::send_error;
 use super::slot_key::SlotKey;
 use super::tag::Tag;
@@ -125,7 +125,7 @@ fn end_with(core: &mut Core, net: &mut Net, id: SlotKey, caller: Option<ConnId>)
 
 /// Drops a future. Values of the service may panic then, which is logged.
 fn drop_future(future: TaskFuture) {
-    let _ = caught(|| drop(future));
+    caught_and_logged(|| drop(future));
 }
 
 /// Ends a task whose caller does not wait any more.
@@ -211,7 +211,7 @@ fn begin(core: &mut Core, net: &mut Net, key: SlotKey, start: Start) {
         Start::Act(act) => {
             let service = core.claim_owners(net).service;
             let owner = net.replace_owner(service);
-            let _ = caught(|| act(core, net));
+            caught_and_logged(|| act(core, net));
             net.replace_owner(owner);
             core.tasks.stay_awake();
             core.hub.complete(key, WaitResult::Done(true));

@@ -26,6 +26,7 @@ mod help;
 mod http;
 mod interests;
 mod limits;
+mod log_lines;
 mod messages;
 mod names;
 mod nodes;

@@ -16,6 +16,7 @@ use pilcrow::reactor::{Handler, Limits, Reactor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::log_lines::LogLines;
 use crate::support::DEADLINE;
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -246,6 +247,45 @@ fn answers_with_the_error_of_a_handler() {
             (code, &*message),
             (8, "the handler panicked: out of apples")
         );
+    }
+}
+
+#[test]
+fn logs_a_panic_once() {
+    let lines = LogLines::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(lines.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let mut bench = Bench::new(
+        Node::builder("panics")
+            .get("/plain", |_cx, _request| -> Result<(), Error> {
+                panic!("out of apples")
+            })
+            .get_async("/task", async |_cx, _request| -> Result<(), Error> {
+                panic!("out of pears")
+            })
+            .get("/later", |cx, _request| {
+                cx.spawn(async |_cx| panic!("out of plums"))?;
+                Ok(())
+            })
+            .on_timer(|_cx, _timer, _tag| panic!("out of time"))
+            .get("/timer", |cx, _request| {
+                let now = cx.net().now();
+                cx.arm(now, 1);
+                Ok(())
+            }),
+    );
+    for (path, fruit) in [
+        ("/plain", "apples"),
+        ("/task", "pears"),
+        ("/later", "plums"),
+        ("/timer", "time"),
+    ] {
+        bench.start("GET", path, &Value::Null, DEADLINE);
+        bench.turn_until(|_| lines.text().contains(fruit));
+        let text = lines.text();
+        assert_eq!(text.matches(fruit).count(), 1, "{text}");
     }
 }
 

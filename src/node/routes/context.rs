@@ -18,7 +18,7 @@ use super::super::calls::CallId;
 use super::super::context::Context;
 use super::super::correlation::OwnedCorrelation;
 use super::super::error::Error;
-use super::super::panics::caught;
+use super::super::panics::{caught, caught_and_logged};
 use super::super::served::{Replied, ReplyTo, no_destination, send_error, send_results};
 use super::super::tasks::{TaskContext, TaskData, poll_guarded, too_many};
 use super::super::waiter::Waiter;
@@ -422,7 +422,7 @@ impl<T: 'static> Pending<T> {
         match shared.try_borrow_mut() {
             Ok(state) => {
                 let mut cx = ServiceContext::new(cx, shared, state, self, None);
-                let _ = caught(|| act(&mut cx));
+                caught_and_logged(|| act(&mut cx));
             }
             Err(_) => tracing::error!(
                 "callback skipped: a task never returned the state that it borrowed"

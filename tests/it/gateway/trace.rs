@@ -1,16 +1,14 @@
 //! The trace context of requests: from HTTP to nodes, and through their calls.
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
 use std::thread;
 
 use pilcrow::node::{Builder, Error, Node, Stop, join_all};
 use pilcrow::protocol::TraceContext;
 use serde_json::{Value, json};
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::plain_node::PlainNode;
 use super::{Gateway, Shopkeeper};
+use crate::log_lines::LogLines;
 use crate::support::{DEADLINE, Distributor};
 
 const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -224,33 +222,11 @@ fn calls_pass_the_trace_context_on() {
     }
 }
 
-/// A log in memory.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Lines {
-    type Writer = Lines;
-
-    fn make_writer(&self) -> Lines {
-        self.clone()
-    }
-}
-
 #[test]
 fn nodes_log_the_trace_id_of_requests_that_fail() {
     let distributor = Distributor::start(&[]);
     let addr = distributor.addr.to_string();
-    let lines = Lines::default();
+    let lines = LogLines::default();
     let log = lines.clone();
     let _node = Running::start(move || {
         let subscriber = tracing_subscriber::fmt().json().with_writer(log).finish();
@@ -277,8 +253,7 @@ fn nodes_log_the_trace_id_of_requests_that_fail() {
             gateway.fetch("GET", target, &headers, "").status == 200
         });
         crate::support::wait_until("the line", || {
-            let lines = lines.0.lock().unwrap().clone();
-            let lines = String::from_utf8(lines).unwrap();
+            let lines = lines.text();
             lines.lines().any(|line| {
                 let fields: Value = serde_json::from_str(line).unwrap();
                 let fields = &fields["fields"];
