@@ -15,7 +15,7 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::cli::config_file::{ConfigFile, toml_value};
 use crate::cli::failure::Failure;
-use crate::cli::usage_error::{flag_of, message, usage_error};
+use crate::cli::usage_error::{flag_of, message, stray_value, usage_error};
 
 /// Paragraph of the help about the sources of values.
 pub(crate) const HELP: &str = "\
@@ -62,8 +62,8 @@ fn variable(arg: &Arg, prefix: &str) -> Option<String> {
 pub(crate) fn parse_command_line(command: Command) -> Result<Option<ArgMatches>, Failure> {
     let mut command = with_negative_numbers(command);
     let first = env::args_os().nth(1);
-    let called = first.and_then(|word| command.find_subcommand(word).map(Command::get_name));
-    if called.is_some_and(|name| name != "serve") {
+    let called = first.filter(|word| command.find_subcommand(word).is_some());
+    if called.as_ref().is_some_and(|name| name != "serve") {
         // An invalid variable of the server must not fail its other commands.
         command = command.mut_args(|arg| arg.env(Resettable::Reset));
     }
@@ -77,7 +77,10 @@ pub(crate) fn parse_command_line(command: Command) -> Result<Option<ArgMatches>,
         Err(error) => {
             let variable = variable_of(&error, &command);
             let variable = variable.map_or(String::new(), |name| name + ": ");
-            Err(Failure::usage(variable + &message(&error, &command)))
+            let called = called.and_then(|name| command.find_subcommand(name));
+            let stray = stray_value(&error, called.unwrap_or(&command), env::args_os());
+            let message = stray.unwrap_or_else(|| message(&error, &command));
+            Err(Failure::usage(variable + &message))
         }
     }
 }
@@ -145,7 +148,10 @@ impl Settings {
             let command = with_negative_numbers(with_sources(command, prefix));
             let command = command.no_binary_name(true);
             let matches = command.clone().try_get_matches_from(&words);
-            matches.map_err(|error| usage_error(&error, &command))
+            matches.map_err(|error| {
+                let stray = stray_value(&error, &command, words.iter().cloned());
+                stray.map_or_else(|| usage_error(&error, &command), Failure::usage)
+            })
         };
         let mut matches = parse(command.clone())?;
         let mut file = None;

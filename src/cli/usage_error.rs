@@ -1,5 +1,7 @@
 //! Errors of the command line in one line: what is wrong, the offending value, then the remedy.
 
+use std::ffi::OsString;
+
 use clap::Command;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
@@ -119,6 +121,40 @@ fn specific(error: &Error, command: &Command) -> Option<String> {
         }
         _ => return None,
     })
+}
+
+/// Formats an error whose unexpected word follows a flag that takes no value, if that is so.
+pub(crate) fn stray_value(
+    error: &Error,
+    command: &Command,
+    words: impl Iterator<Item = OsString>,
+) -> Option<String> {
+    let context = match error.kind() {
+        ErrorKind::UnknownArgument => ContextKind::InvalidArg,
+        ErrorKind::InvalidSubcommand | ErrorKind::ArgumentConflict => {
+            ContextKind::InvalidSubcommand
+        }
+        _ => return None,
+    };
+    let Some(ContextValue::String(word)) = error.get(context) else {
+        return None;
+    };
+    let words: Vec<OsString> = words.collect();
+    let at = words.iter().position(|other| other == word.as_str())?;
+    let flag = words.get(at.checked_sub(1)?)?.to_str()?;
+    let long = flag.strip_prefix("--")?;
+    let mut args = command.get_arguments();
+    let arg = args.find(|arg| arg.get_long() == Some(long))?;
+    let word = shown(word);
+    if !arg.get_action().takes_values() {
+        Some(format!("{flag} {word}: takes no value; write {flag} alone"))
+    } else if arg.is_require_equals_set() {
+        Some(format!(
+            "{flag} {word}: takes no value after a space; write {flag} or {flag}={word}"
+        ))
+    } else {
+        None
+    }
 }
 
 /// Returns the text of an error without the usage that follows it.

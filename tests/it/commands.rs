@@ -85,27 +85,27 @@ fn nodes_exits_with_1_if_it_finds_nothing() {
     for (words, why) in [
         (
             &["shop"][..],
-            "no node has the name shop, of 1 nodes; distributor nodes lists all",
+            "no node has the name shop, of 1 node; distributor nodes lists all",
         ),
         (
             &["--url", "GET/x"],
-            "no node lists GET/x, of 1 nodes; distributor nodes lists all",
+            "no node lists GET/x, of 1 node; distributor nodes lists all",
         ),
         (
             &["goods", "--url", "/x"],
-            "no node with the name goods lists /x, of 1 nodes; distributor nodes lists all",
+            "no node with the name goods lists /x, of 1 node; distributor nodes lists all",
         ),
         (
             &["--url", "get/goods"],
-            "no node lists get/goods, of 1 nodes; methods are in capitals, as in GET/goods",
+            "no node lists get/goods, of 1 node; methods are in capitals, as in GET/goods",
         ),
         (
             &["--url", "goods"],
-            "no node lists goods, of 1 nodes; write METHOD/path or /path, as in GET/goods or /goods",
+            "no node lists goods, of 1 node; write METHOD/path or /path, as in GET/goods or /goods",
         ),
         (
             &[""],
-            "no node has the name \"\", of 1 nodes; distributor nodes lists all",
+            "no node has the name \"\", of 1 node; distributor nodes lists all",
         ),
     ] {
         let words = [&["nodes"], words].concat();
@@ -418,7 +418,7 @@ fn drain_reports_acknowledgements() {
     let (code, stdout, stderr) = run_at(&admin, &[&words[..], &token].concat());
     assert_eq!(code, Some(1));
     assert!(
-        stdout.contains("acknowledged by 0 of 1 sessions; ") && stdout.ends_with("; late: late\n"),
+        stdout.contains("acknowledged by 0 of 1 session; ") && stdout.ends_with("; late: late\n"),
         "{stdout}"
     );
     assert!(

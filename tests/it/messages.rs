@@ -60,7 +60,21 @@ fn invalid_command_lines_have_one_form() {
         ("gateway foo", "unknown command foo; see gateway --help"),
         (
             "distributor --allow-anonymous yes",
-            "unexpected argument yes; see distributor --help",
+            "--allow-anonymous yes: takes no value after a space; write --allow-anonymous or \
+             --allow-anonymous=yes",
+        ),
+        (
+            "gateway --allow-anonymous true",
+            "--allow-anonymous true: takes no value after a space; write --allow-anonymous or \
+             --allow-anonymous=true",
+        ),
+        (
+            "flood storm --baseline true",
+            "--baseline true: takes no value; write --baseline alone",
+        ),
+        (
+            "gateway --name=",
+            "--name \"\": empty; use a name, as in gate",
         ),
         (
             "distributor drain",

@@ -89,7 +89,7 @@ pub(crate) struct Args {
     /// Name to register with.
     ///
     /// Plain gateways do not call nodes with the name gate
-    #[arg(long, value_name = "NAME", default_value = "gate")]
+    #[arg(long, value_name = "NAME", default_value = "gate", value_parser = name)]
     #[arg(help_heading = "Network")]
     pub(crate) name: String,
 
@@ -167,6 +167,16 @@ pub(crate) fn command_line() -> clap::Command {
 
 fn deadline(text: &str) -> Result<Duration, String> {
     duration(Duration::from_millis(1), Duration::from_secs(3600))(text)
+}
+
+fn name(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        Err("empty; use a name, as in gate".to_owned())
+    } else if text.contains(char::is_control) {
+        Err("it has a control character; use a name without, as in gate".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
 }
 
 fn origin(text: &str) -> Result<String, String> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::builder::styling::Style;
 use serde_json::Value;
 
-use super::show::{array, printable};
+use super::show::{array, count, printable};
 use crate::cli::terminal::{BAD, GOOD, PLAIN, Terminal, WARNING};
 use crate::cli::value::shown;
 
@@ -82,8 +82,11 @@ fn push_line(push: &Value) -> String {
         return "    not sent yet\n".to_owned();
     }
     let mut text = format!(
-        "    revision {} sent to {} peers; acknowledged by {} of {} sessions",
-        push["rev"], push["told"], push["acked"], push["of"]
+        "    revision {} sent to {}; acknowledged by {} of {}",
+        push["rev"],
+        count(&push["told"], "peer", "peers"),
+        push["acked"],
+        count(&push["of"], "session", "sessions")
     );
     if let Some(millis) = push["last_ack_after_ms"].as_f64() {
         let _ = write!(text, ", the last after {millis:.1} ms");
@@ -116,8 +119,8 @@ pub(super) fn stream_line(name: &str, data: &str, terminal: Terminal) -> String 
         "reset" => "some events were missed",
         _ => return event_line(&[event], true, terminal),
     };
-    let (entries, rev) = (&event["entries"], &event["rev"]);
-    format!("{start}: {entries} nodes, revision {rev}\n")
+    let (entries, rev) = (count(&event["entries"], "node", "nodes"), &event["rev"]);
+    format!("{start}: {entries}, revision {rev}\n")
 }
 
 /// Formats equal events of one instant.
@@ -241,7 +244,7 @@ mod tests {
         ]);
         assert_eq!(
             formatted(events),
-            "1970-01-01T00:00:00.007Z  joined      goods ×2, shop  rev 1 to 3\n                          changed     shop  peer 127.0.0.1:2  rev 3\n1970-01-01T00:00:00.008Z  joined      cart  peer 127.0.0.1:1  rev 4\n    revision 4 sent to 1 peers; acknowledged by 0 of 0 sessions\n1970-01-01T00:00:00.009Z  warm-up     rev 4\n"
+            "1970-01-01T00:00:00.007Z  joined      goods ×2, shop  rev 1 to 3\n                          changed     shop  peer 127.0.0.1:2  rev 3\n1970-01-01T00:00:00.008Z  joined      cart  peer 127.0.0.1:1  rev 4\n    revision 4 sent to 1 peer; acknowledged by 0 of 0 sessions\n1970-01-01T00:00:00.009Z  warm-up     rev 4\n"
         );
     }
 

@@ -129,7 +129,7 @@ fn drain(args: &DrainArgs) -> Result<(), Failure> {
     if args.wait.is_some() && late > 0 {
         return Err(Failure::failed(format!(
             "{} not acknowledged within {}; see distributor why {}",
-            show::count(late, "session has", "sessions have"),
+            show::count(&late.into(), "session has", "sessions have"),
             format_duration(wait),
             shown(&args.name)
         )));

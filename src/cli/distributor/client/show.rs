@@ -48,14 +48,14 @@ pub(super) fn nodes(list: &Value, terminal: Terminal) -> String {
     let heads = ["NAME", "ADDRESS", "SESSION", "ACKED", "AGE", "URLS"];
     let mut rows = vec![heads.map(|head| Cell::from(head.to_owned())).into()];
     rows.extend(array(list, "nodes").map(|node| node_cells(node).into()));
-    let count = rows.len() - 1;
+    let shown = rows.len() - 1;
     let table = Table {
         rows,
         align: Align::Left,
         shrinks: &SHRINKS,
     };
     let text = table.format(terminal);
-    let mut total = format!("{count} of {} nodes", list["entries"]);
+    let mut total = format!("{shown} of {}", count(&list["entries"], "node", "nodes"));
     if !list["rev"].is_null() {
         let _ = write!(total, ", revision {}", list["rev"]);
     }
@@ -116,7 +116,8 @@ pub(super) fn nothing_found(list: &Value, name: Option<&str>, url: Option<&str>)
     };
     let form = url.and_then(form_of_url);
     let remedy = form.unwrap_or_else(|| "distributor nodes lists all".to_owned());
-    Some(format!("{wanted}, of {} nodes; {remedy}", list["entries"]))
+    let all = count(&list["entries"], "node", "nodes");
+    Some(format!("{wanted}, of {all}; {remedy}"))
 }
 
 /// Returns the form of URLs, if this one cannot be in a list.
@@ -137,12 +138,12 @@ pub(super) fn form_of_url(url: &str) -> Option<String> {
 pub(super) fn drained(drained: &Value, name: &str, is_awaited: bool) -> String {
     let entries = array(drained, "drained").count();
     let mut text = format!(
-        "drained {} named {} in revision {}: acknowledged by {} of {} sessions",
-        count(entries, "node", "nodes"),
+        "drained {} named {} in revision {}: acknowledged by {} of {}",
+        count(&entries.into(), "node", "nodes"),
         shown(name),
         drained["rev"],
         drained["acked"],
-        drained["of"]
+        count(&drained["of"], "session", "sessions")
     );
     let late = array(drained, "late").map(|late| printable(&late["name"]));
     // Drained nodes, and those without a port, are in no list that has their names.
@@ -168,8 +169,8 @@ pub(super) fn drained(drained: &Value, name: &str, is_awaited: bool) -> String {
 }
 
 /// Formats a number of things.
-pub(super) fn count(number: usize, one: &str, more: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { more })
+pub(super) fn count(number: &Value, one: &str, more: &str) -> String {
+    format!("{number} {}", if *number == 1 { one } else { more })
 }
 
 /// Returns the elements of an array, none if there is no such array.
