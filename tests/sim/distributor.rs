@@ -87,8 +87,15 @@ impl DistributorProcess {
             world: &self.world,
             model: &self.model,
         };
+        let before = *watched.distributor.stats();
         self.reactor.turn(Some(Duration::ZERO), &mut watched)?;
-        self.model.borrow_mut().turned(self.id, &self.world);
+        let after = self.distributor.stats();
+        let mut model = self.model.borrow_mut();
+        model.folds.by_budget += after.folds_by_budget - before.folds_by_budget;
+        model.folds.by_debt += after.folds_by_debt - before.folds_by_debt;
+        model.folds.by_plain_pause += after.folds_by_plain_pause - before.folds_by_plain_pause;
+        model.turned(self.id, &self.world);
+        drop(model);
         self.persist();
         Ok(())
     }

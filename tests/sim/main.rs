@@ -112,6 +112,8 @@ fn seeds() {
         "{seeds} seeds, {turns} turns, {:.0} seeds per second",
         seeds as f64 / took
     );
+    let folds = faults.iter().filter(|(name, _)| name.starts_with("Fold"));
+    eprintln!("{folds:?}", folds = folds.collect::<Vec<_>>());
 }
 
 /// Runs one seed and prints its trace.

@@ -23,6 +23,14 @@ pub struct Broken {
     pub what: String,
 }
 
+/// Number of pushes that waited, by the reason.
+#[derive(Clone, Copy, Default)]
+pub struct Folds {
+    pub by_budget: u64,
+    pub by_debt: u64,
+    pub by_plain_pause: u64,
+}
+
 pub type List = Rc<[Rc<str>]>;
 
 /// Identifies a peer through all its connections and restarts.
@@ -38,6 +46,7 @@ pub struct Model {
     /// Peers whose connections may be closed for what they send or do not read.
     pub liars: Vec<bool>,
     pub longest_list_bytes: usize,
+    pub folds: Folds,
     pub shelf: Shelf,
     /// Entries that each list of a later run than this must have.
     pub kept: Vec<(ProcessId, Rc<str>)>,

@@ -23,7 +23,7 @@ pub struct Outcome {
     pub turns: u64,
     pub virtual_time: Duration,
     pub replies: u64,
-    /// Number of faults and troubles of each kind.
+    /// Number of faults and troubles of each kind, and of pushes that waited for each reason.
     pub faults: BTreeMap<String, u64>,
     pub trace: Vec<String>,
 }
@@ -74,7 +74,14 @@ fn counts(fleet: &Fleet) -> BTreeMap<String, u64> {
         let made = fleet.troubles.get(trouble).copied().unwrap_or(0);
         (format!("{trouble:?}"), made)
     });
-    faults.chain(troubles).collect()
+    let folds = fleet.shared.model.borrow().folds;
+    let folds = [
+        ("FoldByBudget", folds.by_budget),
+        ("FoldByDebt", folds.by_debt),
+        ("FoldByPlainPause", folds.by_plain_pause),
+    ];
+    let folds = folds.map(|(reason, count)| (reason.to_owned(), count));
+    faults.chain(troubles).chain(folds).collect()
 }
 
 fn live(fleet: &mut Fleet, steps: u64) {

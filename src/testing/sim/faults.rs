@@ -17,6 +17,7 @@ pub enum Fault {
     OneByteWrite,
     WriteWouldBlock,
     WriteInterrupted,
+    SlowWrite,
     PollInterrupted,
     SpuriousEvent,
     SpuriousClosedEvent,
@@ -49,7 +50,7 @@ pub enum Fault {
 
 impl Fault {
     /// All faults, in the order of their numbers.
-    pub const ALL: [Fault; 36] = [
+    pub const ALL: [Fault; 37] = [
         Fault::ShortRead,
         Fault::OneByteRead,
         Fault::ReadWouldBlock,
@@ -58,6 +59,7 @@ impl Fault {
         Fault::OneByteWrite,
         Fault::WriteWouldBlock,
         Fault::WriteInterrupted,
+        Fault::SlowWrite,
         Fault::PollInterrupted,
         Fault::SpuriousEvent,
         Fault::SpuriousClosedEvent,
@@ -98,6 +100,8 @@ impl Fault {
             // A reset ends a connection.
             Fault::Reset => 5,
             Fault::SlowSegment => 300,
+            // The process is preempted: all others wait too.
+            Fault::SlowWrite => 600,
             Fault::ConnectImmediate => 5_000,
             _ => 2_500,
         }

@@ -12,6 +12,8 @@ use crate::sys::{SocketId, TcpOptions};
 
 const EMFILE: i32 = 24;
 const ENOBUFS: i32 = 105;
+/// Maximum time of a slow write.
+const SLOW_WRITE: Duration = Duration::from_secs(1);
 
 impl Inner {
     pub(super) fn call(&mut self) {
@@ -309,6 +311,10 @@ impl Inner {
         if self.strikes(Fault::WriteWouldBlock) {
             self.notify_late(id, Edges::WRITABLE);
             return Err(ErrorKind::WouldBlock.into());
+        }
+        if self.strikes(Fault::SlowWrite) {
+            let took = self.random.duration(SLOW_WRITE / 1000, SLOW_WRITE);
+            self.now = self.now + took;
         }
         let offered: usize = from.iter().map(|slice| slice.len()).sum();
         let mut at_most = offered;
