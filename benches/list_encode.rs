@@ -6,7 +6,7 @@ mod side_by_side;
 
 use std::hint::black_box;
 
-use pilcrow::registry::{Capacity, Cause, Entry, EntryId, Registry, write_entries};
+use pilcrow::registry::{Capacity, Cause, Entry, EntryId, Keys, Registry, write_entries};
 use side_by_side::{compare, cpu_of_all, is_selected, measure, print_head};
 
 const NODES: usize = 1000;
@@ -34,7 +34,12 @@ fn entry(n: usize) -> Entry {
     );
     Entry {
         encoded: encoded.into_bytes().into(),
-        name: format!("svc-{n:04}").into(),
+        keys: Keys {
+            name: format!("svc-{n:04}").into(),
+            urls: ["GET", "POST"]
+                .map(|method| format!("{method}/svc-{n:04}").into())
+                .into(),
+        },
         listed: true,
         is_plain: false,
     }

@@ -5,7 +5,7 @@ use crate::script::Script;
 use pilcrow::node::Member;
 use pilcrow::fuzzing::{Stamp, write_delta, write_session_list};
 use pilcrow::protocol::Route;
-use pilcrow::registry::{Cause, Entry, EntryId, Registry, write_entries, write_ids};
+use pilcrow::registry::{Cause, Entry, EntryId, Keys, Registry, write_entries, write_ids};
 
 /// The input decides how the registry changes, and when the node receives a list or a change.
 pub fn list_and_delta(input: &[u8]) {
@@ -61,7 +61,10 @@ fn entry(script: &mut Script<'_>) -> Entry {
     );
     Entry {
         encoded: text.into_bytes().into(),
-        name: format!("n{port}").into(),
+        keys: Keys {
+            name: format!("n{port}").into(),
+            urls: [format!("GET/{url}").into()].into(),
+        },
         listed: script.pick(4) > 0,
         is_plain: false,
     }

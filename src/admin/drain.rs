@@ -40,7 +40,7 @@ impl Drain {
         let registry = cx.distributor.registry();
         let entries: Vec<EntryId> = registry
             .iter()
-            .filter(|(_, entry)| name.is_none_or(|name| *entry.name == *name))
+            .filter(|(_, entry)| name.is_none_or(|name| *entry.keys.name == *name))
             .filter(|(other, _)| id.is_none_or(|id| other.number() == id))
             .map(|(id, _)| id)
             .collect();
@@ -72,7 +72,7 @@ impl Drains {
         let mut names = BTreeMap::new();
         if is_any_late {
             let entries = cx.distributor.registry().iter();
-            names.extend(entries.map(|(id, entry)| (id.number(), &*entry.name)));
+            names.extend(entries.map(|(id, entry)| (id.number(), &*entry.keys.name)));
         }
         let mut answers = Vec::new();
         for (id, drained) in done {

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use super::peers::Peers;
 use crate::protocol::{Drained, write_reply};
 use crate::reactor::{ConnId, Net, Owner, TimerId};
+use crate::registry::Keys;
 use crate::time::Time;
 
 /// Identifies a drain of [`Distributor::drain_entries`](super::Distributor::drain_entries).
@@ -46,6 +47,8 @@ struct Drain {
 #[derive(Debug)]
 struct Awaited {
     conn: ConnId,
+    /// Revision with whose acknowledgement it does not have the entries any more.
+    revision: u64,
     instance: Option<Box<str>>,
     entry: u64,
 }
@@ -61,12 +64,14 @@ impl Drain {
 }
 
 impl Drains {
-    /// Begins to wait until all watching `peers` have acknowledged `revision`.
+    /// Begins to wait until all `peers` that were sent one of the entries with these `keys` have
+    /// acknowledged `revision`.
     pub(super) fn begin(
         &mut self,
         net: &mut Net,
         owner: Owner,
         peers: &Peers,
+        keys: &[Keys],
         revision: u64,
         wait: Duration,
         requester: Requester,
@@ -84,18 +89,23 @@ impl Drains {
             untracked: 0,
             unacknowledged: Vec::new(),
         };
-        for (conn, peer) in peers.watching() {
+        for (conn, until) in peers.concerned(keys) {
             if drain.is_of(conn) {
                 continue;
             }
+            let Some(peer) = peers.get(conn) else {
+                continue;
+            };
             let Some(session) = &peer.session else {
                 drain.untracked += 1;
                 continue;
             };
             drain.total += 1;
+            let revision = until.unwrap_or(revision);
             if session.acked_revision < revision {
                 drain.unacknowledged.push(Awaited {
                     conn,
+                    revision,
                     instance: session.instance.clone(),
                     entry: peer.entry.map_or(0, |id| id.number()),
                 });
@@ -109,9 +119,9 @@ impl Drains {
     /// Records that the session of `conn` has applied `revision`.
     pub(super) fn acknowledged(&mut self, net: &mut Net, conn: ConnId, revision: u64) {
         for drain in &mut self.pending {
-            if drain.revision <= revision {
-                drain.unacknowledged.retain(|awaited| awaited.conn != conn);
-            }
+            let is_missing =
+                |awaited: &Awaited| awaited.conn != conn || awaited.revision > revision;
+            drain.unacknowledged.retain(is_missing);
         }
         self.finish(net);
     }

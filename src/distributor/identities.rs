@@ -249,7 +249,7 @@ impl Identities {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::Entry;
+    use crate::registry::{Entry, Keys};
 
     /// Returns three entries, of which the first two are equal.
     fn registry() -> (Registry, [EntryId; 3]) {
@@ -257,7 +257,10 @@ mod tests {
         let ids = ["same", "same", "other"].map(|text| {
             let entry = Entry {
                 encoded: text.as_bytes().into(),
-                name: Box::default(),
+                keys: Keys {
+                    name: "".into(),
+                    urls: [].into(),
+                },
                 listed: true,
                 is_plain: false,
             };

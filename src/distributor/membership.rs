@@ -11,14 +11,14 @@ use super::drains::{DrainId, Requester};
 use super::events::{Event, Subject};
 use super::identities::{Identity, Unclaimed};
 use super::liveness::{self, Health};
-use super::peer::Session;
+use super::peer::{Peer, Session};
 use super::self_preservation::Suspect;
 use crate::protocol::{
-    DrainRequest, ErrorCode, Packet, Refusal, Registered, Registration, SessionRequest, Watch,
-    write_reply,
+    DrainRequest, ErrorCode, ONLY, Packet, Refusal, Registered, Registration, SessionRequest,
+    Watch, write_reply,
 };
 use crate::reactor::{Close, ConnId, Net};
-use crate::registry::{Cause, Entry, EntryId};
+use crate::registry::{Cause, Entry, EntryId, Keys};
 
 impl Distributor {
     /// Serves a registration. The sender and all watching peers receive the list at the end of the
@@ -57,7 +57,7 @@ impl Distributor {
         registration.write_with_host(&mut encoded, &host);
         let entry = Entry {
             encoded: encoded.into(),
-            name: registration.name().into(),
+            keys: Keys::of(&registration),
             listed: registration.port().is_some(),
             is_plain,
         };
@@ -149,7 +149,7 @@ impl Distributor {
         };
         let subject = Subject {
             peer,
-            name: &entry.name,
+            name: &entry.keys.name,
             entry: Some(id),
             ..Subject::default()
         };
@@ -189,6 +189,8 @@ impl Distributor {
         requester: Requester,
         reason: &'static str,
     ) -> DrainId {
+        let entries = self.registry.select(ids);
+        let keys: Vec<Keys> = entries.map(|(_, entry)| entry.keys.clone()).collect();
         for id in ids {
             let holder = self.identities.holder(*id);
             let peer = holder.and_then(|conn| self.peers.get_mut(conn));
@@ -200,7 +202,7 @@ impl Distributor {
         }
         let (owner, revision) = (self.claim_owner(net), self.registry.revision());
         self.drains
-            .begin(net, owner, &self.peers, revision, wait, requester)
+            .begin(net, owner, &self.peers, &keys, revision, wait, requester)
     }
 
     /// Opens the session that `conn` requested, and replies.
@@ -214,16 +216,26 @@ impl Distributor {
     ) {
         self.record_session_end(net, conn);
         let opened_at_push = self.pushes.pushed_to_sessions();
-        let Some(peer) = self.peers.get_mut(conn) else {
-            return;
-        };
         // A list without a session has no ids, so that a delta cannot change it.
         let known = request.rev.filter(|rev| {
             request.epoch.as_deref() == Some(self.epoch.as_str())
                 // A session with an incomplete list needs a complete one.
                 && self.warm_up.can_resume(*rev)
-                && self.registry.delta_since(*rev).is_some()
+                && self.registry.changes_since(*rev).is_some()
         });
+        let before = self.peers.get(conn).and_then(Peer::subscription);
+        let subscriptions = &mut self.peers.subscriptions;
+        let revision = known.unwrap_or(self.registry.revision());
+        let only = request.only.clone();
+        let subscription = only.and_then(|only| subscriptions.add(conn, only, revision));
+        if before != subscription
+            && let Some(before) = before
+        {
+            subscriptions.remove(conn, before);
+        }
+        let Some(peer) = self.peers.get_mut(conn) else {
+            return;
+        };
         peer.listed_revision = known;
         // A node that takes over its entry unchanged causes no push.
         peer.is_list_due = request.watch != Watch::None && known != Some(self.registry.revision());
@@ -235,14 +247,17 @@ impl Distributor {
             received_at: net.now(),
             was_sent_incomplete: false,
             needs_list: false,
+            subscription,
+            next: None,
+            former: Vec::new(),
         }));
         let results = Registered {
             id: id.number(),
             epoch: Cow::Borrowed(&self.epoch),
             rev: self.registry.revision(),
             heartbeat_ms: super::millis(self.config.heartbeat),
-            features: Vec::new(),
-            only: None,
+            features: request.only.iter().map(|_| ONLY.into()).collect(),
+            only: (request.only.is_some() && subscription.is_none()).then_some(false),
         };
         let key = packet.key().map_or("null", RawValue::get);
         net.send_with(conn, |out| write_reply(out, key, &results));
@@ -316,7 +331,7 @@ impl Distributor {
 
     pub(super) fn emit_suspected(&mut self, net: &Net, id: EntryId) {
         let subject = Subject {
-            name: self.registry.get(id).map_or("", |entry| &*entry.name),
+            name: self.registry.get(id).map_or("", |entry| &*entry.keys.name),
             entry: Some(id),
             ..Subject::default()
         };

@@ -17,6 +17,7 @@ mod persistence;
 mod pushes;
 mod retry_after;
 mod self_preservation;
+mod subscriptions;
 mod view;
 mod warm_up;
 
@@ -346,6 +347,7 @@ impl Distributor {
             ("unclaimed", unclaimed),
             ("suspects", suspects),
             ("recently_silent", recently_silent),
+            ("subscriptions", self.peers.subscriptions.len()),
             ("drains", drains),
             ("drains_awaited", drains_awaited),
             ("lists_owed", scheduled),

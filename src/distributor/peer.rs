@@ -3,11 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use std::rc::Rc;
+
 use super::admission::{Authorization, TokenMark};
 use super::events::Subject;
 use super::liveness::Health;
-use crate::protocol::Watch;
-use crate::registry::{EntryId, Registry};
+use super::subscriptions::SubscriptionId;
+use crate::protocol::{Subscription, Watch};
+use crate::registry::{EntryId, Keys, Registry};
 use crate::time::Time;
 
 /// One connection. Rarely used state is boxed, since there may be very many idle connections.
@@ -49,6 +52,59 @@ pub(super) struct Session {
     pub(super) was_sent_incomplete: bool,
     /// The next update is a whole list, since changes cannot be marked as incomplete.
     pub(super) needs_list: bool,
+    /// The entries that it receives; `None` for all.
+    pub(super) subscription: Option<SubscriptionId>,
+    /// A change of its subscription, until the update for it is sent.
+    pub(super) next: Option<Box<NextSubscription>>,
+    /// Subscriptions that it may still act by. They match until it has acknowledged the update to
+    /// the next one.
+    pub(super) former: Vec<Former>,
+}
+
+/// A requested change of a subscription.
+#[derive(Debug)]
+pub(super) struct NextSubscription {
+    pub(super) only: Subscription,
+    /// Key of the request; `None` if it requires no reply.
+    pub(super) key: Option<Box<str>>,
+}
+
+/// A subscription that was replaced.
+#[derive(Debug)]
+pub(super) struct Former {
+    /// `None` for all entries.
+    pub(super) only: Option<Rc<Subscription>>,
+    /// Revision of the update to the next subscription.
+    pub(super) until: u64,
+}
+
+/// Maximum number of replaced subscriptions of a session that has not acknowledged the next one.
+/// Beyond it, all entries match.
+const MAX_FORMER: usize = 8;
+
+impl Session {
+    /// Records that an update to `revision` replaced this subscription.
+    pub(super) fn replaced(&mut self, only: Option<Rc<Subscription>>, revision: u64) {
+        if self.former.len() >= MAX_FORMER {
+            self.former.clear();
+            return self.former.push(Former {
+                only: None,
+                until: revision,
+            });
+        }
+        self.former.push(Former {
+            only,
+            until: revision,
+        });
+    }
+
+    /// Returns the revision with which it acknowledges that it does not have an entry any more, if
+    /// it may still act by a subscription that matched the entry.
+    pub(super) fn former_until(&self, keys: &Keys) -> Option<u64> {
+        let matching = self.former.iter();
+        let matching = matching.filter(|former| keys.match_only(former.only.as_deref()));
+        matching.map(|former| former.until).max()
+    }
 }
 
 impl Peer {
@@ -73,7 +129,8 @@ impl Peer {
     /// or waits for a list: until then nothing is read from it.
     pub(super) fn quiet_for(&self, now: Time) -> Option<Duration> {
         let session = self.session.as_ref()?;
-        let is_read = self.get_key.is_none() && self.health != Health::Suspect;
+        let is_read =
+            self.get_key.is_none() && session.next.is_none() && self.health != Health::Suspect;
         is_read.then(|| now.saturating_since(session.received_at))
     }
 
@@ -81,7 +138,7 @@ impl Peer {
         let entry = self.entry.and_then(|id| registry.get(id));
         Subject {
             peer: Some(self.addr),
-            name: entry.map_or("", |entry| &*entry.name),
+            name: entry.map_or("", |entry| &*entry.keys.name),
             entry: self.entry,
             ..Subject::default()
         }
@@ -116,10 +173,20 @@ impl Peer {
         }
     }
 
-    /// Returns whether it receives every change of the list.
+    /// Returns whether it receives changes of the list.
     pub(super) fn is_watching(&self) -> bool {
         let session = self.session.as_ref();
         self.is_registered && session.is_none_or(|session| session.watch != Watch::None)
+    }
+
+    /// Returns its subscription, if it has a session with one.
+    pub(super) fn subscription(&self) -> Option<SubscriptionId> {
+        self.session.as_ref()?.subscription
+    }
+
+    /// Returns whether it receives every change of the list, also those of other services.
+    pub(super) fn receives_all(&self) -> bool {
+        self.is_watching() && self.subscription().is_none()
     }
 
     pub(super) fn is_behind(&self, revision: u64) -> bool {

@@ -1,10 +1,14 @@
 //! The connections of a Distributor, and those of them that watch the list.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::peer::Peer;
+use super::subscriptions::{SubscriptionId, Subscriptions};
+use crate::protocol::Subscription;
 use crate::reactor::ConnId;
 use crate::reactor::conn_map::ConnMap;
+use crate::registry::Keys;
 
 /// All connections.
 #[derive(Debug, Default)]
@@ -13,6 +17,10 @@ pub(super) struct Peers {
     /// Connections that receive every change of the list. A change costs what these cost, however
     /// many others there are.
     watching: BTreeSet<ConnId>,
+    /// Connections that receive the changes that match their subscription.
+    pub(super) subscriptions: Subscriptions,
+    /// Connections whose session has not acknowledged a change of its subscription.
+    changing: BTreeSet<ConnId>,
 }
 
 impl Peers {
@@ -30,7 +38,13 @@ impl Peers {
 
     pub(super) fn remove(&mut self, conn: ConnId) -> Option<Peer> {
         self.watching.remove(&conn);
-        self.all.remove(conn)
+        self.changing.remove(&conn);
+        let peer = self.all.remove(conn)?;
+        let session = peer.session.as_ref();
+        if let Some(id) = session.and_then(|session| session.subscription) {
+            self.subscriptions.remove(conn, id);
+        }
+        Some(peer)
     }
 
     /// Returns all connections, in a fixed order.
@@ -43,22 +57,94 @@ impl Peers {
         self.all.iter_mut()
     }
 
-    /// Records whether a connection watches the list. Call it after each registration.
+    /// Records which changes a connection receives. Call it after each registration and change of
+    /// its subscription.
     pub(super) fn registered(&mut self, conn: ConnId) {
-        if self.all.get(conn).is_some_and(Peer::is_watching) {
+        if self.all.get(conn).is_some_and(Peer::receives_all) {
             self.watching.insert(conn);
         } else {
             self.watching.remove(&conn);
         }
+        let session = self.all.get(conn).and_then(|peer| peer.session.as_ref());
+        if session.is_some_and(|session| !session.former.is_empty()) {
+            self.changing.insert(conn);
+        } else {
+            self.changing.remove(&conn);
+        }
     }
 
-    /// Returns the connections that watch the list, in a fixed order.
+    /// Returns the connections that receive every change, in a fixed order.
     pub(super) fn watching(&self) -> impl Iterator<Item = (ConnId, &Peer)> {
         let watching = self.watching.iter();
         watching.filter_map(|conn| Some((*conn, self.all.get(*conn)?)))
     }
 
-    /// Calls `visit` with each connection that watches the list, in a fixed order.
+    /// Returns the subscription of a connection, if its session has one.
+    pub(super) fn subscription_of(
+        &self,
+        conn: ConnId,
+    ) -> Option<(SubscriptionId, Rc<Subscription>)> {
+        let id = self.all.get(conn)?.subscription()?;
+        Some((id, Rc::clone(&self.subscriptions.get(id)?.only)))
+    }
+
+    /// Returns the connections that may have an entry with one of these `keys`. Those that have
+    /// replaced a subscription for it come with the revision whose acknowledgement says that they
+    /// do not have it any more.
+    pub(super) fn concerned(&self, keys: &[Keys]) -> BTreeMap<ConnId, Option<u64>> {
+        let mut found = BTreeMap::new();
+        for conn in &self.changing {
+            let session = self.all.get(*conn).and_then(|peer| peer.session.as_ref());
+            let until = keys.iter().filter_map(|keys| session?.former_until(keys));
+            if let Some(until) = until.max() {
+                found.insert(*conn, Some(until));
+            }
+        }
+        found.extend(self.watching.iter().map(|conn| (*conn, None)));
+        for keys in keys {
+            for id in self.subscriptions.matching(keys) {
+                found.extend(self.subscribed(id).map(|(conn, _)| (conn, None)));
+            }
+        }
+        found
+    }
+
+    /// Records that the session of a connection has acknowledged this revision.
+    pub(super) fn acknowledged(&mut self, conn: ConnId, revision: u64) {
+        if let Some(session) = self
+            .all
+            .get_mut(conn)
+            .and_then(|peer| peer.session.as_mut())
+        {
+            session.former.retain(|former| former.until > revision);
+            if session.former.is_empty() {
+                self.changing.remove(&conn);
+            }
+        }
+    }
+
+    /// Returns the connections with this subscription, in a fixed order.
+    pub(super) fn subscribed(&self, id: SubscriptionId) -> impl Iterator<Item = (ConnId, &Peer)> {
+        let shared = self.subscriptions.get(id);
+        let conns = shared.into_iter().flat_map(|shared| &shared.sessions);
+        conns.filter_map(|conn| Some((*conn, self.all.get(*conn)?)))
+    }
+
+    /// Calls `visit` with each connection with this subscription, in a fixed order.
+    pub(super) fn for_each_subscribed(
+        &mut self,
+        id: SubscriptionId,
+        mut visit: impl FnMut(ConnId, &mut Peer),
+    ) {
+        let shared = self.subscriptions.get(id);
+        for conn in shared.into_iter().flat_map(|shared| &shared.sessions) {
+            if let Some(peer) = self.all.get_mut(*conn) {
+                visit(*conn, peer);
+            }
+        }
+    }
+
+    /// Calls `visit` with each connection that receives every change, in a fixed order.
     pub(super) fn for_each_watching(&mut self, mut visit: impl FnMut(ConnId, &mut Peer)) {
         for conn in &self.watching {
             if let Some(peer) = self.all.get_mut(*conn) {
@@ -87,6 +173,9 @@ mod tests {
                 received_at: Time::ZERO,
                 was_sent_incomplete: false,
                 needs_list: false,
+                subscription: None,
+                next: None,
+                former: Vec::new(),
             })
         });
         peers.registered(conn);

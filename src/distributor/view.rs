@@ -1,5 +1,6 @@
 //! A read-only view of nodes and sessions, for the admin API.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::events::{Journal, MAX_NAMES};
@@ -7,7 +8,7 @@ use super::identities::{Identities, Unclaimed};
 use super::liveness::Health;
 use super::peer::Peer;
 use super::peers::Peers;
-use crate::protocol::Watch;
+use crate::protocol::{Subscription, Watch};
 use crate::reactor::Net;
 use crate::registry::{Entry, EntryId, Registry};
 use crate::time::Time;
@@ -23,6 +24,8 @@ pub struct NodeView<'a> {
     pub peer: Option<SocketAddr>,
     /// The kind of its session.
     pub session: SessionKind,
+    /// The entries that it receives, if its session has a subscription.
+    pub subscription: Option<&'a Subscription>,
     /// Revision that was last sent to it.
     pub sent: Option<u64>,
     /// Revision that it last acknowledged.
@@ -135,6 +138,10 @@ impl<'a> View<'a> {
             entry,
             peer: peer.map(|peer| peer.addr),
             session: peer.map_or(SessionKind::None, SessionKind::of),
+            subscription: peer.and_then(Peer::subscription).and_then(|id| {
+                let shared = self.peers.subscriptions.get(id)?;
+                Some(&*shared.only)
+            }),
             sent: peer.and_then(|peer| peer.listed_revision),
             acked: peer.and_then(|peer| Some(peer.session.as_ref()?.acked_revision)),
             pending_bytes,
@@ -154,30 +161,55 @@ impl<'a> View<'a> {
         counts.into_iter()
     }
 
-    /// Returns the sessions that have not acknowledged the newest revision. Iterates over all
-    /// watching peers: call it once for many revisions.
+    /// Returns the sessions that have not acknowledged the newest change that concerns them.
+    /// Iterates over all watching peers: call it once for many revisions.
     pub fn unacknowledged(self) -> UnacknowledgedSessions<'a> {
         let newest = self.registry.revision();
+        let name = |peer: &Peer| peer.subject(self.registry).name;
         let sessions = self.peers.watching().filter_map(|(_, peer)| {
             let from = peer.awaited_from().filter(|from| *from < newest)?;
-            Some((from, peer.subject(self.registry).name))
+            Some((from, name(peer)))
         });
-        let mut all: Vec<(u64, &'a str)> = sessions.collect();
-        all.sort_by_key(|(from, _)| *from);
-        UnacknowledgedSessions(all)
+        let mut watching: Vec<(u64, &'a str)> = sessions.collect();
+        watching.sort_by_key(|(from, _)| *from);
+        let mut concerned: BTreeMap<u64, (usize, Vec<&'a str>)> = BTreeMap::new();
+        for (id, shared) in self.peers.subscriptions.iter() {
+            for (_, peer) in self.peers.subscribed(id) {
+                let from = peer.awaited_from().unwrap_or(newest);
+                for revision in shared.pushed_between(from, newest) {
+                    let (count, names) = concerned.entry(revision).or_default();
+                    *count += 1;
+                    if names.len() < MAX_NAMES {
+                        names.push(name(peer));
+                    }
+                }
+            }
+        }
+        UnacknowledgedSessions {
+            watching,
+            concerned,
+        }
     }
 }
 
-/// Watching sessions that have not acknowledged the newest revision. Each has its applied revision;
-/// the lowest is first.
+/// Sessions that have not acknowledged the newest change that concerns them.
 #[derive(Debug)]
-pub struct UnacknowledgedSessions<'a>(Vec<(u64, &'a str)>);
+pub struct UnacknowledgedSessions<'a> {
+    /// Those that receive all changes, each with its applied revision; the lowest is first.
+    watching: Vec<(u64, &'a str)>,
+    /// Number and names of those with a subscription, for each revision of a push.
+    concerned: BTreeMap<u64, (usize, Vec<&'a str>)>,
+}
 
 impl UnacknowledgedSessions<'_> {
     /// Returns the number of sessions that lack this revision, and some of their names.
     pub fn of(&self, revision: u64) -> (usize, impl Iterator<Item = &str>) {
-        let count = self.0.partition_point(|(from, _)| *from < revision);
-        let names = self.0.iter().take(count).map(|(_, name)| *name);
-        (count, names.filter(|name| !name.is_empty()).take(MAX_NAMES))
+        let count = self.watching.partition_point(|(from, _)| *from < revision);
+        let watching = self.watching.iter().take(count).map(|(_, name)| *name);
+        let concerned = self.concerned.get(&revision);
+        let of_concerned = concerned.into_iter().flat_map(|(_, names)| names).copied();
+        let names = watching.chain(of_concerned).filter(|name| !name.is_empty());
+        let count = count + concerned.map_or(0, |(count, _)| *count);
+        (count, names.take(MAX_NAMES))
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::peer::Peer;
 use super::peers::Peers;
-use crate::reactor::{Net, Owner, TimerId};
+use crate::reactor::{ConnId, Net, Owner, TimerId};
 use crate::registry::Registry;
 use crate::time::Time;
 
@@ -39,21 +39,28 @@ impl WarmUp {
     }
 
     /// Ends the warm-up. The complete list is a new revision, which is sent only to sessions that
-    /// have an incomplete one.
-    pub(super) fn end(&mut self, registry: &mut Registry, peers: &mut Peers) {
+    /// have an incomplete one. Returns those with a subscription: schedule their list.
+    pub(super) fn end(&mut self, registry: &mut Registry, peers: &mut Peers) -> Vec<ConnId> {
         let before = registry.revision();
         *self = WarmUp::Over {
             last_incomplete: before,
         };
         if !peers.iter().any(|(_, peer)| was_sent_incomplete(peer)) {
-            return;
+            return Vec::new();
         }
         registry.renew();
-        for (_, peer) in peers.iter_mut() {
-            if !was_sent_incomplete(peer) && peer.listed_revision == Some(before) {
+        let mut due = Vec::new();
+        for (conn, peer) in peers.iter_mut() {
+            if peer.subscription().is_some() {
+                if was_sent_incomplete(peer) {
+                    peer.is_list_due = true;
+                    due.push(conn);
+                }
+            } else if !was_sent_incomplete(peer) && peer.listed_revision == Some(before) {
                 peer.listed_revision = Some(registry.revision());
             }
         }
+        due
     }
 
     pub(super) fn is_complete(&self) -> bool {

@@ -36,6 +36,7 @@ pub(crate) use session::{
 };
 pub use session::{Drained, Token};
 pub use subscription::Subscription;
+pub(crate) use subscription::is_under;
 pub use trace::TraceContext;
 pub use update::ListedNode;
 pub(crate) use update::{Left, Update, UpdateSession};

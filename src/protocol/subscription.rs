@@ -153,7 +153,7 @@ fn texts(from: impl IntoIterator<Item = impl ToString>) -> impl Iterator<Item = 
 }
 
 /// Returns whether a url begins with the prefix, and the prefix ends with a segment of it.
-fn is_under(url: &str, prefix: &str) -> bool {
+pub(crate) fn is_under(url: &str, prefix: &str) -> bool {
     let rest = url.strip_prefix(prefix);
     rest.is_some_and(|rest| prefix.ends_with('/') || rest.is_empty() || rest.starts_with('/'))
 }

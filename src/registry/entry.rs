@@ -1,5 +1,9 @@
 //! The entry of a node in the registry, and the causes of its removal.
 
+use std::sync::Arc;
+
+use crate::protocol::{Registration, Subscription};
+
 /// Identifies an entry for the lifetime of the registry. Ids increase in the order of first
 /// registration.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -21,12 +25,45 @@ impl EntryId {
 pub struct Entry {
     /// The node as a JSON object, as it is sent in lists.
     pub encoded: Box<[u8]>,
-    /// Name of the node, for display. Several entries may have the same name.
-    pub name: Box<str>,
+    /// Name and urls of the node.
+    pub keys: Keys,
     /// True if it is in the list. An entry without a valid port is not listed, but keeps its place.
     pub listed: bool,
     /// True if it was registered without a session. Peers without one cannot read large lists.
     pub is_plain: bool,
+}
+
+/// The parts of an entry that subscriptions name. Clones share them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Keys {
+    /// Name of the node. Several entries may have the same name.
+    pub name: Arc<str>,
+    /// Routes that the node serves, as `METHOD/path`.
+    pub urls: Arc<[Box<str>]>,
+}
+
+impl Keys {
+    pub(crate) fn of(registration: &Registration<'_>) -> Keys {
+        let urls = registration.urls().into_iter();
+        Keys {
+            name: registration.name().into(),
+            urls: urls.map(Into::into).collect(),
+        }
+    }
+
+    /// Returns whether a session with this subscription receives the entry; `None` receives all.
+    pub(crate) fn match_only(&self, only: Option<&Subscription>) -> bool {
+        only.is_none_or(|only| only.matches(&self.name, &self.urls))
+    }
+
+    /// Returns about how many bytes they take.
+    pub(super) fn bytes(&self) -> usize {
+        let urls = self
+            .urls
+            .iter()
+            .map(|url| url.len() + size_of::<Box<str>>());
+        self.name.len() + urls.sum::<usize>()
+    }
 }
 
 /// Cause of the removal of an entry.

@@ -2,25 +2,40 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::entry::{Cause, EntryId};
+use super::entry::{Cause, EntryId, Keys};
 
-/// Maximum number of changes that are remembered: 96 KiB. A peer with an older list receives the
+/// Maximum number of changes that are remembered: 256 KiB. A peer with an older list receives the
 /// whole list.
 const MAX_CHANGES: usize = 4096;
+/// Maximum size of the names and urls of changed entries that are remembered. Those of most changes
+/// take 100 bytes.
+const MAX_KEY_BYTES: usize = 16 << 20;
 
 /// The last changes of a list, in the order of their revisions.
 #[derive(Debug, Default)]
 pub(super) struct History {
     changes: VecDeque<Change>,
+    /// Size of the keys in the changes.
+    key_bytes: usize,
     /// Changes up to this revision are no longer remembered.
     forgotten: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Change {
-    revision: u64,
-    id: EntryId,
-    kind: ChangeKind,
+/// A change of an entry.
+#[derive(Debug)]
+pub(crate) struct Change {
+    pub(crate) revision: u64,
+    pub(crate) id: EntryId,
+    pub(super) kind: ChangeKind,
+    /// Name and urls before the change, if the entry was listed.
+    pub(crate) before: Option<Keys>,
+}
+
+/// All changes of an entry since a revision.
+pub(super) struct Folded<'a> {
+    /// Name and urls at that revision, if the entry was listed.
+    pub(super) before: Option<&'a Keys>,
+    pub(super) last: ChangeKind,
 }
 
 /// Kind of a change of an entry.
@@ -41,42 +56,75 @@ pub struct Delta {
 }
 
 impl History {
-    pub(super) fn record(&mut self, revision: u64, id: EntryId, kind: ChangeKind) {
+    pub(super) fn record(
+        &mut self,
+        revision: u64,
+        id: EntryId,
+        kind: ChangeKind,
+        before: Option<Keys>,
+    ) {
         // Allocates the full capacity at once: later changes do not allocate.
         if self.changes.capacity() == 0 {
             self.changes.reserve_exact(MAX_CHANGES);
         }
-        if self.changes.len() >= MAX_CHANGES
+        self.key_bytes += before.as_ref().map_or(0, Keys::bytes);
+        while (self.changes.len() >= MAX_CHANGES || self.key_bytes > MAX_KEY_BYTES)
             && let Some(oldest) = self.changes.pop_front()
         {
             self.forgotten = oldest.revision;
+            self.key_bytes -= oldest.before.as_ref().map_or(0, Keys::bytes);
         }
-        self.changes.push_back(Change { revision, id, kind });
+        self.changes.push_back(Change {
+            revision,
+            id,
+            kind,
+            before,
+        });
     }
 
     pub(super) fn len(&self) -> usize {
         self.changes.len()
     }
 
-    pub(super) fn since(&self, revision: u64, newest: u64) -> Option<Delta> {
+    /// Returns the changes after a revision. `None` if some of them are no longer remembered, or if
+    /// it is later than `newest`.
+    pub(super) fn changes_since(
+        &self,
+        revision: u64,
+        newest: u64,
+    ) -> Option<impl Iterator<Item = &Change>> {
         if revision < self.forgotten || revision > newest {
             return None;
         }
-        // For each entry: whether it was in the old list, and its last change.
-        let mut folded: BTreeMap<EntryId, (bool, ChangeKind)> = BTreeMap::new();
         let begin = self
             .changes
             .partition_point(|change| change.revision <= revision);
-        for change in self.changes.range(begin..) {
-            let was_listed = change.kind != ChangeKind::Joined;
-            let (_, last) = folded.entry(change.id).or_insert((was_listed, change.kind));
-            *last = change.kind;
+        Some(self.changes.range(begin..))
+    }
+
+    /// Returns the changes after a revision, combined for each entry.
+    pub(super) fn folded_since(
+        &self,
+        revision: u64,
+        newest: u64,
+    ) -> Option<BTreeMap<EntryId, Folded<'_>>> {
+        let mut folded: BTreeMap<EntryId, Folded<'_>> = BTreeMap::new();
+        for change in self.changes_since(revision, newest)? {
+            let first = || Folded {
+                before: change.before.as_ref(),
+                last: change.kind,
+            };
+            folded.entry(change.id).or_insert_with(first).last = change.kind;
         }
+        Some(folded)
+    }
+
+    pub(super) fn since(&self, revision: u64, newest: u64) -> Option<Delta> {
         let mut delta = Delta::default();
-        for (id, (was_listed, last)) in folded {
+        for (id, Folded { before, last }) in self.folded_since(revision, newest)? {
             match last {
                 ChangeKind::Joined | ChangeKind::Replaced => delta.joined.push(id),
-                ChangeKind::Left(cause) if was_listed => delta.left.push((id, cause)),
+                ChangeKind::Left(cause) if before.is_some() => delta.left.push((id, cause)),
                 ChangeKind::Left(_) => {}
             }
         }
@@ -93,7 +141,10 @@ mod tests {
     fn entry(text: &str, listed: bool) -> Entry {
         Entry {
             encoded: text.as_bytes().into(),
-            name: text.into(),
+            keys: Keys {
+                name: text.into(),
+                urls: [].into(),
+            },
             listed,
             is_plain: false,
         }

@@ -5,15 +5,20 @@
 
 mod entry;
 mod history;
+mod index;
+mod update;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;
 
-pub use entry::{Cause, Entry, EntryId};
+pub use entry::{Cause, Entry, EntryId, Keys};
 pub use history::Delta;
+pub(crate) use update::Update;
 
-use history::{ChangeKind, History};
+use crate::protocol::Subscription;
+use history::{Change, ChangeKind, History};
+use index::Index;
 
 /// Limits of a [`Registry`].
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -64,6 +69,7 @@ pub struct Registry {
     last_id: u64,
     revision: u64,
     history: History,
+    index: Index,
     departures: [u64; Cause::ALL.len()],
 }
 
@@ -140,7 +146,8 @@ impl Registry {
         self.last_id += 1;
         let id = EntryId::new(self.last_id);
         if entry.listed {
-            self.changed(id, ChangeKind::Joined);
+            self.index.insert(id, &entry.keys);
+            self.changed(id, ChangeKind::Joined, None);
         }
         self.entries.insert(id, entry);
         Ok(id)
@@ -162,10 +169,17 @@ impl Registry {
             (false, true) => Some(ChangeKind::Joined),
             (true, false) => Some(ChangeKind::Left(Cause::Closed)),
         };
+        let before = old.listed.then(|| old.keys.clone());
+        if let Some(before) = &before {
+            self.index.remove(id, before);
+        }
+        if entry.listed {
+            self.index.insert(id, &entry.keys);
+        }
         self.encoded_bytes = bytes;
         self.entries.insert(id, entry);
         if let Some(kind) = kind {
-            self.changed(id, kind);
+            self.changed(id, kind, before);
         }
         Ok(kind.is_some())
     }
@@ -175,7 +189,8 @@ impl Registry {
         let entry = self.entries.remove(&id)?;
         self.encoded_bytes -= size(&entry);
         if entry.listed {
-            self.changed(id, ChangeKind::Left(cause));
+            self.index.remove(id, &entry.keys);
+            self.changed(id, ChangeKind::Left(cause), Some(entry.keys.clone()));
         }
         self.count(cause);
         Some(entry)
@@ -197,15 +212,25 @@ impl Registry {
         self.history.since(revision, self.revision)
     }
 
+    /// Returns the changes after a revision. `None` as for [`Registry::delta_since`].
+    pub(crate) fn changes_since(&self, revision: u64) -> Option<impl Iterator<Item = &Change>> {
+        self.history.changes_since(revision, self.revision)
+    }
+
+    /// Returns the listed entries that match, in the order of the list.
+    pub(crate) fn matching(&self, only: &Subscription) -> Vec<EntryId> {
+        self.index.matching(only).into_iter().collect()
+    }
+
     fn count(&mut self, cause: Cause) {
         if let Some(count) = self.departures.get_mut(cause as usize) {
             *count += 1;
         }
     }
 
-    fn changed(&mut self, id: EntryId, kind: ChangeKind) {
+    fn changed(&mut self, id: EntryId, kind: ChangeKind, before: Option<Keys>) {
         self.revision += 1;
-        self.history.record(self.revision, id, kind);
+        self.history.record(self.revision, id, kind, before);
     }
 
     fn bytes_with(&self, entry: &Entry, instead_of: usize) -> Result<usize, Full> {
@@ -248,7 +273,10 @@ mod tests {
     fn entry(text: &str) -> Entry {
         Entry {
             encoded: text.as_bytes().into(),
-            name: text.into(),
+            keys: Keys {
+                name: text.into(),
+                urls: [].into(),
+            },
             listed: true,
             is_plain: false,
         }
@@ -351,7 +379,7 @@ mod tests {
                     }
                     _ => model.push((registry.join(new.clone()).unwrap(), new)),
                 }
-                let listed: Vec<&str> = model.iter().filter(|(_, e)| e.listed).map(|(_, e)| &*e.name).collect();
+                let listed: Vec<&str> = model.iter().filter(|(_, e)| e.listed).map(|(_, e)| &*e.keys.name).collect();
                 prop_assert_eq!(list(&registry), listed.join(","));
                 // A change may restore the same text (two equal entries): it still counts.
                 if list(&registry) != seen {

@@ -12,6 +12,9 @@ pub struct View {
     pub revision: u64,
     /// The text of each entry.
     pub entries: BTreeMap<u64, Rc<str>>,
+    /// The session has a subscription: changes may begin before its revision, and repeat what it
+    /// has applied.
+    pub is_subscribed: bool,
 }
 
 impl View {
@@ -43,8 +46,11 @@ impl View {
         left: &[Departure],
         session: &SessionFields,
     ) -> Result<Vec<Rc<str>>, String> {
-        let leads_on = self.epoch == session.epoch && session.from == Some(self.revision);
-        if !leads_on || session.rev <= self.revision {
+        let leads_on = match session.from {
+            Some(from) if self.is_subscribed => from <= self.revision,
+            from => from == Some(self.revision),
+        };
+        if self.epoch != session.epoch || !leads_on || session.rev <= self.revision {
             return Err(format!(
                 "a change from {:?} to {} of {} for a view of {} of {}",
                 session.from, session.rev, session.epoch, self.revision, self.epoch
@@ -56,7 +62,9 @@ impl View {
         let mut gone = Vec::new();
         for departure in left {
             let entry = self.entries.remove(&departure.id);
-            gone.push(entry.ok_or_else(|| format!("{} left without an entry", departure.id))?);
+            if entry.is_some() || !self.is_subscribed {
+                gone.push(entry.ok_or_else(|| format!("{} left without an entry", departure.id))?);
+            }
         }
         self.entries.extend(session.ids.iter().copied().zip(joined));
         self.advance(session);

@@ -1,5 +1,7 @@
 //! Sessions: what they receive beyond plain peers, and that plain peers do not notice them.
 
+mod subscriptions;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
@@ -100,6 +102,7 @@ impl Node {
     #[track_caller]
     fn try_register(&mut self, params: Value, session: Value) -> Value {
         let key = self.next_key();
+        self.view.is_subscribed = session.get("only").is_some();
         self.client.send_raw(registration(key, params, &session));
         self.answer(key)
     }

@@ -4,7 +4,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::distributor::peer::Peer;
 use crate::histogram::Histogram;
+use crate::registry::Registry;
 use crate::time::Time;
 
 /// A push of one or several changes to all watching peers.
@@ -114,6 +116,35 @@ impl PushLog {
         self.await_one_less(now, before, revision);
     }
 
+    /// Records that a session has applied these pushes, each the one of a revision.
+    pub(in crate::distributor) fn acknowledged_each(
+        &mut self,
+        now: Time,
+        revisions: impl Iterator<Item = u64>,
+    ) {
+        for revision in revisions {
+            let place = self
+                .last
+                .binary_search_by_key(&revision, |pushed| pushed.revision);
+            if let Some(pushed) = place.ok().and_then(|place| self.last.get_mut(place)) {
+                pushed.acked += 1;
+                pushed.last_acked_at = Some(now);
+            }
+            self.await_one_less(now, revision.saturating_sub(1), revision);
+        }
+    }
+
+    /// Records the end of a session that had not applied these pushes.
+    pub(in crate::distributor) fn subscriber_ended(
+        &mut self,
+        now: Time,
+        revisions: impl Iterator<Item = u64>,
+    ) {
+        for revision in revisions {
+            self.await_one_less(now, revision.saturating_sub(1), revision);
+        }
+    }
+
     /// Records the end of a session that had applied `before`.
     pub(in crate::distributor) fn session_ended(&mut self, now: Time, before: u64) {
         self.await_one_less(now, before, u64::MAX);
@@ -152,6 +183,20 @@ impl PushLog {
 }
 
 impl Pushed {
+    /// Records a peer that is skipped, with its name if `is_named`.
+    pub(in crate::distributor) fn add_backlogged(
+        &mut self,
+        registry: &Registry,
+        peer: &Peer,
+        is_named: bool,
+    ) {
+        self.backlogged += 1;
+        let name = peer.subject(registry).name;
+        if is_named && !name.is_empty() && self.backlogged_names.len() < MAX_NAMES {
+            self.backlogged_names.push(name.into());
+        }
+    }
+
     /// Returns the time from the push to the last acknowledgement so far.
     pub fn last_ack_after(&self) -> Option<Duration> {
         let last = self.last_acked_at?;

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use crate::distributor::admission::{Salt, TokenMark};
 use crate::distributor::identities::{Identities, Identity};
 use crate::protocol::{ListedNode, Registration, RegistrationLimits, is_instance};
-use crate::registry::{Entry, EntryId, Registry};
+use crate::registry::{Entry, EntryId, Keys, Registry};
 
 /// The list at a moment, to be persisted: see [`SnapshotSink`](super::SnapshotSink).
 ///
@@ -177,7 +177,7 @@ fn restored_entry(line: Line<'_>, limits: &RegistrationLimits) -> Option<(Entry,
     }
     let entry = Entry {
         encoded: line.entry.get().as_bytes().into(),
-        name: registration.name().into(),
+        keys: Keys::of(&registration),
         listed: registration.port().is_some(),
         // The safe guess until it is claimed.
         is_plain: line.instance.is_none(),
@@ -274,7 +274,7 @@ mod tests {
         let registration = Registration::check(Some(&raw), &RegistrationLimits::default()).unwrap();
         let entry = Entry {
             encoded: entry.as_bytes().into(),
-            name: registration.name().into(),
+            keys: Keys::of(&registration),
             listed: registration.port().is_some(),
             is_plain: instance.is_none(),
         };

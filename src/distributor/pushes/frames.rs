@@ -1,10 +1,13 @@
 //! The lists and changes of pushes, each encoded at most once per revision.
 
+use std::collections::HashMap;
+
 use crate::distributor::peer::Peer;
-use crate::protocol::{Stamp, Watch, write_delta, write_list, write_session_list};
+use crate::distributor::subscriptions::SubscriptionId;
+use crate::protocol::{Stamp, Subscription, Watch, write_delta, write_list, write_session_list};
 use crate::rate_limit::RateLimit;
 use crate::reactor::SharedFrame;
-use crate::registry::{Entry, EntryId, Registry, write_entries, write_ids};
+use crate::registry::{Entry, EntryId, Registry, Update, write_entries, write_ids};
 use crate::time::Time;
 
 /// The content of a list.
@@ -26,7 +29,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    fn write(&self, out: &mut Vec<u8>, has_session: bool, ack: bool) {
+    pub(super) fn write(&self, out: &mut Vec<u8>, has_session: bool, ack: bool) {
         let registry = self.registry;
         // Reserves room for the ids too, so that the buffer does not move.
         out.reserve(registry.encoded_bytes() + 16 * registry.len() + 256);
@@ -39,6 +42,29 @@ impl<'a> Source<'a> {
         } else {
             write_list(out, "0", entries);
         }
+    }
+
+    /// Writes the list of the entries that match.
+    pub(super) fn write_matching(&self, out: &mut Vec<u8>, only: &Subscription, ack: bool) {
+        let matching = self.registry.matching(only);
+        let listed = || self.registry.select(&matching);
+        let entries = |out: &mut Vec<u8>| write_entries(out, listed());
+        let ids = |out: &mut Vec<u8>| write_ids(out, listed());
+        let plain = |out: &mut Vec<u8>| write_ids(out, listed().filter(is_plain));
+        let stamp = self.stamp(ack);
+        write_session_list(out, "0", stamp, self.is_complete, entries, ids, plain);
+    }
+
+    /// Returns the frame of an update of a view of the revision `from`.
+    pub(super) fn update(&self, from: u64, update: &Update, ack: bool) -> SharedFrame {
+        let joined = || self.registry.select(&update.joined);
+        let entries = |out: &mut Vec<u8>| write_entries(out, joined());
+        let ids = |out: &mut Vec<u8>| write_ids(out, joined());
+        let plain = |out: &mut Vec<u8>| write_ids(out, joined().filter(is_plain));
+        let left = update.left.iter();
+        let left = left.map(|(id, cause)| (id.number(), *cause));
+        let stamp = self.stamp(ack);
+        SharedFrame::new(|out| write_delta(out, stamp, from, entries, left, ids, plain))
     }
 }
 
@@ -65,6 +91,10 @@ pub(super) struct Frames {
     session_list: Encoded,
     /// Deltas to the current revision, each with the revision it starts from.
     pub(super) deltas: Vec<(u64, Option<SharedFrame>)>,
+    /// Lists of subscriptions.
+    matching_lists: HashMap<SubscriptionId, SharedFrame>,
+    /// Updates of subscriptions, each with the revision it starts from.
+    matching_updates: HashMap<(SubscriptionId, u64), SharedFrame>,
     delta_bytes: usize,
     /// Sessions are to acknowledge the current revision at once.
     pub(super) asks_for_ack: bool,
@@ -109,7 +139,12 @@ impl Frames {
             list.is_current = false;
         }
         let made = self.deltas.drain(..).filter_map(|(_, delta)| delta);
-        let held = made.filter(SharedFrame::is_shared);
+        let lists = self.matching_lists.drain().map(|(_, list)| list);
+        let updates = self.matching_updates.drain().map(|(_, update)| update);
+        let held = made
+            .chain(lists)
+            .chain(updates)
+            .filter(SharedFrame::is_shared);
         self.old_lists
             .extend(held.map(|delta| (before.unwrap_or(0), delta)));
         self.delta_bytes = 0;
@@ -170,6 +205,38 @@ impl Frames {
         self.delta_bytes += frame.as_ref().map_or(0, |frame| frame.as_bytes().len());
         self.deltas.push((from, frame.clone()));
         frame
+    }
+
+    /// Returns the list of the entries that match a subscription.
+    pub(super) fn matching_list(
+        &mut self,
+        source: Source<'_>,
+        id: SubscriptionId,
+        only: &Subscription,
+    ) -> SharedFrame {
+        let ack = self.asks_for_ack;
+        let encode = || SharedFrame::new(|out| source.write_matching(out, only, ack));
+        self.matching_lists.entry(id).or_insert_with(encode).clone()
+    }
+
+    /// Returns an update for a subscription. `changes` returns its content, if it is known.
+    pub(super) fn matching_update(
+        &mut self,
+        source: Source<'_>,
+        id: SubscriptionId,
+        from: u64,
+        changes: impl FnOnce() -> Option<Update>,
+    ) -> Option<SharedFrame> {
+        if let Some(made) = self.matching_updates.get(&(id, from)) {
+            return Some(made.clone());
+        }
+        if self.delta_bytes > MAX_DELTA_BYTES {
+            return None;
+        }
+        let frame = source.update(from, &changes()?, self.asks_for_ack);
+        self.delta_bytes += frame.as_bytes().len();
+        self.matching_updates.insert((id, from), frame.clone());
+        Some(frame)
     }
 
     pub(super) fn list(&mut self, source: Source<'_>, has_session: bool) -> &SharedFrame {

@@ -5,6 +5,7 @@
 
 mod budget;
 mod frames;
+mod matching;
 mod pacing;
 
 pub(super) use frames::Source;
@@ -12,7 +13,7 @@ pub(super) use pacing::TAG;
 
 use tracing::warn;
 
-use super::events::{Event, Events, MAX_NAMES, Pushed};
+use super::events::{Event, Events, Pushed};
 use super::peer::Peer;
 use super::peers::Peers;
 use crate::protocol::{LIST_HEAD_BYTES, write_list_head};
@@ -54,6 +55,7 @@ impl Pushes {
     /// Sends scheduled lists, and pushes the list if it changed and pacing allows it. Also
     /// disconnects peers that hold too many old lists. Call it at the end of each turn.
     pub(super) fn on_turn_end(&mut self, mut cx: Context<'_>) {
+        cx.peers.subscriptions.match_changes(cx.source.registry);
         let mut scheduled = std::mem::take(&mut self.scheduled);
         for conn in scheduled.drain(..) {
             self.send_scheduled(&mut cx, conn);
@@ -66,11 +68,13 @@ impl Pushes {
     /// Sends the newest list to a connection that is no longer backlogged, if it was skipped.
     pub(super) fn catch_up(&mut self, mut cx: Context<'_>, conn: ConnId) {
         self.send_scheduled(&mut cx, conn);
+        let peer = cx.peers.get(conn);
+        let subscription = peer.and_then(Peer::subscription);
+        let shared = subscription.and_then(|id| cx.peers.subscriptions.get(id));
         let is_behind = |peer: &Peer| {
-            let pushed = self.pacing.pushed_to(peer);
+            let pushed = shared.map_or(self.pacing.changed_for(peer), |shared| shared.updated);
             peer.listed_revision.is_none_or(|listed| listed < pushed)
         };
-        let peer = cx.peers.get(conn);
         if peer.is_some_and(|peer| peer.is_watching() && is_behind(peer)) {
             self.send_update(&mut cx, conn);
         }
@@ -80,16 +84,20 @@ impl Pushes {
         if cx.net.is_backlogged(conn) {
             return;
         }
+        let subscription = cx.peers.subscription_of(conn);
         let Some(peer) = cx.peers.get_mut(conn) else {
             return;
         };
         if let Some(key) = peer.get_key.take() {
             self.frames.set_revision(cx.source, cx.net.now());
-            let list = self.frames.list(cx.source, peer.session.is_some());
+            let list = match &subscription {
+                Some((id, only)) => self.frames.matching_list(cx.source, *id, only),
+                _ => self.frames.list(cx.source, peer.session.is_some()).clone(),
+            };
             if let Some(mut answer) = cx.net.send(conn)
                 && write_list_head(&mut answer, &key).is_ok()
             {
-                answer.finish_with(list, LIST_HEAD_BYTES);
+                answer.finish_with(&list, LIST_HEAD_BYTES);
                 cx.events.stats.lists_sent += 1;
             }
             // For a session this replaces a push. A plain peer also receives a push; in the same
@@ -100,8 +108,19 @@ impl Pushes {
             }
             return cx.net.resume(conn);
         }
+        if let Some(next) = peer
+            .session
+            .as_mut()
+            .and_then(|session| session.next.take())
+        {
+            self.frames.set_revision(cx.source, cx.net.now());
+            self.change_subscription(cx, conn, *next);
+            return cx.net.resume(conn);
+        }
         let revision = cx.source.registry.revision();
-        let push_follows = revision != self.pacing.pushed_to(peer) && peer.is_behind(revision);
+        let push_follows = revision != self.pacing.pushed_to(peer)
+            && peer.is_behind(revision)
+            && peer.subscription().is_none();
         if peer.is_list_due && !push_follows {
             self.send_update(cx, conn);
         }
@@ -109,6 +128,9 @@ impl Pushes {
 
     /// Sends the update to the current revision to one connection.
     fn send_update(&mut self, cx: &mut Context<'_>, conn: ConnId) {
+        if let Some((id, only)) = cx.peers.subscription_of(conn) {
+            return self.send_matching(cx, conn, id, &only);
+        }
         let Some(peer) = cx.peers.get_mut(conn) else {
             return;
         };
@@ -132,7 +154,7 @@ impl Pushes {
         };
         let began = cx.net.clock();
         self.frames.set_revision(cx.source, cx.net.now());
-        let names_backlogged = cx.events.journal.is_some();
+        let has_journal = cx.events.journal.is_some();
         let mut sent = Sent::default();
         let mut pushed = Pushed {
             revision,
@@ -151,15 +173,7 @@ impl Pushes {
             }
             let is_backlogged = cx.net.is_backlogged(conn);
             if is_backlogged {
-                pushed.backlogged += 1;
-                let entry = peer.entry.and_then(|id| registry.get(id));
-                if let Some(entry) = entry
-                    && names_backlogged
-                    && pushed.backlogged_names.len() < MAX_NAMES
-                {
-                    pushed.backlogged_names.push(entry.name.clone());
-                }
-                return;
+                return pushed.add_backlogged(registry, peer, has_journal);
             }
             pushed.sent += 1;
             if peer.is_behind(revision) {
@@ -168,13 +182,12 @@ impl Pushes {
                 peer.record_sent(revision, is_complete);
                 cx.events.stats.lists_sent += u64::from(is_sent);
                 sent.plain_peers += u64::from(is_sent && peer.session.is_none());
-                if is_list {
-                    sent.bytes_of_lists += frame.as_bytes().len();
-                } else {
-                    sent.bytes_of_changes += frame.as_bytes().len();
-                }
+                sent.add(&frame, is_list);
             }
         });
+        if due.includes_sessions() {
+            self.push_matching(cx, &mut pushed, &mut sent);
+        }
         sent.watching_plain_peers = pushed.untracked;
         let encoding = cx.net.clock().saturating_since(began);
         let now = cx.net.now();
@@ -194,6 +207,11 @@ impl Pushes {
         if let Some(journal) = &mut cx.events.journal {
             journal.pushes.begin(pushed);
         }
+    }
+
+    /// Records that the current revision differs from the one before in nothing that is listed.
+    pub(super) fn renewed(&mut self, revision: u64) {
+        self.pacing.renewed(revision);
     }
 
     /// Disconnects the peers with the oldest lists while old lists are too large together.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::budget::Budget;
 use crate::distributor::events::Stats;
 use crate::distributor::peer::Peer;
-use crate::reactor::{Net, Owner, TimerId};
+use crate::reactor::{Net, Owner, SharedFrame, TimerId};
 use crate::time::Time;
 
 /// Cost of a push of mostly whole lists, as a multiple of the time that it takes. They take half of
@@ -41,6 +41,8 @@ pub(super) struct Pacing {
 struct Class {
     /// Last revision that was pushed to all watching peers, except backlogged ones.
     pushed_revision: u64,
+    /// The same for the last revision that changed anything listed.
+    changed_revision: u64,
     /// Time since which a newer revision waits.
     waits_since: Option<Time>,
     /// Its wait is counted.
@@ -189,12 +191,30 @@ impl Pacing {
         self.timer.take_if(|(armed, _)| *armed == timer);
     }
 
+    /// Records that a revision differs from the one before in nothing that is listed.
+    pub(super) fn renewed(&mut self, revision: u64) {
+        for class in [&mut self.sessions, &mut self.plain_peers] {
+            if class.pushed_revision + 1 == revision {
+                class.pushed_revision = revision;
+            }
+        }
+    }
+
     /// Returns the last revision that was pushed to the class of this peer.
     pub(super) fn pushed_to(&self, peer: &Peer) -> u64 {
+        self.class_of(peer).pushed_revision
+    }
+
+    /// Returns the last change that was pushed to the class of this peer.
+    pub(super) fn changed_for(&self, peer: &Peer) -> u64 {
+        self.class_of(peer).changed_revision
+    }
+
+    fn class_of(&self, peer: &Peer) -> &Class {
         if peer.session.is_some() {
-            self.sessions.pushed_revision
+            &self.sessions
         } else {
-            self.plain_peers.pushed_revision
+            &self.plain_peers
         }
     }
 
@@ -208,12 +228,28 @@ impl Class {
     fn begin(&mut self, revision: u64) {
         *self = Class {
             pushed_revision: revision,
+            changed_revision: revision,
             ..Class::default()
         };
     }
 }
 
+impl Sent {
+    /// Adds a frame to one peer.
+    pub(super) fn add(&mut self, frame: &SharedFrame, is_list: bool) {
+        if is_list {
+            self.bytes_of_lists += frame.as_bytes().len();
+        } else {
+            self.bytes_of_changes += frame.as_bytes().len();
+        }
+    }
+}
+
 impl Due {
+    pub(super) fn includes_sessions(self) -> bool {
+        self.sessions
+    }
+
     pub(super) fn includes(self, peer: &Peer) -> bool {
         if peer.session.is_some() {
             self.sessions

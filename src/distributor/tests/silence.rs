@@ -166,7 +166,7 @@ fn holds_entries_of_many_unreachable_hosts() {
         .distributor
         .registry()
         .iter()
-        .map(|(_, entry)| entry.name.to_string())
+        .map(|(_, entry)| entry.keys.name.to_string())
         .collect();
     assert_eq!(names[0], "n9", "in its old place");
 }
