@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::peers::Peers;
+use super::peers::Concerned;
 use crate::protocol::{Drained, write_reply};
 use crate::reactor::{ConnId, Net, Owner, TimerId};
-use crate::registry::Keys;
 use crate::time::Time;
 
 /// Identifies a drain of [`Distributor::drain_entries`](super::Distributor::drain_entries).
@@ -64,14 +63,12 @@ impl Drain {
 }
 
 impl Drains {
-    /// Begins to wait until all `peers` that were sent one of the entries with these `keys` have
-    /// acknowledged `revision`.
+    /// Begins to wait until the peers that it concerns have acknowledged `revision`.
     pub(super) fn begin(
         &mut self,
         net: &mut Net,
         owner: Owner,
-        peers: &Peers,
-        keys: &[Keys],
+        concerned: Vec<Concerned<'_>>,
         revision: u64,
         wait: Duration,
         requester: Requester,
@@ -89,13 +86,10 @@ impl Drains {
             untracked: 0,
             unacknowledged: Vec::new(),
         };
-        for (conn, until) in peers.concerned(keys) {
+        for Concerned { conn, peer, until } in concerned {
             if drain.is_of(conn) {
                 continue;
             }
-            let Some(peer) = peers.get(conn) else {
-                continue;
-            };
             let Some(session) = &peer.session else {
                 drain.untracked += 1;
                 continue;

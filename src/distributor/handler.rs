@@ -2,20 +2,18 @@
 
 use std::net::SocketAddr;
 
-use serde_json::json;
 use tracing::{debug, warn};
 
 use super::admission::{Authorization, authentication_required};
 use super::events::{Event, Subject, describe};
 use super::liveness::{self, Health};
-use super::peer::{NextSubscription, Peer};
+use super::peer::Peer;
 use super::persistence;
 use super::pushes::{self, Pushes};
 use super::self_preservation::Suspect;
 use super::{Distributor, drains, warm_up};
 use crate::protocol::{
-    Applied, DISTRIBUTES, ErrorCode, HEARTBEAT, Packet, Refusal, SessionRequest, Subscription,
-    Watch, write_error, write_reply,
+    DISTRIBUTES, ErrorCode, HEARTBEAT, Packet, Refusal, SessionRequest, write_error,
 };
 use crate::reactor::{Close, CloseReason, ConnId, Handler, Net, Origin, Owner, TimerId};
 use crate::registry::Cause;
@@ -223,24 +221,6 @@ impl Distributor {
         self.events.emit(net.now(), &self.registry, subject, event);
     }
 
-    /// Records that the session of `conn`, if any, ended or begins anew.
-    pub(super) fn record_session_end(&mut self, net: &Net, conn: ConnId) {
-        let peer = self.peers.get(conn);
-        if let Some(from) = peer.and_then(Peer::awaited_from)
-            && let Some(journal) = &mut self.events.journal
-        {
-            let subscription = peer.and_then(Peer::subscription);
-            let shared = subscription.and_then(|id| self.peers.subscriptions.get(id));
-            match shared {
-                Some(shared) => {
-                    let pushed = shared.pushed_between(from, u64::MAX);
-                    journal.pushes.subscriber_ended(net.now(), pushed);
-                }
-                None => journal.pushes.session_ended(net.now(), from),
-            }
-        }
-    }
-
     /// Rejects a packet with an errorcode, and closes the connection if the error requires it.
     pub(super) fn reject(
         &mut self,
@@ -331,78 +311,6 @@ impl Distributor {
         if failures > std::mem::replace(&mut self.reported_accept_failures, failures) {
             self.emit(net, None, Event::AcceptFailed(failures));
         }
-    }
-
-    /// Records the revision that a session has applied.
-    fn heartbeat(
-        &mut self,
-        net: &mut Net,
-        conn: ConnId,
-        packet: &Packet<'_>,
-    ) -> Result<(), Refusal> {
-        let applied = Applied::parse(packet.session())?;
-        let peer = self.peers.get_mut(conn);
-        let sent = peer.as_ref().and_then(|peer| peer.listed_revision);
-        let session = peer.and_then(|peer| peer.session.as_mut());
-        let (Some(applied), Some(session)) = (applied, session) else {
-            let message = "invalid heartbeat: open a session, and set `session.rev`";
-            return Err(Refusal::new(ErrorCode::InvalidParameters, message));
-        };
-        if applied.only.is_some() && session.watch == Watch::None {
-            let message = "session: only without updates: register with watch list or delta";
-            return Err(Refusal::new(ErrorCode::InvalidParameters, message));
-        }
-        let subscription = session.subscription;
-        // A session cannot have applied a revision that was not sent to it: that revision is of
-        // another epoch.
-        let from = session.acked_revision.max(session.opened_at_push);
-        session.acked_revision = applied.rev.min(sent.unwrap_or(0));
-        let to = session.acked_revision;
-        self.peers.acknowledged(conn, to);
-        if to > from
-            && let Some(journal) = &mut self.events.journal
-        {
-            let shared = subscription.and_then(|id| self.peers.subscriptions.get(id));
-            match shared {
-                Some(shared) => {
-                    let pushed = shared.pushed_between(from, to);
-                    journal.pushes.acknowledged_each(net.now(), pushed);
-                }
-                None => journal.pushes.acknowledged(net.now(), from, to),
-            }
-        }
-        if let Some(only) = applied.only {
-            self.request_subscription(net, conn, packet, only);
-        } else if let Some(key) = packet.key() {
-            let results = json!({ "rev": self.registry.revision() });
-            net.send_with(conn, |out| write_reply(out, key.get(), &results));
-        }
-        self.drains.acknowledged(net, conn, to);
-        Ok(())
-    }
-
-    /// Schedules the update to another subscription, which precedes the reply.
-    fn request_subscription(
-        &mut self,
-        net: &mut Net,
-        conn: ConnId,
-        packet: &Packet<'_>,
-        only: Subscription,
-    ) {
-        let Some(peer) = self.peers.get_mut(conn) else {
-            return;
-        };
-        if let Some(session) = &mut peer.session {
-            let key = packet.key().map(|key| key.get().into());
-            session.next = Some(Box::new(NextSubscription { only, key }));
-        }
-        // The acknowledgement of the update must not be mistaken for that of an earlier one.
-        if peer.listed_revision == Some(self.registry.revision()) {
-            self.registry.renew();
-            self.pushes.renewed(self.registry.revision());
-        }
-        net.pause(conn);
-        self.pushes.schedule(conn);
     }
 
     /// Closes connections that have not authenticated in time, even if they sent other data.

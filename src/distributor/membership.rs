@@ -201,8 +201,9 @@ impl Distributor {
             self.depart(net, *id, addr, Cause::Drained, reason);
         }
         let (owner, revision) = (self.claim_owner(net), self.registry.revision());
+        let concerned = self.peers.concerned(&keys);
         self.drains
-            .begin(net, owner, &self.peers, &keys, revision, wait, requester)
+            .begin(net, owner, concerned, revision, wait, requester)
     }
 
     /// Opens the session that `conn` requested, and replies.

@@ -8,6 +8,7 @@ mod config;
 mod drains;
 mod events;
 mod handler;
+mod heartbeats;
 mod identities;
 mod liveness;
 mod membership;

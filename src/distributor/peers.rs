@@ -88,10 +88,8 @@ impl Peers {
         Some((id, Rc::clone(&self.subscriptions.get(id)?.only)))
     }
 
-    /// Returns the connections that may have an entry with one of these `keys`. Those that have
-    /// replaced a subscription for it come with the revision whose acknowledgement says that they
-    /// do not have it any more.
-    pub(super) fn concerned(&self, keys: &[Keys]) -> BTreeMap<ConnId, Option<u64>> {
+    /// Returns the connections that may have an entry with one of these `keys`, in a fixed order.
+    pub(super) fn concerned(&self, keys: &[Keys]) -> Vec<Concerned<'_>> {
         let mut found = BTreeMap::new();
         for conn in &self.changing {
             let session = self.all.get(*conn).and_then(|peer| peer.session.as_ref());
@@ -106,7 +104,11 @@ impl Peers {
                 found.extend(self.subscribed(id).map(|(conn, _)| (conn, None)));
             }
         }
-        found
+        let found = found.into_iter().filter_map(|(conn, until)| {
+            let peer = self.all.get(conn)?;
+            Some(Concerned { conn, peer, until })
+        });
+        found.collect()
     }
 
     /// Records that the session of a connection has acknowledged this revision.
@@ -152,6 +154,15 @@ impl Peers {
             }
         }
     }
+}
+
+/// A connection that may have an entry that leaves.
+pub(super) struct Concerned<'a> {
+    pub(super) conn: ConnId,
+    pub(super) peer: &'a Peer,
+    /// Revision whose acknowledgement says that it does not have the entry any more, if it has
+    /// replaced the subscription that matched.
+    pub(super) until: Option<u64>,
 }
 
 #[cfg(test)]

@@ -141,11 +141,6 @@ impl Subscription {
         };
         self.names.contains(name) || urls.iter().any(|url| has_url(url.as_ref()))
     }
-
-    /// Returns the number of its names, urls and prefixes.
-    pub(crate) fn len(&self) -> usize {
-        self.names.len() + self.urls.len() + self.prefixes.len()
-    }
 }
 
 fn texts(from: impl IntoIterator<Item = impl ToString>) -> impl Iterator<Item = Box<str>> {

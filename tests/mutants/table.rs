@@ -238,9 +238,9 @@ pub const MUTANTS: &[Mutant] = &[
     // A heartbeat is not answered.
     Mutant {
         name: "HeartbeatUnanswered",
-        file: "src/distributor/handler.rs",
-        find: "if let Some(key) = packet.key() {",
-        replace: "if let Some(key) = packet.key() && !MUTANT {",
+        file: "src/distributor/heartbeats.rs",
+        find: "} else if let Some(key) = packet.key() {",
+        replace: "} else if let Some(key) = packet.key() && !MUTANT {",
         promise: 3,
     },
     // A node treats an incomplete list as complete.
