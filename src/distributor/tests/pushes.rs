@@ -115,7 +115,7 @@ fn pauses_between_lists_to_plain_peers_only() {
     }
     let none = json!({"version": 1, "watch": "none"});
     let before = bench.distributor.stats().folds_by_plain_pause;
-    let mut change = |bench: &mut Bench, name: &str| {
+    let change = |bench: &mut Bench, name: &str| {
         bench.world().take_sent(plain);
         bench.world().take_sent(delta);
         bench.world().register(changer, name, &none);
