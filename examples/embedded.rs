@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use mio::net::UdpSocket;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use pilcrow::node::{Error, Node, Routes};
+use pilcrow::node::{self, Error, Node, Routes};
 use pilcrow::reactor::{Limits, Reactor};
 
 fn main() -> Result<(), Error> {
@@ -27,6 +27,7 @@ fn main() -> Result<(), Error> {
     let mut node = Node::builder("count")
         .listen(flag("--listen", "127.0.0.1:0"))
         .distributor(flag("--distributor", "127.0.0.1:9000"))
+        .subscribe(node::Interest::All)
         .get("/count", |cx, _request| Ok(cx.roster().members().len()))
         .build(reactor.net())?;
     if let Some(addr) = node.local_addr(reactor.net()) {

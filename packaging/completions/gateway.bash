@@ -29,7 +29,7 @@ _gateway() {
 
     case "${cmd}" in
         gateway)
-            opts="-h -V --listen --allow-anonymous --distributor --token-file --admin-listen --name --deadline --cors-origin --map-errorcodes --max-connections --keep-alive --max-plain-in-flight --log-format --log-level --config --print-config --help --version completions man"
+            opts="-h -V --listen --allow-anonymous --distributor --token-file --admin-listen --name --subscribe --deadline --cors-origin --map-errorcodes --max-connections --keep-alive --max-plain-in-flight --log-format --log-level --config --print-config --help --version completions man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -56,6 +56,10 @@ _gateway() {
                     return 0
                     ;;
                 --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --subscribe)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_gateway_global_optspecs
-    string join \n listen= allow-anonymous= distributor= token-file= admin-listen= name= deadline= cors-origin= map-errorcodes= max-connections= keep-alive= max-plain-in-flight= log-format= log-level= config= print-config h/help V/version
+    string join \n listen= allow-anonymous= distributor= token-file= admin-listen= name= subscribe= deadline= cors-origin= map-errorcodes= max-connections= keep-alive= max-plain-in-flight= log-format= log-level= config= print-config h/help V/version
 end
 
 function __fish_gateway_needs_command
@@ -36,6 +36,7 @@ complete -c gateway -n "__fish_gateway_needs_command" -l distributor -d 'Registe
 complete -c gateway -n "__fish_gateway_needs_command" -l token-file -d 'File with the token for the Distributor' -r -F
 complete -c gateway -n "__fish_gateway_needs_command" -l admin-listen -d 'Serve /healthz, /readyz and /metrics on ADDR' -r
 complete -c gateway -n "__fish_gateway_needs_command" -l name -d 'Name to register with' -r
+complete -c gateway -n "__fish_gateway_needs_command" -l subscribe -d 'Receive only the nodes that serve paths under PREFIX' -r
 complete -c gateway -n "__fish_gateway_needs_command" -l deadline -d 'Maximum time for a reply' -r
 complete -c gateway -n "__fish_gateway_needs_command" -l cors-origin -d 'Origin whose pages may call the gateway' -r
 complete -c gateway -n "__fish_gateway_needs_command" -l map-errorcodes -d 'Answer replies with the HTTP status of their errorcode' -r -f -a "true\t''

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::http;
-use crate::node::{self, DistributorAddress};
+use crate::node::{self, DistributorAddress, Interest};
 use crate::protocol::Token;
 use crate::setters::setters;
 
@@ -18,6 +18,8 @@ pub struct Config {
     pub distributor: DistributorAddress,
     /// The token, if the Distributor requires one.
     pub token: Option<Token<'static>>,
+    /// The nodes that it knows. By default all, since its clients choose the paths.
+    pub interest: Interest,
     /// Maximum time for the reply of a node.
     pub deadline: Duration,
     /// Origin whose pages may read responses, or `*` for all. With `None`, browsers permit none.
@@ -57,6 +59,7 @@ impl Config {
             name: "gate".to_owned(),
             distributor: distributor.into(),
             token: None,
+            interest: Interest::All,
             deadline: Duration::from_secs(5),
             cors_origin: None,
             map_errorcodes: false,
@@ -71,6 +74,7 @@ impl Config {
         name: impl Into<String>,
         distributor: impl Into<DistributorAddress>,
         token: impl Into<Option<Token<'static>>>,
+        interest: Interest,
         deadline: Duration,
         cors_origin: impl Into<Option<String>>,
         map_errorcodes: bool,

@@ -168,6 +168,7 @@ fn node(config: &Config, http_port: Option<u16>) -> Node<PendingRequests> {
         advertised_port: http_port,
         distributor: Some(config.distributor.clone()),
         token: config.token.clone(),
+        interest: config.interest.clone(),
         max_frame_bytes: config.max_reply_bytes,
         max_plain_in_flight_bytes: config.max_plain_in_flight_bytes,
         ..node::Config::default()

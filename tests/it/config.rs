@@ -237,6 +237,10 @@ fn reports_errors_in_the_file_with_line_and_key() {
         ("deadline = \"0s\"", "use at least 1ms"),
         ("cors-origin = \"shop\"", "SCHEME://HOST"),
         (
+            "subscribe = [\"shop\"]",
+            "--subscribe shop: not METHOD/path, as in GET/goods; /PATH alone is for all methods",
+        ),
+        (
             "distributor = \"9000\"",
             "--distributor 9000: invalid address",
         ),

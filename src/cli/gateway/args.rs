@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
+use super::subscribe::prefix;
 use crate::cli::address::address_or_none;
 use crate::cli::generate::Generate;
 use crate::cli::help::with_help;
@@ -92,6 +93,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", default_value = "gate", value_parser = name)]
     #[arg(help_heading = "Network")]
     pub(crate) name: String,
+
+    /// Receive only the nodes that serve paths under PREFIX.
+    ///
+    /// PREFIX is METHOD/PATH, or PATH for DELETE, GET, PATCH, POST and PUT, as in GET/shop or
+    /// /shop; repeatable. For large fleets: it saves traffic and memory. It is not an access rule,
+    /// since these nodes are called with all paths that they list. Other paths get status 404.
+    /// Without the flag the gateway receives all nodes
+    #[arg(long, value_name = "PREFIX", value_delimiter = ',', value_parser = prefix)]
+    #[arg(help_heading = "Network")]
+    pub(crate) subscribe: Vec<String>,
 
     /// Maximum time for a reply.
     ///

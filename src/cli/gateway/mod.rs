@@ -1,6 +1,7 @@
 //! The gateway as a program.
 
 mod args;
+mod subscribe;
 
 use std::io;
 use std::process::ExitCode;
@@ -105,6 +106,8 @@ impl Server for GatewayServer {
                        --allow-anonymous";
             reject_public(&admin, why)?;
         }
+        let interest = subscribe::interest(&args.subscribe);
+        let interest = interest.map_err(|why| Failure::usage(format!("--subscribe: {why}")))?;
         let max_connections = program::max_connections(args.max_connections, true, RESERVED_FDS);
         let limits = Limits {
             max_connections: max_connections + MAX_NODES + MAX_ADMIN_CONNECTIONS,
@@ -118,6 +121,7 @@ impl Server for GatewayServer {
             let mut gateway = Gateway::new(Config {
                 name: args.name,
                 token,
+                interest,
                 deadline: args.deadline,
                 cors_origin: args.cors_origin,
                 map_errorcodes: args.map_errorcodes,

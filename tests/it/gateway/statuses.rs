@@ -7,6 +7,29 @@ use super::{Gateway, Shopkeeper, error, results};
 use crate::support::{Distributor, wait_until};
 
 #[test]
+fn knows_only_the_nodes_under_its_prefixes() {
+    let distributor = Distributor::start(&[]);
+    let _shop = Shopkeeper::start(distributor.addr, "shop", &["GET/shop/eu", "GET/extra"]);
+    let _other = Shopkeeper::start(distributor.addr, "other", &["GET/other", "POST/shop/eu"]);
+    let all = Gateway::start(distributor.addr, &[]);
+    for path in ["/shop/eu", "/other"] {
+        all.wait_for(path);
+    }
+    let narrow = Gateway::start(distributor.addr, &["--subscribe", "GET/shop"]);
+    narrow.wait_for("/shop/eu");
+    let status = |method: &str, path: &str| narrow.fetch(method, path, "", "").status;
+    assert_eq!(status("GET", "/shop/eu/7"), 200);
+    // Its node lists this path too.
+    assert_eq!(status("GET", "/extra"), 200);
+    assert_eq!(status("GET", "/other"), 404);
+    assert_eq!(status("POST", "/shop/eu"), 405);
+    let narrow = Gateway::start(distributor.addr, &["--subscribe", "/shop,GET/nothing"]);
+    narrow.wait_for("/shop/eu");
+    let both = || narrow.fetch("POST", "/shop/eu", "", "").status == 200;
+    wait_until("the methods of a prefix without one are known", both);
+}
+
+#[test]
 fn answers_415_for_bodies_that_are_neither_json_nor_urlencoded() {
     let distributor = Distributor::start(&[]);
     let urls = ["GET/goods", "POST/goods", "PUT/goods", "PATCH/goods"];
