@@ -233,3 +233,27 @@ fn a_fixed_interest_is_all_that_a_node_knows() {
         assert_eq!(known, expected);
     }
 }
+
+#[test]
+fn knows_all_nodes_after_too_many_calls() {
+    let notes = Notes::default();
+    let mut town = Town::new(&notes);
+    let of_task = notes.clone();
+    town.add(client(&Notes::default()).on_start(move |cx| {
+        let task = async move |cx: TaskContext| {
+            for number in 0..300 {
+                let none = cx.get(&format!("/none/{number}")).await;
+                assert!(none.is_err());
+                let path = format!("/{number}");
+                assert!(cx.get(&path).await.is_err());
+            }
+            let stock: u32 = cx.get("/stock").await?.results()?;
+            of_task.add(stock);
+            Ok(())
+        };
+        cx.spawn(task).unwrap();
+    }));
+    town.turn_until(|_| !notes.0.borrow().is_empty());
+    assert_eq!(notes.take(), ["7"]);
+    assert_eq!(town.known(), ["client", "goods", "goods", "stock"]);
+}

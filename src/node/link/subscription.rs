@@ -1,10 +1,19 @@
 //! The subscription: it follows what the node looks for.
 
+use serde::Deserialize;
+
 use super::phase::Phase;
 use super::subscription_state::{Change, Step};
 use super::{DistributorLink, packets};
 use crate::protocol::{Registered, Reply};
 use crate::reactor::Net;
+
+/// The `results` of a heartbeat that changes the subscription.
+#[derive(Deserialize)]
+struct Changed {
+    /// False if the Distributor has too many subscriptions, and sends all entries from now on.
+    only: Option<bool>,
+}
 
 impl DistributorLink {
     /// Sends what was added to the interests, unless a reply is still to come. Call it at the end
@@ -55,7 +64,12 @@ impl DistributorLink {
                 }
             }
             (Step::Register, _) => return self.registration_rejected(net, reply),
-            (_, 0) => {}
+            (_, 0) => {
+                let changed = serde_json::from_str::<Changed>(reply.raw_results());
+                if changed.is_ok_and(|changed| changed.only == Some(false)) {
+                    self.subscription.receives_all();
+                }
+            }
             // The Distributor keeps the old one.
             _ => return self.roster.interests().want_all(),
         }

@@ -94,6 +94,11 @@ impl SubscriptionState {
         self.awaits_list |= change.how == Step::Register;
     }
 
+    /// Records that the Distributor sends all entries from now on.
+    pub(super) fn receives_all(&mut self) {
+        self.sends_all = true;
+    }
+
     /// Records that the list was requested.
     pub(super) fn list_requested(&mut self) {
         self.awaits_list = true;

@@ -482,6 +482,26 @@ fn filters_what_a_distributor_without_subscriptions_sends() {
 }
 
 #[test]
+fn filters_by_itself_if_a_change_is_one_too_many() {
+    let (mut bench, link) = subscribed();
+    call(&mut bench, "/goods", SECOND);
+    let (beat, _) = sent_only(&mut bench, link);
+    bench.receive(link, &delta(1, 2, true, &[5], &[5], &[]));
+    let results = json!({"rev": 2, "only": false});
+    let reply = json!({"key": beat["key"], "errorcode": 0, "results": results});
+    bench.receive(link, &reply);
+    assert_eq!(bench.sockets(peer(5)).len(), 1);
+    bench.receive(link, &joined(2, 3, false, 7, other(7)));
+    assert_eq!(bench.ports(), [5]);
+    bench.sent(link);
+    call(&mut bench, "/other", SECOND);
+    bench.settle();
+    assert_eq!(bench.sent(link)[0]["method"], "GET");
+    list(&mut bench, link, 3, &[5]);
+    assert_eq!(bench.outcomes(), ["unavailable"]);
+}
+
+#[test]
 fn filters_the_lists_of_a_plain_distributor() {
     let (mut bench, link, _post) = connected(Interest::Calls);
     bench.list(link, &[5, 6], Value::Null);
