@@ -58,7 +58,7 @@ _flood() {
             return 0
             ;;
         flood__subcmd__churn)
-            opts="-h --nodes --watch --rate --duration --rounds --unlisted --to --spawn --pid --baseline --timeout --source-addresses --json --html --embedded --http-readers --http --help"
+            opts="-h --nodes --watch --rate --duration --rounds --unlisted --to --spawn --pid --baseline --timeout --source-addresses --json --html --services --subscriptions --load --embedded --http-readers --http --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -101,6 +101,18 @@ _flood() {
                     return 0
                     ;;
                 --html)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --services)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --subscriptions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --load)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -310,7 +322,7 @@ _flood() {
             return 0
             ;;
         flood__subcmd__storm)
-            opts="-h --nodes --watch --rounds --http-readers --http --to --spawn --pid --baseline --timeout --source-addresses --json --html --help"
+            opts="-h --nodes --watch --services --subscriptions --rounds --http-readers --http --to --spawn --pid --baseline --timeout --source-addresses --json --html --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -322,6 +334,14 @@ _flood() {
                     ;;
                 --watch)
                     COMPREPLY=($(compgen -W "plain list delta" -- "${cur}"))
+                    return 0
+                    ;;
+                --services)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --subscriptions)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --rounds)

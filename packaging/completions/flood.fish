@@ -39,9 +39,11 @@ complete -c flood -n "__fish_flood_needs_command" -f -a "idle" -d 'Connections t
 complete -c flood -n "__fish_flood_needs_command" -f -a "completions" -d 'Print a completion script for a shell'
 complete -c flood -n "__fish_flood_needs_command" -f -a "man" -d 'Print a manual page, as for man -l -'
 complete -c flood -n "__fish_flood_using_subcommand storm" -l nodes -d 'Nodes that connect at once' -r
-complete -c flood -n "__fish_flood_using_subcommand storm" -l watch -d 'Registration of the nodes' -r -f -a "plain\t'No session; receives whole lists'
+complete -c flood -n "__fish_flood_using_subcommand storm" -l watch -d 'Registration of the nodes; delta by default with --subscriptions' -r -f -a "plain\t'No session; receives whole lists'
 list\t'Session that receives whole lists'
 delta\t'Session that receives changes'"
+complete -c flood -n "__fish_flood_using_subcommand storm" -l services -d 'Services that the nodes belong to in turn, each with one url' -r
+complete -c flood -n "__fish_flood_using_subcommand storm" -l subscriptions -d 'Services that each session subscribes to [default: it receives everything]' -r
 complete -c flood -n "__fish_flood_using_subcommand storm" -l rounds -d 'Number of storms, in turn with as many of the baseline' -r
 complete -c flood -n "__fish_flood_using_subcommand storm" -l http-readers -d 'HTTP clients that read 10 KiB per second each, half of them /events and half /metrics; without --baseline, compared with the same run without them' -r
 complete -c flood -n "__fish_flood_using_subcommand storm" -l http -d 'HTTP address of the Distributor, unless --spawn starts one' -r
@@ -66,6 +68,9 @@ complete -c flood -n "__fish_flood_using_subcommand churn" -l pid -d 'Process of
 complete -c flood -n "__fish_flood_using_subcommand churn" -l timeout -d 'Time limit of each step; the run fails if a step takes longer' -r
 complete -c flood -n "__fish_flood_using_subcommand churn" -l source-addresses -d 'Connect from this many loopback addresses [default: as many as the port range requires]' -r
 complete -c flood -n "__fish_flood_using_subcommand churn" -l html -d 'Write a page with the table, the percentile curves and the time line' -r -F
+complete -c flood -n "__fish_flood_using_subcommand churn" -l services -d 'Services that the nodes belong to in turn, each with one url' -r
+complete -c flood -n "__fish_flood_using_subcommand churn" -l subscriptions -d 'Services that each session subscribes to [default: it receives everything]' -r
+complete -c flood -n "__fish_flood_using_subcommand churn" -l load -d 'Choose the rate at which the bare loop is busy for this share of the time, from 0.01 to 0.95' -r
 complete -c flood -n "__fish_flood_using_subcommand churn" -l http-readers -d 'HTTP clients that read 10 KiB per second each, half of them /events and half /metrics; without --baseline, compared with the same run without them' -r
 complete -c flood -n "__fish_flood_using_subcommand churn" -l http -d 'HTTP address of the Distributor, unless --spawn starts one' -r
 complete -c flood -n "__fish_flood_using_subcommand churn" -l unlisted -d 'Register watchers without a port, so that the list stays short'

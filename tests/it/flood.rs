@@ -64,6 +64,13 @@ fn assert_joins(report: &Value, joins: f64) {
 #[track_caller]
 fn assert_ratios(report: &Value) {
     for figure in report["figures"].as_array().unwrap() {
+        // The bare server does not measure its loop.
+        let name = figure["name"].as_str().unwrap();
+        if (name.contains("turn of the server") || name.contains("the server's loop"))
+            && figure["baseline"].is_null()
+        {
+            continue;
+        }
         let number = |name: &str| figure[name].as_f64().unwrap_or_else(|| panic!("{figure}"));
         let ratio = number("value") / number("baseline");
         assert!((number("ratio") / ratio - 1.0).abs() < 1e-6, "{figure}");
@@ -106,10 +113,155 @@ fn churn_shows_the_longest_turn_of_an_embedded_node() {
     }
     let report = measure("churn --spawn --nodes 5 --rate 50 --duration 100ms --rounds 1");
     let figures = report["figures"].as_array().unwrap();
-    let is_turn = |figure: &&Value| figure["name"].as_str().unwrap().contains("turn of");
+    let is_turn = |figure: &&Value| figure["name"].as_str().unwrap().contains("turn of a");
     assert_eq!(figures.iter().find(is_turn), None);
     let error = error_of(flood("slow --embedded"), 2);
     assert!(error.contains("--embedded"), "{error}");
+}
+
+#[test]
+fn churn_reaches_each_session_that_a_change_concerns() {
+    // Each service has 4 members, and 2 others subscribe to it. Joiners belong to services in turn.
+    let flags = "churn --spawn --nodes 20 --services 5 --subscriptions 2 --rate 50";
+    for watch in ["delta", "list"] {
+        let rounds = "--duration 400ms --rounds 1 --baseline";
+        let report = measure(&format!("{flags} {rounds} --watch {watch}"));
+        assert_ratios(&report);
+        assert_joins(&report, 20.0);
+        for (name, count) in [
+            ("services", "5"),
+            ("subscriptions of a node", "2"),
+            ("watch", watch),
+        ] {
+            assert_eq!(report["settings"][name], count);
+        }
+        for column in ["value", "baseline"] {
+            let concerned = &figure(&report, "sessions that a change concerns")[column];
+            assert_eq!(concerned, 8.0);
+        }
+        let median = value(&report, "join to each session that it concerns, p50");
+        let slowest = value(&report, "join to the last session that it concerns, max");
+        assert!(median > 0.0 && median <= slowest);
+        assert!(value(&report, "server CPU for a change under churn") > 0.0);
+        // Nothing else is sent: at most one update for each change and each session.
+        let updates = value(&report, "updates to a watcher for a change");
+        assert!(updates <= 1.0, "{updates}");
+        assert!(report["notes"].as_array().unwrap().is_empty(), "{report}");
+    }
+}
+
+#[test]
+fn subscribers_do_not_have_to_be_listed_or_even_in_number() {
+    // Services have 3 or 4 members.
+    let flags = "churn --spawn --nodes 17 --services 5 --rate 50 --duration 200ms --rounds 1";
+    for more in ["--subscriptions 5", "--subscriptions 3 --unlisted", ""] {
+        let report = measure(&format!("{flags} {more}"));
+        let reached = value(&report, "joins that reached all watchers");
+        assert_eq!(reached, 10.0, "{more}");
+    }
+}
+
+#[test]
+fn storm_converges_on_what_each_node_subscribes_to() {
+    let flags = "storm --spawn --nodes 40 --services 8 --rounds 2 --baseline";
+    let [all, some] = ["--watch delta", "--subscriptions 2"].map(|more| {
+        let report = measure(&format!("{flags} {more}"));
+        assert_ratios(&report);
+        assert_eq!(report["settings"]["watch"], "delta");
+        assert_eq!(figure(&report, "lists per node")["baseline"], 1.0);
+        let bytes = figure(&report, "bytes per node")["baseline"].as_f64();
+        bytes.unwrap()
+    });
+    // 10 of 40 entries, and a frame.
+    assert!(some < all / 2.0, "{some} of {all}");
+}
+
+/// Returns the address of a Distributor that confirms each registration with these results.
+fn distributor_that_confirms_with(results: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut clients = Vec::new();
+        for client in listener.incoming() {
+            let mut client = client.unwrap();
+            let mut bytes = [0; 4096];
+            // The first connection only shows that the address is reachable.
+            if client.read(&mut bytes).unwrap() == 0 {
+                continue;
+            }
+            let reply = r#"{"key":1,"errorcode":0,"errormessage":"success","results":"#;
+            client
+                .write_all(format!("{reply}{results}}}¶").as_bytes())
+                .unwrap();
+            clients.push(client);
+        }
+    });
+    addr
+}
+
+#[test]
+fn fails_if_the_distributor_does_not_offer_subscriptions() {
+    for (results, part) in [
+        (
+            r#"{"id":1,"epoch":"e","rev":1,"heartbeat_ms":5000}"#,
+            "does not offer subscriptions",
+        ),
+        (
+            r#"{"id":1,"epoch":"e","rev":1,"heartbeat_ms":5000,"features":["at"]}"#,
+            "does not offer subscriptions",
+        ),
+        (
+            r#"{"id":1,"epoch":"e","rev":1,"heartbeat_ms":5000,"features":["only"],"only":false}"#,
+            "too many subscriptions",
+        ),
+    ] {
+        let to = distributor_that_confirms_with(results);
+        for scenario in ["churn", "storm"] {
+            let flags = "--nodes 2 --services 2 --subscriptions 1 --rounds 1";
+            let error = error_of(flood(&format!("{scenario} {flags} --to {to}")), 1);
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}
+
+#[test]
+fn load_chooses_the_rate_of_joins() {
+    let flags = "churn --spawn --nodes 20 --duration 400ms --rounds 1 --baseline --load";
+    let [low, high] = ["0.01", "0.03"].map(|load| {
+        let report = measure(&format!("{flags} {load}"));
+        let settings = &report["settings"];
+        assert_eq!(settings["load of the bare loop"], load);
+        let rate: f64 = settings["joins per second"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!(value(&report, "joins per second") <= rate * 1.5);
+        rate
+    });
+    assert!(low > 0.0 && high > low, "{low} {high}");
+}
+
+#[test]
+fn shows_how_the_loop_of_a_spawned_server_spends_its_time() {
+    let longest = "longest turn of the server";
+    for flags in [
+        "churn --nodes 10 --rate 50 --duration 200ms --rounds 1",
+        "storm --nodes 10 --rounds 1",
+    ] {
+        let report = measure(&format!("{flags} --spawn"));
+        assert!(value(&report, longest) > 0.0);
+        let kinds = ["writing", "other work", "waiting"];
+        let shares =
+            kinds.map(|kind| value(&report, &format!("time of the server's loop: {kind}")));
+        assert!(shares.iter().all(|share| *share > 0.0), "{shares:?}");
+        let sum: f64 = shares.iter().sum();
+        assert!((sum - 1.0).abs() < 0.05, "{shares:?}");
+    }
+    let server = Distributor::start(&[]);
+    let report = measure(&format!("storm --nodes 3 --rounds 1 --to {}", server.addr));
+    let figures = report["figures"].as_array().unwrap();
+    assert!(figures.iter().all(|figure| figure["name"] != longest));
 }
 
 #[test]
@@ -139,6 +291,24 @@ fn reports_each_error_in_one_line() {
         ("rpc --params {", 2, "--params"),
         ("idle --duration 1m", 2, "--registered"),
         ("churn --rate 0", 2, "--rate"),
+        ("churn --load 0.5", 2, "--baseline"),
+        ("churn --load 0.5 --rate 5 --baseline", 2, "--rate"),
+        ("churn --load 0 --baseline", 2, "--load"),
+        ("churn --load 45 --baseline", 2, "--load"),
+        ("churn --subscriptions 3", 2, "--services"),
+        (
+            "storm --services 5 --subscriptions 6",
+            2,
+            "--subscriptions 6",
+        ),
+        ("storm --services 5 --subscriptions 0", 2, "--subscriptions"),
+        ("storm --nodes 9 --services 10", 2, "--services 10"),
+        (
+            "storm --watch plain --services 5 --subscriptions 2",
+            2,
+            "--watch",
+        ),
+        ("slow --services 5", 2, "--services"),
         ("churn --rate 1e-300", 2, "--rate"),
         ("rpc --duration 584000000000y", 2, "--duration"),
         ("storm --timeout 584000000000y", 2, "--timeout"),

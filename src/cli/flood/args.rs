@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::ArgPredicate;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use serde_json::value::RawValue;
 
@@ -28,6 +29,8 @@ Examples:
   flood slow --spawn --nodes 500 --stuck 20
   flood churn --spawn --http-readers 500
   flood churn --spawn --embedded
+  flood churn --spawn --nodes 5000 --services 200 --subscriptions 2 --baseline
+  flood churn --spawn --load 0.45 --baseline
 
 The table is printed on standard output, everything else on standard error. Ctrl-C ends a run early.
 
@@ -132,6 +135,19 @@ pub(crate) struct HttpArgs {
     pub(crate) http: Option<HostPort>,
 }
 
+/// Services of the nodes, and the subscriptions of those that watch.
+#[derive(clap::Args, Debug, Default)]
+#[command(next_help_heading = "Load")]
+pub(crate) struct ServiceArgs {
+    /// Services that the nodes belong to in turn, each with one url
+    #[arg(long, value_name = "S", value_parser = count(1))]
+    pub(crate) services: Option<usize>,
+
+    /// Services that each session subscribes to [default: it receives everything]
+    #[arg(long, value_name = "K", value_parser = whole::<usize>(1, 256), requires = "services")]
+    pub(crate) subscriptions: Option<usize>,
+}
+
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Load")]
 pub(crate) struct StormArgs {
@@ -139,9 +155,13 @@ pub(crate) struct StormArgs {
     #[arg(long, value_name = "N", default_value = "1000", value_parser = count(2))]
     pub(crate) nodes: usize,
 
-    /// Registration of the nodes
+    /// Registration of the nodes; delta by default with --subscriptions
     #[arg(long, value_name = "HOW", default_value = "plain")]
+    #[arg(default_value_if("subscriptions", ArgPredicate::IsPresent, "delta"))]
     pub(crate) watch: Watch,
+
+    #[command(flatten)]
+    pub(crate) services: ServiceArgs,
 
     /// Number of storms, in turn with as many of the baseline
     #[arg(long, value_name = "N", default_value = "5", value_parser = rounds())]
@@ -157,10 +177,16 @@ pub(crate) struct StormArgs {
 pub(crate) struct ChurnArgs {
     #[command(flatten)]
     pub(crate) load: LoadArgs,
+    #[command(flatten)]
+    pub(crate) services: ServiceArgs,
+    /// Choose the rate at which the bare loop is busy for this share of the time, from 0.01 to 0.95
+    #[arg(long = "load", value_name = "SHARE", help_heading = "Load", value_parser = share)]
+    #[arg(requires = "baseline", conflicts_with = "rate")]
+    pub(crate) load_share: Option<f64>,
     /// Also turn a node that watches and a loop that does nothing, and report the longest turn of
     /// each
-    #[arg(long, help_heading = "Load")]
-    pub(crate) embedded: bool,
+    #[arg(long = "embedded", help_heading = "Load")]
+    pub(crate) is_embedded: bool,
     #[command(flatten)]
     pub(crate) http: HttpArgs,
 }
@@ -327,6 +353,12 @@ fn per_second(text: &str) -> Result<f64, String> {
     let rate: Option<f64> = text.parse().ok();
     let rate = rate.filter(|rate| (0.001..=1e7).contains(rate));
     rate.ok_or_else(|| "not a rate; use a number from 0.001 to 10000000".to_owned())
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share: Option<f64> = text.parse().ok();
+    let share = share.filter(|share| (0.01..=0.95).contains(share));
+    share.ok_or_else(|| "not a share of the time; use a number from 0.01 to 0.95".to_owned())
 }
 
 fn count(least: u64) -> impl Fn(&str) -> Result<usize, String> + Clone {

@@ -4,7 +4,7 @@
 //! It reads its tasks from standard input, and ends when that ends. It uses nothing else of this
 //! crate.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -33,14 +33,16 @@ pub(crate) struct Task {
     pub(crate) greeting: String,
     /// The first peers that register, up to this number, are watchers.
     pub(crate) watchers: usize,
-    /// Sent to each watcher that registers.
-    pub(crate) reply: String,
-    /// Sent to all watchers when the last of them has registered.
-    pub(crate) list: String,
-    /// Sent to all watchers when another peer registers, with its name in place of `joiner`.
+    /// Sent to each watcher that registers: what the watchers with its subscription get.
+    pub(crate) replies: BTreeMap<String, String>,
+    /// Sent to each watcher when the last of them has registered.
+    pub(crate) lists: BTreeMap<String, String>,
+    /// Sent to the watchers that another peer concerns when it registers, with its name and its url
+    /// in place of those of the joiner.
     pub(crate) joined: String,
     pub(crate) joiner: String,
-    /// Sent to all watchers when another peer leaves.
+    pub(crate) joiner_url: String,
+    /// Sent to the watchers that another peer concerns when it leaves.
     pub(crate) left: String,
     /// Sent to the last watcher when all others have left.
     pub(crate) goodbye: String,
@@ -51,6 +53,9 @@ struct Peer {
     /// Beginning of its registration, until that is complete.
     input: Option<Vec<u8>>,
     is_watcher: bool,
+    /// Urls that a watcher subscribes to, as its registration has them; empty for all. For other
+    /// peers, their url.
+    urls: String,
     /// Bytes that the socket had no room for.
     unsent: VecDeque<u8>,
 }
@@ -59,6 +64,8 @@ struct Server {
     epoll: OwnedFd,
     listener: TcpListener,
     peers: Slab<Peer>,
+    /// The watchers by the urls that they subscribe to, those of everything under the empty one.
+    watchers: HashMap<String, BTreeSet<usize>>,
     task: Task,
     /// Number of registrations since the task was set.
     registered: usize,
@@ -85,6 +92,7 @@ pub(crate) fn serve() -> io::Result<()> {
         epoll,
         listener,
         peers: Slab::new(),
+        watchers: HashMap::new(),
         task: Task::default(),
         registered: 0,
         scratch: vec![0; READ_BYTES],
@@ -136,6 +144,7 @@ impl Server {
                 stream: TcpStream::from(accepted),
                 input: Some(Vec::new()),
                 is_watcher: false,
+                urls: String::new(),
                 unsent: VecDeque::new(),
             });
             peer.send(self.task.greeting.as_bytes());
@@ -174,44 +183,88 @@ impl Server {
     }
 
     fn on_registration(&mut self, number: usize, registration: &[u8]) {
+        let registration = String::from_utf8_lossy(registration);
         let task = &self.task;
         self.registered += 1;
         if self.registered <= task.watchers {
+            let urls = between(&registration, "\"only\":{\"urls\":[", "]");
+            for url in urls.split(',') {
+                let watchers = self.watchers.entry(url.to_owned()).or_default();
+                watchers.insert(number);
+            }
             if let Some(peer) = self.peers.get_mut(number) {
                 peer.is_watcher = true;
-                peer.send(task.reply.as_bytes());
+                urls.clone_into(&mut peer.urls);
+                peer.send(text_for(&task.replies, urls));
             }
             if self.registered == task.watchers {
-                send_to_watchers(&mut self.peers, &task.list);
+                let watchers = self.peers.iter_mut().filter(|(_, peer)| peer.is_watcher);
+                for (_, peer) in watchers {
+                    peer.send(text_for(&task.lists, &peer.urls));
+                }
             }
         } else if !task.joined.is_empty() {
-            let registration = String::from_utf8_lossy(registration);
-            let name = registration.split("\"name\":\"").nth(1);
-            let name = name.and_then(|rest| rest.split('"').next());
-            let joined = task.joined.replace(&task.joiner, name.unwrap_or_default());
-            send_to_watchers(&mut self.peers, &joined);
+            let name = between(&registration, "\"name\":\"", "\"");
+            let urls = between(&registration, "\"urls\":[", "]");
+            let url = urls.trim_matches('"');
+            // The url has the name, unless peers belong to services.
+            let mut joined = task.joined.replace(&task.joiner_url, url);
+            joined = joined.replace(&task.joiner, name);
+            if let Some(peer) = self.peers.get_mut(number) {
+                urls.clone_into(&mut peer.urls);
+            }
+            self.send_to_watchers(urls, &joined);
         }
     }
 
     fn on_close(&mut self, number: usize) {
-        if let Some(peer) = self.peers.try_remove(number) {
-            if !peer.is_watcher {
-                send_to_watchers(&mut self.peers, &self.task.left);
-            } else if self.registered == self.task.watchers && self.peers.len() == 1 {
-                send_to_watchers(&mut self.peers, &self.task.goodbye);
+        let Some(peer) = self.peers.try_remove(number) else {
+            return;
+        };
+        if !peer.is_watcher {
+            let left = std::mem::take(&mut self.task.left);
+            self.send_to_watchers(&peer.urls, &left);
+            self.task.left = left;
+            return;
+        }
+        for url in peer.urls.split(',') {
+            if let Some(watchers) = self.watchers.get_mut(url) {
+                watchers.remove(&number);
+            }
+        }
+        if self.registered == self.task.watchers && self.peers.len() == 1 {
+            let watchers = self.peers.iter_mut().filter(|(_, peer)| peer.is_watcher);
+            watchers.for_each(|(_, peer)| peer.send(&self.task.goodbye));
+        }
+    }
+
+    /// Sends to the watchers of this url and to those of everything.
+    fn send_to_watchers(&mut self, url: &str, frame: &str) {
+        for url in ["", url].into_iter().take(1 + usize::from(!url.is_empty())) {
+            for number in self.watchers.get(url).into_iter().flatten() {
+                if let Some(peer) = self.peers.get_mut(*number) {
+                    peer.send(frame);
+                }
             }
         }
     }
 }
 
-fn send_to_watchers(peers: &mut Slab<Peer>, frame: &str) {
-    let watchers = peers.iter_mut().filter(|(_, peer)| peer.is_watcher);
-    watchers.for_each(|(_, peer)| peer.send(frame.as_bytes()));
+/// Returns the text for the watchers with a subscription; empty if there is none.
+fn text_for<'t>(texts: &'t BTreeMap<String, String>, urls: &str) -> &'t str {
+    texts.get(urls).map_or("", String::as_str)
+}
+
+/// Returns the part of a text between two others; empty if it has none.
+fn between<'t>(text: &'t str, start: &str, end: &str) -> &'t str {
+    let rest = text.split_once(start).map_or("", |(_, rest)| rest);
+    rest.split_once(end).map_or("", |(part, _)| part)
 }
 
 impl Peer {
     /// Normally writes once. Reading reports a failed connection.
-    fn send(&mut self, bytes: &[u8]) {
+    fn send(&mut self, text: impl AsRef<[u8]>) {
+        let bytes = text.as_ref();
         let mut sent = 0;
         if self.unsent.is_empty() && !bytes.is_empty() {
             sent = (&self.stream).write(bytes).unwrap_or(0);

@@ -11,11 +11,15 @@ use std::rc::Rc;
 use clap::ValueEnum;
 use serde_json::value::RawValue;
 
-use crate::protocol::{ListedNode, Reply, Update};
+use crate::protocol::{ListedNode, Registered, Reply, Update};
 
 pub(crate) const FRAME_END: &[u8] = "¶".as_bytes();
-/// Maximum number of parsed frames that are kept: watchers are at most a few frames apart.
-const MAX_RECENT: usize = 32;
+/// Number of parsed frames that are kept: watchers are at most a few frames apart.
+const RECENT: usize = 32;
+/// Bytes of parsed frames up to which more are kept: each subscription has frames of its own.
+const RECENT_BYTES: usize = 4 << 20;
+/// Maximum number of parsed frames that are kept, since each is compared.
+const MAX_RECENT: usize = 1024;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Node {
@@ -42,6 +46,11 @@ impl Names {
             Node::Joiner(number) => ('j', number),
         };
         format!("{}{letter}{number:08}", self.prefix)
+    }
+
+    /// Returns the url of all nodes of a service.
+    pub(crate) fn service_url(&self, service: usize) -> String {
+        format!("GET/{}s{service:08}", self.prefix)
     }
 
     fn parse(&self, name: &str) -> Option<Node> {
@@ -81,23 +90,35 @@ impl Watch {
     }
 }
 
-/// Writes a registration, without a port if the node is not to be listed. Its length does not
-/// depend on the number of the node.
-pub(crate) fn write_registration(
-    mut out: impl Write,
-    name: &str,
-    watch: Watch,
-    unlisted: bool,
-) -> io::Result<()> {
-    out.write_all(br#"{"uri":"/distributes","method":"POST","key":1,"params":{"#)?;
-    if !unlisted {
-        out.write_all(br#""port":9010,"#)?;
+/// A registration. Its length does not depend on the number of the node.
+#[derive(Debug)]
+pub(crate) struct Registration<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) url: &'a str,
+    pub(crate) watch: Watch,
+    /// It has no port, so that the node is not listed.
+    pub(crate) unlisted: bool,
+    /// The urls that the session subscribes to. `None` if it receives everything.
+    pub(crate) only: Option<Vec<String>>,
+}
+
+impl Registration<'_> {
+    pub(crate) fn write(&self, mut out: impl Write) -> io::Result<()> {
+        let Registration { name, url, .. } = self;
+        out.write_all(br#"{"uri":"/distributes","method":"POST","key":1,"params":{"#)?;
+        if !self.unlisted {
+            out.write_all(br#""port":9010,"#)?;
+        }
+        write!(out, r#""name":"{name}","urls":["{url}"]}}"#)?;
+        if let Some(watch) = self.watch.session() {
+            write!(out, r#","session":{{"version":1,"watch":"{watch}""#)?;
+            if let Some(urls) = &self.only {
+                write!(out, r#","only":{{"urls":["{}"]}}"#, urls.join("\",\""))?;
+            }
+            out.write_all(b"}")?;
+        }
+        out.write_all(b"}")
     }
-    write!(out, r#""name":"{name}","urls":["GET/{name}"]}}"#)?;
-    if let Some(watch) = watch.session() {
-        write!(out, r#","session":{{"version":1,"watch":"{watch}"}}"#)?;
-    }
-    out.write_all(b"}")
 }
 
 /// Writes a heartbeat, or with the key `null` the acknowledgement of an update.
@@ -134,6 +155,16 @@ pub(crate) struct Frame {
     /// Joiners in the list, or that joined.
     pub(crate) joiners: Vec<usize>,
     pub(crate) has_left: bool,
+    pub(crate) offer: Offer,
+}
+
+/// The part of the reply to a registration that is about subscriptions.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(crate) enum Offer {
+    #[default]
+    Missing,
+    TooMany,
+    Accepted,
 }
 
 impl Frame {
@@ -152,6 +183,7 @@ impl Frame {
 pub(crate) struct FrameReader {
     pub(crate) names: Names,
     recent: VecDeque<Rc<Frame>>,
+    recent_bytes: usize,
     /// The ids of members.
     ids: HashSet<u64>,
 }
@@ -161,6 +193,7 @@ impl FrameReader {
         FrameReader {
             names,
             recent: VecDeque::new(),
+            recent_bytes: 0,
             ids: HashSet::new(),
         }
     }
@@ -172,10 +205,14 @@ impl FrameReader {
         let frame = Rc::new(self.parse(bytes));
         // Replies to heartbeats are all different.
         if frame.is_update() {
-            if self.recent.len() >= MAX_RECENT {
-                self.recent.pop_front();
-            }
+            self.recent_bytes += bytes.len();
             self.recent.push_back(Rc::clone(&frame));
+            while self.recent.len() > MAX_RECENT
+                || self.recent.len() > RECENT && self.recent_bytes > RECENT_BYTES
+            {
+                let oldest = self.recent.pop_front();
+                self.recent_bytes -= oldest.map_or(0, |frame| frame.bytes.len());
+            }
         }
         frame
     }
@@ -211,6 +248,7 @@ impl FrameReader {
             Some(Update::Draining { .. }) => {}
             None => {
                 if let Some(reply) = Reply::parse(bytes) {
+                    frame.offer = offer(&reply);
                     frame.kind = match reply.errorcode {
                         0 => Kind::Success,
                         code => Kind::Refused(format!("errorcode {code}: {}", reply.message())),
@@ -234,6 +272,16 @@ impl FrameReader {
                 None => {}
             }
         }
+    }
+}
+
+/// Reads what the reply to a registration says about subscriptions.
+fn offer(reply: &Reply<'_>) -> Offer {
+    let registered = reply.results::<Registered<'_>>();
+    match registered {
+        Ok(registered) if registered.only == Some(false) => Offer::TooMany,
+        Ok(registered) if registered.features.iter().any(|one| one == "only") => Offer::Accepted,
+        _ => Offer::Missing,
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) fn run(args: &IdleArgs) -> Result<Report, Failure> {
 fn round(args: &IdleArgs, run: &mut Run, record: &mut Record) -> Result<(), Failure> {
     let all = run.capacity.connections;
     let watch = args.registered.then_some(Watch::Nothing);
-    let pool = &mut Pool::new(run, watch, args.unlisted);
+    let pool = &mut Pool::new(run, watch, args.unlisted, None);
     let memory = |run: &Run| [ANONYMOUS, RESIDENT].map(|kind| run.memory(kind));
     let [own_before, before] = memory(run);
     if before.is_none() {

@@ -14,12 +14,14 @@ struct Joiner {
     /// For each watcher, true if the join has reached it.
     has_reached: Vec<bool>,
     reached: usize,
+    /// Number of watchers that it must reach to be complete.
+    concerned: usize,
 }
 
 #[derive(Default, Debug)]
 pub(crate) struct Joins {
     joiners: Vec<Joiner>,
-    /// Number of watchers that a join must reach to be complete.
+    /// Number of watchers, all of which a join concerns unless they subscribe to services.
     pub(crate) watchers: usize,
     pub(crate) to_each: Times,
     /// Scheduled time of each complete join, and its time to the last watcher.
@@ -36,19 +38,26 @@ impl Joins {
         self.joiners.len()
     }
 
-    /// Returns the number of the joiner.
-    pub(crate) fn add(&mut self, members: usize, due: Instant) -> usize {
+    /// Returns the number of watchers that a join concerns.
+    pub(crate) fn concerned(&self, number: usize) -> usize {
+        let joiner = self.joiners.get(number);
+        joiner.map_or(0, |joiner| joiner.concerned)
+    }
+
+    /// Adds a join that concerns some watchers. Returns the number of the joiner.
+    pub(crate) fn add(&mut self, members: usize, concerned: usize, due: Instant) -> usize {
         self.joiners.push(Joiner {
             due,
             has_reached: vec![false; members],
             reached: 0,
+            concerned,
         });
         self.joiners.len() - 1
     }
 
     pub(crate) fn is_complete(&self, number: usize) -> bool {
         let joiner = self.joiners.get(number);
-        joiner.is_some_and(|joiner| joiner.reached >= self.watchers)
+        joiner.is_some_and(|joiner| joiner.reached >= joiner.concerned)
     }
 
     pub(crate) fn clear_times(&mut self) {
@@ -69,7 +78,7 @@ impl Joins {
             joiner.reached += 1;
             let time = joiner.due.elapsed();
             self.to_each.record(time);
-            if joiner.reached == self.watchers {
+            if joiner.reached == joiner.concerned {
                 self.to_last.push((joiner.due, time));
             }
         }

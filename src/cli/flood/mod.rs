@@ -13,14 +13,18 @@ mod html;
 mod http_readers;
 mod idle;
 mod joins;
+mod loop_work;
+mod member;
 mod pool;
 mod provenance;
+mod received;
 mod record;
 mod report;
 mod rpc;
 mod run;
 mod serve;
 mod server;
+mod services;
 mod storm;
 
 use std::fs;

@@ -1,5 +1,6 @@
 //! A pool of clients on one reactor, which connect, register, and record received data.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::mem;
 use std::net::{IpAddr, SocketAddr};
@@ -7,10 +8,13 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::frames::{
-    FRAME_END, Frame, FrameReader, Kind, Node, Watch, write_heartbeat, write_registration,
+    FRAME_END, Frame, FrameReader, Kind, Node, Registration, Watch, write_heartbeat,
 };
 use super::joins::Joins;
+use super::member::Member;
+use super::received::{Received, refused, rejection};
 use super::run::{Run, Subject};
+use super::services::Services;
 use crate::cli::failure::Failure;
 use crate::reactor::conn_map::ConnMap;
 use crate::reactor::{CloseReason, ConnId, ConnectOptions, Handler, Net, Origin};
@@ -24,18 +28,6 @@ const MAX_HEARTBEATS_AT_ONCE: u32 = 512;
 /// Maximum length of the rejection of a registration, with any name.
 const MAX_REFUSAL_BYTES: usize = 1024;
 
-#[derive(Debug, Default)]
-pub(crate) struct Member {
-    pub(crate) conn: Option<ConnId>,
-    rev: Option<u64>,
-    is_confirmed: bool,
-    has_reached_goal: bool,
-    /// Number of listed members, as far as it knows.
-    listed: Option<usize>,
-    pub(crate) updates: u64,
-    bytes: u64,
-}
-
 #[derive(Debug)]
 pub(crate) struct Pool {
     to: SocketAddr,
@@ -43,6 +35,8 @@ pub(crate) struct Pool {
     /// Registration of the members, if they register.
     watch: Option<Watch>,
     unlisted: bool,
+    /// Services of the nodes, if they belong to some.
+    services: Option<Services>,
     /// The server sends frames of a session, but does not expect any.
     is_bare: bool,
     pub(crate) members: Vec<Member>,
@@ -53,8 +47,8 @@ pub(crate) struct Pool {
     pub(crate) joins: Joins,
     nodes: ConnMap<Node>,
     frames: FrameReader,
-    /// Number of listed members that each member is to receive.
-    goal: usize,
+    /// Number of listed members that each member is to receive, by subscription.
+    goals: Vec<usize>,
     goal_since: Instant,
     /// Time that each member took to reach the goal.
     pub(crate) times_to_goal: Vec<Duration>,
@@ -65,36 +59,20 @@ pub(crate) struct Pool {
     pub(crate) received: Received,
 }
 
-/// Data received from the server.
-#[derive(Default, Debug)]
-pub(crate) struct Received {
-    opened: usize,
-    /// Number of members whose registration was confirmed.
-    pub(crate) confirmed: usize,
-    /// Number of members that have received a frame.
-    pub(crate) greeted: usize,
-    /// Number of lists and deltas that members have received.
-    pub(crate) updates: u64,
-    /// Number of deltas that did not follow from the revision of their receiver.
-    pub(crate) gaps: u64,
-    /// Number of connections that the server closed, and the reason for the last one.
-    pub(crate) lost: usize,
-    last_loss: Option<CloseReason>,
-    refusal: Option<String>,
-    /// Newest whole list without joiners.
-    pub(crate) last_list: Option<Rc<Frame>>,
-    /// First reply to a registration.
-    pub(crate) reply: Option<Rc<Frame>>,
-}
-
 impl Pool {
-    pub(crate) fn new(run: &Run, watch: Option<Watch>, unlisted: bool) -> Pool {
+    pub(crate) fn new(
+        run: &Run,
+        watch: Option<Watch>,
+        unlisted: bool,
+        services: Option<Services>,
+    ) -> Pool {
         let now = Instant::now();
         Pool {
             to: run.server().addr,
             sources: run.capacity.sources.clone(),
             watch,
             unlisted,
+            services,
             is_bare: run.subject == Subject::Bare,
             members: Vec::new(),
             wanted: 0,
@@ -102,7 +80,7 @@ impl Pool {
             joins: Joins::default(),
             nodes: ConnMap::default(),
             frames: FrameReader::new(run.names.clone()),
-            goal: 0,
+            goals: Vec::new(),
             goal_since: now,
             times_to_goal: Vec::new(),
             heartbeats_paused: false,
@@ -112,9 +90,46 @@ impl Pool {
         }
     }
 
-    /// Begins to record the time at which each member has received this many listed members.
+    /// Returns the number of different subscriptions; 1 if all members receive everything.
+    pub(crate) fn subscriptions(&self) -> usize {
+        self.services.map_or(1, Services::subscriptions)
+    }
+
+    /// Returns the subscription of a member.
+    fn subscription_of(&self, member: usize) -> usize {
+        member % self.subscriptions()
+    }
+
+    /// Returns the subscription of a member as its registration has it, empty for everything.
+    pub(crate) fn only_of(&self, member: usize) -> String {
+        let urls = self.urls_of(member);
+        urls.map_or_else(String::new, |urls| format!("\"{}\"", urls.join("\",\"")))
+    }
+
+    fn urls_of(&self, member: usize) -> Option<Vec<String>> {
+        let services = self.services?.subscribed(self.subscription_of(member))?;
+        let url = |service| self.frames.names.service_url(service);
+        Some(services.map(url).collect())
+    }
+
+    /// Returns the url of a node.
+    pub(crate) fn url_of(&self, node: Node) -> String {
+        let (Node::Member(number) | Node::Joiner(number)) = node;
+        let names = &self.frames.names;
+        self.services.map_or_else(
+            || format!("GET/{}", names.of(node)),
+            |services| names.service_url(services.of(number)),
+        )
+    }
+
+    /// Begins to record the time at which each member has received the first `listed` members, as
+    /// far as it subscribes to them.
     pub(crate) fn set_goal(&mut self, listed: usize) {
-        self.goal = listed;
+        let goal = |subscription| {
+            let matching = |services: Services| services.matching(subscription, listed);
+            self.services.map_or(listed, matching)
+        };
+        self.goals = (0..self.subscriptions()).map(goal).collect();
         self.goal_since = Instant::now();
         self.times_to_goal.clear();
         for member in &mut self.members {
@@ -153,7 +168,11 @@ impl Pool {
 
     /// Joins with a connected node, and returns the number of the join.
     pub(crate) fn join(&mut self, net: &mut Net, conn: ConnId, due: Instant) -> usize {
-        let number = self.joins.add(self.members.len(), due);
+        let service = self
+            .services
+            .map(|one| one.watching(one.of(self.joins.len()), self.members.len()));
+        let concerned = service.unwrap_or(self.joins.watchers);
+        let number = self.joins.add(self.members.len(), concerned, due);
         self.register(net, conn, Node::Joiner(number), Watch::Nothing, false);
         number
     }
@@ -171,8 +190,17 @@ impl Pool {
     }
 
     fn register(&self, net: &mut Net, conn: ConnId, node: Node, watch: Watch, unlisted: bool) {
-        let name = self.frames.names.of(node);
-        net.send_with(conn, |out| write_registration(out, &name, watch, unlisted));
+        let registration = Registration {
+            name: &self.frames.names.of(node),
+            url: &self.url_of(node),
+            watch,
+            unlisted,
+            only: match node {
+                Node::Member(number) => self.urls_of(number),
+                Node::Joiner(_) => None,
+            },
+        };
+        net.send_with(conn, |out| registration.write(out));
     }
 
     /// Returns the connections that stuck members still have.
@@ -181,8 +209,10 @@ impl Pool {
         stuck.filter_map(|member| member.conn)
     }
 
-    pub(crate) fn request_list(&mut self, net: &mut Net) {
-        if let Some(conn) = self.members.first().and_then(|member| member.conn) {
+    /// Requests the list from the first members. Each subscription has one of them.
+    pub(crate) fn request_lists(&mut self, net: &mut Net, members: usize) {
+        let first = self.members.iter().take(members);
+        for conn in first.filter_map(|member| member.conn) {
             let request = br#"{"uri":"/distributes","method":"GET","key":0}"#;
             net.send_with(conn, |out| out.write_all(request));
         }
@@ -207,14 +237,14 @@ impl Pool {
     }
 
     pub(crate) fn has_failed(&self) -> bool {
-        self.received.lost > 0 || self.received.refusal.is_some()
+        self.received.lost > 0 || self.received.fault.is_some()
     }
 
     pub(crate) fn failure(&self, run: &Run, what: &str, reached: usize, of: usize) -> Failure {
         let Received { lost, opened, .. } = &self.received;
         let timeout = run.timeout;
-        let cause = match (&self.received.refusal, self.received.last_loss) {
-            (Some(refusal), _) => format!("the server refused a request: {refusal}"),
+        let cause = match (&self.received.fault, self.received.last_loss) {
+            (Some(fault), _) => fault.clone(),
             (None, Some(reason)) => format!("{lost} connections were lost, the last: {reason}"),
             (None, None) => format!("not reached within {timeout:?} (--timeout)"),
         };
@@ -227,10 +257,29 @@ impl Pool {
         self.members.iter().map(|member| member.bytes).sum()
     }
 
-    /// Returns the newest whole list as sent; an empty text if there is none.
+    /// Returns the newest whole list of the first subscription as sent; an empty text if there is
+    /// none.
     pub(crate) fn last_list(&self) -> String {
-        let list = self.received.last_list.as_ref();
+        let list = self.received.last_lists.get(&0);
         list.map_or_else(String::new, |list| list.text())
+    }
+
+    /// Returns the newest whole list of each subscription as sent, by the `only` of its members.
+    pub(crate) fn last_lists(&self) -> BTreeMap<String, String> {
+        let lists = self.received.last_lists.iter();
+        lists
+            .map(|(subscription, list)| (self.only_of(*subscription), list.text()))
+            .collect()
+    }
+
+    /// Returns the number of subscriptions whose members have received a list with all members
+    /// that match.
+    pub(crate) fn complete_lists(&self) -> usize {
+        let lists = self.received.last_lists.iter();
+        let is_complete = |(subscription, list): &(&usize, &Rc<Frame>)| {
+            self.goals.get(**subscription) == Some(&list.members)
+        };
+        lists.filter(is_complete).count()
     }
 
     fn has_sessions(&self) -> bool {
@@ -265,6 +314,8 @@ impl Pool {
 
     fn on_member_frame(&mut self, net: &mut Net, conn: ConnId, number: usize, frame: &[u8]) {
         let has_sessions = self.has_sessions();
+        let subscription = self.subscription_of(number);
+        let is_subscribed = self.services.is_some_and(Services::are_subscribed_to);
         let Some(member) = self.members.get_mut(number) else {
             return;
         };
@@ -273,28 +324,33 @@ impl Pool {
         let frame = self.frames.read(frame);
         match &frame.kind {
             Kind::Success => {
-                self.received.confirmed +=
-                    usize::from(!mem::replace(&mut member.is_confirmed, true));
+                let is_first = !mem::replace(&mut member.is_confirmed, true);
+                self.received.confirmed += usize::from(is_first);
+                if is_first
+                    && is_subscribed
+                    && let Some(why) = rejection(frame.offer)
+                {
+                    self.received.fault.get_or_insert_with(|| why.to_owned());
+                }
                 self.received.reply.get_or_insert_with(|| Rc::clone(&frame));
             }
             Kind::Refused(refusal) => {
-                self.received.refusal.get_or_insert_with(|| refusal.clone());
+                self.received.fault.get_or_insert_with(|| refused(refusal));
             }
             Kind::Other => {}
+            // The list at connect is not that of the subscription.
+            Kind::List if is_subscribed && frame.rev.is_none() => {}
             Kind::List => {
                 member.listed = Some(frame.members);
                 member.rev = frame.rev.or(member.rev);
                 if frame.joiners.is_empty() {
-                    self.received.last_list = Some(Rc::clone(&frame));
+                    let lists = &mut self.received.last_lists;
+                    lists.insert(subscription, Rc::clone(&frame));
                 }
             }
             Kind::Delta { from } => {
-                let follows = member.rev == Some(*from);
+                let follows = member.apply(&frame, *from, is_subscribed);
                 self.received.gaps += u64::from(!follows);
-                let before = if follows { member.listed } else { None };
-                member.listed = before
-                    .map(|before| (before + frame.members).saturating_sub(frame.members_left));
-                member.rev = frame.rev;
             }
         }
         if frame.is_update() {
@@ -310,7 +366,8 @@ impl Pool {
         }
         // A session must be confirmed, and have a list to apply deltas to.
         let is_ready = member.is_confirmed || !has_sessions;
-        if is_ready && member.listed == Some(self.goal) && !member.has_reached_goal {
+        let has_all = member.listed.as_ref() == self.goals.get(subscription);
+        if is_ready && member.listed.is_some() && has_all && !member.has_reached_goal {
             member.has_reached_goal = true;
             self.times_to_goal.push(self.goal_since.elapsed());
         }
@@ -321,7 +378,7 @@ impl Pool {
         if frame.len() <= MAX_REFUSAL_BYTES
             && let Kind::Refused(refusal) = &self.frames.read(frame).kind
         {
-            self.received.refusal.get_or_insert_with(|| refusal.clone());
+            self.received.fault.get_or_insert_with(|| refused(refusal));
         }
     }
 }

@@ -17,6 +17,8 @@ pub(crate) enum Unit {
     Bytes,
     Count,
     PerSecond,
+    /// A share of a whole.
+    Share,
 }
 
 impl Unit {
@@ -34,6 +36,7 @@ impl Unit {
             ],
             Unit::Count => [(1.0, ""); 4],
             Unit::PerSecond => [(1.0, "/s"); 4],
+            Unit::Share => [(0.01, " %"); 4],
         };
         // Chooses the largest unit with a digit before the point, or the smallest one.
         let [.., smallest] = sizes;
@@ -148,6 +151,14 @@ impl Record {
         row.map(|row| &row.data)
     }
 
+    /// Returns the figure of a row with one value for all rounds.
+    pub(crate) fn value_of(&self, name: &str) -> Option<f64> {
+        let [(_, _, value)] = *self.find(name)?.figures() else {
+            return None;
+        };
+        value
+    }
+
     fn row(&mut self, group: Group, name: &'static str, empty: Data) -> Option<&mut Data> {
         if self.find(name).is_none() {
             self.rows.push(Row {
@@ -185,6 +196,11 @@ impl Record {
     pub(crate) fn cpu(&mut self, name: &'static str, merge: Merge, time: Option<Duration>) {
         let seconds = time.map(|time| time.as_secs_f64());
         self.value(Group::Cpu, name, Unit::Seconds, merge, seconds);
+    }
+
+    /// Adds a share of the time, of which the mean is reported.
+    pub(crate) fn share(&mut self, name: &'static str, share: f64) {
+        self.value(Group::Cpu, name, Unit::Share, Merge::Mean, Some(share));
     }
 
     /// Adds a number of events per second.
@@ -275,6 +291,7 @@ mod tests {
             (Unit::Bytes, 3_145_728.0, "3 MiB"),
             (Unit::Count, 2.333, "2.33"),
             (Unit::PerSecond, 12_345.6, "12346/s"),
+            (Unit::Share, 0.123_4, "12.3 %"),
         ] {
             assert_eq!(unit.format(value), text);
         }

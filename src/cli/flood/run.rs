@@ -13,6 +13,7 @@ use super::capacity::{Capacity, Machine};
 use super::frames::Names;
 use super::group::Group;
 use super::http_readers::HttpReaders;
+use super::loop_work::LoopWork;
 use super::record::Record;
 use super::record::Unit::{self, Bytes, Seconds};
 use super::report::{Line, Report, TimeLine};
@@ -148,6 +149,34 @@ impl Run {
         })
     }
 
+    /// Runs a round against one server, outside the report. A bare server repeats a `measured`
+    /// round.
+    pub(crate) fn rehearse(
+        &mut self,
+        measured: Option<&Record>,
+        round: impl FnOnce(&mut Run, &mut Record) -> Result<(), Failure>,
+    ) -> Result<Record, Failure> {
+        self.subject = measured.map_or(Subject::Server, |_| Subject::Bare);
+        if let Some(measured) = measured {
+            self.set_bare_task(measured)?;
+        }
+        let mut record = Record::default();
+        round(self, &mut record)?;
+        Ok(record)
+    }
+
+    /// Sets the task of the bare server, if there is one.
+    fn set_bare_task(&mut self, measured: &Record) -> Result<(), Failure> {
+        if let Some(bare) = &mut self.bare {
+            let what = "nothing for the baseline to repeat: no change was sent alone";
+            let what = || Failure::failed(format!("{what}; try a lower --rate"));
+            let task = measured.bare_task.as_ref().ok_or_else(what)?;
+            bare.set_task(task)
+                .map_err(failed("the bare server has ended"))?;
+        }
+        Ok(())
+    }
+
     /// Runs all rounds and reports. If the run is stopped, its last round fails, and the report has
     /// what was recorded until then.
     pub(crate) fn drive(
@@ -176,20 +205,13 @@ impl Run {
             }
             for subject in subjects {
                 self.subject = subject;
-                match (subject, &mut http, &mut self.bare) {
-                    (Subject::Server, Some(readers), _) => {
+                match (subject, &mut http) {
+                    (Subject::Server, Some(readers)) => {
                         readers.read_during(|| round(&mut self, &mut measured))??;
                     }
-                    (Subject::Server, None, _) => round(&mut self, &mut measured)?,
-                    (_, _, bare) => {
-                        if let Some(bare) = bare {
-                            let what =
-                                "nothing for the baseline to repeat: no change was sent alone";
-                            let what = || Failure::failed(format!("{what}; try a lower --rate"));
-                            let task = measured.bare_task.as_ref().ok_or_else(what)?;
-                            bare.set_task(task)
-                                .map_err(failed("the bare server has ended"))?;
-                        }
+                    (Subject::Server, None) => round(&mut self, &mut measured)?,
+                    _ => {
+                        self.set_bare_task(&measured)?;
                         round(&mut self, &mut baseline)?;
                     }
                 }
@@ -332,6 +354,15 @@ impl Run {
         }
         let before = mem::replace(&mut self.last_cpu, now);
         Ok(Some(now.saturating_sub(before)))
+    }
+
+    /// Returns how the loop of the server has spent its time, if it is known.
+    pub(crate) fn loop_work(&mut self) -> Result<Option<LoopWork>, Failure> {
+        if self.subject == Subject::Bare {
+            return Ok(None);
+        }
+        let work = self.server.loop_work();
+        work.map_err(failed("the server has ended"))
     }
 
     /// Closes all connections, by replacing the reactor.

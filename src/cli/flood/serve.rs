@@ -1,12 +1,12 @@
 //! The servers that `--spawn` and `--baseline` start: this program with the hidden command `serve`.
 
-use std::io::{self, Read};
+use std::io;
 use std::net::SocketAddr;
-use std::process;
 use std::time::Duration;
 
 use super::args::{Role, ServeArgs};
 use super::bare::{self, print_line};
+use super::loop_work::LoopClock;
 use crate::admin::{AdminApi, Config as AdminConfig};
 use crate::cli::failure::{Failure, failed};
 use crate::cli::program::raise_fd_limit;
@@ -66,12 +66,13 @@ fn serve_distributor(connections: usize, with_http: bool) -> io::Result<()> {
         let http = admin.listen(reactor.net(), &mut distributor, any_port())?;
         addrs += &format!(" {http}");
     }
-    start_serving(&addrs)?;
+    let clock = start_serving(&addrs)?;
     loop {
         match &mut admin {
             Some(admin) => reactor.turn(None, &mut admin.beside(&mut distributor))?,
             None => reactor.turn(None, &mut distributor)?,
         };
+        clock.turned(reactor.net().counters());
     }
 }
 
@@ -85,19 +86,19 @@ fn serve_echo_node(connections: usize) -> io::Result<()> {
     };
     let mut node = Node::new(config, Echo);
     let addr = node.start(reactor.net())?;
-    start_serving(&addr.map_or_else(String::new, |addr| addr.to_string()))?;
+    let clock = start_serving(&addr.map_or_else(String::new, |addr| addr.to_string()))?;
     loop {
         reactor.turn(None, &mut node)?;
+        clock.turned(reactor.net().counters());
     }
 }
 
-/// Prints the addresses, and ends the process when standard input ends.
-fn start_serving(addrs: &str) -> io::Result<()> {
-    std::thread::spawn(|| {
-        let _ = io::stdin().read_to_end(&mut Vec::new());
-        process::exit(0);
-    });
-    print_line(addrs)
+/// Prints the addresses. The process ends when standard input ends.
+fn start_serving(addrs: &str) -> io::Result<LoopClock> {
+    let clock = LoopClock::default();
+    clock.clone().print_on_request();
+    print_line(addrs)?;
+    Ok(clock)
 }
 
 /// Serves the same route as `examples/echo.rs`.

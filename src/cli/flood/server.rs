@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::args::{Role, ServerArgs, name_of};
 use super::bare::Task;
+use super::loop_work::LoopWork;
 use crate::cli::address::resolve;
 use crate::cli::failure::{Failure, reason};
 use crate::host_port::HostPort;
@@ -75,6 +76,8 @@ pub(crate) struct Server {
     /// CPU time of the process before the run.
     pub(crate) cpu_before: Duration,
     child: Option<Child>,
+    /// It prints the time of its loop on request.
+    prints_work: bool,
 }
 
 impl Server {
@@ -102,6 +105,7 @@ impl Server {
             process: Some(Process(child.id())).filter(|process| process.cpu().is_some()),
             cpu_before: Duration::ZERO,
             child: Some(child),
+            prints_work: role != Role::Bare,
         })
     }
 
@@ -120,20 +124,35 @@ impl Server {
             process,
             cpu_before: cpu.transpose()?.unwrap_or_default(),
             child: None,
+            prints_work: false,
         })
     }
 
     /// Sets the task of a bare server.
     pub(crate) fn set_task(&mut self, task: &Task) -> io::Result<()> {
         let line = serde_json::to_string(task)? + "\n";
-        if let Some(child) = &mut self.child {
-            if let Some(input) = &mut child.stdin {
-                input.write_all(line.as_bytes())?;
-            }
-            // The server confirms the task with a line.
-            read_line(child)?;
+        // The server confirms the task with a line.
+        self.request(&line).map(drop)
+    }
+
+    /// Returns how the loop of the server has spent its time, if this program has started it.
+    pub(crate) fn loop_work(&mut self) -> io::Result<Option<LoopWork>> {
+        if !self.prints_work {
+            return Ok(None);
         }
-        Ok(())
+        let line = self.request("\n")?;
+        Ok(Some(serde_json::from_str(&line)?))
+    }
+
+    /// Sends a line, and returns the line that the server prints then.
+    fn request(&mut self, line: &str) -> io::Result<String> {
+        let Some(child) = &mut self.child else {
+            return Ok(String::new());
+        };
+        if let Some(input) = &mut child.stdin {
+            input.write_all(line.as_bytes())?;
+        }
+        read_line(child)
     }
 }
 

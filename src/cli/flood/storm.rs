@@ -13,10 +13,12 @@ use super::record::{Point, Record};
 use super::report::Report;
 use super::run::{Run, Scenario, Subject, pause_after};
 use super::server::RESIDENT;
+use super::services::Services;
 use crate::cli::failure::Failure;
 use crate::reactor::Close;
 
 pub(crate) fn run(args: &StormArgs) -> Result<Report, Failure> {
+    Services::new(&args.services, args.watch, args.nodes)?;
     let run = Run::start(
         Role::Distributor,
         &args.server,
@@ -25,25 +27,36 @@ pub(crate) fn run(args: &StormArgs) -> Result<Report, Failure> {
         0,
     )?;
     let nodes = run.capacity.connections;
+    let services = Services::new(&args.services, args.watch, nodes)?;
+    let mut settings = vec![("nodes", nodes.to_string())];
+    settings.extend(services.into_iter().flat_map(Services::settings));
+    settings.extend([
+        ("watch", name_of(args.watch)),
+        ("rounds", args.rounds.to_string()),
+    ]);
     let scenario = Scenario {
         name: "storm",
-        settings: vec![
-            ("nodes", nodes.to_string()),
-            ("watch", name_of(args.watch)),
-            ("rounds", args.rounds.to_string()),
-        ],
+        settings,
         rounds: args.rounds,
         bare: "bare acceptor",
         relieved: None,
         time_line: ("nodes with the list, in the fastest round", Count),
     };
-    run.drive(scenario, |run, record| round(args.watch, run, record))
+    run.drive(scenario, |run, record| {
+        round(args.watch, services, run, record)
+    })
 }
 
-fn round(watch: Watch, run: &mut Run, record: &mut Record) -> Result<(), Failure> {
-    let pool = &mut Pool::new(run, Some(watch), false);
+fn round(
+    watch: Watch,
+    services: Option<Services>,
+    run: &mut Run,
+    record: &mut Record,
+) -> Result<(), Failure> {
+    let pool = &mut Pool::new(run, Some(watch), false, services);
     let nodes = run.capacity.connections;
     run.cpu_used(pool)?;
+    let work = run.loop_work()?;
     pool.set_goal(nodes);
     for _ in 0..nodes {
         pool.add_member(run.net());
@@ -51,6 +64,7 @@ fn round(watch: Watch, run: &mut Run, record: &mut Record) -> Result<(), Failure
     pool.wait_for(run, "nodes have the list", nodes, |pool| {
         pool.times_to_goal.len()
     })?;
+    let work = work.zip(run.loop_work()?);
     let joining_cpu = run.cpu_used(pool)?;
     let resident = run.memory(RESIDENT);
     let mut times = pool.times_to_goal.clone();
@@ -58,7 +72,8 @@ fn round(watch: Watch, run: &mut Run, record: &mut Record) -> Result<(), Failure
     let converged = times.last().copied().unwrap_or_default();
     let (updates, bytes) = (pool.received.updates as f64, pool.bytes() as f64);
     let most = pool.members.iter().map(|member| member.updates).max();
-    let list = whole_list(watch, pool, run)?;
+    request_whole_lists(watch, pool, run, pool.subscriptions())?;
+    let lists = pool.last_lists();
 
     run.pause(pause_after(converged), pool)?;
     run.cpu_used(pool)?;
@@ -70,10 +85,11 @@ fn round(watch: Watch, run: &mut Run, record: &mut Record) -> Result<(), Failure
     pool.wait_for(run, what, 1, |pool| pool.times_to_goal.len())?;
     let leaving_cpu = run.cpu_used(pool)?;
     let left = pool.times_to_goal.first().copied();
-    let goodbye = whole_list(watch, pool, run)?;
+    request_whole_lists(watch, pool, run, 1)?;
+    let goodbye = pool.last_list();
     record.bare_task.get_or_insert(Task {
         watchers: nodes,
-        list,
+        lists,
         goodbye,
         ..Task::default()
     });
@@ -88,6 +104,9 @@ fn round(watch: Watch, run: &mut Run, record: &mut Record) -> Result<(), Failure
     record.cpu("server CPU for the joins", Least, joining_cpu);
     record.time("until the last node has received all leaves", Least, left);
     record.cpu("server CPU for the leaves", Least, leaving_cpu);
+    if let Some((before, work)) = work {
+        work.record_since(before, record);
+    }
     let each = nodes as f64;
     record.traffic("lists per node", Count, Some(updates / each));
     let most = most.map(|most| most as f64);
@@ -99,17 +118,22 @@ fn round(watch: Watch, run: &mut Run, record: &mut Record) -> Result<(), Failure
     Ok(())
 }
 
-/// Returns the current list, for the bare server. Members that watch deltas have none, and request
-/// it.
-fn whole_list(watch: Watch, pool: &mut Pool, run: &mut Run) -> Result<String, Failure> {
+/// Requests the lists of the first members, for the bare server, if they watch deltas: these have
+/// no current list.
+fn request_whole_lists(
+    watch: Watch,
+    pool: &mut Pool,
+    run: &mut Run,
+    members: usize,
+) -> Result<(), Failure> {
     if watch == Watch::Delta && run.subject != Subject::Bare {
         let before = pool.received.updates;
-        pool.request_list(run.net());
+        pool.request_lists(run.net(), members);
         let what = "nodes received the list that they requested";
-        let has_list = |pool: &Pool| usize::from(pool.received.updates > before);
-        pool.wait_for(run, what, 1, has_list)?;
+        let received = |pool: &Pool| usize::try_from(pool.received.updates - before).unwrap_or(0);
+        pool.wait_for(run, what, members, received)?;
     }
-    Ok(pool.last_list())
+    Ok(())
 }
 
 /// Returns the number of sorted times that have passed, over time, in about a hundred points.
