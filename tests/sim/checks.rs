@@ -6,6 +6,7 @@ use pilcrow::node::LinkState;
 use pilcrow::testing::sim::ProcessId;
 
 use crate::fleet::{Fleet, Running};
+use crate::views::is_called;
 
 /// Maximum time that an entry outlives its host, with the interval of the checks.
 const GONE: Duration = Duration::from_millis(21_500);
@@ -200,7 +201,12 @@ impl Fleet {
                 return Some(format!("node {} is listed {count} times", node.actor));
             }
             let view: Vec<_> = node.view().into_iter().map(std::rc::Rc::from).collect();
-            if !run.is_last(&view) {
+            let knows_last = if node.follows_calls() {
+                run.is_last_matching(&view, is_called)
+            } else {
+                run.is_last(&view)
+            };
+            if !knows_last {
                 return Some(format!(
                     "node {} sees {view:?} and not {list:?}",
                     node.actor

@@ -4,7 +4,7 @@
 //! that peers received. From the events it computes every possible list, and checks the frames
 //! against them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -43,6 +43,8 @@ pub struct Model {
     /// The peer of each connection, by the address of the peer.
     pub actor_of: BTreeMap<SocketAddr, ActorId>,
     pub views: BTreeMap<ActorId, View>,
+    /// Nodes that subscribe to what they call.
+    pub subscribers: BTreeSet<ActorId>,
     /// Peers whose connections may be closed for what they send or do not read.
     pub liars: Vec<bool>,
     pub longest_list_bytes: usize,

@@ -15,7 +15,7 @@ use pilcrow::node::{
     CallError, Error, Event, Interest, LinkState, Node, Replied, RoutedRequest, Routes,
     ServiceContext, TaskContext, TaskRequest, join,
 };
-use pilcrow::protocol::{ErrorCode, Reply};
+use pilcrow::protocol::{ErrorCode, Reply, Route};
 use pilcrow::reactor::{CloseReason, ConnId, Handler, Limits, Net, Origin, Reactor, TimerId};
 use pilcrow::testing::sim::{Process, ProcessId, Random, World};
 use serde::Deserialize;
@@ -251,6 +251,11 @@ impl Drop for OpenTask {
     }
 }
 
+/// Returns whether the node of this actor subscribes to what it calls; the others know all nodes.
+fn follows_calls(actor: ActorId) -> bool {
+    actor % 3 == 1
+}
+
 /// Longest delay of a reply.
 const LONGEST_DELAY: Duration = Duration::from_secs(4);
 
@@ -307,11 +312,18 @@ impl NodeProcess {
             link_changes: 0,
             drained: None,
         };
+        if follows_calls(actor) {
+            shared.model.borrow_mut().subscribers.insert(actor);
+        }
         let node = Node::builder(format!("node {actor}"))
             .listen(addr)
             .distributor(NO_DISTRIBUTOR)
             .distributor(DISTRIBUTOR)
-            .subscribe(Interest::All)
+            .subscribe(if follows_calls(actor) {
+                Interest::Calls
+            } else {
+                Interest::All
+            })
             .state(echo)
             .on_event(record)
             .on_result(|cx, call, _result| {
@@ -390,9 +402,18 @@ impl NodeProcess {
         self.node.service().state()
     }
 
-    /// Returns the entries of its view as text.
+    /// Returns whether it subscribes to what it calls.
+    pub fn follows_calls(&self) -> bool {
+        follows_calls(self.actor)
+    }
+
+    /// Returns the entries of its view as text. It looks for all routes that are called, so that it
+    /// will know their nodes if it did not.
     pub fn view(&mut self) -> Vec<String> {
         let cx = self.node.context(self.reactor.net());
+        for path in ["/echo", "/leaf"] {
+            cx.roster().serving_prefix(&Route::get(path));
+        }
         let members = cx.roster().members().iter();
         members.map(|member| member.entry.to_string()).collect()
     }

@@ -186,6 +186,17 @@ impl Run {
         last.allows(list, !self.has_doubted)
     }
 
+    /// Returns whether `list` has the entries of the last one that match, and that one is complete.
+    pub fn is_last_matching(&self, list: &[Rc<str>], matches: impl Fn(&str) -> bool) -> bool {
+        let entries = self.list();
+        let matching = entries.iter().filter(|entry| matches(entry));
+        let last = Possible {
+            certain: matching.cloned().collect(),
+            ..Possible::default()
+        };
+        last.allows(list, !self.has_doubted)
+    }
+
     /// Returns the index of `list` among the lists from this one on.
     pub fn place_of(&self, list: &[Rc<str>], from: usize) -> Option<usize> {
         let mut later = self.lists[from..].iter();

@@ -35,6 +35,14 @@ pub enum Received {
     Other,
 }
 
+/// Returns whether an entry lists a route that nodes call.
+pub fn is_called(entry: &str) -> bool {
+    ["echo", "leaf"].iter().any(|segment| {
+        let exactly = format!("\"GET/{segment}\"");
+        entry.contains(&exactly) || entry.contains(&format!("\"GET/{segment}/"))
+    })
+}
+
 impl Model {
     /// Checks a frame that a Distributor sent to the connection with this address at its peer.
     pub fn received(&mut self, actor: ActorId, conn: SocketAddr, frame: &[u8]) -> Received {
@@ -47,6 +55,21 @@ impl Model {
             }
         };
         match message {
+            // Their views are checked when the fleet is settled.
+            Message::List {
+                entries,
+                session: Some(_),
+                ..
+            }
+            | Message::Changes {
+                joined: entries, ..
+            } if self.subscribers.contains(&actor) => {
+                if let Some(entry) = entries.iter().find(|entry| !is_called(entry)) {
+                    let what = format!("{conn} was sent {entry}, which it did not subscribe to");
+                    self.break_promise(1, what);
+                }
+                Received::Other
+            }
             Message::List {
                 entries,
                 session: None,
