@@ -47,12 +47,15 @@ impl DistributorLink {
         let (key, rev) = (self.take_key(), self.roster.rev());
         self.subscription.taken(step, key, last);
         match step {
-            Step::List => net.send_with(conn, |out| packets::list_request(out, key)),
-            Step::Heartbeat => net.send_with(conn, |out| {
-                packets::heartbeat(out, Some(key), rev, only.as_deref())
-            }),
-            Step::Register => return self.send_registration(net, conn, key, false),
-        };
+            Step::List => {
+                net.send_with(conn, |out| packets::list_request(out, key));
+            }
+            Step::Heartbeat => {
+                let only = only.as_deref();
+                net.send_with(conn, |out| packets::heartbeat(out, Some(key), rev, only));
+            }
+            Step::Register => self.send_registration(net, conn, key, false),
+        }
     }
 
     pub(super) fn change_answered(&mut self, net: &mut Net, change: Change, reply: Reply<'_>) {
