@@ -21,6 +21,14 @@ pub(crate) fn describe(error: &ureq::Error) -> String {
         ureq::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
             format!("invalid response: {}", reason(error))
         }
+        ureq::Error::Io(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
+            ) =>
+        {
+            "connection closed without a response; it may be the port for nodes".to_owned()
+        }
         ureq::Error::Io(error) => {
             let why = reason(error);
             match why.strip_prefix(LOOKUP) {

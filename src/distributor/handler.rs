@@ -31,7 +31,7 @@ impl Handler for Distributor {
         let admitted = self.admission.by_address(addr.ip());
         let authorization = admitted.as_ref().ok().cloned().flatten();
         if authorization.is_some() {
-            self.pushes.schedule(conn);
+            self.pushes.await_first_frame(net.now(), conn);
         }
         let peer = Peer::new(addr, net.now(), authorization);
         self.peers.insert(conn, peer);
@@ -56,14 +56,23 @@ impl Handler for Distributor {
                 if is_first && let Some(protocol) = detect(frame) {
                     return self.close_wrong_protocol(net, conn, protocol, frame);
                 }
+                self.send_first_list(net, conn);
                 return self.reject(net, conn, &Packet::default(), frame, &why);
             }
         };
+        let uri = packet.uri();
+        let method = packet.method();
+        let is_registration = matches!(
+            (uri.as_deref(), method.as_deref()),
+            (Some(DISTRIBUTES), Some("POST"))
+        );
+        // The list of its session replaces the first one.
+        if !is_registration || packet.session().is_none() {
+            self.send_first_list(net, conn);
+        }
         if packet.is_reply() {
             return;
         }
-        let uri = packet.uri();
-        let method = packet.method();
         let done = match (uri.as_deref(), method.as_deref()) {
             (Some(DISTRIBUTES), Some("POST")) => self
                 .register(net, conn, &packet)
@@ -79,6 +88,7 @@ impl Handler for Distributor {
             )),
         };
         if let Err(why) = done {
+            self.send_first_list(net, conn);
             self.reject(net, conn, &packet, frame, &why);
         }
     }
@@ -212,6 +222,11 @@ impl Distributor {
             events: &mut self.events,
         };
         (&mut self.pushes, cx)
+    }
+
+    fn send_first_list(&mut self, net: &mut Net, conn: ConnId) {
+        let (pushes, cx) = self.pushes(net);
+        pushes.send_first_list(cx, conn);
     }
 
     /// Emits an event of a connection, or of the Distributor.

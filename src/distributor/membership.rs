@@ -237,6 +237,7 @@ impl Distributor {
         let Some(peer) = self.peers.get_mut(conn) else {
             return;
         };
+        peer.awaits_first_list = false;
         peer.listed_revision = known;
         // A node that takes over its entry unchanged causes no push.
         peer.is_list_due = request.watch != Watch::None && known != Some(self.registry.revision());

@@ -25,6 +25,10 @@ pub(super) struct Peer {
     /// Session of the node; plain peers have none.
     pub(super) session: Option<Box<Session>>,
     pub(super) has_sent_frame: bool,
+    /// The list that each admitted connection receives waits for its first frame.
+    pub(super) awaits_first_list: bool,
+    /// It was sent a list a moment ago, and pauses if it is a plain peer.
+    pub(super) is_pausing: bool,
     /// Revision of the list that was last queued for it.
     pub(super) listed_revision: Option<u64>,
     /// A list is due even if it has not changed: the peer has just connected or registered.
@@ -116,6 +120,8 @@ impl Peer {
             is_registered: false,
             session: None,
             has_sent_frame: false,
+            awaits_first_list: authorization.is_some(),
+            is_pausing: false,
             listed_revision: None,
             is_list_due: authorization.is_some(),
             get_key: None,
@@ -187,6 +193,11 @@ impl Peer {
     /// Returns whether it receives every change of the list, also those of other services.
     pub(super) fn receives_all(&self) -> bool {
         self.is_watching() && self.subscription().is_none()
+    }
+
+    /// Returns whether the next list to it waits, since plain peers lose lists that pile up.
+    pub(super) fn pauses(&self) -> bool {
+        self.is_pausing && self.session.is_none()
     }
 
     pub(super) fn is_behind(&self, revision: u64) -> bool {

@@ -267,7 +267,7 @@ fn lists_each_node_once_over_several_turns() {
     let count: u16 = 700;
     let nodes: Vec<_> = (1..=count)
         .map(|port| {
-            let mut node = admin.distributor.connect();
+            let mut node = Client::connect(admin.distributor.addr);
             let name = format!("node-{port}");
             node.send(&json!({"uri": "/distributes", "method": "POST", "key": 0,
                 "params": {"port": port, "name": name, "urls": ["GET/goods"]},

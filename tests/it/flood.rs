@@ -472,7 +472,7 @@ fn fails_if_the_http_side_is_unreadable() {
     let unused = ReservedPort::new();
     for (http, part) in [
         (unused.addr, "Connection refused"),
-        (open.addr, "the response is not HTTP"),
+        (open.addr, "connection closed without a response"),
         (admin.http, "401"),
     ] {
         let flags = "storm --nodes 3 --rounds 1 --http-readers 3";

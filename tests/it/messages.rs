@@ -622,8 +622,8 @@ fn a_wrong_port_is_named() {
     });
     let message = error_of_line(&format!("distributor why --http {nodes}"), 1);
     let expected = format!(
-        "admin API at http://{nodes}: the response is not HTTP; it may be the port for nodes; \
-         start a Distributor, or set the address of its admin API with --http ADDR"
+        "admin API at http://{nodes}: connection closed without a response; it may be the port for \
+         nodes; start a Distributor, or set the address of its admin API with --http ADDR"
     );
     assert_eq!(message, expected);
 }

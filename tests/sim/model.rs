@@ -137,6 +137,7 @@ impl Model {
             ("/distributes", "DELETE") => run.drain(peer),
             _ => {}
         }
+        run.note_list_within_turn();
     }
 
     /// Records and checks the end of a connection of a Distributor.
@@ -183,6 +184,7 @@ impl Model {
                 _ => run.leave(&conn),
             }
             run.release(&conn, peer);
+            run.note_list_within_turn();
         }
         run.gone.insert(peer, conn);
         if !is_justified && !is_liar {

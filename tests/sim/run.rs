@@ -210,6 +210,12 @@ impl Run {
             let doubt = entry.doubt.as_ref();
             doubt.is_none_or(|doubt| now.saturating_since(doubt.since) < LONGEST_DOUBT)
         });
+        self.note_list_within_turn();
+    }
+
+    /// Records the list after a frame or an end of a connection: the first list of a connection may
+    /// be any list within a turn.
+    pub fn note_list_within_turn(&mut self) {
         let listed = |in_doubt: bool| -> List {
             let entries = self.entries.iter().filter(|entry| entry.is_listed);
             let entries = entries.filter(|entry| entry.doubt.is_some() == in_doubt);

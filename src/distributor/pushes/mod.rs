@@ -4,6 +4,7 @@
 //! it has read the previous one. A connection never holds more than one unwritten list.
 
 mod budget;
+mod delays;
 mod frames;
 mod matching;
 mod pacing;
@@ -17,7 +18,9 @@ use super::events::{Event, Events, Pushed};
 use super::peer::Peer;
 use super::peers::Peers;
 use crate::protocol::{LIST_HEAD_BYTES, write_list_head};
-use crate::reactor::{Close, ConnId, Net, Owner, TimerId};
+use crate::reactor::{Close, ConnId, Net, Owner, SharedFrame, TimerId};
+use crate::time::Time;
+use delays::{Delay, Delays};
 use frames::Frames;
 use pacing::{Pacing, Sent};
 
@@ -29,6 +32,10 @@ pub(super) struct Pushes {
     frames: Frames,
     /// Connections that receive a list at the end of this turn, even if it has not changed.
     scheduled: Vec<ConnId>,
+    delays: Delays,
+    /// The first list of the connections whose first frames arrive in this turn, and its revision.
+    /// They share it, although each registration changes the list.
+    first_list: Option<(u64, SharedFrame)>,
     pacing: Pacing,
 }
 
@@ -42,20 +49,75 @@ pub(super) struct Context<'a> {
     pub(super) events: &'a mut Events,
 }
 
+impl Context<'_> {
+    fn reborrow(&mut self) -> Context<'_> {
+        Context {
+            net: self.net,
+            owner: self.owner,
+            peers: self.peers,
+            source: self.source,
+            events: self.events,
+        }
+    }
+}
+
 impl Pushes {
     /// Schedules the list that `conn` requested or has not received yet for the end of this turn.
     pub(super) fn schedule(&mut self, conn: ConnId) {
         self.scheduled.push(conn);
     }
 
+    /// Schedules the first list of a connection that has just opened for the end of its wait.
+    pub(super) fn await_first_frame(&mut self, now: Time, conn: ConnId) {
+        // A list older than the connection is none for it.
+        self.first_list = None;
+        self.delays.begin(now, conn, Delay::FirstFrame);
+    }
+
+    /// Sends the first list of a connection, unless it was sent or replaced by that of a session.
+    pub(super) fn send_first_list(&mut self, mut cx: Context<'_>, conn: ConnId) {
+        let Some(peer) = cx.peers.get_mut(conn) else {
+            return;
+        };
+        if !std::mem::take(&mut peer.awaits_first_list) {
+            return;
+        }
+        let (revision, list) = self.first_list.get_or_insert_with(|| {
+            self.frames.set_revision(cx.source, cx.net.now());
+            let list = self.frames.list(cx.source, false).clone();
+            (cx.source.registry.revision(), list)
+        });
+        peer.record_sent(*revision, cx.source.is_complete);
+        cx.events.stats.lists_sent += u64::from(cx.net.send_shared(conn, list));
+        self.begin_pause(&mut cx, conn);
+    }
+
+    /// Delays the next list to a plain peer.
+    fn begin_pause(&mut self, cx: &mut Context<'_>, conn: ConnId) {
+        if let Some(peer) = cx.peers.get_mut(conn)
+            && peer.session.is_none()
+            && !std::mem::replace(&mut peer.is_pausing, true)
+        {
+            self.delays.begin(cx.net.now(), conn, Delay::PlainPause);
+        }
+    }
+
     pub(super) fn timer_fired(&mut self, timer: TimerId) {
         self.pacing.timer_fired(timer);
+        self.delays.timer_fired(timer);
     }
 
     /// Sends scheduled lists, and pushes the list if it changed and pacing allows it. Also
     /// disconnects peers that hold too many old lists. Call it at the end of each turn.
     pub(super) fn on_turn_end(&mut self, mut cx: Context<'_>) {
         cx.peers.subscriptions.match_changes(cx.source.registry);
+        while let Some((conn, delay)) = self.delays.pop(cx.net.now()) {
+            match delay {
+                Delay::FirstFrame => self.send_first_list(cx.reborrow(), conn),
+                Delay::PlainPause => self.end_pause(cx.reborrow(), conn),
+            }
+        }
+        self.first_list = None;
         let mut scheduled = std::mem::take(&mut self.scheduled);
         for conn in scheduled.drain(..) {
             self.send_scheduled(&mut cx, conn);
@@ -63,6 +125,15 @@ impl Pushes {
         self.scheduled = scheduled;
         self.push(&mut cx);
         self.cut_old_lists(&mut cx);
+        self.delays.arm(cx.net, cx.owner);
+    }
+
+    /// Sends the list that a plain peer was not sent during its pause, if any.
+    fn end_pause(&mut self, cx: Context<'_>, conn: ConnId) {
+        if let Some(peer) = cx.peers.get_mut(conn) {
+            peer.is_pausing = false;
+            self.catch_up(cx, conn);
+        }
     }
 
     /// Sends the newest list to a connection that is no longer backlogged, if it was skipped.
@@ -75,7 +146,8 @@ impl Pushes {
             let pushed = shared.map_or(self.pacing.changed_for(peer), |shared| shared.updated);
             peer.listed_revision.is_none_or(|listed| listed < pushed)
         };
-        if peer.is_some_and(|peer| peer.is_watching() && is_behind(peer)) {
+        let is_due = |peer: &Peer| peer.is_watching() && is_behind(peer) && !peer.pauses();
+        if peer.is_some_and(is_due) && !cx.net.is_backlogged(conn) {
             self.send_update(&mut cx, conn);
         }
     }
@@ -121,7 +193,7 @@ impl Pushes {
         let push_follows = revision != self.pacing.pushed_to(peer)
             && peer.is_behind(revision)
             && peer.subscription().is_none();
-        if peer.is_list_due && !push_follows {
+        if peer.is_list_due && !push_follows && !peer.pauses() {
             self.send_update(cx, conn);
         }
     }
@@ -138,6 +210,7 @@ impl Pushes {
         let (frame, _) = self.frames.for_peer(cx.source, peer);
         peer.record_sent(cx.source.registry.revision(), cx.source.is_complete);
         cx.events.stats.lists_sent += u64::from(cx.net.send_shared(conn, &frame));
+        self.begin_pause(cx, conn);
     }
 
     /// Pushes the list to all watching peers, if it changed and pacing allows it.
@@ -176,7 +249,8 @@ impl Pushes {
                 return pushed.add_backlogged(registry, peer, has_journal);
             }
             pushed.sent += 1;
-            if peer.is_behind(revision) {
+            // It is sent the newest list at the end of its pause.
+            if peer.is_behind(revision) && !peer.pauses() {
                 let (frame, is_list) = self.frames.for_peer(cx.source, peer);
                 let is_sent = cx.net.send_shared(conn, &frame);
                 peer.record_sent(revision, is_complete);
@@ -240,7 +314,7 @@ impl Pushes {
     pub(super) fn sizes(&self) -> [usize; 4] {
         let (old_lists, bytes) = self.frames.old_lists();
         [
-            self.scheduled.len(),
+            self.scheduled.len() + self.delays.len(),
             self.frames.deltas.len(),
             old_lists,
             bytes,

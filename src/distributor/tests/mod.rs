@@ -1,5 +1,6 @@
 //! Tests of the Distributor on a scripted system, in virtual time.
 
+mod first_list;
 mod persistence;
 mod pushes;
 mod silence;
