@@ -226,7 +226,7 @@ impl Distributor {
         });
         let before = self.peers.get(conn).and_then(Peer::subscription);
         let subscriptions = &mut self.peers.subscriptions;
-        let revision = known.unwrap_or(self.registry.revision());
+        let revision = self.registry.revision();
         let only = request.only.clone();
         let subscription = only.and_then(|only| subscriptions.add(conn, only, revision));
         if before != subscription

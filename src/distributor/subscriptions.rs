@@ -41,8 +41,8 @@ pub(super) struct Subscriptions {
 pub(super) struct Shared {
     pub(super) only: Rc<Subscription>,
     pub(super) sessions: BTreeSet<ConnId>,
-    /// Revision of its last update. No change after it matches up to `pending_since`, or up to the
-    /// matched revision.
+    /// Revision of its last update, or one before it with the same view. No change after it matches
+    /// up to `pending_since`, or up to the matched revision.
     pub(super) updated: u64,
     /// Revision before the first change that matches and is not pushed.
     pub(super) pending_since: Option<u64>,
@@ -69,8 +69,8 @@ impl Shared {
 }
 
 impl Subscriptions {
-    /// Adds a session with the view of this revision. Returns its subscription, or `None` if there
-    /// are too many different ones.
+    /// Adds a session at this revision of the list. Returns its subscription, or `None` if there are
+    /// too many different ones.
     pub(super) fn add(
         &mut self,
         conn: ConnId,
@@ -81,10 +81,7 @@ impl Subscriptions {
             Some(id) => *id,
             None => self.insert(only, revision)?,
         };
-        let shared = self.all.get_mut(&id)?;
-        shared.sessions.insert(conn);
-        // An update applies to all views from this revision on.
-        shared.updated = shared.updated.min(revision);
+        self.all.get_mut(&id)?.sessions.insert(conn);
         Some(id)
     }
 
@@ -278,8 +275,8 @@ mod tests {
         let mut subscriptions = Subscriptions::default();
         let a = || only(&["a"], &["GET/a"], &["GET/a/"]);
         let first = subscriptions.add(conn(1), a(), 7).unwrap();
-        assert_eq!(subscriptions.add(conn(2), a(), 5), Some(first));
-        assert_eq!(subscriptions.get(first).unwrap().updated, 5);
+        assert_eq!(subscriptions.add(conn(2), a(), 9), Some(first));
+        assert_eq!(subscriptions.get(first).unwrap().updated, 7);
         subscriptions.remove(conn(1), first);
         assert_eq!(subscriptions.len(), 1);
         subscriptions.remove(conn(2), first);

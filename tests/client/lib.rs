@@ -12,5 +12,5 @@ mod view;
 pub use blocking::{Client, DEADLINE, names};
 pub use frames::{FRAME_END, Frames};
 pub use message::{Departure, Message, SessionFields};
-pub use packets::{frame, heartbeat, list_request, registration, session};
+pub use packets::{frame, heartbeat, list_request, registration, session, subscription};
 pub use view::View;

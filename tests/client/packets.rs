@@ -33,6 +33,13 @@ pub fn session(watch: &str, instance: Option<&str>, known: Option<(&str, u64)>) 
     session
 }
 
+/// A heartbeat that acknowledges `revision`, and changes the subscription.
+pub fn subscription(key: impl Display, revision: u64, only: &Value) -> String {
+    frame(format_args!(
+        r#"{{"uri":"/distributes/heartbeat","method":"POST","key":{key},"session":{{"rev":{revision},"only":{only}}}}}"#
+    ))
+}
+
 /// A request for the list.
 pub fn list_request(key: impl Display) -> String {
     frame(format_args!(

@@ -37,7 +37,7 @@ impl View {
         Ok(())
     }
 
-    /// Applies changes. Returns the entries that left.
+    /// Applies changes. Returns the entries that left; an empty text for one that it did not have.
     ///
     /// Fails unless the changes lead from this view to a later revision.
     pub fn apply(
@@ -62,9 +62,10 @@ impl View {
         let mut gone = Vec::new();
         for departure in left {
             let entry = self.entries.remove(&departure.id);
-            if entry.is_some() || !self.is_subscribed {
-                gone.push(entry.ok_or_else(|| format!("{} left without an entry", departure.id))?);
+            if entry.is_none() && !self.is_subscribed {
+                return Err(format!("{} left without an entry", departure.id));
             }
+            gone.push(entry.unwrap_or_default());
         }
         self.entries.extend(session.ids.iter().copied().zip(joined));
         self.advance(session);

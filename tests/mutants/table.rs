@@ -201,6 +201,35 @@ pub const MUTANTS: &[Mutant] = &[
         replace: "let is_backlogged = cx.net.is_backlogged(conn) && !MUTANT;",
         promise: 4,
     },
+    // The update of another subscription is sent.
+    Mutant {
+        name: "FrameOfAnotherSubscription",
+        file: "src/distributor/pushes/frames.rs",
+        find: "if let Some(made) = self.matching_updates.get(&(id, from)) {",
+        replace: "let mut others = self.matching_updates.iter();
+                  let other = others.find(|((_, other), _)| MUTANT && *other == from);
+                  let other = other.map(|(_, made)| made);
+                  if let Some(made) = other.or(self.matching_updates.get(&(id, from))) {",
+        promise: 1,
+    },
+    // A change of subscription forgets the changes that the session was not sent.
+    Mutant {
+        name: "ChangeForgottenBySubscription",
+        file: "src/distributor/pushes/matching.rs",
+        find: "Some((from, source.registry.update_since(from, old, new)?))",
+        replace: "let begin = if MUTANT { revision } else { from };
+                  Some((from, source.registry.update_since(begin, old, new)?))",
+        promise: 1,
+    },
+    // Of several changes that wait, only the last is pushed.
+    Mutant {
+        name: "EarlierMatchForgotten",
+        file: "src/distributor/subscriptions.rs",
+        find: "shared.pending_since.get_or_insert(since);",
+        replace: "if MUTANT { shared.pending_since = Some(since); }
+                  shared.pending_since.get_or_insert(since);",
+        promise: 1,
+    },
     // A delta leads from the revision before the current one, not from the revision that was sent.
     Mutant {
         name: "DeltaFromWrongBase",

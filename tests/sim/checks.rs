@@ -6,6 +6,7 @@ use pilcrow::node::LinkState;
 use pilcrow::testing::sim::ProcessId;
 
 use crate::fleet::{Fleet, Running};
+use crate::subscriptions::matches;
 use crate::views::is_called;
 
 /// Maximum time that an entry outlives its host, with the interval of the checks.
@@ -225,12 +226,16 @@ impl Fleet {
             if !is_live || !conn.is_some_and(|conn| conn.is_registered) {
                 continue;
             }
-            let seen = model
-                .views
-                .get(&raw.actor)
-                .and_then(|view| view.list.clone());
+            let view = model.views.get(&raw.actor);
+            // A session that resumes may have been sent a plain list since.
+            let seen = match raw.only {
+                Some(_) => view.map(|view| view.session_list()),
+                None => view.and_then(|view| view.list.clone()),
+            };
             let run = model.run_of(id);
-            let knows_last = seen.as_ref().is_some_and(|seen| run.is_last(seen));
+            let knows_last = seen.as_ref().is_some_and(|seen| {
+                run.is_last_matching(seen, |text| matches(text, raw.only.as_deref()))
+            });
             if !knows_last {
                 let actor = raw.actor;
                 return Some(format!("actor {actor} sees {seen:?} and not {list:?}"));

@@ -17,6 +17,7 @@ mod run;
 mod shelf;
 mod simulation;
 mod state_file;
+mod subscriptions;
 mod troubles;
 mod turns;
 mod unclaimed;

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use pilcrow::Time;
 use pilcrow::testing::sim::{Process, Random};
-use pilcrow_test_client::{frame, heartbeat, list_request, registration, session};
+use pilcrow_test_client::{frame, heartbeat, list_request, registration, session, subscription};
 use serde_json::Value;
 
 use crate::calls::Calls;
 use crate::forger::Forger;
 use crate::model::{ActorId, Model};
+use crate::subscriptions::{Only, draw};
 use crate::views::Received;
 use crate::wire::Wire;
 
@@ -24,6 +25,8 @@ pub enum Kind {
     Watcher,
     /// A session with deltas, and an instance that another peer has as well.
     Twin,
+    /// A session with deltas of what matches its subscription, which it changes at any time.
+    Subscriber,
     /// Resumes from an epoch and a revision that no Distributor ever sent.
     Replayer,
     /// Reads a few bytes now and then.
@@ -56,6 +59,10 @@ pub struct Raw {
     heartbeat: Option<Duration>,
     beat_at: Option<Time>,
     registrations: u32,
+    pub only: Only,
+    /// Replies that it awaits until its last subscription is in force.
+    replies_awaited: u32,
+    keyed: u32,
     forger: Option<Forger>,
 }
 
@@ -83,6 +90,9 @@ impl Raw {
             heartbeat: None,
             beat_at: None,
             registrations: 0,
+            only: None,
+            replies_awaited: 0,
+            keyed: 0,
             forger: None,
         }
     }
@@ -91,7 +101,12 @@ impl Raw {
     pub fn reads(&self) -> bool {
         matches!(
             self.kind,
-            Kind::Plain | Kind::Watcher | Kind::Twin | Kind::Replayer | Kind::Forger
+            Kind::Plain
+                | Kind::Watcher
+                | Kind::Twin
+                | Kind::Subscriber
+                | Kind::Replayer
+                | Kind::Forger
         )
     }
 
@@ -126,6 +141,19 @@ impl Raw {
         );
         self.forger = Some(Forger::listen(&mut self.process, addr)?);
         Ok(())
+    }
+
+    /// Changes its subscription on the same connection.
+    pub fn resubscribe(&mut self, model: &Model, random: &mut Random) {
+        if self.local.is_some() && self.kind == Kind::Subscriber {
+            let only = draw(random);
+            let known = model.views.get(&self.actor).and_then(|view| view.known());
+            let revision = known.map_or(0, |(_, revision)| revision);
+            self.send(subscription(3, revision, &only));
+            self.only = Some(only);
+            self.keyed += 1;
+            self.replies_awaited = self.keyed;
+        }
     }
 
     /// Requests the list.
@@ -198,6 +226,7 @@ impl Raw {
             self.process.close(wire.socket);
         }
         self.local = None;
+        self.keyed = 0;
         self.heartbeat = None;
         self.beat_at = None;
         self.read_at = Time::ZERO;
@@ -214,6 +243,18 @@ impl Raw {
         match self.kind {
             Kind::Silent => {}
             Kind::Liar => self.lie(random),
+            Kind::Subscriber => {
+                self.only.get_or_insert_with(|| draw(random));
+                // A view is resumed under the subscription with which it was received.
+                let is_in_force = std::mem::take(&mut self.replies_awaited) == 0;
+                let view = model.views.get(&self.actor);
+                let known = if is_in_force {
+                    view.and_then(|view| view.known())
+                } else {
+                    None
+                };
+                self.register(known);
+            }
             _ => self.register(model.views.get(&self.actor).and_then(|view| view.known())),
         }
     }
@@ -222,10 +263,16 @@ impl Raw {
         let session = match self.kind {
             Kind::Watcher => session("list", self.instance.as_deref(), None),
             Kind::Twin => session("delta", self.instance.as_deref(), known),
+            Kind::Subscriber => {
+                let mut session = session("delta", self.instance.as_deref(), known);
+                session["only"] = self.only.as_deref().cloned().unwrap_or_default();
+                session
+            }
             Kind::Replayer => session("delta", None, Some(("0123456789abcdef", 3))),
             _ => Value::Null,
         };
         self.send(registration(2, &self.params, &session));
+        self.keyed += 1;
     }
 
     fn lie(&mut self, random: &mut Random) {
@@ -257,6 +304,7 @@ impl Raw {
     /// Sends a heartbeat with the revision of its view.
     fn beat(&mut self, model: &Model, key: Value) {
         let known = model.views.get(&self.actor).and_then(|view| view.known());
+        self.keyed += u32::from(!key.is_null());
         self.send(heartbeat(key, known.map_or(0, |(_, revision)| revision)));
     }
 
@@ -288,6 +336,10 @@ impl Raw {
             let received = model.received(self.actor, local, &frame);
             if !self.is_honest() {
                 continue;
+            }
+            if !matches!(received, Received::List { .. } | Received::Draining) {
+                self.keyed = self.keyed.saturating_sub(1);
+                self.replies_awaited = self.replies_awaited.saturating_sub(1);
             }
             match received {
                 Received::Registered { heartbeat_ms } => {

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::model::List;
+use crate::subscriptions::{Only, Requested, matching};
 use crate::unclaimed::Claimed;
 
 /// One run of a Distributor.
@@ -27,7 +28,7 @@ pub struct Run {
     /// True if an entry was ever in doubt, so that the order of the list is unknown.
     pub has_doubted: bool,
     /// The list of each revision that was sent.
-    pub revisions: BTreeMap<u64, List>,
+    pub revisions: BTreeMap<(u64, Option<String>), List>,
     pub epoch: Option<String>,
     pub is_stopping: bool,
     /// The number of lists when the last snapshot was taken.
@@ -54,6 +55,7 @@ pub struct Conn {
     /// The index of the list that it was last sent.
     pub last_list: usize,
     pub last_revision: Option<u64>,
+    pub requested: Requested,
 }
 
 impl Conn {
@@ -117,6 +119,13 @@ impl Default for Possible {
 }
 
 impl Possible {
+    fn matching(&self, only: &Only) -> Possible {
+        Possible {
+            certain: matching(&self.certain, only).into(),
+            doubtful: matching(&self.doubtful, only).into(),
+        }
+    }
+
     fn allows(&self, list: &[Rc<str>], is_ordered: bool) -> bool {
         if is_ordered && self.doubtful.is_empty() {
             return *self.certain == *list;
@@ -198,10 +207,24 @@ impl Run {
     }
 
     /// Returns the index of `list` among the lists from this one on.
-    pub fn place_of(&self, list: &[Rc<str>], from: usize) -> Option<usize> {
+    pub fn place_of(&self, list: &[Rc<str>], only: &Only, from: usize) -> Option<usize> {
         let mut later = self.lists[from..].iter();
-        let place = later.position(|possible| possible.allows(list, !self.has_doubted));
+        let is_ordered = !self.has_doubted;
+        let place = later.position(|possible| match only {
+            None => possible.allows(list, is_ordered),
+            only => possible.matching(only).allows(list, is_ordered),
+        });
         place.map(|place| from + place)
+    }
+
+    /// Records a heartbeat.
+    pub fn heartbeat(&mut self, peer: SocketAddr, packet: &Packet<'_>) {
+        let session = packet.session.as_ref();
+        if let Some(only) = session.and_then(|session| session.get("only"))
+            && let Some(conn) = self.conns.get_mut(&peer)
+        {
+            conn.requested.push(Some(Rc::new(only.clone())));
+        }
     }
 
     /// Records the current list.
@@ -331,6 +354,8 @@ impl Run {
         conn.is_registered = true;
         conn.watches = true;
         if let Some(session) = session {
+            let only = session.get("only");
+            conn.requested.push(only.map(|only| Rc::new(only.clone())));
             let before = conn.instance.take();
             conn.has_session = true;
             conn.watches = session.get("watch").and_then(|watch| watch.as_str()) != Some("none");

@@ -98,6 +98,9 @@ fn live(fleet: &mut Fleet, steps: u64) {
     for _ in 0..fleet.random.between(0, 1) {
         fleet.add(ActorKind::Raw(Kind::Watcher, None), None);
     }
+    for _ in 0..fleet.random.between(0, 2) {
+        fleet.add(ActorKind::Raw(Kind::Subscriber, None), None);
+    }
     fleet.run_for(SECOND);
     for _ in 0..steps {
         fleet.check();

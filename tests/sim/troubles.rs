@@ -27,6 +27,7 @@ troubles! {
     Calls,
     Change,
     RequestList,
+    Resubscribe,
     Join,
     Leave,
     DrainNode,
@@ -129,6 +130,12 @@ impl Fleet {
         self.some_actor(|running| !matches!(running, Running::Not))
     }
 
+    fn some_subscriber(&mut self) -> Option<ActorId> {
+        self.some_actor(
+            |running| matches!(running, Running::Raw(raw) if raw.kind == Kind::Subscriber),
+        )
+    }
+
     fn some_node(&mut self) -> Option<ActorId> {
         self.some_actor(|running| matches!(running, Running::Node(_)))
     }
@@ -184,6 +191,14 @@ impl Fleet {
                     && let Running::Raw(raw) = &mut self.actors[id].running
                 {
                     raw.change();
+                    raw.due = Some(self.shared.world.now());
+                }
+            }
+            Trouble::Resubscribe => {
+                if let Some(id) = self.some_subscriber()
+                    && let Running::Raw(raw) = &mut self.actors[id].running
+                {
+                    raw.resubscribe(&self.shared.model.borrow(), &mut self.random);
                     raw.due = Some(self.shared.world.now());
                 }
             }
@@ -376,9 +391,10 @@ impl Fleet {
     }
 
     fn join(&mut self) {
-        let kind = match self.random.index(4) {
+        let kind = match self.random.index(5) {
             0 | 1 => ActorKind::Node,
-            2 => ActorKind::Raw(Kind::Plain, None),
+            2 => ActorKind::Raw(Kind::Subscriber, None),
+            3 => ActorKind::Raw(Kind::Plain, None),
             _ => ActorKind::Raw(Kind::Watcher, None),
         };
         self.add_some(kind, None);

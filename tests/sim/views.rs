@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::model::{ActorId, List, Model};
+use crate::subscriptions::{Only, Requested};
 
 /// View of a peer, from the frames that it received.
 #[derive(Default, Clone)]
@@ -19,6 +20,11 @@ pub struct View {
 }
 
 impl View {
+    /// The list of its session.
+    pub fn session_list(&self) -> List {
+        self.session.entries.values().cloned().collect()
+    }
+
     /// The epoch and revision to resume from.
     pub fn known(&self) -> Option<(&str, u64)> {
         self.session.known()
@@ -127,7 +133,7 @@ impl Model {
     }
 
     fn plain_list(&mut self, actor: ActorId, conn: SocketAddr, list: List) {
-        self.is_a_list(conn, &list);
+        self.is_a_list(conn, &list, false);
         // What its session knows stays: each connection is sent a plain list before it registers.
         self.views.entry(actor).or_default().list = Some(list);
     }
@@ -166,13 +172,15 @@ impl Model {
         session: &SessionFields,
     ) {
         let mut view = self.views.entry(actor).or_default().session.clone();
+        let known = self.run_with(conn).and_then(|run| run.sent_to(conn));
+        view.is_subscribed = known.is_some_and(|known| known.requested.is_any());
         let gone = match view.apply(joined, left, session) {
             Ok(gone) => gone,
             Err(what) => return self.break_promise(1, format!("{conn}: {what}")),
         };
         for (departure, text) in left.iter().zip(gone) {
             let run = self.run_with(conn);
-            let was_absent = run.is_none_or(|run| run.may_be_absent(&text));
+            let was_absent = text.is_empty() || run.is_none_or(|run| run.may_be_absent(&text));
             if departure.cause == "absent" && !was_absent {
                 self.break_promise(
                     3,
@@ -186,17 +194,18 @@ impl Model {
     /// Checks the view that a peer has now.
     fn follow(&mut self, actor: ActorId, conn: SocketAddr, view: client::View, is_reply: bool) {
         let list: List = view.entries.values().cloned().collect();
-        self.is_a_list(conn, &list);
+        let only = self.is_a_list(conn, &list, true);
         let Some(run) = self.run_with(conn) else {
             return;
         };
         let epoch = run.epoch.get_or_insert_with(|| view.epoch.clone());
         let is_same_epoch = *epoch == view.epoch;
-        let first = run
-            .revisions
-            .entry(view.revision)
-            .or_insert_with(|| Rc::clone(&list));
-        let is_same_list = *first == list;
+        // A frame that may be of two subscriptions tells nothing about the others of its revision.
+        let is_same_list = only.is_none_or(|only| {
+            let key = (view.revision, only.map(|only| only.to_string()));
+            let first = run.revisions.entry(key).or_insert_with(|| Rc::clone(&list));
+            *first == list
+        });
         let last = run
             .conns
             .get_mut(&conn)
@@ -224,40 +233,57 @@ impl Model {
         self.views.insert(actor, view);
     }
 
-    /// Checks that a sent list is one that existed, and none older than the last one sent.
-    fn is_a_list(&mut self, conn: SocketAddr, list: &List) {
+    /// Checks that a sent list is one that existed, and none older than the last one sent, or what
+    /// matches of one if it is of a session. Returns its subscription, if it can be of no other.
+    fn is_a_list(&mut self, conn: SocketAddr, list: &List, is_of_session: bool) -> Option<Only> {
         let Some(run) = self.run_with(conn) else {
-            return self
-                .break_promise(1, format!("{conn} was sent a list before it was connected"));
+            self.break_promise(1, format!("{conn} was sent a list before it was connected"));
+            return None;
         };
+        let is_subscribed =
+            is_of_session && (run.sent_to(conn)).is_some_and(|known| known.requested.is_any());
         let process = run.process;
         let lost = self.kept.iter();
-        let mut lost = lost.filter(|(before, text)| *before < process && !list.contains(text));
+        let mut lost = lost
+            .filter(|(before, text)| !is_subscribed && *before < process && !list.contains(text));
         if let Some((_, lost)) = lost.next().cloned() {
             let what = format!("{conn} was sent {list:?}, without {lost}: a restart removed it");
             self.break_promise(5, what);
         }
         let Some(run) = self.run_with(conn) else {
-            return;
+            return None;
         };
         let from = run.sent_to(conn).map_or(0, |known| known.last_list);
-        let found = run.place_of(list, from);
-        match found {
+        let mut requested = match run.sent_to(conn) {
+            Some(known) if is_of_session => known.requested.clone(),
+            _ => Requested::all(),
+        };
+        let mut place = None;
+        let only = requested.advance(|only| {
+            place = run.place_of(list, only, from);
+            place.is_some()
+        });
+        let only = if requested.is_one() { only } else { None };
+        match place {
             Some(place) => {
                 if let Some(known) = run.sent_to(conn) {
                     known.last_list = place;
+                    if is_of_session {
+                        known.requested = requested;
+                    }
                 }
             }
             None => {
                 let now = run.list();
-                let mut unclaimed = run.unclaimed().filter(|entry| entry.is_listed);
-                let lacks_unclaimed = unclaimed.any(|entry| !list.contains(&entry.text));
-                drop(unclaimed);
+                let lacks_unclaimed = !is_subscribed
+                    && (run.unclaimed())
+                        .any(|entry| entry.is_listed && !list.contains(&entry.text));
                 let what = format!(
                     "{conn} was sent {list:?}, which never existed; the current list is {now:?}"
                 );
                 self.break_promise(if lacks_unclaimed { 5 } else { 1 }, what);
             }
         }
+        only
     }
 }

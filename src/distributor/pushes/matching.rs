@@ -85,6 +85,11 @@ impl Pushes {
         if let Some((frame, _)) = update {
             peer.record_sent(cx.source.registry.revision(), cx.source.is_complete);
             cx.events.stats.lists_sent += u64::from(cx.net.send_shared(conn, &frame));
+        } else if let Some(known) = peer.listed_revision
+            && let Some(shared) = cx.peers.subscriptions.get_mut(id)
+        {
+            // Its view is the current one: the next update applies to it too.
+            shared.updated = shared.updated.min(known);
         }
     }
 
