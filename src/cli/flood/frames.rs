@@ -152,6 +152,10 @@ pub(crate) struct Frame {
     /// Number of members in the list, or that joined.
     pub(crate) members: usize,
     pub(crate) members_left: usize,
+    /// Ids of the members in the list, or that joined.
+    pub(crate) ids: Vec<u64>,
+    /// Ids of the members that left.
+    pub(crate) left_ids: Vec<u64>,
     /// Joiners in the list, or that joined.
     pub(crate) joiners: Vec<usize>,
     pub(crate) has_left: bool,
@@ -242,8 +246,9 @@ impl FrameReader {
                 frame.wants_ack = session.ack;
                 frame.has_left = !left.is_empty();
                 self.add_entries(&mut frame, &joined, &session.ids);
-                let left = left.iter().filter(|node| self.ids.contains(&node.id));
-                frame.members_left = left.count();
+                let left = left.iter().map(|node| node.id);
+                frame.left_ids = left.filter(|id| self.ids.contains(id)).collect();
+                frame.members_left = frame.left_ids.len();
             }
             Some(Update::Draining { .. }) => {}
             None => {
@@ -267,6 +272,7 @@ impl FrameReader {
                 Some(Node::Member(_)) => {
                     frame.members += 1;
                     self.ids.extend(id);
+                    frame.ids.extend(id);
                 }
                 Some(Node::Joiner(number)) => frame.joiners.push(number),
                 None => {}

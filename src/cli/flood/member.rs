@@ -1,5 +1,7 @@
 //! A node that watches, and its view of the list.
 
+use std::collections::HashSet;
+
 use super::frames::Frame;
 use crate::reactor::ConnId;
 
@@ -11,6 +13,8 @@ pub(crate) struct Member {
     pub(crate) has_reached_goal: bool,
     /// Number of listed members, as far as it knows.
     pub(crate) listed: Option<usize>,
+    /// Ids of these members, if it subscribes.
+    pub(crate) ids: HashSet<u64>,
     pub(crate) updates: u64,
     pub(crate) bytes: u64,
 }
@@ -30,8 +34,18 @@ impl Member {
             return true;
         }
         let before = if follows { self.listed } else { None };
-        self.listed =
-            before.map(|before| (before + frame.members).saturating_sub(frame.members_left));
+        self.listed = before.map(|before| {
+            if is_subscribed {
+                // An update that begins before its revision has entries that it already knows.
+                self.ids.extend(&frame.ids);
+                for id in &frame.left_ids {
+                    self.ids.remove(id);
+                }
+                self.ids.len()
+            } else {
+                (before + frame.members).saturating_sub(frame.members_left)
+            }
+        });
         self.rev = frame.rev;
         follows
     }
@@ -46,12 +60,15 @@ mod tests {
         let mut member = Member {
             rev: Some(5),
             listed: Some(10),
+            ids: (0..10).collect(),
             ..Member::default()
         };
         let frame = Frame {
             rev: Some(rev),
             members: 3,
             members_left: 1,
+            ids: vec![10, 11, 12],
+            left_ids: vec![3],
             ..Frame::default()
         };
         let follows = member.apply(&frame, from, is_subscribed);
@@ -63,6 +80,24 @@ mod tests {
         assert_eq!(apply(5, 6, false), (true, Some(12), Some(6)));
         assert_eq!(apply(4, 6, false), (false, None, Some(6)));
         assert_eq!(apply(6, 7, false), (false, None, Some(7)));
+    }
+
+    #[test]
+    fn counts_entries_that_it_already_knows_once() {
+        let mut member = Member {
+            rev: Some(5),
+            listed: Some(2),
+            ids: [1, 2].into(),
+            ..Member::default()
+        };
+        let frame = Frame {
+            rev: Some(7),
+            members: 2,
+            ids: vec![2, 3],
+            ..Frame::default()
+        };
+        assert!(member.apply(&frame, 4, true));
+        assert_eq!(member.listed, Some(3));
     }
 
     #[test]

@@ -342,6 +342,9 @@ impl Pool {
             Kind::List if is_subscribed && frame.rev.is_none() => {}
             Kind::List => {
                 member.listed = Some(frame.members);
+                if is_subscribed {
+                    member.ids = frame.ids.iter().copied().collect();
+                }
                 member.rev = frame.rev.or(member.rev);
                 if frame.joiners.is_empty() {
                     let lists = &mut self.received.last_lists;
