@@ -11,7 +11,7 @@ use super::context::{Answer, Context, JSON};
 use super::event_json::unix_ms;
 use super::request::PendingRequest;
 use crate::distributor::{Distributor, Journal, NodeView};
-use crate::protocol::ListedNode;
+use crate::protocol::{ListedNode, Subscription};
 use crate::registry::EntryId;
 use crate::time::Time;
 
@@ -30,6 +30,8 @@ struct NodeJson<'a> {
     listed: bool,
     peer: Option<SocketAddr>,
     session: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subscription: Option<&'a Subscription>,
     state: &'static str,
     sent: Option<u64>,
     acked: Option<u64>,
@@ -185,7 +187,7 @@ impl Nodes {
 
 impl<'a> NodeJson<'a> {
     fn new(
-        view: &NodeView<'_>,
+        view: &NodeView<'a>,
         node: &'a ListedNode,
         now: Time,
         journal: Option<&Journal>,
@@ -201,6 +203,7 @@ impl<'a> NodeJson<'a> {
             listed: view.entry.listed,
             peer: view.peer,
             session: view.session.as_str(),
+            subscription: view.subscription,
             state: view.state.as_str(),
             sent: view.sent,
             acked: view.acked,

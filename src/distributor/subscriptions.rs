@@ -69,8 +69,8 @@ impl Shared {
 }
 
 impl Subscriptions {
-    /// Adds a session at this revision of the list. Returns its subscription, or `None` if there are
-    /// too many different ones.
+    /// Adds a session at this revision of the list. Returns its subscription, or `None` if there
+    /// are too many different ones.
     pub(super) fn add(
         &mut self,
         conn: ConnId,

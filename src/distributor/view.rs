@@ -28,7 +28,8 @@ pub struct NodeView<'a> {
     pub subscription: Option<&'a Subscription>,
     /// Revision that was last sent to it.
     pub sent: Option<u64>,
-    /// Revision that it last acknowledged.
+    /// Revision that it last acknowledged. Changes that do not match its subscription count as
+    /// acknowledged.
     pub acked: Option<u64>,
     /// Bytes that are queued for it.
     pub pending_bytes: usize,
@@ -143,10 +144,24 @@ impl<'a> View<'a> {
                 Some(&*shared.only)
             }),
             sent: peer.and_then(|peer| peer.listed_revision),
-            acked: peer.and_then(|peer| Some(peer.session.as_ref()?.acked_revision)),
+            acked: peer.and_then(|peer| self.acked(peer)),
             pending_bytes,
             state,
             joined_at: self.journal.and_then(|journal| journal.joined_at(id)),
+        })
+    }
+
+    fn acked(self, peer: &Peer) -> Option<u64> {
+        let acked = peer.session.as_ref()?.acked_revision;
+        let shared = peer
+            .subscription()
+            .and_then(|id| self.peers.subscriptions.get(id));
+        let has_all =
+            shared.is_some_and(|shared| shared.pending_since.is_none() && acked >= shared.updated);
+        Some(if has_all {
+            self.registry.revision()
+        } else {
+            acked
         })
     }
 

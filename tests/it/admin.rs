@@ -172,9 +172,12 @@ impl Events {
 /// Joins with a session that receives changes.
 #[track_caller]
 fn join_session(admin: &AdminServer, name: &str) -> Client {
+    join_with(admin, name, &json!({"version": 1, "watch": "delta"}))
+}
+
+fn join_with(admin: &AdminServer, name: &str, session: &Value) -> Client {
     let mut client = admin.distributor.connect();
     let params = json!({"port": 9020, "name": name, "urls": [format!("GET/{name}"), "POST/all"]});
-    let session = json!({"version": 1, "watch": "delta"});
     client.send(&json!({"uri": "/distributes", "method": "POST", "key": 1, "params": params, "session": session}));
     let revision = |packet: &Value| packet["session"]["rev"].as_u64();
     let mut known = None;
@@ -409,6 +412,36 @@ fn why_counts_sent_and_late_sessions() {
     );
     assert_eq!(admin.json("/why?name=missing")["events"], json!([]));
     assert_eq!(admin.get("/why?limit=x").status, 400);
+}
+
+#[test]
+fn shows_subscriptions_and_counts_whom_a_change_concerned() {
+    let admin = AdminServer::start_ready(&[]);
+    let only = |names: &[&str]| json!({"watch": "delta", "only": {"names": names}});
+    let mut concerned = join_with(&admin, "concerned", &only(&["gone", "concerned"]));
+    let _late = join_with(&admin, "late", &only(&["gone", "late"]));
+    let _other = join_with(&admin, "other", &only(&["other"]));
+    drop(admin.distributor.join("gone", 9011));
+    let last = || admin.json("/why?name=gone")["events"][1].clone();
+    wait_until("the push", || last()["push"]["rev"].is_u64());
+    ack(&mut concerned, last()["rev"].as_u64().unwrap());
+    wait_until("the acknowledgement", || last()["push"]["acked"] == 1);
+    let push = last()["push"].clone();
+    assert_eq!(
+        [&push["of"], &push["told"], &push["late"]],
+        [2, 2, 1],
+        "{push}"
+    );
+    assert_eq!(push["late_names"], json!(["late"]));
+    let nodes = admin.json("/nodes");
+    let node = |name: &str| {
+        let mut nodes = nodes["nodes"].as_array().unwrap().iter();
+        nodes.find(|node| node["name"] == name).cloned().unwrap()
+    };
+    assert_eq!(node("other")["subscription"], json!({"names": ["other"]}));
+    // What does not match counts as acknowledged.
+    assert_eq!(node("other")["acked"], nodes["rev"]);
+    assert_ne!(node("late")["acked"], nodes["rev"]);
 }
 
 #[test]

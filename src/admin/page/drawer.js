@@ -23,6 +23,15 @@ function fact(label, value, { copy = null, tone = '', title = null } = {}) {
       copy === null ? null : copyButton(copy, label.toLowerCase())));
 }
 
+/** The entries that a node receives, in words. */
+function receivedBy({ session, subscription }) {
+  if (session === 'unwatching' || session === 'none') return 'no lists';
+  if (!subscription) return 'all entries';
+  const { names = [], urls = [], prefixes = [] } = subscription;
+  const all = [...names, ...urls, ...prefixes.map((prefix) => prefix + '…')];
+  return all.length ? all.join(', ') : 'nothing';
+}
+
 function factsOf(node) {
   const behind = fleet.revision - (node.acked ?? 0);
   const acked = !node.watches ? 'does not acknowledge' : !node.acked && node.isNew ? 'nothing yet'
@@ -33,6 +42,7 @@ function factsOf(node) {
     fact('Peer', node.peer ?? 'no connection', node.peer ? { copy: node.peer, title: 'The address that its connection comes from' } : {}),
     fact('Entry', String(node.id), { copy: String(node.id), title: 'The id of its entry in the list' }),
     fact('Session', SESSIONS[node.session].label, { title: SESSIONS[node.session].text }),
+    fact('Receives', receivedBy(node)),
     fact('Listed', node.listed ? 'yes' : 'no', { tone: node.listed ? '' : 'wait' }),
     fact('Sent', node.sent === null ? '–' : 'revision ' + number(node.sent)),
     fact('Acknowledged', acked, { tone: isLateNow(node) ? 'wait' : '' }),
