@@ -250,9 +250,7 @@ impl Model {
             let what = format!("{conn} was sent {list:?}, without {lost}: a restart removed it");
             self.break_promise(5, what);
         }
-        let Some(run) = self.run_with(conn) else {
-            return None;
-        };
+        let run = self.run_with(conn)?;
         let from = run.sent_to(conn).map_or(0, |known| known.last_list);
         let mut requested = match run.sent_to(conn) {
             Some(known) if is_of_session => known.requested.clone(),
