@@ -1,6 +1,6 @@
 //! Lists to single peers that are due later, in the order of their times.
 
-use std::collections::BTreeSet;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::pacing::{PLAIN_PAUSE, TAG};
@@ -14,13 +14,15 @@ const FIRST_FRAME_WAIT: Duration = Duration::from_millis(20);
 /// Connections that wait, with one timer for all of them.
 #[derive(Debug, Default)]
 pub(super) struct Delays {
-    /// Connections that were closed meanwhile are skipped.
-    waiting: BTreeSet<(Time, ConnId, Delay)>,
+    /// Those that have opened, the first due first. One that was closed meanwhile stays until then.
+    first_frames: VecDeque<(Time, ConnId)>,
+    /// Those of plain peers that were sent a list, the first due first.
+    plain_pauses: VecDeque<(Time, ConnId)>,
     timer: Option<(TimerId, Time)>,
 }
 
 /// The reason why a connection waits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Delay {
     /// It has opened, and its first list waits for its first frame.
     FirstFrame,
@@ -30,25 +32,26 @@ pub(super) enum Delay {
 
 impl Delays {
     pub(super) fn begin(&mut self, now: Time, conn: ConnId, delay: Delay) {
-        let wait = match delay {
-            Delay::FirstFrame => FIRST_FRAME_WAIT,
-            Delay::PlainPause => PLAIN_PAUSE,
-        };
-        self.waiting.insert((now + wait, conn, delay));
+        match delay {
+            Delay::FirstFrame => self.first_frames.push_back((now + FIRST_FRAME_WAIT, conn)),
+            Delay::PlainPause => self.plain_pauses.push_back((now + PLAIN_PAUSE, conn)),
+        }
     }
 
     /// Returns the next connection whose wait is over. Call it until there is none.
     pub(super) fn pop(&mut self, now: Time) -> Option<(ConnId, Delay)> {
-        let (at, conn, delay) = self.waiting.first().copied()?;
-        (at <= now).then(|| {
-            self.waiting.pop_first();
-            (conn, delay)
-        })
+        if let Some(conn) = pop_due(&mut self.first_frames, now) {
+            return Some((conn, Delay::FirstFrame));
+        }
+        let conn = pop_due(&mut self.plain_pauses, now)?;
+        Some((conn, Delay::PlainPause))
     }
 
     /// Arms the timer for the next connection. Call it at the end of each turn.
     pub(super) fn arm(&mut self, net: &mut Net, owner: Owner) {
-        let Some((at, ..)) = self.waiting.first().copied() else {
+        let queues = [&self.first_frames, &self.plain_pauses];
+        let next = queues.into_iter().filter_map(VecDeque::front);
+        let Some(at) = next.map(|(at, _)| *at).min() else {
             return;
         };
         if self.timer.is_none_or(|(_, rings_at)| rings_at > at) {
@@ -64,6 +67,15 @@ impl Delays {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.waiting.len()
+        self.first_frames.len() + self.plain_pauses.len()
     }
+}
+
+fn pop_due(queue: &mut VecDeque<(Time, ConnId)>, now: Time) -> Option<ConnId> {
+    let (at, conn) = queue.front().copied()?;
+    if at > now {
+        return None;
+    }
+    queue.pop_front();
+    Some(conn)
 }
