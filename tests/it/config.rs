@@ -359,7 +359,7 @@ fn printed_configuration_is_read_back_unchanged() {
     ];
     let gateway = [
         "--name",
-        "\"; drop\n",
+        "\"; drop \\ ¶",
         "--token-file",
         &tokens,
         "--cors-origin=*",

@@ -3,7 +3,9 @@
 
 use std::net::TcpListener;
 
-use crate::support::{Distributor, Program, command, distributor_command, output_of};
+use crate::support::{
+    Client, Distributor, Program, command, distributor_command, output_of, wait_until,
+};
 
 const GATEWAY: &str = "gateway";
 
@@ -30,9 +32,8 @@ fn gateway_tries_all_addresses_of_its_distributor() {
         let (distributor, name) = start_on(loopback);
         let flags = ["--listen", "127.0.0.1:0", "--distributor", &name];
         let _gateway = Program::start(&mut command(GATEWAY, &flags));
-        let mut watcher = distributor.join("watcher", 1);
-        watcher.wait_for_list("the gateway", |names| {
-            names.iter().any(|name| name == "gate")
+        wait_until("the gateway", || {
+            Client::connect(distributor.addr).next_list() == ["gate"]
         });
     }
 }
