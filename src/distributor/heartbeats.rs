@@ -27,7 +27,6 @@ impl Distributor {
             let message = "session: only without updates: register with watch list or delta";
             return Err(Refusal::new(ErrorCode::InvalidParameters, message));
         }
-        let subscription = session.subscription;
         // A session cannot have applied a revision that was not sent to it: that revision is of
         // another epoch.
         let from = session.acked_revision.max(session.opened_at_push);
@@ -37,8 +36,8 @@ impl Distributor {
         if to > from
             && let Some(journal) = &mut self.events.journal
         {
-            let shared = subscription.and_then(|id| self.peers.subscriptions.get(id));
-            match shared {
+            let peer = self.peers.get(conn);
+            match peer.and_then(|peer| self.peers.shared_by(peer)) {
                 Some(shared) => {
                     let pushed = shared.pushed_between(from, to);
                     journal.pushes.acknowledged_each(net.now(), pushed);
@@ -86,9 +85,7 @@ impl Distributor {
         if let Some(from) = peer.and_then(Peer::awaited_from)
             && let Some(journal) = &mut self.events.journal
         {
-            let subscription = peer.and_then(Peer::subscription);
-            let shared = subscription.and_then(|id| self.peers.subscriptions.get(id));
-            match shared {
+            match peer.and_then(|peer| self.peers.shared_by(peer)) {
                 Some(shared) => {
                     let pushed = shared.pushed_between(from, u64::MAX);
                     journal.pushes.subscriber_ended(net.now(), pushed);

@@ -11,7 +11,7 @@ use super::drains::{DrainId, Requester};
 use super::events::{Event, Subject};
 use super::identities::{Identity, Unclaimed};
 use super::liveness::{self, Health};
-use super::peer::{Peer, Session};
+use super::peer::Session;
 use super::self_preservation::Suspect;
 use crate::protocol::{
     DrainRequest, ErrorCode, ONLY, Packet, Refusal, Registered, Registration, SessionRequest,
@@ -224,7 +224,7 @@ impl Distributor {
                 && self.warm_up.can_resume(*rev)
                 && self.registry.changes_since(*rev).is_some()
         });
-        let before = self.peers.get(conn).and_then(Peer::subscription);
+        let (before, before_only) = self.peers.subscription_of(conn).unzip();
         let subscriptions = &mut self.peers.subscriptions;
         let revision = self.registry.revision();
         let only = request.only.clone();
@@ -238,10 +238,16 @@ impl Distributor {
             return;
         };
         peer.awaits_first_list = false;
+        // It may act by what it was sent before until it has the first list of the new session.
+        let replaced = peer
+            .session
+            .take()
+            .filter(|session| session.watch != Watch::None);
+        let is_replaced = replaced.is_some() && before != subscription;
         peer.listed_revision = known;
         // A node that takes over its entry unchanged causes no push.
         peer.is_list_due = request.watch != Watch::None && known != Some(self.registry.revision());
-        peer.session = Some(Box::new(Session {
+        let mut session = Box::new(Session {
             watch: request.watch,
             instance: request.instance.as_deref().map(Into::into),
             acked_revision: known.unwrap_or(0),
@@ -251,8 +257,12 @@ impl Distributor {
             needs_list: false,
             subscription,
             next: None,
-            former: Vec::new(),
-        }));
+            former: replaced.map_or_else(Vec::new, |session| session.former),
+        });
+        if is_replaced {
+            session.replaced(before_only, revision);
+        }
+        peer.session = Some(session);
         let results = Registered {
             id: id.number(),
             epoch: Cow::Borrowed(&self.epoch),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::peer::Peer;
-use super::subscriptions::{SubscriptionId, Subscriptions};
+use super::subscriptions::{Shared, SubscriptionId, Subscriptions};
 use crate::protocol::Subscription;
 use crate::reactor::ConnId;
 use crate::reactor::conn_map::ConnMap;
@@ -84,8 +84,14 @@ impl Peers {
         &self,
         conn: ConnId,
     ) -> Option<(SubscriptionId, Rc<Subscription>)> {
-        let id = self.all.get(conn)?.subscription()?;
-        Some((id, Rc::clone(&self.subscriptions.get(id)?.only)))
+        let peer = self.all.get(conn)?;
+        let shared = self.shared_by(peer)?;
+        Some((peer.subscription()?, Rc::clone(&shared.only)))
+    }
+
+    /// Returns what a peer shares with those that have the same subscription, if it has one.
+    pub(super) fn shared_by(&self, peer: &Peer) -> Option<&Shared> {
+        self.subscriptions.get(peer.subscription()?)
     }
 
     /// Returns the connections that may have an entry with one of these `keys`, in a fixed order.

@@ -139,10 +139,9 @@ impl<'a> View<'a> {
             entry,
             peer: peer.map(|peer| peer.addr),
             session: peer.map_or(SessionKind::None, SessionKind::of),
-            subscription: peer.and_then(Peer::subscription).and_then(|id| {
-                let shared = self.peers.subscriptions.get(id)?;
-                Some(&*shared.only)
-            }),
+            subscription: peer
+                .and_then(|peer| self.peers.shared_by(peer))
+                .map(|shared| &*shared.only),
             sent: peer.and_then(|peer| peer.listed_revision),
             acked: peer.and_then(|peer| self.acked(peer)),
             pending_bytes,
@@ -153,9 +152,7 @@ impl<'a> View<'a> {
 
     fn acked(self, peer: &Peer) -> Option<u64> {
         let acked = peer.session.as_ref()?.acked_revision;
-        let shared = peer
-            .subscription()
-            .and_then(|id| self.peers.subscriptions.get(id));
+        let shared = self.peers.shared_by(peer);
         let has_all =
             shared.is_some_and(|shared| shared.pending_since.is_none() && acked >= shared.updated);
         Some(if has_all {

@@ -205,11 +205,11 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "FrameOfAnotherSubscription",
         file: "src/distributor/pushes/frames.rs",
-        find: "if let Some(made) = self.matching_updates.get(&(id, from)) {",
+        find: "self.matching_updates.get(&(id, from)).cloned()",
         replace: "let mut others = self.matching_updates.iter();
                   let other = others.find(|((_, other), _)| MUTANT && *other == from);
                   let other = other.map(|(_, made)| made);
-                  if let Some(made) = other.or(self.matching_updates.get(&(id, from))) {",
+                  other.or(self.matching_updates.get(&(id, from))).cloned()",
         promise: 1,
     },
     // A change of subscription forgets the changes that the session was not sent.

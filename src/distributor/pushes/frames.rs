@@ -219,6 +219,11 @@ impl Frames {
         self.matching_lists.entry(id).or_insert_with(encode).clone()
     }
 
+    /// Returns an update for a subscription, if it was encoded before.
+    pub(super) fn made_update(&self, id: SubscriptionId, from: u64) -> Option<SharedFrame> {
+        self.matching_updates.get(&(id, from)).cloned()
+    }
+
     /// Returns an update for a subscription. `changes` returns its content, if it is known.
     pub(super) fn matching_update(
         &mut self,
@@ -227,8 +232,8 @@ impl Frames {
         from: u64,
         changes: impl FnOnce() -> Option<Update>,
     ) -> Option<SharedFrame> {
-        if let Some(made) = self.matching_updates.get(&(id, from)) {
-            return Some(made.clone());
+        if let Some(made) = self.made_update(id, from) {
+            return Some(made);
         }
         if self.delta_bytes > MAX_DELTA_BYTES {
             return None;

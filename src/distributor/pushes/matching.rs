@@ -11,6 +11,7 @@ use crate::distributor::peer::{NextSubscription, Peer};
 use crate::distributor::subscriptions::SubscriptionId;
 use crate::protocol::{Subscription, Watch, write_reply};
 use crate::reactor::{ConnId, SharedFrame};
+use crate::registry::Update;
 
 impl Pushes {
     /// Pushes the changes to the sessions whose subscription they match.
@@ -28,7 +29,9 @@ impl Pushes {
             let (only, from) = (Rc::clone(&shared.only), shared.updated);
             let since = shared.pending_since.take().unwrap_or(from);
             shared.record_pushed(revision);
-            // One frame for all sessions that have the last update, whatever else they were sent.
+            // One frame for all sessions that have the view of the last update. A session that was
+            // sent some of these changes alone may have an entry that came and went meanwhile,
+            // which this frame does not mention.
             let update = || {
                 cx.source
                     .registry
@@ -47,10 +50,9 @@ impl Pushes {
                     return;
                 }
                 let known = known_revision(peer, cx.source.is_complete);
+                let has_its_view = known.is_some_and(|known| (from..=since).contains(&known));
                 let update = match &common {
-                    Some(common) if known.is_some_and(|known| known >= from) => {
-                        Some((common.clone(), false))
-                    }
+                    Some(common) if has_its_view => Some((common.clone(), false)),
                     _ => self.frames.for_subscriber(cx.source, id, &only, peer, true),
                 };
                 let Some((frame, is_list)) = update else {
@@ -165,17 +167,15 @@ impl super::Frames {
         peer: &Peer,
         sends_empty: bool,
     ) -> Option<(SharedFrame, bool)> {
-        let from = known_revision(peer, source.is_complete);
-        let update = from.and_then(|from| {
-            let update = source.registry.update_since(from, Some(only), Some(only))?;
-            Some((from, update))
-        });
-        if let Some((from, update)) = update {
-            if update.is_empty() && !sends_empty {
+        if let Some(from) = known_revision(peer, source.is_complete) {
+            if let Some(made) = self.made_update(id, from) {
+                return Some((made, false));
+            }
+            let update = source.registry.update_since(from, Some(only), Some(only));
+            if update.as_ref().is_some_and(Update::is_empty) && !sends_empty {
                 return None;
             }
-            let frame = self.matching_update(source, id, from, || Some(update));
-            if let Some(frame) = frame {
+            if let Some(frame) = self.matching_update(source, id, from, || update) {
                 return Some((frame, false));
             }
         }

@@ -140,8 +140,7 @@ impl Pushes {
     pub(super) fn catch_up(&mut self, mut cx: Context<'_>, conn: ConnId) {
         self.send_scheduled(&mut cx, conn);
         let peer = cx.peers.get(conn);
-        let subscription = peer.and_then(Peer::subscription);
-        let shared = subscription.and_then(|id| cx.peers.subscriptions.get(id));
+        let shared = peer.and_then(|peer| cx.peers.shared_by(peer));
         let is_behind = |peer: &Peer| {
             let pushed = shared.map_or(self.pacing.changed_for(peer), |shared| shared.updated);
             peer.listed_revision.is_none_or(|listed| listed < pushed)

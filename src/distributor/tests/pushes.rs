@@ -75,8 +75,8 @@ fn spends_three_quarters_of_the_time_on_changes_and_half_on_lists() {
     assert!(with_a_list >= lists * 13 / 10, "{with_a_list} {lists}");
 }
 
-#[test]
-fn pushes_at_once_while_there_is_budget() {
+/// Joins ten sessions, and waits until all is complete and the budget is full.
+fn settled_watchers() -> (Bench, Vec<SocketId>, Value) {
     let mut bench = Bench::new();
     let session = json!({"version": 1, "watch": "delta"});
     let all: Vec<SocketId> = (0..10)
@@ -86,6 +86,12 @@ fn pushes_at_once_while_there_is_budget() {
         bench.pass(SECOND);
         bench.beat(&all);
     }
+    (bench, all, session)
+}
+
+#[test]
+fn pushes_at_once_while_there_is_budget() {
+    let (mut bench, all, session) = settled_watchers();
     bench.world().write_takes = MILLI / 2;
     let before = *bench.distributor.stats();
     for number in 1..=100 {
@@ -141,15 +147,7 @@ fn pauses_between_lists_to_plain_peers_only() {
 
 #[test]
 fn delays_no_push_by_more_than_a_second() {
-    let mut bench = Bench::new();
-    let session = json!({"version": 1, "watch": "delta"});
-    let all: Vec<SocketId> = (0..10)
-        .map(|number| bench.join(&format!("watcher-{number}"), &session))
-        .collect();
-    for _ in 0..12 {
-        bench.pass(SECOND);
-        bench.beat(&all);
-    }
+    let (mut bench, all, session) = settled_watchers();
     // Each push takes 1.5 s, more than a second refills.
     bench.world().write_takes = 150 * MILLI;
     for number in 1..=4 {
@@ -167,4 +165,32 @@ fn delays_no_push_by_more_than_a_second() {
         assert!(waited <= 2600 * MILLI, "{waited:?}");
     }
     assert!(bench.distributor.stats().folds_by_debt > 0);
+}
+
+#[test]
+fn a_subscriber_that_joined_meanwhile_is_sent_what_left_again() {
+    let (mut bench, all, session) = settled_watchers();
+    let only = json!({"watch": "delta", "only": {"names": ["comes-and-goes"]}});
+    let first = bench.join("first", &only);
+    bench.pass(SECOND);
+    bench.beat(&all);
+    // One push exhausts the budget, so that the next one waits.
+    bench.world().write_takes = 150 * MILLI;
+    bench.world().register(all[0], "changed", &session);
+    bench.pass(Duration::ZERO);
+    bench.world().write_takes = Duration::ZERO;
+    bench.world().take_sent(first);
+    let second = bench.connect();
+    bench.world().register(all[1], "comes-and-goes", &session);
+    bench.world().register(second, "second", &only);
+    bench.pass(Duration::ZERO);
+    let list = bench.world().take_sent(second);
+    let list = list.iter().rev().find(|packet| packet["method"] == "GET");
+    assert_eq!(list.unwrap()["params"].as_array().unwrap().len(), 1);
+    assert_eq!(bench.world().take_sent(first), [] as [Value; 0]);
+    bench.world().register(all[1], "another", &session);
+    bench.pass(2 * SECOND);
+    let updates = bench.world().take_sent(second);
+    assert_eq!(updates.len(), 1, "{updates:?}");
+    assert_eq!(updates[0]["params"]["left"][0]["cause"], "changed");
 }

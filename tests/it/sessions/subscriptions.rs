@@ -309,6 +309,27 @@ fn drains_wait_for_those_whom_they_concern() {
 }
 
 #[test]
+fn drains_wait_for_what_a_session_received_before_it_registered_again() {
+    let distributor = start(&[]);
+    let mut a = join(&distributor, "a", &[]);
+    let mut watcher = watch(&distributor, only(json!({"names": ["a"]})));
+    watcher.wait_for_names(&["a"]);
+    watcher.acks = false;
+    watcher.register(params("watcher", 9000, &[]), only(json!({"names": ["b"]})));
+    watcher.wait_for_names(&[]);
+    let key = a.begin_drain(60_000);
+    let is_answered = |a: &mut Node| a.sync().iter().any(|frame| frame["key"] == key);
+    assert!(!is_answered(&mut a));
+    watcher.ack();
+    let results = a.answer(key)["results"].clone();
+    assert_eq!((&results["acked"], &results["of"]), (&json!(1), &json!(1)));
+    // From now on it concerns it no more.
+    let mut again = join(&distributor, "a", &[]);
+    let results = again.request("DELETE", json!({}))["results"].clone();
+    assert_eq!(results["of"], 0, "{results}");
+}
+
+#[test]
 fn sessions_without_a_subscription_see_nothing_of_it() {
     let distributor = start(&[]);
     let mut all = Node::join(&distributor, "all", super::delta());
