@@ -14,7 +14,7 @@ use crate::shelf::Shelf;
 use crate::views::View;
 use pilcrow::Time;
 use pilcrow::reactor::CloseReason;
-use pilcrow::testing::sim::{Fault, ProcessId, World};
+use pilcrow::testing::sim::{ProcessId, World};
 
 /// A broken promise.
 #[derive(Clone, Debug)]
@@ -163,10 +163,7 @@ impl Model {
                 facts.is_some_and(|facts| facts.has_ended)
             }
             CloseReason::WriteTimeout => facts.is_some_and(|facts| {
-                // The time of a write is that of the begin of its turn, which slow writes extend.
-                let slow = world.change_faults(|faults, _| faults.count(Fault::SlowWrite));
-                let turn = Duration::from_secs(slow.min(4));
-                now.saturating_since(facts.wrote_at) + turn >= Duration::from_millis(9_900)
+                now.saturating_since(facts.wrote_at) >= Duration::from_millis(9_900)
             }),
             CloseReason::Local => {
                 conn.is_superseded || conn.is_refused || is_silent || run.is_stopping

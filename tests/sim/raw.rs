@@ -60,9 +60,13 @@ pub struct Raw {
     beat_at: Option<Time>,
     registrations: u32,
     pub only: Only,
-    /// Replies that it awaits until its last subscription is in force.
+    /// Its view is that of its subscription: it has what the Distributor sends for the last change.
+    is_in_force: bool,
+    /// Replies that it awaits up to that of the last change, and of all requests.
     replies_awaited: u32,
     keyed: u32,
+    /// It was sent an update after the reply to its registration.
+    has_update: bool,
     forger: Option<Forger>,
 }
 
@@ -91,7 +95,9 @@ impl Raw {
             beat_at: None,
             registrations: 0,
             only: None,
+            is_in_force: false,
             replies_awaited: 0,
+            has_update: false,
             keyed: 0,
             forger: None,
         }
@@ -153,6 +159,7 @@ impl Raw {
             self.only = Some(only);
             self.keyed += 1;
             self.replies_awaited = self.keyed;
+            self.is_in_force = false;
         }
     }
 
@@ -227,6 +234,8 @@ impl Raw {
         }
         self.local = None;
         self.keyed = 0;
+        self.replies_awaited = 0;
+        self.has_update = false;
         self.heartbeat = None;
         self.beat_at = None;
         self.read_at = Time::ZERO;
@@ -246,14 +255,14 @@ impl Raw {
             Kind::Subscriber => {
                 self.only.get_or_insert_with(|| draw(random));
                 // A view is resumed under the subscription with which it was received.
-                let is_in_force = std::mem::take(&mut self.replies_awaited) == 0;
                 let view = model.views.get(&self.actor);
-                let known = if is_in_force {
+                let known = if self.is_in_force {
                     view.and_then(|view| view.known())
                 } else {
                     None
                 };
                 self.register(known);
+                self.replies_awaited = self.keyed;
             }
             _ => self.register(model.views.get(&self.actor).and_then(|view| view.known())),
         }
@@ -337,10 +346,7 @@ impl Raw {
             if !self.is_honest() {
                 continue;
             }
-            if !matches!(received, Received::List { .. } | Received::Draining) {
-                self.keyed = self.keyed.saturating_sub(1);
-                self.replies_awaited = self.replies_awaited.saturating_sub(1);
-            }
+            self.note_reply(received);
             match received {
                 Received::Registered { heartbeat_ms } => {
                     let every = Duration::from_millis(heartbeat_ms);
@@ -353,6 +359,20 @@ impl Raw {
                 _ => {}
             }
         }
+    }
+
+    fn note_reply(&mut self, received: Received) {
+        match received {
+            Received::List { .. } => self.has_update = true,
+            Received::Registered { .. } | Received::Other => {
+                self.has_update &= received == Received::Other;
+                self.keyed = self.keyed.saturating_sub(1);
+                self.replies_awaited = self.replies_awaited.saturating_sub(1);
+            }
+            // A refused request changes nothing, and its sender is closed.
+            Received::Refused(_) | Received::Draining => return,
+        }
+        self.is_in_force |= self.replies_awaited == 0 && self.has_update;
     }
 
     /// Writes what is due. Fails once the connection has ended.

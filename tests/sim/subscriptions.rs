@@ -1,5 +1,7 @@
 //! The model of subscriptions: what a session may be sent.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use serde::Deserialize;
@@ -27,9 +29,12 @@ impl Requested {
         }
     }
 
-    /// True if a frame can be of one only.
-    pub fn is_one(&self) -> bool {
-        self.0.len() == 1
+    /// Returns the only one that is left.
+    pub fn only(&self) -> Option<Only> {
+        match &*self.0 {
+            [only] => Some(only.clone()),
+            _ => None,
+        }
     }
 
     /// True if any of them is not for all entries.
@@ -37,11 +42,13 @@ impl Requested {
         self.0.iter().any(Option::is_some)
     }
 
-    /// Drops those before the first for which this is true, and returns it.
-    pub fn advance(&mut self, mut may_be: impl FnMut(&Only) -> bool) -> Option<Only> {
-        let place = self.0.iter().position(&mut may_be)?;
-        self.0.drain(..place);
-        self.0.first().cloned()
+    /// Drops those before the first that a frame may be of. `place_of` returns the earliest list
+    /// that it may be of, with a subscription. Returns the earliest of all that are left.
+    pub fn advance(&mut self, place_of: impl Fn(&Only) -> Option<usize>) -> Option<usize> {
+        let places: Vec<Option<usize>> = self.0.iter().map(place_of).collect();
+        let first = places.iter().position(Option::is_some)?;
+        self.0.drain(..first);
+        places.into_iter().flatten().min()
     }
 }
 
@@ -53,19 +60,10 @@ pub fn matching(list: &[Rc<str>], only: &Only) -> Vec<Rc<str>> {
 
 /// Returns whether an entry matches.
 pub fn matches(text: &str, only: Option<&Value>) -> bool {
-    #[derive(Deserialize)]
-    struct Entry {
-        #[serde(default)]
-        name: String,
-        #[serde(default)]
-        urls: Vec<String>,
-    }
     let Some(only) = only else {
         return true;
     };
-    let Ok(entry) = serde_json::from_str::<Entry>(text) else {
-        return false;
-    };
+    let entry = read(text);
     let any = |kind: &str, is: &dyn Fn(&str) -> bool| {
         let texts = only[kind].as_array().into_iter().flatten();
         texts.filter_map(Value::as_str).any(is)
@@ -75,6 +73,27 @@ pub fn matches(text: &str, only: Option<&Value>) -> bool {
         || any("prefixes", &|prefix| {
             entry.urls.iter().any(|own| own.starts_with(prefix))
         })
+}
+
+#[derive(Deserialize, Default)]
+struct Entry {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    urls: Vec<String>,
+}
+
+/// Reads an entry. Each frame is compared with many lists, which have the same entries.
+fn read(text: &str) -> Rc<Entry> {
+    thread_local! {
+        static KNOWN: RefCell<HashMap<String, Rc<Entry>>> = RefCell::default();
+    }
+    let known = KNOWN.with_borrow(|known| known.get(text).cloned());
+    known.unwrap_or_else(|| {
+        let entry = Rc::new(serde_json::from_str(text).unwrap_or_default());
+        KNOWN.with_borrow_mut(|known| known.insert(text.to_owned(), Rc::clone(&entry)));
+        entry
+    })
 }
 
 /// Draws a subscription to some of what the peers of the fleet register.

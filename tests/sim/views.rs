@@ -256,12 +256,8 @@ impl Model {
             Some(known) if is_of_session => known.requested.clone(),
             _ => Requested::all(),
         };
-        let mut place = None;
-        let only = requested.advance(|only| {
-            place = run.place_of(list, only, from);
-            place.is_some()
-        });
-        let only = if requested.is_one() { only } else { None };
+        let place = requested.advance(|only| run.place_of(list, only, from));
+        let only = requested.only();
         match place {
             Some(place) => {
                 if let Some(known) = run.sent_to(conn) {

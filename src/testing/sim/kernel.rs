@@ -323,7 +323,8 @@ impl Inner {
         } else if self.strikes(Fault::ShortWrite) {
             at_most = self.random.index(offered) + 1;
         }
-        let now = self.now;
+        // What a program knows: it reads the clock when it looks for events.
+        let wrote_at = self.process(process).polled_at;
         let (_, stream) = self.own_stream(process, SocketId(id.key))?;
         let count = at_most.min(offered).min(stream.room());
         let mut left = count;
@@ -333,7 +334,7 @@ impl Inner {
             left -= bytes.len();
         }
         if count > 0 {
-            stream.wrote_at = now;
+            stream.wrote_at = wrote_at;
         }
         if count < offered {
             match stream.room() {

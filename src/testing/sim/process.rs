@@ -97,6 +97,8 @@ impl Process {
     /// Returns the sockets with an event since the last call.
     pub fn take_ready(&mut self) -> Vec<Socket> {
         let mut inner = self.world.borrow_mut();
+        let now = inner.now;
+        inner.process_mut(self.id).polled_at = now;
         let mut ready = std::mem::take(&mut inner.process_mut(self.id).ready);
         ready.retain(|id| match inner.socket_mut(*id) {
             Some(socket) => {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::ids::{HostId, SocketRef};
+use crate::time::Time;
 
 #[derive(Debug)]
 pub(super) struct ProcessState {
@@ -20,6 +21,8 @@ pub(super) struct ProcessState {
     /// Tokens of closed sockets that an event may still name.
     pub(super) stale: Vec<u64>,
     pub(super) woken: Arc<AtomicBool>,
+    /// Time at which it last looked for events.
+    pub(super) polled_at: Time,
     pub(super) ahead: Duration,
     pub(super) time_of_day: Duration,
     pub(super) fds: usize,
@@ -37,6 +40,7 @@ impl ProcessState {
             ready: Vec::new(),
             stale: Vec::new(),
             woken: Arc::new(AtomicBool::new(false)),
+            polled_at: Time::ZERO,
             ahead: Duration::ZERO,
             time_of_day: Duration::from_secs(1_700_000_000),
             fds: 1,

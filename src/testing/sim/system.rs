@@ -86,6 +86,8 @@ impl System for Process {
         if inner.strikes(Fault::PollInterrupted) {
             return Err(ErrorKind::Interrupted.into());
         }
+        let now = inner.now;
+        inner.process_mut(self.id).polled_at = now;
         if inner.process(self.id).woken.swap(false, Ordering::Relaxed) {
             events.push(Event::Wake);
         }
