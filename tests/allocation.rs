@@ -357,13 +357,13 @@ fn allocations_of_requests(uri: &str) -> u64 {
         .listen(any_port())
         .call_timeout(Duration::from_secs(60))
         .get("/work", |_cx, _request| Ok(["apples", "pears"]))
-        .get("/work/{a}/{b}", |cx, request| {
+        .get("/jobs/{a}/{b}", |cx, request| {
             let b: u64 = request.parsed_path_param("b")?;
             cx.reply(&(request.path_param("a"), b, request.raw_params()))
         })
         .get_async("/nested", async |cx, request| {
             let other: SocketAddr = request.params()?;
-            let reply = cx.get("/work/x/7").params(&7).to(other).await?;
+            let reply = cx.get("/jobs/x/7").params(&7).to(other).await?;
             let results: (&str, u64, u64) = reply.results()?;
             cx.reply(&results)
         })
@@ -396,7 +396,7 @@ fn allocations_of_requests(uri: &str) -> u64 {
 #[test]
 fn routes_requests_without_allocation() {
     assert_eq!(allocations_of_requests("/work"), 0);
-    assert_eq!(allocations_of_requests("/work/x/7"), 0);
+    assert_eq!(allocations_of_requests("/jobs/x/7"), 0);
 }
 
 #[test]
